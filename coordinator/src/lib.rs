@@ -1,0 +1,5 @@
+//! The coordinator of Secateur.
+
+pub mod report;
+pub mod scheduler;
+pub mod sweep;

@@ -1,0 +1,164 @@
+//! The plan: what a sweep comes to. Plain data, made by [`super::expand`] and read by the scheduler and the report.
+
+use std::collections::BTreeMap;
+
+use secateur_proto::{
+    ids::{BundleClass, CellId, ContentHash, StageKey, SweepId, TrialId},
+    metrics::{Direction, Metric},
+    outcome::Artifacts,
+    spec::StageSpec,
+};
+use serde::{Deserialize, Serialize};
+
+/// A point of the grid: sweep-file key paths (`pruning.sparsity`) and their values.
+pub type Settings = BTreeMap<String, serde_json::Value>;
+
+/// Everything that a sweep will compute, and what it left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The sweep.
+    pub sweep: SweepInfo,
+    /// Parents before children; every key once.
+    pub stages: Vec<PlannedStage>,
+    /// In the order of the grid, then the controls that were added.
+    pub cells: Vec<Cell>,
+    /// Cell by cell, seed by seed.
+    pub trials: Vec<Trial>,
+    /// Points of the grid that are the same work as another one.
+    pub merged: Vec<Merged>,
+    /// Points of the grid that cannot be done.
+    pub refused: Vec<Refused>,
+}
+
+/// What a sweep is called and aims at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SweepInfo {
+    /// From the file.
+    pub name: String,
+    /// A hash of the frozen file and the data.
+    pub id: SweepId,
+    /// The hash of the file's bytes.
+    pub file_hash: ContentHash,
+    /// The file, as it was submitted.
+    pub file_text: String,
+    /// What the front is about; at least one.
+    pub objectives: Vec<Objective>,
+    /// What a cell must hold, on validation, to be on the front.
+    pub constraints: Vec<Constraint>,
+    /// Rows of each split, and the like: for people.
+    pub data: DataSummary,
+}
+
+/// An axis of the front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objective {
+    /// What is measured.
+    pub metric: Metric,
+    /// Which way is better.
+    pub direction: Direction,
+}
+
+/// A bound on a metric's mean.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Constraint {
+    /// What is bounded.
+    pub metric: Metric,
+    /// The lowest value allowed.
+    pub min: Option<f64>,
+    /// The highest value allowed.
+    pub max: Option<f64>,
+}
+
+/// What is known of the data when the plan is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSummary {
+    /// The table's name in the sweep file.
+    pub path: String,
+    /// Hash of its bytes.
+    pub hash: ContentHash,
+    /// Size in bytes.
+    pub size: u64,
+    /// Train, validation, test.
+    pub rows: [u64; 3],
+    /// Of them positive.
+    pub positives: [u64; 3],
+    /// Input columns of the table.
+    pub columns: u32,
+    /// Width of the prepared rows.
+    pub inputs: u32,
+}
+
+/// A stage and what the scheduler needs to know of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStage {
+    /// The hash of the spec.
+    pub key: StageKey,
+    /// What to do.
+    pub spec: StageSpec,
+    /// Files that are there before any stage has run: the table.
+    pub given: Artifacts,
+    /// Stages of one class can be lanes of one bundle; a stage whose class no other shares runs alone.
+    pub bundle_class: BundleClass,
+    /// Whether lanes of this class exist at all. A stage that trains nothing runs alone.
+    pub bundled: bool,
+    /// Optimiser steps.
+    pub lane_steps: u64,
+}
+
+/// A point of the grid, without the seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// A hash of the settings.
+    pub id: CellId,
+    /// All that can vary between cells.
+    pub settings: Settings,
+    /// Why the planner added it; nothing for a cell that the file asks for.
+    pub control: Option<Control>,
+    /// Weights that pruning may take from.
+    pub prunable_weights: u64,
+    /// Weights that it takes.
+    pub removed_weights: u64,
+}
+
+/// Trials that the planner adds by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// Nothing removed, retrained for the same epochs: what every cell with the same settings is compared with.
+    Dense,
+    /// Random weights removed at the same sparsity: what every criterion has to beat.
+    Random,
+}
+
+/// A cell and a seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// `<cell>-<seed>`.
+    pub id: TrialId,
+    /// Its cell.
+    pub cell: CellId,
+    /// Its seed.
+    pub seed: u64,
+    /// Parents before children. The last one's result is the trial's.
+    pub stages: Vec<StageKey>,
+}
+
+/// A point of the grid that is the same work as another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Merged {
+    /// The one that stays.
+    pub into: CellId,
+    /// The point's settings.
+    pub settings: Settings,
+    /// Why they are the same.
+    pub reason: String,
+}
+
+/// A point of the grid that cannot be done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The point's settings.
+    pub settings: Settings,
+    /// Why not.
+    pub reason: String,
+}

@@ -1,0 +1,300 @@
+//! From messages to validated types and back. Nothing that arrives is trusted before it went through here.
+
+use std::collections::HashMap;
+
+use crate::{
+    ids::{InvalidId, StageKey},
+    metrics::{Metric, MetricOf, MetricValue, Metrics},
+    outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
+    spec::{InvalidSpec, StageSpec},
+    v1,
+};
+
+/// A message that does not say what it must.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidMessage {
+    /// A field is not set.
+    #[error("the message lacks its {0}")]
+    Missing(&'static str),
+    /// A name or number that is not known.
+    #[error("unknown {what}: {found:?}")]
+    Unknown {
+        /// Kind of name.
+        what: &'static str,
+        /// What was found.
+        found: String,
+    },
+    /// An identifier that is none.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    /// A spec that is none.
+    #[error(transparent)]
+    Spec(#[from] InvalidSpec),
+}
+
+impl From<Artifact> for v1::ArtifactRef {
+    fn from(artifact: Artifact) -> Self {
+        Self { hash: artifact.hash.to_string(), size: artifact.size }
+    }
+}
+
+impl TryFrom<v1::ArtifactRef> for Artifact {
+    type Error = InvalidMessage;
+
+    fn try_from(message: v1::ArtifactRef) -> Result<Self, InvalidMessage> {
+        Ok(Self { hash: message.hash.parse()?, size: message.size })
+    }
+}
+
+/// Artifacts as a message field.
+#[must_use]
+pub fn artifacts_to_message(artifacts: &Artifacts) -> HashMap<String, v1::ArtifactRef> {
+    artifacts.iter().map(|(role, artifact)| (role.name().to_owned(), (*artifact).into())).collect()
+}
+
+/// Artifacts from a message field.
+///
+/// # Errors
+/// If a role or a hash is not one.
+pub fn artifacts_from_message(message: HashMap<String, v1::ArtifactRef>) -> Result<Artifacts, InvalidMessage> {
+    message
+        .into_iter()
+        .map(|(name, artifact)| {
+            let role = Role::ALL.into_iter().find(|role| role.name() == name);
+            let role = role.ok_or_else(|| InvalidMessage::Unknown { what: "artifact role", found: cut(&name) })?;
+            Ok((role, artifact.try_into()?))
+        })
+        .collect()
+}
+
+impl From<&Metrics> for Vec<v1::MetricValue> {
+    fn from(metrics: &Metrics) -> Self {
+        let message = |metric: &Metric, split: &str, value: f64| v1::MetricValue {
+            metric: metric.name().to_owned(),
+            split: split.to_owned(),
+            value,
+        };
+        (metrics.0.iter())
+            .flat_map(|(metric, value)| match value {
+                MetricValue::Net(value) => vec![message(metric, "", *value)],
+                MetricValue::BySplit(values) => {
+                    values.iter().map(|(split, value)| message(metric, split.name(), *value)).collect()
+                }
+            })
+            .collect()
+    }
+}
+
+impl TryFrom<Vec<v1::MetricValue>> for Metrics {
+    type Error = InvalidMessage;
+
+    fn try_from(message: Vec<v1::MetricValue>) -> Result<Self, InvalidMessage> {
+        let mut metrics = Self::new();
+        for entry in message {
+            let metric: Metric = entry.metric.parse()?;
+            match metric.of() {
+                MetricOf::Data => metrics.set(metric, entry.split.parse()?, entry.value),
+                MetricOf::Net if entry.split.is_empty() => metrics.set_net(metric, entry.value),
+                MetricOf::Net => {
+                    return Err(InvalidMessage::Unknown {
+                        what: "split of a metric of the net",
+                        found: cut(&entry.split),
+                    });
+                }
+            }
+        }
+        Ok(metrics)
+    }
+}
+
+impl From<&Failure> for v1::Failed {
+    fn from(failure: &Failure) -> Self {
+        let class = match failure.class {
+            FailureClass::Executor => v1::FailureClass::Executor,
+            FailureClass::Storage => v1::FailureClass::Storage,
+            FailureClass::Input => v1::FailureClass::Input,
+            FailureClass::Internal => v1::FailureClass::Internal,
+            FailureClass::Upstream => v1::FailureClass::Upstream,
+        };
+        Self { class: class.into(), message: failure.message.clone() }
+    }
+}
+
+impl TryFrom<v1::Failed> for Failure {
+    type Error = InvalidMessage;
+
+    fn try_from(message: v1::Failed) -> Result<Self, InvalidMessage> {
+        let class = match message.class() {
+            v1::FailureClass::Executor => FailureClass::Executor,
+            v1::FailureClass::Storage => FailureClass::Storage,
+            v1::FailureClass::Input => FailureClass::Input,
+            v1::FailureClass::Internal => FailureClass::Internal,
+            v1::FailureClass::Upstream => FailureClass::Upstream,
+            v1::FailureClass::Unspecified => {
+                return Err(InvalidMessage::Unknown { what: "failure class", found: message.class.to_string() });
+            }
+        };
+        Ok(Self { class, message: message.message.chars().take(4000).collect() })
+    }
+}
+
+impl From<&StageOutcome> for v1::StageOutcome {
+    fn from(outcome: &StageOutcome) -> Self {
+        use v1::stage_outcome::Outcome;
+        let outcome = match outcome {
+            StageOutcome::Completed(result) => Outcome::Completed(v1::Completed {
+                metrics: (&result.metrics).into(),
+                artifacts: artifacts_to_message(&result.artifacts),
+            }),
+            StageOutcome::Diverged { step } => Outcome::Diverged(v1::Diverged { step: *step }),
+            StageOutcome::Collapsed { layer } => Outcome::Collapsed(v1::Collapsed { layer: layer.clone() }),
+            StageOutcome::Failed(failure) => Outcome::Failed(failure.into()),
+            StageOutcome::Cancelled => Outcome::Cancelled(v1::Cancelled {}),
+        };
+        Self { outcome: Some(outcome) }
+    }
+}
+
+impl TryFrom<v1::StageOutcome> for StageOutcome {
+    type Error = InvalidMessage;
+
+    fn try_from(message: v1::StageOutcome) -> Result<Self, InvalidMessage> {
+        use v1::stage_outcome::Outcome;
+        Ok(match message.outcome.ok_or(InvalidMessage::Missing("outcome"))? {
+            Outcome::Completed(result) => {
+                let metrics: Metrics = result.metrics.try_into()?;
+                let values = metrics.0.values().flat_map(|value| match value {
+                    MetricValue::Net(value) => vec![*value],
+                    MetricValue::BySplit(values) => values.values().copied().collect(),
+                });
+                for value in values {
+                    if !value.is_finite() {
+                        return Err(InvalidMessage::Unknown { what: "metric value", found: value.to_string() });
+                    }
+                }
+                Self::Completed(StageResult { metrics, artifacts: artifacts_from_message(result.artifacts)? })
+            }
+            Outcome::Diverged(diverged) => Self::Diverged { step: diverged.step },
+            Outcome::Collapsed(collapsed) => Self::Collapsed { layer: cut(&collapsed.layer) },
+            Outcome::Failed(failed) => Self::Failed(failed.try_into()?),
+            Outcome::Cancelled(_) => Self::Cancelled,
+        })
+    }
+}
+
+/// A stage with the files it reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageWithInputs {
+    /// The hash of the spec.
+    pub key: StageKey,
+    /// What to do.
+    pub spec: StageSpec,
+    /// What it reads.
+    pub inputs: Artifacts,
+}
+
+impl From<&StageWithInputs> for v1::Stage {
+    fn from(stage: &StageWithInputs) -> Self {
+        Self { key: stage.key.to_string(), spec: stage.spec.canonical(), inputs: artifacts_to_message(&stage.inputs) }
+    }
+}
+
+impl TryFrom<v1::Stage> for StageWithInputs {
+    type Error = InvalidMessage;
+
+    fn try_from(message: v1::Stage) -> Result<Self, InvalidMessage> {
+        let key: StageKey = message.key.parse()?;
+        Ok(Self { key, spec: StageSpec::parse(&message.spec, key)?, inputs: artifacts_from_message(message.inputs)? })
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{ids::ContentHash, metrics::Split};
+
+    fn metrics() -> impl Strategy<Value = Metrics> {
+        proptest::collection::vec((0..Metric::ALL.len(), -1e9..1e9_f64, any::<bool>()), 0..20).prop_map(|entries| {
+            let mut metrics = Metrics::new();
+            for (index, value, test) in entries {
+                let metric = Metric::ALL[index];
+                match metric.of() {
+                    MetricOf::Data => metrics.set(metric, if test { Split::Test } else { Split::Validation }, value),
+                    MetricOf::Net => metrics.set_net(metric, value),
+                }
+            }
+            metrics
+        })
+    }
+
+    fn outcome() -> impl Strategy<Value = StageOutcome> {
+        let artifacts = proptest::collection::btree_map(
+            (0..Role::ALL.len()).prop_map(|index| Role::ALL[index]),
+            (any::<Vec<u8>>(), any::<u64>()).prop_map(|(bytes, size)| Artifact { hash: ContentHash::of(&bytes), size }),
+            0..4,
+        );
+        let class = prop_oneof![
+            Just(FailureClass::Executor),
+            Just(FailureClass::Storage),
+            Just(FailureClass::Input),
+            Just(FailureClass::Internal),
+            Just(FailureClass::Upstream),
+        ];
+        prop_oneof![
+            (metrics(), artifacts)
+                .prop_map(|(metrics, artifacts)| StageOutcome::Completed(StageResult { metrics, artifacts })),
+            any::<u64>().prop_map(|step| StageOutcome::Diverged { step }),
+            "[a-z.0-9]{1,40}".prop_map(|layer| StageOutcome::Collapsed { layer }),
+            (class, ".{0,100}").prop_map(|(class, message)| StageOutcome::Failed(Failure { class, message })),
+            Just(StageOutcome::Cancelled),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_outcome_survives_the_wire_and_the_journal(outcome in outcome()) {
+            use prost::Message as _;
+            let bytes = v1::StageOutcome::from(&outcome).encode_to_vec();
+            let message = v1::StageOutcome::decode(bytes.as_slice()).expect("decodes");
+            prop_assert_eq!(StageOutcome::try_from(message).expect("valid"), outcome.clone());
+            let json = serde_json::to_string(&outcome).expect("serialises");
+            prop_assert_eq!(serde_json::from_str::<StageOutcome>(&json).expect("deserialises"), outcome);
+        }
+    }
+
+    #[test]
+    fn a_completed_stage_with_a_metric_that_is_no_number_is_refused() {
+        let mut metrics = Metrics::new();
+        metrics.set(Metric::Auc, Split::Test, f64::NAN);
+        let outcome = StageOutcome::Completed(StageResult { metrics, artifacts: Artifacts::new() });
+        assert!(StageOutcome::try_from(v1::StageOutcome::from(&outcome)).is_err());
+    }
+
+    #[test]
+    fn a_spec_that_was_changed_on_the_way_is_refused() {
+        let spec = StageSpec::Prepare(crate::spec::PrepareSpec {
+            table: ContentHash::of(b"t"),
+            format: crate::spec::TableFormat::Csv,
+            target: "y".into(),
+            task: crate::spec::Task::Binary,
+            split: crate::spec::SplitSpec::Column { column: "part".into() },
+            inputs: None,
+            drop: vec![],
+            groups: vec![],
+        });
+        let stage = StageWithInputs { key: spec.key(), spec, inputs: Artifacts::new() };
+        let mut message = v1::Stage::from(&stage);
+        assert_eq!(StageWithInputs::try_from(message.clone()).expect("valid"), stage);
+        message.spec = message.spec.replace("\"y\"", "\"z\"");
+        assert!(matches!(
+            StageWithInputs::try_from(message),
+            Err(InvalidMessage::Spec(InvalidSpec::KeyMismatch { .. }))
+        ));
+    }
+}

@@ -1,0 +1,23 @@
+//! Secateur's contract: the gRPC messages (module [`v1`]) and the validated vocabulary behind them.
+//!
+//! This crate does no input or output and holds no policy: it knows nothing of Burn, SQL, YAML, files or clocks.
+
+pub mod convert;
+pub mod ids;
+pub mod metrics;
+pub mod outcome;
+pub mod spec;
+
+/// The generated messages, clients and servers of `proto/secateur/v1`.
+pub mod v1 {
+    tonic::include_proto!("secateur.v1");
+}
+
+/// The compiled `.proto` files, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Version of the messages between workers and coordinators. A coordinator refuses workers of any other.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Version of what stages compute. Part of every stage key: raise it whenever the same spec gives other numbers than before.
+pub const SEMANTICS_VERSION: u32 = 1;

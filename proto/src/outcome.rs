@@ -1,0 +1,159 @@
+//! How an attempt at a stage, and so a trial, can end.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ids::ContentHash, metrics::Metrics};
+
+/// One file's content: its hash and its size in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Names the content.
+    pub hash: ContentHash,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// What a file is to a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The table that the sweep file names.
+    Table,
+    /// Inputs and targets of every split, as safetensors.
+    Prepared,
+    /// How the table became tensors, as JSON: enough to prepare new rows for serving.
+    Preparation,
+    /// The net of the best validation epoch, as safetensors.
+    Checkpoint,
+    /// What was removed and why, as safetensors; made before it is executed.
+    Plan,
+    /// 1 where a weight is kept, as safetensors.
+    Mask,
+    /// The score of every validation and test row, as safetensors.
+    Scores,
+    /// Metrics by epoch, as JSON.
+    Curve,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 8] = [
+        Self::Table,
+        Self::Prepared,
+        Self::Preparation,
+        Self::Checkpoint,
+        Self::Plan,
+        Self::Mask,
+        Self::Scores,
+        Self::Curve,
+    ];
+
+    /// The name in messages and files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Prepared => "prepared",
+            Self::Preparation => "preparation",
+            Self::Checkpoint => "checkpoint",
+            Self::Plan => "plan",
+            Self::Mask => "mask",
+            Self::Scores => "scores",
+            Self::Curve => "curve",
+        }
+    }
+}
+
+/// Files by role.
+pub type Artifacts = BTreeMap<Role, Artifact>;
+
+/// What a completed stage leaves.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageResult {
+    /// Empty for a stage that trains nothing.
+    pub metrics: Metrics,
+    /// The files it made.
+    pub artifacts: Artifacts,
+}
+
+/// How an attempt at a stage ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum StageOutcome {
+    /// It left its result.
+    Completed(StageResult),
+    /// A non-finite input, activation, loss or gradient was met. Final: the same stage would diverge again.
+    Diverged {
+        /// The first optimiser step, from 1, that met it.
+        step: u64,
+    },
+    /// Pruning would have left a layer without a weight. Final.
+    Collapsed {
+        /// The name of that layer.
+        layer: String,
+    },
+    /// Something outside the mathematics went wrong.
+    Failed(Failure),
+    /// Nobody wants it any more.
+    Cancelled,
+}
+
+impl StageOutcome {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Completed(_) => "completed",
+            Self::Diverged { .. } => "diverged",
+            Self::Collapsed { .. } => "collapsed",
+            Self::Failed(_) => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What went wrong, as data: the coordinator decides by class, never by text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Decides whether another attempt is worth it.
+    pub class: FailureClass,
+    /// For a person.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of `class`.
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into() }
+    }
+}
+
+/// Kinds of failure, by what the coordinator should do about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The executor process died. Tried again, in a narrower bundle.
+    Executor,
+    /// Reading or writing files or artifacts failed. Tried again.
+    Storage,
+    /// The inputs do not fit the spec. Final.
+    Input,
+    /// An invariant of Secateur was broken. Final, and a defect to report.
+    Internal,
+    /// A stage that this one reads did not complete. Final.
+    Upstream,
+}
+
+impl FailureClass {
+    /// Whether another attempt could end differently.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        match self {
+            Self::Executor | Self::Storage => true,
+            Self::Input | Self::Internal | Self::Upstream => false,
+        }
+    }
+}
