@@ -115,6 +115,7 @@ impl From<&Failure> for v1::Failed {
             FailureClass::Input => v1::FailureClass::Input,
             FailureClass::Internal => v1::FailureClass::Internal,
             FailureClass::Upstream => v1::FailureClass::Upstream,
+            FailureClass::NoSpace => v1::FailureClass::NoSpace,
         };
         Self { class: class.into(), message: failure.message.clone() }
     }
@@ -130,6 +131,7 @@ impl TryFrom<v1::Failed> for Failure {
             v1::FailureClass::Input => FailureClass::Input,
             v1::FailureClass::Internal => FailureClass::Internal,
             v1::FailureClass::Upstream => FailureClass::Upstream,
+            v1::FailureClass::NoSpace => FailureClass::NoSpace,
             v1::FailureClass::Unspecified => {
                 return Err(InvalidMessage::Unknown { what: "failure class", found: message.class.to_string() });
             }
@@ -245,6 +247,7 @@ mod tests {
             Just(FailureClass::Input),
             Just(FailureClass::Internal),
             Just(FailureClass::Upstream),
+            Just(FailureClass::NoSpace),
         ];
         prop_oneof![
             (metrics(), artifacts)

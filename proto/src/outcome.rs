@@ -145,6 +145,8 @@ pub enum FailureClass {
     Internal,
     /// A stage that this one reads did not complete. Final.
     Upstream,
+    /// A disk is full. The sweep stops until there is room; no attempt is lost.
+    NoSpace,
 }
 
 impl FailureClass {
@@ -152,7 +154,7 @@ impl FailureClass {
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         match self {
-            Self::Executor | Self::Storage => true,
+            Self::Executor | Self::Storage | Self::NoSpace => true,
             Self::Input | Self::Internal | Self::Upstream => false,
         }
     }

@@ -1,4 +1,29 @@
-//! The worker of Secateur: prepares data, trains and prunes nets, and serves a coordinator with it.
+//! The worker of Secateur: prepares data, trains and prunes bundles of nets, and serves a coordinator with it.
+//!
+//! Burn is named in this crate alone, and its backends in [`device`] alone. The crate knows nothing of sweeps, schedules, SQL or
+//! reports: it does the stages that it is handed.
+//!
+//! Without the feature `train` only what a coordinator needs is there: [`data`], [`store`] and [`transfer`].
 
 pub mod data;
+pub mod logging;
 pub mod metrics;
+pub mod random;
+pub mod store;
+pub mod tensors;
+pub mod transfer;
+
+#[cfg(feature = "train")]
+pub mod cli;
+#[cfg(feature = "train")]
+pub mod client;
+#[cfg(feature = "train")]
+pub mod device;
+#[cfg(feature = "train")]
+pub mod executor;
+#[cfg(feature = "train")]
+pub mod net;
+#[cfg(feature = "train")]
+pub mod prune;
+#[cfg(feature = "train")]
+pub mod train;

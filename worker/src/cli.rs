@@ -1,0 +1,129 @@
+//! The `worker` and `executor` verbs, shared by the slim binary for GPU nodes and by `secateur`.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+};
+
+use clap::Args;
+
+use crate::{
+    client::{self, WorkerError, WorkerOptions},
+    device::DeviceName,
+    executor::process::ExecutorCommand,
+};
+
+/// The options of the `worker` verb.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerArguments {
+    /// Where the coordinator listens
+    #[arg(long, env = "SECATEUR_COORDINATOR", default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
+    pub coordinator: String,
+    /// Name to show to people [default: the host's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Bundles to train at the same time, one thread each [default: the number of processors]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub slots: Option<u32>,
+    /// Where to train: cpu
+    #[arg(long, default_value = "cpu")]
+    pub device: DeviceName,
+    /// Folder for data and nets while they are worked on; one worker at a time [default: a folder of its own under the user's cache]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Why the worker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The cache folder is another worker's.
+    #[error("another worker uses {0}: give this one a folder of its own with --cache-dir")]
+    CacheInUse(PathBuf),
+    /// The cache folder cannot be made.
+    #[error("cannot use {path} as the cache folder: give another one with --cache-dir")]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The system does not say which program this is.
+    #[error("cannot find this program's own file, which executors are started from")]
+    Program(#[source] io::Error),
+    /// It started, and cannot work.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+}
+
+/// Serves the coordinator until interrupted.
+///
+/// # Errors
+/// If the worker cannot start, or the coordinator refuses it.
+pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
+    let (store, _lock) = lock_cache(arguments.cache_dir)?;
+    let options = WorkerOptions {
+        coordinator: endpoint(&arguments.coordinator),
+        name: arguments.name.unwrap_or_else(host_name),
+        slots: arguments.slots.unwrap_or_else(processors),
+        executor: ExecutorCommand {
+            program: client::this_program().map_err(StartError::Program)?,
+            store,
+            synced: false,
+            device: arguments.device,
+        },
+    };
+    client::serve(options).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `address:port` as the URL that the client wants.
+#[must_use]
+pub fn endpoint(address: &str) -> String {
+    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
+}
+
+/// Processors that this process may use.
+#[must_use]
+pub fn processors() -> u32 {
+    thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
+}
+
+fn host_name() -> String {
+    let read = |path| fs::read_to_string(path).ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    read("/proc/sys/kernel/hostname")
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_else(|| format!("process-{}", std::process::id()))
+}
+
+fn lock_cache(wanted: Option<PathBuf>) -> Result<(PathBuf, File), StartError> {
+    if let Some(path) = wanted {
+        return try_lock(&path)?.map_or_else(|| Err(StartError::CacheInUse(path.clone())), |lock| Ok((path.clone(), lock)));
+    }
+    let home = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = home("XDG_CACHE_HOME").or_else(|| home("HOME").map(|home| home.join(".cache")));
+    let base = base.unwrap_or_else(std::env::temp_dir).join("secateur");
+    let mut number = 0;
+    loop {
+        let path = base.join(format!("worker-{number}"));
+        if let Some(lock) = try_lock(&path)? {
+            return Ok((path, lock));
+        }
+        number += 1;
+    }
+}
+
+/// Takes the folder for this process as long as the file is open; nothing if another process has it.
+fn try_lock(path: &Path) -> Result<Option<File>, StartError> {
+    let failed = |source| StartError::Cache { path: path.to_owned(), source };
+    fs::create_dir_all(path).map_err(failed)?;
+    let file = File::create(path.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

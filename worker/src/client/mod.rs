@@ -1,0 +1,110 @@
+//! Serves a coordinator: attaches, does the bundles that it is handed, reports, and attaches again when the connection is lost.
+//!
+//! The training itself is done by executor processes, one a slot: this process only moves files and messages, so its heartbeat
+//! never waits for a step. It knows nothing of sweeps.
+
+mod lease;
+mod session;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use secateur_proto::v1::worker_service_client::WorkerServiceClient;
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+use tracing::{info, warn};
+
+pub use self::lease::Slots;
+use crate::{
+    executor::process::ExecutorCommand,
+    store::{Store, StoreError},
+    transfer::ArtifactClient,
+};
+
+/// The longest wait between two tries to reach the coordinator.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How a worker is set up.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// `http://address:port`.
+    pub coordinator: String,
+    /// For people.
+    pub name: String,
+    /// Bundles at the same time.
+    pub slots: u32,
+    /// How to start executors; their store is the worker's.
+    pub executor: ExecutorCommand,
+}
+
+/// Why a worker ends.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Not an address.
+    #[error("{address:?} is not the address of a coordinator, such as http://127.0.0.1:7400")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// Its store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another version of the protocol or of what stages compute: trying again would end the same way.
+    #[error("the coordinator refuses this worker: {0}")]
+    Refused(String),
+}
+
+/// Serves the coordinator until the future is dropped.
+///
+/// # Errors
+/// If it can never work: a bad address, another version.
+pub async fn serve(options: WorkerOptions) -> Result<(), WorkerError> {
+    let durability = if options.executor.synced {
+        crate::store::Durability::Synced
+    } else {
+        crate::store::Durability::Cached
+    };
+    let store = Arc::new(Store::open(options.executor.store.clone(), durability)?);
+    let address = || WorkerError::Address { address: options.coordinator.clone() };
+    let endpoint = Endpoint::from_shared(options.coordinator.clone()).map_err(|_| address())?;
+    let endpoint = endpoint.connect_timeout(Duration::from_secs(5)).http2_keep_alive_interval(Duration::from_secs(10));
+    let slots = Arc::new(Slots::new(options.executor.clone(), options.slots));
+    let mut wait = Duration::from_millis(100);
+    loop {
+        let ended = match endpoint.connect().await {
+            Ok(channel) => {
+                let connection = Connection {
+                    worker: WorkerServiceClient::new(channel.clone()),
+                    artifacts: ArtifactClient::new(channel),
+                    store: Arc::clone(&store),
+                };
+                session::run(&options, connection, &slots, || wait = Duration::from_millis(100)).await
+            }
+            Err(error) => Status::unavailable(crate::executor::stages::with_causes(&error)),
+        };
+        if ended.code() == Code::FailedPrecondition {
+            return Err(WorkerError::Refused(ended.message().to_owned()));
+        }
+        warn!(coordinator = options.coordinator, reason = ended.message(), "not attached; trying again");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+        info!(coordinator = options.coordinator, "attaching");
+    }
+}
+
+/// What a session works with.
+#[derive(Debug, Clone)]
+struct Connection {
+    worker: WorkerServiceClient<Channel>,
+    artifacts: ArtifactClient,
+    store: Arc<Store>,
+}
+
+/// The program that is running, to start executors with.
+///
+/// # Errors
+/// If the system does not say.
+pub fn this_program() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}

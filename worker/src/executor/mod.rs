@@ -1,0 +1,150 @@
+//! The executor: a child process of a worker that does one bundle at a time. A crash of it, or of a library in it, is a failed
+//! attempt and not a dead worker.
+//!
+//! It speaks [`frame`]s on standard input and output, reads and writes files in the worker's store, and ends when its standard
+//! input does: an executor never outlives its worker. It knows nothing of the network.
+
+pub mod frame;
+pub mod process;
+pub mod stages;
+
+use std::{
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use secateur_proto::{
+    convert::{InvalidMessage, StageWithInputs},
+    v1::{
+        BundleDone, ExecutorReply, ExecutorRequest, Measured, StageDone, WidthRate, executor_reply::Reply,
+        executor_request::Request,
+    },
+};
+
+use self::{
+    frame::FrameError,
+    stages::{BundleEvent, Stages},
+};
+use crate::{
+    device::DeviceName,
+    store::{Durability, Store, StoreError},
+    train::measure,
+};
+
+/// How long each width is measured.
+const MEASURE: Duration = Duration::from_millis(60);
+
+/// What an executor is started with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExecutorArguments {
+    /// Folder of files by hash.
+    #[arg(long)]
+    pub store: PathBuf,
+    /// Flush files to the disk.
+    #[arg(long)]
+    pub synced: bool,
+    /// Where to compute.
+    #[arg(long)]
+    pub device: DeviceName,
+}
+
+/// Why an executor ends before its input does.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutorError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The worker cannot be talked to.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The worker sent something that is no request.
+    #[error(transparent)]
+    Message(#[from] InvalidMessage),
+}
+
+/// Serves the worker on standard input and output until its end.
+///
+/// # Errors
+/// If the store cannot be opened, or the worker sends nonsense.
+pub fn main(arguments: &ExecutorArguments) -> Result<ExitCode, ExecutorError> {
+    let durability = if arguments.synced { Durability::Synced } else { Durability::Cached };
+    let store = Store::open(&arguments.store, durability)?;
+    let requests = read_requests(BufReader::new(io::stdin()));
+    let mut output = BufWriter::new(io::stdout().lock());
+    let mut stages = Stages::new(store, arguments.device);
+    for request in requests {
+        serve(request?, &mut stages, &mut output)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads in a thread of its own, so that the end of the worker ends a training at once.
+fn read_requests(mut input: impl Read + Send + 'static) -> mpsc::Receiver<Result<ExecutorRequest, FrameError>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        loop {
+            match frame::read::<ExecutorRequest>(&mut input) {
+                Ok(Some(request)) => {
+                    if sender.send(Ok(request)).is_err() {
+                        return;
+                    }
+                }
+                // Nobody is left to report to, and a bundle may be in training.
+                Ok(None) => std::process::exit(0),
+                Err(error) => {
+                    // The receiver is gone only when the process is ending anyway.
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+            }
+        }
+    });
+    receiver
+}
+
+fn serve(request: ExecutorRequest, stages: &mut Stages, output: &mut impl Write) -> Result<(), ExecutorError> {
+    match request.request.ok_or(InvalidMessage::Missing("request"))? {
+        Request::Run(run) => {
+            let bundle = run.stages.into_iter().map(StageWithInputs::try_from).collect::<Result<Vec<_>, _>>()?;
+            let mut sent = Ok(());
+            stages.run(&bundle, &mut |event| {
+                let reply = match event {
+                    BundleEvent::Progress(progress) => Reply::Progress(progress),
+                    BundleEvent::Done(key, outcome) => {
+                        Reply::Done(StageDone { stage_key: key.to_string(), outcome: Some((&outcome).into()) })
+                    }
+                };
+                if sent.is_ok() {
+                    sent = send(output, reply);
+                }
+            });
+            sent?;
+            send(output, Reply::BundleDone(BundleDone {}))
+        }
+        Request::Measure(request) => {
+            let stage = StageWithInputs::try_from(request.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
+            let rates = measure::rates(&stage.spec, stages.device(), MEASURE);
+            let best = measure::best(&rates);
+            let narrow = |lanes: usize| u32::try_from(lanes).unwrap_or(u32::MAX);
+            let reply = Measured {
+                lanes: best.map_or(1, |best| narrow(best.lanes)),
+                lane_steps_per_second: best.map_or(0.0, |best| best.lane_steps_per_second),
+                rates: (rates.iter())
+                    .map(|rate| WidthRate {
+                        lanes: narrow(rate.lanes),
+                        lane_steps_per_second: rate.lane_steps_per_second,
+                    })
+                    .collect(),
+            };
+            send(output, Reply::Measured(reply))
+        }
+    }
+}
+
+fn send(output: &mut impl Write, reply: Reply) -> Result<(), ExecutorError> {
+    Ok(frame::write(output, &ExecutorReply { reply: Some(reply) })?)
+}

@@ -1,0 +1,123 @@
+//! The worker's end of an executor: starts the child process, talks to it, and kills it.
+
+use std::{ffi::OsString, path::PathBuf, process::Stdio};
+
+use secateur_proto::v1::{ExecutorReply, ExecutorRequest, executor_reply::Reply, executor_request::Request};
+use tokio::{
+    io::{BufReader, BufWriter},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+use tracing::debug;
+
+use super::frame::{self, FrameError};
+use crate::device::DeviceName;
+
+/// How to start an executor.
+#[derive(Debug, Clone)]
+pub struct ExecutorCommand {
+    /// A program with the `executor` verb.
+    pub program: PathBuf,
+    /// Folder of files by hash.
+    pub store: PathBuf,
+    /// Whether its files are flushed to the disk.
+    pub synced: bool,
+    /// Where it computes.
+    pub device: DeviceName,
+}
+
+/// A running executor. Dropping it kills it.
+#[derive(Debug)]
+pub struct ExecutorProcess {
+    child: Child,
+    input: BufWriter<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+/// What a conversation with an executor ends with when it is not an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It cannot be started.
+    #[error("cannot start an executor ({program})")]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It died.
+    #[error("the executor process died ({status})")]
+    Died {
+        /// How.
+        status: String,
+    },
+    /// It speaks nonsense.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+impl ExecutorProcess {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// If the program cannot be started.
+    pub fn start(command: &ExecutorCommand) -> Result<Self, ProcessError> {
+        let mut arguments: Vec<OsString> = vec!["executor".into(), "--store".into(), command.store.clone().into()];
+        arguments.extend(["--device".into(), command.device.to_string().into()]);
+        if command.synced {
+            arguments.push("--synced".into());
+        }
+        let failed = |source| ProcessError::Start { program: command.program.clone(), source };
+        let mut child = Command::new(&command.program)
+            .args(arguments)
+            // A slot is one thread: several slots use a processor better than one slot with many threads.
+            .env("RAYON_NUM_THREADS", "1")
+            // Steps free and allocate the same tensors over and over: glibc is to keep the memory, not to map it anew each time.
+            .env("MALLOC_MMAP_THRESHOLD_", "4294967296")
+            .env("MALLOC_TRIM_THRESHOLD_", "4294967296")
+            .env("MALLOC_TOP_PAD_", "67108864")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        let pipe_missing = || failed(std::io::Error::other("no pipe to it"));
+        let input = BufWriter::new(child.stdin.take().ok_or_else(pipe_missing)?);
+        let output = BufReader::new(child.stdout.take().ok_or_else(pipe_missing)?);
+        debug!(process = child.id(), "started an executor");
+        Ok(Self { child, input, output })
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub async fn send(&mut self, request: Request) -> Result<(), ProcessError> {
+        let request = ExecutorRequest { request: Some(request) };
+        match frame::write_async(&mut self.input, &request).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.died().await),
+        }
+    }
+
+    /// The next reply.
+    ///
+    /// # Errors
+    /// If the process is gone or speaks nonsense.
+    pub async fn receive(&mut self) -> Result<Reply, ProcessError> {
+        match frame::read_async::<ExecutorReply>(&mut self.output).await {
+            Ok(Some(ExecutorReply { reply: Some(reply) })) => Ok(reply),
+            Ok(_) | Err(FrameError::Io(_)) => Err(self.died().await),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn died(&mut self) -> ProcessError {
+        // It may only have closed its pipe: make sure that it is gone before saying so.
+        let status = match self.child.start_kill() {
+            Ok(()) => self.child.wait().await.map(|status| status.to_string()),
+            Err(error) => Err(error),
+        };
+        ProcessError::Died { status: status.unwrap_or_else(|error| error.to_string()) }
+    }
+}

@@ -1,0 +1,337 @@
+//! What an executor does for each kind of stage: from input files to output files and metrics.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::{Dtype, tensor::TensorView};
+use secateur_proto::{
+    convert::StageWithInputs,
+    ids::{ContentHash, StageKey},
+    metrics::{Metric, Metrics, Split},
+    outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
+    spec::{DenseSpec, ModelSpec, PrepareSpec, PruneSpec, StageSpec},
+    v1,
+};
+use tracing::{debug, info};
+
+use crate::{
+    data::{self, Prepared},
+    device::DeviceName,
+    metrics,
+    net::{Mask, Parameters, checkpoint, flat::FlatLayout},
+    prune::{
+        criterion::{self, Subject},
+        plan::{NoPlan, PruningPlan},
+    },
+    store::{Store, StoreError},
+    tensors::{InvalidTensors, f32_bytes, u32_bytes},
+    train::{
+        bundle::{Lane, Phase},
+        data::{DeviceData, EvaluationRows},
+        evaluate::logits,
+        run::{EpochRecord, LaneEnd, Trained, train},
+    },
+};
+
+/// What happens while a bundle runs.
+#[derive(Debug)]
+pub enum BundleEvent {
+    /// A lane has finished an epoch.
+    Progress(v1::Progress),
+    /// A stage has ended.
+    Done(StageKey, StageOutcome),
+}
+
+/// Does stages with the files of a store on a device.
+#[derive(Debug)]
+pub struct Stages {
+    store: Store,
+    device: Device,
+    /// The data of the last bundle: the next one most often trains on the same.
+    loaded: Option<(ContentHash, DeviceData)>,
+}
+
+/// A stage that cannot go on: its outcome.
+struct Ended(StageOutcome);
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self(StageOutcome::Failed(failure))
+    }
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
+        Failure::new(class, with_causes(&error)).into()
+    }
+}
+
+impl From<InvalidTensors> for Ended {
+    fn from(error: InvalidTensors) -> Self {
+        Failure::new(FailureClass::Input, with_causes(&error)).into()
+    }
+}
+
+impl From<NoPlan> for Ended {
+    fn from(reason: NoPlan) -> Self {
+        Self(match reason {
+            NoPlan::Collapsed { layer } => StageOutcome::Collapsed { layer },
+            NoPlan::NotFinite => StageOutcome::Diverged { step: 0 },
+        })
+    }
+}
+
+/// An error and what caused it, on one line.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// A stage that is ready to train, as a lane of the bundle.
+struct Ready<'a> {
+    stage: &'a StageWithInputs,
+    lane: Lane,
+    artifacts: Artifacts,
+}
+
+impl Stages {
+    /// With the files of `store`, on `device`.
+    #[must_use]
+    pub fn new(store: Store, device: DeviceName) -> Self {
+        Self { store, device: device.open(), loaded: None }
+    }
+
+    /// Where it computes.
+    #[must_use]
+    pub const fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Does the stages of one bundle; each is reported exactly once.
+    pub fn run(&mut self, bundle: &[StageWithInputs], report: &mut dyn FnMut(BundleEvent)) {
+        let mut ready: Vec<Ready<'_>> = Vec::new();
+        for stage in bundle {
+            debug!(stage = %stage.key, "begins");
+            let prepared = match &stage.spec {
+                StageSpec::Prepare(spec) => self.prepare(spec, stage).map(|result| {
+                    report(BundleEvent::Done(stage.key, StageOutcome::Completed(result)));
+                    None
+                }),
+                StageSpec::Dense(spec) => self.dense(spec, stage).map(Some),
+                StageSpec::Prune(spec) => self.prune(spec, stage).map(Some),
+            };
+            match prepared {
+                Ok(lane) => ready.extend(lane),
+                Err(Ended(outcome)) => report(BundleEvent::Done(stage.key, outcome)),
+            }
+        }
+        if ready.is_empty() {
+            return;
+        }
+        if let Err(Ended(outcome)) = self.train(&ready, report) {
+            for ready in &ready {
+                report(BundleEvent::Done(ready.stage.key, outcome.clone()));
+            }
+        }
+    }
+
+    fn prepare(&self, spec: &PrepareSpec, stage: &StageWithInputs) -> Result<StageResult, Ended> {
+        let table = self.store.get(input(stage, Role::Table)?.hash)?;
+        let prepared = data::prepare(spec, &table).map_err(|error| Failure::new(FailureClass::Input, with_causes(&error)))?;
+        let preparation = serde_json::to_vec_pretty(&prepared.preparation)
+            .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
+        let artifacts = Artifacts::from([
+            (Role::Prepared, self.store.put(&prepared.to_safetensors()?)?),
+            (Role::Preparation, self.store.put(&preparation)?),
+        ]);
+        Ok(StageResult { metrics: Metrics::new(), artifacts })
+    }
+
+    fn dense<'a>(&mut self, spec: &DenseSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
+        self.load(&spec.model, stage)?;
+        let lane = Lane {
+            start: Parameters::initial(&spec.model, spec.seed),
+            mask: None,
+            training: spec.training.clone(),
+            regularization: spec.regularization.clone(),
+            seed: spec.seed,
+            phase: Phase::Dense,
+        };
+        Ok(Ready { stage, lane, artifacts: Artifacts::new() })
+    }
+
+    /// Score, sort, save the plan; then execute the plan that was saved.
+    fn prune<'a>(&mut self, spec: &PruneSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
+        self.load(&spec.model, stage)?;
+        let data = self.data()?;
+        let checkpoint = self.store.get(input(stage, Role::Checkpoint)?.hash)?;
+        let mut parameters = checkpoint::read_parameters(&spec.model, &checkpoint)?;
+        let scores = match &spec.criterion {
+            Some(criterion) => {
+                let subject = Subject {
+                    model: &spec.model,
+                    parameters: &parameters,
+                    training: &spec.training,
+                    data,
+                    device: &self.device,
+                    seed: spec.seed,
+                };
+                criterion::scores(criterion, &subject)
+            }
+            // Nothing is removed, so nothing competes.
+            None => spec.model.prunable_sizes().iter().map(|size| vec![0.0; usize::try_from(*size).unwrap_or(0)]).collect(),
+        };
+        let plan = PruningPlan::make(&spec.model, spec.dense, spec.criterion.clone(), &spec.removal, &scores)?;
+        let saved = self.store.put(&plan.write()?)?;
+        let mask = PruningPlan::read(&self.store.get(saved.hash)?)?.mask(&spec.model)?;
+        mask.apply(&mut parameters);
+        let artifacts = Artifacts::from([
+            (Role::Plan, saved),
+            (Role::Mask, self.store.put(&checkpoint::write_mask(&spec.model, &mask)?)?),
+        ]);
+        let lane = Lane {
+            start: parameters,
+            mask: Some(mask),
+            training: spec.training.clone(),
+            regularization: spec.regularization.clone(),
+            seed: spec.seed,
+            phase: Phase::Retrain,
+        };
+        Ok(Ready { stage, lane, artifacts })
+    }
+
+    fn train(&self, ready: &[Ready<'_>], report: &mut dyn FnMut(BundleEvent)) -> Result<(), Ended> {
+        let lanes: Vec<Lane> = ready.iter().map(|ready| ready.lane.clone()).collect();
+        let (model, training) = shared_shape(ready)?;
+        info!(lanes = lanes.len(), epochs = training, "training a bundle");
+        let ends = train(model, &lanes, self.data()?, &self.device, |lane, record| {
+            report(BundleEvent::Progress(progress(ready[lane].stage.key, training, record)));
+        })?;
+        for (ready, end) in ready.iter().zip(ends) {
+            let outcome = match end {
+                LaneEnd::Diverged { step } => StageOutcome::Diverged { step },
+                LaneEnd::Trained(trained) => match self.finish(model, ready, &trained) {
+                    Ok(result) => StageOutcome::Completed(result),
+                    Err(Ended(outcome)) => outcome,
+                },
+            };
+            report(BundleEvent::Done(ready.stage.key, outcome));
+        }
+        Ok(())
+    }
+
+    /// Evaluates a trained net and saves what it leaves.
+    fn finish(&self, model: &ModelSpec, ready: &Ready<'_>, trained: &Trained) -> Result<StageResult, Ended> {
+        let mask = ready.lane.mask.as_ref();
+        let removed = mask.map_or(0, Mask::removed);
+        let asked = match &ready.stage.spec {
+            StageSpec::Prune(spec) => spec.removal.total(),
+            _ => 0,
+        };
+        let violations = mask.map_or(0, |mask| mask.violations(&trained.parameters));
+        if removed != asked || violations > 0 {
+            let message = format!("{asked} weights were to be removed: {removed} were, and {violations} of them are not zero");
+            return Err(Failure::new(FailureClass::Internal, message).into());
+        }
+        let data = self.data()?;
+        let layout = FlatLayout::of(model);
+        let row = TensorData::new(layout.flatten(&trained.parameters), [1, layout.length()]);
+        let row = Tensor::<2>::from_data(row, &self.device);
+        let mut metrics = metrics::of_net(model, &trained.parameters);
+        let mut scores = Vec::new();
+        for (split, rows) in [(Split::Validation, &data.validation), (Split::Test, &data.test)] {
+            let logits = logits(&row, &layout, &rows.inputs).remove(0);
+            if logits.iter().any(|logit| !logit.is_finite()) {
+                return Err(Ended(StageOutcome::Diverged { step: 0 }));
+            }
+            metrics::of_scores(&logits, &rows.targets).set_into(&mut metrics, split);
+            scores.push((split, rows, logits));
+        }
+        let curve = serde_json::to_vec(&Curve { best_epoch: trained.epoch, epochs: &trained.curve })
+            .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
+        let mut artifacts = ready.artifacts.clone();
+        artifacts.insert(Role::Checkpoint, self.store.put(&checkpoint::write_parameters(model, &trained.parameters)?)?);
+        artifacts.insert(Role::Scores, self.store.put(&write_scores(&scores)?)?);
+        artifacts.insert(Role::Curve, self.store.put(&curve)?);
+        Ok(StageResult { metrics, artifacts })
+    }
+
+    /// Loads the prepared data that the stage reads, unless they are there already.
+    fn load(&mut self, model: &ModelSpec, stage: &StageWithInputs) -> Result<(), Ended> {
+        let hash = input(stage, Role::Prepared)?.hash;
+        if self.loaded.as_ref().is_none_or(|(loaded, _)| *loaded != hash) {
+            let prepared = Prepared::from_safetensors(&self.store.get(hash)?)?;
+            self.loaded = Some((hash, DeviceData::load(prepared, &self.device)));
+        }
+        let width = self.data()?.width();
+        let wanted = model.layers()[0].inputs as usize;
+        if width != wanted {
+            let message = format!("the prepared rows have {width} inputs, and the net {wanted}");
+            return Err(Failure::new(FailureClass::Input, message).into());
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> Result<&DeviceData, Failure> {
+        let missing = || Failure::new(FailureClass::Internal, "no data are loaded");
+        self.loaded.as_ref().map(|(_, data)| data).ok_or_else(missing)
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Curve<'a> {
+    best_epoch: u32,
+    epochs: &'a [EpochRecord],
+}
+
+fn input(stage: &StageWithInputs, role: Role) -> Result<Artifact, Failure> {
+    let missing = || Failure::new(FailureClass::Input, format!("the stage came without its {}", role.name()));
+    stage.inputs.get(&role).copied().ok_or_else(missing)
+}
+
+/// The architecture and the epochs of a bundle: lanes must agree on them, and on their data.
+fn shared_shape<'a>(ready: &[Ready<'a>]) -> Result<(&'a ModelSpec, u32), Failure> {
+    let shape = |ready: &Ready<'a>| {
+        let (model, training) = ready.stage.spec.training()?;
+        let clipped = training.clip_gradient_norm.is_some();
+        let prepared = ready.stage.inputs.get(&Role::Prepared)?.hash;
+        Some((model, training.epochs, training.batch_size, clipped, ready.lane.mask.is_some(), prepared))
+    };
+    let first = ready.first().and_then(shape);
+    match first {
+        Some((model, epochs, ..)) if ready.iter().all(|ready| shape(ready) == first) => Ok((model, epochs)),
+        _ => Err(Failure::new(FailureClass::Input, "the stages of the bundle are not of one class")),
+    }
+}
+
+fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress {
+    let mut metrics = Metrics::new();
+    metrics.set(Metric::Auc, Split::Validation, record.validation.auc);
+    metrics.set(Metric::LogLoss, Split::Validation, record.validation.log_loss);
+    v1::Progress { stage_key: stage.to_string(), epoch: record.epoch, epochs, metrics: (&metrics).into() }
+}
+
+/// `validation.rows`, `validation.logits`, `validation.targets`, and the same of test: paired statistics, swap sets and calibration
+/// need the score of every row later.
+fn write_scores(scores: &[(Split, &EvaluationRows, Vec<f32>)]) -> Result<Vec<u8>, InvalidTensors> {
+    let buffers: Vec<(String, Dtype, Vec<u8>)> = (scores.iter())
+        .flat_map(|(split, rows, logits)| {
+            [
+                (format!("{split}.rows"), Dtype::U32, u32_bytes(&rows.rows)),
+                (format!("{split}.logits"), Dtype::F32, f32_bytes(logits)),
+                (format!("{split}.targets"), Dtype::F32, f32_bytes(&rows.targets)),
+            ]
+        })
+        .collect();
+    let views: HashMap<&str, TensorView<'_>> = (buffers.iter())
+        .map(|(name, dtype, bytes)| Ok((name.as_str(), TensorView::new(*dtype, vec![bytes.len() / 4], bytes)?)))
+        .collect::<Result<_, safetensors::SafeTensorError>>()?;
+    Ok(safetensors::serialize(views, None)?)
+}

@@ -1,0 +1,53 @@
+//! `secateur-worker`: the worker alone, for nodes that run nothing else.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use secateur_worker::{
+    cli::{self, WorkerArguments},
+    executor::{self, ExecutorArguments, stages::with_causes},
+    logging::{self, LogFormat},
+};
+
+/// Trains and prunes nets for a Secateur coordinator.
+#[derive(Debug, Parser)]
+#[command(name = "secateur-worker", version)]
+struct Arguments {
+    #[command(flatten)]
+    worker: WorkerArguments,
+    /// Log one JSON object a line
+    #[arg(long)]
+    log_json: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    #[command(hide = true)]
+    Executor(ExecutorArguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let format = if arguments.log_json { LogFormat::Json } else { LogFormat::Text };
+    let ended = match arguments.verb {
+        Some(Verb::Executor(arguments)) => {
+            logging::start("warn", format);
+            executor::main(&arguments).map_err(|error| with_causes(&error))
+        }
+        None => {
+            logging::start("info", format);
+            let work = cli::work(arguments.worker);
+            tokio::select! {
+                ended = work => ended.map_err(|error| with_causes(&error)),
+                _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
+            }
+        }
+    };
+    ended.unwrap_or_else(|message| {
+        tracing::error!("{message}");
+        ExitCode::from(2)
+    })
+}

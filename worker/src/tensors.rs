@@ -1,0 +1,92 @@
+//! Small help for reading and writing safetensors whose bytes are not trusted.
+
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+
+/// A file of tensors that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidTensors {
+    /// Not a safetensors file, or a tensor is missing.
+    #[error("the tensors cannot be read: {0}")]
+    Unreadable(#[from] SafeTensorError),
+    /// A tensor of another type.
+    #[error("tensor {name} holds {found:?}, not {expected:?}")]
+    Type {
+        /// The tensor.
+        name: String,
+        /// What it should hold.
+        expected: Dtype,
+        /// What it holds.
+        found: Dtype,
+    },
+    /// A tensor of another shape.
+    #[error("tensor {name} has the shape {found:?}, not {expected:?}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// The shape it should have.
+        expected: Vec<usize>,
+        /// The shape it has.
+        found: Vec<usize>,
+    },
+    /// A tensor with NaN or infinity in it.
+    #[error("tensor {name} holds a number that is not finite")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+    },
+    /// The metadata or the numbers contradict themselves.
+    #[error("{0}")]
+    Inconsistent(String),
+}
+
+fn checked<'a>(
+    file: &SafeTensors<'a>,
+    name: &str,
+    dtype: Dtype,
+    shape: Option<&[usize]>,
+) -> Result<&'a [u8], InvalidTensors> {
+    let tensor = file.tensor(name)?;
+    if tensor.dtype() != dtype {
+        return Err(InvalidTensors::Type { name: name.to_owned(), expected: dtype, found: tensor.dtype() });
+    }
+    if let Some(expected) = shape.filter(|shape| *shape != tensor.shape()) {
+        let (expected, found) = (expected.to_vec(), tensor.shape().to_vec());
+        return Err(InvalidTensors::Shape { name: name.to_owned(), expected, found });
+    }
+    Ok(tensor.data())
+}
+
+/// A tensor of finite f32 numbers.
+///
+/// # Errors
+/// If it is missing, or of another type or shape, or not finite.
+pub fn finite_f32(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, InvalidTensors> {
+    let bytes = checked(file, name, Dtype::F32, Some(shape))?;
+    let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(values)
+    } else {
+        Err(InvalidTensors::NotFinite { name: name.to_owned() })
+    }
+}
+
+/// A list of u32 numbers, of whatever length.
+///
+/// # Errors
+/// If it is missing, or of another type.
+pub fn u32_list(file: &SafeTensors<'_>, name: &str) -> Result<Vec<u32>, InvalidTensors> {
+    let bytes = checked(file, name, Dtype::U32, None)?;
+    Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+}
+
+/// The bytes of a tensor of f32.
+#[must_use]
+pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The bytes of a tensor of u32.
+#[must_use]
+pub fn u32_bytes(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}

@@ -1,0 +1,65 @@
+//! Prepared data on a device.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::data::{Part, Prepared};
+
+/// The rows of all three splits: what is trained on lies on the device, and the targets of what is evaluated on the host.
+#[derive(Debug)]
+pub struct DeviceData {
+    /// `[n, width]`.
+    pub train_inputs: Tensor<2>,
+    /// `[n]`, 0 or 1.
+    pub train_targets: Tensor<1>,
+    /// What epochs are chosen by.
+    pub validation: EvaluationRows,
+    /// What nothing is chosen by.
+    pub test: EvaluationRows,
+}
+
+/// Rows to evaluate.
+#[derive(Debug)]
+pub struct EvaluationRows {
+    /// `[n, width]`.
+    pub inputs: Tensor<2>,
+    /// 0 or 1.
+    pub targets: Vec<f32>,
+    /// Row numbers in the table.
+    pub rows: Vec<u32>,
+}
+
+impl DeviceData {
+    /// Moves prepared data to `device`.
+    #[must_use]
+    pub fn load(prepared: Prepared, device: &Device) -> Self {
+        let width = prepared.width();
+        let inputs = |values: Vec<f32>| {
+            let rows = values.len() / width.max(1);
+            Tensor::<2>::from_data(TensorData::new(values, [rows, width]), device)
+        };
+        let evaluation = |part: Part| EvaluationRows {
+            inputs: inputs(part.inputs),
+            targets: part.targets,
+            rows: part.rows,
+        };
+        let rows = prepared.train.targets.len();
+        Self {
+            train_inputs: inputs(prepared.train.inputs),
+            train_targets: Tensor::from_data(TensorData::new(prepared.train.targets, [rows]), device),
+            validation: evaluation(prepared.validation),
+            test: evaluation(prepared.test),
+        }
+    }
+
+    /// Rows to train on.
+    #[must_use]
+    pub fn train_rows(&self) -> usize {
+        self.train_targets.dims()[0]
+    }
+
+    /// Width of a prepared row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.train_inputs.dims()[1]
+    }
+}

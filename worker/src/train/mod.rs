@@ -1,0 +1,11 @@
+//! Training of bundles: K nets of one architecture in lockstep, as stacked tensors `[K, …]`. K = 1 is the plain case.
+//!
+//! Lanes never mix: no operation reduces over K, and what a lane computes does not depend on who its neighbours are.
+
+pub mod bundle;
+pub mod data;
+pub mod evaluate;
+pub mod forward;
+pub mod measure;
+pub mod optimizer;
+pub mod run;

@@ -1,0 +1,156 @@
+//! Moves artifacts between a local store and an artifact service: what both sides hold already is not sent, and what was cut off
+//! goes on where it stopped.
+
+use std::{io::Read, sync::Arc};
+
+use futures::{StreamExt as _, stream};
+use secateur_proto::{
+    convert::InvalidMessage,
+    ids::ContentHash,
+    outcome::Artifact,
+    v1::{
+        GetArtifactRequest, PutRequest, PutStart, StatRequest, artifact_service_client::ArtifactServiceClient,
+        put_request::Part,
+    },
+};
+use tonic::{Code, Status, transport::Channel};
+
+use crate::store::{Store, StoreError};
+
+/// Bytes a message carries: well under gRPC's usual limit of 4 MiB.
+pub const CHUNK: usize = 1 << 20;
+
+/// Tries before a transfer is given up.
+const TRIES: usize = 3;
+
+/// Why an artifact did not get across.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// Here.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There.
+    #[error("artifact {hash}: {}", status.message())]
+    Remote {
+        /// Which.
+        hash: ContentHash,
+        /// What the other side says.
+        status: Box<Status>,
+    },
+    /// The other side speaks nonsense.
+    #[error(transparent)]
+    Message(#[from] InvalidMessage),
+}
+
+impl TransferError {
+    /// Whether a disk is full, here or there.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_full(),
+            Self::Remote { status, .. } => status.code() == Code::ResourceExhausted,
+            Self::Message(_) => false,
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Remote { status, .. } => matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Aborted),
+            Self::Store(error) => matches!(error, StoreError::Damaged { .. } | StoreError::WrongSize { .. }),
+            Self::Message(_) => false,
+        }
+    }
+}
+
+fn remote(hash: ContentHash) -> impl FnOnce(Status) -> TransferError {
+    move |status| TransferError::Remote { hash, status: Box::new(status) }
+}
+
+/// A connection to an artifact service.
+#[derive(Debug, Clone)]
+pub struct ArtifactClient {
+    service: ArtifactServiceClient<Channel>,
+}
+
+impl ArtifactClient {
+    /// Over `channel`.
+    #[must_use]
+    pub fn new(channel: Channel) -> Self {
+        Self { service: ArtifactServiceClient::new(channel) }
+    }
+
+    /// Makes sure that the service holds what `store` holds.
+    ///
+    /// # Errors
+    /// If it cannot be read here or kept there.
+    pub async fn upload(&mut self, store: &Arc<Store>, artifact: Artifact) -> Result<(), TransferError> {
+        let mut tries = 1;
+        loop {
+            match self.try_upload(store, artifact).await {
+                Err(error) if error.is_transient() && tries < TRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Makes sure that `store` holds what the service holds.
+    ///
+    /// # Errors
+    /// If it cannot be read there or kept here.
+    pub async fn download(&mut self, store: &Arc<Store>, artifact: Artifact) -> Result<(), TransferError> {
+        if store.stat(artifact.hash)?.is_some() {
+            return Ok(());
+        }
+        let mut tries = 1;
+        loop {
+            match self.try_download(store, artifact).await {
+                Err(error) if error.is_transient() && tries < TRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_upload(&mut self, store: &Arc<Store>, artifact: Artifact) -> Result<(), TransferError> {
+        let hash = artifact.hash;
+        let request = StatRequest { hash: hash.to_string() };
+        let there = self.service.stat(request).await.map_err(remote(hash))?.into_inner();
+        if there.held.is_some() {
+            return Ok(());
+        }
+        let offset = there.partial_size.min(artifact.size);
+        let start = PutRequest { part: Some(Part::Start(PutStart { artifact: Some(artifact.into()), offset })) };
+        let reader = store.reader(hash, offset)?;
+        let parts = stream::once(async { start }).chain(chunks(reader).map(|data| PutRequest { part: Some(Part::Data(data)) }));
+        let reply = self.service.put(parts).await.map_err(remote(hash))?.into_inner();
+        let kept: Artifact = reply.artifact.ok_or(InvalidMessage::Missing("artifact"))?.try_into()?;
+        if kept != artifact {
+            return Err(StoreError::Damaged { expected: hash, found: kept.hash }.into());
+        }
+        Ok(())
+    }
+
+    async fn try_download(&mut self, store: &Arc<Store>, artifact: Artifact) -> Result<(), TransferError> {
+        let hash = artifact.hash;
+        let offset = store.partial_size(hash)?.min(artifact.size);
+        let request = GetArtifactRequest { hash: hash.to_string(), offset };
+        let mut chunks = self.service.get(request).await.map_err(remote(hash))?.into_inner();
+        let mut upload = store.upload(artifact, offset)?;
+        while let Some(chunk) = chunks.message().await.map_err(remote(hash))? {
+            upload.write(&chunk.data)?;
+        }
+        upload.finish()?;
+        Ok(())
+    }
+}
+
+/// The bytes of `reader` in pieces that fit a message. A read that fails ends the stream early, which the receiver notices by the
+/// size.
+pub fn chunks(reader: impl Read + Send + 'static) -> impl futures::Stream<Item = Vec<u8>> + Send {
+    stream::unfold(reader, |mut reader| async move {
+        let mut data = Vec::with_capacity(CHUNK);
+        match reader.by_ref().take(CHUNK as u64).read_to_end(&mut data) {
+            Ok(_) if !data.is_empty() => Some((data, reader)),
+            _ => None,
+        }
+    })
+}
