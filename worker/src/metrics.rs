@@ -1,1 +1,275 @@
-//! Metrics of scores and nets.
+//! Metrics of scores and of nets, in double precision on the host. Knows nothing of Burn, data preparation or training.
+
+use secateur_proto::{
+    metrics::{Metric, Metrics, Split},
+    spec::ModelSpec,
+};
+
+/// Bins of the expected calibration error.
+pub const CALIBRATION_BINS: usize = 10;
+
+/// How good scores are on one part of the data.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScoreMetrics {
+    /// Area under the ROC curve, by mid-ranks.
+    pub auc: f64,
+    /// 2 · auc − 1.
+    pub gini: f64,
+    /// Kolmogorov–Smirnov distance of the score distributions of the two classes.
+    pub ks: f64,
+    /// Mean negative log-likelihood, in nats.
+    pub log_loss: f64,
+    /// Mean squared difference of probability and outcome (Brier 1950).
+    pub brier: f64,
+    /// Expected calibration error over ten bins of equal width (Naeini et al. 2015).
+    pub ece: f64,
+    /// Share of rows classified right at probability 0.5, where 0.5 is positive.
+    pub accuracy: f64,
+    /// 1 − accuracy.
+    pub error: f64,
+}
+
+/// Why there are no metrics of some scores or of a net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MetricError {
+    /// Not one score for each target.
+    #[error("{logits} scores for {targets} targets")]
+    Lengths {
+        /// Scores given.
+        logits: usize,
+        /// Targets given.
+        targets: usize,
+    },
+    /// A score that is infinite or not a number.
+    #[error("the score of row {row} is not a finite number")]
+    NotFinite {
+        /// Its index.
+        row: usize,
+    },
+    /// A target other than 0 and 1.
+    #[error("the target of row {row} is neither 0 nor 1")]
+    Target {
+        /// Its index.
+        row: usize,
+    },
+    /// Ranking takes both classes.
+    #[error("all {rows} rows are of one class")]
+    OneClass {
+        /// How many.
+        rows: usize,
+    },
+    /// Weights or biases that are not those of the architecture.
+    #[error("the parameters do not have the shapes of the net")]
+    Shapes,
+}
+
+/// The metrics of `logits`, one a row, against `targets` of 0 and 1.
+///
+/// # Errors
+/// If the lengths differ, a logit is not finite, a target is neither 0 nor 1, or all are of one class.
+pub fn of_scores(logits: &[f32], targets: &[f32]) -> Result<ScoreMetrics, MetricError> {
+    let ranking = Ranking::of(logits, targets)?;
+    let mut log_loss = 0.0;
+    let mut brier = 0.0;
+    let mut right = 0_usize;
+    let mut gaps = [0.0; CALIBRATION_BINS];
+    for (&logit, &target) in logits.iter().zip(targets) {
+        let (logit, target) = (f64::from(logit), f64::from(target));
+        // e^−|z| never overflows, and both the probability and the loss follow from it.
+        let small = (-logit.abs()).exp();
+        let probability = if logit >= 0.0 { 1.0 } else { small } / (1.0 + small);
+        // −ln p(target) = softplus(z) − target · z
+        log_loss += logit.max(0.0) - target * logit + small.ln_1p();
+        brier += (probability - target).powi(2);
+        right += usize::from((logit >= 0.0) == (target == 1.0));
+        // The last bin includes its right edge.
+        let bin = ((probability * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1);
+        gaps[bin] += probability - target;
+    }
+    let rows = logits.len() as f64;
+    let (auc, accuracy) = (ranking.auc(), right as f64 / rows);
+    Ok(ScoreMetrics {
+        auc,
+        gini: 2.0 * auc - 1.0,
+        ks: ranking.ks(),
+        log_loss: log_loss / rows,
+        brier: brier / rows,
+        // A bin's rows times the distance of its means is the distance of its sums.
+        ece: gaps.iter().map(|gap: &f64| gap.abs()).sum::<f64>() / rows,
+        accuracy,
+        error: (logits.len() - right) as f64 / rows,
+    })
+}
+
+impl ScoreMetrics {
+    /// Writes all of them into a vector of metrics.
+    pub fn set_into(&self, metrics: &mut Metrics, split: Split) {
+        for (metric, value) in [
+            (Metric::Auc, self.auc),
+            (Metric::Gini, self.gini),
+            (Metric::Ks, self.ks),
+            (Metric::LogLoss, self.log_loss),
+            (Metric::Brier, self.brier),
+            (Metric::Ece, self.ece),
+            (Metric::Accuracy, self.accuracy),
+            (Metric::Error, self.error),
+        ] {
+            metrics.set(metric, split, value);
+        }
+    }
+}
+
+/// The area under the ROC curve alone: P(score of a positive > score of a negative) + P(tie) / 2.
+///
+/// # Errors
+/// As [`of_scores`].
+pub fn auc(logits: &[f32], targets: &[f32]) -> Result<f64, MetricError> {
+    Ranking::of(logits, targets).map(|ranking| ranking.auc())
+}
+
+/// What one pass over the sorted scores counts. In whole numbers, so that the order of rows cannot change a result.
+struct Ranking {
+    positives: u64,
+    negatives: u64,
+    /// 2 · (pairs with the positive above + tied pairs / 2).
+    twice_above: u128,
+    /// max |below of positives · negatives − below of negatives · positives| over the distinct scores.
+    widest_gap: u128,
+}
+
+impl Ranking {
+    fn of(logits: &[f32], targets: &[f32]) -> Result<Self, MetricError> {
+        if logits.len() != targets.len() {
+            return Err(MetricError::Lengths { logits: logits.len(), targets: targets.len() });
+        }
+        // The order of the scores in the high bits and the class in the lowest: one sort of integers sorts both.
+        let mut keys = Vec::with_capacity(logits.len());
+        for (row, (&logit, &target)) in logits.iter().zip(targets).enumerate() {
+            if !logit.is_finite() {
+                return Err(MetricError::NotFinite { row });
+            }
+            if target != 0.0 && target != 1.0 {
+                return Err(MetricError::Target { row });
+            }
+            keys.push(ordered(logit) << 1 | u64::from(target == 1.0));
+        }
+        keys.sort_unstable();
+
+        let positives = keys.iter().map(|key| key & 1).sum::<u64>();
+        let negatives = keys.len() as u64 - positives;
+        if positives == 0 || negatives == 0 {
+            return Err(MetricError::OneClass { rows: logits.len() });
+        }
+        let (mut positives_below, mut negatives_below) = (0_u64, 0_u64);
+        let mut ranking = Self { positives, negatives, twice_above: 0, widest_gap: 0 };
+        for tied in keys.chunk_by(|a, b| a >> 1 == b >> 1) {
+            let tied_positives = tied.iter().map(|key| key & 1).sum::<u64>();
+            let tied_negatives = tied.len() as u64 - tied_positives;
+            ranking.twice_above += u128::from(tied_positives) * u128::from(2 * negatives_below + tied_negatives);
+            positives_below += tied_positives;
+            negatives_below += tied_negatives;
+            let gap = (u128::from(positives_below) * u128::from(negatives))
+                .abs_diff(u128::from(negatives_below) * u128::from(positives));
+            ranking.widest_gap = ranking.widest_gap.max(gap);
+        }
+        Ok(ranking)
+    }
+
+    fn pairs(&self) -> f64 {
+        (u128::from(self.positives) * u128::from(self.negatives)) as f64
+    }
+
+    fn auc(&self) -> f64 {
+        self.twice_above as f64 / (2.0 * self.pairs())
+    }
+
+    fn ks(&self) -> f64 {
+        self.widest_gap as f64 / self.pairs()
+    }
+}
+
+/// An integer that is ordered as the finite numbers are; the two zeros are one.
+fn ordered(value: f32) -> u64 {
+    // −0 + 0 = +0
+    let bits = (value + 0.0).to_bits();
+    u64::from(if bits >> 31 == 1 { !bits } else { bits | 1 << 31 })
+}
+
+/// What counts of one linear layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerCounts {
+    /// Weights.
+    pub weights: u64,
+    /// Weights that are not zero.
+    pub nonzero_weights: u64,
+    /// Biases.
+    pub biases: u64,
+    /// Biases that are not zero.
+    pub nonzero_biases: u64,
+    /// Whether pruning may take from the weights.
+    pub prunable: bool,
+}
+
+/// The metrics of a net itself. `weights` and `biases` hold those of each layer, from the inputs on; as only zeros are
+/// counted, the weights of a layer may lie in any order.
+///
+/// # Errors
+/// If there is not one vector of the right length for each layer.
+pub fn of_net<W: AsRef<[f32]>, B: AsRef<[f32]>>(
+    model: &ModelSpec,
+    weights: &[W],
+    biases: &[B],
+) -> Result<Metrics, MetricError> {
+    let layers = model.layers();
+    if weights.len() != layers.len() || biases.len() != layers.len() {
+        return Err(MetricError::Shapes);
+    }
+    let nonzero = |values: &[f32]| values.iter().filter(|value| **value != 0.0).count() as u64;
+    let mut counts = Vec::with_capacity(layers.len());
+    for (layer, (weights, biases)) in layers.iter().zip(weights.iter().zip(biases)) {
+        let (weights, biases) = (weights.as_ref(), biases.as_ref());
+        if weights.len() as u64 != layer.weights() || biases.len() as u64 != u64::from(layer.outputs) {
+            return Err(MetricError::Shapes);
+        }
+        counts.push(LayerCounts {
+            weights: layer.weights(),
+            nonzero_weights: nonzero(weights),
+            biases: u64::from(layer.outputs),
+            nonzero_biases: nonzero(biases),
+            prunable: layer.prunable,
+        });
+    }
+    Ok(of_counts(&counts))
+}
+
+/// The metrics of a net of linear layers. A ratio whose denominator is zero has no value and is left out: the compression
+/// ratio and the theoretical speed-up of a net of zeros, the sparsity of a net without prunable weights.
+#[must_use]
+pub fn of_counts(layers: &[LayerCounts]) -> Metrics {
+    let sum = |count: fn(&LayerCounts) -> u64| layers.iter().map(count).sum::<u64>();
+    let (weights, nonzero_weights) = (sum(|layer| layer.weights), sum(|layer| layer.nonzero_weights));
+    let (biases, nonzero_biases) = (sum(|layer| layer.biases), sum(|layer| layer.nonzero_biases));
+    let prunable = sum(|layer| if layer.prunable { layer.weights } else { 0 });
+    let pruned = sum(|layer| if layer.prunable { layer.weights - layer.nonzero_weights } else { 0 });
+
+    let mut metrics = Metrics::new();
+    metrics.set_net(Metric::Parameters, (weights + biases) as f64);
+    metrics.set_net(Metric::NonzeroParameters, (nonzero_weights + nonzero_biases) as f64);
+    // A weight of a linear layer is one multiply-accumulate a row.
+    metrics.set_net(Metric::Macs, nonzero_weights as f64);
+    // A bit for every weight, then the non-zero weights and all biases as 32-bit floats.
+    metrics.set_net(Metric::SizeBytes, (4 * nonzero_weights + weights.div_ceil(8) + 4 * biases) as f64);
+    for (metric, numerator, denominator) in [
+        (Metric::Sparsity, pruned, prunable),
+        (Metric::CompressionRatio, weights + biases, nonzero_weights + nonzero_biases),
+        (Metric::TheoreticalSpeedup, weights, nonzero_weights),
+    ] {
+        if denominator > 0 {
+            metrics.set_net(metric, numerator as f64 / denominator as f64);
+        }
+    }
+    metrics
+}
+
+#[cfg(test)]
+mod tests;

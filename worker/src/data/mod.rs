@@ -1,1 +1,138 @@
-//! Tables to tensors.
+//! From the bytes of a table to tensors: reading, splitting, and a preparation that is fitted on the train rows alone.
+//!
+//! It takes bytes and gives data and bytes: it knows nothing of Burn, files, stages or the network.
+
+use secateur_proto::spec::{PrepareSpec, Task};
+use serde::{Deserialize, Serialize};
+
+mod dataset;
+mod encoding;
+mod error;
+mod preparation;
+mod split;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use dataset::{DATASET_FORMAT, Dataset, Group, Part};
+pub use encoding::{Categorical, Encoding, FARTHEST, HEAVY_TAIL, Numeric, ROWS_PER_LEVEL, Scale};
+pub use error::{DataError, PartCounts};
+pub use preparation::{InputColumn, PREPARATION_FORMAT, Preparation, Target};
+pub use table::{Column, MAX_FIELD, MAX_NAME, MAX_TEXT, Table};
+
+use error::shown;
+use preparation::Roles;
+use values::Levels;
+
+/// The most values that a group column may have: metrics by more groups than that say nothing.
+pub const MAX_GROUP_LEVELS: usize = 1000;
+
+/// What preparing a table gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// How new rows are to be prepared.
+    pub preparation: Preparation,
+    /// The tensors.
+    pub dataset: Dataset,
+}
+
+/// Turns a table into tensors. Medians, means, levels and all else that is fitted come from the train rows; only whether a
+/// column is numeric is seen from all rows.
+///
+/// # Errors
+/// If the bytes are no table, or the spec does not fit it.
+pub fn prepare(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> {
+    let Task::Binary = spec.task;
+    let table = Table::read(spec.format, bytes)?;
+    let roles = Roles::find(spec, &table)?;
+    let (target, positive) = preparation::classes(&table, roles.target)?;
+    let rows = split::split(&spec.split, &table, roles.split, &positive)?;
+    let (groups, levels_of_rows) = read_groups(&roles.groups)?;
+    let (preparation, values) = Preparation::fit(target, &roles.inputs, &rows[0])?;
+    let [train, validation, test] = rows.map(|rows| Part {
+        inputs: preparation.encode(&values, &rows),
+        targets: rows.iter().map(|&row| if positive[row as usize] { 1.0 } else { 0.0 }).collect(),
+        groups: levels_of_rows.iter().map(|levels| rows.iter().map(|&row| levels[row as usize]).collect()).collect(),
+        rows,
+    });
+    let features = preparation.features().map(str::to_owned).collect();
+    Ok(Prepared { preparation, dataset: Dataset { features, groups, train, validation, test } })
+}
+
+fn read_groups(columns: &[&Column]) -> Result<(Vec<Group>, Vec<Vec<u32>>), DataError> {
+    let mut groups = Vec::with_capacity(columns.len());
+    let mut levels_of_rows = Vec::with_capacity(columns.len());
+    let mut problems = Vec::new();
+    for column in columns {
+        let levels = Levels::of(column);
+        let count = levels.names.len();
+        if count > MAX_GROUP_LEVELS {
+            let name = shown(column.name());
+            problems.push(format!(
+                "the group {name} has {count} different values; at most {MAX_GROUP_LEVELS} are allowed, so put them into bins"
+            ));
+            continue;
+        }
+        let mut sorted: Vec<usize> = (0..count).collect();
+        sorted.sort_unstable_by_key(|&level| levels.names[level]);
+        let mut ranks = vec![0; count];
+        for (rank, &level) in (0_u32..).zip(&sorted) {
+            ranks[level] = rank;
+        }
+        let mut names: Vec<String> = sorted.iter().map(|&level| levels.names[level].to_owned()).collect();
+        if levels.of_rows.contains(&None) {
+            names.push("(missing)".to_owned());
+        }
+        let of_rows = levels.of_rows.iter().map(|level| level.map_or(count as u32, |level| ranks[level as usize]));
+        levels_of_rows.push(of_rows.collect());
+        groups.push(Group { name: column.name().to_owned(), levels: names });
+    }
+    if problems.is_empty() { Ok((groups, levels_of_rows)) } else { Err(DataError::Columns(problems)) }
+}
+
+/// What a plan needs to know of prepared data, and a person wants to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Of the train rows.
+    pub train: PartFacts,
+    /// Of the validation rows.
+    pub validation: PartFacts,
+    /// Of the test rows.
+    pub test: PartFacts,
+    /// Input columns of the table.
+    pub columns: usize,
+    /// Features of a prepared row.
+    pub width: usize,
+    /// Input columns that gave no feature, because they have nothing to learn from.
+    pub constant: Vec<String>,
+}
+
+/// Size of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartFacts {
+    /// Rows.
+    pub rows: usize,
+    /// Rows of the positive class.
+    pub positives: usize,
+}
+
+impl Prepared {
+    /// Sizes, and what was left out.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let of = |part: &Part| PartFacts { rows: part.len(), positives: part.positives() };
+        let columns = &self.preparation.columns;
+        Facts {
+            train: of(&self.dataset.train),
+            validation: of(&self.dataset.validation),
+            test: of(&self.dataset.test),
+            columns: columns.len(),
+            width: self.dataset.width(),
+            constant: (columns.iter())
+                .filter(|column| column.features.is_empty())
+                .map(|column| column.name.clone())
+                .collect(),
+        }
+    }
+}

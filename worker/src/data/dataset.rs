@@ -1,0 +1,264 @@
+//! Prepared tensors and their file. Knows nothing of tables.
+//!
+//! The file is safetensors. For each part p of `train`, `validation` and `test` with n rows it holds
+//!
+//! | tensor | type | shape | content |
+//! |---|---|---|---|
+//! | `p.inputs` | F32 | [n, width] | features, row-major |
+//! | `p.targets` | F32 | [n] | 0 or 1 |
+//! | `p.rows` | U32 | [n] | row of the table, from 0, ascending |
+//! | `p.groups.<i>` | U32 | [n] | index of the row's level of group i |
+//!
+//! and, under the metadata key `secateur`, a JSON object: `format` (1), `features` (their names) and `groups` (`name` and
+//! `levels` of each). Equal datasets give equal bytes.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
+
+use safetensors::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+
+use super::{error::DataError, split::PARTS};
+
+/// The version of the file that this code writes, and the only one that it reads.
+pub const DATASET_FORMAT: u32 = 1;
+
+const METADATA_KEY: &str = "secateur";
+
+/// Inputs and targets of every part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// Names of the features: the columns of `inputs`.
+    pub features: Vec<String>,
+    /// The columns that metrics are reported by.
+    pub groups: Vec<Group>,
+    /// What nets and preparation are fitted on.
+    pub train: Part,
+    /// What decisions are made on.
+    pub validation: Part,
+    /// What nothing is decided on.
+    pub test: Part,
+}
+
+/// A column that metrics are reported by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its values: sorted texts, then `(missing)` if there is one.
+    pub levels: Vec<String>,
+}
+
+/// The rows of train, validation or test.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Part {
+    /// Row numbers in the table, from 0, ascending.
+    pub rows: Vec<u32>,
+    /// Shape [rows, features], row-major, finite.
+    pub inputs: Vec<f32>,
+    /// 0 or 1 for each row.
+    pub targets: Vec<f32>,
+    /// For each group column the index of each row's level.
+    pub groups: Vec<Vec<u32>>,
+}
+
+impl Part {
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row. A prepared part always has some.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Rows of the positive class.
+    #[must_use]
+    pub fn positives(&self) -> usize {
+        self.targets.iter().filter(|target| **target == 1.0).count()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata<'a> {
+    format: u32,
+    features: Cow<'a, [String]>,
+    groups: Cow<'a, [Group]>,
+}
+
+impl Dataset {
+    /// Features of a row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.features.len()
+    }
+
+    /// The parts with their names.
+    #[must_use]
+    pub fn parts(&self) -> [(&'static str, &Part); 3] {
+        [(PARTS[0], &self.train), (PARTS[1], &self.validation), (PARTS[2], &self.test)]
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// None in practice: the shapes are those of the vectors.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, DataError> {
+        let unwritable = |error: &dyn std::fmt::Display| DataError::Prepared(error.to_string());
+        let mut tensors = Vec::new();
+        for (name, part) in self.parts() {
+            let n = part.len();
+            tensors.push((format!("{name}.inputs"), Tensor::floats(vec![n, self.width()], &part.inputs)));
+            tensors.push((format!("{name}.targets"), Tensor::floats(vec![n], &part.targets)));
+            tensors.push((format!("{name}.rows"), Tensor::indices(vec![n], &part.rows)));
+            for (index, levels) in part.groups.iter().enumerate() {
+                tensors.push((format!("{name}.groups.{index}"), Tensor::indices(vec![n], levels)));
+            }
+        }
+        let metadata = Metadata {
+            format: DATASET_FORMAT,
+            features: Cow::Borrowed(&self.features),
+            groups: Cow::Borrowed(&self.groups),
+        };
+        let metadata = serde_json::to_string(&metadata).map_err(|error| unwritable(&error))?;
+        // One key only: the library writes several in no fixed order.
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
+        safetensors::serialize(tensors, Some(metadata)).map_err(|error| unwritable(&error))
+    }
+
+    /// Reads the file. Nothing in it is trusted: names, types, shapes and values are all checked.
+    ///
+    /// # Errors
+    /// If the bytes are not what [`Self::to_safetensors`] writes.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, DataError> {
+        read(bytes).map_err(DataError::Prepared)
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Dataset, String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+    let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
+    let metadata = metadata.ok_or_else(|| format!("there is no metadata {METADATA_KEY:?}"))?;
+    let metadata: Metadata<'_> =
+        serde_json::from_str(metadata).map_err(|error| format!("the metadata {METADATA_KEY:?} is wrong: {error}"))?;
+    if metadata.format != DATASET_FORMAT {
+        return Err(format!("it has format {} and this version reads {DATASET_FORMAT}", metadata.format));
+    }
+    let (features, groups) = (metadata.features.into_owned(), metadata.groups.into_owned());
+    if features.is_empty() {
+        return Err("it has no features".into());
+    }
+
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let expected = PARTS.len() * (3 + groups.len());
+    if tensors.len() != expected {
+        return Err(format!("it holds {} tensors instead of {expected}", tensors.len()));
+    }
+    let mut seen = HashSet::new();
+    let mut part = |name: &str| -> Result<Part, String> {
+        let rows = Tensor::read(&tensors, format!("{name}.rows"), Dtype::U32)?;
+        let &[n] = rows.shape.as_slice() else { return Err(format!("{name}.rows is not a vector")) };
+        let vector = |what: &str, dtype| Tensor::read(&tensors, format!("{name}.{what}"), dtype)?.shaped(&[n]);
+        let inputs = Tensor::read(&tensors, format!("{name}.inputs"), Dtype::F32)?.shaped(&[n, features.len()])?;
+        let part = Part {
+            rows: rows.u32s().collect(),
+            inputs: inputs.f32s().collect(),
+            targets: vector("targets", Dtype::F32)?.f32s().collect(),
+            groups: (0..groups.len())
+                .map(|index| Ok(vector(&format!("groups.{index}"), Dtype::U32)?.u32s().collect()))
+                .collect::<Result<_, String>>()?,
+        };
+        if !part.inputs.iter().all(|value| value.is_finite()) {
+            return Err(format!("{name}.inputs holds a value that is not finite"));
+        }
+        if !part.targets.iter().all(|target| *target == 0.0 || *target == 1.0) {
+            return Err(format!("{name}.targets holds a value that is neither 0 nor 1"));
+        }
+        if part.positives() == 0 || part.positives() == n {
+            return Err(format!("{name} does not have both classes"));
+        }
+        if !part.rows.is_sorted_by(|a, b| a < b) || !part.rows.iter().all(|row| seen.insert(*row)) {
+            return Err(format!("{name}.rows is not ascending, or shares a row with another part"));
+        }
+        for (levels, group) in part.groups.iter().zip(&groups) {
+            if levels.iter().any(|level| *level as usize >= group.levels.len()) {
+                return Err(format!("{name}.groups holds a level that {:?} does not have", group.name));
+            }
+        }
+        Ok(part)
+    };
+    let (train, validation, test) = (part(PARTS[0])?, part(PARTS[1])?, part(PARTS[2])?);
+    Ok(Dataset { features, groups, train, validation, test })
+}
+
+/// One tensor of the file: little-endian, as safetensors has it.
+struct Tensor<'a> {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> Tensor<'a> {
+    fn floats(shape: Vec<usize>, values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { name: String::new(), dtype: Dtype::F32, shape, bytes: Cow::Owned(bytes) }
+    }
+
+    fn indices(shape: Vec<usize>, values: &[u32]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { name: String::new(), dtype: Dtype::U32, shape, bytes: Cow::Owned(bytes) }
+    }
+
+    fn read(tensors: &SafeTensors<'a>, name: String, dtype: Dtype) -> Result<Self, String> {
+        let view = tensors.tensor(&name).map_err(|_| format!("there is no tensor {name}"))?;
+        if view.dtype() != dtype {
+            return Err(format!("{name} is {:?} instead of {dtype:?}", view.dtype()));
+        }
+        Ok(Self { name, dtype, shape: view.shape().to_vec(), bytes: Cow::Borrowed(view.data()) })
+    }
+
+    fn shaped(self, shape: &[usize]) -> Result<Self, String> {
+        if self.shape == shape {
+            return Ok(self);
+        }
+        Err(format!("{} has shape {:?} instead of {shape:?}", self.name, self.shape))
+    }
+
+    fn words(&self) -> impl Iterator<Item = [u8; 4]> {
+        self.bytes.as_chunks().0.iter().copied()
+    }
+
+    fn f32s(&self) -> impl Iterator<Item = f32> {
+        self.words().map(f32::from_le_bytes)
+    }
+
+    fn u32s(&self) -> impl Iterator<Item = u32> {
+        self.words().map(u32::from_le_bytes)
+    }
+}
+
+impl View for Tensor<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}

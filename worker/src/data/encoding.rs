@@ -1,0 +1,241 @@
+//! How one column becomes features: fitted on train rows, applied to any row. Knows nothing of tables or files.
+//!
+//! **Numeric.** A missing value becomes the train median, and a flag says so if any train value is missing. A heavy-tailed
+//! column goes through sign(x) · ln(1 + |x|); then it is standardised by the mean and the population standard deviation of
+//! the (imputed, transformed) train values.
+//!
+//! **Categorical.** One feature of 0 or 1 for each level that holds at least 1 % of the train rows; one for the rarer levels
+//! together, and for whatever no train row has; one for a missing value if a train row has it. An unseen value is all zeros
+//! where no level is rare.
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{Levels, Values};
+
+/// A level has a feature of its own if it holds at least one in so many train rows.
+pub const ROWS_PER_LEVEL: usize = 100;
+
+/// A column is heavy-tailed if some train value is farther from the median than so many interquartile ranges. Of a billion
+/// normal values the farthest is at 4.5; of a thousand exponential ones it is at 6, and of lognormal ones far beyond.
+pub const HEAVY_TAIL: f64 = 5.0;
+
+/// The farthest that a standardised value may be from 0. No train value of n comes as far as √n standard deviations
+/// (Samuelson 1968), and no table has 2³² rows: this only keeps an absurd value of a new row finite.
+pub const FARTHEST: f64 = 65_536.0;
+
+/// How one column becomes features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Encoding {
+    /// A number: its standardised value, then the missing flag.
+    Numeric(Numeric),
+    /// One of several texts: the levels in their order, then the pooled levels, then missing.
+    Categorical(Categorical),
+    /// Nothing to learn from: every train row has the same value, or every level is rare. No feature.
+    Constant {
+        /// That value, or `(rare)`.
+        value: String,
+    },
+}
+
+/// How a numeric column becomes features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Numeric {
+    /// Median of the train values, which stands in for a missing one.
+    pub median: f64,
+    /// Whether there is a feature that is 1 where the value is missing.
+    pub missing_flag: bool,
+    /// Whether the value goes through sign(x) · ln(1 + |x|).
+    pub signed_log1p: bool,
+    /// Nothing if all train values are equal: then the flag is the only feature.
+    pub scale: Option<Scale>,
+}
+
+/// What a value is standardised by: (value − mean) / sd.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// Mean of the train rows.
+    pub mean: f64,
+    /// Population standard deviation of the train rows.
+    pub sd: f64,
+}
+
+/// How a categorical column becomes features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Categorical {
+    /// Levels with a feature of their own, sorted.
+    pub levels: Vec<String>,
+    /// How many rarer levels of train share one feature. They are not named: a level of one row may be a person.
+    pub pooled: usize,
+    /// Whether missing values have a feature.
+    pub missing: bool,
+}
+
+/// Why a column cannot be encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// No row has a value.
+    AllMissing,
+    /// No train row has one.
+    AllMissingInTrain,
+}
+
+impl Encoding {
+    /// Fits the encoding of a column on its train rows.
+    pub(super) fn fit(values: &Values<'_>, train: &[u32]) -> Result<Self, Unfit> {
+        match values {
+            Values::Numbers(numbers) => fit_numeric(numbers, train),
+            Values::Levels(levels) => fit_categorical(levels, train),
+        }
+    }
+
+    /// Features it makes.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Numeric(numeric) => usize::from(numeric.scale.is_some()) + usize::from(numeric.missing_flag),
+            Self::Categorical(categorical) => {
+                categorical.levels.len() + usize::from(categorical.pooled > 0) + usize::from(categorical.missing)
+            }
+            Self::Constant { .. } => 0,
+        }
+    }
+
+    /// The names of its features, for people; two columns may in theory make the same one.
+    #[must_use]
+    pub fn features(&self, column: &str) -> Vec<String> {
+        let (value, pooled, missing) = match self {
+            Self::Numeric(numeric) => (numeric.scale.is_some(), false, numeric.missing_flag),
+            Self::Categorical(categorical) => (false, categorical.pooled > 0, categorical.missing),
+            Self::Constant { .. } => (false, false, false),
+        };
+        let levels = if let Self::Categorical(categorical) = self { categorical.levels.as_slice() } else { &[] };
+        let mut names: Vec<String> = levels.iter().map(|level| format!("{column}={level}")).collect();
+        names.extend(value.then(|| column.to_owned()));
+        names.extend(pooled.then(|| format!("{column} (rare)")));
+        names.extend(missing.then(|| format!("{column} (missing)")));
+        names
+    }
+
+    /// Says what a file may not say.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self::Numeric(Numeric { median, scale, missing_flag, .. }) => {
+                let usable = |scale: &Scale| scale.mean.is_finite() && scale.sd.is_finite() && scale.sd > 0.0;
+                if !median.is_finite() || !scale.as_ref().is_none_or(usable) {
+                    return Err("a median, mean or standard deviation that is not a usable number");
+                }
+                if scale.is_none() && !missing_flag { Err("a numeric column without features") } else { Ok(()) }
+            }
+            Self::Categorical(Categorical { levels, .. }) => {
+                if levels.is_sorted_by(|a, b| a < b) { Ok(()) } else { Err("levels that are not sorted or repeated") }
+            }
+            Self::Constant { .. } => Ok(()),
+        }
+    }
+}
+
+impl Numeric {
+    /// Writes the features of one value. `out` has the width of the encoding.
+    pub(super) fn write(&self, value: Option<f64>, out: &mut [f32]) {
+        if let Some(Scale { mean, sd }) = self.scale {
+            let value = transformed(value.unwrap_or(self.median), self.signed_log1p);
+            // A subtraction or division that overflows is beyond the bound as well, so nothing infinite is left.
+            out[0] = ((value - mean) / sd).clamp(-FARTHEST, FARTHEST) as f32;
+        }
+        if let (true, Some(flag)) = (self.missing_flag, out.last_mut()) {
+            *flag = if value.is_none() { 1.0 } else { 0.0 };
+        }
+    }
+}
+
+impl Categorical {
+    /// Which feature is 1 for a level, or for a missing value; nothing means all zeros.
+    pub(super) fn slot(&self, level: Option<&str>) -> Option<usize> {
+        let pooled = (self.pooled > 0).then_some(self.levels.len());
+        let missing = self.missing.then_some(self.levels.len() + usize::from(self.pooled > 0));
+        match level {
+            None => missing.or(pooled),
+            Some(level) => self.levels.binary_search_by(|known| known.as_str().cmp(level)).ok().or(pooled),
+        }
+    }
+}
+
+fn transformed(value: f64, signed_log1p: bool) -> f64 {
+    if signed_log1p { value.abs().ln_1p().copysign(value) } else { value }
+}
+
+fn fit_numeric(numbers: &[Option<f64>], train: &[u32]) -> Result<Encoding, Unfit> {
+    let mut sorted: Vec<f64> = train.iter().filter_map(|&row| numbers[row as usize]).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let (Some(&lowest), Some(&highest)) = (sorted.first(), sorted.last()) else {
+        let everywhere = numbers.iter().all(Option::is_none);
+        return Err(if everywhere { Unfit::AllMissing } else { Unfit::AllMissingInTrain });
+    };
+    let median = quantile(&sorted, 0.5);
+    let missing_flag = sorted.len() < train.len();
+    let encoding = |signed_log1p, scale| Encoding::Numeric(Numeric { median, missing_flag, signed_log1p, scale });
+    let constant = || if missing_flag { encoding(false, None) } else { Encoding::Constant { value: lowest.to_string() } };
+    if lowest == highest {
+        return Ok(constant());
+    }
+    let scale = |signed_log1p| {
+        let values = || train.iter().map(|&row| transformed(numbers[row as usize].unwrap_or(median), signed_log1p));
+        let rows = train.len() as f64;
+        let mean = values().sum::<f64>() / rows;
+        let sd = (values().map(|value| (value - mean).powi(2)).sum::<f64>() / rows).sqrt();
+        Scale { mean, sd }
+    };
+    let range = quantile(&sorted, 0.75) - quantile(&sorted, 0.25);
+    let farthest = (highest - median).max(median - lowest);
+    let heavy = farthest > HEAVY_TAIL * range;
+    let mut fitted = (heavy, scale(heavy));
+    // Sums of huge values overflow; those of their logarithms do not.
+    if !fitted.1.sd.is_finite() {
+        fitted = (true, scale(true));
+    }
+    // Values may differ by so little that their variance is zero in double precision.
+    Ok(if fitted.1.sd > 0.0 { encoding(fitted.0, Some(fitted.1)) } else { constant() })
+}
+
+/// Between the two nearest of the sorted values, in proportion (Hyndman & Fan 1996, type 7).
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = (sorted.len() - 1) as f64 * share;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    let weight = at - at.floor();
+    // Weighted before they are added, so that huge values do not overflow.
+    if weight == 0.0 { below } else { below * (1.0 - weight) + above * weight }
+}
+
+fn fit_categorical(levels: &Levels<'_>, train: &[u32]) -> Result<Encoding, Unfit> {
+    let mut rows_of = vec![0_usize; levels.names.len()];
+    let mut missing = 0;
+    for &row in train {
+        match levels.of_rows[row as usize] {
+            Some(level) => rows_of[level as usize] += 1,
+            None => missing += 1,
+        }
+    }
+    if missing == train.len() {
+        let everywhere = levels.names.is_empty();
+        return Err(if everywhere { Unfit::AllMissing } else { Unfit::AllMissingInTrain });
+    }
+    let mut own = Vec::new();
+    let mut pooled = 0;
+    for (name, rows) in levels.names.iter().zip(rows_of).filter(|(_, rows)| *rows > 0) {
+        if rows.saturating_mul(ROWS_PER_LEVEL) >= train.len() {
+            own.push((*name).to_owned());
+        } else {
+            pooled += 1;
+        }
+    }
+    own.sort_unstable();
+    // A single feature would be 1 in every train row.
+    if own.len() + usize::from(pooled > 0) + usize::from(missing > 0) == 1 {
+        return Ok(Encoding::Constant { value: own.pop().unwrap_or_else(|| "(rare)".to_owned()) });
+    }
+    Ok(Encoding::Categorical(Categorical { levels: own, pooled, missing: missing > 0 }))
+}

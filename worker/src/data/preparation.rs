@@ -1,0 +1,321 @@
+//! Everything that is needed to prepare a new row as the train rows were: an artifact of its own, so that a net can be served.
+
+use secateur_proto::spec::{PrepareSpec, SplitSpec};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    encoding::{Encoding, Unfit},
+    error::{DataError, shown},
+    table::{Column, Table},
+    values::{Levels, Values, missing, number},
+};
+
+/// The version of the JSON that this code writes, and the only one that it reads.
+pub const PREPARATION_FORMAT: u32 = 1;
+
+/// How a table became tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preparation {
+    /// [`PREPARATION_FORMAT`].
+    pub format: u32,
+    /// The column that is predicted.
+    pub target: Target,
+    /// How many rows everything was fitted on.
+    pub train_rows: usize,
+    /// The input columns, in the order of their features.
+    pub columns: Vec<InputColumn>,
+}
+
+/// The column that is predicted, and its classes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Its name.
+    pub column: String,
+    /// The value that became 0.
+    pub negative: String,
+    /// The value that became 1: the larger.
+    pub positive: String,
+}
+
+/// One input column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputColumn {
+    /// Its name.
+    pub name: String,
+    /// How it becomes features.
+    pub encoding: Encoding,
+    /// The names of these features.
+    pub features: Vec<String>,
+}
+
+impl Preparation {
+    /// Features of a prepared row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.columns.iter().map(|column| column.features.len()).sum()
+    }
+
+    /// The names of the features, in their order.
+    pub fn features(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().flat_map(|column| &column.features).map(String::as_str)
+    }
+
+    /// The artifact: JSON for people and programs. Equal preparations give equal bytes.
+    ///
+    /// # Errors
+    /// None in practice: the structs are plain data.
+    pub fn to_json(&self) -> Result<Vec<u8>, DataError> {
+        serde_json::to_vec_pretty(self).map_err(|error| DataError::Prepared(error.to_string()))
+    }
+
+    /// Reads the artifact.
+    ///
+    /// # Errors
+    /// If the bytes are not a preparation that this version can apply.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, DataError> {
+        let invalid = |what: String| DataError::Prepared(what);
+        let preparation: Self = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+        if preparation.format != PREPARATION_FORMAT {
+            return Err(invalid(format!("format {} instead of {PREPARATION_FORMAT}", preparation.format)));
+        }
+        for InputColumn { name, encoding, features } in &preparation.columns {
+            encoding.check().map_err(|problem| invalid(format!("column {} has {problem}", shown(name))))?;
+            if *features != encoding.features(name) {
+                return Err(invalid(format!("column {} has features that do not belong to its encoding", shown(name))));
+            }
+        }
+        Ok(preparation)
+    }
+
+    /// Prepares one new row, bit for bit as a train row of the same cells. `cell` gives the cell of a column, or nothing if the
+    /// value is missing. The features are appended to `out`.
+    ///
+    /// # Errors
+    /// If a numeric column holds something else. Nothing is appended then.
+    pub fn apply<'a>(&self, cell: impl Fn(&str) -> Option<&'a str>, out: &mut Vec<f32>) -> Result<(), DataError> {
+        let start = out.len();
+        out.resize(start + self.width(), 0.0);
+        let mut rest = &mut out[start..];
+        let mut problem = None;
+        for InputColumn { name, encoding, features } in &self.columns {
+            let (own, others) = rest.split_at_mut(features.len());
+            rest = others;
+            let value = cell(name).map(str::trim).filter(|cell| !cell.is_empty());
+            match encoding {
+                Encoding::Numeric(numeric) => {
+                    let parsed = value.map(number);
+                    if parsed == Some(None) {
+                        let found = shown(value.unwrap_or_default());
+                        problem = Some(format!("column {} has to be a number or empty, and is {found}", shown(name)));
+                        break;
+                    }
+                    numeric.write(parsed.flatten(), own);
+                }
+                Encoding::Categorical(categorical) => {
+                    if let Some(slot) = categorical.slot(value) {
+                        own[slot] = 1.0;
+                    }
+                }
+                Encoding::Constant { .. } => {}
+            }
+        }
+        match problem {
+            None => Ok(()),
+            Some(problem) => {
+                out.truncate(start);
+                Err(DataError::NewRow(problem))
+            }
+        }
+    }
+
+    /// Fits the encodings of the input columns on the train rows. Gives the values of the columns too, so that they are read
+    /// from their text once.
+    pub(super) fn fit<'a>(
+        target: Target,
+        inputs: &[&'a Column],
+        train: &[u32],
+    ) -> Result<(Self, Vec<Values<'a>>), DataError> {
+        let mut problems = Vec::new();
+        let mut columns = Vec::with_capacity(inputs.len());
+        let mut all_values = Vec::with_capacity(inputs.len());
+        for column in inputs {
+            let values = Values::of(column);
+            let name = column.name().to_owned();
+            match Encoding::fit(&values, train) {
+                Ok(encoding) => columns.push(InputColumn { features: encoding.features(&name), name, encoding }),
+                Err(Unfit::AllMissing) => {
+                    problems.push(format!("the column {} has no value in any row; name it under `drop`", shown(&name)));
+                }
+                Err(Unfit::AllMissingInTrain) => problems.push(format!(
+                    "the column {} has no value in any train row; name it under `drop` or use another split",
+                    shown(&name)
+                )),
+            }
+            all_values.push(values);
+        }
+        let preparation = Self { format: PREPARATION_FORMAT, target, train_rows: train.len(), columns };
+        if problems.is_empty() && preparation.width() == 0 {
+            problems.push(if inputs.is_empty() {
+                "no input column is left beside the target, the dropped columns, the groups and the split's own".to_owned()
+            } else {
+                "every input column has the same value, or only rare levels, in all train rows, so there is nothing to learn \
+                 from"
+                    .to_owned()
+            });
+        }
+        if problems.is_empty() { Ok((preparation, all_values)) } else { Err(DataError::Inputs(problems)) }
+    }
+
+    /// The inputs of `rows`, row-major. `values` are those of the columns, as [`Self::fit`] gave them.
+    pub(super) fn encode(&self, values: &[Values<'_>], rows: &[u32]) -> Vec<f32> {
+        let width = self.width();
+        let mut inputs = vec![0.0; rows.len() * width];
+        let mut offset = 0;
+        for (InputColumn { encoding, features, .. }, values) in self.columns.iter().zip(values) {
+            let own = offset..offset + features.len();
+            offset = own.end;
+            let outs = inputs.chunks_exact_mut(width).map(|row| &mut row[own.clone()]);
+            match (encoding, values) {
+                (Encoding::Numeric(numeric), Values::Numbers(numbers)) => {
+                    for (out, &row) in outs.zip(rows) {
+                        numeric.write(numbers[row as usize], out);
+                    }
+                }
+                (Encoding::Categorical(categorical), Values::Levels(levels)) => {
+                    let missing = categorical.slot(None);
+                    let slots: Vec<_> = levels.names.iter().map(|name| categorical.slot(Some(name))).collect();
+                    for (out, &row) in outs.zip(rows) {
+                        let slot = levels.of_rows[row as usize].map_or(missing, |level| slots[level as usize]);
+                        if let Some(slot) = slot {
+                            out[slot] = 1.0;
+                        }
+                    }
+                }
+                // A constant has no feature, and an encoding is of the kind of the values that it was fitted on.
+                _ => {}
+            }
+        }
+        inputs
+    }
+}
+
+/// The classes of the rows: whether each is positive.
+pub(super) fn classes(table: &Table, column: &Column) -> Result<(Target, Vec<bool>), DataError> {
+    let name = column.name();
+    let invalid = |problem: String| DataError::Target { column: name.to_owned(), problem };
+    let levels = Levels::of(column);
+    if let Some((row, count)) = missing(&levels.of_rows) {
+        let line = table.line(row);
+        return Err(invalid(format!(
+            "is missing in {count} of {} rows, first on line {line}; take rows without an outcome out of the table",
+            table.rows()
+        )));
+    }
+    // 1 and 1.0 are one class if all classes are numbers.
+    let numbers: Option<Vec<f64>> = levels.names.iter().map(|level| number(level)).collect();
+    let mut order: Vec<usize> = (0..levels.names.len()).collect();
+    order.sort_by(|&a, &b| match &numbers {
+        Some(numbers) => numbers[a].partial_cmp(&numbers[b]).unwrap_or(std::cmp::Ordering::Equal),
+        None => levels.names[a].cmp(levels.names[b]),
+    });
+    order.dedup_by(|a, b| match &numbers {
+        Some(numbers) => numbers[*a] == numbers[*b],
+        None => false,
+    });
+    let &[negative, positive] = order.as_slice() else {
+        let shown_levels = super::error::some_of(order.iter().map(|&level| levels.names[level]));
+        return Err(invalid(match order.len() {
+            1 => format!("is {shown_levels} in all {} rows; there has to be another class to tell it from", table.rows()),
+            count => format!("has {count} values where `binary` needs two: {shown_levels}"),
+        }));
+    };
+    let is_positive: Vec<bool> = (0..levels.names.len())
+        .map(|level| match &numbers {
+            Some(numbers) => numbers[level] == numbers[positive],
+            None => level == positive,
+        })
+        .collect();
+    let target = Target {
+        column: name.to_owned(),
+        negative: levels.names[negative].to_owned(),
+        positive: levels.names[positive].to_owned(),
+    };
+    let rows = levels.of_rows.iter().flatten().map(|&level| is_positive[level as usize]).collect();
+    Ok((target, rows))
+}
+
+/// The columns in their roles.
+pub(super) struct Roles<'a> {
+    pub target: &'a Column,
+    pub split: Option<&'a Column>,
+    pub groups: Vec<&'a Column>,
+    pub inputs: Vec<&'a Column>,
+}
+
+impl<'a> Roles<'a> {
+    /// Finds the columns that a spec names, or says all that does not fit.
+    pub(super) fn find(spec: &PrepareSpec, table: &'a Table) -> Result<Self, DataError> {
+        let mut problems = Vec::new();
+        let mut find = |what: &str, name: &str| {
+            let column = table.column(name);
+            if column.is_none() {
+                problems.push(table.unknown(what, name));
+            }
+            column
+        };
+        let split_name = match &spec.split {
+            SplitSpec::Stratified { .. } => None,
+            SplitSpec::Time { column, .. } | SplitSpec::Column { column } => Some(column.as_str()),
+        };
+        let target = find("the target", &spec.target);
+        let split = split_name.and_then(|name| find("the split's column", name));
+        let groups: Vec<_> = spec.groups.iter().filter_map(|name| find("the group", name)).collect();
+        for name in &spec.drop {
+            find("the dropped column", name);
+        }
+        let named: Option<Vec<_>> =
+            spec.inputs.as_ref().map(|names| names.iter().filter_map(|name| find("the input", name)).collect());
+        problems.extend(conflicts(spec, split_name));
+        let (Some(target), true) = (target, problems.is_empty()) else { return Err(DataError::Columns(problems)) };
+
+        let taken = |name: &str| {
+            name == spec.target
+                || Some(name) == split_name
+                || spec.drop.iter().chain(&spec.groups).any(|other| other == name)
+        };
+        let inputs = named.unwrap_or_else(|| table.columns().iter().filter(|column| !taken(column.name())).collect());
+        Ok(Self { target, split, groups, inputs })
+    }
+}
+
+fn conflicts(spec: &PrepareSpec, split: Option<&str>) -> Vec<String> {
+    let mut problems = Vec::new();
+    let inputs = spec.inputs.as_deref().unwrap_or_default();
+    let target = shown(&spec.target);
+    if split == Some(spec.target.as_str()) {
+        problems.push(format!("the target {target} cannot be the split's column"));
+    }
+    for (what, names) in [("an input", inputs), ("dropped", &spec.drop), ("a group", &spec.groups)] {
+        if names.contains(&spec.target) {
+            problems.push(format!("the target {target} cannot be {what}"));
+        }
+    }
+    for name in inputs {
+        if Some(name.as_str()) == split {
+            problems.push(format!("the split's column {} cannot be an input", shown(name)));
+        }
+        if spec.drop.contains(name) {
+            problems.push(format!("the column {} is an input and dropped", shown(name)));
+        }
+    }
+    for (what, names) in [("inputs", inputs), ("groups", &spec.groups)] {
+        let mut seen = std::collections::HashSet::new();
+        problems.extend(
+            names.iter().filter(|name| !seen.insert(*name)).map(|name| format!("{what} name {} twice", shown(name))),
+        );
+    }
+    problems
+}

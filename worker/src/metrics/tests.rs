@@ -1,0 +1,245 @@
+use proptest::prelude::*;
+use secateur_proto::spec::ModelSpec;
+
+use super::*;
+
+fn close(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-12, "{found} instead of {expected}");
+}
+
+fn of_net_metric(metrics: &Metrics, metric: Metric) -> Option<f64> {
+    metrics.get(metric, Split::Test).copied()
+}
+
+#[test]
+fn textbook_scores() {
+    // The example of scikit-learn's roc_auc_score; of its four pairs one is in the wrong order.
+    let (logits, targets) = ([0.1, 0.4, 0.35, 0.8], [0.0, 0.0, 1.0, 1.0]);
+    close(auc(&logits, &targets).expect("scores"), 0.75);
+    let metrics = of_scores(&logits, &targets).expect("scores");
+    close(metrics.auc, 0.75);
+    close(metrics.gini, 0.5);
+    // Below 0.1: (0, 1/2); below 0.35: (1/2, 1/2); below 0.4: (1/2, 1).
+    close(metrics.ks, 0.5);
+}
+
+#[test]
+fn separated_reversed_and_tied_scores() {
+    let targets = [0.0, 0.0, 1.0];
+    let of = |logits: &[f32]| of_scores(logits, &targets).map(|metrics| (metrics.auc, metrics.ks));
+    assert_eq!(of(&[-3.0, -2.0, 5.0]), Ok((1.0, 1.0)));
+    assert_eq!(of(&[3.0, 2.0, -5.0]), Ok((0.0, 1.0)));
+    assert_eq!(of(&[1.0, 1.0, 1.0]), Ok((0.5, 0.0)));
+    // The two zeros are one score.
+    assert_eq!(of(&[0.0, -0.0, 0.0]), Ok((0.5, 0.0)));
+    assert_eq!(of(&[-0.0, 0.0, -0.0]), Ok((0.5, 0.0)));
+    // One pair tied, one in order.
+    assert_eq!(of(&[f32::MIN, f32::MAX, f32::MAX]), Ok((0.75, 0.5)));
+}
+
+#[test]
+fn probabilities_by_hand() {
+    // Logits of exactly 3/4, 1/4 and 1/2.
+    let logits = [3.0_f32.ln(), -(3.0_f32.ln()), 0.0, 0.0];
+    let metrics = of_scores(&logits, &[1.0, 0.0, 0.0, 1.0]).expect("scores");
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-7, "{found} instead of {expected}");
+    near(metrics.brier, (0.0625 + 0.0625 + 0.25 + 0.25) / 4.0);
+    near(metrics.log_loss, (2.0 * (4.0_f64 / 3.0).ln() + 2.0 * 2.0_f64.ln()) / 4.0);
+    // Bins [.2, .3), [.5, .6) and [.7, .8): |.25 − 0| · 1, |.5 − .5| · 2, |.75 − 1| · 1.
+    near(metrics.ece, 0.5 / 4.0);
+    // 0.5 counts as positive.
+    assert_eq!((metrics.accuracy, metrics.error), (0.75, 0.25));
+}
+
+#[test]
+fn extreme_logits_stay_finite() {
+    let metrics = of_scores(&[1000.0, -1000.0, 1000.0, -1000.0], &[1.0, 0.0, 0.0, 1.0]).expect("scores");
+    close(metrics.log_loss, 500.0);
+    close(metrics.brier, 0.5);
+    // Probability 1 is in the last bin and 0 in the first, each half right.
+    close(metrics.ece, 0.5);
+    close(metrics.accuracy, 0.5);
+}
+
+#[test]
+fn what_cannot_be_scored() {
+    assert_eq!(auc(&[1.0], &[]), Err(MetricError::Lengths { logits: 1, targets: 0 }));
+    assert_eq!(auc(&[], &[]), Err(MetricError::OneClass { rows: 0 }));
+    assert_eq!(auc(&[1.0, 2.0], &[1.0, 1.0]), Err(MetricError::OneClass { rows: 2 }));
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        assert_eq!(of_scores(&[1.0, bad], &[1.0, 0.0]), Err(MetricError::NotFinite { row: 1 }));
+    }
+    for bad in [0.5, f32::NAN, -1.0] {
+        assert_eq!(of_scores(&[1.0, 0.0], &[1.0, bad]), Err(MetricError::Target { row: 1 }));
+    }
+}
+
+#[test]
+fn metrics_go_to_their_split() {
+    let mut metrics = Metrics::new();
+    let scores = of_scores(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0]).expect("scores");
+    scores.set_into(&mut metrics, Split::Validation);
+    assert_eq!(metrics.get(Metric::Auc, Split::Validation), Some(&0.75));
+    assert_eq!(metrics.get(Metric::Auc, Split::Test), None);
+    let of_data = Metric::ALL.iter().filter(|metric| metric.of() == secateur_proto::metrics::MetricOf::Data);
+    assert!(of_data.copied().all(|metric| metrics.get(metric, Split::Validation).is_some()));
+}
+
+/// Scores with many ties, and both classes.
+fn scores() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
+    proptest::collection::vec((-6_i8..6, any::<bool>()), 2..60)
+        .prop_filter("both classes", |rows| rows.iter().any(|row| row.1) && rows.iter().any(|row| !row.1))
+        .prop_map(|rows| rows.into_iter().map(|(z, y)| (f32::from(z) / 2.0, f32::from(u8::from(y)))).unzip())
+}
+
+proptest! {
+    #[test]
+    fn ranking_is_that_of_all_pairs((logits, targets) in scores()) {
+        let (positives, negatives): (Vec<_>, Vec<_>) =
+            logits.iter().zip(&targets).partition(|(_, target)| **target == 1.0);
+        let mut wins = 0.0;
+        for (positive, _) in &positives {
+            for (negative, _) in &negatives {
+                wins += if positive > negative { 1.0 } else if positive == negative { 0.5 } else { 0.0 };
+            }
+        }
+        let metrics = of_scores(&logits, &targets).expect("scores");
+        close(metrics.auc, wins / (positives.len() * negatives.len()) as f64);
+
+        let share = |rows: &[(&f32, &f32)], cut: f32| {
+            rows.iter().filter(|(logit, _)| **logit <= cut).count() as f64 / rows.len() as f64
+        };
+        let ks = logits.iter().map(|&cut| (share(&positives, cut) - share(&negatives, cut)).abs()).fold(0.0, f64::max);
+        close(metrics.ks, ks);
+    }
+
+    #[test]
+    fn scores_of_the_other_class_mirror((logits, targets) in scores()) {
+        let negated: Vec<f32> = logits.iter().map(|logit| -logit).collect();
+        let other: Vec<f32> = targets.iter().map(|target| 1.0 - target).collect();
+        let (a, b) = (of_scores(&logits, &targets).expect("scores"), of_scores(&negated, &other).expect("scores"));
+        close(a.auc, b.auc);
+        close(a.ks, b.ks);
+        close(a.brier, b.brier);
+        close(a.log_loss, b.log_loss);
+    }
+
+    /// Murphy 1973: over groups of equal probability, Brier = reliability − resolution + uncertainty.
+    #[test]
+    fn brier_is_reliability_less_resolution_plus_uncertainty((logits, targets) in scores()) {
+        let metrics = of_scores(&logits, &targets).expect("scores");
+        let rows = logits.len() as f64;
+        let base = targets.iter().map(|target| f64::from(*target)).sum::<f64>() / rows;
+        let mut decomposed = base * (1.0 - base);
+        let mut levels = logits.clone();
+        levels.sort_by(f32::total_cmp);
+        levels.dedup();
+        for level in levels {
+            let of_level = logits.iter().zip(&targets).filter(|(logit, _)| **logit == level);
+            let outcomes: Vec<f64> = of_level.map(|(_, target)| f64::from(*target)).collect();
+            let count = outcomes.len() as f64;
+            let mean = outcomes.iter().sum::<f64>() / count;
+            let probability = 1.0 / (1.0 + (-f64::from(level)).exp());
+            decomposed += count / rows * ((probability - mean).powi(2) - (mean - base).powi(2));
+        }
+        close(metrics.brier, decomposed);
+    }
+
+    #[test]
+    fn log_loss_is_the_logarithm_of_the_right_class((logits, targets) in scores()) {
+        let direct: f64 = logits.iter().zip(&targets).map(|(&logit, &target)| {
+            let probability = 1.0 / (1.0 + (-f64::from(logit)).exp());
+            -(if target == 1.0 { probability } else { 1.0 - probability }).ln()
+        }).sum::<f64>() / logits.len() as f64;
+        close(of_scores(&logits, &targets).expect("scores").log_loss, direct);
+    }
+
+    #[test]
+    fn any_finite_scores_have_finite_metrics(
+        rows in proptest::collection::vec((any::<f32>(), any::<bool>()), 0..40)
+    ) {
+        let (logits, targets): (Vec<f32>, Vec<f32>) =
+            rows.into_iter().map(|(logit, positive)| (logit, f32::from(u8::from(positive)))).unzip();
+        if let Ok(metrics) = of_scores(&logits, &targets) {
+            let mut vector = Metrics::new();
+            metrics.set_into(&mut vector, Split::Test);
+            prop_assert!(Metric::ALL.iter().filter_map(|metric| vector.get(*metric, Split::Test)).all(|v| v.is_finite()));
+            prop_assert!((0.0..=1.0).contains(&metrics.auc) && (0.0..=1.0).contains(&metrics.ks));
+        }
+    }
+}
+
+/// LeNet-300-100: 784 inputs, 300 and 100 hidden units, 10 outputs (Han et al. 2015).
+fn lenet_300_100(kept: impl Fn(u64) -> u64) -> Metrics {
+    of_counts(&[(784, 300, true), (300, 100, true), (100, 10, false)].map(|(inputs, outputs, prunable)| LayerCounts {
+        weights: inputs * outputs,
+        nonzero_weights: kept(inputs * outputs),
+        biases: outputs,
+        nonzero_biases: outputs,
+        prunable,
+    }))
+}
+
+#[test]
+fn lenet_300_100_has_its_published_sizes() {
+    let dense = lenet_300_100(|weights| weights);
+    assert_eq!(of_net_metric(&dense, Metric::Parameters), Some(266_610.0));
+    assert_eq!(of_net_metric(&dense, Metric::NonzeroParameters), Some(266_610.0));
+    assert_eq!(of_net_metric(&dense, Metric::Macs), Some(266_200.0));
+    assert_eq!(of_net_metric(&dense, Metric::Sparsity), Some(0.0));
+    assert_eq!(of_net_metric(&dense, Metric::CompressionRatio), Some(1.0));
+    assert_eq!(of_net_metric(&dense, Metric::TheoreticalSpeedup), Some(1.0));
+
+    let tenth = lenet_300_100(|weights| weights / 10);
+    assert_eq!(of_net_metric(&tenth, Metric::NonzeroParameters), Some(27_030.0));
+    assert_eq!(of_net_metric(&tenth, Metric::Sparsity), Some(0.9));
+    assert_eq!(of_net_metric(&tenth, Metric::TheoreticalSpeedup), Some(10.0));
+    // 139.8 kB of weights with their bit mask, and 410 biases.
+    assert_eq!(of_net_metric(&tenth, Metric::SizeBytes), Some(139_755.0 + 1640.0));
+}
+
+#[test]
+fn a_net_is_counted_by_its_zeros() {
+    let model = ModelSpec::Mlp { inputs: 3, hidden: vec![2] };
+    let weights = [vec![0.0, 1.0, -0.0, 2.0, 0.0, f32::MIN_POSITIVE], vec![0.0, 3.0]];
+    let biases = [vec![0.0, 1.0], vec![1.0]];
+    let metrics = of_net(&model, &weights, &biases).expect("shapes");
+    assert_eq!(of_net_metric(&metrics, Metric::Parameters), Some(11.0));
+    assert_eq!(of_net_metric(&metrics, Metric::NonzeroParameters), Some(6.0));
+    // The zero of the output layer is no sparsity.
+    assert_eq!(of_net_metric(&metrics, Metric::Sparsity), Some(0.5));
+    assert_eq!(of_net_metric(&metrics, Metric::Macs), Some(4.0));
+    assert_eq!(of_net_metric(&metrics, Metric::TheoreticalSpeedup), Some(2.0));
+    assert_eq!(of_net_metric(&metrics, Metric::SizeBytes), Some(16.0 + 1.0 + 12.0));
+    let of_the_net = Metric::ALL.iter().filter(|metric| metric.of() == secateur_proto::metrics::MetricOf::Net);
+    assert!(of_the_net.copied().all(|metric| of_net_metric(&metrics, metric).is_some()));
+}
+
+#[test]
+fn a_net_of_zeros_has_no_ratios() {
+    let model = ModelSpec::Mlp { inputs: 3, hidden: vec![2] };
+    let metrics = of_net(&model, &[vec![0.0; 6], vec![0.0; 2]], &[vec![0.0; 2], vec![0.0; 1]]).expect("shapes");
+    assert_eq!(of_net_metric(&metrics, Metric::CompressionRatio), None);
+    assert_eq!(of_net_metric(&metrics, Metric::TheoreticalSpeedup), None);
+    assert_eq!(of_net_metric(&metrics, Metric::Sparsity), Some(1.0));
+    assert_eq!(of_net_metric(&metrics, Metric::SizeBytes), Some(13.0));
+}
+
+#[test]
+fn a_net_without_hidden_layers_has_no_sparsity() {
+    let model = ModelSpec::Mlp { inputs: 2, hidden: vec![] };
+    let metrics = of_net(&model, &[vec![1.0; 2]], &[vec![0.0]]).expect("shapes");
+    assert_eq!(of_net_metric(&metrics, Metric::Sparsity), None);
+    assert_eq!(of_net_metric(&metrics, Metric::CompressionRatio), Some(1.5));
+}
+
+#[test]
+fn parameters_of_another_net_are_refused() {
+    let model = ModelSpec::Mlp { inputs: 3, hidden: vec![2] };
+    let biases = [vec![0.0; 2], vec![0.0; 1]];
+    for weights in [vec![vec![0.0; 6]], vec![vec![0.0; 6], vec![0.0; 3]], vec![]] {
+        assert_eq!(of_net(&model, &weights, &biases), Err(MetricError::Shapes));
+    }
+    let weights = [vec![0.0; 6], vec![0.0; 2]];
+    assert_eq!(of_net(&model, &weights, &[vec![0.0; 3], vec![0.0; 1]]), Err(MetricError::Shapes));
+}
