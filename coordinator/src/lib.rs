@@ -1,5 +1,13 @@
-//! The coordinator of Secateur.
+//! The coordinator of Secateur: reads sweeps, plans them, hands stages to workers, keeps what happens, and reports.
+//!
+//! ARCHITECTURE.md says which module may know of what; a test holds them to it.
 
+pub mod admission;
+pub mod cli;
+pub mod driver;
+pub mod grpc;
+pub mod journal;
 pub mod report;
 pub mod scheduler;
+pub mod server;
 pub mod sweep;

@@ -4,12 +4,13 @@ use secateur_proto::{
     metrics::{Metric, Metrics, Split},
     spec::ModelSpec,
 };
+use serde::Serialize;
 
 /// Bins of the expected calibration error.
 pub const CALIBRATION_BINS: usize = 10;
 
 /// How good scores are on one part of the data.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ScoreMetrics {
     /// Area under the ROC curve, by mid-ranks.
     pub auc: f64,

@@ -7,7 +7,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use secateur_proto::{
     convert::StageWithInputs,
     ids::{ContentHash, StageKey},
-    metrics::{Metric, Metrics, Split},
+    metrics::{Metrics, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{DenseSpec, ModelSpec, PrepareSpec, PruneSpec, StageSpec},
     v1,
@@ -15,9 +15,9 @@ use secateur_proto::{
 use tracing::{debug, info};
 
 use crate::{
-    data::{self, Prepared},
+    data::{self, DataError, Dataset},
     device::DeviceName,
-    metrics,
+    metrics::{self, MetricError},
     net::{Mask, Parameters, checkpoint, flat::FlatLayout},
     prune::{
         criterion::{self, Subject},
@@ -70,6 +70,18 @@ impl From<StoreError> for Ended {
 impl From<InvalidTensors> for Ended {
     fn from(error: InvalidTensors) -> Self {
         Failure::new(FailureClass::Input, with_causes(&error)).into()
+    }
+}
+
+impl From<DataError> for Ended {
+    fn from(error: DataError) -> Self {
+        Failure::new(FailureClass::Input, with_causes(&error)).into()
+    }
+}
+
+impl From<MetricError> for Ended {
+    fn from(error: MetricError) -> Self {
+        Failure::new(FailureClass::Internal, with_causes(&error)).into()
     }
 }
 
@@ -144,11 +156,11 @@ impl Stages {
 
     fn prepare(&self, spec: &PrepareSpec, stage: &StageWithInputs) -> Result<StageResult, Ended> {
         let table = self.store.get(input(stage, Role::Table)?.hash)?;
-        let prepared = data::prepare(spec, &table).map_err(|error| Failure::new(FailureClass::Input, with_causes(&error)))?;
+        let prepared = data::prepare(spec, &table)?;
         let preparation = serde_json::to_vec_pretty(&prepared.preparation)
             .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
         let artifacts = Artifacts::from([
-            (Role::Prepared, self.store.put(&prepared.to_safetensors()?)?),
+            (Role::Prepared, self.store.put(&prepared.dataset.to_safetensors()?)?),
             (Role::Preparation, self.store.put(&preparation)?),
         ]);
         Ok(StageResult { metrics: Metrics::new(), artifacts })
@@ -244,14 +256,17 @@ impl Stages {
         let layout = FlatLayout::of(model);
         let row = TensorData::new(layout.flatten(&trained.parameters), [1, layout.length()]);
         let row = Tensor::<2>::from_data(row, &self.device);
-        let mut metrics = metrics::of_net(model, &trained.parameters);
+        let layers = &trained.parameters.layers;
+        let weights: Vec<&[f32]> = layers.iter().map(|layer| layer.weight.as_slice()).collect();
+        let biases: Vec<&[f32]> = layers.iter().map(|layer| layer.bias.as_slice()).collect();
+        let mut metrics = metrics::of_net(model, &weights, &biases)?;
         let mut scores = Vec::new();
         for (split, rows) in [(Split::Validation, &data.validation), (Split::Test, &data.test)] {
             let logits = logits(&row, &layout, &rows.inputs).remove(0);
             if logits.iter().any(|logit| !logit.is_finite()) {
                 return Err(Ended(StageOutcome::Diverged { step: 0 }));
             }
-            metrics::of_scores(&logits, &rows.targets).set_into(&mut metrics, split);
+            metrics::of_scores(&logits, &rows.targets)?.set_into(&mut metrics, split);
             scores.push((split, rows, logits));
         }
         let curve = serde_json::to_vec(&Curve { best_epoch: trained.epoch, epochs: &trained.curve })
@@ -267,8 +282,8 @@ impl Stages {
     fn load(&mut self, model: &ModelSpec, stage: &StageWithInputs) -> Result<(), Ended> {
         let hash = input(stage, Role::Prepared)?.hash;
         if self.loaded.as_ref().is_none_or(|(loaded, _)| *loaded != hash) {
-            let prepared = Prepared::from_safetensors(&self.store.get(hash)?)?;
-            self.loaded = Some((hash, DeviceData::load(prepared, &self.device)));
+            let dataset = Dataset::from_safetensors(&self.store.get(hash)?)?;
+            self.loaded = Some((hash, DeviceData::load(dataset, &self.device)));
         }
         let width = self.data()?.width();
         let wanted = model.layers()[0].inputs as usize;
@@ -313,8 +328,7 @@ fn shared_shape<'a>(ready: &[Ready<'a>]) -> Result<(&'a ModelSpec, u32), Failure
 
 fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress {
     let mut metrics = Metrics::new();
-    metrics.set(Metric::Auc, Split::Validation, record.validation.auc);
-    metrics.set(Metric::LogLoss, Split::Validation, record.validation.log_loss);
+    record.validation.set_into(&mut metrics, Split::Validation);
     v1::Progress { stage_key: stage.to_string(), epoch: record.epoch, epochs, metrics: (&metrics).into() }
 }
 

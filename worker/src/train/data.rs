@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::data::{Part, Prepared};
+use crate::data::{Dataset, Part};
 
 /// The rows of all three splits: what is trained on lies on the device, and the targets of what is evaluated on the host.
 #[derive(Debug)]
@@ -29,10 +29,10 @@ pub struct EvaluationRows {
 }
 
 impl DeviceData {
-    /// Moves prepared data to `device`.
+    /// Moves a dataset to `device`.
     #[must_use]
-    pub fn load(prepared: Prepared, device: &Device) -> Self {
-        let width = prepared.width();
+    pub fn load(dataset: Dataset, device: &Device) -> Self {
+        let width = dataset.width();
         let inputs = |values: Vec<f32>| {
             let rows = values.len() / width.max(1);
             Tensor::<2>::from_data(TensorData::new(values, [rows, width]), device)
@@ -42,12 +42,12 @@ impl DeviceData {
             targets: part.targets,
             rows: part.rows,
         };
-        let rows = prepared.train.targets.len();
+        let rows = dataset.train.targets.len();
         Self {
-            train_inputs: inputs(prepared.train.inputs),
-            train_targets: Tensor::from_data(TensorData::new(prepared.train.targets, [rows]), device),
-            validation: evaluation(prepared.validation),
-            test: evaluation(prepared.test),
+            train_inputs: inputs(dataset.train.inputs),
+            train_targets: Tensor::from_data(TensorData::new(dataset.train.targets, [rows]), device),
+            validation: evaluation(dataset.validation),
+            test: evaluation(dataset.test),
         }
     }
 

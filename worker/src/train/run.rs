@@ -14,7 +14,7 @@ use super::{
     evaluate::logits,
 };
 use crate::{
-    metrics,
+    metrics::{self, ScoreMetrics},
     net::Parameters,
     random,
 };
@@ -50,16 +50,7 @@ pub struct EpochRecord {
     /// Mean loss of the epoch's batches, without penalty; nothing for epoch 0.
     pub train_loss: Option<f64>,
     /// On validation, after the epoch.
-    pub validation: EpochMetrics,
-}
-
-/// What is looked at in every epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct EpochMetrics {
-    /// Area under the ROC curve.
-    pub auc: f64,
-    /// Mean negative log-likelihood.
-    pub log_loss: f64,
+    pub validation: ScoreMetrics,
 }
 
 struct LaneState {
@@ -151,15 +142,13 @@ fn record(
                 return Err(Failure::new(FailureClass::Internal, message));
             }
         }
-        let validation = EpochMetrics {
-            auc: metrics::auc(&scores[index], &data.validation.targets),
-            log_loss: metrics::log_loss(&scores[index], &data.validation.targets),
-        };
-        if !validation.log_loss.is_finite() {
-            let step = u64::from(epoch) * data.train_rows().div_ceil(lane.training.batch_size as usize) as u64;
-            state.diverged = Some(step);
+        if scores[index].iter().any(|logit| !logit.is_finite()) {
+            let steps = data.train_rows().div_ceil(lane.training.batch_size as usize) as u64;
+            state.diverged = Some(u64::from(epoch) * steps);
             continue;
         }
+        let validation = metrics::of_scores(&scores[index], &data.validation.targets)
+            .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
         let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
         watch(index, &record);
         let selected = |record: &EpochRecord| match lane.training.select_by {

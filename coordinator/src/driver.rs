@@ -1,0 +1,392 @@
+//! The shell around the scheduler core: one task that owns core and journal. Events come in by channel, their records are made
+//! durable together, and only then do their effects happen.
+//!
+//! It knows nothing of gRPC services: workers are channels of messages, and who watches is told by broadcast.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use secateur_proto::{
+    ids::{StageKey, SweepId, WorkerId},
+    outcome::{FailureClass, StageOutcome},
+    v1::{self, CoordinatorMessage, coordinator_message::Message},
+};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    task::JoinHandle,
+    time::MissedTickBehavior,
+};
+use tonic::Status;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    journal::{Journal, JournalError},
+    scheduler::{Core, Effect, Entry, Event, Policy, Rejection, SweepState, Timestamp},
+};
+
+/// Commands that may wait for the driver.
+const WAITING: usize = 4096;
+/// Commands whose records are made durable together.
+const TOGETHER: usize = 1024;
+/// Notices that a slow watcher may be behind before it is told the state anew.
+const BEHIND: usize = 4096;
+/// Messages that may wait for a worker's connection. A worker that lets more pile up is taken for lost.
+const WORKER_BEHIND: usize = 1024;
+/// Between two looks for silent workers.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Messages to one worker; an error ends its stream.
+pub type WorkerSender = mpsc::Sender<Result<CoordinatorMessage, Status>>;
+/// The other end.
+pub type WorkerReceiver = mpsc::Receiver<Result<CoordinatorMessage, Status>>;
+
+/// Something that watchers of a sweep may want to know.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// Its numbers have changed.
+    Changed(SweepId),
+    /// A lane has finished an epoch.
+    Progress(Arc<[SweepId]>, Arc<v1::Progress>),
+    /// A trial has ended.
+    Trial(SweepId, Arc<v1::TrialEnded>),
+}
+
+/// The coordinator has ended, for the reason it gave: nothing can be asked any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the coordinator is stopping")]
+pub struct Stopped;
+
+/// Why an event was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// It makes no sense.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// There is nobody to take it.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+enum Command {
+    Event(Event, Option<oneshot::Sender<Result<(), Rejection>>>),
+    Attach(WorkerId, WorkerSender),
+    Progress(StageKey, v1::Progress),
+    Read(Box<dyn FnOnce(&Core) + Send>),
+    Close,
+}
+
+/// A way to speak to the driver.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    commands: mpsc::Sender<Command>,
+    notices: broadcast::Sender<Notice>,
+}
+
+impl Driver {
+    /// Replays the journal and starts the driver. The handle gives the reason when it ends by itself, such as a full disk.
+    ///
+    /// # Errors
+    /// If an entry of the journal cannot follow the ones before it.
+    pub fn start(
+        policy: Policy,
+        journal: Journal,
+        entries: Vec<Entry>,
+    ) -> Result<(Self, JoinHandle<Result<(), JournalError>>), Rejection> {
+        let begun = std::time::Instant::now();
+        let count = entries.len();
+        let core = Core::restore(policy, entries)?;
+        if count > 0 {
+            info!(entries = count, elapsed = ?begun.elapsed(), "replayed the journal");
+        }
+        let (commands, receiver) = mpsc::channel(WAITING);
+        let (notices, _) = broadcast::channel(BEHIND);
+        let shell = Shell { core, journal, workers: HashMap::new(), notices: notices.clone() };
+        Ok((Self { commands, notices }, tokio::spawn(shell.run(receiver))))
+    }
+
+    /// Hands in an event and waits until it is durable and its effects have happened.
+    ///
+    /// # Errors
+    /// If the event makes no sense, or the driver has stopped.
+    pub async fn apply(&self, event: Event) -> Result<(), NotTaken> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Event(event, Some(reply))).await.map_err(|_| Stopped)?;
+        Ok(answer.await.map_err(|_| Stopped)??)
+    }
+
+    /// Hands in an event whose rejection matters to nobody but the log.
+    ///
+    /// # Errors
+    /// If the driver has stopped.
+    pub async fn notify(&self, event: Event) -> Result<(), Stopped> {
+        self.commands.send(Command::Event(event, None)).await.map_err(|_| Stopped)
+    }
+
+    /// Passes progress on to whoever watches.
+    ///
+    /// # Errors
+    /// If the driver has stopped.
+    pub async fn progress(&self, stage: StageKey, progress: v1::Progress) -> Result<(), Stopped> {
+        self.commands.send(Command::Progress(stage, progress)).await.map_err(|_| Stopped)
+    }
+
+    /// Opens the channel to a worker that is about to join.
+    ///
+    /// # Errors
+    /// If the driver has stopped.
+    pub async fn attach(&self, worker: WorkerId) -> Result<(WorkerSender, WorkerReceiver), Stopped> {
+        let (sender, receiver) = mpsc::channel(WORKER_BEHIND);
+        self.commands.send(Command::Attach(worker, sender.clone())).await.map_err(|_| Stopped)?;
+        Ok((sender, receiver))
+    }
+
+    /// Reads the core.
+    ///
+    /// # Errors
+    /// If the driver has stopped.
+    pub async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Core) -> T + Send + 'static) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let read = Box::new(move |core: &Core| {
+            // Whoever asked may have gone meanwhile.
+            let _ = reply.send(read(core));
+        });
+        self.commands.send(Command::Read(read)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// From now on.
+    #[must_use]
+    pub fn watch(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Ends the driver after what has been handed in.
+    pub async fn close(&self) {
+        // It may have ended by itself.
+        let _ = self.commands.send(Command::Close).await;
+    }
+}
+
+struct Shell {
+    core: Core,
+    journal: Journal,
+    workers: HashMap<WorkerId, WorkerSender>,
+    notices: broadcast::Sender<Notice>,
+}
+
+/// What a batch of commands leaves to do once its records are durable.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    effects: Vec<Effect>,
+    replies: Vec<(oneshot::Sender<Result<(), Rejection>>, Result<(), Rejection>)>,
+    reads: Vec<Box<dyn FnOnce(&Core) + Send>>,
+    changed: BTreeSet<SweepId>,
+}
+
+impl Shell {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), JournalError> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Batch::default();
+        self.apply(Event::Started, None, &mut batch);
+        self.finish(batch).await?;
+        let mut received = Vec::with_capacity(TOGETHER);
+        loop {
+            let mut batch = Batch::default();
+            let mut open = true;
+            tokio::select! {
+                count = commands.recv_many(&mut received, TOGETHER) => {
+                    open = count > 0;
+                    for command in received.drain(..) {
+                        open &= self.take(command, &mut batch);
+                    }
+                }
+                _ = ticks.tick() => self.apply(Event::Tick, None, &mut batch),
+            }
+            self.finish(batch).await.inspect_err(|error| error!(%error, "the journal cannot be written; stopping"))?;
+            if !open {
+                return self.journal.close().await;
+            }
+        }
+    }
+
+    /// Takes a command; says whether the driver goes on.
+    fn take(&mut self, command: Command, batch: &mut Batch) -> bool {
+        match command {
+            Command::Event(event, reply) => {
+                // A full disk is nobody's failed attempt: the sweeps that want the stage stop until there is room.
+                if let Some((stages, reason)) = no_space(&event, &self.core) {
+                    let sweeps: BTreeSet<SweepId> = stages.iter().flat_map(|stage| self.core.sweeps_of(stage)).collect();
+                    for sweep in sweeps {
+                        self.apply(Event::SweepStopped { sweep, reason: reason.clone() }, None, batch);
+                    }
+                }
+                self.apply(event, reply, batch);
+            }
+            Command::Attach(worker, sender) => {
+                self.workers.insert(worker, sender);
+            }
+            Command::Progress(stage, progress) => {
+                let sweeps = self.core.sweeps_of(&stage);
+                self.tell(Notice::Progress(sweeps.into(), Arc::new(progress)));
+            }
+            Command::Read(read) => batch.reads.push(read),
+            Command::Close => return false,
+        }
+        true
+    }
+
+    fn apply(&mut self, event: Event, reply: Option<oneshot::Sender<Result<(), Rejection>>>, batch: &mut Batch) {
+        let now = now();
+        match &event {
+            Event::StageReported { stage, .. } => batch.changed.extend(self.core.sweeps_of(stage)),
+            Event::SweepSubmitted { plan } => {
+                batch.changed.insert(plan.sweep.id.clone());
+            }
+            _ => {}
+        }
+        let result = match self.core.apply(now, &event) {
+            Ok(decision) => {
+                batch.entries.extend(decision.records.into_iter().map(|record| Entry::new(now, record)));
+                batch.effects.extend(decision.effects);
+                Ok(())
+            }
+            Err(rejection) => {
+                match event {
+                    // The rest of a lease that was taken back arrives late; that is as it should be.
+                    Event::StageReported { .. } | Event::LeaseEnded { .. } | Event::Calibrated { .. } => {
+                        debug!(%rejection, "an event was rejected");
+                    }
+                    _ => warn!(%rejection, "an event was rejected"),
+                }
+                Err(rejection)
+            }
+        };
+        if let Event::WorkerLeft { worker, .. } = event {
+            self.workers.remove(&worker);
+        }
+        batch.replies.extend(reply.map(|reply| (reply, result)));
+    }
+
+    async fn finish(&mut self, batch: Batch) -> Result<(), JournalError> {
+        if !batch.entries.is_empty() {
+            self.journal.append(&batch.entries).await?;
+        }
+        let mut changed = batch.changed;
+        for effect in batch.effects {
+            self.carry_out(effect, &mut changed);
+        }
+        for sweep in changed {
+            self.tell(Notice::Changed(sweep));
+        }
+        for (reply, result) in batch.replies {
+            // Whoever asked may have gone meanwhile.
+            let _ = reply.send(result);
+        }
+        for read in batch.reads {
+            read(&self.core);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect, changed: &mut BTreeSet<SweepId>) {
+        match effect {
+            Effect::Calibrate { worker, class, stage } => {
+                let stage = self.core.stage_with_inputs(&stage);
+                let bundle_class = class.to_string();
+                let stage = stage.as_ref().map(Into::into);
+                self.send(&worker, Message::Calibrate(v1::Calibrate { bundle_class, stage }));
+            }
+            Effect::Lease { worker, lease, stages } => {
+                let leased = stages.iter().filter_map(|(key, attempt)| {
+                    changed.extend(self.core.sweeps_of(key));
+                    let stage = self.core.stage_with_inputs(key)?;
+                    Some(v1::LeasedStage { stage: Some((&stage).into()), attempt: *attempt })
+                });
+                let stages: Vec<_> = leased.collect();
+                debug!(%worker, %lease, stages = stages.len(), "leased");
+                self.send(&worker, Message::Lease(v1::Lease { lease_id: lease.to_string(), stages }));
+            }
+            Effect::Revoke { worker, lease } => {
+                info!(%worker, %lease, "taking a lease back");
+                self.send(&worker, Message::Revoke(v1::Revoke { lease_id: lease.to_string() }));
+            }
+            Effect::Detach { worker, reason } => {
+                warn!(%worker, reason, "a worker is gone");
+                if let Some(sender) = self.workers.remove(&worker) {
+                    // If even this does not get through, the stream ends with the channel.
+                    let _ = sender.try_send(Err(Status::deadline_exceeded(reason)));
+                }
+            }
+            Effect::TrialEnded { sweep, trial, outcome } => {
+                if !matches!(outcome, StageOutcome::Completed(_)) {
+                    info!(%sweep, %trial, outcome = outcome.name(), "a trial ended");
+                }
+                // A trial's id is its cell's and its seed.
+                let (cell, seed) = trial.as_str().rsplit_once('-').unwrap_or_default();
+                let ended = v1::TrialEnded {
+                    trial_id: trial.to_string(),
+                    cell_id: cell.to_owned(),
+                    seed: seed.parse().unwrap_or_default(),
+                    outcome: Some((&outcome).into()),
+                };
+                self.tell(Notice::Trial(sweep, Arc::new(ended)));
+            }
+            Effect::SweepEnded { sweep, state } => {
+                let reason = if let SweepState::Stopped { reason } = &state { reason.as_str() } else { "" };
+                info!(%sweep, state = state.name(), reason, "a sweep ended");
+                changed.insert(sweep);
+            }
+        }
+    }
+
+    fn send(&mut self, worker: &WorkerId, message: Message) {
+        let Some(sender) = self.workers.get(worker) else { return };
+        if sender.try_send(Ok(CoordinatorMessage { message: Some(message) })).is_err() {
+            // Its stream ends with the channel, and the core hears of it from there.
+            warn!(%worker, "a worker does not read its messages; its stream is closed");
+            self.workers.remove(worker);
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        // Nobody may be watching.
+        let _ = self.notices.send(notice);
+    }
+}
+
+/// The stages that an event reports as ended by a full disk, and the reason.
+fn no_space(event: &Event, core: &Core) -> Option<(Vec<StageKey>, String)> {
+    match event {
+        Event::StageReported { stage, outcome: StageOutcome::Failed(failure), .. }
+            if failure.class == FailureClass::NoSpace =>
+        {
+            Some((vec![*stage], failure.message.clone()))
+        }
+        Event::LeaseEnded { lease, failure: Some(failure), .. } if failure.class == FailureClass::NoSpace => {
+            Some((core.stages_of(lease), failure.message.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Outcomes of a sweep's trials that have ended, by trial.
+#[must_use]
+pub fn outcomes(core: &Core, sweep: &SweepId) -> BTreeMap<secateur_proto::ids::TrialId, StageOutcome> {
+    let trials = core.trials(sweep).into_iter().flatten();
+    trials
+        .filter_map(|(trial, status)| match status {
+            crate::scheduler::TrialStatus::Ended(outcome) => Some((trial.id.clone(), outcome)),
+            crate::scheduler::TrialStatus::Open => None,
+        })
+        .collect()
+}

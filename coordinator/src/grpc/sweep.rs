@@ -1,0 +1,256 @@
+//! `SweepService`: what people and scripts call.
+
+use std::{io::Cursor, pin::Pin, sync::Arc};
+
+use futures::{Stream, StreamExt as _, stream};
+use secateur_proto::{
+    convert::InvalidMessage,
+    ids::SweepId,
+    outcome::Artifact,
+    v1::{
+        self, CancelRequest, Chunk, GetReportRequest, GetSweepRequest, ListSweepsReply, ListSweepsRequest, PlanReply,
+        PlanRequest, ReportFormat, SubmitReply, SubmitRequest, SweepFile, SweepStatus, WatchReply, WatchRequest,
+        submit_reply::Was, sweep_service_server::SweepService, watch_reply,
+    },
+};
+use secateur_worker::{
+    store::{Store, StoreError},
+    transfer::chunks,
+};
+use tokio::sync::{Semaphore, broadcast::error::RecvError};
+use tonic::{Request, Response, Status, async_trait};
+use tracing::info;
+
+use super::invalid;
+use crate::{
+    admission::{self, AdmissionError},
+    driver::{Driver, Notice, outcomes},
+    report,
+    scheduler::{self, Event, SweepState},
+    sweep::plan::Plan,
+};
+
+/// Sweeps that are planned at the same time; planning reads the whole table.
+const PLANNED_TOGETHER: usize = 2;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Sweeps {
+    driver: Driver,
+    store: Arc<Store>,
+    planning: Arc<Semaphore>,
+}
+
+type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
+
+impl Sweeps {
+    /// Over `driver`, with tables from `store`.
+    #[must_use]
+    pub fn new(driver: Driver, store: Arc<Store>) -> Self {
+        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)) }
+    }
+
+    async fn plan_of(&self, file: Option<SweepFile>) -> Result<Plan, Status> {
+        let file = file.ok_or_else(|| invalid(InvalidMessage::Missing("file")))?;
+        let table: Artifact =
+            file.data.ok_or_else(|| invalid(InvalidMessage::Missing("data")))?.try_into().map_err(invalid)?;
+        let _turn = self.planning.acquire().await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
+        let store = Arc::clone(&self.store);
+        let planned = tokio::task::spawn_blocking(move || {
+            let bytes = store.get(table.hash).map_err(|error| match error {
+                StoreError::Missing(_) => Status::failed_precondition("the data of the sweep must be uploaded first"),
+                _ => Status::internal("the data of the sweep cannot be read"),
+            })?;
+            let table = Artifact { hash: table.hash, size: bytes.len() as u64 };
+            admission::admit(&file.name, &file.text, table, &bytes).map_err(|error| match error {
+                AdmissionError::Sweep(_) | AdmissionError::Data { .. } => Status::invalid_argument(error.to_string()),
+            })
+        });
+        planned.await.map_err(|error| Status::internal(format!("planning failed: {error}")))?
+    }
+
+    /// The one sweep whose id begins so.
+    async fn find(&self, prefix: String) -> Result<SweepId, Status> {
+        let wanted = prefix.clone();
+        let found = self.driver.read(move |core| {
+            let ids = core.sweeps().map(|sweep| sweep.id);
+            ids.filter(|id| id.as_str().starts_with(&prefix)).collect::<Vec<_>>()
+        });
+        let found = found.await?;
+        let wanted: String = wanted.chars().take(80).collect();
+        match found.as_slice() {
+            [id] => Ok(id.clone()),
+            [] => Err(Status::not_found(format!("there is no sweep {wanted:?}; `secateur ls` lists them"))),
+            several => {
+                let ids: Vec<&str> = several.iter().map(SweepId::as_str).collect();
+                Err(Status::invalid_argument(format!("{wanted:?} could be any of {}: give more of it", ids.join(", "))))
+            }
+        }
+    }
+
+    async fn status(&self, id: SweepId) -> Result<SweepStatus, Status> {
+        let wanted = id.clone();
+        let status = self.driver.read(move |core| core.sweep(&wanted)).await?;
+        status.map(|status| message(&status)).ok_or_else(|| Status::not_found(format!("there is no sweep {id}")))
+    }
+
+    async fn render(&self, id: SweepId, format: ReportFormat) -> Result<Vec<u8>, Status> {
+        let wanted = id.clone();
+        let read = self.driver.read(move |core| Some((core.plan(&wanted).cloned()?, outcomes(core, &wanted)))).await?;
+        let (plan, outcomes) = read.ok_or_else(|| Status::not_found(format!("there is no sweep {id}")))?;
+        let rendered = tokio::task::spawn_blocking(move || {
+            if format == ReportFormat::PlanJson {
+                return serde_json::to_vec_pretty(plan.as_ref()).map_err(|error| Status::internal(error.to_string()));
+            }
+            let report = report::build(&plan, &outcomes);
+            Ok(match format {
+                ReportFormat::Json | ReportFormat::Unspecified | ReportFormat::PlanJson => {
+                    serde_json::to_vec_pretty(&report).map_err(|error| Status::internal(error.to_string()))?
+                }
+                ReportFormat::Html => report::html(&report).into_bytes(),
+                ReportFormat::Markdown => report::markdown(&report).text.into_bytes(),
+                ReportFormat::TrialsCsv => report::trials_csv(&report).into_bytes(),
+                ReportFormat::FrontCsv => report::front_csv(&report).into_bytes(),
+            })
+        });
+        rendered.await.map_err(|error| Status::internal(format!("the report failed: {error}")))?
+    }
+
+    /// The state now, then whatever changes, until the sweep has ended.
+    async fn follow(&self, id: SweepId) -> Result<WatchStream, Status> {
+        // Subscribed before the state is read, so that nothing falls between the two.
+        let mut notices = self.driver.watch();
+        let first = self.status(id.clone()).await?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(64);
+        let sweeps = self.clone();
+        tokio::spawn(async move {
+            let mut next = Some(first);
+            loop {
+                if let Some(status) = next.take() {
+                    let ended = status.state() != v1::SweepState::Running;
+                    let sent = sender.send(Ok(reply(watch_reply::Event::Status(status)))).await;
+                    if sent.is_err() || ended {
+                        return;
+                    }
+                }
+                let event = match notices.recv().await {
+                    Ok(Notice::Changed(sweep)) if sweep == id => None,
+                    Ok(Notice::Progress(sweeps, progress)) if sweeps.contains(&id) => {
+                        Some(watch_reply::Event::Progress(progress.as_ref().clone()))
+                    }
+                    Ok(Notice::Trial(sweep, ended)) if sweep == id => Some(watch_reply::Event::Trial(ended.as_ref().clone())),
+                    Ok(_) => continue,
+                    // The watcher was too slow: the state says what it missed.
+                    Err(RecvError::Lagged(_)) => None,
+                    Err(RecvError::Closed) => return,
+                };
+                match event {
+                    Some(event) => {
+                        if sender.send(Ok(reply(event))).await.is_err() {
+                            return;
+                        }
+                    }
+                    None => match sweeps.status(id.clone()).await {
+                        Ok(status) => next = Some(status),
+                        Err(status) => {
+                            // The watcher may have gone meanwhile.
+                            let _ = sender.send(Err(status)).await;
+                            return;
+                        }
+                    },
+                }
+            }
+        });
+        Ok(tokio_stream::wrappers::ReceiverStream::new(receiver).boxed())
+    }
+}
+
+fn reply(event: watch_reply::Event) -> WatchReply {
+    WatchReply { event: Some(event) }
+}
+
+fn message(status: &scheduler::SweepStatus) -> SweepStatus {
+    let state = match status.state {
+        SweepState::Running => v1::SweepState::Running,
+        SweepState::Completed => v1::SweepState::Completed,
+        SweepState::Cancelled => v1::SweepState::Cancelled,
+        SweepState::Stopped { .. } => v1::SweepState::Stopped,
+    };
+    let reason = if let SweepState::Stopped { reason } = &status.state { reason.clone() } else { String::new() };
+    SweepStatus {
+        sweep_id: status.id.to_string(),
+        name: status.name.clone(),
+        state: state.into(),
+        reason,
+        trials: status.trials,
+        trials_completed: status.trials_completed,
+        trials_failed: status.trials_failed,
+        stages: status.stages,
+        stages_ended: status.stages_ended,
+        stages_leased: status.stages_leased,
+        stages_computed: status.stages_computed,
+        lane_steps: status.lane_steps,
+        lane_steps_ended: status.lane_steps_ended,
+        submitted_at_ms: status.submitted_at.0,
+        ended_at_ms: status.ended_at.map_or(0, |at| at.0),
+    }
+}
+
+#[async_trait]
+impl SweepService for Sweeps {
+    type WatchStream = WatchStream;
+    type GetReportStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
+
+    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
+        let plan = self.plan_of(request.into_inner().file).await?;
+        let id = plan.sweep.id.clone();
+        let wanted = id.clone();
+        let was = match self.driver.read(move |core| core.sweep(&wanted)).await? {
+            None => Was::New,
+            Some(status) => match status.state {
+                SweepState::Running | SweepState::Completed => Was::Known,
+                SweepState::Cancelled | SweepState::Stopped { .. } => Was::Stopped,
+            },
+        };
+        self.driver.apply(Event::SweepSubmitted { plan: Arc::new(plan) }).await?;
+        info!(sweep = %id, was = was.as_str_name(), "submitted");
+        Ok(Response::new(SubmitReply { sweep_id: id.to_string(), was: was.into() }))
+    }
+
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanReply>, Status> {
+        let plan = self.plan_of(request.into_inner().file).await?;
+        let plan = serde_json::to_string_pretty(&plan).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(PlanReply { plan }))
+    }
+
+    async fn get(&self, request: Request<GetSweepRequest>) -> Result<Response<SweepStatus>, Status> {
+        let id = self.find(request.into_inner().sweep_id).await?;
+        Ok(Response::new(self.status(id).await?))
+    }
+
+    async fn list(&self, _: Request<ListSweepsRequest>) -> Result<Response<ListSweepsReply>, Status> {
+        let sweeps = self.driver.read(|core| core.sweeps().map(|status| message(&status)).collect()).await?;
+        Ok(Response::new(ListSweepsReply { sweeps }))
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<WatchStream>, Status> {
+        let id = self.find(request.into_inner().sweep_id).await?;
+        Ok(Response::new(self.follow(id).await?))
+    }
+
+    async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<SweepStatus>, Status> {
+        let id = self.find(request.into_inner().sweep_id).await?;
+        self.driver.apply(Event::SweepCancelled { sweep: id.clone() }).await?;
+        Ok(Response::new(self.status(id).await?))
+    }
+
+    async fn get_report(&self, request: Request<GetReportRequest>) -> Result<Response<Self::GetReportStream>, Status> {
+        let request = request.into_inner();
+        let format = request.format();
+        let id = self.find(request.sweep_id).await?;
+        let bytes = self.render(id, format).await?;
+        let empty = bytes.is_empty().then(|| Chunk { data: vec![] });
+        let chunks = chunks(Cursor::new(bytes)).map(|data| Chunk { data });
+        Ok(Response::new(stream::iter(empty).chain(chunks).map(Ok).boxed()))
+    }
+}

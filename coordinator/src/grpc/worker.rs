@@ -1,0 +1,187 @@
+//! `WorkerService`: one stream a worker, from Hello to the end.
+
+use std::{num::NonZeroU32, pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt as _};
+use secateur_proto::{
+    PROTOCOL_VERSION, SEMANTICS_VERSION,
+    convert::InvalidMessage,
+    ids::{ContentHash, WorkerId},
+    v1::{
+        CoordinatorMessage, Hello, ListWorkersReply, ListWorkersRequest, Welcome, WorkerInfo, WorkerMessage,
+        coordinator_message, worker_message::Message, worker_service_server::WorkerService,
+    },
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+use tracing::{info, warn};
+
+use super::invalid;
+use crate::{
+    driver::Driver,
+    scheduler::{Departure, Event},
+};
+
+/// What a worker is told to send heartbeats by.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// The most slots a worker may claim.
+const MOST_SLOTS: u32 = 4096;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    driver: Driver,
+}
+
+type Orders = Pin<Box<dyn Stream<Item = Result<CoordinatorMessage, Status>> + Send>>;
+
+impl Workers {
+    /// Over `driver`.
+    #[must_use]
+    pub const fn new(driver: Driver) -> Self {
+        Self { driver }
+    }
+
+    async fn welcome(&self, mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin + Send + 'static) -> Result<Orders, Status> {
+        let Some(Message::Hello(hello)) = messages.next().await.transpose()?.and_then(|message| message.message) else {
+            return Err(Status::invalid_argument("a worker's first message is its hello"));
+        };
+        let slots = check(&hello)?;
+        let name: String = hello.name.chars().filter(|c| !c.is_control()).take(64).collect();
+        let device: String = hello.device.chars().filter(|c| !c.is_control()).take(64).collect();
+        let worker = fresh_id(&name)?;
+        let (sender, receiver) = self.driver.attach(worker.clone()).await?;
+        let interval = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
+        let welcome = Welcome { worker_id: worker.to_string(), heartbeat_interval_ms: interval };
+        let welcome = CoordinatorMessage { message: Some(coordinator_message::Message::Welcome(welcome)) };
+        // The channel is new and has room, so this is the first message that the worker sees.
+        sender.send(Ok(welcome)).await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
+        info!(%worker, name, device, slots, "a worker attached");
+        self.driver.apply(Event::WorkerJoined { worker: worker.clone(), name, device, slots }).await?;
+        let driver = self.driver.clone();
+        tokio::spawn(async move {
+            let reason = listen(&driver, &worker, messages).await;
+            info!(%worker, reason = reason.message(), "a worker's stream ended");
+            // A driver that has stopped needs no word of it.
+            let _ = driver.notify(Event::WorkerLeft { worker, departure: Departure::Lost }).await;
+            drop(sender);
+        });
+        Ok(ReceiverStream::new(receiver).boxed())
+    }
+}
+
+/// Whether the worker speaks this coordinator's language; its slots.
+fn check(hello: &Hello) -> Result<NonZeroU32, Status> {
+    let other = |what: &str, found: u32, expected: u32| {
+        Status::failed_precondition(format!(
+            "worker {} {} has {what} version {found}, and this coordinator {} {expected}: install the same release on both",
+            hello.name.chars().take(64).collect::<String>(),
+            hello.software_version.chars().take(32).collect::<String>(),
+            env!("CARGO_PKG_VERSION"),
+        ))
+    };
+    if hello.protocol_version != PROTOCOL_VERSION {
+        return Err(other("protocol", hello.protocol_version, PROTOCOL_VERSION));
+    }
+    if hello.semantics_version != SEMANTICS_VERSION {
+        return Err(other("semantics", hello.semantics_version, SEMANTICS_VERSION));
+    }
+    NonZeroU32::new(hello.slots)
+        .filter(|slots| slots.get() <= MOST_SLOTS)
+        .ok_or_else(|| Status::invalid_argument(format!("a worker has 1 to {MOST_SLOTS} slots, not {}", hello.slots)))
+}
+
+/// An id that no other attachment has had: a worker that comes back is a new one.
+fn fresh_id(name: &str) -> Result<WorkerId, Status> {
+    let instant = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    static SERIAL: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let serial = SERIAL.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let seed = format!("{name} {} {} {serial}", std::process::id(), instant.as_nanos());
+    format!("w-{}", ContentHash::of(seed.as_bytes()).short(10)).parse().map_err(invalid)
+}
+
+/// Turns a worker's messages into events until its stream ends.
+async fn listen(
+    driver: &Driver,
+    worker: &WorkerId,
+    mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
+) -> Status {
+    loop {
+        let message = match messages.next().await {
+            Some(Ok(WorkerMessage { message: Some(message) })) => message,
+            Some(Ok(WorkerMessage { message: None })) => continue,
+            Some(Err(status)) => return status,
+            None => return Status::ok("closed by the worker"),
+        };
+        let handed = match message {
+            Message::Progress(progress) => match progress.stage_key.parse() {
+                Ok(stage) => driver.progress(stage, progress).await,
+                Err(error) => {
+                    warn!(%worker, %error, "a message is refused");
+                    continue;
+                }
+            },
+            message => match event(worker, message) {
+                Ok(event) => driver.notify(event).await,
+                Err(error) => {
+                    warn!(%worker, %error, "a message is refused");
+                    continue;
+                }
+            },
+        };
+        if let Err(stopped) = handed {
+            return stopped.into();
+        }
+    }
+}
+
+fn event(worker: &WorkerId, message: Message) -> Result<Event, InvalidMessage> {
+    let worker = worker.clone();
+    Ok(match message {
+        Message::Hello(_) => return Err(InvalidMessage::Unknown { what: "second hello", found: worker.to_string() }),
+        Message::Progress(_) | Message::Heartbeat(_) => Event::Heartbeat { worker },
+        Message::Calibrated(answer) => Event::Calibrated {
+            worker,
+            class: answer.bundle_class.parse()?,
+            lanes: NonZeroU32::new(answer.lanes).ok_or(InvalidMessage::Missing("lanes"))?,
+            lane_steps_per_second: answer.lane_steps_per_second,
+        },
+        Message::Report(report) => Event::StageReported {
+            worker,
+            lease: report.lease_id.parse()?,
+            stage: report.stage_key.parse()?,
+            attempt: report.attempt,
+            outcome: report.outcome.ok_or(InvalidMessage::Missing("outcome"))?.try_into()?,
+        },
+        Message::LeaseEnded(ended) => Event::LeaseEnded {
+            worker,
+            lease: ended.lease_id.parse()?,
+            failure: ended.failure.map(TryInto::try_into).transpose()?,
+        },
+    })
+}
+
+#[async_trait]
+impl WorkerService for Workers {
+    type AttachStream = Orders;
+
+    async fn attach(&self, request: Request<Streaming<WorkerMessage>>) -> Result<Response<Orders>, Status> {
+        self.welcome(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_workers(&self, _: Request<ListWorkersRequest>) -> Result<Response<ListWorkersReply>, Status> {
+        let workers = self.driver.read(|core| core.workers().collect::<Vec<_>>()).await?;
+        let info = |worker: crate::scheduler::WorkerStatus| WorkerInfo {
+            id: worker.id.to_string(),
+            name: worker.name,
+            device: worker.device,
+            slots: worker.slots,
+            busy_slots: worker.busy_slots,
+            stages_completed: worker.stages_completed,
+            lane_steps_per_second: worker.measured.iter().map(|(_, _, rate)| *rate).fold(0.0, f64::max),
+            leased_stages: worker.leased_stages,
+        };
+        Ok(Response::new(ListWorkersReply { workers: workers.into_iter().map(info).collect() }))
+    }
+}

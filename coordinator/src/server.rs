@@ -1,0 +1,200 @@
+//! A coordinator: journal, store, driver and the gRPC services on one port. `serve` runs one for others; `run` runs one for
+//! itself.
+
+use std::{
+    fs::{self, File, TryLockError},
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use secateur_proto::{
+    DESCRIPTORS,
+    v1::{
+        artifact_service_server::ArtifactServiceServer, sweep_service_server::SweepServiceServer,
+        worker_service_server::WorkerServiceServer,
+    },
+};
+use secateur_worker::store::{Durability, Store, StoreError};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tracing::info;
+
+use crate::{
+    driver::Driver,
+    grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
+    journal::{Journal, JournalError},
+    scheduler::{Policy, Rejection},
+};
+
+/// A coordinator's folder, held by this process alone.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a coordinator cannot start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Another process has the folder.
+    #[error("{0} is in use by another secateur: wait for it, or give another folder")]
+    InUse(PathBuf),
+    /// The folder cannot be used.
+    #[error("cannot use the folder {path}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal's entries do not follow from each other.
+    #[error("the journal cannot be replayed")]
+    Replay(#[from] Rejection),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address.
+    #[error("cannot listen on {address}: is another coordinator there?")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The server.
+    #[error("the gRPC server failed")]
+    Serve(#[from] tonic::transport::Error),
+    /// Off loopback.
+    #[error("{0} can be reached from other machines, and there is no encryption yet: listen on 127.0.0.1, or say --insecure")]
+    Insecure(SocketAddr),
+    /// A defect.
+    #[error("a task of the coordinator failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl ServerError {
+    /// Whether freeing disk space is what helps.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Journal(error) => error.is_full(),
+            Self::Store(error) => error.is_full(),
+            Self::Folder { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+}
+
+impl DataDir {
+    /// Takes the folder, and makes it if need be.
+    ///
+    /// # Errors
+    /// If another process has it, or it cannot be made.
+    pub fn lock(path: &Path) -> Result<Self, ServerError> {
+        let failed = |source| ServerError::Folder { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = File::create(path.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(ServerError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Where the artifacts are.
+    #[must_use]
+    pub fn artifacts(&self) -> PathBuf {
+        self.path.join("artifacts")
+    }
+}
+
+/// A coordinator that is running.
+#[derive(Debug)]
+pub struct Coordinator {
+    /// Where it listens.
+    pub address: SocketAddr,
+    driver: Driver,
+    driving: JoinHandle<Result<(), JournalError>>,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    stop: oneshot::Sender<()>,
+    _folder: DataDir,
+}
+
+impl Coordinator {
+    /// Starts one in `folder`, on `address` (port 0: any free one).
+    ///
+    /// # Errors
+    /// If journal, store or address cannot be used.
+    pub async fn start(folder: DataDir, address: SocketAddr) -> Result<Self, ServerError> {
+        let store = Arc::new(Store::open(folder.artifacts(), Durability::Synced)?);
+        let (journal, entries) = Journal::open(&folder.path.join("journal.db")).await?;
+        let failed = |source| ServerError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (driver, driving) = Driver::start(Policy::default(), journal, entries)?;
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store)));
+        let workers = WorkerServiceServer::new(Workers::new(driver.clone()));
+        let artifacts = ArtifactServiceServer::new(Artifacts::new(store));
+        health.set_serving::<SweepServiceServer<Sweeps>>().await;
+        health.set_serving::<WorkerServiceServer<Workers>>().await;
+        health.set_serving::<ArtifactServiceServer<Artifacts>>().await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .build_v1()
+            .expect("the descriptors were compiled with this program");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
+            .add_service(health_service)
+            .add_service(reflection)
+            .add_service(sweeps.max_decoding_message_size(LONGEST_MESSAGE))
+            .add_service(workers.max_decoding_message_size(LONGEST_MESSAGE))
+            .add_service(artifacts.max_decoding_message_size(LONGEST_MESSAGE));
+        let serving = server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            // A sender that is dropped means the same.
+            let _ = stopped.await;
+        });
+        info!(%address, folder = %folder.path.display(), "listening");
+        Ok(Self { address, driver, driving, serving: tokio::spawn(serving), stop, _folder: folder })
+    }
+
+    /// The way to its driver.
+    #[must_use]
+    pub const fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Runs until `until` is done, or until it cannot go on.
+    ///
+    /// # Errors
+    /// The reason why it cannot go on, such as a full disk.
+    pub async fn run_until<T>(mut self, until: impl Future<Output = T>) -> Result<T, ServerError> {
+        let done = tokio::select! {
+            done = until => done,
+            ended = &mut self.driving => {
+                ended??;
+                return Err(ServerError::Journal(JournalError::Closed));
+            }
+            ended = &mut self.serving => {
+                ended??;
+                return Err(ServerError::Journal(JournalError::Closed));
+            }
+        };
+        self.driver.close().await;
+        (&mut self.driving).await??;
+        // Streams of workers may still be open: they end with the process.
+        drop(self.stop);
+        self.serving.abort();
+        Ok(done)
+    }
+}
