@@ -131,7 +131,11 @@ impl Encoding {
                 if scale.is_none() && !missing_flag { Err("a numeric column without features") } else { Ok(()) }
             }
             Self::Categorical(Categorical { levels, .. }) => {
-                if levels.is_sorted_by(|a, b| a < b) { Ok(()) } else { Err("levels that are not sorted or repeated") }
+                if levels.is_sorted_by(|a, b| a < b) {
+                    Ok(())
+                } else {
+                    Err("levels that are not sorted or repeated")
+                }
             }
             Self::Constant { .. } => Ok(()),
         }
@@ -178,7 +182,8 @@ fn fit_numeric(numbers: &[Option<f64>], train: &[u32]) -> Result<Encoding, Unfit
     let median = quantile(&sorted, 0.5);
     let missing_flag = sorted.len() < train.len();
     let encoding = |signed_log1p, scale| Encoding::Numeric(Numeric { median, missing_flag, signed_log1p, scale });
-    let constant = || if missing_flag { encoding(false, None) } else { Encoding::Constant { value: lowest.to_string() } };
+    let constant =
+        || if missing_flag { encoding(false, None) } else { Encoding::Constant { value: lowest.to_string() } };
     if lowest == highest {
         return Ok(constant());
     }

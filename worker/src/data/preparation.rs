@@ -228,7 +228,9 @@ pub(super) fn classes(table: &Table, column: &Column) -> Result<(Target, Vec<boo
     let &[negative, positive] = order.as_slice() else {
         let shown_levels = super::error::some_of(order.iter().map(|&level| levels.names[level]));
         return Err(invalid(match order.len() {
-            1 => format!("is {shown_levels} in all {} rows; there has to be another class to tell it from", table.rows()),
+            1 => {
+                format!("is {shown_levels} in all {} rows; there has to be another class to tell it from", table.rows())
+            }
             count => format!("has {count} values where `binary` needs two: {shown_levels}"),
         }));
     };

@@ -166,7 +166,7 @@ impl Table {
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-fn decompress(bytes: &[u8], limit: u64) -> Result<Vec<u8>, DataError> {
+pub(super) fn decompress(bytes: &[u8], limit: u64) -> Result<Vec<u8>, DataError> {
     if !bytes.starts_with(&GZIP_MAGIC) {
         let found = if bytes.is_empty() { "it is empty" } else { "it is not gzip although its name ends in .gz" };
         return Err(DataError::Gzip(found.into()));
