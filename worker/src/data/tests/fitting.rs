@@ -121,6 +121,10 @@ fn constants_are_recorded_and_give_no_feature() {
     text += "validation,0,4,j,6,id1,1\nvalidation,1,3,k,5,id900,2\ntest,0,3,k,,id2,1\ntest,1,3,k,5,id3,2\n";
     let prepared = prepared(&text);
     assert_eq!(prepared.facts().constant, ["same", "level", "id"]);
+    assert!(prepared.notes[0].contains("\"same\" gives no input: every train row holds \"3\""), "{:?}", prepared.notes);
+    assert!(
+        prepared.notes[2].contains("\"id\" gives no input: each of its levels holds less than 1 in 100 train rows")
+    );
     assert_eq!(encoding(&prepared, "same"), Encoding::Constant { value: "3".into() });
     assert_eq!(encoding(&prepared, "level"), Encoding::Constant { value: "k".into() });
     assert_eq!(encoding(&prepared, "id"), Encoding::Constant { value: "(rare)".into() });
@@ -130,6 +134,17 @@ fn constants_are_recorded_and_give_no_feature() {
     assert_eq!(prepared.dataset.train.inputs.iter().step_by(2).sum::<f32>(), 1.0);
     let read_back = Preparation::from_json(&prepared.preparation.to_json().expect("bytes"));
     assert_eq!(read_back, Ok(prepared.preparation));
+}
+
+#[test]
+fn numbers_with_a_stray_text_are_noted() {
+    let rows: Vec<String> = (0..40).map(|row| format!("{},{row}.5", row % 2)).collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    assert_eq!(prepared(&table(&rows)).notes, Vec::<String>::new());
+    let prepared = prepared(&table(&rows).replace("test,1,4", "test,1,NA"));
+    assert!(matches!(encoding(&prepared, "x"), Encoding::Categorical(_)));
+    let [note] = prepared.notes.as_slice() else { panic!("{:?}", prepared.notes) };
+    assert!(note.contains("\"x\" is read as texts because it holds \"NA\"; 43 of its 44 different values"), "{note}");
 }
 
 #[test]
@@ -174,13 +189,15 @@ fn groups_are_no_inputs_unless_named() {
     assert_eq!(prepared.dataset.features, ["g=b", "g (missing)"]);
 }
 
-/// Rows of a number or nothing and a level or nothing.
-fn rows(count: usize) -> impl Strategy<Value = Vec<(Option<f64>, Option<u8>)>> {
+/// A number or nothing and a level or nothing.
+type Row = (Option<f64>, Option<u8>);
+
+fn rows(count: usize) -> impl Strategy<Value = Vec<Row>> {
     let number = proptest::option::weighted(0.9, prop_oneof![-100.0..100.0, -1e6..1e6_f64, -1e300..1e300_f64]);
     proptest::collection::vec((number, proptest::option::weighted(0.9, 0_u8..8)), count)
 }
 
-fn mixed(parts: &[(&str, &[(Option<f64>, Option<u8>)])]) -> String {
+fn mixed(parts: &[(&str, &[Row])]) -> String {
     let mut text = String::from("part,y,number,level\n");
     for (part, rows) in parts {
         for (row, (number, level)) in rows.iter().enumerate() {
