@@ -143,7 +143,7 @@ impl Ranking {
         if logits.len() != targets.len() {
             return Err(MetricError::Lengths { logits: logits.len(), targets: targets.len() });
         }
-        // The order of the scores in the high bits and the class in the lowest: one sort of integers sorts both.
+        // The order of the score in the low half and the class above it: sorting integers sorts both.
         let mut keys = Vec::with_capacity(logits.len());
         for (row, (&logit, &target)) in logits.iter().zip(targets).enumerate() {
             if !logit.is_finite() {
@@ -152,19 +152,19 @@ impl Ranking {
             if target != 0.0 && target != 1.0 {
                 return Err(MetricError::Target { row });
             }
-            keys.push(ordered(logit) << 1 | u64::from(target == 1.0));
+            keys.push(u64::from(ordered(logit)) | u64::from(target == 1.0) << CLASS_BIT);
         }
-        keys.sort_unstable();
+        sort_by_score(&mut keys);
 
-        let positives = keys.iter().map(|key| key & 1).sum::<u64>();
+        let positives = keys.iter().map(|key| key >> CLASS_BIT).sum::<u64>();
         let negatives = keys.len() as u64 - positives;
         if positives == 0 || negatives == 0 {
             return Err(MetricError::OneClass { rows: logits.len() });
         }
         let (mut positives_below, mut negatives_below) = (0_u64, 0_u64);
         let mut ranking = Self { positives, negatives, twice_above: 0, widest_gap: 0 };
-        for tied in keys.chunk_by(|a, b| a >> 1 == b >> 1) {
-            let tied_positives = tied.iter().map(|key| key & 1).sum::<u64>();
+        for tied in keys.chunk_by(|a, b| score_of(*a) == score_of(*b)) {
+            let tied_positives = tied.iter().map(|key| key >> CLASS_BIT).sum::<u64>();
             let tied_negatives = tied.len() as u64 - tied_positives;
             ranking.twice_above += u128::from(tied_positives) * u128::from(2 * negatives_below + tied_negatives);
             positives_below += tied_positives;
@@ -189,11 +189,51 @@ impl Ranking {
     }
 }
 
+/// Where a key holds the class; the lower half holds the score.
+const CLASS_BIT: u32 = 32;
+
+const fn score_of(key: u64) -> u32 {
+    key as u32
+}
+
 /// An integer that is ordered as the finite numbers are; the two zeros are one.
-fn ordered(value: f32) -> u64 {
+fn ordered(value: f32) -> u32 {
     // −0 + 0 = +0
     let bits = (value + 0.0).to_bits();
-    u64::from(if bits >> 31 == 1 { !bits } else { bits | 1 << 31 })
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+/// Sorts by the score alone: keys of one score may come in any order. The AUC is taken after every epoch of every lane, and
+/// three counting passes of eleven bits are several times as fast as comparing.
+fn sort_by_score(keys: &mut Vec<u64>) {
+    const DIGIT: u32 = 11;
+    const VALUES: usize = 1 << DIGIT;
+    // Below it the tables cost more than they save.
+    const FEWEST: usize = 1 << 10;
+    if keys.len() < FEWEST {
+        keys.sort_unstable_by_key(|key| score_of(*key));
+        return;
+    }
+    let digit = |key: u64, pass: u32| (score_of(key) >> (pass * DIGIT)) as usize % VALUES;
+    let mut starts = [[0_usize; VALUES]; 3];
+    for &key in keys.iter() {
+        for (pass, counts) in (0..).zip(&mut starts) {
+            counts[digit(key, pass)] += 1;
+        }
+    }
+    let mut sorted = vec![0; keys.len()];
+    for (pass, starts) in (0..).zip(&mut starts) {
+        let mut next = 0;
+        for start in starts.iter_mut() {
+            next += std::mem::replace(start, next);
+        }
+        for &key in keys.iter() {
+            let place = &mut starts[digit(key, pass)];
+            sorted[*place] = key;
+            *place += 1;
+        }
+        std::mem::swap(keys, &mut sorted);
+    }
 }
 
 /// What counts of one linear layer.

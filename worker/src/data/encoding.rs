@@ -15,6 +15,9 @@ use super::values::{Levels, Values};
 /// A level has a feature of its own if it holds at least one in so many train rows.
 pub const ROWS_PER_LEVEL: usize = 100;
 
+/// Stands for the value of a column of which every level is rare.
+pub const RARE: &str = "(rare)";
+
 /// A column is heavy-tailed if some train value is farther from the median than so many interquartile ranges. Of a billion
 /// normal values the farthest is at 4.5; of a thousand exponential ones it is at 6, and of lognormal ones far beyond.
 pub const HEAVY_TAIL: f64 = 5.0;
@@ -33,7 +36,7 @@ pub enum Encoding {
     Categorical(Categorical),
     /// Nothing to learn from: every train row has the same value, or every level is rare. No feature.
     Constant {
-        /// That value, or `(rare)`.
+        /// That value, or [`RARE`].
         value: String,
     },
 }
@@ -115,7 +118,7 @@ impl Encoding {
         let levels = if let Self::Categorical(categorical) = self { categorical.levels.as_slice() } else { &[] };
         let mut names: Vec<String> = levels.iter().map(|level| format!("{column}={level}")).collect();
         names.extend(value.then(|| column.to_owned()));
-        names.extend(pooled.then(|| format!("{column} (rare)")));
+        names.extend(pooled.then(|| format!("{column} {RARE}")));
         names.extend(missing.then(|| format!("{column} (missing)")));
         names
     }
@@ -131,7 +134,11 @@ impl Encoding {
                 if scale.is_none() && !missing_flag { Err("a numeric column without features") } else { Ok(()) }
             }
             Self::Categorical(Categorical { levels, .. }) => {
-                if levels.is_sorted_by(|a, b| a < b) { Ok(()) } else { Err("levels that are not sorted or repeated") }
+                if levels.is_sorted_by(|a, b| a < b) {
+                    Ok(())
+                } else {
+                    Err("levels that are not sorted or repeated")
+                }
             }
             Self::Constant { .. } => Ok(()),
         }
@@ -178,7 +185,8 @@ fn fit_numeric(numbers: &[Option<f64>], train: &[u32]) -> Result<Encoding, Unfit
     let median = quantile(&sorted, 0.5);
     let missing_flag = sorted.len() < train.len();
     let encoding = |signed_log1p, scale| Encoding::Numeric(Numeric { median, missing_flag, signed_log1p, scale });
-    let constant = || if missing_flag { encoding(false, None) } else { Encoding::Constant { value: lowest.to_string() } };
+    let constant =
+        || if missing_flag { encoding(false, None) } else { Encoding::Constant { value: lowest.to_string() } };
     if lowest == highest {
         return Ok(constant());
     }
@@ -235,7 +243,7 @@ fn fit_categorical(levels: &Levels<'_>, train: &[u32]) -> Result<Encoding, Unfit
     own.sort_unstable();
     // A single feature would be 1 in every train row.
     if own.len() + usize::from(pooled > 0) + usize::from(missing > 0) == 1 {
-        return Ok(Encoding::Constant { value: own.pop().unwrap_or_else(|| "(rare)".to_owned()) });
+        return Ok(Encoding::Constant { value: own.pop().unwrap_or_else(|| RARE.to_owned()) });
     }
     Ok(Encoding::Categorical(Categorical { levels: own, pooled, missing: missing > 0 }))
 }

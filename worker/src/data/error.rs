@@ -9,6 +9,9 @@ pub enum DataError {
     /// The bytes are not gzip, are cut short or are damaged.
     #[error("the table cannot be decompressed: {0}")]
     Gzip(String),
+    /// The reader of comma-separated values gives up.
+    #[error("the table cannot be read: {0}")]
+    Csv(String),
     /// More text than is read. Guards against a small file that swells to fill the memory.
     #[error("the table is larger than {limit} bytes when decompressed, which is the most that is read")]
     TooLarge {

@@ -16,7 +16,7 @@ mod tests;
 mod values;
 
 pub use dataset::{DATASET_FORMAT, Dataset, Group, Part};
-pub use encoding::{Categorical, Encoding, FARTHEST, HEAVY_TAIL, Numeric, ROWS_PER_LEVEL, Scale};
+pub use encoding::{Categorical, Encoding, FARTHEST, HEAVY_TAIL, Numeric, RARE, ROWS_PER_LEVEL, Scale};
 pub use error::{DataError, PartCounts};
 pub use preparation::{InputColumn, PREPARATION_FORMAT, Preparation, Target};
 pub use table::{Column, MAX_FIELD, MAX_NAME, MAX_TEXT, Table};
@@ -35,6 +35,8 @@ pub struct Prepared {
     pub preparation: Preparation,
     /// The tensors.
     pub dataset: Dataset,
+    /// What a person should know about the columns: those that say nothing, and those that look like numbers and are not.
+    pub notes: Vec<String>,
 }
 
 /// Turns a table into tensors. Medians, means, levels and all else that is fitted come from the train rows; only whether a
@@ -50,6 +52,7 @@ pub fn prepare(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> 
     let rows = split::split(&spec.split, &table, roles.split, &positive)?;
     let (groups, levels_of_rows) = read_groups(&roles.groups)?;
     let (preparation, values) = Preparation::fit(target, &roles.inputs, &rows[0])?;
+    let notes = preparation.notes(&values);
     let [train, validation, test] = rows.map(|rows| Part {
         inputs: preparation.encode(&values, &rows),
         targets: rows.iter().map(|&row| if positive[row as usize] { 1.0 } else { 0.0 }).collect(),
@@ -57,7 +60,7 @@ pub fn prepare(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> 
         rows,
     });
     let features = preparation.features().map(str::to_owned).collect();
-    Ok(Prepared { preparation, dataset: Dataset { features, groups, train, validation, test } })
+    Ok(Prepared { preparation, dataset: Dataset { features, groups, train, validation, test }, notes })
 }
 
 fn read_groups(columns: &[&Column]) -> Result<(Vec<Group>, Vec<Vec<u32>>), DataError> {

@@ -4,7 +4,7 @@ use secateur_proto::spec::{PrepareSpec, SplitSpec};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    encoding::{Encoding, Unfit},
+    encoding::{Encoding, RARE, ROWS_PER_LEVEL, Unfit},
     error::{DataError, shown},
     table::{Column, Table},
     values::{Levels, Values, missing, number},
@@ -169,6 +169,39 @@ impl Preparation {
         if problems.is_empty() { Ok((preparation, all_values)) } else { Err(DataError::Inputs(problems)) }
     }
 
+    /// What a person should know about the columns. `values` are those that [`Self::fit`] gave.
+    pub(super) fn notes(&self, values: &[Values<'_>]) -> Vec<String> {
+        /// A column of fewer different values may well be of codes, some of which are digits.
+        const MANY: usize = 20;
+        let mut notes = Vec::new();
+        for (InputColumn { name, encoding, .. }, values) in self.columns.iter().zip(values) {
+            let name = shown(name);
+            match encoding {
+                Encoding::Constant { value } if value == RARE => notes.push(format!(
+                    "the column {name} gives no input: each of its levels holds less than 1 in {ROWS_PER_LEVEL} train rows"
+                )),
+                Encoding::Constant { value } => {
+                    notes.push(format!("the column {name} gives no input: every train row holds {}", shown(value)));
+                }
+                Encoding::Numeric(_) | Encoding::Categorical(_) => {}
+            }
+            let Values::Levels(Levels { names, .. }) = values else { continue };
+            let numbers = names.iter().filter(|level| number(level).is_some()).count();
+            if names.len() > MANY
+                && numbers * 2 > names.len()
+                && let Some(text) = names.iter().find(|level| number(level).is_none())
+            {
+                notes.push(format!(
+                    "the column {name} is read as texts because it holds {}; {numbers} of its {} different values are \
+                     numbers, so if it is numeric, leave the other cells empty",
+                    shown(text),
+                    names.len()
+                ));
+            }
+        }
+        notes
+    }
+
     /// The inputs of `rows`, row-major. `values` are those of the columns, as [`Self::fit`] gave them.
     pub(super) fn encode(&self, values: &[Values<'_>], rows: &[u32]) -> Vec<f32> {
         let width = self.width();
@@ -228,7 +261,9 @@ pub(super) fn classes(table: &Table, column: &Column) -> Result<(Target, Vec<boo
     let &[negative, positive] = order.as_slice() else {
         let shown_levels = super::error::some_of(order.iter().map(|&level| levels.names[level]));
         return Err(invalid(match order.len() {
-            1 => format!("is {shown_levels} in all {} rows; there has to be another class to tell it from", table.rows()),
+            1 => {
+                format!("is {shown_levels} in all {} rows; there has to be another class to tell it from", table.rows())
+            }
             count => format!("has {count} values where `binary` needs two: {shown_levels}"),
         }));
     };

@@ -117,9 +117,7 @@ impl Table {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
         let mut lines = LineCounter { text, line: 1, byte: 0 };
         let mut record = csv::StringRecord::new();
-        // Reading from memory what is known to be UTF-8, with any number of fields allowed, does not fail; if it does, say so.
-        let unreadable =
-            |error: csv::Error| DataError::Header { line: 0, problems: vec![format!("unexpected: {error}")] };
+        let unreadable = |error: csv::Error| DataError::Csv(error.to_string());
 
         if text.trim().is_empty() || !reader.read_record(&mut record).map_err(unreadable)? {
             return Err(DataError::Empty);
@@ -166,7 +164,7 @@ impl Table {
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-fn decompress(bytes: &[u8], limit: u64) -> Result<Vec<u8>, DataError> {
+pub(super) fn decompress(bytes: &[u8], limit: u64) -> Result<Vec<u8>, DataError> {
     if !bytes.starts_with(&GZIP_MAGIC) {
         let found = if bytes.is_empty() { "it is empty" } else { "it is not gzip although its name ends in .gz" };
         return Err(DataError::Gzip(found.into()));

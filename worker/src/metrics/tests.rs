@@ -169,6 +169,24 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn many_scores_are_sorted_as_few_are(
+        logits in proptest::collection::vec(prop_oneof![any::<f32>(), -2.0..2.0_f32, Just(0.0), Just(-0.0)], 1000..5000)
+    ) {
+        let mut keys: Vec<u64> =
+            logits.iter().zip(0..).map(|(logit, row)| u64::from(ordered(*logit)) | (row % 2) << CLASS_BIT).collect();
+        sort_by_score(&mut keys);
+        let mut sorted = logits;
+        sorted.sort_by(|a, b| a.partial_cmp(b).expect("finite"));
+        prop_assert!(keys.iter().map(|key| score_of(*key)).eq(sorted.into_iter().map(ordered)));
+        let positives = keys.iter().map(|key| key >> CLASS_BIT).sum::<u64>();
+        prop_assert_eq!(positives, keys.len() as u64 / 2);
+    }
+}
+
 /// LeNet-300-100: 784 inputs, 300 and 100 hidden units, 10 outputs (Han et al. 2015).
 fn lenet_300_100(kept: impl Fn(u64) -> u64) -> Metrics {
     of_counts(&[(784, 300, true), (300, 100, true), (100, 10, false)].map(|(inputs, outputs, prunable)| LayerCounts {

@@ -1,0 +1,48 @@
+use std::fmt::Write as _;
+
+use secateur_proto::{
+    ids::ContentHash,
+    spec::{PrepareSpec, SplitSpec, TableFormat, Task},
+};
+
+use super::*;
+
+mod faults;
+mod fitting;
+mod golden;
+mod splits;
+
+/// A plain spec: the target `y` and the split in the column `part`.
+fn spec() -> PrepareSpec {
+    PrepareSpec {
+        table: ContentHash::of(b""),
+        format: TableFormat::Csv,
+        target: "y".into(),
+        task: Task::Binary,
+        split: SplitSpec::Column { column: "part".into() },
+        inputs: None,
+        drop: vec![],
+        groups: vec![],
+    }
+}
+
+fn stratified(seed: u64) -> SplitSpec {
+    SplitSpec::Stratified { train: 0.6, validation: 0.2, test: 0.2, seed }
+}
+
+/// Validation and test rows for a table with the columns `part,y,x`, whose train rows are given as `y,x`.
+fn table(train: &[&str]) -> String {
+    let mut text = String::from("part,y,x\n");
+    for row in train {
+        let _ = writeln!(text, "train,{row}");
+    }
+    text + "validation,0,1\nvalidation,1,2\ntest,0,3\ntest,1,4\n"
+}
+
+fn prepared(text: &str) -> Prepared {
+    prepare(&spec(), text.as_bytes()).expect("a good table")
+}
+
+fn problem(spec: &PrepareSpec, text: &str) -> String {
+    prepare(spec, text.as_bytes()).expect_err("a bad table").to_string()
+}
