@@ -73,9 +73,9 @@ pub enum ServerError {
     /// The server.
     #[error("the gRPC server failed")]
     Serve(#[from] tonic::transport::Error),
-    /// Off loopback.
-    #[error("{0} can be reached from other machines, and there is no encryption yet: listen on 127.0.0.1, or say --insecure")]
-    Insecure(SocketAddr),
+    /// A defect.
+    #[error("the coordinator ended before it was told to")]
+    Ended,
     /// A defect.
     #[error("a task of the coordinator failed: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -183,11 +183,11 @@ impl Coordinator {
             done = until => done,
             ended = &mut self.driving => {
                 ended??;
-                return Err(ServerError::Journal(JournalError::Closed));
+                return Err(ServerError::Ended);
             }
             ended = &mut self.serving => {
                 ended??;
-                return Err(ServerError::Journal(JournalError::Closed));
+                return Err(ServerError::Ended);
             }
         };
         self.driver.close().await;

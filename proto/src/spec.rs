@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     SEMANTICS_VERSION,
     ids::{ContentHash, StageKey},
+    outcome::Role,
 };
 
 /// The work of one stage.
@@ -81,6 +82,16 @@ impl StageSpec {
             Self::Prepare(_) => vec![],
             Self::Dense(spec) => vec![spec.prepare],
             Self::Prune(spec) => vec![spec.prepare, spec.dense],
+        }
+    }
+
+    /// The files that the stage reads.
+    #[must_use]
+    pub const fn reads(&self) -> &'static [Role] {
+        match self {
+            Self::Prepare(_) => &[Role::Table],
+            Self::Dense(_) => &[Role::Prepared],
+            Self::Prune(_) => &[Role::Prepared, Role::Checkpoint],
         }
     }
 

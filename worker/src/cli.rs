@@ -28,6 +28,9 @@ pub struct WorkerArguments {
     /// Bundles to train at the same time, one thread each [default: the number of processors]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub slots: Option<u32>,
+    /// Nets to train in lockstep [default: measured for each architecture]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub lanes: Option<u32>,
     /// Where to train: cpu
     #[arg(long, default_value = "cpu")]
     pub device: DeviceName,
@@ -69,6 +72,7 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
         coordinator: endpoint(&arguments.coordinator),
         name: arguments.name.unwrap_or_else(host_name),
         slots: arguments.slots.unwrap_or_else(processors),
+        lanes: arguments.lanes,
         executor: ExecutorCommand {
             program: client::this_program().map_err(StartError::Program)?,
             store,

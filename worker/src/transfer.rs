@@ -1,7 +1,10 @@
 //! Moves artifacts between a local store and an artifact service: what both sides hold already is not sent, and what was cut off
 //! goes on where it stopped.
 
-use std::{io::Read, sync::Arc};
+use std::{
+    io::{Cursor, Read},
+    sync::Arc,
+};
 
 use futures::{StreamExt as _, stream};
 use secateur_proto::{
@@ -84,9 +87,51 @@ impl ArtifactClient {
     /// # Errors
     /// If it cannot be read here or kept there.
     pub async fn upload(&mut self, store: &Arc<Store>, artifact: Artifact) -> Result<(), TransferError> {
+        let open = |offset| Ok(store.reader(artifact.hash, offset)?);
+        self.upload_from(artifact, open).await
+    }
+
+    /// Makes sure that the service holds `bytes`, which are not in a store.
+    ///
+    /// # Errors
+    /// If they cannot be kept there.
+    pub async fn upload_bytes(&mut self, bytes: &Arc<[u8]>) -> Result<Artifact, TransferError> {
+        let artifact = Artifact { hash: ContentHash::of(bytes), size: bytes.len() as u64 };
+        let open = |offset| {
+            let mut reader = Cursor::new(Arc::clone(bytes));
+            reader.set_position(offset);
+            Ok(reader)
+        };
+        self.upload_from(artifact, open).await?;
+        Ok(artifact)
+    }
+
+    /// The bytes of an artifact, checked against its hash.
+    ///
+    /// # Errors
+    /// If it cannot be read there, or arrives damaged.
+    pub async fn fetch(&mut self, hash: ContentHash) -> Result<Vec<u8>, TransferError> {
+        let request = GetArtifactRequest { hash: hash.to_string(), offset: 0 };
+        let mut chunks = self.service.get(request).await.map_err(remote(hash))?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.message().await.map_err(remote(hash))? {
+            bytes.extend(chunk.data);
+        }
+        let found = ContentHash::of(&bytes);
+        if found != hash {
+            return Err(StoreError::Damaged { expected: hash, found }.into());
+        }
+        Ok(bytes)
+    }
+
+    async fn upload_from<R: Read + Send + 'static>(
+        &mut self,
+        artifact: Artifact,
+        open: impl Fn(u64) -> Result<R, TransferError>,
+    ) -> Result<(), TransferError> {
         let mut tries = 1;
         loop {
-            match self.try_upload(store, artifact).await {
+            match self.try_upload(artifact, &open).await {
                 Err(error) if error.is_transient() && tries < TRIES => tries += 1,
                 result => return result,
             }
@@ -110,7 +155,11 @@ impl ArtifactClient {
         }
     }
 
-    async fn try_upload(&mut self, store: &Arc<Store>, artifact: Artifact) -> Result<(), TransferError> {
+    async fn try_upload<R: Read + Send + 'static>(
+        &mut self,
+        artifact: Artifact,
+        open: impl Fn(u64) -> Result<R, TransferError>,
+    ) -> Result<(), TransferError> {
         let hash = artifact.hash;
         let request = StatRequest { hash: hash.to_string() };
         let there = self.service.stat(request).await.map_err(remote(hash))?.into_inner();
@@ -119,7 +168,7 @@ impl ArtifactClient {
         }
         let offset = there.partial_size.min(artifact.size);
         let start = PutRequest { part: Some(Part::Start(PutStart { artifact: Some(artifact.into()), offset })) };
-        let reader = store.reader(hash, offset)?;
+        let reader = open(offset)?;
         let parts = stream::once(async { start }).chain(chunks(reader).map(|data| PutRequest { part: Some(Part::Data(data)) }));
         let reply = self.service.put(parts).await.map_err(remote(hash))?.into_inner();
         let kept: Artifact = reply.artifact.ok_or(InvalidMessage::Missing("artifact"))?.try_into()?;

@@ -81,7 +81,7 @@ pub(super) async fn run(
     let mut stages = Vec::new();
     for leased in lease.stages {
         let stage = StageWithInputs::try_from(leased.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
-        for artifact in stage.inputs.values() {
+        for artifact in stage.spec.reads().iter().filter_map(|role| stage.inputs.get(role)) {
             connection.artifacts.download(&connection.store, *artifact).await?;
         }
         attempts.insert(stage.key, leased.attempt);

@@ -34,6 +34,8 @@ pub struct WorkerOptions {
     pub name: String,
     /// Bundles at the same time.
     pub slots: u32,
+    /// Nets to train in lockstep; nothing: as many as a measurement says.
+    pub lanes: Option<u32>,
     /// How to start executors; their store is the worker's.
     pub executor: ExecutorCommand,
 }

@@ -91,6 +91,11 @@ pub(super) async fn run(
                     Some(Order::Calibrate(order)) => {
                         let class = order.bundle_class.clone();
                         let (slots, messages) = (Arc::clone(slots), messages.clone());
+                        if let Some(lanes) = options.lanes {
+                            let told = Calibrated { bundle_class: class, lanes, lane_steps_per_second: 0.0 };
+                            lease::send(&messages, Message::Calibrated(told)).await;
+                            continue;
+                        }
                         let task = tasks.spawn(async move {
                             let bundle_class = order.bundle_class.clone();
                             let calibrated = lease::calibrate(order, &slots).await.unwrap_or_else(|lease::Failed(failure)| {

@@ -272,6 +272,9 @@ impl Stages {
         let curve = serde_json::to_vec(&Curve { best_epoch: trained.epoch, epochs: &trained.curve })
             .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
         let mut artifacts = ready.artifacts.clone();
+        // With these a result is complete: enough to compute its metrics anew, and to serve the net.
+        let data = [Role::Prepared, Role::Preparation];
+        artifacts.extend(data.iter().filter_map(|role| Some((*role, *ready.stage.inputs.get(role)?))));
         artifacts.insert(Role::Checkpoint, self.store.put(&checkpoint::write_parameters(model, &trained.parameters)?)?);
         artifacts.insert(Role::Scores, self.store.put(&write_scores(&scores)?)?);
         artifacts.insert(Role::Curve, self.store.put(&curve)?);

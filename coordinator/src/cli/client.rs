@@ -1,0 +1,165 @@
+//! The client's side of a coordinator: connect, submit, follow.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Args;
+use secateur_proto::{
+    outcome::Artifact,
+    v1::{
+        GetReportRequest, ReportFormat, SubmitReply, SubmitRequest, SweepFile, SweepState, SweepStatus, WatchRequest,
+        sweep_service_client::SweepServiceClient, watch_reply::Event, worker_service_client::WorkerServiceClient,
+    },
+};
+use secateur_worker::{store::StoreError, transfer::{ArtifactClient, TransferError}};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::{
+    error::{CliError, with_causes},
+    progress::{Screen, SweepProgress},
+};
+use crate::{admission, grpc::LONGEST_MESSAGE, sweep::{SweepSpec, plan::Plan}};
+
+/// The largest sweep file: more is no file that a person wrote.
+const LARGEST_SWEEP_FILE: u64 = 1 << 20;
+
+/// Where the coordinator is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CoordinatorArguments {
+    /// Where the coordinator listens
+    #[arg(long, env = "SECATEUR_COORDINATOR", default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
+    pub(crate) coordinator: String,
+}
+
+/// A sweep file and its table, read and checked.
+pub(crate) struct LocalSweep {
+    pub(crate) file_name: String,
+    pub(crate) text: String,
+    pub(crate) table: Arc<[u8]>,
+    pub(crate) plan: Plan,
+}
+
+impl LocalSweep {
+    /// Reads, checks and plans what is in `file`, and writes nothing.
+    pub(crate) async fn read(file: &Path, screen: &Screen) -> Result<Self, CliError> {
+        let _spinner = screen.spinner("reading the data and planning");
+        let file = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || Self::read_blocking(&file));
+        read.await.map_err(|error| CliError::failed(&error))?
+    }
+
+    fn read_blocking(file: &Path) -> Result<Self, CliError> {
+        let unreadable = |path: &Path, error: &io::Error| CliError::Input(format!("cannot read {}: {error}", path.display()));
+        let size = fs::metadata(file).map_err(|error| unreadable(file, &error))?.len();
+        if size > LARGEST_SWEEP_FILE {
+            let message = format!("{} has {size} bytes: a sweep file has at most {LARGEST_SWEEP_FILE}", file.display());
+            return Err(CliError::Input(message));
+        }
+        let bytes = fs::read(file).map_err(|error| unreadable(file, &error))?;
+        let file_name = file.display().to_string();
+        let text = String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not a text in UTF-8")))?;
+        let spec = SweepSpec::parse(&file_name, &text).map_err(CliError::Sweep)?;
+        let path = table_path(file, &spec.data.path);
+        let table: Arc<[u8]> = fs::read(&path).map_err(|error| unreadable(&path, &error))?.into();
+        let artifact = Artifact { hash: secateur_proto::ids::ContentHash::of(&table), size: table.len() as u64 };
+        let plan = admission::admit(&file_name, &text, artifact, &table)?;
+        Ok(Self { file_name, text, table, plan })
+    }
+}
+
+/// Paths in a sweep file are relative to it.
+fn table_path(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or_else(|| Path::new("")).join(path)
+}
+
+/// A connection to a coordinator.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    pub(crate) sweeps: SweepServiceClient<Channel>,
+    pub(crate) workers: WorkerServiceClient<Channel>,
+    pub(crate) artifacts: ArtifactClient,
+}
+
+impl Client {
+    pub(crate) async fn connect(arguments: &CoordinatorArguments) -> Result<Self, CliError> {
+        let address = &arguments.coordinator;
+        let url = if address.contains("://") { address.clone() } else { format!("http://{address}") };
+        let endpoint = Endpoint::from_shared(url).map_err(|_| {
+            CliError::Input(format!("{address:?} is not an address such as 127.0.0.1:7400; see --coordinator"))
+        })?;
+        let channel = endpoint.connect_timeout(Duration::from_secs(5)).connect().await.map_err(|error| {
+            let reason = with_causes(&error);
+            CliError::Unreachable(format!(
+                "no coordinator at {address} ({reason}): start one with `secateur serve`, or say where it is with --coordinator or SECATEUR_COORDINATOR"
+            ))
+        })?;
+        Ok(Self {
+            sweeps: SweepServiceClient::new(channel.clone()).max_decoding_message_size(LONGEST_MESSAGE),
+            workers: WorkerServiceClient::new(channel.clone()),
+            artifacts: ArtifactClient::new(channel),
+        })
+    }
+
+    /// Uploads the table and submits the file.
+    pub(crate) async fn submit(&mut self, sweep: &LocalSweep) -> Result<SubmitReply, CliError> {
+        let table = self.artifacts.upload_bytes(&sweep.table).await?;
+        let file = SweepFile { name: sweep.file_name.clone(), text: sweep.text.clone(), data: Some(table.into()) };
+        Ok(self.sweeps.submit(SubmitRequest { file: Some(file) }).await?.into_inner())
+    }
+
+    /// Follows a sweep until it has ended, and shows how it gets on.
+    pub(crate) async fn follow(&mut self, sweep_id: &str, screen: &Screen) -> Result<SweepStatus, CliError> {
+        let request = WatchRequest { sweep_id: sweep_id.to_owned() };
+        let mut events = self.sweeps.watch(request).await?.into_inner();
+        let mut progress = SweepProgress::new(screen);
+        while let Some(reply) = events.message().await? {
+            match reply.event {
+                Some(Event::Status(status)) => {
+                    progress.status(&status);
+                    if status.state() != SweepState::Running {
+                        progress.finish(&status);
+                        return Ok(status);
+                    }
+                }
+                Some(Event::Progress(_)) => progress.epoch(),
+                Some(Event::Trial(ended)) => progress.trial(&ended),
+                None => {}
+            }
+        }
+        Err(CliError::Unreachable("the coordinator stopped before the sweep had ended".to_owned()))
+    }
+
+    /// One format of a sweep's report.
+    pub(crate) async fn report(&mut self, sweep_id: &str, format: ReportFormat) -> Result<Vec<u8>, CliError> {
+        let request = GetReportRequest { sweep_id: sweep_id.to_owned(), format: format.into() };
+        let mut chunks = self.sweeps.get_report(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.message().await? {
+            bytes.extend(chunk.data);
+        }
+        Ok(bytes)
+    }
+}
+
+impl From<TransferError> for CliError {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Remote { status, .. } => Status::from(*status).into(),
+            TransferError::Store(error) => error.into(),
+            TransferError::Message(error) => Self::failed(&error),
+        }
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        Self::failed(&error)
+    }
+}

@@ -1,0 +1,104 @@
+//! How a command fails: what the person reads, and the exit code that a script reads.
+
+use std::{error::Error, process::ExitCode};
+
+use serde_json::json;
+use tonic::{Code, Status};
+
+use super::{output::Output, progress::Screen};
+use crate::{admission::AdmissionError, server::ServerError, sweep::Diagnostics};
+
+/// How a command fails.
+#[derive(Debug)]
+pub(crate) enum CliError {
+    /// The sweep file is wrong, in one or several places.
+    Sweep(Diagnostics),
+    /// Something else that was given is wrong.
+    Input(String),
+    /// Something ran and failed.
+    Failed(String),
+    /// The coordinator cannot be reached.
+    Unreachable(String),
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+}
+
+/// An error and what caused it, on one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some errors print their cause themselves.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl CliError {
+    pub(crate) fn input(error: &dyn Error) -> Self {
+        Self::Input(with_causes(error))
+    }
+
+    pub(crate) fn failed(error: &dyn Error) -> Self {
+        Self::Failed(with_causes(error))
+    }
+
+    const fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Sweep(_) | Self::Input(_) => 2,
+            Self::Unreachable(_) => 3,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// Tells the person, and gives the exit code.
+    pub(crate) fn report(self, output: Output, screen: &Screen) -> ExitCode {
+        let message = match &self {
+            Self::Sweep(diagnostics) => diagnostics.to_string(),
+            Self::Input(message) | Self::Failed(message) | Self::Unreachable(message) => message.clone(),
+            Self::Interrupted => "interrupted; the same command goes on where this one stopped".to_owned(),
+        };
+        if output == Output::Json {
+            let diagnostics = if let Self::Sweep(diagnostics) = &self { json!(diagnostics.list) } else { json!([]) };
+            let error = json!({"error": {"message": message, "exit_code": self.code(), "diagnostics": diagnostics}});
+            output.print_json(&error);
+        }
+        screen.error(&message);
+        ExitCode::from(self.code())
+    }
+}
+
+impl From<AdmissionError> for CliError {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::Sweep(diagnostics) => Self::Sweep(diagnostics),
+            AdmissionError::Data { .. } => Self::input(&error),
+        }
+    }
+}
+
+impl From<ServerError> for CliError {
+    fn from(error: ServerError) -> Self {
+        match error {
+            ServerError::InUse(_) | ServerError::Listen { .. } => Self::input(&error),
+            ServerError::Folder { .. } if !error.is_full() => Self::input(&error),
+            _ => Self::failed(&error),
+        }
+    }
+}
+
+impl From<Status> for CliError {
+    fn from(status: Status) -> Self {
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::Unavailable => Self::Unreachable(format!("the connection to the coordinator is lost: {message}")),
+            Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => Self::Input(message),
+            _ => Self::Failed(message),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `secateur ls`: a coordinator's sweeps.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use secateur_proto::v1::{ListSweepsRequest, SweepStatus};
+
+use super::{
+    client::{Client, CoordinatorArguments},
+    error::CliError,
+    output::{Output, table, thousands},
+    show,
+};
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    #[command(flatten)]
+    coordinator: CoordinatorArguments,
+}
+
+pub(crate) async fn run(arguments: ListArguments, output: Output) -> Result<ExitCode, CliError> {
+    let mut client = Client::connect(&arguments.coordinator).await?;
+    let sweeps = client.sweeps.list(ListSweepsRequest {}).await?.into_inner().sweeps;
+    let documents: Vec<_> = sweeps.iter().map(show::document).collect();
+    output.print(&documents, || {
+        if sweeps.is_empty() {
+            return "no sweeps yet; hand one in with: secateur submit FILE".to_owned();
+        }
+        let row = |sweep: &SweepStatus| {
+            vec![
+                sweep.sweep_id.clone(),
+                sweep.name.clone(),
+                show::state(sweep).to_owned(),
+                format!("{}/{}", thousands(sweep.trials_completed), thousands(sweep.trials)),
+                thousands(sweep.trials_failed),
+                thousands(sweep.stages_leased),
+            ]
+        };
+        table(&["sweep", "name", "state", "trials", "failed", "in flight"], 3, sweeps.iter().map(row))
+    });
+    Ok(ExitCode::SUCCESS)
+}

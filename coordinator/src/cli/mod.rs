@@ -1,0 +1,184 @@
+//! The `secateur` command: one file a verb. Results go to standard output, everything else to standard error.
+
+mod cancel;
+mod client;
+mod error;
+mod list;
+mod output;
+mod outputs;
+mod plan;
+mod progress;
+mod report;
+#[cfg(feature = "worker")]
+mod run;
+mod serve;
+mod show;
+mod submit;
+mod watch;
+mod workers;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use secateur_worker::logging::{self, LogFormat};
+
+use self::{error::CliError, output::Output, progress::Screen};
+
+/// Distributed pruning experiments: from one YAML file to a Pareto-frontier report.
+///
+/// A sweep file says which data, which net, which pruning strategies, sparsities, regularization strengths and seeds. `secateur run`
+/// does all of it on this machine; `secateur serve`, `secateur worker` and `secateur submit` do the same on many.
+#[derive(Debug, Parser)]
+#[command(name = "secateur", version, propagate_version = true, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    /// What standard output gets: text for people, or one JSON document
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+    /// Log one JSON object a line, on standard error
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  secateur plan configs/sba-loans.yaml            what it would compute, and how much is shared
+  secateur run configs/sba-loans.yaml             compute it here; the report lands in runs/
+  secateur serve --data-dir /var/lib/secateur     coordinate others' work
+  secateur worker --coordinator head:7400         work for that coordinator
+  secateur submit sweep.yaml --wait --out report  let it compute, and fetch the report
+
+Exit codes: 0 done; 1 something ran and failed; 2 the input is wrong; 3 the coordinator can't be reached; 130 interrupted.
+Logs: SECATEUR_LOG=info (or debug, or secateur=debug,warn) says how much is logged.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Compute a sweep on this machine and write its report; run again, it goes on where it stopped
+    #[cfg(feature = "worker")]
+    Run(run::RunArguments),
+    /// Say what a sweep would compute: cells, trials, shared stages, estimated work
+    Plan(plan::PlanArguments),
+    /// Coordinate: take sweeps from `submit`, hand work to `worker`s
+    Serve(serve::ServeArguments),
+    /// Work for a coordinator
+    #[cfg(feature = "worker")]
+    Worker(secateur_worker::cli::WorkerArguments),
+    /// Hand a sweep to a coordinator
+    Submit(submit::SubmitArguments),
+    /// List a coordinator's sweeps
+    Ls(list::ListArguments),
+    /// Show one sweep and its trials
+    Show(show::ShowArguments),
+    /// Follow a sweep until it ends
+    Watch(watch::WatchArguments),
+    /// Give a sweep up; what has finished is kept
+    Cancel(cancel::CancelArguments),
+    /// Fetch a sweep's report, also while it runs
+    Report(report::ReportArguments),
+    /// List the workers that are attached
+    Workers(workers::WorkersArguments),
+    /// Print shell completions, for example: secateur completions bash > /etc/bash_completion.d/secateur
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    #[cfg(feature = "worker")]
+    #[command(hide = true)]
+    Executor(secateur_worker::executor::ExecutorArguments),
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let screen = Screen::new(arguments.output);
+    let format = if arguments.log_json { LogFormat::Json } else { LogFormat::Text };
+    let default = match &arguments.verb {
+        Verb::Serve(_) => "info",
+        #[cfg(feature = "worker")]
+        Verb::Worker(_) => "info",
+        _ => "warn",
+    };
+    logging::start_to(screen.log_writer(), default, format);
+    #[cfg(feature = "worker")]
+    if let Verb::Executor(arguments) = &arguments.verb {
+        return secateur_worker::executor::main(arguments).unwrap_or_else(|error| {
+            tracing::error!("{}", error::with_causes(&error));
+            ExitCode::FAILURE
+        });
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return CliError::failed(&error).report(arguments.output, &screen),
+    };
+    let output = arguments.output;
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = dispatch(arguments.verb, output, &screen) => ended,
+            () = interrupted() => Err(CliError::Interrupted),
+        }
+    });
+    // Blocking tasks, such as a plan that is being made, are not waited for.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|error| error.report(output, &screen))
+}
+
+async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
+    match verb {
+        #[cfg(feature = "worker")]
+        Verb::Run(arguments) => run::run(arguments, output, screen).await,
+        Verb::Plan(arguments) => plan::run(arguments, output, screen).await,
+        Verb::Serve(arguments) => serve::run(arguments).await,
+        #[cfg(feature = "worker")]
+        Verb::Worker(arguments) => secateur_worker::cli::work(arguments).await.map_err(|error| CliError::input(&error)),
+        Verb::Submit(arguments) => submit::run(arguments, output, screen).await,
+        Verb::Ls(arguments) => list::run(arguments, output).await,
+        Verb::Show(arguments) => show::run(arguments, output).await,
+        Verb::Watch(arguments) => watch::run(arguments, output, screen).await,
+        Verb::Cancel(arguments) => cancel::run(arguments, output).await,
+        Verb::Report(arguments) => report::run(arguments, output).await,
+        Verb::Workers(arguments) => workers::run(arguments, output).await,
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        // Handled before there is a runtime: an executor has none.
+        #[cfg(feature = "worker")]
+        Verb::Executor(_) => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Done when a person or the system asks the process to end.
+async fn interrupted() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                _ = interrupt => (),
+                _ = terminate.recv() => (),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM will end the process at once");
+                let _ = interrupt.await;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = interrupt.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

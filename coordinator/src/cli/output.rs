@@ -1,0 +1,97 @@
+//! Standard output: text for people, or one JSON document.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// What standard output gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// One document, for programs
+    Json,
+}
+
+impl Output {
+    /// Prints either the document or the text.
+    pub(crate) fn print(self, document: &impl Serialize, text: impl FnOnce() -> String) {
+        match self {
+            Self::Json => self.print_json(document),
+            Self::Text => print(&text()),
+        }
+    }
+
+    /// Prints the document.
+    pub(crate) fn print_json(self, document: &impl Serialize) {
+        match serde_json::to_string_pretty(document) {
+            Ok(document) => print(&document),
+            Err(error) => tracing::error!(%error, "the result cannot be written as JSON"),
+        }
+    }
+}
+
+/// Prints a line or several. A reader that went away, such as `head`, is no error.
+pub(crate) fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        tracing::error!(%error, "standard output cannot be written");
+    }
+}
+
+/// A table with these headers; columns from `numbers` on are aligned to the right.
+pub(crate) fn table(headers: &[&str], numbers: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headers);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for index in numbers..headers.len() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+/// `12,345`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = (0..digits.len().div_ceil(3))
+        .rev()
+        .map(|group| {
+            let end = digits.len() - group * 3;
+            &digits[end.saturating_sub(3)..end]
+        })
+        .collect();
+    groups.join(",")
+}
+
+/// `1 h 02 min`, `3 min 05 s`, `7 s`.
+pub(crate) fn duration(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        let written: Vec<String> = [0, 12, 123, 1234, 123_456, 1_234_567].map(thousands).into();
+        assert_eq!(written, ["0", "12", "123", "1,234", "123,456", "1,234,567"]);
+        assert_eq!([7, 185, 3720].map(duration), ["7 s", "3 min 05 s", "1 h 02 min"]);
+    }
+}

@@ -1,0 +1,82 @@
+//! What a finished sweep leaves in a folder: the reports, and the nets of the front.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use secateur_proto::{outcome::Role, v1::ReportFormat};
+
+use super::{client::Client, error::CliError};
+use crate::report::{self, Report};
+
+/// Writes `report.html`, `report.md` with its plots, `report.json`, `trials.csv`, `front.csv`, `plan.json` and `models/`, and gives
+/// the report. Each file is there whole or not at all.
+pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) -> Result<Report, CliError> {
+    let json = client.report(sweep_id, ReportFormat::Json).await?;
+    let plan = client.report(sweep_id, ReportFormat::PlanJson).await?;
+    let report: Report = serde_json::from_slice(&json)
+        .map_err(|error| CliError::Failed(format!("the coordinator's report cannot be read: {error}")))?;
+    let markdown = report::markdown(&report);
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
+        ("report.json".into(), json),
+        ("plan.json".into(), plan),
+        ("report.html".into(), report::html(&report).into_bytes()),
+        ("report.md".into(), markdown.text.into_bytes()),
+        ("trials.csv".into(), report::trials_csv(&report).into_bytes()),
+        ("front.csv".into(), report::front_csv(&report).into_bytes()),
+    ]);
+    files.extend(markdown.plots.into_iter().map(|(name, svg)| (name, svg.into_bytes())));
+    let front: BTreeSet<_> = report.front.iter().collect();
+    let mut preparations = BTreeSet::new();
+    for trial in report.trials.iter().filter(|trial| front.contains(&trial.cell)) {
+        for (role, ending) in [(Role::Checkpoint, "safetensors"), (Role::Plan, "plan.safetensors")] {
+            if let Some(hash) = trial.artifacts.get(&role) {
+                let bytes = client.artifacts.fetch(*hash).await?;
+                files.insert(format!("models/{}.{ending}", trial.id), bytes);
+            }
+        }
+        preparations.extend(trial.artifacts.get(&Role::Preparation).copied());
+    }
+    for hash in preparations {
+        // A sweep has one preparation of its data.
+        files.insert("models/preparation.json".into(), client.artifacts.fetch(hash).await?);
+    }
+    let models = folder.join("models");
+    // Nets of an earlier front are not nets of this one.
+    match fs::remove_dir_all(&models) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritable(&models, &error)),
+        _ => {}
+    }
+    for (name, bytes) in &files {
+        let path = folder.join(name);
+        write_whole(&path, bytes).map_err(|error| unwritable(&path, &error))?;
+    }
+    Ok(report)
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+    io::Write::write_all(&mut draft, bytes)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // A temporary file is its owner's alone; a report is for others too.
+        draft.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
+    draft.persist(path)?;
+    Ok(())
+}
+
+pub(crate) fn unwritable(path: &Path, error: &io::Error) -> CliError {
+    CliError::Failed(format!("cannot write {}: {error}", path.display()))
+}
+
+/// Where a sweep's report goes when nobody says otherwise.
+pub(crate) fn default_folder(name: &str, sweep_id: &str) -> PathBuf {
+    Path::new("runs").join(format!("{name}-{sweep_id}"))
+}

@@ -1,0 +1,21 @@
+//! `secateur plan`: what a sweep would compute.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+
+use super::{client::LocalSweep, error::CliError, output::Output, progress::Screen};
+use crate::sweep::PlanSummary;
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// The sweep file
+    sweep: PathBuf,
+}
+
+pub(crate) async fn run(arguments: PlanArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
+    let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
+    output.print(&sweep.plan, || PlanSummary::of(&sweep.plan).to_string());
+    Ok(ExitCode::SUCCESS)
+}

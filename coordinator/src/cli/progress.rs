@@ -1,0 +1,197 @@
+//! What a person sees while a sweep runs: a bar on a terminal, a line every few seconds elsewhere. On standard error, and never
+//! torn by a line of the log.
+
+use std::{
+    io::{self, IsTerminal as _, Write},
+    time::{Duration, Instant},
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use secateur_proto::v1::{SweepState, SweepStatus, TrialEnded, stage_outcome};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::output::{Output, duration, thousands};
+
+/// Between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Standard error, shared by bars, log and messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Screen {
+    bars: MultiProgress,
+    terminal: bool,
+}
+
+impl Screen {
+    pub(crate) fn new(_output: Output) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { bars: MultiProgress::with_draw_target(target), terminal }
+    }
+
+    /// A line for a person.
+    pub(crate) fn say(&self, message: &str) {
+        self.bars.suspend(|| {
+            // There is no other place to complain to.
+            let _ = writeln!(io::stderr(), "{message}");
+        });
+    }
+
+    /// What went wrong.
+    pub(crate) fn error(&self, message: &str) {
+        self.say(&format!("error: {message}"));
+    }
+
+    /// Something of unknown length that may take a second.
+    pub(crate) fn spinner(&self, what: &str) -> Spinner {
+        if !self.terminal {
+            return Spinner(None);
+        }
+        let spinner = self.bars.add(ProgressBar::new_spinner().with_message(what.to_owned()));
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        Spinner(Some(spinner))
+    }
+
+    /// Where the log goes.
+    pub(crate) fn log_writer(&self) -> LogWriter {
+        LogWriter(self.bars.clone())
+    }
+}
+
+/// Spins until it is dropped.
+pub(crate) struct Spinner(Option<ProgressBar>);
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        if let Some(spinner) = &self.0 {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+/// Writes lines of the log between two drawings of the bars.
+#[derive(Debug, Clone)]
+pub(crate) struct LogWriter(MultiProgress);
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// The progress of one sweep.
+#[derive(Debug)]
+pub(crate) struct SweepProgress {
+    screen: Screen,
+    bar: ProgressBar,
+    begun: Instant,
+    /// Lane-steps that had been done before we looked.
+    before: Option<u64>,
+    last_line: Option<Instant>,
+    epochs: u64,
+    status: Option<SweepStatus>,
+}
+
+impl SweepProgress {
+    pub(crate) fn new(screen: &Screen) -> Self {
+        let template = "{spinner} {bar:30} {msg}";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = screen.bars.add(ProgressBar::new(1).with_style(style.progress_chars("━╸─")));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        let (screen, begun) = (screen.clone(), Instant::now());
+        Self { screen, bar, begun, before: None, last_line: None, epochs: 0, status: None }
+    }
+
+    /// The sweep's numbers have changed.
+    pub(crate) fn status(&mut self, status: &SweepStatus) {
+        self.before.get_or_insert(status.lane_steps_ended);
+        self.bar.set_length(status.lane_steps.max(1));
+        self.bar.set_position(status.lane_steps_ended);
+        self.status = Some(status.clone());
+        self.draw();
+    }
+
+    /// A lane has finished an epoch.
+    pub(crate) fn epoch(&mut self) {
+        self.epochs += 1;
+        self.draw();
+    }
+
+    /// A trial has ended; only an unhappy end is worth a line.
+    pub(crate) fn trial(&self, ended: &TrialEnded) {
+        use stage_outcome::Outcome;
+        let how = match ended.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref()) {
+            Some(Outcome::Diverged(diverged)) => format!("diverged in step {}", diverged.step),
+            Some(Outcome::Collapsed(collapsed)) => format!("would leave {} without a weight", collapsed.layer),
+            Some(Outcome::Failed(failed)) => format!("failed: {}", failed.message),
+            Some(Outcome::Completed(_) | Outcome::Cancelled(_)) | None => return,
+        };
+        self.screen.say(&format!("trial {} {how}", ended.trial_id));
+    }
+
+    fn draw(&mut self) {
+        let Some(status) = &self.status else { return };
+        let done = status.lane_steps_ended - self.before.unwrap_or_default().min(status.lane_steps_ended);
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        let rate = done as f64 / elapsed.max(1e-3);
+        let mut text = format!(
+            "{}/{} trials, {} stages in flight",
+            thousands(status.trials_completed + status.trials_failed),
+            thousands(status.trials),
+            thousands(status.stages_leased),
+        );
+        if self.epochs > 0 {
+            text += &format!(", {} epochs trained", thousands(self.epochs));
+        }
+        if rate >= 1.0 && done > 0 {
+            let left = (status.lane_steps - status.lane_steps_ended) as f64 / rate;
+            text += &format!(", {} lane-steps/s, {} left", thousands(rate as u64), duration(left.ceil() as u64));
+        }
+        self.bar.set_message(text.clone());
+        let due = self.last_line.is_none_or(|line| line.elapsed() >= LINE_EVERY);
+        if !self.screen.terminal && due {
+            self.last_line = Some(Instant::now());
+            let share = 100.0 * status.lane_steps_ended as f64 / status.lane_steps.max(1) as f64;
+            self.screen.say(&format!("{share:>3.0} %  {text}"));
+        }
+    }
+
+    /// Clears the bar and says how it ended.
+    pub(crate) fn finish(self, status: &SweepStatus) {
+        self.bar.finish_and_clear();
+        let elapsed = duration(self.begun.elapsed().as_secs());
+        let what = match status.state() {
+            SweepState::Completed => "completed",
+            SweepState::Cancelled => "was cancelled",
+            SweepState::Stopped => "was stopped",
+            SweepState::Running | SweepState::Unspecified => "runs on",
+        };
+        let found = match (status.stages_computed, status.stages) {
+            (computed, stages) if computed == stages => format!("{stages} stages computed"),
+            (0, stages) => format!("all {stages} stages were there already"),
+            (computed, stages) => format!("{computed} of {stages} stages computed, the others were there already"),
+        };
+        let failed = match status.trials_failed {
+            0 => String::new(),
+            failed => format!(", {} of them without a result", thousands(failed)),
+        };
+        self.screen.say(&format!(
+            "sweep {} ({}) {what} after {elapsed}: {} trials{failed}; {found}",
+            status.name,
+            status.sweep_id,
+            thousands(status.trials_completed + status.trials_failed),
+        ));
+    }
+}

@@ -1,0 +1,100 @@
+//! `secateur show`: one sweep and its trials.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use secateur_proto::{
+    metrics::{Metric, Split},
+    v1::{GetSweepRequest, ReportFormat, SweepState, SweepStatus},
+};
+use serde_json::{Value, json};
+
+use super::{
+    client::{Client, CoordinatorArguments},
+    error::CliError,
+    output::{Output, table, thousands},
+};
+use crate::report::{Report, TrialReport};
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// The sweep's id, or enough of its beginning
+    sweep_id: String,
+    #[command(flatten)]
+    coordinator: CoordinatorArguments,
+}
+
+pub(crate) async fn run(arguments: ShowArguments, output: Output) -> Result<ExitCode, CliError> {
+    let mut client = Client::connect(&arguments.coordinator).await?;
+    let request = GetSweepRequest { sweep_id: arguments.sweep_id };
+    let status = client.sweeps.get(request).await?.into_inner();
+    let report = client.report(&status.sweep_id, ReportFormat::Json).await?;
+    let report: Report = serde_json::from_slice(&report)
+        .map_err(|error| CliError::Failed(format!("the coordinator's report cannot be read: {error}")))?;
+    let mut document = document(&status);
+    document["trials_detail"] = json!(report.trials);
+    output.print(&document, || text(&status, &report));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(status: &SweepStatus, report: &Report) -> String {
+    let reason = if status.reason.is_empty() { String::new() } else { format!(": {}", status.reason) };
+    let head = format!(
+        "sweep {} ({}) {}{reason}\n{} of {} trials completed, {} ended otherwise; {} of {} stages ended, {} in flight",
+        status.name,
+        status.sweep_id,
+        state(status),
+        thousands(status.trials_completed),
+        thousands(status.trials),
+        thousands(status.trials_failed),
+        thousands(status.stages_ended),
+        thousands(status.stages),
+        thousands(status.stages_leased),
+    );
+    let row = |trial: &TrialReport| {
+        let number = |metric, split| trial.metrics.get(metric, split).map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+        let nonzero = trial.metrics.get(Metric::NonzeroParameters, Split::Test);
+        vec![
+            trial.id.to_string(),
+            trial.outcome.clone(),
+            number(Metric::Auc, Split::Validation),
+            number(Metric::Auc, Split::Test),
+            nonzero.map_or_else(|| "–".to_owned(), |count| thousands(*count as u64)),
+        ]
+    };
+    let headers = ["trial", "outcome", "auc validation", "auc test", "non-zero parameters"];
+    format!("{head}\n\n{}", table(&headers, 2, report.trials.iter().map(row)))
+}
+
+/// The name of a sweep's state.
+pub(crate) fn state(status: &SweepStatus) -> &'static str {
+    match status.state() {
+        SweepState::Running => "running",
+        SweepState::Completed => "completed",
+        SweepState::Cancelled => "cancelled",
+        SweepState::Stopped => "stopped",
+        SweepState::Unspecified => "unknown",
+    }
+}
+
+/// A sweep's numbers for programs.
+pub(crate) fn document(status: &SweepStatus) -> Value {
+    json!({
+        "sweep_id": status.sweep_id,
+        "name": status.name,
+        "state": state(status),
+        "reason": status.reason,
+        "trials": status.trials,
+        "trials_completed": status.trials_completed,
+        "trials_failed": status.trials_failed,
+        "stages": status.stages,
+        "stages_ended": status.stages_ended,
+        "stages_leased": status.stages_leased,
+        "stages_computed": status.stages_computed,
+        "lane_steps": status.lane_steps,
+        "lane_steps_ended": status.lane_steps_ended,
+        "submitted_at_ms": status.submitted_at_ms,
+        "ended_at_ms": status.ended_at_ms,
+    })
+}

@@ -1,0 +1,56 @@
+//! `secateur submit`: hand a sweep to a coordinator.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use secateur_proto::v1::submit_reply::Was;
+use serde_json::json;
+
+use super::{
+    client::{Client, CoordinatorArguments, LocalSweep},
+    error::CliError,
+    output::Output,
+    outputs,
+    progress::Screen,
+    watch,
+};
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArguments {
+    /// The sweep file; the table that it names is uploaded with it
+    sweep: PathBuf,
+    #[command(flatten)]
+    coordinator: CoordinatorArguments,
+    /// Follow the sweep until it has ended
+    #[arg(long)]
+    wait: bool,
+    /// Where to write the report at the end
+    #[arg(long, value_name = "DIR", requires = "wait")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
+    let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
+    let mut client = Client::connect(&arguments.coordinator).await?;
+    let reply = client.submit(&sweep).await?;
+    let id = reply.sweep_id.clone();
+    let was = match reply.was() {
+        Was::Known => "known already",
+        Was::Stopped => "going on where it stopped",
+        Was::New | Was::Unspecified => "submitted",
+    };
+    if !arguments.wait {
+        output.print(&json!({"sweep_id": id, "was": was}), || {
+            format!("{id}\nsweep {} is {was}; follow it with: secateur watch {id}", sweep.plan.sweep.name)
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
+    screen.say(&format!("sweep {} ({id}) is {was}", sweep.plan.sweep.name));
+    let status = client.follow(&id, screen).await?;
+    if let Some(folder) = &arguments.out {
+        outputs::write(&mut client, &id, folder).await?;
+        screen.say(&format!("report: {}", folder.join("report.html").display()));
+    }
+    Ok(watch::conclude(&status, output, screen))
+}
