@@ -68,8 +68,8 @@ struct Planner<'a> {
     trials: Vec<Trial>,
     merged: Vec<Merged>,
     refused: Vec<Refused>,
-    /// By the last stage of the first seed: the cell that is that work, and its point if the file asks for it.
-    by_work: HashMap<StageKey, (CellId, Option<Point>)>,
+    /// By a work's identity: the cell that is that work, and the point it was made for.
+    by_work: HashMap<StageKey, (CellId, Point)>,
     /// Cells that the file asks for, to make controls for.
     asked: Vec<(Point, Work)>,
     /// Points that remove nothing, which the dense controls stand for.
@@ -112,11 +112,14 @@ impl<'a> Planner<'a> {
             };
             if work.removal.total() == 0 && self.spec.controls == Controls::Auto {
                 self.dense_points.push((point, work));
-            } else if let Some((into, kept)) = self.same_work(&work) {
-                let reason = kept.map_or_else(String::new, |kept| self.why_same(kept, point, &work));
+                continue;
+            }
+            let identity = self.identity(&work);
+            if let Some((into, kept)) = self.by_work.get(&identity).cloned() {
+                let reason = self.why_same(kept, point, &work);
                 self.merged.push(Merged { into, settings, reason });
             } else {
-                self.cell(settings, &work, None, Some(point));
+                self.cell(settings, &work, identity, None, point);
                 self.asked.push((point, work));
             }
         }
@@ -128,8 +131,12 @@ impl<'a> Planner<'a> {
             self.control(Control::Dense, *point, &work.dense_control());
         }
         for (point, work) in std::mem::take(&mut self.dense_points) {
-            let reason = format!("sparsity {} removes none of {} weights: this is the dense control", point.of(&self.spec.grid.sparsity), prunable(&work));
-            if let Some((into, _)) = self.same_work(&work) {
+            let reason = format!(
+                "sparsity {} removes none of {} weights: this is the dense control",
+                point.of(&self.spec.grid.sparsity),
+                prunable(&work)
+            );
+            if let Some((into, _)) = self.by_work.get(&self.identity(&work)).cloned() {
                 self.merged.push(Merged { into, settings: self.spec.grid.settings(point), reason });
             }
         }
@@ -140,7 +147,8 @@ impl<'a> Planner<'a> {
     }
 
     fn control(&mut self, control: Control, point: Point, work: &Work) {
-        if self.same_work(work).is_some() {
+        let identity = self.identity(work);
+        if self.by_work.contains_key(&identity) {
             return;
         }
         let mut settings = self.spec.grid.settings(point);
@@ -157,24 +165,19 @@ impl<'a> Planner<'a> {
                 set(AxisKey::Strategy, json!("random"));
             }
         }
-        self.cell(settings, work, Some(control), None);
+        self.cell(settings, work, identity, Some(control), point);
     }
 
-    /// The cell that is the same work, if there is one.
-    fn same_work(&self, work: &Work) -> Option<(CellId, Option<Point>)> {
-        self.by_work.get(&self.identity(work)).cloned()
-    }
-
-    /// The last stage of the first seed.
+    /// The last stage of the first seed: equal for points that are the same work.
     fn identity(&self, work: &Work) -> StageKey {
         let seed = self.spec.seeds[0];
         let dense = work.dense_stage(self.prepare, seed).key();
         work.prune_stage(self.prepare, dense, seed).key()
     }
 
-    fn cell(&mut self, settings: Settings, work: &Work, control: Option<Control>, point: Option<Point>) {
+    fn cell(&mut self, settings: Settings, work: &Work, identity: StageKey, control: Option<Control>, point: Point) {
         let id = self.cell_id(&settings);
-        self.by_work.insert(self.identity(work), (id.clone(), point));
+        self.by_work.insert(identity, (id.clone(), point));
         self.cells.push(Cell {
             id: id.clone(),
             settings,
@@ -253,7 +256,10 @@ impl<'a> Planner<'a> {
             reasons.push("without a penalty, its kind, strength and phase decide nothing".to_owned());
         }
         if differs(AxisKey::RetrainLearningRate) || differs(AxisKey::LearningRate) {
-            reasons.push(format!("both retrain with lr {}", point.of(&grid.retrain_lr).unwrap_or(*point.of(&grid.lr)).json()));
+            reasons.push(format!(
+                "both retrain with lr {}",
+                point.of(&grid.retrain_lr).unwrap_or(*point.of(&grid.lr)).json()
+            ));
         }
         if reasons.is_empty() { "both come to the same stages".to_owned() } else { reasons.join("; ") }
     }
@@ -269,7 +275,8 @@ impl<'a> Planner<'a> {
                 }
                 (_, false) => fail(
                     sparsity,
-                    "every cell removes nothing and is a control; add a sparsity above 0, or set controls: none".to_owned(),
+                    "every cell removes nothing and is a control; add a sparsity above 0, or set controls: none"
+                        .to_owned(),
                 ),
                 (None, true) => {
                     let mark = spec.exclude.first().map_or(Mark::START, |exclusion| exclusion.mark);

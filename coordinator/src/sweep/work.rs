@@ -3,8 +3,8 @@
 use secateur_proto::{
     ids::StageKey,
     spec::{
-        CriterionSpec, DenseSpec, MAX_WEIGHTS, ModelSpec, OptimizerSpec, PruneSpec, RegularizationSpec, Removal, StageSpec,
-        TrainingSpec,
+        CriterionSpec, DenseSpec, MAX_WEIGHTS, ModelSpec, OptimizerSpec, PruneSpec, RegularizationSpec, Removal,
+        StageSpec, TrainingSpec,
     },
 };
 

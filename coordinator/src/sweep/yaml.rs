@@ -73,10 +73,11 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<(Node, Vec<Diagnostic>), D
         return Err(Diagnostics::one(file, Mark::START, "", message));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let refused = |(mark, message)| Diagnostics::one(file, mark, "", message);
+    let refused = |(mark, message)| Diagnostics::one(file, inside(text, mark), "", message);
     let layout = Layout::read(text).map_err(|problem| refused(explain_tab(text, problem)))?;
     let values: Plain = serde_yaml::from_str(text).map_err(|error| {
-        let mark = error.location().map_or(layout.mark, |at| Mark { line: at.line().max(1), column: at.column().max(1) });
+        let mark =
+            error.location().map_or(layout.mark, |at| Mark { line: at.line().max(1), column: at.column().max(1) });
         refused(explain_tab(text, (mark, format!("this is not YAML: {error}"))))
     })?;
     let mut problems = Vec::new();
@@ -90,12 +91,23 @@ fn mark_of(marker: Marker) -> Mark {
     Mark { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-/// If a line up to the error is indented with a tab, that is the likely cause, and no parser says so.
+/// The parsers place what is missing at the end of a file on a line after it.
+fn inside(text: &str, mark: Mark) -> Mark {
+    let text = text.replace("\r\n", "\n");
+    let lines = || text.split(['\n', '\r']);
+    match (lines().count(), lines().next_back()) {
+        (count, Some(last)) if mark.line > count => Mark { line: count, column: last.chars().count() + 1 },
+        _ => mark,
+    }
+}
+
+/// If a line up to the one after the error is indented with a tab, that is the likely cause, and the parsers do not say so.
 fn explain_tab(text: &str, (mark, message): Problem) -> Problem {
-    let tab = (text.lines().take(mark.line).enumerate()).find_map(|(index, line)| {
+    let written = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let after = written.clone().map(|(index, _)| index).find(|index| *index >= mark.line).unwrap_or(usize::MAX);
+    let tab = written.take_while(|(index, _)| *index <= after).find_map(|(index, line)| {
         let indentation = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
-        let column = indentation.find('\t')? + 1;
-        (!line.trim().is_empty()).then_some(Mark { line: index + 1, column })
+        Some(Mark { line: index + 1, column: indentation.find('\t')? + 1 })
     });
     match tab {
         Some(tab) => (tab, "found a tab used for indentation, allowed only spaces".to_owned()),
@@ -133,7 +145,7 @@ impl Layout {
 
     fn of(event: Event<'_>, mark: Mark, events: &mut Events<'_>, depth: usize) -> Result<Self, Problem> {
         if depth >= MAX_DEPTH {
-            return Err((mark, format!("found lists and maps nested deeper than {MAX_DEPTH}")));
+            return Err((mark, too_deep()));
         }
         let shape = match event {
             Event::Alias(_) => return Err((mark, ALIAS.to_owned())),
@@ -174,6 +186,10 @@ impl Layout {
 const EMPTY: &str = "the file is empty; it needs at least version, name, data, model, training, pruning and seeds";
 const ALIAS: &str = "found an anchor (&) or alias (*), allowed only plain values: write them out";
 
+fn too_deep() -> String {
+    format!("found lists and maps nested deeper than {MAX_DEPTH}")
+}
+
 struct Events<'input> {
     parser: Parser<'input, saphyr_parser::StrInput<'input>>,
     last: Mark,
@@ -187,6 +203,8 @@ impl<'input> Events<'input> {
                 self.last = mark_of(start);
                 Ok((event, self.last))
             }
+            // The scanner looks ahead and has a limit of its own.
+            Some(Err(error)) if error.info().contains("recursion limit") => Err((self.last, too_deep())),
             Some(Err(error)) => Err((mark_of(*error.marker()), format!("this is not YAML: {}", error.info()))),
         }
     }
@@ -302,7 +320,8 @@ fn combine(layout: Layout, value: Plain, path: &str, problems: &mut Vec<Diagnost
             Value::Map(combine_map(layouts, values, path, problems)?)
         }
         _ => {
-            let message = "this can be read as YAML in more than one way; quote the text or write the value differently";
+            let message =
+                "this can be read as YAML in more than one way; quote the text or write the value differently";
             return Err((mark, message.to_owned()));
         }
     };

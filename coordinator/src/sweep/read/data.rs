@@ -94,8 +94,7 @@ fn split(reader: &mut Reader, field: &Field<'_>) -> Option<SplitSpec> {
     match kind {
         "stratified" => {
             let shares = shares(reader, &fields);
-            let seed =
-                fields.get("seed").map_or(Some(0), |field| reader.integer(&field, 0, u64::MAX));
+            let seed = fields.get("seed").map_or(Some(0), |field| reader.integer(&field, 0, u64::MAX));
             let [train, validation, test] = shares?;
             Some(SplitSpec::Stratified { train, validation, test, seed: seed? })
         }
@@ -174,10 +173,16 @@ fn contradictions(
     let split_column = split.and_then(split_column);
     let dropped: Vec<&str> = drop.iter().flatten().map(|(name, _)| *name).collect();
     let lists = [(drop, "dropped"), (inputs, "an input"), (groups, "a group")];
-    for (name, field, what) in lists.iter().flat_map(|(list, what)| list.iter().flatten().map(move |(n, f)| (n, f, what))) {
+    for (name, field, what) in
+        lists.iter().flat_map(|(list, what)| list.iter().flatten().map(move |(n, f)| (n, f, what)))
+    {
         let quoted = quote(name);
         if target == Some(*name) {
-            reader.report(field.mark(), &field.path, format!("found {quoted}, which is the target and cannot be {what}"));
+            reader.report(
+                field.mark(),
+                &field.path,
+                format!("found {quoted}, which is the target and cannot be {what}"),
+            );
         }
         if *what == "an input" && split_column == Some(*name) {
             let message = format!("found {quoted}, which decides the split and cannot be an input");

@@ -131,11 +131,12 @@ pub(super) fn regularization(reader: &mut Reader, fields: &Fields<'_>) -> Option
             reader.choice(field, &kinds, &["group_lasso"])
         })
     });
-    let strength = reader.required(&fields, "strength", "a finite number from 0, or a list of them").and_then(|field| {
-        reader.axis(AxisKey::Strength, &field, PartialEq::eq, |reader, field| {
-            reader.number(field, "a finite number from 0", |strength| strength >= 0.0)
-        })
-    });
+    let strength =
+        reader.required(&fields, "strength", "a finite number from 0, or a list of them").and_then(|field| {
+            reader.axis(AxisKey::Strength, &field, PartialEq::eq, |reader, field| {
+                reader.number(field, "a finite number from 0", |strength| strength >= 0.0)
+            })
+        });
     let phases = [("dense", Phase::Dense), ("retrain", Phase::Retrain), ("both", Phase::Both)];
     let phase = match fields.get("phase") {
         None => Some(single(AxisKey::Phase, fields.mark, Phase::Both)),

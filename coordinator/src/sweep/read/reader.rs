@@ -105,7 +105,10 @@ impl Reader {
 
     /// A finite number for which `holds`.
     pub(super) fn number(&mut self, field: &Field<'_>, allowed: &str, holds: impl Fn(f64) -> bool) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "the nearest number is what the same digits with a point would give")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "the nearest number is what the same digits with a point would give"
+        )]
         let number = match field.node.value {
             Value::Integer(integer) => Some(integer as f64),
             Value::Float(float) => Some(float),

@@ -15,16 +15,16 @@ use super::{
 const MAX_WIDTH: u32 = 65_536;
 /// The most hidden layers.
 const MAX_LAYERS: usize = 32;
-const SHAPE: &str = "a list of 1 to 32 widths such as [64, 32], each an integer from 1 to 65536, or a list of such lists";
+const SHAPE: &str =
+    "a list of 1 to 32 widths such as [64, 32], each an integer from 1 to 65536, or a list of such lists";
 pub(super) const MAX_EPOCHS: u32 = 1_000_000;
 const MAX_BATCH_SIZE: u32 = 1 << 24;
 pub(super) const RATE: &str = "a finite number above 0";
 
 pub(super) fn model(reader: &mut Reader, field: &Field<'_>) -> Option<Axis<Vec<u32>>> {
     let fields = reader.fields(field, &["kind", "hidden"])?;
-    let kind = reader
-        .required(&fields, "kind", "mlp")
-        .and_then(|field| reader.choice(&field, &[("mlp", ())], &["lenet5"]));
+    let kind =
+        reader.required(&fields, "kind", "mlp").and_then(|field| reader.choice(&field, &[("mlp", ())], &["lenet5"]));
     let hidden = reader.required(&fields, "hidden", SHAPE)?;
     // A list of widths is one value; only a list of lists is an axis.
     let shapes = hidden.items().filter(|items| items.iter().any(|item| matches!(item.node.value, Value::List(_))));
@@ -64,9 +64,8 @@ pub(super) fn training(reader: &mut Reader, field: &Field<'_>) -> Option<Trainin
         .and_then(|field| optimizer(reader, &field));
     let batch_size = match fields.get("batch_size") {
         None => Some(single(AxisKey::BatchSize, fields.mark, 256)),
-        Some(field) => reader.axis(AxisKey::BatchSize, &field, PartialEq::eq, |reader, field| {
-            reader.integer(field, 1, MAX_BATCH_SIZE)
-        }),
+        Some(field) => reader
+            .axis(AxisKey::BatchSize, &field, PartialEq::eq, |reader, field| reader.integer(field, 1, MAX_BATCH_SIZE)),
     };
     let epochs = epochs(reader, &fields, AxisKey::Epochs);
     let clip = match fields.get("clip_gradient_norm") {
@@ -112,9 +111,8 @@ fn optimizer(reader: &mut Reader, field: &Field<'_>) -> Option<(OptimizerSpec, A
     };
     let fields = reader.fields(field, known)?;
     let kinds = [("adam", "adam"), ("adamw", "adamw"), ("sgd", "sgd")];
-    let kind = reader
-        .required(&fields, "kind", "adam, adamw or sgd")
-        .and_then(|field| reader.choice(&field, &kinds, &[]));
+    let kind =
+        reader.required(&fields, "kind", "adam, adamw or sgd").and_then(|field| reader.choice(&field, &kinds, &[]));
     let lr = match fields.get("lr") {
         None if matches!(kind, Some("adam" | "adamw")) => Some(single(AxisKey::LearningRate, fields.mark, 1e-3)),
         None => {
@@ -138,7 +136,9 @@ fn optimizer(reader: &mut Reader, field: &Field<'_>) -> Option<(OptimizerSpec, A
 }
 
 fn rate(reader: &mut Reader, field: &Field<'_>) -> Option<Axis<f64>> {
-    reader.axis(AxisKey::LearningRate, field, PartialEq::eq, |reader, field| reader.number(field, RATE, |rate| rate > 0.0))
+    reader.axis(AxisKey::LearningRate, field, PartialEq::eq, |reader, field| {
+        reader.number(field, RATE, |rate| rate > 0.0)
+    })
 }
 
 /// Learning rate and weight decay are those of PyTorch's defaults here; the grid's replace them.
@@ -149,8 +149,7 @@ fn adam(reader: &mut Reader, fields: &Fields<'_>, decoupled: bool) -> Option<Opt
         Some(field) => match field.items().as_deref() {
             Some([first, second]) => {
                 let below_one = |beta: f64| (0.0..1.0).contains(&beta);
-                let (first, second) =
-                    (reader.number(first, BETAS, below_one), reader.number(second, BETAS, below_one));
+                let (first, second) = (reader.number(first, BETAS, below_one), reader.number(second, BETAS, below_one));
                 first.zip(second).map(|(first, second)| [first, second])
             }
             _ => {
@@ -173,9 +172,8 @@ fn adam(reader: &mut Reader, fields: &Fields<'_>, decoupled: bool) -> Option<Opt
 fn sgd(reader: &mut Reader, fields: &Fields<'_>) -> Option<OptimizerSpec> {
     let momentum = match fields.get("momentum") {
         None => Some(0.0),
-        Some(field) => {
-            reader.number(&field, "a number from 0 up to but not including 1", |momentum| (0.0..1.0).contains(&momentum))
-        }
+        Some(field) => reader
+            .number(&field, "a number from 0 up to but not including 1", |momentum| (0.0..1.0).contains(&momentum)),
     };
     let nesterov = match fields.get("nesterov") {
         None => Some(false),

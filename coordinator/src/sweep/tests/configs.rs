@@ -11,7 +11,8 @@ fn every_file_in_configs_is_parsed_and_planned() {
         let path = entry.expect("configs/ can be listed").path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let text = fs::read_to_string(&path).expect("a config can be read");
-            let spec = SweepSpec::parse(&path.display().to_string(), &text).unwrap_or_else(|problems| panic!("{problems}"));
+            let spec =
+                SweepSpec::parse(&path.display().to_string(), &text).unwrap_or_else(|problems| panic!("{problems}"));
             plan(&spec, &text, table()).unwrap_or_else(|problems| panic!("{problems}"));
             assert!(folder.join(&spec.data.path).is_file(), "{} is missing", spec.data.path);
             names.push(spec.name);

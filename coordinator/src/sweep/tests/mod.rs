@@ -8,7 +8,7 @@ mod reading;
 
 use secateur_proto::{ids::ContentHash, outcome::Artifact};
 
-use super::{Plan, SweepSpec, TableFacts, plan};
+use super::{SweepSpec, TableFacts, plan, plan::Plan};
 
 /// A small sweep file that is right; tests replace lines of it.
 const SMALL: &str = "\

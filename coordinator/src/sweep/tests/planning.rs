@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::sweep::{PlanSummary, plan::Control};
 
-fn prune_stage<'a>(plan: &'a Plan, trial: usize) -> &'a secateur_proto::spec::PruneSpec {
+fn prune_stage(plan: &Plan, trial: usize) -> &secateur_proto::spec::PruneSpec {
     let key = plan.trials[trial].stages[2];
     match &plan.stages.iter().find(|stage| stage.key == key).expect("every stage of a trial is planned").spec {
         StageSpec::Prune(spec) => spec,
@@ -21,7 +21,8 @@ fn a_cell_a_dense_control_and_a_random_control() {
     assert_eq!((plan.cells[0].prunable_weights, plan.cells[0].removed_weights), (3264, 1632));
     let settings = json!({"model.hidden": [64, 32], "pruning.strategy": "magnitude", "pruning.scope": "global", "pruning.sparsity": 0.5});
     assert_eq!(json!(plan.cells[0].settings), settings);
-    let settings = json!({"model.hidden": [64, 32], "pruning.strategy": "none", "pruning.scope": "none", "pruning.sparsity": 0.0});
+    let settings =
+        json!({"model.hidden": [64, 32], "pruning.strategy": "none", "pruning.scope": "none", "pruning.sparsity": 0.0});
     assert_eq!(json!(plan.cells[1].settings), settings);
     assert_eq!(plan.cells[2].settings["pruning.strategy"], "random");
     // One prepare, two dense (one a seed), six prune: each cell retrains.
@@ -93,7 +94,10 @@ fn dense_nets_are_shared_by_all_that_can_share_them() {
 
 #[test]
 fn the_penalty_is_on_in_its_phase_and_a_strength_of_zero_is_none() {
-    let text = small_with(&["regularization: {kind: l1, strength: [0, 0.1], phase: [dense, retrain, both]}", "controls: none"]);
+    let text = small_with(&[
+        "regularization: {kind: l1, strength: [0, 0.1], phase: [dense, retrain, both]}",
+        "controls: none",
+    ]);
     let plan = planned(&text);
     let on = |trial: usize| {
         let dense = plan.stages.iter().find(|stage| stage.key == plan.trials[trial].stages[1]).expect("planned");
@@ -119,7 +123,7 @@ fn a_layer_that_would_be_emptied_is_refused() {
     let error = plan_error(&spec);
     assert_eq!(
         error,
-        "sweep.yaml:12:13: pruning.sparsity: none of the 2 cells can be done; of the first: sparsity 0.9999 would leave 0 of 1280 \
+        "sweep.yaml:13:13: pruning.sparsity: none of the 2 cells can be done; of the first: sparsity 0.9999 would leave 0 of 1280 \
          weights, fewer than the 2 prunable layers: at least one would be emptied\n1 problem"
     );
 }
@@ -130,13 +134,19 @@ fn plan_error(spec: &SweepSpec) -> String {
 
 #[test]
 fn a_plan_of_nothing_is_an_error() {
-    let error = |lines: &[&str]| plan_error(&SweepSpec::parse("sweep.yaml", &small_with(lines)).expect("the file is right"));
-    assert!(error(&["exclude: [{pruning.sparsity: 0.5}]"]).starts_with("sweep.yaml:15:11: exclude: found nothing left"));
+    let error =
+        |lines: &[&str]| plan_error(&SweepSpec::parse("sweep.yaml", &small_with(lines)).expect("the file is right"));
+    assert!(
+        error(&["exclude: [{pruning.sparsity: 0.5}]"]).starts_with("sweep.yaml:15:11: exclude: found nothing left")
+    );
     assert!(error(&["  sparsity: 0"]).starts_with("sweep.yaml:12:13: pruning.sparsity: every cell removes nothing"));
     let spec = SweepSpec::parse("sweep.yaml", SMALL).expect("the file is right");
     let empty = TableFacts { rows: [0, 0, 0], ..table() };
     let error = plan(&spec, SMALL, empty).expect_err("there are no rows").to_string();
-    assert!(error.starts_with("sweep.yaml:4:9: data.path: found a table with 19 input columns and 0 train rows"), "{error}");
+    assert!(
+        error.starts_with("sweep.yaml:4:9: data.path: found a table with 19 input columns and 0 train rows"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -26,7 +26,12 @@ fn files() -> impl Strategy<Value = String> {
                 &format!("model: {{kind: mlp, hidden: {}}}", list(hidden)),
                 &format!("  strategy: {}\n  scope: {}", list(strategy), list(scope)),
                 &format!("  sparsity: {}", list(sparsity)),
-                &format!("regularization: {{kind: {}, strength: {}, phase: {}}}", list(kind), list(strength), list(phase)),
+                &format!(
+                    "regularization: {{kind: {}, strength: {}, phase: {}}}",
+                    list(kind),
+                    list(strength),
+                    list(phase)
+                ),
                 &format!("controls: {}", controls.unwrap_or("auto")),
                 &format!("seeds: {seeds}"),
                 &format!("exclude: {exclude}"),
@@ -94,9 +99,11 @@ proptest! {
 
 /// Arbitrary text, text of YAML's own characters, and a right file with a piece replaced.
 fn any_text() -> impl Strategy<Value = String> {
-    let damaged = (0..SMALL.len(), 0..40_usize, "[ \\t\\n\\[\\]{}:,&*!#a-c0-9.\"'|>-]{0,6}").prop_map(|(start, length, piece)| {
-        let end = (start + length).min(SMALL.len());
-        format!("{}{piece}{}", &SMALL[..start], &SMALL[end..])
-    });
+    let damaged = (0..SMALL.len(), 0..40_usize, "[ \\t\\n\\[\\]{}:,&*!#a-c0-9.\"'|>-]{0,6}").prop_map(
+        |(start, length, piece)| {
+            let end = (start + length).min(SMALL.len());
+            format!("{}{piece}{}", &SMALL[..start], &SMALL[end..])
+        },
+    );
     prop_oneof![any::<String>(), "[ \\t\\r\\n\\[\\]{}:,&*!#?%@a-c0-9.\"'|><~-]{0,60}", damaged]
 }

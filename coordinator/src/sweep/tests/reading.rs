@@ -134,7 +134,10 @@ fn exclusions_are_nested_or_dotted() {
     assert_eq!(count("exclude: [{pruning: {strategy: [random, taylor]}, pruning.sparsity: [0.5]}]"), 8);
     assert_eq!(count("exclude: [{pruning.strategy: {taylor: {batches: 4}}}]"), 8);
     assert_eq!(count("exclude: [{model.hidden: [64, 32]}]"), 6);
-    assert_eq!(count("exclude: [{model.hidden: [[64, 32]], pruning.sparsity: 7.5e-1}, {pruning.strategy: magnitude}]"), 6);
+    assert_eq!(
+        count("exclude: [{model.hidden: [[64, 32]], pruning.sparsity: 7.5e-1}, {pruning.strategy: magnitude}]"),
+        6
+    );
     // A key with one value can be named too.
     assert_eq!(count("exclude: [{training.epochs: 20, pruning.sparsity: 0.5}]"), 6);
 }
