@@ -1,3 +1,27 @@
 //! From a sweep file to a plan: parse, check, expand, plan. Knows nothing of tokio, tonic, SQL, files or clocks.
+//!
+//! ```text
+//! text ──yaml──▶ Node ──read──▶ SweepSpec ──expand──▶ Points ──planner──▶ Plan ──summary──▶ PlanSummary
+//! ```
 
+pub mod axis;
+mod bundle;
+pub mod counts;
+pub mod diagnostic;
+pub mod expand;
 pub mod plan;
+mod planner;
+mod read;
+pub mod spec;
+pub mod summary;
+#[cfg(test)]
+mod tests;
+mod work;
+mod yaml;
+
+pub use self::{
+    diagnostic::{Diagnostic, Diagnostics, Mark},
+    planner::{TableFacts, plan},
+    spec::SweepSpec,
+    summary::PlanSummary,
+};

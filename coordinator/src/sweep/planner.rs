@@ -1,0 +1,317 @@
+//! From a sweep's points to the plan: cells, trials and the stages that they share. A plain function of the spec and the table.
+
+use std::collections::{HashMap, HashSet};
+
+use secateur_proto::{
+    ids::{CellId, ContentHash, StageKey, SweepId},
+    outcome::{Artifact, Artifacts, Role},
+    spec::StageSpec,
+};
+use serde_json::json;
+
+use super::{
+    axis::{AxisKey, Setting},
+    bundle,
+    diagnostic::{Diagnostics, Mark},
+    expand::Point,
+    plan::{Cell, Control, DataSummary, Merged, Plan, PlannedStage, Refused, Settings, SweepInfo, Trial},
+    spec::{Controls, SweepSpec},
+    work::Work,
+};
+
+/// What the planner must know of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableFacts {
+    /// The file.
+    pub artifact: Artifact,
+    /// Rows for train, validation, test.
+    pub rows: [u64; 3],
+    /// Of them positive.
+    pub positives: [u64; 3],
+    /// Input columns.
+    pub columns: u32,
+    /// Width of the prepared rows.
+    pub inputs: u32,
+}
+
+/// Plans the sweep `spec`, read from the bytes of `file_text`, over a table.
+///
+/// # Errors
+/// If there is nothing to compute: the table has no train rows or no inputs, `exclude` takes every point away, no point can be
+/// done, or every point removes nothing and so is a control.
+pub fn plan(spec: &SweepSpec, file_text: &str, table: TableFacts) -> Result<Plan, Diagnostics> {
+    if table.inputs == 0 || table.rows[0] == 0 {
+        let message = format!(
+            "found a table with {} input columns and {} train rows, required at least one of each",
+            table.inputs, table.rows[0]
+        );
+        return Err(Diagnostics::one(&spec.file, spec.data.path_mark, "data.path", message));
+    }
+    let mut planner = Planner::new(spec, table);
+    planner.add_asked();
+    if spec.controls == Controls::Auto {
+        planner.add_controls();
+    }
+    planner.finish(spec, file_text)
+}
+
+struct Planner<'a> {
+    spec: &'a SweepSpec,
+    table: TableFacts,
+    prepare: StageKey,
+    stages: Vec<PlannedStage>,
+    known: HashSet<StageKey>,
+    /// Dense stages of every seed, by that of the first.
+    dense: HashMap<StageKey, Vec<StageKey>>,
+    cells: Vec<Cell>,
+    ids: HashSet<CellId>,
+    trials: Vec<Trial>,
+    merged: Vec<Merged>,
+    refused: Vec<Refused>,
+    /// By a work's identity: the cell that is that work, and the point it was made for.
+    by_work: HashMap<StageKey, (CellId, Point)>,
+    /// Cells that the file asks for, to make controls for.
+    asked: Vec<(Point, Work)>,
+    /// Points that remove nothing, which the dense controls stand for.
+    dense_points: Vec<(Point, Work)>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(spec: &'a SweepSpec, table: TableFacts) -> Self {
+        let prepare = StageSpec::Prepare(spec.data.prepare(table.artifact.hash));
+        let mut planner = Self {
+            spec,
+            table,
+            prepare: prepare.key(),
+            stages: Vec::new(),
+            known: HashSet::new(),
+            dense: HashMap::new(),
+            cells: Vec::new(),
+            ids: HashSet::new(),
+            trials: Vec::new(),
+            merged: Vec::new(),
+            refused: Vec::new(),
+            by_work: HashMap::new(),
+            asked: Vec::new(),
+            dense_points: Vec::new(),
+        };
+        planner.stage(prepare, Artifacts::from([(Role::Table, table.artifact)]));
+        planner
+    }
+
+    /// The points that the file asks for.
+    fn add_asked(&mut self) {
+        for point in self.spec.points() {
+            let settings = self.spec.grid.settings(point);
+            let work = match Work::of(self.spec, point, self.table.inputs) {
+                Ok(work) => work,
+                Err(reason) => {
+                    self.refused.push(Refused { settings, reason });
+                    continue;
+                }
+            };
+            if work.removal.total() == 0 && self.spec.controls == Controls::Auto {
+                self.dense_points.push((point, work));
+                continue;
+            }
+            let identity = self.identity(&work);
+            if let Some((into, kept)) = self.by_work.get(&identity).cloned() {
+                let reason = self.why_same(kept, point, &work);
+                self.merged.push(Merged { into, settings, reason });
+            } else {
+                self.cell(settings, &work, identity, None, point);
+                self.asked.push((point, work));
+            }
+        }
+    }
+
+    fn add_controls(&mut self) {
+        let asked = std::mem::take(&mut self.asked);
+        for (point, work) in asked.iter().chain(&self.dense_points.clone()) {
+            self.control(Control::Dense, *point, &work.dense_control());
+        }
+        for (point, work) in std::mem::take(&mut self.dense_points) {
+            let reason = format!(
+                "sparsity {} removes none of {} weights: this is the dense control",
+                point.of(&self.spec.grid.sparsity),
+                prunable(&work)
+            );
+            if let Some((into, _)) = self.by_work.get(&self.identity(&work)).cloned() {
+                self.merged.push(Merged { into, settings: self.spec.grid.settings(point), reason });
+            }
+        }
+        for (point, work) in &asked {
+            self.control(Control::Random, *point, &work.random_control());
+        }
+        self.asked = asked;
+    }
+
+    fn control(&mut self, control: Control, point: Point, work: &Work) {
+        let identity = self.identity(work);
+        if self.by_work.contains_key(&identity) {
+            return;
+        }
+        let mut settings = self.spec.grid.settings(point);
+        let strategy = AxisKey::Strategy.path();
+        settings.retain(|key, _| !key.starts_with(&format!("{strategy}.")));
+        let mut set = |key: AxisKey, value| settings.insert(key.path().to_owned(), value);
+        match control {
+            Control::Dense => {
+                set(AxisKey::Strategy, json!("none"));
+                set(AxisKey::Scope, json!("none"));
+                set(AxisKey::Sparsity, json!(0.0));
+            }
+            Control::Random => {
+                set(AxisKey::Strategy, json!("random"));
+            }
+        }
+        self.cell(settings, work, identity, Some(control), point);
+    }
+
+    /// The last stage of the first seed: equal for points that are the same work.
+    fn identity(&self, work: &Work) -> StageKey {
+        let seed = self.spec.seeds[0];
+        let dense = work.dense_stage(self.prepare, seed).key();
+        work.prune_stage(self.prepare, dense, seed).key()
+    }
+
+    fn cell(&mut self, settings: Settings, work: &Work, identity: StageKey, control: Option<Control>, point: Point) {
+        let id = self.cell_id(&settings);
+        self.by_work.insert(identity, (id.clone(), point));
+        self.cells.push(Cell {
+            id: id.clone(),
+            settings,
+            control,
+            prunable_weights: prunable(work),
+            removed_weights: work.removal.total(),
+        });
+        let dense = self.dense_stages(work);
+        let spec = self.spec;
+        for (seed, dense) in spec.seeds.iter().zip(dense) {
+            let last = self.stage(work.prune_stage(self.prepare, dense, *seed), Artifacts::new());
+            self.trials.push(Trial {
+                id: format!("{id}-{seed}").parse().expect("a cell id and a number are safe"),
+                cell: id.clone(),
+                seed: *seed,
+                stages: vec![self.prepare, dense, last],
+            });
+        }
+    }
+
+    /// The first 12 digits of the settings' hash; more only where two cells would share them.
+    fn cell_id(&mut self, settings: &Settings) -> CellId {
+        let hash = ContentHash::of(&serde_json::to_vec(settings).expect("settings are plain data"));
+        let mut digits = 12;
+        loop {
+            let id: CellId = hash.short(digits).parse().expect("hexadecimal digits are safe");
+            if self.ids.insert(id.clone()) {
+                return id;
+            }
+            assert!(digits < 40, "two cells have equal settings");
+            digits += 4;
+        }
+    }
+
+    fn dense_stages(&mut self, work: &Work) -> Vec<StageKey> {
+        let spec = self.spec;
+        let first = work.dense_stage(self.prepare, spec.seeds[0]).key();
+        if let Some(stages) = self.dense.get(&first) {
+            return stages.clone();
+        }
+        let stages: Vec<_> = (spec.seeds.iter())
+            .map(|seed| self.stage(work.dense_stage(self.prepare, *seed), Artifacts::new()))
+            .collect();
+        self.dense.insert(first, stages.clone());
+        stages
+    }
+
+    fn stage(&mut self, spec: StageSpec, given: Artifacts) -> StageKey {
+        let key = spec.key();
+        if self.known.insert(key) {
+            let (bundle_class, bundled) = bundle::class(&spec);
+            let lane_steps = spec.training().map_or(0, |(_, training)| {
+                self.table.rows[0].div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into())
+            });
+            self.stages.push(PlannedStage { key, spec, given, bundle_class, bundled, lane_steps });
+        }
+        key
+    }
+
+    /// Why two points with different settings are the same work.
+    fn why_same(&self, kept: Point, point: Point, work: &Work) -> String {
+        let grid = &self.spec.grid;
+        let (removed, weights) = (work.removal.total(), prunable(work));
+        let differs = |key: AxisKey| kept.index(key) != point.index(key);
+        let mut reasons = Vec::new();
+        if differs(AxisKey::Sparsity) {
+            let (one, two) = (kept.of(&grid.sparsity), point.of(&grid.sparsity));
+            reasons.push(format!("sparsity {one} and {two} both remove {removed} of {weights} weights"));
+        }
+        if removed == 0 && (differs(AxisKey::Strategy) || differs(AxisKey::Scope)) {
+            reasons.push("where nothing is removed, strategy and scope decide nothing".to_owned());
+        } else if differs(AxisKey::Scope) {
+            reasons.push("with one prunable layer, global and local are the same".to_owned());
+        }
+        if [AxisKey::RegularizationKind, AxisKey::Strength, AxisKey::Phase].into_iter().any(differs) {
+            reasons.push("without a penalty, its kind, strength and phase decide nothing".to_owned());
+        }
+        if differs(AxisKey::RetrainLearningRate) || differs(AxisKey::LearningRate) {
+            reasons.push(format!(
+                "both retrain with lr {}",
+                point.of(&grid.retrain_lr).unwrap_or(*point.of(&grid.lr)).json()
+            ));
+        }
+        if reasons.is_empty() { "both come to the same stages".to_owned() } else { reasons.join("; ") }
+    }
+
+    fn finish(self, spec: &SweepSpec, file_text: &str) -> Result<Plan, Diagnostics> {
+        let sparsity = (spec.grid.sparsity.mark, AxisKey::Sparsity.path());
+        let fail = |(mark, path): (Mark, &str), message: String| Err(Diagnostics::one(&spec.file, mark, path, message));
+        if self.asked.is_empty() {
+            return match (self.refused.first(), self.merged.is_empty()) {
+                (Some(first), true) => {
+                    let count = self.refused.len();
+                    fail(sparsity, format!("none of the {count} cells can be done; of the first: {}", first.reason))
+                }
+                (_, false) => fail(
+                    sparsity,
+                    "every cell removes nothing and is a control; add a sparsity above 0, or set controls: none"
+                        .to_owned(),
+                ),
+                (None, true) => {
+                    let mark = spec.exclude.first().map_or(Mark::START, |exclusion| exclusion.mark);
+                    fail((mark, "exclude"), "found nothing left of the grid; take fewer cells away".to_owned())
+                }
+            };
+        }
+        let file_hash = ContentHash::of(file_text.as_bytes());
+        let table = self.table;
+        let id: SweepId = ContentHash::of(format!("secateur sweep\n{file_hash}\n{}\n", table.artifact.hash).as_bytes())
+            .short(12)
+            .parse()
+            .expect("hexadecimal digits are safe");
+        let sweep = SweepInfo {
+            name: spec.name.clone(),
+            id,
+            file_hash,
+            file_text: file_text.to_owned(),
+            objectives: spec.objectives.clone(),
+            constraints: spec.constraints.clone(),
+            data: DataSummary {
+                path: spec.data.path.clone(),
+                hash: table.artifact.hash,
+                size: table.artifact.size,
+                rows: table.rows,
+                positives: table.positives,
+                columns: table.columns,
+                inputs: table.inputs,
+            },
+        };
+        let Self { stages, cells, trials, merged, refused, .. } = self;
+        Ok(Plan { sweep, stages, cells, trials, merged, refused })
+    }
+}
+
+fn prunable(work: &Work) -> u64 {
+    work.model.prunable_sizes().iter().sum()
+}

@@ -1,0 +1,158 @@
+//! Reads `seeds`, `objectives` and `constraints`.
+
+use std::collections::HashMap;
+
+use secateur_proto::metrics::{Direction, Metric, MetricOf};
+
+use super::{
+    super::{
+        diagnostic::Mark,
+        plan::{Constraint, Objective},
+        spec::MAX_TRIALS,
+        yaml::Value,
+    },
+    reader::{Field, Fields, Reader},
+};
+
+pub(super) const SEEDS: &str = "a number of seeds, such as 5, or a list of different seeds";
+
+/// Not a list until it is known not to be too long.
+pub(super) enum Seeds {
+    Count(u64),
+    List(Vec<u64>),
+}
+
+impl Seeds {
+    pub(super) fn count(&self) -> u128 {
+        match self {
+            Self::Count(count) => (*count).into(),
+            Self::List(list) => list.len() as u128,
+        }
+    }
+
+    pub(super) fn list(self) -> Vec<u64> {
+        match self {
+            Self::Count(count) => (0..count).collect(),
+            Self::List(list) => list,
+        }
+    }
+}
+
+pub(super) fn seeds(reader: &mut Reader, field: &Field<'_>) -> Option<Seeds> {
+    match &field.node.value {
+        Value::Integer(_) => {
+            #[expect(clippy::cast_possible_truncation, reason = "a million fits")]
+            let most = MAX_TRIALS as u64;
+            reader.integer(field, 1, most).map(Seeds::Count)
+        }
+        Value::List(_) => {
+            let items = field.items_or_self();
+            if items.is_empty() {
+                reader.wrong(field, SEEDS);
+                return None;
+            }
+            let mut first: HashMap<u64, Mark> = HashMap::new();
+            let mut list = Vec::new();
+            for item in &items {
+                let seed = reader.integer(item, 0, u64::MAX)?;
+                match first.insert(seed, item.mark()) {
+                    None => list.push(seed),
+                    Some(mark) => {
+                        let message = format!("found {seed} a second time; the first is at {mark}");
+                        reader.report(item.mark(), &item.path, message);
+                    }
+                }
+            }
+            Some(Seeds::List(list))
+        }
+        _ => {
+            reader.wrong(field, SEEDS);
+            None
+        }
+    }
+}
+
+fn metric(reader: &mut Reader, field: &Field<'_>) -> Option<Metric> {
+    let names: Vec<(&str, Metric)> = Metric::ALL.iter().map(|metric| (metric.name(), *metric)).collect();
+    reader.choice(field, &names, &["latency_p50_us", "latency_p99_us"])
+}
+
+/// The front's default axes.
+const DEFAULT: [Objective; 2] = [
+    Objective { metric: Metric::Auc, direction: Direction::Maximize },
+    Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize },
+];
+
+pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>) -> Option<Vec<Objective>> {
+    let Some(field) = fields.get("objectives") else { return Some(DEFAULT.to_vec()) };
+    let allowed = "a list such as [{maximize: auc}, {minimize: nonzero_parameters}]";
+    let Some(items) = field.items().filter(|items| !items.is_empty()) else {
+        reader.wrong(&field, allowed);
+        return None;
+    };
+    let same = |one: &Objective, two: &Objective| one.metric == two.metric;
+    let objectives = reader.values(&field, items, same, |reader, item| {
+        let fields = reader.fields(item, &["maximize", "minimize"])?;
+        let (field, direction) = match (fields.get("maximize"), fields.get("minimize")) {
+            (Some(field), None) => (field, Direction::Maximize),
+            (None, Some(field)) => (field, Direction::Minimize),
+            _ => {
+                reader.report(item.mark(), &item.path, "allowed exactly one of maximize and minimize");
+                return None;
+            }
+        };
+        let metric = metric(reader, &field)?;
+        if metric.better() != direction {
+            let better = match metric.better() {
+                Direction::Maximize => "higher is better: write maximize",
+                Direction::Minimize => "lower is better: write minimize",
+            };
+            reader.report(field.mark(), &field.path, format!("found {metric}, of which {better}"));
+            return None;
+        }
+        Some(Objective { metric, direction })
+    })?;
+    if !objectives.iter().any(|objective| objective.metric.of() == MetricOf::Data) {
+        let message = "found only metrics of the net, required at least one of the data, such as auc";
+        reader.report(field.mark(), &field.path, message);
+        return None;
+    }
+    Some(objectives)
+}
+
+pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>) -> Option<Vec<Constraint>> {
+    let Some(field) = fields.get("constraints") else { return Some(Vec::new()) };
+    let Some(items) = field.items() else {
+        reader.wrong(&field, "a list such as [{metric: brier, max: 0.15}]");
+        return None;
+    };
+    if items.is_empty() {
+        return Some(Vec::new());
+    }
+    let same = |one: &Constraint, two: &Constraint| one.metric == two.metric;
+    reader.values(&field, items, same, |reader, item| {
+        let fields = reader.fields(item, &["metric", "min", "max"])?;
+        let metric =
+            reader.required(&fields, "metric", "the name of a metric").and_then(|field| metric(reader, &field));
+        let mut complete = true;
+        let [min, max] = ["min", "max"].map(|key| {
+            let bound = reader.number(&fields.get(key)?, "a finite number", |_| true);
+            complete &= bound.is_some();
+            bound
+        });
+        if !complete {
+            return None;
+        }
+        if min.is_none() && max.is_none() {
+            reader.report(item.mark(), &item.path, "found no bound, required min, max or both");
+            return None;
+        }
+        if let (Some(low), Some(high)) = (min, max)
+            && low > high
+        {
+            reader.report(item.mark(), &item.path, format!("found min {low} above max {high}, which nothing can hold"));
+            return None;
+        }
+        Some(Constraint { metric: metric?, min, max })
+    })
+}

@@ -1,0 +1,174 @@
+//! The sweep file, checked and typed: what is in it, not yet what it comes to. Knows nothing of YAML's own types.
+
+use secateur_proto::{
+    ids::ContentHash,
+    spec::{OptimizerSpec, PrepareSpec, RegularizationKind, SelectBy, SplitSpec, TableFormat, Task},
+};
+
+use super::{
+    axis::{AnyAxis, Axis, AxisKey, Phase, Scope, Strategy},
+    diagnostic::{Diagnostics, Mark},
+    plan::{Constraint, Objective},
+    read,
+};
+
+/// Points that a grid may have.
+pub const MAX_CELLS: u128 = 100_000;
+
+/// Trials that a sweep may have: points times seeds.
+pub const MAX_TRIALS: u128 = 1_000_000;
+
+/// A sweep file without a problem in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepSpec {
+    /// The file's name, for messages.
+    pub file: String,
+    /// What the sweep is called: 1 to 48 characters that are safe in paths.
+    pub name: String,
+    /// The table and what to do with it.
+    pub data: DataSpec,
+    /// Every setting that can have several values.
+    pub grid: Grid,
+    /// The update rule. Its learning rate and weight decay are the grid's.
+    pub optimizer: OptimizerSpec,
+    /// Which epoch's net is kept.
+    pub select_by: SelectBy,
+    /// At least one, all different.
+    pub seeds: Vec<u64>,
+    /// What the front is about.
+    pub objectives: Vec<Objective>,
+    /// What cells on the front must hold.
+    pub constraints: Vec<Constraint>,
+    /// Partial cells to leave out.
+    pub exclude: Vec<Exclusion>,
+    /// Whether to add controls.
+    pub controls: Controls,
+}
+
+impl SweepSpec {
+    /// Reads the text of a sweep file; `file` is its name, for messages.
+    ///
+    /// # Errors
+    /// Every problem of the file, together.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
+        read::sweep(file, text)
+    }
+}
+
+/// The table and what to do with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataSpec {
+    /// The table's file, relative to the sweep file.
+    pub path: String,
+    /// Where the file says so.
+    pub path_mark: Mark,
+    /// How to read it.
+    pub format: TableFormat,
+    /// The column to predict.
+    pub target: String,
+    /// What is predicted.
+    pub task: Task,
+    /// Which rows are for what.
+    pub split: SplitSpec,
+    /// The input columns, where the file lists them.
+    pub inputs: Option<Vec<String>>,
+    /// Columns to ignore.
+    pub drop: Vec<String>,
+    /// Columns that metrics are reported by.
+    pub groups: Vec<String>,
+}
+
+impl DataSpec {
+    /// The stage that prepares the table whose bytes have the hash `table`.
+    #[must_use]
+    pub fn prepare(&self, table: ContentHash) -> PrepareSpec {
+        PrepareSpec {
+            table,
+            format: self.format,
+            target: self.target.clone(),
+            task: self.task,
+            split: self.split.clone(),
+            inputs: self.inputs.clone(),
+            drop: self.drop.clone(),
+            groups: self.groups.clone(),
+        }
+    }
+}
+
+/// The settings that can have several values, in the order in which the grid counts them: the first is the slowest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    /// Widths of the hidden layers.
+    pub hidden: Axis<Vec<u32>>,
+    /// Learning rate of the dense net.
+    pub lr: Axis<f64>,
+    /// Weight decay, dense and retraining.
+    pub weight_decay: Axis<f64>,
+    /// Rows a step.
+    pub batch_size: Axis<u32>,
+    /// Epochs of the dense net.
+    pub epochs: Axis<u32>,
+    /// The longest gradient, where it is clipped.
+    pub clip_gradient_norm: Axis<Option<f64>>,
+    /// How weights are scored.
+    pub strategy: Axis<Strategy>,
+    /// Which weights compete.
+    pub scope: Axis<Scope>,
+    /// Fraction of the prunable weights that is removed.
+    pub sparsity: Axis<f64>,
+    /// Epochs of retraining.
+    pub retrain_epochs: Axis<u32>,
+    /// Learning rate of retraining; nothing for that of the dense net.
+    pub retrain_lr: Axis<Option<f64>>,
+    /// Form of the penalty, if there is any.
+    pub regularization: Axis<Option<RegularizationKind>>,
+    /// λ.
+    pub strength: Axis<f64>,
+    /// When the penalty is on.
+    pub phase: Axis<Phase>,
+}
+
+impl Grid {
+    /// The axes in the order of [`AxisKey::ALL`].
+    pub(super) fn axes(&self) -> [&dyn AnyAxis; AxisKey::ALL.len()] {
+        [
+            &self.hidden,
+            &self.lr,
+            &self.weight_decay,
+            &self.batch_size,
+            &self.epochs,
+            &self.clip_gradient_norm,
+            &self.strategy,
+            &self.scope,
+            &self.sparsity,
+            &self.retrain_epochs,
+            &self.retrain_lr,
+            &self.regularization,
+            &self.strength,
+            &self.phase,
+        ]
+    }
+
+    /// Whether any point of the grid has a penalty to speak of.
+    pub(super) fn regularized(&self) -> bool {
+        self.regularization.values.iter().any(Option::is_some)
+    }
+}
+
+/// A partial cell: every point of the grid that has one of the values chosen on each axis named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exclusion {
+    /// Where it is.
+    pub mark: Mark,
+    /// By axis, which of its values.
+    pub chosen: Vec<(AxisKey, Vec<bool>)>,
+}
+
+/// Whether to add trials to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Controls {
+    /// Dense with the same extra epochs, and random at each sparsity.
+    Auto,
+    /// None.
+    None,
+}

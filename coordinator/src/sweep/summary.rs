@@ -1,0 +1,214 @@
+//! A plan in numbers, for a person to decide whether to run it.
+
+use std::{collections::BTreeMap, fmt};
+
+use secateur_proto::{ids::BundleClass, spec::StageSpec};
+use serde::Serialize;
+
+use super::plan::{Merged, Plan, Refused};
+
+/// What a plan comes to, and what sharing saves.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlanSummary {
+    /// The sweep's name.
+    pub name: String,
+    /// The sweep's id.
+    pub id: String,
+    /// Rows for train, validation, test.
+    pub rows: [u64; 3],
+    /// Width of the prepared rows.
+    pub inputs: u32,
+    /// Cells that the file asks for and that will be computed.
+    pub cells: usize,
+    /// Cells that the planner added.
+    pub controls: usize,
+    /// Points that are the same work as another one.
+    pub merged: Vec<Merged>,
+    /// Points that cannot be done.
+    pub refused: Vec<Refused>,
+    /// Seeds of every cell.
+    pub seeds: usize,
+    /// Cells times seeds, controls among them.
+    pub trials: usize,
+    /// Stages that will be computed.
+    pub stages: StageCounts,
+    /// Stages if every trial ran its own.
+    pub stages_without_sharing: StageCounts,
+    /// Optimiser steps of one net each.
+    pub lane_steps: u64,
+    /// The same if every trial ran its own stages.
+    pub lane_steps_without_sharing: u64,
+    /// Lanes that can be trained together, the largest group first.
+    pub bundles: Vec<BundleSummary>,
+    /// Multiply-accumulates of all training steps, as of dense nets: forward, and backward at twice its cost.
+    pub multiply_accumulates: f64,
+}
+
+/// Stages by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct StageCounts {
+    /// Table to tensors.
+    pub prepare: usize,
+    /// Training of unpruned nets.
+    pub dense: usize,
+    /// Pruning and retraining.
+    pub prune: usize,
+}
+
+impl StageCounts {
+    /// All of them.
+    #[must_use]
+    pub const fn total(self) -> usize {
+        self.prepare + self.dense + self.prune
+    }
+
+    fn count(&mut self, spec: &StageSpec) {
+        match spec {
+            StageSpec::Prepare(_) => self.prepare += 1,
+            StageSpec::Dense(_) => self.dense += 1,
+            StageSpec::Prune(_) => self.prune += 1,
+        }
+    }
+}
+
+/// Stages that can be lanes of one bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BundleSummary {
+    /// Their class.
+    pub class: BundleClass,
+    /// `dense` or `prune`.
+    pub stage: &'static str,
+    /// How many there are.
+    pub lanes: usize,
+    /// Optimiser steps of all lanes.
+    pub lane_steps: u64,
+}
+
+impl PlanSummary {
+    /// Counts what is in `plan`.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let mut stages = StageCounts::default();
+        let mut bundles: BTreeMap<&BundleClass, BundleSummary> = BTreeMap::new();
+        let mut multiply_accumulates = 0.0;
+        for stage in &plan.stages {
+            stages.count(&stage.spec);
+            let Some((model, training)) = stage.spec.training() else { continue };
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let rows = plan.sweep.data.rows[0] as f64 * f64::from(training.epochs);
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let step = 3.0 * model.macs() as f64;
+            multiply_accumulates += rows * step;
+            let kind = if matches!(stage.spec, StageSpec::Dense(_)) { "dense" } else { "prune" };
+            let bundle = bundles.entry(&stage.bundle_class).or_insert_with(|| BundleSummary {
+                class: stage.bundle_class.clone(),
+                stage: kind,
+                lanes: 0,
+                lane_steps: 0,
+            });
+            bundle.lanes += 1;
+            bundle.lane_steps = bundle.lane_steps.saturating_add(stage.lane_steps);
+        }
+        let by_key: std::collections::HashMap<_, _> = plan.stages.iter().map(|stage| (stage.key, stage)).collect();
+        let mut stages_without_sharing = StageCounts::default();
+        let mut lane_steps_without_sharing = 0_u64;
+        for stage in plan.trials.iter().flat_map(|trial| &trial.stages).filter_map(|key| by_key.get(key)) {
+            stages_without_sharing.count(&stage.spec);
+            lane_steps_without_sharing = lane_steps_without_sharing.saturating_add(stage.lane_steps);
+        }
+        let mut bundles: Vec<_> = bundles.into_values().collect();
+        bundles.sort_by(|one, two| two.lane_steps.cmp(&one.lane_steps).then_with(|| one.class.cmp(&two.class)));
+        let controls = plan.cells.iter().filter(|cell| cell.control.is_some()).count();
+        Self {
+            name: plan.sweep.name.clone(),
+            id: plan.sweep.id.to_string(),
+            rows: plan.sweep.data.rows,
+            inputs: plan.sweep.data.inputs,
+            cells: plan.cells.len() - controls,
+            controls,
+            merged: plan.merged.clone(),
+            refused: plan.refused.clone(),
+            seeds: plan.trials.len() / plan.cells.len().max(1),
+            trials: plan.trials.len(),
+            stages,
+            stages_without_sharing,
+            lane_steps: plan.stages.iter().fold(0, |sum, stage| sum.saturating_add(stage.lane_steps)),
+            lane_steps_without_sharing,
+            bundles,
+            multiply_accumulates,
+        }
+    }
+
+    /// The part of the optimiser steps that sharing saves, from 0 to 1.
+    #[must_use]
+    pub fn saved(&self) -> f64 {
+        if self.lane_steps_without_sharing == 0 {
+            return 0.0;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+        let share = self.lane_steps as f64 / self.lane_steps_without_sharing as f64;
+        1.0 - share
+    }
+}
+
+/// Merged or refused points shown by name; the rest is counted.
+const SHOWN: usize = 10;
+
+impl fmt::Display for PlanSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [train, validation, test] = self.rows;
+        writeln!(f, "sweep    {} ({})", self.name, self.id)?;
+        writeln!(f, "data     {train} train, {validation} validation, {test} test rows; {} inputs", self.inputs)?;
+        writeln!(f, "cells    {} asked for, {} controls added", self.cells, self.controls)?;
+        writeln!(f, "trials   {} ({} cells × {} seeds)", self.trials, self.cells + self.controls, self.seeds)?;
+        writeln!(
+            f,
+            "stages   {}: {} prepare, {} dense, {} prune ({} without sharing)",
+            self.stages.total(),
+            self.stages.prepare,
+            self.stages.dense,
+            self.stages.prune,
+            self.stages_without_sharing.total()
+        )?;
+        writeln!(
+            f,
+            "shared   {} dense nets serve {} trials; sharing saves {:.0} % of the steps",
+            self.stages.dense,
+            self.trials,
+            100.0 * self.saved()
+        )?;
+        writeln!(
+            f,
+            "work     {} optimiser steps of one net ({} without sharing), about {:.2e} multiply-accumulates",
+            self.lane_steps, self.lane_steps_without_sharing, self.multiply_accumulates
+        )?;
+        let groups = if self.bundles.len() == 1 { "group" } else { "groups" };
+        let shown = self.bundles.iter().take(SHOWN).map(|bundle| format!("{} {}", bundle.lanes, bundle.stage));
+        let more = if self.bundles.len() > SHOWN { ", …" } else { "" };
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        write!(f, "bundles  {} {groups} of nets that can be trained together: {shown}{more}", self.bundles.len())?;
+        let merged = self.merged.iter().map(|point| (&point.settings, point.reason.as_str()));
+        list(f, "merged", merged)?;
+        list(f, "refused", self.refused.iter().map(|point| (&point.settings, point.reason.as_str())))
+    }
+}
+
+fn list<'a>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    points: impl ExactSizeIterator<Item = (&'a super::plan::Settings, &'a str)>,
+) -> fmt::Result {
+    let count = points.len();
+    if count > 0 {
+        write!(f, "\n{title:8} {count} points of the grid")?;
+    }
+    for (settings, reason) in points.take(SHOWN) {
+        let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let settings: Vec<_> = settings.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect();
+        write!(f, "\n         {}\n           {reason}", settings.join(" "))?;
+    }
+    if count > SHOWN {
+        write!(f, "\n         … and {} more", count - SHOWN)?;
+    }
+    Ok(())
+}

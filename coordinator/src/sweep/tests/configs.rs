@@ -1,0 +1,38 @@
+use std::{fs, path::Path};
+
+use super::*;
+use crate::sweep::PlanSummary;
+
+#[test]
+fn every_file_in_configs_is_parsed_and_planned() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).expect("configs/ is there") {
+        let path = entry.expect("configs/ can be listed").path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let text = fs::read_to_string(&path).expect("a config can be read");
+            let spec =
+                SweepSpec::parse(&path.display().to_string(), &text).unwrap_or_else(|problems| panic!("{problems}"));
+            plan(&spec, &text, table()).unwrap_or_else(|problems| panic!("{problems}"));
+            assert!(folder.join(&spec.data.path).is_file(), "{} is missing", spec.data.path);
+            names.push(spec.name);
+        }
+    }
+    names.sort();
+    assert_eq!(names, ["german-credit", "sba-loans"]);
+}
+
+#[test]
+fn the_main_job_is_what_it_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sba-loans.yaml");
+    let plan = planned(&fs::read_to_string(path).expect("the main job is there"));
+    let summary = PlanSummary::of(&plan);
+    // 4 strategy and scope combinations × 5 sparsities × 3 strengths, and what they are compared with: 3 dense, 15 random local.
+    assert_eq!((summary.cells, summary.controls, summary.seeds), (60, 18, 3));
+    assert_eq!(summary.trials, 78 * 3);
+    // The penalty is on in retraining alone, so the three dense nets serve all.
+    assert_eq!((summary.stages.dense, summary.stages.prune), (3, 78 * 3));
+    assert!(summary.merged.is_empty() && summary.refused.is_empty());
+    // Dense nets; retraining with a penalty and without.
+    assert_eq!(summary.bundles.iter().map(|bundle| bundle.lanes).collect::<Vec<_>>(), [156, 78, 3]);
+}

@@ -1,0 +1,334 @@
+use super::*;
+
+/// The only problem of [`SMALL`] with one line replaced, without the file's name.
+fn problem(line: &str) -> String {
+    let problems = problems(&small_with(&[line]));
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems[0].trim_start_matches("sweep.yaml:").to_owned()
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let text = "\
+version: 2
+name: a sweep
+data:
+  path: loans.txt
+  target: y
+  task: multiclass
+  split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.3}
+  drop: [y]
+model: {kind: mlp, hidden: [64, 0]}
+training: {optimizer: {kind: adam, lr: high}, epochs: 20}
+pruning:
+  strategy: [random, magnitud]
+  sparcity: 0.5
+  scope: erk
+  retrain: {epochs: 10}
+seeds: [1, 2, 1]
+objectives: [{maximize: aux}]
+";
+    let expected = "\
+sweep.yaml:1:10: version: found 2, allowed 1, the only version of the sweep file
+sweep.yaml:2:7: name: found \"a sweep\", allowed 1 to 48 letters, digits, '-', '_' and '.', the first a letter or digit
+sweep.yaml:4:9: data.path: found \"loans.txt\", allowed the path of a .csv or .csv.gz file
+sweep.yaml:6:9: data.task: found \"multiclass\", which is not supported yet, allowed binary
+sweep.yaml:7:10: data.split: found shares that sum to 1.1, allowed train + validation + test = 1
+sweep.yaml:8:10: data.drop[0]: found \"y\", which is the target and cannot be dropped
+sweep.yaml:9:33: model.hidden[1]: found 0, allowed an integer from 1 to 65536
+sweep.yaml:10:40: training.optimizer.lr: found \"high\", allowed a finite number above 0
+sweep.yaml:12:3: pruning.sparsity: found nothing, required a number from 0 up to but not including 1, or a list of them
+sweep.yaml:12:22: pruning.strategy[1]: found \"magnitud\", allowed random, magnitude, taylor; did you mean \"magnitude\"?
+sweep.yaml:13:3: pruning.sparcity: found an unknown key, allowed strategy, scope, granularity, sparsity, schedule, retrain; did you mean \"sparsity\"?
+sweep.yaml:14:10: pruning.scope: found \"erk\", which is not supported yet, allowed global, local
+sweep.yaml:16:15: seeds[2]: found 1 a second time; the first is at 16:9
+sweep.yaml:17:25: objectives[0].maximize: found \"aux\", allowed auc, gini, ks, log_loss, brier, ece, accuracy, error, parameters, nonzero_parameters, sparsity, compression_ratio, macs, theoretical_speedup, size_bytes; did you mean \"auc\"?
+14 problems";
+    let found = SweepSpec::parse("sweep.yaml", text).expect_err("the file is wrong").to_string();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn impossible_sparsities() {
+    let allowed = "allowed a number from 0 up to but not including 1";
+    for (value, found) in [
+        ("1.0", "1"),
+        ("-0.1", "-0.1"),
+        (".nan", "NaN"),
+        (".inf", "infinity"),
+        ("high", "\"high\""),
+        ("", "nothing"),
+        ("{}", "a map"),
+    ] {
+        let said = problem(&format!("  sparsity: {value}"));
+        assert!(said.ends_with(&format!("pruning.sparsity: found {found}, {allowed}")), "{value}: {said}");
+    }
+    assert!(problem("  sparsity: []").ends_with("found an empty list, allowed at least one value"));
+    assert!(problem("  sparsity: [0.5, 1]").contains("12:19: pruning.sparsity[1]: found 1,"));
+    assert!(problem("  sparsity: [0.5, [0.6]]").contains("pruning.sparsity[1]: found a list,"));
+    assert!(
+        problem("  sparsity: [0.5, 5.0e-1]")
+            .ends_with("12:19: pruning.sparsity[1]: found 0.5 a second time; the first is at 12:14")
+    );
+    assert!(problem("  sparsity: 1e999").contains("pruning.sparsity: found"));
+}
+
+#[test]
+fn files_that_are_no_sweep() {
+    let only = |text: &str| {
+        let problems = problems(text);
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        problems[0].clone()
+    };
+    assert!(only("").starts_with("sweep.yaml:1:1: the file is empty"));
+    assert!(only("# only a comment\n").contains("the file is empty"));
+    assert!(only("just text").starts_with("sweep.yaml:1:1: found \"just text\", allowed a map of version, name,"));
+    assert!(only("- a\n- b\n").contains("found a list, allowed a map"));
+    assert!(only(&format!("{SMALL}---\n{SMALL}")).starts_with("sweep.yaml:15:1: found a second document"));
+    assert!(only("name: [a\n").contains("this is not YAML"));
+    assert!(only(&"x".repeat((1 << 20) + 1)).contains("found a file of 1048577 bytes, allowed at most 1048576"));
+    assert!(only(&format!("a: {}", "[".repeat(100_000))).contains("nested deeper than 32"));
+    assert!(only(&format!("a: {}", "{a: ".repeat(1000))).contains("nested deeper than 32"));
+    assert!(only(&format!("{}a", "- ".repeat(1000))).contains("nested deeper than 32"));
+}
+
+#[test]
+fn a_tab_is_called_a_tab() {
+    let text = SMALL.replace("  sparsity", "\tsparsity");
+    assert_eq!(problems(&text), ["sweep.yaml:12:1: found a tab used for indentation, allowed only spaces"]);
+    let text = SMALL.replace("  target", " \ttarget");
+    assert_eq!(problems(&text), ["sweep.yaml:5:2: found a tab used for indentation, allowed only spaces"]);
+}
+
+#[test]
+fn yaml_that_is_more_than_plain_data() {
+    let bomb = "a: &a [x, x]\nb: &b [*a, *a]\n";
+    assert!(problems(bomb)[0].starts_with("sweep.yaml:1:4: found an anchor (&) or alias (*)"));
+    assert!(problems(&small_with(&["name: !secret x"]))[0].contains("2:7: found a tag (!)"));
+    assert!(problem("<<: {seeds: 3}").starts_with("15:1: found a merge key"));
+    assert!(problem("1: x").starts_with("15:1: found 1 as a key, allowed only text"));
+    assert!(problem("[a, b]: x").starts_with("15:1: found a list as a key"));
+}
+
+#[test]
+fn duplicate_keys_are_all_reported_with_both_places() {
+    let text = format!("{SMALL}seeds: 3\nname: again\nseeds: 4\n").replace("  target: y", "  target: y\n  target: z");
+    assert_eq!(
+        problems(&text),
+        [
+            "sweep.yaml:6:3: data.target: found the key a second time; the first is at 5:3",
+            "sweep.yaml:16:1: seeds: found the key a second time; the first is at 15:1",
+            "sweep.yaml:17:1: name: found the key a second time; the first is at 2:1",
+            "sweep.yaml:18:1: seeds: found the key a second time; the first is at 15:1",
+        ]
+    );
+}
+
+#[test]
+fn a_grid_that_is_too_large_is_refused_before_it_is_made() {
+    let list = |count: u32| (1..=count).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let text = small_with(&[
+        &format!("training: {{optimizer: {{kind: adam}}, epochs: [{}], batch_size: [{}]}}", list(250), list(200)),
+        &format!("  retrain: {{epochs: [{}]}}", list(200)),
+    ]);
+    assert_eq!(
+        problems(&text),
+        [
+            "sweep.yaml:1:1: found a grid of 10000000 cells, allowed at most 100000: shorten an axis of training.batch_size (200) × \
+             training.epochs (250) × pruning.retrain.epochs (200)"
+        ]
+    );
+    let text = small_with(&[&format!("  retrain: {{epochs: [{}]}}", list(100)), "seeds: 10001"]);
+    assert!(problems(&text)[0].contains("found 1000100 trials (100 cells × 10001 seeds), allowed at most 1000000"));
+    assert!(
+        problem("seeds: 1000000000000").contains("seeds: found 1000000000000, allowed an integer from 1 to 1000000")
+    );
+    assert!(
+        problem(&format!("  retrain: {{epochs: [{}]}}", list(1001)))
+            .contains("found a list of 1001 values, allowed at most 1000")
+    );
+}
+
+#[test]
+fn optimisers_allow_only_their_own_keys() {
+    let said = problem("training: {optimizer: {kind: adam, momentum: 0.9}, epochs: 1}");
+    assert!(
+        said.contains("training.optimizer.momentum: found an unknown key, allowed kind, lr, betas, eps, weight_decay"),
+        "{said}"
+    );
+    assert!(
+        problem("training: {optimizer: {kind: sgd}, epochs: 1}")
+            .contains("training.optimizer.lr: found nothing, required")
+    );
+    assert!(
+        problem("training: {optimizer: {kind: sgd, lr: 1, nesterov: true}, epochs: 1}")
+            .contains("true with a momentum above 0")
+    );
+    assert!(
+        problem("training: {optimizer: {kind: adam, betas: [0.9]}, epochs: 1}")
+            .contains("found a list, allowed two numbers")
+    );
+    assert!(problem("training: {optimizer: {kind: adam, betas: [0.9, 1]}, epochs: 1}").contains("betas[1]: found 1"));
+    assert!(
+        problem("training: {optimizer: {kind: [adam, sgd], lr: 1}, epochs: 1}")
+            .contains("found a list, allowed adam, adamw, sgd")
+    );
+    assert!(
+        problem("training: {optimizer: {kind: adam, lr: 0}, epochs: 1}")
+            .contains("lr: found 0, allowed a finite number above 0")
+    );
+    assert!(
+        problem("training: {optimizer: {kind: adam}, epochs: 0}")
+            .contains("epochs: found 0, allowed an integer from 1")
+    );
+    assert!(
+        problem("training: {optimizer: {kind: adam}, epochs: 1.5}")
+            .contains("epochs: found 1.5, allowed an integer from 1")
+    );
+}
+
+#[test]
+fn contradictions_between_columns() {
+    let data = |lines: &str| problems(&SMALL.replace("  task: binary", &format!("  task: binary\n{lines}")));
+    assert!(data("  drop: [a]\n  inputs: [a]")[0].contains("8:12: data.inputs[0]: found \"a\", which is in data.drop"));
+    assert!(data("  inputs: [y]")[0].contains("which is the target and cannot be an input"));
+    assert!(data("  groups: [y]")[0].contains("which is the target and cannot be a group"));
+    assert!(data("  drop: [a, a]")[0].contains("data.drop[1]: found \"a\" a second time; the first is at 7:10"));
+    assert!(data("  drop: a")[0].contains("data.drop: found \"a\", allowed a list of column names"));
+    assert!(data("  inputs: []")[0].contains("data.inputs: found an empty list, allowed at least one column"));
+    assert!(
+        problem("  split: {kind: column, column: y}").contains("data.split.column: found \"y\", which is the target")
+    );
+    assert!(
+        problem("  split: {kind: time, column: t, train: 0, validation: 0.5, test: 0.5}")
+            .contains("data.split.train: found 0")
+    );
+    assert!(
+        problem("  split: {kind: column, column: t, seed: 1}")
+            .contains("split.seed: found an unknown key, allowed kind, column")
+    );
+    assert!(problem("  split: {kind: strat, train: 1}").contains("found \"strat\", allowed stratified, time, column"));
+    assert!(problem("  path: s3://bucket/table.csv").contains("only local files are supported yet"));
+    let text =
+        small_with(&["  split: {kind: column, column: t}"]).replace("  task: binary", "  task: binary\n  inputs: [t]");
+    assert!(problems(&text)[0].contains("data.inputs[0]: found \"t\", which decides the split"));
+}
+
+#[test]
+fn pruning_and_penalties() {
+    assert!(
+        problem("  strategy: [taylor, {taylor: {batches: 8}}]")
+            .contains("pruning.strategy[1]: found a map a second time")
+    );
+    assert!(problem("  strategy: {taylor: {batches: 0}}").contains("pruning.strategy.taylor.batches: found 0"));
+    assert!(problem("  strategy: {taylor: {bathces: 1}}").contains("did you mean \"batches\"?"));
+    assert!(problem("  strategy: {random: {batches: 1}}").contains("found a parameter, but this strategy has none"));
+    assert!(problem("  strategy: {random: {}, magnitude: {}}").contains("write a list to have several"));
+    assert!(problem("  strategy: {}").contains("found a map, allowed random, magnitude or taylor"));
+    assert!(
+        problem("quantization: int8")
+            .contains("quantization: found \"int8\", which is not supported yet, allowed none")
+    );
+    assert!(problem("regularization: {kind: l1}").contains("regularization.strength: found nothing, required"));
+    assert!(
+        problem("regularization: {kind: l1, strength: -1}")
+            .contains("strength: found -1, allowed a finite number from 0")
+    );
+    assert!(
+        problem("regularization: {kind: group_lasso, strength: 1}").contains("not supported yet, allowed l1, l2, none")
+    );
+    assert!(problem("regularization: l1").contains("found \"l1\", allowed none, or a map of kind, strength, phase"));
+    let schedule = |line: &str| problems(&SMALL.replace("  strategy", &format!("  {line}\n  strategy")));
+    assert!(
+        schedule("schedule: {iterative: {rounds: 5}}")[0]
+            .contains("\"iterative\", which is not supported yet, allowed one_shot")
+    );
+    assert!(schedule("granularity: 2:4")[0].contains("\"2:4\", which is not supported yet, allowed unstructured"));
+}
+
+#[test]
+fn goals() {
+    assert!(problem("objectives: [{minimize: macs}]").contains("required at least one of the data, such as auc"));
+    assert!(problem("objectives: [{minimize: auc}]").contains("found auc, of which higher is better: write maximize"));
+    assert!(
+        problem("objectives: [{maximize: auc}, {maximize: auc}]").contains("objectives[1]: found a map a second time")
+    );
+    assert!(problem("objectives: []").contains("found an empty list, allowed a list such as"));
+    assert!(
+        problem("objectives: [{maximize: auc, minimize: macs}]")
+            .contains("allowed exactly one of maximize and minimize")
+    );
+    assert!(problem("objectives: [{maximize: latency_p50_us}]").contains("not supported yet"));
+    assert!(problem("constraints: [{metric: auc}]").contains("found no bound, required min, max or both"));
+    assert!(problem("constraints: [{metric: auc, min: 0.9, max: 0.8}]").contains("found min 0.9 above max 0.8"));
+    assert!(problem("controls: always").contains("controls: found \"always\", allowed auto, none"));
+    assert!(problem("seeds: 0").contains("seeds: found 0, allowed an integer from 1"));
+    assert!(problem("seeds: [-1]").contains("seeds[0]: found -1, allowed an integer from 0"));
+    assert!(problem("seeds: []").contains("seeds: found an empty list"));
+}
+
+#[test]
+fn exclusions_of_what_is_not_there() {
+    assert!(problem("exclude: [{pruning.sparcity: 0.5}]").contains("did you mean \"pruning.sparsity\"?"));
+    assert!(
+        problem("exclude: [{pruning: {sparcity: 0.5}}]")
+            .contains("15:22: exclude[0].pruning.sparcity: found an unknown setting")
+    );
+    assert!(
+        problem("exclude: [{pruning.sparsity: 0.6}]")
+            .contains("found 0.6, which pruning.sparsity does not have, allowed 0.5")
+    );
+    assert!(problem("exclude: [{pruning.strategy: magnitud}]").contains("did you mean \"magnitude\"?"));
+    assert!(problem("exclude: [{}]").contains("exclude[0]: found a map, allowed a map of at least one setting"));
+    assert!(problem("exclude: {pruning.sparsity: 0.5}").contains("found a map, allowed a list of partial cells"));
+    assert!(problem("exclude: [{pruning.sparsity: []}]").contains("found an empty list, allowed at least one value"));
+    assert!(
+        problem("exclude: [{pruning.sparsity: 0.5, pruning: {sparsity: 0.5}}]")
+            .contains("the same setting a second time")
+    );
+    // When an axis is wrong, what is said of it is said once.
+    let text = small_with(&["  sparsity: 2", "exclude: [{pruning.sparsity: 0.6}, {prunning: 1}]"]);
+    let problems = problems(&text);
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems[1].contains("prunning"));
+}
+
+#[test]
+fn text_from_the_file_cannot_spoil_a_message() {
+    let said = problem("\"a\\u001b[31m\\n\": x");
+    assert!(said.contains("\"a\\u{1b}[31m\\n\": found an unknown key"), "{said}");
+    assert!(problem(&format!("{}: x", "k".repeat(1000))).len() < 400);
+}
+
+#[test]
+fn long_files_of_any_one_thing_are_answered() {
+    let pieces = [
+        "a: ",
+        "- ",
+        "? ",
+        "[",
+        "{",
+        "a\n",
+        "x: [a, b]\n",
+        "[]: a\n",
+        "\"",
+        "'",
+        "&a ",
+        "*a ",
+        "!a ",
+        "|\n",
+        "-\n",
+        "[a, ",
+        "%",
+        "---\n",
+        "0 ",
+        "é\n",
+        "\u{0}",
+        "\t",
+    ];
+    for piece in pieces {
+        let text = piece.repeat(20_000);
+        assert!(!problems(&text).is_empty(), "{piece:?}");
+        assert!(!problems(&format!("{SMALL}exclude:\n - {text}")).is_empty(), "{piece:?}");
+    }
+}

@@ -1,0 +1,143 @@
+use secateur_proto::{
+    metrics::{Direction, Metric},
+    spec::{OptimizerSpec, RegularizationKind, SelectBy, SplitSpec, TableFormat},
+};
+
+use super::*;
+use crate::sweep::{
+    axis::{Phase, Scope, Strategy},
+    plan::{Constraint, Objective},
+    spec::Controls,
+};
+
+fn parsed(text: &str) -> SweepSpec {
+    SweepSpec::parse("sweep.yaml", text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let spec = parsed(SMALL);
+    assert_eq!(spec.data.format, TableFormat::Csv);
+    assert_eq!(spec.data.inputs, None);
+    assert_eq!(spec.grid.batch_size.values, [256]);
+    assert_eq!(spec.grid.clip_gradient_norm.values, [None]);
+    assert_eq!(spec.select_by, SelectBy::Auc);
+    assert_eq!(spec.grid.scope.values, [Scope::Global]);
+    assert_eq!(spec.grid.retrain_lr.values, [None]);
+    assert_eq!(spec.grid.regularization.values, [None]);
+    assert_eq!(spec.seeds, [0, 1]);
+    assert_eq!(spec.controls, Controls::Auto);
+    assert_eq!(
+        spec.objectives,
+        [
+            Objective { metric: Metric::Auc, direction: Direction::Maximize },
+            Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize },
+        ]
+    );
+}
+
+#[test]
+fn optimisers_have_the_constants_of_pytorch() {
+    let rule = |optimizer: &str| {
+        let spec = parsed(&small_with(&[&format!("training: {{optimizer: {optimizer}, epochs: 1}}")]));
+        (spec.optimizer, spec.grid.lr.values, spec.grid.weight_decay.values)
+    };
+    let (adam, lr, decay) = rule("{kind: adam}");
+    assert!(matches!(adam, OptimizerSpec::Adam { betas: [0.9, 0.999], eps: 1e-8, .. }));
+    assert_eq!((lr, decay), (vec![1e-3], vec![0.0]));
+    let (adamw, lr, decay) = rule("{kind: adamw}");
+    assert!(matches!(adamw, OptimizerSpec::AdamW { betas: [0.9, 0.999], eps: 1e-8, .. }));
+    assert_eq!((lr, decay), (vec![1e-3], vec![0.01]));
+    let (sgd, lr, decay) = rule("{kind: sgd, lr: 0.1, momentum: 0.9, nesterov: true}");
+    assert!(matches!(sgd, OptimizerSpec::Sgd { momentum: 0.9, nesterov: true, .. }));
+    assert_eq!((lr, decay), (vec![0.1], vec![0.0]));
+    let (_, lr, decay) = rule("{kind: adam, lr: [1e-3, 3.0e-3], weight_decay: [0, 1.0e-4]}");
+    assert_eq!((lr, decay), (vec![1e-3, 3e-3], vec![0.0, 1e-4]));
+}
+
+#[test]
+fn a_list_where_one_value_is_expected_is_an_axis() {
+    let text = small_with(&[
+        "model: {kind: mlp, hidden: [[64, 32], [16]]}",
+        "training: {optimizer: {kind: adam}, epochs: [5, 10], batch_size: [64, 128], clip_gradient_norm: [none, 1]}",
+        "  strategy: [random, {taylor: {batches: 3}}]",
+        "  scope: [global, local]",
+        "  sparsity: [0, 0.5, 9e-1]",
+        "  retrain: {epochs: [1, 2], lr: [1.0e-4, 1.0e-3]}",
+        "regularization: {kind: [l1, l2], strength: [0, 1], phase: [dense, retrain, both]}",
+        "seeds: [7, 3]",
+    ])
+    // Added lines come last, so `scope` has to be moved to where it belongs.
+    .replace("  scope: [global, local]\n", "")
+    .replace("  sparsity:", "  scope: [global, local]\n  sparsity:");
+    let spec = parsed(&text);
+    assert_eq!(spec.grid.hidden.values, [vec![64, 32], vec![16]]);
+    assert_eq!(spec.grid.clip_gradient_norm.values, [None, Some(1.0)]);
+    assert_eq!(spec.grid.strategy.values, [Strategy::Random, Strategy::Taylor { batches: 3, given: true }]);
+    assert_eq!(spec.grid.scope.values, [Scope::Global, Scope::Local]);
+    assert_eq!(spec.grid.sparsity.values, [0.0, 0.5, 0.9]);
+    assert_eq!(spec.grid.retrain_lr.values, [Some(1e-4), Some(1e-3)]);
+    assert_eq!(spec.grid.regularization.values, [Some(RegularizationKind::L1), Some(RegularizationKind::L2)]);
+    assert_eq!(spec.grid.phase.values, [Phase::Dense, Phase::Retrain, Phase::Both]);
+    assert_eq!(spec.seeds, [7, 3]);
+    assert_eq!(spec.grid.len(), 2 * 2 * 2 * 2 * 2 * 2 * 3 * 2 * 2 * 2 * 2 * 3);
+    assert_eq!(spec.points().count() as u128, spec.grid.len());
+}
+
+#[test]
+fn splits_constraints_and_columns_are_read() {
+    let text = small_with(&[
+        "  split: {kind: time, column: year, train: 0.7, validation: 0.1, test: 0.2}",
+        "constraints: [{metric: brier, max: 0.15}, {metric: auc, min: 0.7, max: 1}]",
+        "objectives: [{minimize: log_loss}]",
+        "controls: none",
+    ])
+    .replace("  task: binary", "  task: binary\n  drop: [id, year]\n  inputs: [a, b]\n  groups: [region, a]");
+    let spec = parsed(&text);
+    let split = SplitSpec::Time { column: "year".to_owned(), train: 0.7, validation: 0.1, test: 0.2 };
+    assert_eq!(spec.data.split, split);
+    assert_eq!(spec.data.drop, ["id", "year"]);
+    assert_eq!(spec.data.inputs, Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(spec.data.groups, ["region", "a"]);
+    assert_eq!(
+        spec.constraints,
+        [
+            Constraint { metric: Metric::Brier, min: None, max: Some(0.15) },
+            Constraint { metric: Metric::Auc, min: Some(0.7), max: Some(1.0) },
+        ]
+    );
+    assert_eq!(spec.controls, Controls::None);
+}
+
+#[test]
+fn line_ends_a_byte_order_mark_and_comments_do_not_matter() {
+    let spec = parsed(SMALL);
+    assert_eq!(parsed(&SMALL.replace('\n', "\r\n")), spec);
+    assert_eq!(parsed(&format!("\u{feff}{SMALL}")), spec);
+    assert_eq!(parsed(&format!("{SMALL}# the end")), spec);
+}
+
+#[test]
+fn exclusions_are_nested_or_dotted() {
+    let text = |exclude: &str| {
+        small_with(&[
+            "model: {kind: mlp, hidden: [[64, 32], [16]]}",
+            "  strategy: [random, magnitude, {taylor: {batches: 4}}]",
+            "  sparsity: [0.5, 0.75]",
+            exclude,
+        ])
+    };
+    let count = |exclude: &str| parsed(&text(exclude)).points().count();
+    assert_eq!(count("exclude: []"), 12);
+    assert_eq!(count("exclude: [{pruning.strategy: random}]"), 8);
+    assert_eq!(count("exclude: [{pruning: {strategy: random, sparsity: 0.5}}]"), 10);
+    assert_eq!(count("exclude: [{pruning: {strategy: [random, taylor]}, pruning.sparsity: [0.5]}]"), 8);
+    assert_eq!(count("exclude: [{pruning.strategy: {taylor: {batches: 4}}}]"), 8);
+    assert_eq!(count("exclude: [{model.hidden: [64, 32]}]"), 6);
+    assert_eq!(
+        count("exclude: [{model.hidden: [[64, 32]], pruning.sparsity: 7.5e-1}, {pruning.strategy: magnitude}]"),
+        6
+    );
+    // A key with one value can be named too.
+    assert_eq!(count("exclude: [{training.epochs: 20, pruning.sparsity: 0.5}]"), 6);
+}
