@@ -1,1 +1,20 @@
-//! Front, statistics and rendering.
+//! From a plan and the outcomes of its trials to the report: front, statistics, rendering. Plain functions from data to data
+//! and text. Knows nothing of tokio, tonic, SQL, files or clocks, so that the same trials always give the same bytes.
+
+mod build;
+mod model;
+mod table;
+
+pub mod front;
+pub mod statistics;
+
+#[cfg(test)]
+pub(crate) mod example;
+#[cfg(test)]
+mod tests;
+
+pub use build::build;
+pub use model::{
+    CellReport, FailedTrial, PairedMetrics, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport,
+};
+pub use table::{front_csv, trials_csv};
