@@ -2,7 +2,14 @@
 //! and text. Knows nothing of tokio, tonic, SQL, files or clocks, so that the same trials always give the same bytes.
 
 mod build;
+mod content;
+mod findings;
+mod glossary;
+mod label;
+mod markdown;
 mod model;
+mod number;
+mod plot;
 mod table;
 
 pub mod front;
@@ -14,6 +21,7 @@ pub(crate) mod example;
 mod tests;
 
 pub use build::build;
+pub use markdown::{MarkdownReport, markdown};
 pub use model::{
     CellReport, FailedTrial, PairedMetrics, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport,
 };

@@ -242,3 +242,15 @@ fn outcomes_of_made_up_trials_have_every_metric() {
     };
     assert_eq!(result.metrics.0.len(), Metric::ALL.len());
 }
+
+/// Writes the pages of the made-up sweeps, to look at: `SECATEUR_LOOK=<folder> cargo test -- --ignored look`.
+#[test]
+#[ignore = "for people: writes files into the folder that SECATEUR_LOOK names"]
+fn look() {
+    let folder = std::path::PathBuf::from(std::env::var_os("SECATEUR_LOOK").expect("SECATEUR_LOOK names a folder"));
+    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("written");
+    let (plan, outcomes) = realistic();
+    let report = build(&plan, &outcomes);
+    write("pareto.svg", super::plot::pareto(&report).expect("a plot"));
+    write("curves.svg", super::plot::curves(&report, Metric::Auc).expect("a plot"));
+}
