@@ -5,6 +5,7 @@ mod build;
 mod content;
 mod findings;
 mod glossary;
+mod html;
 mod label;
 mod markdown;
 mod model;
@@ -21,6 +22,7 @@ pub(crate) mod example;
 mod tests;
 
 pub use build::build;
+pub use html::html;
 pub use markdown::{MarkdownReport, markdown};
 pub use model::{
     CellReport, FailedTrial, PairedMetrics, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport,

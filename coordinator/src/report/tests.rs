@@ -251,6 +251,19 @@ fn look() {
     let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("written");
     let (plan, outcomes) = realistic();
     let report = build(&plan, &outcomes);
-    write("pareto.svg", super::plot::pareto(&report).expect("a plot"));
-    write("curves.svg", super::plot::curves(&report, Metric::Auc).expect("a plot"));
+    write("report.html", super::html(&report));
+    write("empty.html", super::html(&build(&plan, &BTreeMap::new())));
+    let page = super::markdown(&report);
+    write("report.md", page.text);
+    for (name, svg) in page.plots {
+        write(&name, svg);
+    }
+    let (plan, outcomes) = hostile();
+    write("hostile.html", super::html(&build(&plan, &outcomes)));
+    let cells = (0..10_000).map(|index| {
+        let strategy = ["random", "magnitude", "taylor"][index % 3];
+        cell(&format!("c{index}"), Some(strategy), 0.5 + 0.49 * index as f64 / 10_000.0, None)
+    });
+    let (plan, outcomes) = sweep(cells.collect(), 2);
+    write("large.html", super::html(&build(&plan, &outcomes)));
 }
