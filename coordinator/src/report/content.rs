@@ -53,7 +53,7 @@ pub(super) struct Content {
 const READING: [&str; 6] = [
     "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold the 95 % interval of that mean by Student's t with one degree of freedom less than there are seeds: mean ± t · sd / √n, sd being the sample standard deviation. With few seeds it is wide, and with one there is none.",
     "The intervals speak of the seed: initial weights, order of rows and random scores. They do not speak of other data, other borrowers or other times.",
-    "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both.",
+    "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Where a sentence says that validation cannot tell two nets apart, the interval of their paired difference reaches zero: with few seeds that is weak evidence of equality, and the interval says how weak.",
     "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
     "Controls are trials that the planner adds to compare with: the unpruned net, and random weights removed at each sparsity. They are never on the front. A cell is not eligible while one of its trials has not completed, or when it breaks a constraint.",
     "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer.",
@@ -89,7 +89,10 @@ impl Content {
 }
 
 fn aims(report: &Report) -> Vec<String> {
-    let place = |metric: Metric| title_on(metric, (metric.of() == MetricOf::Data).then_some(Split::Validation));
+    let place = |metric: Metric| match metric.of() {
+        MetricOf::Data => format!("{} on validation", title(metric)),
+        MetricOf::Net => title(metric).to_owned(),
+    };
     let objective = |objective: &Objective| {
         let verb = match objective.direction {
             Direction::Maximize => "maximise",
@@ -100,7 +103,7 @@ fn aims(report: &Report) -> Vec<String> {
     let constraint = |constraint: &Constraint| {
         let bounds =
             [constraint.min.map(|min| format!("at least {min}")), constraint.max.map(|max| format!("at most {max}"))];
-        format!("{} {}", place(constraint.metric), bounds.into_iter().flatten().collect::<Vec<_>>().join(" and "))
+        format!("with {} {}", place(constraint.metric), bounds.into_iter().flatten().collect::<Vec<_>>().join(" and "))
     };
     report.objectives.iter().map(objective).chain(report.constraints.iter().map(constraint)).collect()
 }
@@ -116,7 +119,7 @@ pub(super) fn status(cell: &CellReport) -> String {
 }
 
 fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_status: bool) -> Grid {
-    let mut columns = vec![("cell".to_owned(), false), ("id".to_owned(), false)];
+    let mut columns = vec![("cell".to_owned(), false)];
     let axes = axes(report);
     let mut shown: Vec<Metric> = axes.iter().flat_map(|axes| [axes.x, axes.y]).collect();
     for metric in
@@ -138,8 +141,9 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
     if with_status {
         columns.push(("status".to_owned(), false));
     }
+    columns.push(("id".to_owned(), false));
     let row = |cell: &&CellReport| {
-        let mut row = vec![labels.cell(cell), cell.id.to_string()];
+        let mut row = vec![labels.cell(cell)];
         for metric in &shown {
             let on = |split| {
                 cell.metrics.get(*metric, split).map_or_else(|| "–".to_owned(), |found| number::summary(*metric, found))
@@ -159,6 +163,7 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
         if with_status {
             row.push(status(cell));
         }
+        row.push(cell.id.to_string());
         row
     };
     Grid { columns, rows: cells.iter().map(row).collect() }

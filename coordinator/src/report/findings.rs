@@ -116,9 +116,10 @@ fn compared(lead: &str, cell: &CellReport, labels: &Labels, axes: &Axes) -> Stri
     if let Some(size) = mean(cell, axes.x) {
         text.push_str(&format!(": {} {}", number::of_metric(axes.x, size), title(axes.x)));
     }
-    let ratio = cell.metrics.get(Metric::CompressionRatio, Split::Validation);
-    if let Some(ratio) = ratio.filter(|_| axes.x == Metric::NonzeroParameters) {
-        text.push_str(&format!(", {}× fewer than the net has parameters", number::fixed(ratio.mean, 1)));
+    let net = |metric| cell.metrics.get(metric, Split::Validation).filter(|_| axes.x == Metric::NonzeroParameters);
+    if let (Some(ratio), Some(all)) = (net(Metric::CompressionRatio), net(Metric::Parameters)) {
+        let all = number::of_metric(Metric::Parameters, all.mean);
+        text.push_str(&format!(", {}× fewer than the {all} of the full net", number::fixed(ratio.mean, 1)));
     }
     let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(axes.y, Split::Test));
     if let Some(paired) = difference {
@@ -132,7 +133,7 @@ fn compared(lead: &str, cell: &CellReport, labels: &Labels, axes: &Axes) -> Stri
             && test.mean - paired.summary.mean > 0.0
         {
             let kept = test.mean / (test.mean - paired.summary.mean) * 100.0;
-            text.push_str(&format!(", so it keeps {} %", number::fixed(kept, 1)));
+            text.push_str(&format!(", so it keeps {} % of it", number::fixed(kept, 1)));
         }
     } else if let Some(test) = cell.metrics.get(axes.y, Split::Test) {
         text.push_str(&format!("; its test {} is {}", title(axes.y), number::summary(axes.y, test)));

@@ -38,7 +38,7 @@ pub fn html(report: &Report) -> String {
         "counts" => counts(report),
         "findings" => list(&content.findings),
         "aims" => escape(&content.aims.join("; ")),
-        "pareto" => plot::pareto(report).unwrap_or_else(|| note("There is nothing to plot yet: no cell has a result.")),
+        "pareto" => plot::pareto(report).map_or_else(|| note("There is nothing to plot yet."), figure),
         "front" => grid(&content.front, "No cell is on the front."),
         "curves" => curves(report),
         "cells" => grid(&content.cells, "The plan has no cells."),
@@ -71,6 +71,13 @@ fn fill(template: &str, content: impl Fn(&str) -> String) -> String {
         rest = after;
     }
     page + rest
+}
+
+/// The Pareto plot and its caption.
+fn figure(svg: String) -> String {
+    format!(
+        r#"<figure><div id="plot" class="scroll">{svg}</div><figcaption>Each mark is a cell: the mean over its seeds, with its 95 % interval. Rings and the line of steps mark the front; pale marks did not compete.</figcaption></figure>"#
+    )
 }
 
 fn note(text: &str) -> String {
@@ -124,13 +131,31 @@ fn grid(grid: &Grid, otherwise: &str) -> String {
     for row in &grid.rows {
         table.push_str("<tr>");
         for (cell, (name, is_number)) in row.iter().zip(&grid.columns) {
-            let class = if name == "id" { r#" class="id""# } else { class(*is_number) };
-            write!(table, "<td{class}>{}</td>", escape(cell)).expect("a string takes all");
+            let class = match name.as_str() {
+                "id" => r#" class="id""#,
+                "status" | "because" => r#" class="long""#,
+                _ => class(*is_number),
+            };
+            let content = match cell.split_once(" [").filter(|_| *is_number) {
+                Some((mean, interval)) => format!("{} <small>[{}</small>", escape(mean), escape(interval)),
+                None if name == "cell" => parts(cell),
+                None => escape(cell),
+            };
+            write!(table, "<td{class}>{content}</td>").expect("a string takes all");
         }
         table.push_str("</tr>\n");
     }
     table.push_str("</tbody></table></div>");
     table
+}
+
+/// A cell's name, which breaks between its parts and not inside `1e-5`.
+fn parts(name: &str) -> String {
+    let part = |part: &str| match part.chars().count() {
+        0..=32 => format!(r#"<span class="part">{}</span>"#, escape(part)),
+        _ => escape(part),
+    };
+    name.split(" · ").map(part).collect::<Vec<_>>().join(" · ")
 }
 
 /// JSON that no parser of HTML takes for markup.

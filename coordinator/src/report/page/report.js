@@ -140,7 +140,10 @@
     }
     const front = found.filter((point) => point.cell.front);
     const frame = state.near && front.length ? front.concat(found.filter((point) => point.cell.dense)) : found;
-    const withBars = state.bars && found.length <= 3000;
+    // Outlines and rings keep a few marks apart; of thousands they would leave nothing else to see.
+    const many = found.length > 1000;
+    const markClass = many ? "mark many" : "mark";
+    const withBars = state.bars && !many;
     const xs = scale(frame.map((point) => point.x[0]), left, width - right);
     const bounds = (point) => (withBars && frame.length < 400 && point.y[2] !== undefined ? [point.y[2], point.y[3], point.y[0]] : [point.y[0]]);
     const ys = scale(frame.flatMap(bounds), bottom, top);
@@ -178,13 +181,13 @@
       points.push({ cell, px, py });
       if (cell.series === null) { dense += marker(3, px, py, 4.5); continue; }
       if (withBars && y[2] !== undefined) add(bars, cell.series, `M${px.toFixed(1)} ${ys.at(y[2]).toFixed(1)}V${ys.at(y[3]).toFixed(1)}`);
-      add(cell.eligible || cell.control ? solid : faint, cell.series, marker(cell.series, px, py, cell.front ? 5 : 4));
-      if (cell.front) rings += marker(0, px, py, 8.5);
+      add(cell.eligible || cell.control ? solid : faint, cell.series, marker(cell.series, px, py, cell.front ? 5 : many ? 2.5 : 4));
+      if (cell.front && front.length <= 60) rings += marker(0, px, py, 8.5);
     }
     for (const [series, path] of bars) svg.append(drawn("path", { d: path, stroke: colour(series), fill: "none" }));
     svg.append(drawn("path", { d: dense, class: "mark dense-mark" }));
-    for (const [series, path] of faint) svg.append(drawn("path", { d: path, fill: colour(series), "fill-opacity": 0.35, class: "mark" }));
-    for (const [series, path] of solid) svg.append(drawn("path", { d: path, fill: colour(series), class: "mark" }));
+    for (const [series, path] of faint) svg.append(drawn("path", { d: path, fill: colour(series), "fill-opacity": 0.35, class: markClass }));
+    for (const [series, path] of solid) svg.append(drawn("path", { d: path, fill: colour(series), class: markClass }));
     svg.append(drawn("path", { d: rings, class: "front", fill: "none", "stroke-width": 1.2 }));
     spot = drawn("path", { d: "", class: "front", fill: "none", "stroke-width": 2.5 });
     svg.append(spot);
@@ -296,8 +299,8 @@
       { title: "cell", value: (cell) => cell.name, cell: true },
       { title: "sparsity asked for", number: true, value: (cell) => cell.sparsity, text: (cell) => (cell.sparsity === null ? "–" : String(cell.sparsity)) },
       ...ordered.map(number),
+      { title: "status", value: (cell) => cell.status, text: (cell) => cell.status, className: "long" },
       { title: "id", value: (cell) => cell.id, text: (cell) => cell.id, className: "id" },
-      { title: "status", value: (cell) => cell.status, text: (cell) => cell.status },
     ];
   }
 
@@ -341,6 +344,11 @@
     total.textContent = `${grouped(String(table.rows.length))} of ${grouped(String(data.cells.length))} cells`;
   }
 
+  // Names break between their parts and not inside "1e-5".
+  const nameParts = (name) => name.split(" · ").flatMap((part, index) => [
+    ...(index ? [" · "] : []), part.length <= 32 ? element("span", { className: "part", textContent: part }) : part,
+  ]);
+
   function more() {
     const shown = columns();
     const next = table.rows.slice(table.drawn, table.drawn + CHUNK);
@@ -348,8 +356,11 @@
       const row = element("tr", { className: `pick${cell.front ? " front" : ""}${cell === state.chosen ? " chosen" : ""}` });
       for (const column of shown) {
         const td = element("td", { className: column.className ?? (column.number ? "number" : "") });
-        if (column.cell) td.append(key(cell.series), cell.name);
-        else td.textContent = column.text(cell);
+        if (column.cell) td.append(key(cell.series), ...nameParts(cell.name));
+        else {
+          const [mean, interval] = column.text(cell).split(column.number ? " [" : "\u0000");
+          td.append(mean, ...(interval ? [" ", element("small", { textContent: `[${interval}` })] : []));
+        }
         row.append(td);
       }
       row.addEventListener("click", () => choose(cell, false));

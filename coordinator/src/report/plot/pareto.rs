@@ -62,6 +62,8 @@ const HEIGHT: f64 = 500.0;
 const LEFT: f64 = 74.0;
 const RIGHT: f64 = 18.0;
 const BOTTOM: f64 = 58.0;
+/// Cells from which marks are drawn small and plain.
+const MANY: usize = 1_000;
 
 struct Point<'a> {
     cell: &'a CellReport,
@@ -97,7 +99,7 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
         svg.line(&steps(&points, &axes, &x, &y), "front", INK, 1.5, "");
     }
     draw_points(&mut svg, &points, &labels, &x, &y);
-    if axes.y.of() == MetricOf::Data {
+    if axes.y.of() == MetricOf::Data && points.len() <= MANY {
         for point in points.iter().filter(|point| point.cell.on_front) {
             if let (Some(value), Some(series)) = (test(point), index(&labels, point.cell)) {
                 svg.hollow(&marker(series, x.at(point.x.mean) + 9.0, y.at(value), 3.6), colour(series));
@@ -204,6 +206,10 @@ fn steps(points: &[Point<'_>], axes: &Axes, x: &Scale, y: &Scale) -> String {
 /// One path for each series and kind of mark, so that ten thousand cells stay a small file.
 fn draw_points(svg: &mut Svg, points: &[Point<'_>], labels: &Labels, x: &Scale, y: &Scale) {
     let series = labels.series.len();
+    // Outlines, rings and bars keep a few marks apart; of thousands they would leave nothing else to see.
+    let many = points.len() > MANY;
+    let class = if many { "mark many" } else { "mark" };
+    let fronts = points.iter().filter(|point| point.cell.on_front).count();
     let mut bars = vec![String::new(); series];
     let mut faint = vec![String::new(); series];
     let mut solid = vec![String::new(); series];
@@ -214,13 +220,24 @@ fn draw_points(svg: &mut Svg, points: &[Point<'_>], labels: &Labels, x: &Scale, 
             dense.push_str(&marker(3, at_x, at_y, 4.5));
             continue;
         };
-        if let Some([low, high]) = point.y.ci95 {
+        if let Some([low, high]) = point.y.ci95.filter(|_| !many) {
             write!(bars[index], "M{at_x:.1} {:.1}V{:.1}", y.at(low), y.at(high)).expect("a string takes all");
         }
         let competes = point.cell.eligible || point.cell.control;
         let marks = if competes { &mut solid } else { &mut faint };
-        marks[index].push_str(&marker(index, at_x, at_y, if point.cell.on_front { 5.0 } else { 3.8 }));
-        if point.cell.on_front {
+        marks[index].push_str(&marker(
+            index,
+            at_x,
+            at_y,
+            if point.cell.on_front {
+                5.0
+            } else if many {
+                2.5
+            } else {
+                3.8
+            },
+        ));
+        if point.cell.on_front && fronts <= 60 {
             rings.push_str(&marker(0, at_x, at_y, 8.0));
         }
     }
@@ -229,8 +246,8 @@ fn draw_points(svg: &mut Svg, points: &[Point<'_>], labels: &Labels, x: &Scale, 
     }
     svg.shape(&dense, "mark dense-mark", INK, 1.0);
     for index in 0..series {
-        svg.shape(&faint[index], "mark", colour(index), 0.35);
-        svg.shape(&solid[index], "mark", colour(index), 1.0);
+        svg.shape(&faint[index], class, colour(index), 0.35);
+        svg.shape(&solid[index], class, colour(index), 1.0);
     }
     svg.line(&rings, "front", INK, 1.2, "");
 }

@@ -89,11 +89,12 @@ impl Svg {
         }
     }
 
-    /// A filled shape with an outline of paper, so that shapes that touch stay apart.
+    /// A filled shape with an outline of paper, so that shapes that touch stay apart; without one where there are `many`.
     pub(super) fn shape(&mut self, path: &str, class: &str, colour: &str, opacity: f64) {
         if !path.is_empty() {
+            let outline = if class.contains("many") { "none" } else { "#ffffff" };
             self.add(format_args!(
-                r##"<path d="{path}" class="{class}" fill="{colour}" fill-opacity="{opacity}" stroke="#ffffff" stroke-width="1"/>"##
+                r#"<path d="{path}" class="{class}" fill="{colour}" fill-opacity="{opacity}" stroke="{outline}"/>"#
             ));
         }
     }
