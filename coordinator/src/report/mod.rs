@@ -1,1 +1,30 @@
-//! Front, statistics and rendering.
+//! From a plan and the outcomes of its trials to the report: front, statistics, rendering. Plain functions from data to data
+//! and text. Knows nothing of tokio, tonic, SQL, files or clocks, so that the same trials always give the same bytes.
+
+mod build;
+mod content;
+mod findings;
+mod glossary;
+mod html;
+mod label;
+mod markdown;
+mod model;
+mod number;
+mod plot;
+mod table;
+
+pub mod front;
+pub mod statistics;
+
+#[cfg(test)]
+pub(crate) mod example;
+#[cfg(test)]
+mod tests;
+
+pub use build::build;
+pub use html::html;
+pub use markdown::{MarkdownReport, markdown};
+pub use model::{
+    CellReport, FailedTrial, PairedMetrics, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport,
+};
+pub use table::{front_csv, trials_csv};

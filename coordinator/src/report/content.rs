@@ -1,0 +1,281 @@
+//! What the pages say, before it is HTML or Markdown: titles, sentences and tables of plain text.
+
+use secateur_proto::metrics::{Direction, Metric, MetricOf, Split};
+
+use super::{
+    build::entries,
+    findings::findings,
+    glossary::{definition, title, title_on},
+    label::{self, Labels},
+    model::{CellReport, Report},
+    number,
+    plot::axes,
+    table::places,
+};
+use crate::sweep::plan::{Constraint, Objective};
+
+/// A table of plain text.
+#[derive(Debug, Default)]
+pub(super) struct Grid {
+    /// Names of columns, and whether they hold numbers.
+    pub(super) columns: Vec<(String, bool)>,
+    /// As many texts as columns in each.
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Grid {
+    fn new(columns: &[&str]) -> Self {
+        Self { columns: columns.iter().map(|name| ((*name).to_owned(), false)).collect(), rows: Vec::new() }
+    }
+}
+
+/// All that a page says in words and tables.
+pub(super) struct Content {
+    pub(super) findings: Vec<String>,
+    /// What the front is chosen on.
+    pub(super) aims: Vec<String>,
+    pub(super) front: Grid,
+    /// The file's cells; at most as many as asked for, the front's first.
+    pub(super) cells: Grid,
+    pub(super) cells_left_out: usize,
+    pub(super) controls: Grid,
+    pub(super) merged: Grid,
+    pub(super) refused: Grid,
+    pub(super) failed: Grid,
+    pub(super) data: Grid,
+    pub(super) facts: Grid,
+    /// Name, title and meaning of each metric of the report.
+    pub(super) definitions: Grid,
+    /// How to read numbers and intervals.
+    pub(super) reading: Vec<&'static str>,
+}
+
+const READING: [&str; 6] = [
+    "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold the 95 % interval of that mean by Student's t with one degree of freedom less than there are seeds: mean ± t · sd / √n, sd being the sample standard deviation. With few seeds it is wide, and with one there is none.",
+    "The intervals speak of the seed: initial weights, order of rows and random scores. They do not speak of other data, other borrowers or other times.",
+    "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Where a sentence says that validation cannot tell two nets apart, the interval of their paired difference reaches zero: with few seeds that is weak evidence of equality, and the interval says how weak.",
+    "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
+    "Controls are trials that the planner adds to compare with: the unpruned net, and random weights removed at each sparsity. They are never on the front. A cell is not eligible while one of its trials has not completed, or when it breaks a constraint.",
+    "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer.",
+];
+
+impl Content {
+    pub(super) fn of(report: &Report, most_cells: usize) -> Self {
+        let labels = Labels::of(report);
+        let front = report.front_cells();
+        let (controls, others): (Vec<&CellReport>, Vec<&CellReport>) =
+            report.cells.iter().partition(|cell| cell.control);
+        let mut listed = others.clone();
+        if listed.len() > most_cells {
+            listed.sort_by_key(|cell| !cell.on_front);
+            listed.truncate(most_cells);
+        }
+        Self {
+            findings: findings(report),
+            aims: aims(report),
+            front: cell_grid(report, &labels, &front, false),
+            cells: cell_grid(report, &labels, &listed, true),
+            cells_left_out: others.len() - listed.len(),
+            controls: cell_grid(report, &labels, &controls, false),
+            merged: merged(report, &labels),
+            refused: refused(report),
+            failed: failed(report, &labels),
+            data: data(report),
+            facts: facts(report),
+            definitions: definitions(report),
+            reading: READING.to_vec(),
+        }
+    }
+}
+
+fn aims(report: &Report) -> Vec<String> {
+    let place = |metric: Metric| match metric.of() {
+        MetricOf::Data => format!("{} on validation", title(metric)),
+        MetricOf::Net => title(metric).to_owned(),
+    };
+    let objective = |objective: &Objective| {
+        let verb = match objective.direction {
+            Direction::Maximize => "maximise",
+            Direction::Minimize => "minimise",
+        };
+        format!("{verb} {}", place(objective.metric))
+    };
+    let constraint = |constraint: &Constraint| {
+        let bounds =
+            [constraint.min.map(|min| format!("at least {min}")), constraint.max.map(|max| format!("at most {max}"))];
+        format!("with {} {}", place(constraint.metric), bounds.into_iter().flatten().collect::<Vec<_>>().join(" and "))
+    };
+    report.objectives.iter().map(objective).chain(report.constraints.iter().map(constraint)).collect()
+}
+
+/// What a cell is in one word or sentence.
+pub(super) fn status(cell: &CellReport) -> String {
+    match (&cell.reason, cell.on_front) {
+        (_, true) => "on the front".to_owned(),
+        (Some(reason), _) if !cell.control => format!("not eligible: {reason}"),
+        _ if cell.control => "control".to_owned(),
+        _ => "dominated".to_owned(),
+    }
+}
+
+fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_status: bool) -> Grid {
+    let mut columns = vec![("cell".to_owned(), false)];
+    let axes = axes(report);
+    let mut shown: Vec<Metric> = axes.iter().flat_map(|axes| [axes.x, axes.y]).collect();
+    for metric in
+        report.objectives.iter().map(|objective| objective.metric).chain(report.constraints.iter().map(|c| c.metric))
+    {
+        if !shown.contains(&metric) {
+            shown.push(metric);
+        }
+    }
+    for metric in &shown {
+        match metric.of() {
+            MetricOf::Net => columns.push((title(*metric).to_owned(), true)),
+            MetricOf::Data => {
+                columns.extend(Split::ALL.map(|split| (title_on(*metric, Some(split)), true)));
+                columns.push((format!("{}, test, minus dense", title(*metric)), true));
+            }
+        }
+    }
+    if with_status {
+        columns.push(("status".to_owned(), false));
+    }
+    columns.push(("id".to_owned(), false));
+    let row = |cell: &&CellReport| {
+        let mut row = vec![labels.cell(cell)];
+        for metric in &shown {
+            let on = |split| {
+                cell.metrics.get(*metric, split).map_or_else(|| "–".to_owned(), |found| number::summary(*metric, found))
+            };
+            match metric.of() {
+                MetricOf::Net => row.push(on(Split::Validation)),
+                MetricOf::Data => {
+                    row.extend(Split::ALL.map(on));
+                    let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(*metric, Split::Test));
+                    row.push(
+                        difference
+                            .map_or_else(|| "–".to_owned(), |paired| number::difference(*metric, &paired.summary)),
+                    );
+                }
+            }
+        }
+        if with_status {
+            row.push(status(cell));
+        }
+        row.push(cell.id.to_string());
+        row
+    };
+    Grid { columns, rows: cells.iter().map(row).collect() }
+}
+
+fn merged(report: &Report, labels: &Labels) -> Grid {
+    let mut grid = Grid::new(&["point of the grid", "same work as", "because"]);
+    let names: std::collections::HashMap<_, _> = report.cells.iter().map(|cell| (&cell.id, cell)).collect();
+    grid.rows.extend(report.merged.iter().map(|merged| {
+        let into = names.get(&merged.into).map_or_else(|| merged.into.to_string(), |cell| labels.cell(cell));
+        vec![label::all_settings(&merged.settings), into, merged.reason.clone()]
+    }));
+    grid
+}
+
+fn refused(report: &Report) -> Grid {
+    let mut grid = Grid::new(&["point of the grid", "because"]);
+    let row =
+        |refused: &crate::sweep::plan::Refused| vec![label::all_settings(&refused.settings), refused.reason.clone()];
+    grid.rows.extend(report.refused.iter().map(row));
+    grid
+}
+
+fn failed(report: &Report, labels: &Labels) -> Grid {
+    let mut grid = Grid::new(&["trial", "cell", "seed", "outcome", "because"]);
+    let cells: std::collections::HashMap<_, _> = report.cells.iter().map(|cell| (&cell.id, cell)).collect();
+    grid.rows.extend(report.trials.iter().filter(|trial| trial.outcome != "completed").map(|trial| {
+        vec![
+            trial.id.to_string(),
+            cells.get(&trial.cell).map_or_else(String::new, |cell| labels.cell(cell)),
+            trial.seed.to_string(),
+            trial.outcome.clone(),
+            trial.reason.clone().unwrap_or_default(),
+        ]
+    }));
+    grid
+}
+
+fn data(report: &Report) -> Grid {
+    let data = &report.data;
+    let mut grid = Grid {
+        columns: vec![
+            ("part".to_owned(), false),
+            ("rows".to_owned(), true),
+            ("positives".to_owned(), true),
+            ("rate".to_owned(), true),
+        ],
+        rows: Vec::new(),
+    };
+    for (index, part) in ["train", "validation", "test"].into_iter().enumerate() {
+        let (rows, positives) = (data.rows[index], data.positives[index]);
+        let rate = if rows == 0 {
+            "–".to_owned()
+        } else {
+            format!("{} %", number::fixed(positives as f64 / rows as f64 * 100.0, 2))
+        };
+        grid.rows.push(vec![part.to_owned(), number::grouped(rows), number::grouped(positives), rate]);
+    }
+    grid
+}
+
+fn facts(report: &Report) -> Grid {
+    let (data, totals) = (&report.data, &report.totals);
+    let mut grid = Grid::new(&["", ""]);
+    let facts = [
+        ("sweep", report.sweep.id.to_string()),
+        ("sweep file, BLAKE3", report.sweep.file_hash.to_string()),
+        ("table", data.path.clone()),
+        ("table, BLAKE3", data.hash.to_string()),
+        ("table, bytes", number::grouped(data.size)),
+        ("columns used", number::grouped(data.columns.into())),
+        ("inputs of the net", number::grouped(data.inputs.into())),
+        (
+            "stages computed",
+            format!(
+                "{}, where separate trials would take {}",
+                number::grouped(totals.stages),
+                number::grouped(totals.stages_unshared)
+            ),
+        ),
+        ("optimiser steps", number::grouped(totals.lane_steps)),
+    ];
+    grid.rows.extend(facts.map(|(name, value)| vec![name.to_owned(), value]));
+    grid
+}
+
+fn definitions(report: &Report) -> Grid {
+    let mut grid = Grid::new(&["metric", "name in files", "meaning"]);
+    let mut metrics: Vec<Metric> =
+        places(report.cells.iter().map(|cell| &cell.metrics)).into_iter().map(|(metric, _)| metric).collect();
+    metrics.extend(report.objectives.iter().map(|objective| objective.metric));
+    metrics.extend(report.constraints.iter().map(|constraint| constraint.metric));
+    metrics.sort();
+    metrics.dedup();
+    grid.rows.extend(
+        metrics
+            .iter()
+            .map(|metric| vec![title(*metric).to_owned(), metric.name().to_owned(), definition(*metric).to_owned()]),
+    );
+    grid
+}
+
+/// Metrics that deserve curves against sparsity: the objectives of the data, else the one that the Pareto plot shows.
+pub(super) fn curve_metrics(report: &Report) -> Vec<Metric> {
+    let objectives =
+        report.objectives.iter().map(|objective| objective.metric).filter(|metric| metric.of() == MetricOf::Data);
+    let mut metrics: Vec<Metric> = objectives.collect();
+    metrics.dedup();
+    if metrics.is_empty() {
+        metrics.extend(axes(report).map(|axes| axes.y));
+    }
+    metrics
+        .retain(|metric| report.cells.iter().any(|cell| entries(&cell.metrics).any(|(found, _, _)| found == *metric)));
+    metrics
+}

@@ -1,0 +1,214 @@
+//! Made-up sweeps for tests and for looking at the pages. Numbers come from formulas, not from a random generator.
+
+use std::collections::BTreeMap;
+
+use secateur_proto::{
+    ids::{CellId, ContentHash, StageKey, TrialId},
+    metrics::{Direction, Metric, Metrics, Split},
+    outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
+};
+use serde_json::{Value, json};
+
+use crate::sweep::plan::{
+    Cell, Constraint, Control, DataSummary, Merged, Objective, Plan, Refused, Settings, SweepInfo, Trial,
+};
+
+pub(crate) type Sweep = (Plan, BTreeMap<TrialId, StageOutcome>);
+
+const PARAMETERS: f64 = 10_305.0;
+const PRUNABLE: u64 = 10_112;
+
+fn id(text: &str) -> CellId {
+    ContentHash::of(text.as_bytes()).short(12).parse().expect("digits")
+}
+
+fn settings(strategy: Option<&str>, scope: &str, sparsity: f64, strength: f64) -> Settings {
+    let mut settings = Settings::from([("regularization.strength".to_owned(), json!(strength))]);
+    if let Some(strategy) = strategy {
+        settings.insert("pruning.strategy".to_owned(), json!(strategy));
+        settings.insert("pruning.scope".to_owned(), json!(scope));
+    }
+    settings.insert("pruning.sparsity".to_owned(), json!(sparsity));
+    settings
+}
+
+fn cell(settings: Settings, control: Option<Control>) -> Cell {
+    let sparsity = settings.get("pruning.sparsity").and_then(Value::as_f64).unwrap_or(0.0);
+    let id = id(&format!("{settings:?}{control:?}"));
+    Cell {
+        id,
+        settings,
+        control,
+        prunable_weights: PRUNABLE,
+        removed_weights: (sparsity * PRUNABLE as f64).round() as u64,
+    }
+}
+
+/// A smooth wobble in −1..1, different for each place.
+fn wobble(key: &str, salt: u64) -> f64 {
+    let hash = ContentHash::of(format!("{key}/{salt}").as_bytes());
+    let bytes = hash.as_bytes();
+    (0..4).map(|index| f64::from(bytes[index]) / 127.5 - 1.0).sum::<f64>() / 3.0
+}
+
+/// What a completed trial of `cell` might have measured.
+pub(crate) fn outcome(cell: &Cell, seed: u64) -> StageOutcome {
+    let text = |key: &str| cell.settings.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+    let sparsity = cell.removed_weights as f64 / PRUNABLE as f64;
+    let strength = cell.settings.get("regularization.strength").and_then(Value::as_f64).unwrap_or(0.0);
+    let (loss, steepness) = match (text("pruning.strategy").as_str(), text("pruning.scope").as_str()) {
+        ("random", _) => (0.110, 6.0),
+        ("magnitude", "local") => (0.062, 14.0),
+        ("magnitude", _) => (0.042, 20.0),
+        ("taylor", _) => (0.036, 26.0),
+        _ => (0.0, 1.0),
+    };
+    let noise = 0.0018 * wobble("seed", seed) + 0.0009 * wobble(cell.id.as_str(), seed);
+    let auc =
+        0.7575 + if strength > 0.0 { 0.0011 - strength * 9.0 } else { 0.0 } - loss * sparsity.powf(steepness) + noise;
+    let nonzero = (PARAMETERS - cell.removed_weights as f64 - (strength * 4e6 * (1.0 - sparsity)).round()).max(1.0);
+    let mut metrics = Metrics::new();
+    for (split, shift) in
+        [(Split::Validation, 0.0), (Split::Test, -0.0024 + 0.0006 * wobble(cell.id.as_str(), seed + 100))]
+    {
+        let auc = auc + shift;
+        metrics.set(Metric::Auc, split, auc);
+        metrics.set(Metric::Gini, split, 2.0 * auc - 1.0);
+        metrics.set(Metric::Ks, split, 1.48 * (auc - 0.5) + 0.002 * wobble(cell.id.as_str(), seed + 7));
+        metrics.set(Metric::LogLoss, split, 0.4585 - 0.62 * (auc - 0.7575));
+        metrics.set(Metric::Brier, split, 0.1467 - 0.21 * (auc - 0.7575));
+        metrics.set(Metric::Ece, split, 0.0091 + 0.002 * wobble(cell.id.as_str(), seed + 9).abs());
+        metrics.set(Metric::Accuracy, split, 0.8012 + 0.3 * (auc - 0.7575));
+        metrics.set(Metric::Error, split, 0.1988 - 0.3 * (auc - 0.7575));
+    }
+    metrics.set_net(Metric::Parameters, PARAMETERS);
+    metrics.set_net(Metric::NonzeroParameters, nonzero);
+    metrics.set_net(Metric::Sparsity, sparsity);
+    metrics.set_net(Metric::CompressionRatio, PARAMETERS / nonzero);
+    metrics.set_net(Metric::Macs, (nonzero - 97.0).max(1.0));
+    metrics.set_net(Metric::TheoreticalSpeedup, 10_208.0 / (nonzero - 97.0).max(1.0));
+    metrics.set_net(Metric::SizeBytes, 4.0 * nonzero + 1_276.0);
+    let artifact = |role: Role| {
+        (role, Artifact { hash: ContentHash::of(format!("{}{seed}{}", cell.id, role.name()).as_bytes()), size: 41_220 })
+    };
+    let artifacts: Artifacts =
+        [Role::Checkpoint, Role::Plan, Role::Mask, Role::Scores, Role::Curve].map(artifact).into();
+    StageOutcome::Completed(StageResult { metrics, artifacts })
+}
+
+/// A plan of `cells`, each with `seeds` seeds, of which all trials completed.
+pub(crate) fn sweep(cells: Vec<Cell>, seeds: u64) -> Sweep {
+    let key = |text: String| StageKey(ContentHash::of(text.as_bytes()));
+    let mut trials = Vec::new();
+    let mut outcomes = BTreeMap::new();
+    for cell in &cells {
+        for seed in 1..=seeds {
+            let id: TrialId = format!("{}-{seed}", cell.id).parse().expect("an id");
+            let dense = format!("dense {:?} {seed}", cell.settings.get("regularization.strength"));
+            let stages = vec![key("prepare".to_owned()), key(dense), key(format!("prune {id}"))];
+            outcomes.insert(id.clone(), outcome(cell, seed));
+            trials.push(Trial { id, cell: cell.id.clone(), seed, stages });
+        }
+    }
+    let file_text = include_str!("example.yaml").to_owned();
+    let sweep = SweepInfo {
+        name: "sba-loans".to_owned(),
+        id: "5f0c2a9be713".parse().expect("an id"),
+        file_hash: ContentHash::of(file_text.as_bytes()),
+        file_text,
+        objectives: vec![
+            Objective { metric: Metric::Auc, direction: Direction::Maximize },
+            Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize },
+        ],
+        constraints: vec![Constraint { metric: Metric::Brier, min: None, max: Some(0.17) }],
+        data: DataSummary {
+            path: "data/sba_loans.csv.gz".to_owned(),
+            hash: ContentHash::of(b"table"),
+            size: 2_346_112,
+            rows: [36_000, 12_000, 12_000],
+            positives: [7_560, 2_520, 2_520],
+            columns: 19,
+            inputs: 92,
+        },
+    };
+    (Plan { sweep, stages: Vec::new(), cells, trials, merged: Vec::new(), refused: Vec::new() }, outcomes)
+}
+
+/// Four strategies and scopes, five sparsities, three strengths, three seeds, the controls; something of everything that goes wrong.
+pub(crate) fn realistic() -> Sweep {
+    let strengths = [0.0, 1e-5, 1e-4];
+    let sparsities = [0.5, 0.75, 0.9, 0.95, 0.98];
+    let mut cells = Vec::new();
+    for strength in strengths {
+        for (strategy, scope) in
+            [("random", "global"), ("magnitude", "global"), ("magnitude", "local"), ("taylor", "global")]
+        {
+            cells.extend(sparsities.map(|sparsity| cell(settings(Some(strategy), scope, sparsity, strength), None)));
+        }
+    }
+    for strength in strengths {
+        cells.push(cell(settings(None, "", 0.0, strength), Some(Control::Dense)));
+        let random = |sparsity| cell(settings(Some("random"), "local", sparsity, strength), Some(Control::Random));
+        cells.extend(sparsities.map(random));
+    }
+    let (mut plan, mut outcomes) = sweep(cells, 3);
+    outcomes.insert(plan.trials[50].id.clone(), StageOutcome::Diverged { step: 1_873 });
+    let failure = Failure::new(FailureClass::Executor, "the executor was killed by signal 9 on each of 3 attempts");
+    outcomes.insert(plan.trials[95].id.clone(), StageOutcome::Failed(failure));
+    outcomes.insert(plan.trials[14].id.clone(), StageOutcome::Collapsed { layer: "layers.1".to_owned() });
+    let into = |index: usize| plan.cells[index].id.clone();
+    plan.merged = vec![
+        Merged {
+            into: into(4),
+            settings: settings(Some("random"), "global", 0.980_02, 0.0),
+            reason: "both sparsities remove 9,910 of 10,112 weights".to_owned(),
+        },
+        Merged {
+            into: into(9),
+            settings: settings(Some("magnitude"), "global", 0.980_02, 0.0),
+            reason: "both sparsities remove 9,910 of 10,112 weights".to_owned(),
+        },
+    ];
+    plan.refused = vec![Refused {
+        settings: settings(Some("magnitude"), "local", 0.9999, 0.0),
+        reason: "layers.1 would keep none of its 2,048 weights".to_owned(),
+    }];
+    (plan, outcomes)
+}
+
+/// Names that want to be markup, formulas, or the end of something.
+pub(crate) fn hostile() -> Sweep {
+    let names = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "</script><b>",
+        "]]>",
+        "=1+1",
+        "@SUM(A1)",
+        "-2",
+        "'; --",
+        "<!--",
+        "\u{202e}ignored",
+        "| a | b\n|---|",
+        "`x` **y** [z](javascript:alert(1))",
+        "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 \u{0}\u{7}",
+    ];
+    let cells = (names.iter())
+        .map(|name| {
+            let mut settings = settings(Some(name), name, 0.5, 0.0);
+            settings.insert((*name).to_owned(), json!(name));
+            cell(settings, None)
+        })
+        .collect();
+    let (mut plan, mut outcomes) = sweep(cells, 2);
+    let all = names.concat();
+    outcomes.insert(plan.trials[0].id.clone(), StageOutcome::Failed(Failure::new(FailureClass::Input, all.clone())));
+    outcomes.insert(plan.trials[2].id.clone(), StageOutcome::Collapsed { layer: all.clone() });
+    plan.sweep.name = all.clone();
+    plan.sweep.file_text = all.clone();
+    plan.sweep.data.path = all.clone();
+    let settings = plan.cells[0].settings.clone();
+    plan.merged = vec![Merged { into: plan.cells[1].id.clone(), settings: settings.clone(), reason: all.clone() }];
+    plan.refused = vec![Refused { settings, reason: all }];
+    (plan, outcomes)
+}

@@ -1,0 +1,229 @@
+//! What was found, in sentences made from the numbers. Cells are chosen on validation; test is only quoted.
+
+use std::collections::BTreeMap;
+
+use secateur_proto::metrics::{Direction, Metric, MetricOf, Split};
+
+use super::{
+    glossary::title,
+    label::Labels,
+    model::{CellReport, Report},
+    number,
+    plot::{Axes, axes},
+    statistics::{Paired, Sample},
+};
+use crate::sweep::plan::Control;
+
+/// The headline of a report: a few sentences, the most important first.
+pub(super) fn findings(report: &Report) -> Vec<String> {
+    let mut found = vec![overview(report)];
+    let labels = Labels::of(report);
+    if let Some(axes) = axes(report).filter(|axes| axes.y.of() == MetricOf::Data) {
+        found.extend(dense(report, &labels, &axes));
+        let smallest = smallest_as_good(report, &axes);
+        if let Some(cell) = smallest {
+            let lead = "The smallest net of the front that validation cannot tell from its dense control is";
+            found.push(compared(lead, cell, &labels, &axes));
+        }
+        let extreme = report.front_cells().into_iter().next();
+        if let Some(cell) = extreme.filter(|cell| smallest.is_none_or(|other| other.id != cell.id)) {
+            found.push(compared("At the small end of the front is", cell, &labels, &axes));
+        }
+        found.extend(against_random(report, &labels, &axes));
+    }
+    found.extend(left_out(report));
+    found
+}
+
+fn overview(report: &Report) -> String {
+    let totals = &report.totals;
+    let completed = totals.outcomes.get("completed").copied().unwrap_or(0);
+    let aims: Vec<String> = (report.objectives.iter())
+        .map(|objective| {
+            let way = match objective.direction {
+                Direction::Maximize => "high",
+                Direction::Minimize => "low",
+            };
+            format!("{way} {}", title(objective.metric))
+        })
+        .collect();
+    let cells = format!("{} and {}", number::count(totals.cells, "cell"), number::count(totals.controls, "control"));
+    if completed == 0 {
+        return format!(
+            "None of the {} of {cells} has completed, so there is no front.",
+            number::count(totals.trials, "trial")
+        );
+    }
+    let on_front = match totals.front {
+        0 => "No cell is".to_owned(),
+        1 => "One cell is".to_owned(),
+        many => format!("{} cells are", number::grouped(many)),
+    };
+    format!(
+        "{} of {} of {cells} completed. {on_front} on the front of {}, chosen on validation means.",
+        number::grouped(completed),
+        number::count(totals.trials, "trial"),
+        aims.join(" and ")
+    )
+}
+
+fn mean(cell: &CellReport, metric: Metric) -> Option<f64> {
+    cell.metrics.get(metric, Split::Validation).map(|summary| summary.mean)
+}
+
+fn wins(a: f64, b: f64, better: Direction) -> bool {
+    match better {
+        Direction::Maximize => a > b,
+        Direction::Minimize => a < b,
+    }
+}
+
+fn best<'a>(cells: impl Iterator<Item = &'a CellReport>, metric: Metric, better: Direction) -> Option<&'a CellReport> {
+    cells
+        .filter_map(|cell| Some((mean(cell, metric)?, cell)))
+        .reduce(|a, b| if wins(b.0, a.0, better) { b } else { a })
+        .map(|(_, cell)| cell)
+}
+
+fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
+    let controls = report.cells.iter().filter(|cell| cell.control_kind == Some(Control::Dense));
+    let cell = best(controls, axes.y, axes.better[1])?;
+    let test = cell.metrics.get(axes.y, Split::Test)?;
+    let size = cell.metrics.get(axes.x, Split::Validation)?;
+    Some(format!(
+        "The unpruned net ({}), trained for the same extra epochs, has {} {} on test and {} {}.",
+        labels.cell(cell),
+        title(axes.y),
+        number::summary(axes.y, test),
+        number::of_metric(axes.x, size.mean),
+        title(axes.x),
+    ))
+}
+
+/// The first cell of the front whose interval of the validation difference reaches zero or beyond.
+fn smallest_as_good<'a>(report: &'a Report, axes: &Axes) -> Option<&'a CellReport> {
+    report.front_cells().into_iter().find(|cell| {
+        let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(axes.y, Split::Validation));
+        difference.and_then(|paired| paired.summary.ci95).is_some_and(|[low, high]| match axes.better[1] {
+            Direction::Maximize => high >= 0.0,
+            Direction::Minimize => low <= 0.0,
+        })
+    })
+}
+
+fn compared(lead: &str, cell: &CellReport, labels: &Labels, axes: &Axes) -> String {
+    let mut text = format!("{lead} {}", labels.cell(cell));
+    if let Some(size) = mean(cell, axes.x) {
+        text.push_str(&format!(": {} {}", number::of_metric(axes.x, size), title(axes.x)));
+    }
+    let net = |metric| cell.metrics.get(metric, Split::Validation).filter(|_| axes.x == Metric::NonzeroParameters);
+    if let (Some(ratio), Some(all)) = (net(Metric::CompressionRatio), net(Metric::Parameters)) {
+        let all = number::of_metric(Metric::Parameters, all.mean);
+        text.push_str(&format!(", {}× fewer than the {all} of the full net", number::fixed(ratio.mean, 1)));
+    }
+    let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(axes.y, Split::Test));
+    if let Some(paired) = difference {
+        text.push_str(&format!(
+            "; its test {} differs from the dense control's by {}",
+            title(axes.y),
+            pairs(axes.y, paired)
+        ));
+        if let Some(test) = cell.metrics.get(axes.y, Split::Test)
+            && axes.y.better() == Direction::Maximize
+            && test.mean - paired.summary.mean > 0.0
+        {
+            let kept = test.mean / (test.mean - paired.summary.mean) * 100.0;
+            text.push_str(&format!(", so it keeps {} % of it", number::fixed(kept, 1)));
+        }
+    } else if let Some(test) = cell.metrics.get(axes.y, Split::Test) {
+        text.push_str(&format!("; its test {} is {}", title(axes.y), number::summary(axes.y, test)));
+    }
+    text.push('.');
+    text
+}
+
+fn pairs(metric: Metric, paired: &Paired) -> String {
+    let seeds = number::count(paired.summary.n, "seed");
+    format!("{} (paired over {seeds})", number::difference(metric, &paired.summary))
+}
+
+/// The best criterion at the highest sparsity at which random pruning was tried too, and by how much it beats it.
+fn against_random(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
+    let strategy =
+        |cell: &CellReport| cell.settings.get("pruning.strategy").and_then(|value| value.as_str().map(str::to_owned));
+    let complete = |cell: &&CellReport| cell.eligible || (cell.control_kind == Some(Control::Random));
+    let mut groups: BTreeMap<(u64, String), [Vec<&CellReport>; 2]> = BTreeMap::new();
+    for cell in report.cells.iter().filter(complete) {
+        if let (Some(sparsity), Some(strategy)) = (cell.requested_sparsity.filter(|value| *value > 0.0), strategy(cell))
+        {
+            let group = groups.entry((sparsity.to_bits(), labels.panel_of(cell))).or_default();
+            group[usize::from(strategy == "random")].push(cell);
+        }
+    }
+    // Positive numbers sort as their bits do.
+    let (_, [criteria, random]) =
+        groups.into_iter().rev().find(|(_, [criteria, random])| !criteria.is_empty() && !random.is_empty())?;
+    let criterion = best(criteria.into_iter(), axes.y, axes.better[1])?;
+    let random = best(random.into_iter(), axes.y, axes.better[1])?;
+    let paired = Paired::of(&sample(report, criterion, axes.y), &sample(report, random, axes.y), axes.y.better())?;
+    Some(format!(
+        "At sparsity {}, the highest with a random baseline, {} differs from {} by {} in test {}.",
+        number::sparsity(criterion.requested_sparsity?),
+        labels.cell(criterion),
+        labels.series_of(random),
+        pairs(axes.y, &paired),
+        title(axes.y),
+    ))
+}
+
+fn sample(report: &Report, cell: &CellReport, metric: Metric) -> Sample {
+    let trials = report.trials.iter().filter(|trial| trial.cell == cell.id);
+    trials.filter_map(|trial| Some((trial.seed, *trial.metrics.get(metric, Split::Test)?))).collect()
+}
+
+fn left_out(report: &Report) -> Option<String> {
+    let totals = &report.totals;
+    let mut parts = Vec::new();
+    let ends = totals.outcomes.iter().filter(|(outcome, _)| *outcome != "completed");
+    let ends: Vec<String> = ends.map(|(outcome, number)| format!("{} {outcome}", number::grouped(*number))).collect();
+    if !ends.is_empty() {
+        parts.push(format!("{} did not complete ({})", number::count(totals.failed, "trial"), ends.join(", ")));
+    }
+    if totals.merged > 0 {
+        parts
+            .push(format!("{} of the grid merged into a cell of the same work", number::count(totals.merged, "point")));
+    }
+    if totals.refused > 0 {
+        parts.push(format!("{} refused before anything ran", number::count(totals.refused, "point")));
+    }
+    (!parts.is_empty()).then(|| format!("Left out: {}.", parts.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{build, example};
+
+    #[test]
+    fn the_headline_quotes_the_cells_it_names() {
+        let (plan, outcomes) = example::realistic();
+        let report = build(&plan, &outcomes);
+        let found = findings(&report);
+        assert_eq!(found.len(), 6, "{found:#?}");
+        let axes = axes(&report).expect("something to show");
+        let cell = smallest_as_good(&report, &axes).expect("a good one");
+        let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(Metric::Auc, Split::Test));
+        let quoted = number::difference(Metric::Auc, &difference.expect("paired").summary);
+        assert!(found[2].contains(&quoted), "{found:#?}");
+        assert!(found[5].contains("3 trials did not complete (1 collapsed, 1 diverged, 1 failed)"), "{found:#?}");
+    }
+
+    #[test]
+    fn nothing_done_is_said_as_such() {
+        let (plan, _) = example::realistic();
+        let found = findings(&build(&plan, &BTreeMap::new()));
+        assert!(found[0].contains("None of the 234 trials"), "{found:#?}");
+        assert!(found[1].contains("234 pending"), "{found:#?}");
+        assert_eq!(found.len(), 2);
+    }
+}

@@ -1,0 +1,311 @@
+//! The report as one HTML file that needs nothing else: text, tables and plots are there without scripts; the script of the
+//! page makes the plot and the table of cells interactive from the numbers embedded in it.
+
+use std::fmt::Write as _;
+
+use secateur_proto::metrics::{Direction, MetricOf, Split};
+use serde_json::{Value, json};
+
+use super::{
+    content::{Content, Grid, curve_metrics, status},
+    glossary::{title, title_on},
+    label::{Labels, text as setting_text},
+    model::{CellReport, Report},
+    number,
+    plot::{self, clean, escape},
+    statistics::Summary,
+    table::{Place, at, places, setting_keys},
+};
+use crate::sweep::plan::Control;
+
+const TEMPLATE: &str = include_str!("page/template.html");
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/report.js");
+
+/// Rows of the table of cells that are there without scripts.
+const STATIC_ROWS: usize = 500;
+
+/// Writes `report` as one HTML file.
+#[must_use]
+pub fn html(report: &Report) -> String {
+    let content = Content::of(report, STATIC_ROWS);
+    fill(TEMPLATE, |slot| match slot {
+        "style" => STYLE.to_owned(),
+        "script" => SCRIPT.to_owned(),
+        "numbers" => script_json(&numbers(report)),
+        "name" => escape(&report.sweep.name),
+        "id" => escape(report.sweep.id.as_str()),
+        "counts" => counts(report),
+        "findings" => list(&content.findings),
+        "aims" => escape(&content.aims.join("; ")),
+        "pareto" => plot::pareto(report).map_or_else(|| note("There is nothing to plot yet."), figure),
+        "front" => grid(&content.front, "No cell is on the front."),
+        "curves" => curves(report),
+        "cells" => grid(&content.cells, "The plan has no cells."),
+        "cells_left_out" if content.cells_left_out > 0 => note(&format!(
+            "{} more are in trials.csv and report.json, and here when scripts may run.",
+            number::count(content.cells_left_out as u64, "cell")
+        )),
+        "controls" => grid(&content.controls, "The plan has no controls."),
+        "merged" => grid(&content.merged, "No point of the grid was the same work as another."),
+        "refused" => grid(&content.refused, "No point of the grid was refused."),
+        "failed" => grid(&content.failed, "Every trial completed."),
+        "data" => grid(&content.data, ""),
+        "facts" => grid(&content.facts, ""),
+        "reading" => list(&content.reading),
+        "definitions" => grid(&content.definitions, ""),
+        "file_hash" => report.sweep.file_hash.to_string(),
+        "file" => escape(&report.sweep.file_text),
+        _ => String::new(),
+    })
+}
+
+/// `template` with each `{{slot}}` replaced. What is put in is not looked at again, whatever it holds.
+fn fill(template: &str, content: impl Fn(&str) -> String) -> String {
+    let mut page = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (slot, after) = after.split_once("}}").expect("the template closes its slots");
+        page.push_str(before);
+        page.push_str(&content(slot));
+        rest = after;
+    }
+    page + rest
+}
+
+/// The Pareto plot and its caption.
+fn figure(svg: String) -> String {
+    format!(
+        r#"<figure><div id="plot" class="scroll">{svg}</div><figcaption>Each mark is a cell: the mean over its seeds, with its 95 % interval. Rings and the line of steps mark the front; pale marks did not compete.</figcaption></figure>"#
+    )
+}
+
+fn note(text: &str) -> String {
+    format!(r#"<p class="note">{}</p>"#, escape(text))
+}
+
+fn list(items: &[impl AsRef<str>]) -> String {
+    let items: String = items.iter().map(|item| format!("<li>{}</li>\n", escape(item.as_ref()))).collect();
+    format!("<ul>\n{items}</ul>")
+}
+
+fn counts(report: &Report) -> String {
+    let totals = &report.totals;
+    let completed = totals.outcomes.get("completed").copied().unwrap_or(0);
+    let counts = [
+        (number::grouped(totals.cells), "cells"),
+        (number::grouped(totals.controls), "controls"),
+        (format!("{} / {}", number::grouped(completed), number::grouped(totals.trials)), "trials completed"),
+        (number::grouped(totals.front), "on the front"),
+        (number::grouped(totals.merged), "merged"),
+        (number::grouped(totals.refused), "refused"),
+    ];
+    counts.iter().map(|(number, name)| format!("<div><dt>{name}</dt><dd>{number}</dd></div>\n")).collect()
+}
+
+fn curves(report: &Report) -> String {
+    let drawn = curve_metrics(report).into_iter().filter_map(|metric| Some((metric, plot::curves(report, metric)?)));
+    let figures: Vec<String> = drawn
+        .map(|(metric, svg)| {
+            let caption = escape(&format!("{} against sparsity, mean and 95 % interval over seeds", title(metric)));
+            format!(r#"<figure><div class="scroll">{svg}</div><figcaption>{caption}</figcaption></figure>"#)
+        })
+        .collect();
+    if figures.is_empty() { note("No pruned cell has a result yet.") } else { figures.concat() }
+}
+
+fn grid(grid: &Grid, otherwise: &str) -> String {
+    if grid.rows.is_empty() {
+        return if otherwise.is_empty() { String::new() } else { note(otherwise) };
+    }
+    let class = |is_number: bool| if is_number { r#" class="number""# } else { "" };
+    let mut table = String::from(r#"<div class="scroll"><table>"#);
+    if grid.columns.iter().any(|(name, _)| !name.is_empty()) {
+        table.push_str("<thead><tr>");
+        for (name, is_number) in &grid.columns {
+            write!(table, r#"<th scope="col"{}>{}</th>"#, class(*is_number), escape(name)).expect("a string takes all");
+        }
+        table.push_str("</tr></thead>");
+    }
+    table.push_str("<tbody>\n");
+    for row in &grid.rows {
+        table.push_str("<tr>");
+        for (cell, (name, is_number)) in row.iter().zip(&grid.columns) {
+            let class = match name.as_str() {
+                "id" => r#" class="id""#,
+                "status" | "because" => r#" class="long""#,
+                _ => class(*is_number),
+            };
+            let content = match cell.split_once(" [").filter(|_| *is_number) {
+                Some((mean, interval)) => format!("{} <small>[{}</small>", escape(mean), escape(interval)),
+                None if name == "cell" => parts(cell),
+                None => escape(cell),
+            };
+            write!(table, "<td{class}>{content}</td>").expect("a string takes all");
+        }
+        table.push_str("</tr>\n");
+    }
+    table.push_str("</tbody></table></div>");
+    table
+}
+
+/// A cell's name, which breaks between its parts and not inside `1e-5`.
+fn parts(name: &str) -> String {
+    let part = |part: &str| match part.chars().count() {
+        0..=32 => format!(r#"<span class="part">{}</span>"#, escape(part)),
+        _ => escape(part),
+    };
+    name.split(" · ").map(part).collect::<Vec<_>>().join(" · ")
+}
+
+/// JSON that no parser of HTML takes for markup.
+fn script_json(value: &Value) -> String {
+    value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+/// What the page's script works on. Numbers are cut to seven digits: `report.json` has them all.
+fn numbers(report: &Report) -> Value {
+    let labels = Labels::of(report);
+    let places = places(report.cells.iter().map(|cell| &cell.metrics));
+    let varying: Vec<&str> = setting_keys(&report.cells)
+        .into_iter()
+        .filter(|key| {
+            let mut values = report.cells.iter().map(|cell| cell.settings.get(*key));
+            let first = values.next();
+            values.any(|value| Some(value) != first)
+        })
+        .collect();
+    let place = |(metric, split): &Place| {
+        json!({
+            "key": split.map_or_else(|| metric.name().to_owned(), |split| format!("{metric}/{split}")),
+            "metric": metric.name(),
+            "split": split.map(Split::name),
+            "title": title_on(*metric, *split),
+            "short": title(*metric),
+            "net": metric.of() == MetricOf::Net,
+            "decimals": number::decimals(*metric, 0.0),
+            "maximize": direction(report, *metric) == Direction::Maximize,
+        })
+    };
+    let axes = plot::axes(report).map(|axes| json!({"x": axes.x.name(), "y": axes.y.name()}));
+    let objectives: Vec<&str> = report.objectives.iter().map(|objective| objective.metric.name()).collect();
+    json!({
+        "axes": axes,
+        "objectives": objectives,
+        "colours": plot::COLOURS,
+        "series": labels.series.iter().map(|label| clean(label)).collect::<Vec<_>>(),
+        "settings": varying.iter().map(|key| clean(key)).collect::<Vec<_>>(),
+        "places": places.iter().map(place).collect::<Vec<_>>(),
+        "cells": report.cells.iter().map(|cell| cell_numbers(cell, &labels, &places, &varying)).collect::<Vec<_>>(),
+    })
+}
+
+fn direction(report: &Report, metric: secateur_proto::metrics::Metric) -> Direction {
+    let objective = report.objectives.iter().find(|objective| objective.metric == metric);
+    objective.map_or(metric.better(), |objective| objective.direction)
+}
+
+fn cell_numbers(cell: &CellReport, labels: &Labels, places: &[Place], varying: &[&str]) -> Value {
+    let summary = |summary: Option<&Summary>| match summary {
+        None => json!(0),
+        Some(Summary { mean, ci95: None, n, .. }) => json!([short(*mean), n]),
+        Some(Summary { mean, ci95: Some([low, high]), n, .. }) => json!([short(*mean), n, short(*low), short(*high)]),
+    };
+    let difference =
+        |place: &Place| cell.difference_to_dense.as_ref().and_then(|all| at(all, *place)).map(|paired| &paired.summary);
+    let series = labels.series_of(cell);
+    json!({
+        "id": cell.id.as_str(),
+        "name": clean(&labels.cell(cell)),
+        // Nothing stands for the dense control.
+        "series": labels.series.iter().position(|label| *label == series),
+        "dense": cell.control_kind == Some(Control::Dense),
+        "control": cell.control,
+        "front": cell.on_front,
+        "eligible": cell.eligible,
+        "status": clean(&status(cell)),
+        "sparsity": cell.requested_sparsity,
+        "settings": varying.iter().map(|key| cell.settings.get(*key).map(|value| clean(&setting_text(value)))).collect::<Vec<_>>(),
+        "values": places.iter().map(|place| summary(at(&cell.metrics, *place))).collect::<Vec<_>>(),
+        "differences": places.iter().map(|place| summary(difference(place))).collect::<Vec<_>>(),
+    })
+}
+
+fn short(value: f64) -> Value {
+    let value = format!("{value:.6e}").parse().unwrap_or(value);
+    if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::report::{build, example};
+
+    /// The texts between `before` and `after`.
+    fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+        text.split_once(before).and_then(|(_, rest)| rest.split_once(after)).expect("both marks").0
+    }
+
+    fn embedded(page: &str) -> Value {
+        let text = between(page, r#"<script type="application/json" id="numbers">"#, "</script>");
+        serde_json::from_str(text).expect("json")
+    }
+
+    #[test]
+    fn the_page_needs_nothing_from_outside() {
+        let (plan, outcomes) = example::realistic();
+        let page = html(&build(&plan, &outcomes));
+        let svg_namespace = "http://www.w3.org/2000/svg";
+        let page = page.replace(svg_namespace, "");
+        for outside in ["http:", "https:", "src=", "@import", "url(", "fetch(", "<link"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert!(!page.contains("{{") && page.trim_end().ends_with("</html>"));
+    }
+
+    #[test]
+    fn hostile_names_are_text_everywhere() {
+        let (plan, outcomes) = example::hostile();
+        let report = build(&plan, &outcomes);
+        let page = html(&report);
+        let (harmless, _) = example::realistic();
+        let harmless = html(&build(&harmless, &BTreeMap::new()));
+        for tag in ["<script", "</script", "<img", "<b>", "<!--", "]]>"] {
+            assert_eq!(page.matches(tag).count(), harmless.matches(tag).count(), "{tag}");
+        }
+        assert!(!page.contains(['\u{0}', '\u{7}', '\u{202e}']));
+        let found = embedded(&page);
+        assert_eq!(found["cells"][1]["settings"].as_array().map(Vec::len), found["settings"].as_array().map(Vec::len));
+        assert!(found["series"].as_array().expect("a list").iter().any(|name| name == "</script><b> · </script><b>"));
+    }
+
+    #[test]
+    fn slots_in_what_is_put_in_stay_as_they_are() {
+        assert_eq!(fill("a {{x}} b", |_| "{{y}}".to_owned()), "a {{y}} b");
+    }
+
+    #[test]
+    fn the_embedded_numbers_are_those_of_the_report() {
+        let (plan, outcomes) = example::realistic();
+        let report = build(&plan, &outcomes);
+        let found = embedded(&html(&report));
+        let places = found["places"].as_array().expect("a list");
+        let place = places.iter().position(|place| place["key"] == "auc/test").expect("measured");
+        for (cell, numbers) in report.cells.iter().zip(found["cells"].as_array().expect("a list")) {
+            let summary = cell.metrics.get(secateur_proto::metrics::Metric::Auc, Split::Test).expect("measured");
+            let mean = numbers["values"][place][0].as_f64().expect("a number");
+            assert!((mean - summary.mean).abs() < 1e-6);
+            assert_eq!(numbers["front"], cell.on_front);
+        }
+    }
+
+    #[test]
+    fn the_page_is_whole_when_there_is_little_to_say() {
+        let (plan, _) = example::realistic();
+        let page = html(&build(&plan, &BTreeMap::new()));
+        assert!(page.contains("There is nothing to plot yet"));
+        assert_eq!(embedded(&page)["axes"], Value::Null);
+    }
+}

@@ -1,0 +1,175 @@
+//! The report as Markdown, with its plots as files beside it.
+
+use std::fmt::Write as _;
+
+use super::{
+    content::{Content, Grid, curve_metrics},
+    glossary::title,
+    model::Report,
+    plot,
+};
+
+/// A page and the plots that it refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkdownReport {
+    /// `report.md`.
+    pub text: String,
+    /// File names, to be put beside the page, and their SVG.
+    pub plots: Vec<(String, String)>,
+}
+
+/// Writes `report` as Markdown.
+#[must_use]
+pub fn markdown(report: &Report) -> MarkdownReport {
+    let content = Content::of(report, usize::MAX);
+    let mut page = Page { text: String::new(), plots: Vec::new() };
+    page.line(&format!("# Pruning report: {}", escape(&report.sweep.name)));
+    page.list(&content.findings);
+    page.heading("The front");
+    page.line(&format!("Chosen on: {}.", escape(&content.aims.join("; "))));
+    page.plot("pareto", "every cell, with the front as a line", plot::pareto(report));
+    page.grid(&content.front, "No cell is on the front.");
+    page.heading("Against sparsity");
+    for metric in curve_metrics(report) {
+        let name = format!("{} against sparsity", title(metric));
+        page.plot(&format!("curves-{metric}"), &name, plot::curves(report, metric));
+    }
+    page.heading("Controls");
+    page.grid(&content.controls, "The plan has none.");
+    page.heading("All cells");
+    page.grid(&content.cells, "The plan has none.");
+    page.heading("Merged, refused, failed");
+    page.line("### Merged");
+    page.grid(&content.merged, "No point of the grid was the same work as another.");
+    page.line("### Refused");
+    page.grid(&content.refused, "No point of the grid was refused.");
+    page.line("### Not completed");
+    page.grid(&content.failed, "Every trial completed.");
+    page.heading("The data");
+    page.grid(&content.data, "");
+    page.grid(&content.facts, "");
+    page.heading("How to read this");
+    page.list(&content.reading);
+    page.grid(&content.definitions, "");
+    page.heading("The sweep file");
+    page.code(&report.sweep.file_text);
+    MarkdownReport { text: page.text, plots: page.plots }
+}
+
+struct Page {
+    text: String,
+    plots: Vec<(String, String)>,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push_str("\n\n");
+    }
+
+    fn heading(&mut self, text: &str) {
+        self.line(&format!("## {text}"));
+    }
+
+    fn list(&mut self, items: &[impl AsRef<str>]) {
+        for item in items {
+            writeln!(self.text, "- {}", escape(item.as_ref())).expect("a string takes all");
+        }
+        self.text.push('\n');
+    }
+
+    fn plot(&mut self, name: &str, caption: &str, svg: Option<String>) {
+        match svg {
+            Some(svg) => {
+                let file = format!("{name}.svg");
+                self.line(&format!("![{}]({file})", escape(caption)));
+                self.plots.push((file, svg));
+            }
+            None => self.line("There is nothing to plot yet."),
+        }
+    }
+
+    fn grid(&mut self, grid: &Grid, otherwise: &str) {
+        if grid.rows.is_empty() {
+            self.line(otherwise);
+            return;
+        }
+        let row = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
+        let rule = |(_, is_number): &(String, bool)| if *is_number { "---:" } else { "---" }.to_owned();
+        self.text.push_str(&row(&mut grid.columns.iter().map(|(name, _)| escape(name))));
+        self.text.push_str(&row(&mut grid.columns.iter().map(rule)));
+        for cells in &grid.rows {
+            self.text.push_str(&row(&mut cells.iter().map(|cell| escape(cell))));
+        }
+        self.text.push('\n');
+    }
+
+    /// A fence longer than any in the text.
+    fn code(&mut self, text: &str) {
+        let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+        let fence = "`".repeat(longest.max(2) + 1);
+        self.line(&format!("{fence}yaml\n{}\n{fence}", plot::clean(text).trim_end()));
+    }
+}
+
+/// `text` without a meaning to Markdown or HTML, on one line.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in plot::clean(text).chars() {
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\n' | '\r' | '\t' => escaped.push(' '),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '|' | '~' | '$' | '!' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::report::{build, example};
+
+    #[test]
+    fn the_page_names_each_of_its_plots() {
+        let (plan, outcomes) = example::realistic();
+        let page = markdown(&build(&plan, &outcomes));
+        let names: Vec<&str> = page.plots.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["pareto.svg", "curves-auc.svg"]);
+        assert!(names.iter().all(|name| page.text.contains(&format!("]({name})"))));
+        assert!(page.plots.iter().all(|(_, svg)| svg.starts_with("<svg") && svg.ends_with("</svg>\n")));
+    }
+
+    #[test]
+    fn names_are_text_and_tables_keep_their_columns() {
+        let (plan, outcomes) = example::hostile();
+        let report = build(&plan, &outcomes);
+        let page = markdown(&report);
+        let (before, _) = page.text.split_once("## The sweep file").expect("a section");
+        assert!(!before.contains('<') && !before.replace("\\]", "").contains("](javascript"), "{before}");
+        let mut columns = None;
+        for line in before.lines() {
+            let bars = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
+            if line.starts_with('|') {
+                assert_eq!(*columns.get_or_insert(bars), bars, "{line}");
+            } else {
+                columns = None;
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_done_is_a_page_all_the_same() {
+        let (plan, _) = example::realistic();
+        let page = markdown(&build(&plan, &BTreeMap::new()));
+        assert!(page.plots.is_empty() && page.text.contains("No cell is on the front."));
+    }
+}

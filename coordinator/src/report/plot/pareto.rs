@@ -1,0 +1,253 @@
+//! The Pareto plot: every cell by size and quality, the front as a line of steps, the dense control as a level to compare with.
+
+use std::fmt::Write as _;
+
+use secateur_proto::metrics::{Direction, Metric, MetricOf, Split};
+
+use super::{
+    colour, marker,
+    scale::Scale,
+    svg::{Anchor, GRID, INK, MUTED, Svg, legend, width},
+};
+use crate::{
+    report::{
+        glossary::{title, title_on},
+        label::Labels,
+        model::{CellReport, Report},
+        number,
+        statistics::Summary,
+    },
+    sweep::plan::Control,
+};
+
+/// What the plot shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Axes {
+    /// Across.
+    pub(crate) x: Metric,
+    /// Up.
+    pub(crate) y: Metric,
+    /// Which way is better on each.
+    pub(crate) better: [Direction; 2],
+    /// Whether the front was chosen on these two alone, so that it is a line of steps.
+    pub(crate) are_all_objectives: bool,
+}
+
+/// The first objective of the net across, the first of the data up; the usual ones where the sweep has none. Nothing if no cell
+/// has two metrics to show.
+pub(crate) fn axes(report: &Report) -> Option<Axes> {
+    let measured =
+        |metric: &Metric| report.cells.iter().any(|cell| cell.metrics.get(*metric, Split::Validation).is_some());
+    let objectives = || report.objectives.iter().map(|objective| objective.metric);
+    let of = |kind: MetricOf| objectives().chain(Metric::ALL.iter().copied()).filter(move |metric| metric.of() == kind);
+    let x = objectives()
+        .filter(|metric| metric.of() == MetricOf::Net)
+        .chain([Metric::NonzeroParameters])
+        .chain(of(MetricOf::Net))
+        .find(measured)?;
+    let second = objectives().find(|metric| metric.of() == MetricOf::Net && *metric != x);
+    let wanted = objectives().find(|metric| metric.of() == MetricOf::Data).or(second);
+    let y = wanted.into_iter().chain(of(MetricOf::Data)).find(measured)?;
+    let better = [x, y].map(|metric| {
+        let objective = report.objectives.iter().find(|objective| objective.metric == metric);
+        objective.map_or(metric.better(), |objective| objective.direction)
+    });
+    let are_all_objectives =
+        objectives().all(|metric| metric == x || metric == y) && [x, y].iter().all(|m| objectives().any(|o| o == *m));
+    Some(Axes { x, y, better, are_all_objectives })
+}
+
+const WIDTH: f64 = 880.0;
+const HEIGHT: f64 = 500.0;
+const LEFT: f64 = 74.0;
+const RIGHT: f64 = 18.0;
+const BOTTOM: f64 = 58.0;
+/// Cells from which marks are drawn small and plain.
+const MANY: usize = 1_000;
+
+struct Point<'a> {
+    cell: &'a CellReport,
+    x: Summary,
+    y: Summary,
+}
+
+/// The plot on validation; hollow markers show the front's cells on test. Nothing if there is nothing to show.
+pub(crate) fn pareto(report: &Report) -> Option<String> {
+    let axes = axes(report)?;
+    let points: Vec<Point<'_>> = (report.cells.iter())
+        .filter_map(|cell| {
+            let x = *cell.metrics.get(axes.x, Split::Validation)?;
+            Some(Point { cell, x, y: *cell.metrics.get(axes.y, Split::Validation)? })
+        })
+        .collect();
+    let labels = Labels::of(report);
+    let mut svg = Svg::new(WIDTH, HEIGHT);
+    let top = 18.0 + draw_legend(&mut svg, &labels, &axes);
+    let dense = best_dense(&points, axes.better[1]);
+    let test = |point: &Point<'_>| point.cell.metrics.get(axes.y, Split::Test).map(|summary| summary.mean);
+    let extremes = points.iter().flat_map(|point| {
+        let [low, high] = point.y.ci95.filter(|_| points.len() < 40).unwrap_or([point.y.mean; 2]);
+        [Some(low), Some(high), test(point).filter(|_| point.cell.on_front)]
+    });
+    let x = Scale::of(points.iter().map(|point| point.x.mean), true, [LEFT, WIDTH - RIGHT]);
+    let y = Scale::of(extremes.flatten(), false, [HEIGHT - BOTTOM, top]);
+    frame(&mut svg, &axes, &x, &y, top);
+    if let Some(dense) = dense {
+        reference(&mut svg, dense, &axes, &y);
+    }
+    if axes.are_all_objectives {
+        svg.line(&steps(&points, &axes, &x, &y), "front", INK, 1.5, "");
+    }
+    draw_points(&mut svg, &points, &labels, &x, &y);
+    if axes.y.of() == MetricOf::Data && points.len() <= MANY {
+        for point in points.iter().filter(|point| point.cell.on_front) {
+            if let (Some(value), Some(series)) = (test(point), index(&labels, point.cell)) {
+                svg.hollow(&marker(series, x.at(point.x.mean) + 9.0, y.at(value), 3.6), colour(series));
+            }
+        }
+    }
+    let name = format!("{} against {} of every cell of {}", title(axes.y), title(axes.x), report.sweep.name);
+    Some(svg.finish(&name))
+}
+
+fn index(labels: &Labels, cell: &CellReport) -> Option<usize> {
+    let series = labels.series_of(cell);
+    labels.series.iter().position(|label| *label == series)
+}
+
+/// The dense control that is best on validation: the level that pruned nets are held to.
+fn best_dense<'a, 'b>(points: &'a [Point<'b>], better: Direction) -> Option<&'a Point<'b>> {
+    let dense = points.iter().filter(|point| point.cell.control_kind == Some(Control::Dense));
+    dense.reduce(|best, point| {
+        let wins = match better {
+            Direction::Maximize => point.y.mean > best.y.mean,
+            Direction::Minimize => point.y.mean < best.y.mean,
+        };
+        if wins { point } else { best }
+    })
+}
+
+fn draw_legend(svg: &mut Svg, labels: &Labels, axes: &Axes) -> f64 {
+    let mut keys = labels.series.clone();
+    let series = keys.len();
+    keys.extend(["dense control", "on the front"].map(str::to_owned));
+    if axes.y.of() == MetricOf::Data {
+        keys.push("front cell on test".to_owned());
+    }
+    legend(svg, [LEFT, 8.0, WIDTH - LEFT - RIGHT], &keys, |svg, index, x, y| match index.checked_sub(series) {
+        None => svg.shape(&marker(index, x, y, 5.0), "mark", colour(index), 1.0),
+        Some(0) => svg.line(&format!("M{:.1} {y:.1}h18", x - 9.0), "dense", INK, 1.5, "5 3"),
+        Some(1) => svg.line(&marker(0, x, y, 7.0), "front", INK, 1.5, ""),
+        Some(_) => svg.hollow(&marker(0, x, y, 4.0), MUTED),
+    })
+}
+
+fn frame(svg: &mut Svg, axes: &Axes, x: &Scale, y: &Scale, top: f64) {
+    let bottom = HEIGHT - BOTTOM;
+    for (value, text) in y.ticks(7) {
+        let at = y.at(value);
+        svg.line(&format!("M{LEFT} {at:.1}H{:.1}", WIDTH - RIGHT), "grid", GRID, 1.0, "");
+        svg.text(LEFT - 8.0, at + 4.0, Anchor::End, "muted", &text);
+    }
+    let mut free = 0.0;
+    for (value, text) in x.ticks(8) {
+        let at = x.at(value);
+        svg.line(&format!("M{at:.1} {top:.1}V{bottom:.1}"), "grid", GRID, 1.0, "");
+        if at - width(&text) / 2.0 > free {
+            svg.text(at, bottom + 18.0, Anchor::Middle, "muted", &text);
+            free = at + width(&text) / 2.0 + 6.0;
+        }
+    }
+    svg.line(&format!("M{LEFT} {top:.1}V{bottom:.1}H{:.1}", WIDTH - RIGHT), "axis", MUTED, 1.0, "");
+    let split = |metric: Metric| (metric.of() == MetricOf::Data).then_some(Split::Validation);
+    let better = |direction| match direction {
+        Direction::Maximize => "higher is better",
+        Direction::Minimize => "lower is better",
+    };
+    let across = format!("{} — {}", title_on(axes.x, split(axes.x)), better(axes.better[0]));
+    svg.text((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 14.0, Anchor::Middle, "ink", &across);
+    let up = format!("{} — {}", title_on(axes.y, split(axes.y)), better(axes.better[1]));
+    svg.upright(16.0, (top + bottom) / 2.0, &up);
+}
+
+fn reference(svg: &mut Svg, dense: &Point<'_>, axes: &Axes, y: &Scale) {
+    let across = WIDTH - RIGHT - LEFT;
+    if let Some([low, high]) = dense.y.ci95 {
+        let (upper, lower) = (y.at(high), y.at(low));
+        svg.band([LEFT, upper, across, lower - upper], "band", INK, 0.07);
+    }
+    let at = y.at(dense.y.mean);
+    svg.line(&format!("M{LEFT} {at:.1}h{across:.1}"), "dense", INK, 1.5, "5 3");
+    let label = format!("dense {}", number::of_metric(axes.y, dense.y.mean));
+    svg.text(LEFT + 6.0, at - 5.0, Anchor::Start, "ink", &label);
+}
+
+/// The edge of what the front dominates, from its best value across to its worst.
+fn steps(points: &[Point<'_>], axes: &Axes, x: &Scale, y: &Scale) -> String {
+    let mut front: Vec<&Point<'_>> = points.iter().filter(|point| point.cell.on_front).collect();
+    front.sort_by(|a, b| match axes.better[0] {
+        Direction::Minimize => a.x.mean.total_cmp(&b.x.mean),
+        Direction::Maximize => b.x.mean.total_cmp(&a.x.mean),
+    });
+    let mut path = String::new();
+    for point in &front {
+        let (at_x, at_y) = (x.at(point.x.mean), y.at(point.y.mean));
+        let step =
+            if path.is_empty() { write!(path, "M{at_x:.1} {at_y:.1}") } else { write!(path, "H{at_x:.1}V{at_y:.1}") };
+        step.expect("a string takes all");
+    }
+    if !front.is_empty() {
+        let end = if axes.better[0] == Direction::Minimize { WIDTH - RIGHT } else { LEFT };
+        write!(path, "H{end:.1}").expect("a string takes all");
+    }
+    path
+}
+
+/// One path for each series and kind of mark, so that ten thousand cells stay a small file.
+fn draw_points(svg: &mut Svg, points: &[Point<'_>], labels: &Labels, x: &Scale, y: &Scale) {
+    let series = labels.series.len();
+    // Outlines, rings and bars keep a few marks apart; of thousands they would leave nothing else to see.
+    let many = points.len() > MANY;
+    let class = if many { "mark many" } else { "mark" };
+    let fronts = points.iter().filter(|point| point.cell.on_front).count();
+    let mut bars = vec![String::new(); series];
+    let mut faint = vec![String::new(); series];
+    let mut solid = vec![String::new(); series];
+    let (mut rings, mut dense) = (String::new(), String::new());
+    for point in points {
+        let (at_x, at_y) = (x.at(point.x.mean), y.at(point.y.mean));
+        let Some(index) = index(labels, point.cell) else {
+            dense.push_str(&marker(3, at_x, at_y, 4.5));
+            continue;
+        };
+        if let Some([low, high]) = point.y.ci95.filter(|_| !many) {
+            write!(bars[index], "M{at_x:.1} {:.1}V{:.1}", y.at(low), y.at(high)).expect("a string takes all");
+        }
+        let competes = point.cell.eligible || point.cell.control;
+        let marks = if competes { &mut solid } else { &mut faint };
+        marks[index].push_str(&marker(
+            index,
+            at_x,
+            at_y,
+            if point.cell.on_front {
+                5.0
+            } else if many {
+                2.5
+            } else {
+                3.8
+            },
+        ));
+        if point.cell.on_front && fronts <= 60 {
+            rings.push_str(&marker(0, at_x, at_y, 8.0));
+        }
+    }
+    for (index, path) in bars.iter().enumerate() {
+        svg.line(path, "bars", colour(index), 1.0, "");
+    }
+    svg.shape(&dense, "mark dense-mark", INK, 1.0);
+    for index in 0..series {
+        svg.shape(&faint[index], class, colour(index), 0.35);
+        svg.shape(&solid[index], class, colour(index), 1.0);
+    }
+    svg.line(&rings, "front", INK, 1.2, "");
+}

@@ -1,0 +1,269 @@
+//! Of [`build`]: what is compared with what, who is on the front, and what the JSON looks like.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use secateur_proto::{
+    ids::TrialId,
+    metrics::{Direction, Metric, MetricValue, Split},
+    outcome::StageOutcome,
+};
+use serde_json::json;
+
+use super::{
+    Report, build,
+    example::{hostile, outcome, realistic, sweep},
+};
+use crate::sweep::plan::{Cell, Constraint, Control, Objective, Settings};
+
+fn cell(name: &str, strategy: Option<&str>, sparsity: f64, control: Option<Control>) -> Cell {
+    let mut settings = Settings::from([
+        ("regularization.strength".to_owned(), json!(0.0)),
+        ("pruning.sparsity".to_owned(), json!(sparsity)),
+    ]);
+    if let Some(strategy) = strategy {
+        settings.insert("pruning.strategy".to_owned(), json!(strategy));
+    }
+    let removed_weights = (sparsity * 10_112.0) as u64;
+    Cell { id: name.parse().expect("an id"), settings, control, prunable_weights: 10_112, removed_weights }
+}
+
+fn change(outcomes: &mut BTreeMap<TrialId, StageOutcome>, trial: &str, metric: Metric, split: Split, value: f64) {
+    let Some(StageOutcome::Completed(result)) = outcomes.get_mut(&trial.parse::<TrialId>().expect("an id")) else {
+        panic!("{trial} has no result");
+    };
+    match result.metrics.0.get_mut(&metric).expect("measured") {
+        MetricValue::Net(old) => *old = value,
+        MetricValue::BySplit(values) => {
+            values.insert(split, value);
+        }
+    }
+}
+
+fn front(report: &Report) -> Vec<&str> {
+    report.front.iter().map(|id| id.as_str()).collect()
+}
+
+/// Two cells and a dense control with round numbers: `a` is small and weak, `b` large and strong.
+fn small() -> super::example::Sweep {
+    let cells = vec![
+        cell("a", Some("magnitude"), 0.9, None),
+        cell("b", Some("magnitude"), 0.5, None),
+        cell("d", None, 0.0, Some(Control::Dense)),
+    ];
+    let (plan, mut outcomes) = sweep(cells, 2);
+    for (trial, auc, size) in [
+        ("a-1", 0.70, 10.0),
+        ("a-2", 0.72, 10.0),
+        ("b-1", 0.80, 50.0),
+        ("b-2", 0.82, 50.0),
+        ("d-1", 0.81, 5.0),
+        ("d-2", 0.85, 5.0),
+    ] {
+        change(&mut outcomes, trial, Metric::Auc, Split::Validation, auc);
+        change(&mut outcomes, trial, Metric::NonzeroParameters, Split::Validation, size);
+    }
+    (plan, outcomes)
+}
+
+#[test]
+fn differences_are_taken_seed_by_seed_to_the_dense_control() {
+    let (plan, outcomes) = small();
+    let report = build(&plan, &outcomes);
+    let [a, _, dense] = &report.cells[..] else { panic!("three cells") };
+    let difference = a.difference_to_dense.as_ref().and_then(|all| all.get(Metric::Auc, Split::Validation));
+    let difference = difference.expect("both have values");
+    // −0.11 and −0.13: mean −0.12, sd 0.02/√2, half-width t(1) · 0.01 = 0.127062.
+    assert!((difference.summary.mean + 0.12).abs() < 1e-12);
+    assert!((difference.summary.sd.expect("two seeds") - 0.02 / 2_f64.sqrt()).abs() < 1e-12);
+    assert!((difference.summary.ci95.expect("two seeds")[1] - (0.127_062 - 0.12)).abs() < 1e-6);
+    assert_eq!((difference.n_better, difference.n_worse), (0, 2));
+    assert_eq!(a.dense_control, Some(dense.id.clone()));
+    assert!(dense.difference_to_dense.is_none());
+}
+
+#[test]
+fn a_control_is_never_on_the_front_even_when_it_beats_all() {
+    let (plan, outcomes) = small();
+    let report = build(&plan, &outcomes);
+    assert_eq!(front(&report), ["a", "b"]);
+    assert!(report.cells.iter().all(|cell| !(cell.control && (cell.on_front || cell.eligible))));
+}
+
+#[test]
+fn a_dominated_cell_names_its_dominator() {
+    let (plan, mut outcomes) = small();
+    change(&mut outcomes, "a-1", Metric::Auc, Split::Validation, 0.89);
+    let report = build(&plan, &outcomes);
+    assert_eq!(front(&report), ["a", "b"]);
+    change(&mut outcomes, "a-2", Metric::Auc, Split::Validation, 0.90);
+    let report = build(&plan, &outcomes);
+    assert_eq!(front(&report), ["a"]);
+    assert_eq!(report.cells[1].dominated_by, vec![report.cells[0].id.clone()]);
+}
+
+#[test]
+fn test_values_never_select() {
+    let (plan, mut outcomes) = small();
+    let before = build(&plan, &outcomes);
+    for trial in ["a-1", "a-2"] {
+        change(&mut outcomes, trial, Metric::Auc, Split::Test, 1.0);
+        change(&mut outcomes, trial, Metric::Brier, Split::Test, 1.0);
+    }
+    let after = build(&plan, &outcomes);
+    assert_eq!(before.front, after.front);
+    assert_ne!(before, after);
+}
+
+#[test]
+fn a_cell_with_a_trial_that_did_not_complete_is_out_and_says_why() {
+    let (plan, mut outcomes) = small();
+    let id = |text: &str| text.parse::<TrialId>().expect("an id");
+    outcomes.insert(id("b-1"), StageOutcome::Diverged { step: 7 });
+    outcomes.remove(&id("b-2"));
+    let report = build(&plan, &outcomes);
+    assert_eq!(front(&report), ["a"]);
+    let reason = report.cells[1].reason.as_deref();
+    assert_eq!(reason, Some("2 of its 2 trials did not complete (1 diverged, 1 pending)"));
+    let ends: Vec<&str> = report.failed.iter().map(|trial| trial.outcome.as_str()).collect();
+    assert_eq!(ends, ["diverged", "pending"]);
+    assert_eq!(
+        report.totals.outcomes,
+        BTreeMap::from([("completed".into(), 4), ("diverged".into(), 1), ("pending".into(), 1)])
+    );
+}
+
+#[test]
+fn constraints_bind_on_validation_means() {
+    let (mut plan, outcomes) = small();
+    plan.sweep.constraints = vec![Constraint { metric: Metric::Auc, min: Some(0.75), max: None }];
+    let report = build(&plan, &outcomes);
+    assert_eq!(front(&report), ["b"]);
+    let reason = report.cells[0].reason.as_deref();
+    assert_eq!(reason, Some("its auc on validation is 0.710000, below the 0.75 asked for"));
+}
+
+#[test]
+fn a_value_that_is_no_number_is_left_out_and_keeps_its_cell_off_the_front() {
+    let (plan, mut outcomes) = small();
+    change(&mut outcomes, "b-1", Metric::Auc, Split::Validation, f64::NAN);
+    let report = build(&plan, &outcomes);
+    assert_eq!(front(&report), ["a"]);
+    assert_eq!(report.cells[1].reason.as_deref(), Some("not every trial has a value of auc"));
+    assert_eq!(serde_json::from_str::<Report>(&report.to_json()).expect("no NaN in it"), report);
+}
+
+#[test]
+fn without_a_dense_control_there_is_no_difference_and_one_seed_has_no_spread() {
+    let (plan, outcomes) = sweep(vec![cell("a", Some("magnitude"), 0.9, None)], 1);
+    let report: serde_json::Value = serde_json::from_str(&build(&plan, &outcomes).to_json()).expect("json");
+    let cell = &report["cells"][0];
+    assert_eq!(cell["difference_to_dense"], json!(null));
+    let auc = &cell["metrics"]["auc"]["validation"];
+    assert_eq!((&auc["sd"], &auc["ci95"], &auc["n"]), (&json!(null), &json!(null), &json!(1)));
+    assert_eq!(report["front"], json!(["a"]));
+}
+
+#[test]
+fn a_dense_control_of_other_training_is_not_the_one_to_compare_with() {
+    let mut other = cell("e", None, 0.0, Some(Control::Dense));
+    other.settings.insert("regularization.strength".to_owned(), json!(0.1));
+    let mut local = cell("a", Some("magnitude"), 0.9, None);
+    local.settings.insert("pruning.scope".to_owned(), json!("local"));
+    local.settings.insert("pruning.strategy.batches".to_owned(), json!(8));
+    let (plan, outcomes) = sweep(vec![local, other, cell("d", None, 0.0, Some(Control::Dense))], 2);
+    let report = build(&plan, &outcomes);
+    assert_eq!(report.cells[0].dense_control.as_ref().map(|id| id.as_str()), Some("d"));
+}
+
+#[test]
+fn the_json_has_the_shape_that_users_rely_on() {
+    let (plan, outcomes) = realistic();
+    let report = build(&plan, &outcomes);
+    let text = report.to_json();
+    let value: serde_json::Value = serde_json::from_str(&text).expect("json");
+    assert_eq!(value["schema"], 1);
+    assert_eq!(value["objectives"][0], json!({"metric": "auc", "direction": "maximize"}));
+    assert_eq!(value["cells"][0]["settings"]["pruning.strategy"], "random");
+    assert_eq!(value["cells"][0]["control"], false);
+    assert_eq!(value["cells"][60]["control_kind"], "dense");
+    assert!(value["cells"][0]["metrics"]["auc"]["test"]["ci95"][1].is_f64());
+    assert!(value["cells"][0]["metrics"]["nonzero_parameters"]["mean"].is_f64());
+    assert!(value["cells"][0]["difference_to_dense"]["auc"]["validation"]["n_better"].is_u64());
+    assert!(value["trials"][0]["metrics"]["auc"]["validation"].is_f64());
+    assert!(value["trials"][0]["metrics"]["macs"].is_f64());
+    assert!(value["trials"][0]["artifacts"]["checkpoint"].is_string());
+    assert_eq!(value["trials"][0]["stages"].as_array().map(Vec::len), Some(3));
+    assert_eq!(serde_json::from_str::<Report>(&text).expect("reads its own"), report);
+}
+
+#[test]
+fn a_sweep_of_which_nothing_ran_is_a_report_all_the_same() {
+    let (plan, _) = realistic();
+    let report = build(&plan, &BTreeMap::new());
+    assert!(report.front.is_empty());
+    assert_eq!(report.totals.failed, report.totals.trials);
+    assert_eq!(serde_json::from_str::<Report>(&report.to_json()).expect("reads its own"), report);
+}
+
+#[test]
+fn hostile_names_survive_the_json() {
+    let (plan, outcomes) = hostile();
+    let report = build(&plan, &outcomes);
+    assert_eq!(serde_json::from_str::<Report>(&report.to_json()).expect("reads its own"), report);
+}
+
+#[test]
+fn one_objective_has_a_front_of_the_best() {
+    let (mut plan, outcomes) = small();
+    plan.sweep.objectives = vec![Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize }];
+    assert_eq!(front(&build(&plan, &outcomes)), ["a"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn the_order_of_trials_changes_no_bit_of_a_cell(shuffled in Just(realistic().0.trials).prop_shuffle()) {
+        let (mut plan, outcomes) = realistic();
+        let expected = build(&plan, &outcomes);
+        plan.trials = shuffled;
+        let found = build(&plan, &outcomes);
+        prop_assert_eq!(
+            serde_json::to_string(&found.cells).expect("json"), serde_json::to_string(&expected.cells).expect("json")
+        );
+        prop_assert_eq!(found.front, expected.front);
+    }
+}
+
+#[test]
+fn outcomes_of_made_up_trials_have_every_metric() {
+    let StageOutcome::Completed(result) = outcome(&cell("a", Some("magnitude"), 0.9, None), 1) else {
+        panic!("the example completes");
+    };
+    assert_eq!(result.metrics.0.len(), Metric::ALL.len());
+}
+
+/// Writes the pages of the made-up sweeps, to look at: `SECATEUR_LOOK=<folder> cargo test -- --ignored look`.
+#[test]
+#[ignore = "for people: writes files into the folder that SECATEUR_LOOK names"]
+fn look() {
+    let folder = std::path::PathBuf::from(std::env::var_os("SECATEUR_LOOK").expect("SECATEUR_LOOK names a folder"));
+    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("written");
+    let (plan, outcomes) = realistic();
+    let report = build(&plan, &outcomes);
+    write("report.html", super::html(&report));
+    write("empty.html", super::html(&build(&plan, &BTreeMap::new())));
+    let page = super::markdown(&report);
+    write("report.md", page.text);
+    for (name, svg) in page.plots {
+        write(&name, svg);
+    }
+    let (plan, outcomes) = hostile();
+    write("hostile.html", super::html(&build(&plan, &outcomes)));
+    let cells = (0..10_000).map(|index| {
+        let strategy = ["random", "magnitude", "taylor"][index % 3];
+        cell(&format!("c{index}"), Some(strategy), 0.5 + 0.49 * index as f64 / 10_000.0, None)
+    });
+    let (plan, outcomes) = sweep(cells.collect(), 2);
+    write("large.html", super::html(&build(&plan, &outcomes)));
+}
