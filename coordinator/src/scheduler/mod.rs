@@ -1,1 +1,70 @@
-//! The pure scheduler core.
+//! The scheduler core: pure. Events go in; what has to be written and what has to be done come out.
+//!
+//! It knows nothing of tokio, tonic, SQL, files or clocks: `now` is an argument, and the journal, the streams to the workers
+//! and the timer belong to the shell around it.
+//!
+//! ```text
+//!            ┌──────────────────────────── Core ────────────────────────────┐
+//! Event ───▶ │ apply: decide ──▶ Records ──▶ commit ──▶ dispatch ──▶ Effects │ ───▶ Decision { records, effects }
+//!            └──────────────────────────────────▲───────────────────────────┘
+//! journal ── Entry { at, record } ── restore ───┘
+//! ```
+//!
+//! # Durable and volatile
+//!
+//! Durable is what is known of sweeps and stages: which sweeps there are, how stages ended, which attempts failed. It changes
+//! in one function alone, `commit`, which takes one [`Record`]. Volatile is who is here and what they are doing: workers,
+//! calibrations, leases, the queues. No record speaks of it, so replaying a journal cannot depend on it.
+//! [`Core::restore`] is nothing but `commit` over the journal; that the replayed core equals the live one after
+//! [`Event::Started`] follows from there being no other way to change what is durable, and the tests check it at every prefix.
+//!
+//! A record is a fact, with no policy in it: a changed [`Policy`] cannot change what a journal says.
+//!
+//! # What the shell must do
+//!
+//! 1. Restore the core from the journal, then apply [`Event::Started`] first of all: it begins a new *life*, whose number is
+//!    part of every lease id, so that a lease of an earlier life is never taken for one of this life.
+//! 2. For each event: `apply`; append the records and fsync; only then carry out the effects, in order. If the records cannot
+//!    be written, no effect may happen: write the same records later, or drop the core and restore it from the journal.
+//! 3. Log and count a [`Rejection`]. It changed nothing.
+//! 4. Send [`Event::Tick`] several times within `worker_silence_ms`.
+//!
+//! Effects are not repeated after a crash. What was announced and what was not can be read from the views.
+//!
+//! # The life of a stage
+//!
+//! ```text
+//!  Waiting{missing} ──last parent completed──▶ Parked ◀──nobody wants it── Ready ──bundled──▶ Leased{lease, attempt}
+//!        │                                        └────a sweep wants it────▶ ▲                     │ │
+//!        │ a parent ended otherwise                                          └──attempt failed─────┘ │
+//!        └───────────────────────────────▶ Ended(outcome) ◀── a result, from whatever attempt ───────┘
+//! ```
+//!
+//! Stages are global: sweeps that hold the same key share the stage, its attempts and its result. An ended stage never opens
+//! again. A child of a stage that diverged or collapsed ends the same way; of one that failed, as `Failed{Upstream}`.
+//!
+//! # Whose failure it was
+//!
+//! When an executor dies nobody knows which lane killed it. A failed attempt in company therefore never counts towards
+//! `max_attempts`; it halves the width of the stage's next bundle. After at most log2(width) of those the stage runs alone, and
+//! only what fails alone counts. So a poisonous lane ends alone, and its neighbours cannot be dragged to the limit.
+
+mod bundle;
+mod commit;
+mod core;
+mod event;
+mod invariants;
+mod record;
+mod stage;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    core::Core,
+    event::{Decision, Departure, Effect, Event, Policy, Rejection, SweepState, Timestamp},
+    invariants::{InvariantId, InvariantViolation},
+    record::{Entry, JOURNAL_VERSION, Record, UnreadableEntry},
+    view::{StageStatus, SweepStatus, TrialStatus, WorkerStatus},
+};

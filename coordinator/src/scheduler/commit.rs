@@ -1,0 +1,464 @@
+//! The one way in which durable state changes: one record at a time, live and in replay alike.
+//!
+//! Nothing here looks at the policy, at workers' speed or at the time but to note it, so a record means the same whenever it
+//! is read. Leases appear only in that a stage that ends or is dropped is taken from its lease.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use secateur_proto::{
+    ids::{StageKey, SweepId},
+    outcome::StageOutcome,
+};
+
+use super::{
+    bundle::{QueueKey, lease_id},
+    core::{Core, Sweep, Tally, TrialState},
+    event::{Effect, Rejection, SweepState, Timestamp},
+    record::Record,
+    stage::{ClassNumber, Packed, Stage, StageNumber, StageState, SweepNumber, UNLIMITED, inherited},
+};
+use crate::sweep::plan::Plan;
+
+impl Core {
+    /// Applies one record. Changes nothing if the record cannot follow the ones before it.
+    pub(super) fn commit(
+        &mut self,
+        at: Timestamp,
+        record: &Record,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Rejection> {
+        match record {
+            Record::Started => self.begin_life(),
+            Record::SweepSubmitted { plan } => self.add_sweep(at, plan, effects)?,
+            Record::SweepResumed { sweep } => {
+                let number = self.sweep_number(sweep)?;
+                if matches!(self.sweeps[number.index()].state, SweepState::Running | SweepState::Completed) {
+                    return Err(self.not_running(number));
+                }
+                self.sweeps[number.index()].ended_at = None;
+                self.run_sweep(at, number, effects);
+            }
+            Record::SweepCancelled { sweep } => {
+                let number = self.sweep_number(sweep)?;
+                match self.sweeps[number.index()].state {
+                    SweepState::Running => self.halt_sweep(at, number, SweepState::Cancelled, effects),
+                    SweepState::Stopped { .. } => {
+                        self.cancel_trials(number, effects);
+                        self.enter(at, number, SweepState::Cancelled, effects);
+                    }
+                    SweepState::Cancelled | SweepState::Completed => return Err(self.not_running(number)),
+                }
+            }
+            Record::SweepStopped { sweep, reason } => {
+                let number = self.sweep_number(sweep)?;
+                if self.sweeps[number.index()].state != SweepState::Running {
+                    return Err(self.not_running(number));
+                }
+                self.halt_sweep(at, number, SweepState::Stopped { reason: reason.clone() }, effects);
+            }
+            Record::StageEnded { stage, outcome } => {
+                let number = self.open_stage(*stage)?;
+                self.end_stage(at, number, outcome.clone(), effects);
+            }
+            Record::AttemptFailed { stage, lanes, failure: _ } => {
+                let number = self.open_stage(*stage)?;
+                self.withdraw(number, effects);
+                let stage = &mut self.stages[number.index()];
+                stage.failed = stage.failed.saturating_add(1);
+                stage.failed_alone = stage.failed_alone.saturating_add(u32::from(*lanes <= 1));
+                stage.width_limit = stage.width_limit.min((lanes / 2).max(1));
+                self.settle(number);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_life(&mut self) {
+        self.life = self.life.saturating_add(1);
+        self.workers.clear();
+        self.worker_numbers.clear();
+        self.free.clear();
+        self.woken.clear();
+        self.last_tick = None;
+        self.next_lease = 0;
+        for (_, lease) in std::mem::take(&mut self.leases) {
+            for stage in lease.open {
+                self.unlease(stage);
+                self.settle(stage);
+            }
+        }
+        for stage in &mut self.stages {
+            stage.attempt = stage.failed;
+        }
+        for sweep in &mut self.sweeps {
+            sweep.computed = 0;
+        }
+    }
+
+    fn add_sweep(&mut self, at: Timestamp, plan: &Arc<Plan>, effects: &mut Vec<Effect>) -> Result<(), Rejection> {
+        let last_stages = self.check_plan(plan)?;
+        let sweep = SweepNumber(u32::try_from(self.sweeps.len()).unwrap_or(u32::MAX));
+        self.sweep_numbers.insert(plan.sweep.id.clone(), sweep);
+        self.sweeps.push(Sweep {
+            plan: Arc::clone(plan),
+            state: SweepState::Running,
+            stages: Vec::with_capacity(plan.stages.len()),
+            trials: vec![TrialState::Open; plan.trials.len()],
+            tally: Tally { open: plan.trials.len() as u64, ..Tally::default() },
+            stages_ended: 0,
+            lane_steps: 0,
+            lane_steps_ended: 0,
+            submitted_at: at,
+            ended_at: None,
+            leased: 0,
+            computed: 0,
+        });
+        self.stage_numbers.reserve(plan.stages.len());
+        for position in 0..plan.stages.len() {
+            self.list_stage(sweep, position);
+        }
+        let stages = &self.sweeps[sweep.index()].stages;
+        let last_stages: Vec<StageNumber> = last_stages.iter().map(|position| stages[*position]).collect();
+        for (stage, trial) in last_stages.into_iter().zip(0_u32..) {
+            self.stages[stage.index()].trials.push((sweep, trial));
+        }
+        self.run_sweep(at, sweep, effects);
+        Ok(())
+    }
+
+    /// Makes a planned stage one of the sweep's: a new one, or one that is known by its key.
+    fn list_stage(&mut self, sweep: SweepNumber, position: usize) {
+        let plan = Arc::clone(&self.sweeps[sweep.index()].plan);
+        let planned = &plan.stages[position];
+        let number = match self.stage_numbers.get(&planned.key).copied() {
+            Some(number) => {
+                let stage = &mut self.stages[number.index()];
+                stage.shared_with.push(sweep);
+                let (leased, ended) = (matches!(stage.state, StageState::Leased { .. }), stage.is_ended());
+                let lane_steps = self.lane_steps_of(number);
+                let sweep = &mut self.sweeps[sweep.index()];
+                sweep.leased += u64::from(leased);
+                sweep.stages_ended += u64::from(ended);
+                sweep.lane_steps_ended = sweep.lane_steps_ended.saturating_add(if ended { lane_steps } else { 0 });
+                number
+            }
+            None => self.add_stage(sweep, position),
+        };
+        let lane_steps = self.lane_steps_of(number);
+        let sweep = &mut self.sweeps[sweep.index()];
+        sweep.stages.push(number);
+        sweep.lane_steps = sweep.lane_steps.saturating_add(lane_steps);
+    }
+
+    fn add_stage(&mut self, sweep: SweepNumber, position: usize) -> StageNumber {
+        let plan = Arc::clone(&self.sweeps[sweep.index()].plan);
+        let planned = &plan.stages[position];
+        let number = StageNumber(u32::try_from(self.stages.len()).unwrap_or(u32::MAX));
+        let class = planned.bundled.then(|| {
+            let next = ClassNumber(u32::try_from(self.classes.len()).unwrap_or(u32::MAX));
+            *self.class_numbers.entry(planned.bundle_class.clone()).or_insert_with(|| {
+                self.classes.push(planned.bundle_class.clone());
+                next
+            })
+        });
+        let mut missing = 0;
+        let mut ends_as = None;
+        for parent in self.parents_of(planned) {
+            let key = self.key_of(parent);
+            let parent = &mut self.stages[parent.index()];
+            match parent.outcome() {
+                None => missing += 1,
+                Some(outcome) if outcome.is_completed() => {}
+                Some(outcome) => ends_as = ends_as.or_else(|| inherited(key, &outcome.unpack())),
+            }
+            parent.children.push(number);
+        }
+        let state = if missing == 0 { StageState::Parked } else { StageState::Waiting { missing } };
+        self.stage_numbers.insert(planned.key, number);
+        self.stages.push(Stage {
+            home: sweep,
+            position: u32::try_from(position).unwrap_or(u32::MAX),
+            shared_with: vec![],
+            children: vec![],
+            trials: vec![],
+            wanted: 0,
+            class,
+            width_limit: UNLIMITED,
+            failed_alone: 0,
+            failed: 0,
+            attempt: 0,
+            state,
+        });
+        if let Some(outcome) = ends_as {
+            self.mark_ended(number, Packed::new(&outcome));
+        }
+        number
+    }
+
+    /// The parents of a planned stage, each once, in the order of its spec.
+    pub(super) fn parents_of(&self, planned: &crate::sweep::plan::PlannedStage) -> Vec<StageNumber> {
+        let mut parents: Vec<StageNumber> = vec![];
+        for key in planned.spec.parents() {
+            // The plan was checked: every parent is known.
+            if let Some(number) = self.stage_numbers.get(&key)
+                && !parents.contains(number)
+            {
+                parents.push(*number);
+            }
+        }
+        parents
+    }
+
+    pub(super) fn lane_steps_of(&self, stage: StageNumber) -> u64 {
+        let stage = &self.stages[stage.index()];
+        self.sweeps[stage.home.index()].plan.stages[stage.position as usize].lane_steps
+    }
+
+    /// Makes sure that a plan is one; returns the position of each trial's last stage.
+    fn check_plan(&self, plan: &Plan) -> Result<Vec<usize>, Rejection> {
+        let id = &plan.sweep.id;
+        let invalid = |reason| Rejection::InvalidPlan { sweep: id.clone(), reason };
+        if self.sweep_numbers.contains_key(id) {
+            return Err(invalid("the sweep is known already".to_owned()));
+        }
+        let limit = u32::MAX as usize - self.stages.len().max(self.sweeps.len()) - 1;
+        if plan.stages.len() > limit || plan.trials.len() > limit {
+            return Err(invalid(format!("it has more than {limit} stages or trials")));
+        }
+        let mut positions: HashMap<StageKey, usize> = HashMap::with_capacity(plan.stages.len());
+        for (position, stage) in plan.stages.iter().enumerate() {
+            if let Some(parent) = stage.spec.parents().iter().find(|parent| !positions.contains_key(parent)) {
+                return Err(invalid(format!("stage {} comes before its parent {parent}, or without it", stage.key)));
+            }
+            if positions.insert(stage.key, position).is_some() {
+                return Err(invalid(format!("stage {} is there twice", stage.key)));
+            }
+        }
+        let mut ids = HashSet::with_capacity(plan.trials.len());
+        (plan.trials.iter())
+            .map(|trial| {
+                if !ids.insert(&trial.id) {
+                    return Err(invalid(format!("trial {} is there twice", trial.id)));
+                }
+                if let Some(key) = trial.stages.iter().find(|key| !positions.contains_key(key)) {
+                    return Err(invalid(format!("trial {} has a stage that is not in the plan: {key}", trial.id)));
+                }
+                let last = trial.stages.last().and_then(|key| positions.get(key)).copied();
+                last.ok_or_else(|| invalid(format!("trial {} has no stage", trial.id)))
+            })
+            .collect()
+    }
+
+    /// Sets a sweep going that does not run: its open stages are wanted, its trials open but for those that have ended.
+    fn run_sweep(&mut self, at: Timestamp, number: SweepNumber, effects: &mut Vec<Effect>) {
+        let sweep = &mut self.sweeps[number.index()];
+        sweep.state = SweepState::Running;
+        for trial in &mut sweep.trials {
+            if *trial == TrialState::Cancelled {
+                *trial = TrialState::Open;
+                sweep.tally.failed -= 1;
+                sweep.tally.open += 1;
+            }
+        }
+        let plan = Arc::clone(&sweep.plan);
+        for position in 0..plan.stages.len() {
+            let stage = self.sweeps[number.index()].stages[position];
+            self.stages[stage.index()].wanted += 1;
+            self.settle(stage);
+        }
+        for (trial, planned) in (0_u32..).zip(&plan.trials) {
+            let last = planned.stages.last().and_then(|key| self.stage_numbers.get(key));
+            if let Some(outcome) = last.and_then(|last| self.stages[last.index()].outcome()) {
+                let outcome = outcome.unpack();
+                self.end_trial(number, trial, TrialState::Ended, outcome, effects);
+            }
+        }
+        self.complete_sweep(at, number, effects);
+    }
+
+    /// Ends the sweep if all of its trials have ended.
+    fn complete_sweep(&mut self, at: Timestamp, number: SweepNumber, effects: &mut Vec<Effect>) {
+        let sweep = &self.sweeps[number.index()];
+        if sweep.state == SweepState::Running && sweep.tally.open == 0 {
+            self.halt_sweep(at, number, SweepState::Completed, effects);
+        }
+    }
+
+    /// From running to any other state: its stages are no longer wanted by it.
+    fn halt_sweep(&mut self, at: Timestamp, number: SweepNumber, state: SweepState, effects: &mut Vec<Effect>) {
+        if state == SweepState::Cancelled {
+            self.cancel_trials(number, effects);
+        }
+        for position in 0..self.sweeps[number.index()].stages.len() {
+            let stage = self.sweeps[number.index()].stages[position];
+            let entry = &mut self.stages[stage.index()];
+            entry.wanted -= 1;
+            if entry.wanted == 0 {
+                self.withdraw(stage, effects);
+            }
+        }
+        self.enter(at, number, state, effects);
+    }
+
+    fn enter(&mut self, at: Timestamp, number: SweepNumber, state: SweepState, effects: &mut Vec<Effect>) {
+        let sweep = &mut self.sweeps[number.index()];
+        sweep.state = state.clone();
+        sweep.ended_at = Some(at);
+        effects.push(Effect::SweepEnded { sweep: sweep.plan.sweep.id.clone(), state });
+    }
+
+    fn cancel_trials(&mut self, number: SweepNumber, effects: &mut Vec<Effect>) {
+        for trial in 0..self.sweeps[number.index()].trials.len() {
+            let trial = u32::try_from(trial).unwrap_or(u32::MAX);
+            self.end_trial(number, trial, TrialState::Cancelled, StageOutcome::Cancelled, effects);
+        }
+    }
+
+    /// Ends a trial if it is open.
+    fn end_trial(
+        &mut self,
+        number: SweepNumber,
+        trial: u32,
+        state: TrialState,
+        outcome: StageOutcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        let sweep = &mut self.sweeps[number.index()];
+        let entry = &mut sweep.trials[trial as usize];
+        if *entry != TrialState::Open {
+            return;
+        }
+        *entry = state;
+        sweep.tally.open -= 1;
+        match outcome {
+            StageOutcome::Completed(_) => sweep.tally.completed += 1,
+            _ => sweep.tally.failed += 1,
+        }
+        let id = sweep.plan.trials[trial as usize].id.clone();
+        effects.push(Effect::TrialEnded { sweep: sweep.plan.sweep.id.clone(), trial: id, outcome });
+    }
+
+    /// Ends an open stage and every stage below it that ends with it.
+    fn end_stage(&mut self, at: Timestamp, stage: StageNumber, outcome: StageOutcome, effects: &mut Vec<Effect>) {
+        let mut ending = VecDeque::from([(stage, outcome)]);
+        while let Some((number, outcome)) = ending.pop_front() {
+            if self.stages[number.index()].is_ended() {
+                continue;
+            }
+            self.withdraw(number, effects);
+            self.mark_ended(number, Packed::new(&outcome));
+            let key = self.key_of(number);
+            for position in 0..self.stages[number.index()].children.len() {
+                let child = self.stages[number.index()].children[position];
+                match inherited(key, &outcome) {
+                    Some(outcome) => ending.push_back((child, outcome)),
+                    None => self.parent_completed(child),
+                }
+            }
+            for position in 0..self.stages[number.index()].trials.len() {
+                let (sweep, trial) = self.stages[number.index()].trials[position];
+                if self.sweeps[sweep.index()].state == SweepState::Running {
+                    self.end_trial(sweep, trial, TrialState::Ended, outcome.clone(), effects);
+                    self.complete_sweep(at, sweep, effects);
+                }
+            }
+        }
+    }
+
+    fn mark_ended(&mut self, number: StageNumber, outcome: Packed) {
+        let lane_steps = self.lane_steps_of(number);
+        let stage = &mut self.stages[number.index()];
+        stage.state = StageState::Ended(outcome);
+        for sweep in self.stages[number.index()].sweeps() {
+            let sweep = &mut self.sweeps[sweep.index()];
+            sweep.stages_ended += 1;
+            sweep.lane_steps_ended = sweep.lane_steps_ended.saturating_add(lane_steps);
+        }
+    }
+
+    fn parent_completed(&mut self, child: StageNumber) {
+        let stage = &mut self.stages[child.index()];
+        if let StageState::Waiting { missing } = &mut stage.state {
+            *missing -= 1;
+            if *missing == 0 {
+                stage.state = StageState::Parked;
+                self.settle(child);
+            }
+        }
+    }
+
+    /// Takes a stage out of its queue or its lease. A lease with nothing left to do for anyone is revoked.
+    pub(super) fn withdraw(&mut self, number: StageNumber, effects: &mut Vec<Effect>) {
+        let stage = &mut self.stages[number.index()];
+        match stage.state {
+            StageState::Waiting { .. } | StageState::Parked | StageState::Ended(_) => {}
+            StageState::Ready => {
+                stage.state = StageState::Parked;
+                self.ready.remove(QueueKey::of(stage), number);
+            }
+            StageState::Leased { lease: lease_number, .. } => {
+                self.unlease(number);
+                let Some(lease) = self.leases.get_mut(&lease_number) else { return };
+                let Some(position) = lease.open.iter().position(|open| *open == number) else {
+                    // The holder itself spoke of this stage: it does not work on it any more.
+                    if lease.open.is_empty() && lease.taken_from {
+                        self.revoke(lease_number, effects);
+                    }
+                    return;
+                };
+                lease.open.remove(position);
+                lease.taken_from = true;
+                if lease.open.is_empty() {
+                    self.revoke(lease_number, effects);
+                }
+            }
+        }
+    }
+
+    fn revoke(&mut self, number: super::stage::LeaseNumber, effects: &mut Vec<Effect>) {
+        let Some(lease) = self.leases.get_mut(&number) else { return };
+        if !std::mem::replace(&mut lease.revoked, true)
+            && let Some(worker) = self.workers.get(&lease.worker)
+        {
+            effects.push(Effect::Revoke { worker: worker.id.clone(), lease: lease_id(self.life, number) });
+        }
+    }
+
+    /// A leased stage is parked.
+    fn unlease(&mut self, number: StageNumber) {
+        self.stages[number.index()].state = StageState::Parked;
+        for sweep in self.stages[number.index()].sweeps() {
+            self.sweeps[sweep.index()].leased -= 1;
+        }
+    }
+
+    /// Queues a parked stage that is wanted.
+    pub(super) fn settle(&mut self, number: StageNumber) {
+        let stage = &mut self.stages[number.index()];
+        if stage.state == StageState::Parked && stage.wanted > 0 {
+            stage.state = StageState::Ready;
+            self.ready.insert(QueueKey::of(stage), number);
+        }
+    }
+
+    fn open_stage(&self, key: StageKey) -> Result<StageNumber, Rejection> {
+        let number = *self.stage_numbers.get(&key).ok_or(Rejection::UnknownStage(key))?;
+        match self.stages[number.index()].state {
+            StageState::Ended(_) => Err(Rejection::EndedAlready(key)),
+            StageState::Waiting { .. } => Err(Rejection::ParentsMissing(key)),
+            StageState::Parked | StageState::Ready | StageState::Leased { .. } => Ok(number),
+        }
+    }
+
+    fn sweep_number(&self, sweep: &SweepId) -> Result<SweepNumber, Rejection> {
+        self.sweep_numbers.get(sweep).copied().ok_or_else(|| Rejection::UnknownSweep(sweep.clone()))
+    }
+
+    fn not_running(&self, number: SweepNumber) -> Rejection {
+        let sweep = &self.sweeps[number.index()];
+        Rejection::NotRunning { sweep: sweep.plan.sweep.id.clone(), state: sweep.state.name() }
+    }
+}

@@ -1,0 +1,584 @@
+//! The state, and what each event comes to.
+//!
+//! `apply` checks an event against the state, turns it into records, commits them, and lets free slots be filled. Only
+//! `commit` (its own file) touches what is durable.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    num::NonZeroU32,
+    sync::Arc,
+};
+
+use secateur_proto::{
+    ids::{BundleClass, LeaseId, StageKey, SweepId, WorkerId},
+    outcome::{Failure, FailureClass, StageOutcome},
+};
+
+use super::{
+    bundle::{Ready, lease_id, lease_number},
+    event::{Decision, Departure, Effect, Event, Policy, Rejection, SweepState, Timestamp},
+    record::{Entry, Record},
+    stage::{ClassNumber, LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber},
+};
+use crate::sweep::plan::Plan;
+
+/// The scheduler: see the [module](super).
+#[derive(Debug)]
+pub struct Core {
+    pub(super) policy: Policy,
+    /// Lives of the coordinator so far; 0 before the first.
+    pub(super) life: u32,
+    // What is durable.
+    pub(super) stages: Vec<Stage>,
+    pub(super) stage_numbers: HashMap<StageKey, StageNumber>,
+    pub(super) sweeps: Vec<Sweep>,
+    pub(super) sweep_numbers: HashMap<SweepId, SweepNumber>,
+    pub(super) classes: Vec<BundleClass>,
+    pub(super) class_numbers: HashMap<BundleClass, ClassNumber>,
+    // What is not.
+    pub(super) ready: Ready,
+    pub(super) leases: BTreeMap<LeaseNumber, Lease>,
+    pub(super) next_lease: u64,
+    pub(super) workers: BTreeMap<WorkerNumber, Worker>,
+    pub(super) worker_numbers: HashMap<WorkerId, WorkerNumber>,
+    pub(super) next_worker: u64,
+    /// Workers that have a free slot and are not leaving.
+    pub(super) free: BTreeSet<WorkerNumber>,
+    /// Workers for which something changed since the last dispatch.
+    pub(super) woken: BTreeSet<WorkerNumber>,
+    pub(super) last_tick: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+pub(super) struct Sweep {
+    pub(super) plan: Arc<Plan>,
+    pub(super) state: SweepState,
+    /// In the order of the plan.
+    pub(super) stages: Vec<StageNumber>,
+    pub(super) trials: Vec<TrialState>,
+    /// Trials by state.
+    pub(super) tally: Tally,
+    pub(super) stages_ended: u64,
+    pub(super) lane_steps: u64,
+    pub(super) lane_steps_ended: u64,
+    pub(super) submitted_at: Timestamp,
+    /// When it last stopped running.
+    pub(super) ended_at: Option<Timestamp>,
+    /// Of its stages, so many are with workers.
+    pub(super) leased: u64,
+    /// Of its stages, so many have completed in this life.
+    pub(super) computed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TrialState {
+    Open,
+    /// As its last stage ended.
+    Ended,
+    Cancelled,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) open: u64,
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) worker: WorkerNumber,
+    /// Lanes at the beginning.
+    pub(super) width: u32,
+    /// Stages that still wait for this lease.
+    pub(super) open: Vec<StageNumber>,
+    /// When it was given out or last reported.
+    pub(super) last_sign: Timestamp,
+    pub(super) revoked: bool,
+    /// Whether a stage was ended or dropped by somebody else, so that the worker may be working for nothing.
+    pub(super) taken_from: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) name: String,
+    pub(super) device: String,
+    pub(super) slots: NonZeroU32,
+    pub(super) last_seen: Timestamp,
+    pub(super) leases: BTreeSet<LeaseNumber>,
+    pub(super) widths: BTreeMap<ClassNumber, Width>,
+    /// Calibrations that have not been answered: each takes a slot.
+    pub(super) calibrating: u32,
+    /// It handed back work that nobody had revoked: it gets no more.
+    pub(super) leaving: bool,
+    pub(super) stages_completed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Width {
+    Asked {
+        since: Timestamp,
+    },
+    /// It did not answer in time.
+    Assumed,
+    Measured {
+        lanes: NonZeroU32,
+        lane_steps_per_second: f64,
+    },
+}
+
+impl Worker {
+    pub(super) fn free_slots(&self) -> u64 {
+        let busy = self.leases.len() as u64 + u64::from(self.calibrating);
+        u64::from(self.slots.get()).saturating_sub(busy)
+    }
+}
+
+impl Core {
+    /// A core that knows nothing yet.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            life: 0,
+            stages: vec![],
+            stage_numbers: HashMap::new(),
+            sweeps: vec![],
+            sweep_numbers: HashMap::new(),
+            classes: vec![],
+            class_numbers: HashMap::new(),
+            ready: Ready::default(),
+            leases: BTreeMap::new(),
+            next_lease: 0,
+            workers: BTreeMap::new(),
+            worker_numbers: HashMap::new(),
+            next_worker: 0,
+            free: BTreeSet::new(),
+            woken: BTreeSet::new(),
+            last_tick: None,
+        }
+    }
+
+    /// A core that knows what a journal says, in the journal's order. Its next event must be [`Event::Started`].
+    ///
+    /// # Errors
+    /// If an entry cannot follow the ones before it: the journal was damaged.
+    pub fn restore(policy: Policy, journal: impl IntoIterator<Item = Entry>) -> Result<Self, Rejection> {
+        let mut core = Self::new(policy);
+        let mut effects = vec![];
+        for entry in journal {
+            core.commit(entry.at, &entry.record, &mut effects)?;
+            // They happened, or were lost with the life that caused them.
+            effects.clear();
+        }
+        Ok(core)
+    }
+
+    /// Applies one event. What it says must be written and done comes in order.
+    ///
+    /// # Errors
+    /// If the event makes no sense; it has changed nothing then.
+    pub fn apply(&mut self, now: Timestamp, event: &Event) -> Result<Decision, Rejection> {
+        if self.life == 0 && *event != Event::Started {
+            return Err(Rejection::NotStarted);
+        }
+        let mut step = Step { now, decision: Decision::default() };
+        match event {
+            Event::Started => self.write(&mut step, Record::Started)?,
+            Event::SweepSubmitted { plan } => self.submitted(&mut step, plan)?,
+            Event::SweepCancelled { sweep } => match self.state_of(sweep)? {
+                SweepState::Running | SweepState::Stopped { .. } => {
+                    self.write(&mut step, Record::SweepCancelled { sweep: sweep.clone() })?;
+                }
+                SweepState::Cancelled => {}
+                state @ SweepState::Completed => return Err(not_running(sweep, state)),
+            },
+            Event::SweepStopped { sweep, reason } => match self.state_of(sweep)? {
+                SweepState::Running => {
+                    let record = Record::SweepStopped { sweep: sweep.clone(), reason: reason.clone() };
+                    self.write(&mut step, record)?;
+                }
+                SweepState::Stopped { .. } => {}
+                state @ (SweepState::Cancelled | SweepState::Completed) => return Err(not_running(sweep, state)),
+            },
+            Event::WorkerJoined { worker, name, device, slots } => {
+                self.joined(now, worker, name, device, *slots)?;
+            }
+            Event::WorkerLeft { worker, departure } => {
+                if let Some(number) = self.worker_numbers.get(worker).copied() {
+                    self.left(&mut step, number, *departure)?;
+                }
+            }
+            Event::Heartbeat { worker } => {
+                let number = self.number_of(worker)?;
+                self.seen(now, number);
+            }
+            Event::Calibrated { worker, class, lanes, lane_steps_per_second } => {
+                self.calibrated(now, worker, class, *lanes, *lane_steps_per_second)?;
+            }
+            Event::StageReported { worker, lease, stage, attempt, outcome } => {
+                self.reported(&mut step, worker, lease, *stage, *attempt, outcome)?;
+            }
+            Event::LeaseEnded { worker, lease, failure } => {
+                self.lease_ended(&mut step, worker, lease, failure.as_ref())?;
+            }
+            Event::Tick => self.tick(&mut step)?,
+        }
+        self.dispatch(now, &mut step.decision.effects);
+        Ok(step.decision)
+    }
+
+    /// Commits a record and keeps it for the journal.
+    fn write(&mut self, step: &mut Step, record: Record) -> Result<(), Rejection> {
+        self.commit(step.now, &record, &mut step.decision.effects)?;
+        step.decision.records.push(record);
+        Ok(())
+    }
+
+    fn submitted(&mut self, step: &mut Step, plan: &Arc<Plan>) -> Result<(), Rejection> {
+        let id = &plan.sweep.id;
+        let Some(sweep) = self.sweep_numbers.get(id).map(|number| &self.sweeps[number.index()]) else {
+            return self.write(step, Record::SweepSubmitted { plan: Arc::clone(plan) });
+        };
+        let same_stages = (plan.stages.iter().map(|stage| stage.key)).eq(sweep.plan.stages.iter().map(|s| s.key));
+        if !same_stages || plan.trials != sweep.plan.trials {
+            return Err(Rejection::PlanDiffers(id.clone()));
+        }
+        match sweep.state {
+            SweepState::Running | SweepState::Completed => Ok(()),
+            SweepState::Cancelled | SweepState::Stopped { .. } => {
+                self.write(step, Record::SweepResumed { sweep: id.clone() })
+            }
+        }
+    }
+
+    fn joined(
+        &mut self,
+        now: Timestamp,
+        id: &WorkerId,
+        name: &str,
+        device: &str,
+        slots: NonZeroU32,
+    ) -> Result<(), Rejection> {
+        if self.worker_numbers.contains_key(id) {
+            return Err(Rejection::DuplicateWorker(id.clone()));
+        }
+        let number = WorkerNumber(self.next_worker);
+        self.next_worker += 1;
+        self.worker_numbers.insert(id.clone(), number);
+        self.workers.insert(
+            number,
+            Worker {
+                id: id.clone(),
+                name: name.to_owned(),
+                device: device.to_owned(),
+                slots,
+                last_seen: now,
+                leases: BTreeSet::new(),
+                widths: BTreeMap::new(),
+                calibrating: 0,
+                leaving: false,
+                stages_completed: 0,
+            },
+        );
+        self.wake(number);
+        Ok(())
+    }
+
+    fn left(&mut self, step: &mut Step, number: WorkerNumber, departure: Departure) -> Result<(), Rejection> {
+        let Some(worker) = self.workers.remove(&number) else { return Ok(()) };
+        self.worker_numbers.remove(&worker.id);
+        self.free.remove(&number);
+        self.woken.remove(&number);
+        let failure = match departure {
+            Departure::Drained => None,
+            Departure::Lost => {
+                let message = format!("worker {} ({}) was lost", worker.name, worker.id);
+                Some(Failure::new(FailureClass::Executor, message))
+            }
+        };
+        for lease in worker.leases {
+            self.close_lease(step, lease, failure.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn calibrated(
+        &mut self,
+        now: Timestamp,
+        id: &WorkerId,
+        class: &BundleClass,
+        lanes: NonZeroU32,
+        lane_steps_per_second: f64,
+    ) -> Result<(), Rejection> {
+        let number = self.number_of(id)?;
+        let invalid = || Rejection::InvalidCalibration { worker: id.clone(), class: class.clone() };
+        let class_number = *self.class_numbers.get(class).ok_or_else(invalid)?;
+        let worker = self.workers.get_mut(&number).ok_or_else(|| Rejection::UnknownWorker(id.clone()))?;
+        let width = worker.widths.get_mut(&class_number).ok_or_else(invalid)?;
+        if !lane_steps_per_second.is_finite() || lane_steps_per_second < 0.0 {
+            return Err(invalid());
+        }
+        if matches!(width, Width::Asked { .. }) {
+            worker.calibrating = worker.calibrating.saturating_sub(1);
+        }
+        *width = Width::Measured { lanes, lane_steps_per_second };
+        worker.last_seen = now;
+        self.wake(number);
+        Ok(())
+    }
+
+    /// A final result (completed, diverged, collapsed) is welcome from whoever brings it while the stage is open: the same key
+    /// has the same result. Anything else counts only from the very attempt that is out.
+    fn reported(
+        &mut self,
+        step: &mut Step,
+        worker: &WorkerId,
+        lease: &LeaseId,
+        key: StageKey,
+        attempt: u32,
+        outcome: &StageOutcome,
+    ) -> Result<(), Rejection> {
+        let stage = *self.stage_numbers.get(&key).ok_or(Rejection::UnknownStage(key))?;
+        let reporter = self.worker_numbers.get(worker).copied();
+        let held = lease_number(self.life, lease).and_then(|number| Some((number, self.leases.get(&number)?)));
+        let own = held.filter(|(_, held)| Some(held.worker) == reporter).map(|(number, _)| number);
+        let is_final = matches!(
+            outcome,
+            StageOutcome::Completed(_) | StageOutcome::Diverged { .. } | StageOutcome::Collapsed { .. }
+        );
+        let ended = match self.stages[stage.index()].state {
+            StageState::Ended(_) => true,
+            StageState::Waiting { .. } if is_final => return Err(Rejection::ParentsMissing(key)),
+            _ => false,
+        };
+        if !ended && !is_final {
+            if reporter.is_none() {
+                return Err(Rejection::UnknownWorker(worker.clone()));
+            }
+            if held.is_some() && own.is_none() {
+                return Err(Rejection::NotTheOwner { worker: worker.clone(), lease: lease.clone() });
+            }
+        }
+        if let Some(reporter) = reporter {
+            self.seen(step.now, reporter);
+        }
+        if let Some(lease) = own.and_then(|own| self.leases.get_mut(&own)) {
+            lease.last_sign = step.now;
+        }
+        if ended {
+            return Ok(());
+        }
+        match outcome {
+            StageOutcome::Completed(_) | StageOutcome::Diverged { .. } | StageOutcome::Collapsed { .. } => {
+                if let Some(lease) = own.and_then(|own| self.leases.get_mut(&own)) {
+                    lease.open.retain(|open| *open != stage);
+                }
+                self.write(step, Record::StageEnded { stage: key, outcome: outcome.clone() })?;
+                if matches!(outcome, StageOutcome::Completed(_)) {
+                    for sweep in self.stages[stage.index()].sweeps() {
+                        self.sweeps[sweep.index()].computed += 1;
+                    }
+                    if let Some(worker) = reporter.and_then(|reporter| self.workers.get_mut(&reporter)) {
+                        worker.stages_completed += 1;
+                    }
+                }
+            }
+            StageOutcome::Failed(_) | StageOutcome::Cancelled => {
+                let is_out = |own| self.stages[stage.index()].state == StageState::Leased { lease: own, attempt };
+                let Some(lease) = own.filter(|own| is_out(*own)).and_then(|own| self.leases.get_mut(&own)) else {
+                    return Ok(());
+                };
+                lease.open.retain(|open| *open != stage);
+                let (width, holder) = (lease.width, lease.worker);
+                match outcome {
+                    StageOutcome::Failed(failure) if failure.class.is_retryable() => {
+                        self.attempt_failed(step, stage, width, failure)?;
+                    }
+                    StageOutcome::Failed(_) => {
+                        self.write(step, Record::StageEnded { stage: key, outcome: outcome.clone() })?;
+                    }
+                    _ => {
+                        self.hand_back(stage, &mut step.decision.effects);
+                        self.leaves(holder);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lease_ended(
+        &mut self,
+        step: &mut Step,
+        worker: &WorkerId,
+        id: &LeaseId,
+        failure: Option<&Failure>,
+    ) -> Result<(), Rejection> {
+        let number = self.number_of(worker)?;
+        let unknown = || Rejection::UnknownLease(id.clone());
+        let lease_number = lease_number(self.life, id).ok_or_else(unknown)?;
+        let lease = self.leases.get(&lease_number).ok_or_else(unknown)?;
+        if lease.worker != number {
+            return Err(Rejection::NotTheOwner { worker: worker.clone(), lease: id.clone() });
+        }
+        let handed_back = failure.is_none() && !lease.open.is_empty();
+        self.seen(step.now, number);
+        if let Some(worker) = self.workers.get_mut(&number) {
+            worker.leases.remove(&lease_number);
+        }
+        self.close_lease(step, lease_number, failure)?;
+        self.wake(number);
+        if handed_back {
+            self.leaves(number);
+        }
+        Ok(())
+    }
+
+    /// Forgets a lease. Its open stages fail with `failure`, or go back.
+    fn close_lease(
+        &mut self,
+        step: &mut Step,
+        number: LeaseNumber,
+        failure: Option<&Failure>,
+    ) -> Result<(), Rejection> {
+        let Some(lease) = self.leases.remove(&number) else { return Ok(()) };
+        lease.open.into_iter().try_for_each(|stage| match failure {
+            Some(failure) => self.attempt_failed(step, stage, lease.width, failure),
+            None => {
+                self.hand_back(stage, &mut step.decision.effects);
+                Ok(())
+            }
+        })
+    }
+
+    /// One attempt failed with something that its whole bundle failed with, or that another attempt may not meet.
+    fn attempt_failed(
+        &mut self,
+        step: &mut Step,
+        stage: StageNumber,
+        lanes: u32,
+        failure: &Failure,
+    ) -> Result<(), Rejection> {
+        let key = self.key_of(stage);
+        let failed_alone = self.stages[stage.index()].failed_alone + u32::from(lanes <= 1);
+        let record = if lanes > 1 || (failure.class.is_retryable() && failed_alone < self.policy.max_attempts.get()) {
+            Record::AttemptFailed { stage: key, lanes, failure: failure.clone() }
+        } else {
+            let message = if failure.class.is_retryable() {
+                format!("{} (attempt {failed_alone} alone, the last one allowed)", failure.message)
+            } else {
+                failure.message.clone()
+            };
+            let outcome = StageOutcome::Failed(Failure::new(failure.class, message));
+            Record::StageEnded { stage: key, outcome }
+        };
+        self.write(step, record)
+    }
+
+    fn tick(&mut self, step: &mut Step) -> Result<(), Rejection> {
+        let now = step.now;
+        let silence = self.policy.worker_silence_ms;
+        let last = self.last_tick.replace(now);
+        if last.is_none_or(|last| now < last || now.since(last) > silence) {
+            // The coordinator slept, or its clock was set: that says nothing of the workers. They get a full span from now.
+            for worker in self.workers.values_mut() {
+                worker.last_seen = now;
+            }
+            for lease in self.leases.values_mut() {
+                lease.last_sign = now;
+            }
+            return Ok(());
+        }
+        let silent = self.workers.iter().filter(|(_, worker)| now.since(worker.last_seen) > silence);
+        for number in silent.map(|(number, _)| *number).collect::<Vec<_>>() {
+            let worker = self.workers[&number].id.clone();
+            let reason = format!("nothing was heard of it for more than {silence} ms");
+            step.decision.effects.push(Effect::Detach { worker, reason });
+            self.left(step, number, Departure::Lost)?;
+        }
+        if let Some(limit) = self.policy.stuck_ms {
+            let is_stuck = |lease: &Lease| !lease.open.is_empty() && now.since(lease.last_sign) > limit;
+            let stuck = self.leases.iter().filter(|(_, lease)| is_stuck(lease));
+            for number in stuck.map(|(number, _)| *number).collect::<Vec<_>>() {
+                self.take_back(step, number, limit)?;
+            }
+        }
+        let limit = self.policy.calibration_ms;
+        let mut unanswered = vec![];
+        for (number, worker) in &mut self.workers {
+            for width in worker.widths.values_mut() {
+                if matches!(width, Width::Asked { since } if now.since(*since) > limit) {
+                    *width = Width::Assumed;
+                    worker.calibrating = worker.calibrating.saturating_sub(1);
+                    unanswered.push(*number);
+                }
+            }
+        }
+        unanswered.into_iter().for_each(|number| self.wake(number));
+        Ok(())
+    }
+
+    /// Revokes a lease that makes no progress. Its slot is free when the worker says so.
+    fn take_back(&mut self, step: &mut Step, number: LeaseNumber, limit: u64) -> Result<(), Rejection> {
+        let Some(lease) = self.leases.get_mut(&number) else { return Ok(()) };
+        lease.revoked = true;
+        let (open, width) = (std::mem::take(&mut lease.open), lease.width);
+        if let Some(worker) = self.workers.get(&lease.worker) {
+            let (worker, lease) = (worker.id.clone(), lease_id(self.life, number));
+            step.decision.effects.push(Effect::Revoke { worker, lease });
+        }
+        let failure = Failure::new(FailureClass::Executor, format!("no result came for more than {limit} ms"));
+        open.into_iter().try_for_each(|stage| self.attempt_failed(step, stage, width, &failure))
+    }
+
+    /// Makes a leased stage ready again without an attempt counted.
+    fn hand_back(&mut self, stage: StageNumber, effects: &mut Vec<Effect>) {
+        self.withdraw(stage, effects);
+        self.settle(stage);
+    }
+
+    /// The worker handed back work that nobody had revoked. Giving it more would only go round in circles.
+    fn leaves(&mut self, number: WorkerNumber) {
+        if let Some(worker) = self.workers.get_mut(&number) {
+            worker.leaving = true;
+        }
+        self.update_free(number);
+    }
+
+    fn seen(&mut self, now: Timestamp, number: WorkerNumber) {
+        if let Some(worker) = self.workers.get_mut(&number) {
+            worker.last_seen = now;
+        }
+    }
+
+    fn wake(&mut self, number: WorkerNumber) {
+        self.woken.insert(number);
+        self.update_free(number);
+    }
+
+    fn number_of(&self, worker: &WorkerId) -> Result<WorkerNumber, Rejection> {
+        self.worker_numbers.get(worker).copied().ok_or_else(|| Rejection::UnknownWorker(worker.clone()))
+    }
+
+    fn state_of(&self, sweep: &SweepId) -> Result<&SweepState, Rejection> {
+        let number = self.sweep_numbers.get(sweep).ok_or_else(|| Rejection::UnknownSweep(sweep.clone()))?;
+        Ok(&self.sweeps[number.index()].state)
+    }
+
+    pub(super) fn key_of(&self, stage: StageNumber) -> StageKey {
+        let stage = &self.stages[stage.index()];
+        self.sweeps[stage.home.index()].plan.stages[stage.position as usize].key
+    }
+}
+
+/// An event in the making.
+struct Step {
+    now: Timestamp,
+    decision: Decision,
+}
+
+fn not_running(sweep: &SweepId, state: &SweepState) -> Rejection {
+    Rejection::NotRunning { sweep: sweep.clone(), state: state.name() }
+}

@@ -1,0 +1,136 @@
+//! The journal's vocabulary: what is durable, as versioned data. Writing it is the shell's business.
+//!
+//! Any change to what these types look like as JSON raises [`JOURNAL_VERSION`] and needs a way to read the versions before.
+
+use std::sync::Arc;
+
+use secateur_proto::{
+    ids::{StageKey, SweepId},
+    outcome::{Failure, StageOutcome},
+};
+use serde::{Deserialize, Serialize};
+
+use super::event::Timestamp;
+use crate::sweep::plan::Plan;
+
+/// Version of [`Entry`] as JSON.
+pub const JOURNAL_VERSION: u32 = 1;
+
+/// A durable fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Record {
+    /// A life of the coordinator began.
+    Started,
+    /// A new sweep.
+    SweepSubmitted {
+        /// Its plan, as frozen.
+        #[serde(with = "shared")]
+        plan: Arc<Plan>,
+    },
+    /// A stopped or cancelled sweep goes on.
+    SweepResumed {
+        /// Which.
+        sweep: SweepId,
+    },
+    /// A sweep was given up.
+    SweepCancelled {
+        /// Which.
+        sweep: SweepId,
+    },
+    /// A sweep was stopped from outside.
+    SweepStopped {
+        /// Which.
+        sweep: SweepId,
+        /// For a person.
+        reason: String,
+    },
+    /// A stage ended. Stages below it that end with it have no record of their own: they follow.
+    StageEnded {
+        /// Which.
+        stage: StageKey,
+        /// How.
+        outcome: StageOutcome,
+    },
+    /// An attempt failed, and another one is worth it.
+    AttemptFailed {
+        /// At which stage.
+        stage: StageKey,
+        /// The width of the bundle that it was a lane of.
+        lanes: u32,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// A line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    version: u32,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub record: Record,
+}
+
+/// A line that is no entry.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadableEntry {
+    /// Not the JSON of an entry.
+    #[error("the journal entry cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Written by another version.
+    #[error("the journal entry is of version {found}, and this secateur reads version {JOURNAL_VERSION}")]
+    Version {
+        /// The version in the entry.
+        found: u32,
+    },
+}
+
+impl Entry {
+    /// An entry of the current version.
+    #[must_use]
+    pub const fn new(at: Timestamp, record: Record) -> Self {
+        Self { version: JOURNAL_VERSION, at, record }
+    }
+
+    /// One line of JSON.
+    ///
+    /// # Panics
+    /// Never: there is no map with keys other than strings.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("an entry is plain data")
+    }
+
+    /// Reads what [`Entry::to_json`] wrote.
+    ///
+    /// # Errors
+    /// If it is no entry, or one of another version.
+    pub fn from_json(text: &str) -> Result<Self, UnreadableEntry> {
+        #[derive(Deserialize)]
+        struct Header {
+            version: u32,
+        }
+        let Header { version } = serde_json::from_str(text)?;
+        if version != JOURNAL_VERSION {
+            return Err(UnreadableEntry::Version { found: version });
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+}
+
+/// A shared plan, written as the plan itself.
+mod shared {
+    use super::{Arc, Plan};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(plan: &Arc<Plan>, serializer: S) -> Result<S::Ok, S::Error> {
+        plan.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Plan>, D::Error> {
+        Plan::deserialize(deserializer).map(Arc::new)
+    }
+}

@@ -1,0 +1,374 @@
+//! The harness: plans made of synthetic stages, a core whose journal goes through JSON, and a record of its effects.
+
+mod failures;
+mod journal;
+mod properties;
+mod results;
+mod sweeps;
+mod workers;
+
+use std::{collections::VecDeque, num::NonZeroU32, sync::Arc};
+
+use secateur_proto::{
+    ids::{CellId, ContentHash, LeaseId, StageKey, SweepId, TrialId, WorkerId},
+    metrics::{Metric, Metrics, Split},
+    outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
+    spec::{
+        DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Removal, SelectBy, SplitSpec, StageSpec,
+        TableFormat, Task, TrainingSpec,
+    },
+};
+
+use super::{
+    Core, Decision, Departure, Effect, Entry, Event, Policy, Rejection, Timestamp,
+    stage::{Stage, StageState},
+};
+use crate::sweep::plan::{DataSummary, Plan, PlannedStage, SweepInfo, Trial};
+
+/// Builds a plan stage by stage. Stages with equal arguments have equal keys, in whatever plan.
+#[derive(Default)]
+struct PlanBuilder {
+    stages: Vec<PlannedStage>,
+    trials: Vec<Trial>,
+}
+
+impl PlanBuilder {
+    fn add(&mut self, spec: StageSpec, class: Option<&str>) -> StageKey {
+        let key = spec.key();
+        if self.stages.iter().all(|stage| stage.key != key) {
+            self.stages.push(PlannedStage {
+                key,
+                spec,
+                given: Artifacts::new(),
+                bundle_class: class.unwrap_or("alone").parse().expect("an id"),
+                bundled: class.is_some(),
+                lane_steps: 10,
+            });
+        }
+        key
+    }
+
+    fn prepare(&mut self, target: &str) -> StageKey {
+        let spec = PrepareSpec {
+            table: ContentHash::of(b"table"),
+            format: TableFormat::Csv,
+            target: target.to_owned(),
+            task: Task::Binary,
+            split: SplitSpec::Column { column: "part".to_owned() },
+            inputs: None,
+            drop: vec![],
+            groups: vec![],
+        };
+        self.add(StageSpec::Prepare(spec), None)
+    }
+
+    fn dense(&mut self, prepare: StageKey, seed: u64) -> StageKey {
+        let spec = DenseSpec { prepare, model: model(), training: training(), regularization: None, seed };
+        self.add(StageSpec::Dense(spec), Some("dense"))
+    }
+
+    fn prune(&mut self, prepare: StageKey, dense: StageKey, count: u64) -> StageKey {
+        let spec = PruneSpec {
+            prepare,
+            dense,
+            model: model(),
+            criterion: None,
+            removal: Removal::Global { count },
+            training: training(),
+            regularization: None,
+            seed: 0,
+        };
+        self.add(StageSpec::Prune(spec), Some("prune"))
+    }
+
+    fn trial(&mut self, stages: &[StageKey]) -> &mut Self {
+        let seed = self.trials.len() as u64;
+        self.trials.push(Trial { id: trial(seed), cell: cell(), seed, stages: stages.to_vec() });
+        self
+    }
+
+    fn build(self, sweep: &str) -> Arc<Plan> {
+        let hash = ContentHash::of(sweep.as_bytes());
+        Arc::new(Plan {
+            sweep: SweepInfo {
+                name: sweep.to_owned(),
+                id: sweep.parse().expect("an id"),
+                file_hash: hash,
+                file_text: String::new(),
+                objectives: vec![],
+                constraints: vec![],
+                data: DataSummary {
+                    path: "table.csv".to_owned(),
+                    hash,
+                    size: 1,
+                    rows: [1; 3],
+                    positives: [1; 3],
+                    columns: 1,
+                    inputs: 1,
+                },
+            },
+            stages: self.stages,
+            cells: vec![],
+            trials: self.trials,
+            merged: vec![],
+            refused: vec![],
+        })
+    }
+}
+
+fn model() -> ModelSpec {
+    ModelSpec::Mlp { inputs: 100, hidden: vec![10] }
+}
+
+fn training() -> TrainingSpec {
+    TrainingSpec {
+        optimizer: OptimizerSpec::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false },
+        batch_size: 1,
+        epochs: 1,
+        clip_gradient_norm: None,
+        select_by: SelectBy::Auc,
+    }
+}
+
+fn cell() -> CellId {
+    "cell".parse().expect("an id")
+}
+
+fn trial(number: u64) -> TrialId {
+    format!("cell-{number}").parse().expect("an id")
+}
+
+fn sweep(id: &str) -> SweepId {
+    id.parse().expect("an id")
+}
+
+fn worker(id: &str) -> WorkerId {
+    id.parse().expect("an id")
+}
+
+fn lanes(count: u32) -> NonZeroU32 {
+    NonZeroU32::new(count).expect("more than none")
+}
+
+/// A result that only `key` has.
+fn completed(key: StageKey) -> StageOutcome {
+    let mut metrics = Metrics::new();
+    metrics.set(Metric::Auc, Split::Validation, f64::from(key.0.as_bytes()[0]) / 256.0);
+    metrics.set_net(Metric::Parameters, f64::from(key.0.as_bytes()[1]));
+    let artifact = Artifact { hash: key.0, size: 1 };
+    StageOutcome::Completed(StageResult { metrics, artifacts: Artifacts::from([(Role::Checkpoint, artifact)]) })
+}
+
+fn failure(class: FailureClass) -> Failure {
+    Failure::new(class, "it broke")
+}
+
+/// The stage of a sweep with only one trial that is one unbundled stage.
+fn single(sweep: &str, target: &str) -> (Arc<Plan>, StageKey) {
+    let mut plan = PlanBuilder::default();
+    let key = plan.prepare(target);
+    plan.trial(&[key]);
+    (plan.build(sweep), key)
+}
+
+/// One prepare stage and `count` dense ones below it, each a trial.
+fn fan(sweep: &str, count: u64) -> (Arc<Plan>, StageKey, Vec<StageKey>) {
+    let mut plan = PlanBuilder::default();
+    let prepare = plan.prepare("y");
+    let dense: Vec<StageKey> = (0..count).map(|seed| plan.dense(prepare, seed)).collect();
+    for key in &dense {
+        plan.trial(&[prepare, *key]);
+    }
+    (plan.build(sweep), prepare, dense)
+}
+
+/// A lease as its worker sees it.
+#[derive(Debug, Clone, PartialEq)]
+struct Given {
+    worker: WorkerId,
+    lease: LeaseId,
+    stages: Vec<(StageKey, u32)>,
+}
+
+impl Given {
+    fn keys(&self) -> Vec<StageKey> {
+        self.stages.iter().map(|(key, _)| *key).collect()
+    }
+
+    /// The report of the stage at `position`.
+    fn report(&self, position: usize, outcome: StageOutcome) -> Event {
+        let (stage, attempt) = self.stages[position];
+        Event::StageReported { worker: self.worker.clone(), lease: self.lease.clone(), stage, attempt, outcome }
+    }
+
+    fn ended(&self, failure: Option<Failure>) -> Event {
+        Event::LeaseEnded { worker: self.worker.clone(), lease: self.lease.clone(), failure }
+    }
+}
+
+/// A core with its shell: what it journals goes through JSON, what it does is kept until the test has taken it.
+struct Lab {
+    core: Core,
+    policy: Policy,
+    now: u64,
+    journal: Vec<String>,
+    effects: VecDeque<Effect>,
+}
+
+impl Lab {
+    fn new(policy: Policy) -> Self {
+        let mut lab =
+            Self { core: Core::new(policy.clone()), policy, now: 1_000, journal: vec![], effects: VecDeque::new() };
+        lab.apply(&Event::Started);
+        lab
+    }
+
+    fn try_apply(&mut self, event: &Event) -> Result<(), Rejection> {
+        let before = snapshot(&self.core);
+        let ready = self.core.ready_stages();
+        match self.core.apply(Timestamp(self.now), event) {
+            Ok(Decision { records, effects }) => {
+                let entries = records.into_iter().map(|record| Entry::new(Timestamp(self.now), record));
+                self.journal.extend(entries.map(|entry| entry.to_json()));
+                self.effects.extend(effects);
+                self.core.check_invariants().expect("invariants hold");
+                Ok(())
+            }
+            Err(rejection) => {
+                assert_eq!(snapshot(&self.core), before, "a rejected {event:?} changed something");
+                assert_eq!(self.core.ready_stages(), ready, "a rejected {event:?} changed something");
+                self.core.check_invariants().expect("invariants hold");
+                Err(rejection)
+            }
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        self.try_apply(event).unwrap_or_else(|rejection| panic!("{event:?}: {rejection}"));
+    }
+
+    fn rejects(&mut self, event: &Event) -> Rejection {
+        self.try_apply(event).expect_err("an event that makes no sense")
+    }
+
+    fn submit(&mut self, plan: &Arc<Plan>) {
+        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan) });
+    }
+
+    fn join(&mut self, id: &str, slots: u32) {
+        self.apply(&Event::WorkerJoined {
+            worker: worker(id),
+            name: format!("{id}.example"),
+            device: "cpu".to_owned(),
+            slots: lanes(slots),
+        });
+    }
+
+    fn leave(&mut self, id: &str, departure: Departure) {
+        self.apply(&Event::WorkerLeft { worker: worker(id), departure });
+    }
+
+    fn heartbeat(&mut self, id: &str) {
+        self.apply(&Event::Heartbeat { worker: worker(id) });
+    }
+
+    fn tick_after(&mut self, milliseconds: u64) {
+        self.now += milliseconds;
+        self.apply(&Event::Tick);
+    }
+
+    fn next(&mut self) -> Effect {
+        self.effects.pop_front().expect("another effect")
+    }
+
+    fn next_lease(&mut self) -> Given {
+        match self.next() {
+            Effect::Lease { worker, lease, stages } => Given { worker, lease, stages },
+            other => panic!("{other:?} instead of a lease"),
+        }
+    }
+
+    /// Takes a request to calibrate and answers it.
+    fn calibrate(&mut self, id: &str, class: &str, width: u32) {
+        match self.next() {
+            Effect::Calibrate { worker: asked, class: of, .. } => {
+                assert_eq!((asked.as_str(), of.as_str()), (id, class));
+            }
+            other => panic!("{other:?} instead of a calibration"),
+        }
+        self.answer(id, class, width);
+    }
+
+    fn answer(&mut self, id: &str, class: &str, width: u32) {
+        self.apply(&Event::Calibrated {
+            worker: worker(id),
+            class: class.parse().expect("an id"),
+            lanes: lanes(width),
+            lane_steps_per_second: 1.0,
+        });
+    }
+
+    /// Every stage of the lease completes, and the lease ends.
+    fn complete(&mut self, given: &Given) {
+        for (position, key) in given.keys().into_iter().enumerate() {
+            self.apply(&given.report(position, completed(key)));
+        }
+        self.apply(&given.ended(None));
+    }
+
+    fn expect_trial(&mut self, of: &str, number: u64, outcome: &StageOutcome) {
+        let expected = Effect::TrialEnded { sweep: sweep(of), trial: trial(number), outcome: outcome.clone() };
+        assert_eq!(self.next(), expected);
+    }
+
+    fn expect_sweep(&mut self, of: &str, state: super::SweepState) {
+        assert_eq!(self.next(), Effect::SweepEnded { sweep: sweep(of), state });
+    }
+
+    fn expect_revoke(&mut self, given: &Given) {
+        assert_eq!(self.next(), Effect::Revoke { worker: given.worker.clone(), lease: given.lease.clone() });
+    }
+
+    fn expect_nothing(&self) {
+        assert!(self.effects.is_empty(), "unexpected effects: {:?}", self.effects);
+    }
+
+    /// A core restored from the journal as it is on disk.
+    fn restored(&self) -> Core {
+        let entries = self.journal.iter().map(|line| Entry::from_json(line).expect("an entry"));
+        Core::restore(self.policy.clone(), entries).expect("the journal fits itself")
+    }
+
+    /// Kills the coordinator and starts it again.
+    fn restart(&mut self) {
+        self.core = self.restored();
+        self.effects.clear();
+        self.apply(&Event::Started);
+    }
+
+    /// Every test ends so: nothing unexpected happened, and the journal says the same as the core.
+    fn finish(self) {
+        self.expect_nothing();
+        self.core.check_invariants().expect("invariants hold");
+        assert_eq!(snapshot(&self.restored()), snapshot(&self.core), "the journal says something else");
+    }
+}
+
+/// What is durable, as text: a leased stage is a ready one.
+fn snapshot(core: &Core) -> String {
+    let stage = |stage: &Stage| {
+        let state = match &stage.state {
+            StageState::Leased { .. } => &StageState::Ready,
+            state => state,
+        };
+        let Stage { home, position, shared_with, children, trials, wanted, class, .. } = stage;
+        let limits = (stage.width_limit, stage.failed_alone, stage.failed);
+        format!("{state:?} {limits:?} {home:?} {position} {shared_with:?} {children:?} {trials:?} {wanted} {class:?}\n")
+    };
+    let sweeps = core.sweeps.iter().map(|sweep| {
+        let counts = (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended, sweep.submitted_at, sweep.ended_at);
+        format!("{} {:?} {:?} {:?} {counts:?}\n", sweep.plan.sweep.id, sweep.state, sweep.trials, sweep.tally)
+    });
+    let life = format!("life {}\n", core.life);
+    [life].into_iter().chain(sweeps).chain(core.stages.iter().map(stage)).collect()
+}

@@ -1,0 +1,247 @@
+//! What can be read of the core: for the gRPC layer, the progress bars and the report.
+
+use std::sync::Arc;
+
+use secateur_proto::{
+    convert::StageWithInputs,
+    ids::{BundleClass, LeaseId, StageKey, SweepId, WorkerId},
+    outcome::StageOutcome,
+};
+
+use super::{
+    bundle::lease_id,
+    core::{Core, Sweep, TrialState, Width, Worker},
+    event::{SweepState, Timestamp},
+    stage::{StageState, SweepNumber},
+};
+use crate::sweep::plan::{Plan, Trial};
+
+/// A sweep in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepStatus {
+    /// Which.
+    pub id: SweepId,
+    /// From the file.
+    pub name: String,
+    /// Where it is.
+    pub state: SweepState,
+    /// Trials of the plan.
+    pub trials: u64,
+    /// Trials that ended as completed.
+    pub trials_completed: u64,
+    /// Trials that ended in any other way.
+    pub trials_failed: u64,
+    /// Stages of the plan.
+    pub stages: u64,
+    /// Of them ended, in whatever way.
+    pub stages_ended: u64,
+    /// Of them with a worker now.
+    pub stages_leased: u64,
+    /// Of them computed to completion in this life of the coordinator, as against found completed.
+    pub stages_computed: u64,
+    /// Optimiser steps of all stages.
+    pub lane_steps: u64,
+    /// Optimiser steps of stages that have ended.
+    pub lane_steps_ended: u64,
+    /// When it was first submitted.
+    pub submitted_at: Timestamp,
+    /// When it last stopped running; nothing while it runs.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Where a trial is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrialStatus {
+    /// Its last stage has not ended.
+    Open,
+    /// How it ended.
+    Ended(StageOutcome),
+}
+
+/// Where a stage is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StageStatus {
+    /// So many of its parents have not completed.
+    Waiting {
+        /// Parents.
+        missing: u32,
+    },
+    /// It could run, but no running sweep wants it.
+    Parked,
+    /// It waits for a slot.
+    Ready,
+    /// A worker has it.
+    Leased {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Which attempt it is.
+        attempt: u32,
+    },
+    /// It has ended.
+    Ended(StageOutcome),
+}
+
+/// A worker that is attached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerStatus {
+    /// This attachment.
+    pub id: WorkerId,
+    /// From its hello.
+    pub name: String,
+    /// From its hello.
+    pub device: String,
+    /// Bundles and calibrations at the same time.
+    pub slots: u32,
+    /// Of them taken.
+    pub busy_slots: u32,
+    /// Stages that wait for its leases.
+    pub leased_stages: u32,
+    /// Stages that it completed since it attached.
+    pub stages_completed: u64,
+    /// Bundle classes that it has measured: lanes, and lane-steps per second at that width.
+    pub measured: Vec<(BundleClass, u32, f64)>,
+    /// It handed back work by itself and gets no more.
+    pub leaving: bool,
+    /// When it last spoke.
+    pub last_seen: Timestamp,
+}
+
+impl Core {
+    /// One sweep.
+    #[must_use]
+    pub fn sweep(&self, id: &SweepId) -> Option<SweepStatus> {
+        self.find(id).map(Sweep::status)
+    }
+
+    /// All sweeps, in the order of submission.
+    pub fn sweeps(&self) -> impl Iterator<Item = SweepStatus> {
+        self.sweeps.iter().map(Sweep::status)
+    }
+
+    /// The plan of a sweep, as first submitted.
+    #[must_use]
+    pub fn plan(&self, id: &SweepId) -> Option<&Arc<Plan>> {
+        self.find(id).map(|sweep| &sweep.plan)
+    }
+
+    /// The trials of a sweep, in the order of its plan.
+    pub fn trials(&self, id: &SweepId) -> Option<impl Iterator<Item = (&Trial, TrialStatus)>> {
+        let sweep = self.find(id)?;
+        Some((sweep.plan.trials.iter()).zip(&sweep.trials).map(|(trial, state)| (trial, self.trial(trial, *state))))
+    }
+
+    fn trial(&self, trial: &Trial, state: TrialState) -> TrialStatus {
+        match state {
+            TrialState::Open => TrialStatus::Open,
+            TrialState::Cancelled => TrialStatus::Ended(StageOutcome::Cancelled),
+            TrialState::Ended => {
+                trial.stages.last().and_then(|last| self.outcome(last)).map_or(TrialStatus::Open, TrialStatus::Ended)
+            }
+        }
+    }
+
+    /// Where a stage is; nothing if no sweep has it.
+    #[must_use]
+    pub fn stage(&self, key: &StageKey) -> Option<StageStatus> {
+        let stage = &self.stages[self.stage_numbers.get(key)?.index()];
+        Some(match &stage.state {
+            StageState::Waiting { missing } => StageStatus::Waiting { missing: *missing },
+            StageState::Parked => StageStatus::Parked,
+            StageState::Ready => StageStatus::Ready,
+            StageState::Leased { lease, attempt } => {
+                StageStatus::Leased { lease: lease_id(self.life, *lease), attempt: *attempt }
+            }
+            StageState::Ended(outcome) => StageStatus::Ended(outcome.unpack()),
+        })
+    }
+
+    /// How a stage ended; nothing if it has not.
+    #[must_use]
+    pub fn outcome(&self, key: &StageKey) -> Option<StageOutcome> {
+        let stage = &self.stages[self.stage_numbers.get(key)?.index()];
+        Some(stage.outcome()?.unpack())
+    }
+
+    /// A stage as a lease carries it: with the files that were given and those that its parents made. Of two files with the
+    /// same role, that of the later parent counts. Nothing if no sweep has the stage.
+    #[must_use]
+    pub fn stage_with_inputs(&self, key: &StageKey) -> Option<StageWithInputs> {
+        let stage = &self.stages[self.stage_numbers.get(key)?.index()];
+        let planned = &self.sweeps[stage.home.index()].plan.stages[stage.position as usize];
+        let mut inputs = planned.given.clone();
+        for parent in self.parents_of(planned) {
+            if let Some(outcome) = self.stages[parent.index()].outcome() {
+                inputs.extend(outcome.artifacts().iter().copied());
+            }
+        }
+        Some(StageWithInputs { key: *key, spec: planned.spec.clone(), inputs })
+    }
+
+    /// The sweeps that list a stage, in no particular order.
+    #[must_use]
+    pub fn sweeps_of(&self, key: &StageKey) -> Vec<SweepId> {
+        let id = |sweep: SweepNumber| self.sweeps[sweep.index()].plan.sweep.id.clone();
+        let stage = self.stage_numbers.get(key).map(|number| &self.stages[number.index()]);
+        stage.map_or_else(Vec::new, |stage| stage.sweeps().map(id).collect())
+    }
+
+    /// Stages that wait for a slot: what to ask for more workers by.
+    #[must_use]
+    pub fn ready_stages(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The workers that are attached, in the order of joining.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerStatus> {
+        self.workers.values().map(|worker| self.worker_status(worker))
+    }
+
+    fn worker_status(&self, worker: &Worker) -> WorkerStatus {
+        let slots = worker.slots.get();
+        let free = u32::try_from(worker.free_slots()).unwrap_or(u32::MAX);
+        let open = worker.leases.iter().filter_map(|lease| self.leases.get(lease)).map(|lease| lease.open.len());
+        let measured = worker.widths.iter().filter_map(|(class, width)| match width {
+            Width::Measured { lanes, lane_steps_per_second } => {
+                Some((self.classes[class.index()].clone(), lanes.get(), *lane_steps_per_second))
+            }
+            Width::Asked { .. } | Width::Assumed => None,
+        });
+        WorkerStatus {
+            id: worker.id.clone(),
+            name: worker.name.clone(),
+            device: worker.device.clone(),
+            slots,
+            busy_slots: slots.saturating_sub(free),
+            leased_stages: u32::try_from(open.sum::<usize>()).unwrap_or(u32::MAX),
+            stages_completed: worker.stages_completed,
+            measured: measured.collect(),
+            leaving: worker.leaving,
+            last_seen: worker.last_seen,
+        }
+    }
+
+    fn find(&self, id: &SweepId) -> Option<&Sweep> {
+        self.sweep_numbers.get(id).map(|number| &self.sweeps[number.index()])
+    }
+}
+
+impl Sweep {
+    fn status(&self) -> SweepStatus {
+        SweepStatus {
+            id: self.plan.sweep.id.clone(),
+            name: self.plan.sweep.name.clone(),
+            state: self.state.clone(),
+            trials: self.trials.len() as u64,
+            trials_completed: self.tally.completed,
+            trials_failed: self.tally.failed,
+            stages: self.stages.len() as u64,
+            stages_ended: self.stages_ended,
+            stages_leased: self.leased,
+            stages_computed: self.computed,
+            lane_steps: self.lane_steps,
+            lane_steps_ended: self.lane_steps_ended,
+            submitted_at: self.submitted_at,
+            ended_at: self.ended_at,
+        }
+    }
+}
