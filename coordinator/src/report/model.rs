@@ -9,7 +9,10 @@ use secateur_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::statistics::{Paired, Summary};
+use super::{
+    findings::findings,
+    statistics::{Paired, Summary},
+};
 use crate::sweep::plan::{Constraint, Control, DataSummary, Merged, Objective, Refused, Settings};
 
 /// Version of the shape of `report.json`.
@@ -167,6 +170,12 @@ impl Report {
     pub fn front_cells(&self) -> Vec<&CellReport> {
         let by_id: HashMap<&CellId, &CellReport> = self.cells.iter().map(|cell| (&cell.id, cell)).collect();
         self.front.iter().filter_map(|id| by_id.get(id).copied()).collect()
+    }
+
+    /// What was found, in a few sentences, the most important first.
+    #[must_use]
+    pub fn findings(&self) -> Vec<String> {
+        findings(self)
     }
 
     /// The report as `report.json` has it.

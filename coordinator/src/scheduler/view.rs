@@ -9,10 +9,10 @@ use secateur_proto::{
 };
 
 use super::{
-    bundle::lease_id,
+    bundle::{lease_id, lease_number},
     core::{Core, Sweep, TrialState, Width, Worker},
     event::{SweepState, Timestamp},
-    stage::{StageState, SweepNumber},
+    stage::{StageNumber, StageState, SweepNumber},
 };
 use crate::sweep::plan::{Plan, Trial};
 
@@ -183,6 +183,14 @@ impl Core {
         let id = |sweep: SweepNumber| self.sweeps[sweep.index()].plan.sweep.id.clone();
         let stage = self.stage_numbers.get(key).map(|number| &self.stages[number.index()]);
         stage.map_or_else(Vec::new, |stage| stage.sweeps().map(id).collect())
+    }
+
+    /// The stages that still wait for a lease of this life.
+    #[must_use]
+    pub fn stages_of(&self, lease: &LeaseId) -> Vec<StageKey> {
+        let lease = lease_number(self.life, lease).and_then(|number| self.leases.get(&number));
+        let key = |stage: &StageNumber| self.stages[stage.index()].key;
+        lease.map_or_else(Vec::new, |lease| lease.open.iter().map(key).collect())
     }
 
     /// Stages that wait for a slot: what to ask for more workers by.
