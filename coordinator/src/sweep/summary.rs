@@ -1,6 +1,9 @@
 //! A plan in numbers, for a person to decide whether to run it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use secateur_proto::{ids::BundleClass, spec::StageSpec};
 use serde::Serialize;
@@ -109,7 +112,7 @@ impl PlanSummary {
             bundle.lanes += 1;
             bundle.lane_steps = bundle.lane_steps.saturating_add(stage.lane_steps);
         }
-        let by_key: std::collections::HashMap<_, _> = plan.stages.iter().map(|stage| (stage.key, stage)).collect();
+        let by_key: HashMap<_, _> = plan.stages.iter().map(|stage| (stage.key, stage)).collect();
         let mut stages_without_sharing = StageCounts::default();
         let mut lane_steps_without_sharing = 0_u64;
         for stage in plan.trials.iter().flat_map(|trial| &trial.stages).filter_map(|key| by_key.get(key)) {
@@ -151,16 +154,21 @@ impl PlanSummary {
     }
 }
 
-/// Merged or refused points shown by name; the rest is counted.
+/// Bundles or reasons shown one by one; the rest is counted.
 const SHOWN: usize = 10;
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
 
 impl fmt::Display for PlanSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [train, validation, test] = self.rows;
         writeln!(f, "sweep    {} ({})", self.name, self.id)?;
         writeln!(f, "data     {train} train, {validation} validation, {test} test rows; {} inputs", self.inputs)?;
-        writeln!(f, "cells    {} asked for, {} controls added", self.cells, self.controls)?;
-        writeln!(f, "trials   {} ({} cells × {} seeds)", self.trials, self.cells + self.controls, self.seeds)?;
+        writeln!(f, "cells    {} asked for, {} added", self.cells, counted(self.controls, "control"))?;
+        let (cells, seeds) = (counted(self.cells + self.controls, "cell"), counted(self.seeds, "seed"));
+        writeln!(f, "trials   {} ({cells} × {seeds})", self.trials)?;
         writeln!(
             f,
             "stages   {}: {} prepare, {} dense, {} prune ({} without sharing)",
@@ -172,9 +180,9 @@ impl fmt::Display for PlanSummary {
         )?;
         writeln!(
             f,
-            "shared   {} dense nets serve {} trials; sharing saves {:.0} % of the steps",
-            self.stages.dense,
-            self.trials,
+            "shared   {} for {}; sharing saves {:.0} % of the steps",
+            counted(self.stages.dense, "dense net"),
+            counted(self.trials, "trial"),
             100.0 * self.saved()
         )?;
         writeln!(
@@ -182,33 +190,36 @@ impl fmt::Display for PlanSummary {
             "work     {} optimiser steps of one net ({} without sharing), about {:.2e} multiply-accumulates",
             self.lane_steps, self.lane_steps_without_sharing, self.multiply_accumulates
         )?;
-        let groups = if self.bundles.len() == 1 { "group" } else { "groups" };
         let shown = self.bundles.iter().take(SHOWN).map(|bundle| format!("{} {}", bundle.lanes, bundle.stage));
         let more = if self.bundles.len() > SHOWN { ", …" } else { "" };
         let shown = shown.collect::<Vec<_>>().join(", ");
-        write!(f, "bundles  {} {groups} of nets that can be trained together: {shown}{more}", self.bundles.len())?;
-        let merged = self.merged.iter().map(|point| (&point.settings, point.reason.as_str()));
-        list(f, "merged", merged)?;
-        list(f, "refused", self.refused.iter().map(|point| (&point.settings, point.reason.as_str())))
+        let groups = counted(self.bundles.len(), "group");
+        write!(f, "bundles  {groups} of nets that can be trained together: {shown}{more}")?;
+        by_reason(f, "merged", self.merged.iter().map(|point| point.reason.as_str()))?;
+        by_reason(f, "refused", self.refused.iter().map(|point| point.reason.as_str()))
     }
 }
 
-fn list<'a>(
-    f: &mut fmt::Formatter<'_>,
-    title: &str,
-    points: impl ExactSizeIterator<Item = (&'a super::plan::Settings, &'a str)>,
-) -> fmt::Result {
-    let count = points.len();
-    if count > 0 {
-        write!(f, "\n{title:8} {count} points of the grid")?;
+/// Many points of a grid share a reason; the points themselves are in the data.
+fn by_reason<'a>(f: &mut fmt::Formatter<'_>, title: &str, reasons: impl Iterator<Item = &'a str>) -> fmt::Result {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    let mut positions: HashMap<&str, usize> = HashMap::new();
+    for reason in reasons {
+        let position = *positions.entry(reason).or_insert(counts.len());
+        match counts.get_mut(position) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((reason, 1)),
+        }
     }
-    for (settings, reason) in points.take(SHOWN) {
-        let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let settings: Vec<_> = settings.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect();
-        write!(f, "\n         {}\n           {reason}", settings.join(" "))?;
+    let total = counts.iter().map(|(_, count)| count).sum();
+    if total > 0 {
+        write!(f, "\n{title:8} {} of the grid", counted(total, "point"))?;
     }
-    if count > SHOWN {
-        write!(f, "\n         … and {} more", count - SHOWN)?;
+    for (reason, count) in counts.iter().take(SHOWN) {
+        write!(f, "\n         {count} × {reason}")?;
+    }
+    if counts.len() > SHOWN {
+        write!(f, "\n         … and {}", counted(counts.len() - SHOWN, "more reason"))?;
     }
     Ok(())
 }

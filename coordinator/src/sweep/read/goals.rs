@@ -54,7 +54,7 @@ pub(super) fn seeds(reader: &mut Reader, field: &Field<'_>) -> Option<Seeds> {
             let mut first: HashMap<u64, Mark> = HashMap::new();
             let mut list = Vec::new();
             for item in &items {
-                let seed = reader.integer(item, 0, u64::MAX)?;
+                let Some(seed) = reader.integer(item, 0, u64::MAX) else { continue };
                 match first.insert(seed, item.mark()) {
                     None => list.push(seed),
                     Some(mark) => {

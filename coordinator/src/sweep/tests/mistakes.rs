@@ -264,6 +264,7 @@ fn goals() {
     assert!(problem("controls: always").contains("controls: found \"always\", allowed auto, none"));
     assert!(problem("seeds: 0").contains("seeds: found 0, allowed an integer from 1"));
     assert!(problem("seeds: [-1]").contains("seeds[0]: found -1, allowed an integer from 0"));
+    assert_eq!(problems(&small_with(&["seeds: [x, -1, 2, 2.5]"])).len(), 3);
     assert!(problem("seeds: []").contains("seeds: found an empty list"));
 }
 
