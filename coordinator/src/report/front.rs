@@ -191,6 +191,22 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "a measurement: prints how long a million points of three objectives take"]
+    fn a_million_points() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let values: Vec<f64> = (0..3_000_000).map(|_| random()).collect();
+        let start = std::time::Instant::now();
+        let front = standings(&values, &[Minimize; 3]);
+        let front = front.iter().filter(|standing| **standing == Standing::OnFront).count();
+        eprintln!("{front} of 1,000,000 points are on the front; found in {:?}", start.elapsed());
+        assert!(front > 0);
+    }
+
+    #[test]
     fn a_hundred_thousand_points_of_three_objectives_stay_quick() {
         // A plane where every point is on the front: the staircase's worst case. Quadratic work would take minutes here.
         let values: Vec<f64> = (0..100_000_u32)

@@ -220,6 +220,43 @@ fn one_objective_has_a_front_of_the_best() {
     assert_eq!(front(&build(&plan, &outcomes)), ["a"]);
 }
 
+#[test]
+fn every_combination_of_objectives_has_pages() {
+    let objective = |metric: Metric| Objective { metric, direction: metric.better() };
+    for metrics in [
+        &[Metric::Auc][..],
+        &[Metric::Macs],
+        &[Metric::Macs, Metric::SizeBytes],
+        &[Metric::Auc, Metric::Ece],
+        &[Metric::Auc, Metric::Auc],
+        &[Metric::Auc, Metric::Ece, Metric::Macs, Metric::Sparsity],
+    ] {
+        let (mut plan, outcomes) = realistic();
+        plan.sweep.objectives = metrics.iter().copied().map(objective).collect();
+        let report = build(&plan, &outcomes);
+        assert!(!report.front.is_empty(), "{metrics:?}");
+        let is_line = super::plot::axes(&report).expect("all is measured").are_all_objectives;
+        assert_eq!(is_line, metrics == [Metric::Macs, Metric::SizeBytes], "{metrics:?}");
+        let page = super::markdown(&report);
+        assert!(page.plots.iter().all(|(_, svg)| !svg.contains("NaN") && !svg.contains("inf")), "{metrics:?}");
+        assert!(super::html(&report).contains("</html>"));
+    }
+}
+
+#[test]
+fn one_seed_and_values_at_the_edge_of_numbers_still_have_pages() {
+    let (plan, mut outcomes) =
+        sweep(vec![cell("a", Some("magnitude"), 0.9, None), cell("b", Some("random"), 1.0, None)], 1);
+    change(&mut outcomes, "a-1", Metric::Auc, Split::Validation, -f64::MAX);
+    change(&mut outcomes, "b-1", Metric::Auc, Split::Validation, f64::MAX);
+    change(&mut outcomes, "b-1", Metric::NonzeroParameters, Split::Validation, 0.0);
+    let report = build(&plan, &outcomes);
+    assert_eq!(front(&report), ["b"]);
+    let page = super::markdown(&report);
+    assert!(page.plots.iter().all(|(_, svg)| !svg.contains("NaN") && !svg.contains("inf")), "{:?}", page.plots);
+    assert_eq!(super::html(&report), super::html(&report.clone()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

@@ -85,7 +85,7 @@
   };
   const scale = (values, from, to) => {
     let low = Infinity, high = -Infinity;
-    for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
+    for (const value of values) { low = Math.max(-1e300, Math.min(low, value)); high = Math.min(1e300, Math.max(high, value)); }
     if (low > high) [low, high] = [0, 1];
     const logarithmic = low > 0 && high / low > 10;
     if (logarithmic) {

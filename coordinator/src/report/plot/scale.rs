@@ -2,6 +2,9 @@
 
 use crate::report::number;
 
+/// What no axis goes beyond, so that the length of each is finite.
+const FARTHEST: f64 = 1e300;
+
 /// An axis: values of `domain` onto positions of `range`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
@@ -16,6 +19,7 @@ impl Scale {
     pub(super) fn of(values: impl Iterator<Item = f64>, may_be_logarithmic: bool, range: [f64; 2]) -> Self {
         let (low, high) = values
             .filter(|value| value.is_finite())
+            .map(|value| value.clamp(-FARTHEST, FARTHEST))
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         if low > high {
             return Self { logarithmic: false, domain: [0.0, 1.0], range };
