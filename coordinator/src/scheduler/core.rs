@@ -11,12 +11,12 @@ use std::{
 
 use secateur_proto::{
     ids::{BundleClass, LeaseId, StageKey, SweepId, WorkerId},
-    outcome::{Failure, FailureClass, StageOutcome},
+    outcome::{Failure, StageOutcome},
 };
 
 use super::{
-    bundle::{Ready, lease_id, lease_number},
-    event::{Decision, Departure, Effect, Event, Policy, Rejection, SweepState, Timestamp},
+    bundle::{Ready, lease_number},
+    event::{Decision, Effect, Event, Policy, Rejection, SweepState, Timestamp},
     record::{Entry, Record},
     stage::{ClassNumber, LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber},
 };
@@ -253,82 +253,6 @@ impl Core {
         }
     }
 
-    fn joined(
-        &mut self,
-        now: Timestamp,
-        id: &WorkerId,
-        name: &str,
-        device: &str,
-        slots: NonZeroU32,
-    ) -> Result<(), Rejection> {
-        if self.worker_numbers.contains_key(id) {
-            return Err(Rejection::DuplicateWorker(id.clone()));
-        }
-        let number = WorkerNumber(self.next_worker);
-        self.next_worker += 1;
-        self.worker_numbers.insert(id.clone(), number);
-        self.workers.insert(
-            number,
-            Worker {
-                id: id.clone(),
-                name: name.to_owned(),
-                device: device.to_owned(),
-                slots,
-                last_seen: now,
-                leases: BTreeSet::new(),
-                widths: BTreeMap::new(),
-                calibrating: 0,
-                leaving: false,
-                stages_completed: 0,
-            },
-        );
-        self.wake(number);
-        Ok(())
-    }
-
-    fn left(&mut self, step: &mut Step, number: WorkerNumber, departure: Departure) -> Result<(), Rejection> {
-        let Some(worker) = self.workers.remove(&number) else { return Ok(()) };
-        self.worker_numbers.remove(&worker.id);
-        self.free.remove(&number);
-        self.woken.remove(&number);
-        let failure = match departure {
-            Departure::Drained => None,
-            Departure::Lost => {
-                let message = format!("worker {} ({}) was lost", worker.name, worker.id);
-                Some(Failure::new(FailureClass::Executor, message))
-            }
-        };
-        for lease in worker.leases {
-            self.close_lease(step, lease, failure.as_ref())?;
-        }
-        Ok(())
-    }
-
-    fn calibrated(
-        &mut self,
-        now: Timestamp,
-        id: &WorkerId,
-        class: &BundleClass,
-        lanes: NonZeroU32,
-        lane_steps_per_second: f64,
-    ) -> Result<(), Rejection> {
-        let number = self.number_of(id)?;
-        let invalid = || Rejection::InvalidCalibration { worker: id.clone(), class: class.clone() };
-        let class_number = *self.class_numbers.get(class).ok_or_else(invalid)?;
-        let worker = self.workers.get_mut(&number).ok_or_else(|| Rejection::UnknownWorker(id.clone()))?;
-        let width = worker.widths.get_mut(&class_number).ok_or_else(invalid)?;
-        if !lane_steps_per_second.is_finite() || lane_steps_per_second < 0.0 {
-            return Err(invalid());
-        }
-        if matches!(width, Width::Asked { .. }) {
-            worker.calibrating = worker.calibrating.saturating_sub(1);
-        }
-        *width = Width::Measured { lanes, lane_steps_per_second };
-        worker.last_seen = now;
-        self.wake(number);
-        Ok(())
-    }
-
     /// A final result (completed, diverged, collapsed) is welcome from whoever brings it while the stage is open: the same key
     /// has the same result. Anything else counts only from the very attempt that is out.
     fn reported(
@@ -437,7 +361,7 @@ impl Core {
     }
 
     /// Forgets a lease. Its open stages fail with `failure`, or go back.
-    fn close_lease(
+    pub(super) fn close_lease(
         &mut self,
         step: &mut Step,
         number: LeaseNumber,
@@ -454,7 +378,7 @@ impl Core {
     }
 
     /// One attempt failed with something that its whole bundle failed with, or that another attempt may not meet.
-    fn attempt_failed(
+    pub(super) fn attempt_failed(
         &mut self,
         step: &mut Step,
         stage: StageNumber,
@@ -477,89 +401,10 @@ impl Core {
         self.write(step, record)
     }
 
-    fn tick(&mut self, step: &mut Step) -> Result<(), Rejection> {
-        let now = step.now;
-        let silence = self.policy.worker_silence_ms;
-        let last = self.last_tick.replace(now);
-        if last.is_none_or(|last| now < last || now.since(last) > silence) {
-            // The coordinator slept, or its clock was set: that says nothing of the workers. They get a full span from now.
-            for worker in self.workers.values_mut() {
-                worker.last_seen = now;
-            }
-            for lease in self.leases.values_mut() {
-                lease.last_sign = now;
-            }
-            return Ok(());
-        }
-        let silent = self.workers.iter().filter(|(_, worker)| now.since(worker.last_seen) > silence);
-        for number in silent.map(|(number, _)| *number).collect::<Vec<_>>() {
-            let worker = self.workers[&number].id.clone();
-            let reason = format!("nothing was heard of it for more than {silence} ms");
-            step.decision.effects.push(Effect::Detach { worker, reason });
-            self.left(step, number, Departure::Lost)?;
-        }
-        if let Some(limit) = self.policy.stuck_ms {
-            let is_stuck = |lease: &Lease| !lease.open.is_empty() && now.since(lease.last_sign) > limit;
-            let stuck = self.leases.iter().filter(|(_, lease)| is_stuck(lease));
-            for number in stuck.map(|(number, _)| *number).collect::<Vec<_>>() {
-                self.take_back(step, number, limit)?;
-            }
-        }
-        let limit = self.policy.calibration_ms;
-        let mut unanswered = vec![];
-        for (number, worker) in &mut self.workers {
-            for width in worker.widths.values_mut() {
-                if matches!(width, Width::Asked { since } if now.since(*since) > limit) {
-                    *width = Width::Assumed;
-                    worker.calibrating = worker.calibrating.saturating_sub(1);
-                    unanswered.push(*number);
-                }
-            }
-        }
-        unanswered.into_iter().for_each(|number| self.wake(number));
-        Ok(())
-    }
-
-    /// Revokes a lease that makes no progress. Its slot is free when the worker says so.
-    fn take_back(&mut self, step: &mut Step, number: LeaseNumber, limit: u64) -> Result<(), Rejection> {
-        let Some(lease) = self.leases.get_mut(&number) else { return Ok(()) };
-        lease.revoked = true;
-        let (open, width) = (std::mem::take(&mut lease.open), lease.width);
-        if let Some(worker) = self.workers.get(&lease.worker) {
-            let (worker, lease) = (worker.id.clone(), lease_id(self.life, number));
-            step.decision.effects.push(Effect::Revoke { worker, lease });
-        }
-        let failure = Failure::new(FailureClass::Executor, format!("no result came for more than {limit} ms"));
-        open.into_iter().try_for_each(|stage| self.attempt_failed(step, stage, width, &failure))
-    }
-
     /// Makes a leased stage ready again without an attempt counted.
     fn hand_back(&mut self, stage: StageNumber, effects: &mut Vec<Effect>) {
         self.withdraw(stage, effects);
         self.settle(stage);
-    }
-
-    /// The worker handed back work that nobody had revoked. Giving it more would only go round in circles.
-    fn leaves(&mut self, number: WorkerNumber) {
-        if let Some(worker) = self.workers.get_mut(&number) {
-            worker.leaving = true;
-        }
-        self.update_free(number);
-    }
-
-    fn seen(&mut self, now: Timestamp, number: WorkerNumber) {
-        if let Some(worker) = self.workers.get_mut(&number) {
-            worker.last_seen = now;
-        }
-    }
-
-    fn wake(&mut self, number: WorkerNumber) {
-        self.woken.insert(number);
-        self.update_free(number);
-    }
-
-    fn number_of(&self, worker: &WorkerId) -> Result<WorkerNumber, Rejection> {
-        self.worker_numbers.get(worker).copied().ok_or_else(|| Rejection::UnknownWorker(worker.clone()))
     }
 
     fn state_of(&self, sweep: &SweepId) -> Result<&SweepState, Rejection> {
@@ -574,9 +419,9 @@ impl Core {
 }
 
 /// An event in the making.
-struct Step {
-    now: Timestamp,
-    decision: Decision,
+pub(super) struct Step {
+    pub(super) now: Timestamp,
+    pub(super) decision: Decision,
 }
 
 fn not_running(sweep: &SweepId, state: &SweepState) -> Rejection {

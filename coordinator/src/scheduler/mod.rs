@@ -57,6 +57,7 @@ mod invariants;
 mod record;
 mod stage;
 mod view;
+mod workers;
 
 #[cfg(test)]
 mod tests;

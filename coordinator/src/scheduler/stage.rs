@@ -12,12 +12,6 @@ macro_rules! number {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(super) struct $name(pub(super) $inner);
-
-        impl $name {
-            pub(super) const fn index(self) -> usize {
-                self.0 as usize
-            }
-        }
     };
 }
 
@@ -41,6 +35,24 @@ number!(
     /// Leases of this life.
     LeaseNumber(u64)
 );
+
+impl StageNumber {
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl SweepNumber {
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl ClassNumber {
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// The width limit of a stage that never failed.
 pub(super) const UNLIMITED: u32 = u32::MAX;

@@ -205,7 +205,8 @@ fn plans_that_contradict_themselves_are_refused() {
     let dense = good.dense(prepare, 1);
     good.trial(&[prepare, dense]);
     let good = good.build("s");
-    let broken: [(&str, fn(&mut Plan)); 6] = [
+    type Break = fn(&mut Plan);
+    let broken: [(&str, Break); 6] = [
         ("before its parent", |plan| plan.stages.reverse()),
         ("without it", |plan| drop(plan.stages.remove(0))),
         ("is there twice", |plan| plan.stages.push(plan.stages[0].clone())),
