@@ -220,7 +220,8 @@ impl Shell {
             Command::Event(event, reply) => {
                 // A full disk is nobody's failed attempt: the sweeps that want the stage stop until there is room.
                 if let Some((stages, reason)) = no_space(&event, &self.core) {
-                    let sweeps: BTreeSet<SweepId> = stages.iter().flat_map(|stage| self.core.sweeps_of(stage)).collect();
+                    let sweeps: BTreeSet<SweepId> =
+                        stages.iter().flat_map(|stage| self.core.sweeps_of(stage)).collect();
                     for sweep in sweeps {
                         self.apply(Event::SweepStopped { sweep, reason: reason.clone() }, None, batch);
                     }

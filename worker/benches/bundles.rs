@@ -30,10 +30,7 @@ fn main() {
         let rates = measure::rates(&spec, &device, Duration::from_millis(1500));
         for rate in rates.iter().filter(|rate| [1, 4, 16, 64].contains(&rate.lanes)) {
             let ratio = rate.lane_steps_per_second / rates[0].lane_steps_per_second;
-            println!(
-                "{name:<22} {batch_size:>5} {:>6} {:>14.0} {ratio:>9.2}x",
-                rate.lanes, rate.lane_steps_per_second
-            );
+            println!("{name:<22} {batch_size:>5} {:>6} {:>14.0} {ratio:>9.2}x", rate.lanes, rate.lane_steps_per_second);
         }
     }
 }

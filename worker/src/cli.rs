@@ -105,7 +105,8 @@ fn host_name() -> String {
 
 fn lock_cache(wanted: Option<PathBuf>) -> Result<(PathBuf, File), StartError> {
     if let Some(path) = wanted {
-        return try_lock(&path)?.map_or_else(|| Err(StartError::CacheInUse(path.clone())), |lock| Ok((path.clone(), lock)));
+        return try_lock(&path)?
+            .map_or_else(|| Err(StartError::CacheInUse(path.clone())), |lock| Ok((path.clone(), lock)));
     }
     let home = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = home("XDG_CACHE_HOME").or_else(|| home("HOME").map(|home| home.join(".cache")));

@@ -216,9 +216,7 @@ impl Store {
         }
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let mut file = file.map_err(failed("write", &path))?;
-        file.set_len(offset)
-            .and_then(|()| file.seek(SeekFrom::Start(offset)))
-            .map_err(failed("write", &path))?;
+        file.set_len(offset).and_then(|()| file.seek(SeekFrom::Start(offset))).map_err(failed("write", &path))?;
         Ok(Upload { store: self, artifact, path, file, size: offset })
     }
 

@@ -169,7 +169,8 @@ impl ArtifactClient {
         let offset = there.partial_size.min(artifact.size);
         let start = PutRequest { part: Some(Part::Start(PutStart { artifact: Some(artifact.into()), offset })) };
         let reader = open(offset)?;
-        let parts = stream::once(async { start }).chain(chunks(reader).map(|data| PutRequest { part: Some(Part::Data(data)) }));
+        let parts =
+            stream::once(async { start }).chain(chunks(reader).map(|data| PutRequest { part: Some(Part::Data(data)) }));
         let reply = self.service.put(parts).await.map_err(remote(hash))?.into_inner();
         let kept: Artifact = reply.artifact.ok_or(InvalidMessage::Missing("artifact"))?.try_into()?;
         if kept != artifact {

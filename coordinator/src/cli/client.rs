@@ -15,7 +15,10 @@ use secateur_proto::{
         sweep_service_client::SweepServiceClient, watch_reply::Event, worker_service_client::WorkerServiceClient,
     },
 };
-use secateur_worker::{store::StoreError, transfer::{ArtifactClient, TransferError}};
+use secateur_worker::{
+    store::StoreError,
+    transfer::{ArtifactClient, TransferError},
+};
 use tonic::{
     Status,
     transport::{Channel, Endpoint},
@@ -25,7 +28,11 @@ use super::{
     error::{CliError, with_causes},
     progress::{Screen, SweepProgress},
 };
-use crate::{admission, grpc::LONGEST_MESSAGE, sweep::{SweepSpec, plan::Plan}};
+use crate::{
+    admission,
+    grpc::LONGEST_MESSAGE,
+    sweep::{SweepSpec, plan::Plan},
+};
 
 /// The largest sweep file: more is no file that a person wrote.
 const LARGEST_SWEEP_FILE: u64 = 1 << 20;
@@ -56,7 +63,8 @@ impl LocalSweep {
     }
 
     fn read_blocking(file: &Path) -> Result<Self, CliError> {
-        let unreadable = |path: &Path, error: &io::Error| CliError::Input(format!("cannot read {}: {error}", path.display()));
+        let unreadable =
+            |path: &Path, error: &io::Error| CliError::Input(format!("cannot read {}: {error}", path.display()));
         let size = fs::metadata(file).map_err(|error| unreadable(file, &error))?.len();
         if size > LARGEST_SWEEP_FILE {
             let message = format!("{} has {size} bytes: a sweep file has at most {LARGEST_SWEEP_FILE}", file.display());
@@ -64,7 +72,8 @@ impl LocalSweep {
         }
         let bytes = fs::read(file).map_err(|error| unreadable(file, &error))?;
         let file_name = file.display().to_string();
-        let text = String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not a text in UTF-8")))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not a text in UTF-8")))?;
         let spec = SweepSpec::parse(&file_name, &text).map_err(CliError::Sweep)?;
         let path = table_path(file, &spec.data.path);
         let table: Arc<[u8]> = fs::read(&path).map_err(|error| unreadable(&path, &error))?.into();

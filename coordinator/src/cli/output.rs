@@ -47,7 +47,7 @@ pub(crate) fn print(text: &str) {
 /// A table with these headers; columns from `numbers` on are aligned to the right.
 pub(crate) fn table(headers: &[&str], numbers: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headers);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headers);
     for row in rows {
         table.add_row(row);
     }

@@ -59,6 +59,7 @@ pub(crate) async fn run(arguments: ReportArguments, output: Output) -> Result<Ex
     let folder = arguments.out.unwrap_or_else(|| outputs::default_folder(&status.name, &status.sweep_id));
     outputs::write(&mut client, &status.sweep_id, &folder).await?;
     let page = folder.join("report.html");
-    output.print(&json!({"sweep_id": status.sweep_id, "folder": folder, "report": page}), || page.display().to_string());
+    output
+        .print(&json!({"sweep_id": status.sweep_id, "folder": folder, "report": page}), || page.display().to_string());
     Ok(ExitCode::SUCCESS)
 }

@@ -53,7 +53,9 @@ fn text(status: &SweepStatus, report: &Report) -> String {
         thousands(status.stages_leased),
     );
     let row = |trial: &TrialReport| {
-        let number = |metric, split| trial.metrics.get(metric, split).map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+        let number = |metric, split| {
+            trial.metrics.get(metric, split).map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
+        };
         let nonzero = trial.metrics.get(Metric::NonzeroParameters, Split::Test);
         vec![
             trial.id.to_string(),

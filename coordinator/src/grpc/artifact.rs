@@ -40,11 +40,15 @@ impl Artifacts {
         Self { store, uploads: Arc::default() }
     }
 
-    async fn receive(&self, mut parts: impl Stream<Item = Result<PutRequest, Status>> + Unpin) -> Result<Artifact, Status> {
+    async fn receive(
+        &self,
+        mut parts: impl Stream<Item = Result<PutRequest, Status>> + Unpin,
+    ) -> Result<Artifact, Status> {
         let Some(Part::Start(start)) = next(&mut parts).await? else {
             return Err(Status::invalid_argument("an upload begins with its name"));
         };
-        let artifact: Artifact = start.artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?.try_into().map_err(invalid)?;
+        let artifact: Artifact =
+            start.artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?.try_into().map_err(invalid)?;
         let _turn = Turn::take(&self.uploads, artifact.hash)?;
         // Writing a chunk takes as long as a disk does, which is what the other tasks of a coordinator can wait for.
         let mut upload = self.store.upload(artifact, start.offset).map_err(status)?;
@@ -93,7 +97,9 @@ fn status(error: StoreError) -> Status {
         StoreError::Missing(_) => Status::not_found(error.to_string()),
         StoreError::Full { .. } => {
             warn!(%error, "the disk is full");
-            Status::resource_exhausted("no space left on the coordinator's disk: free some, then run the same command again")
+            Status::resource_exhausted(
+                "no space left on the coordinator's disk: free some, then run the same command again",
+            )
         }
         StoreError::Io { .. } => {
             warn!(error = &error as &dyn std::error::Error, "the artifact store failed");

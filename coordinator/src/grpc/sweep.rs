@@ -138,7 +138,9 @@ impl Sweeps {
                     Ok(Notice::Progress(sweeps, progress)) if sweeps.contains(&id) => {
                         Some(watch_reply::Event::Progress(progress.as_ref().clone()))
                     }
-                    Ok(Notice::Trial(sweep, ended)) if sweep == id => Some(watch_reply::Event::Trial(ended.as_ref().clone())),
+                    Ok(Notice::Trial(sweep, ended)) if sweep == id => {
+                        Some(watch_reply::Event::Trial(ended.as_ref().clone()))
+                    }
                     Ok(_) => continue,
                     // The watcher was too slow: the state says what it missed.
                     Err(RecvError::Lagged(_)) => None,

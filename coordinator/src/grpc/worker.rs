@@ -43,7 +43,10 @@ impl Workers {
         Self { driver }
     }
 
-    async fn welcome(&self, mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin + Send + 'static) -> Result<Orders, Status> {
+    async fn welcome(
+        &self,
+        mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin + Send + 'static,
+    ) -> Result<Orders, Status> {
         let Some(Message::Hello(hello)) = messages.next().await.transpose()?.and_then(|message| message.message) else {
             return Err(Status::invalid_argument("a worker's first message is its hello"));
         };

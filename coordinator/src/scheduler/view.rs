@@ -189,7 +189,7 @@ impl Core {
     #[must_use]
     pub fn stages_of(&self, lease: &LeaseId) -> Vec<StageKey> {
         let lease = lease_number(self.life, lease).and_then(|number| self.leases.get(&number));
-        let key = |stage: &StageNumber| self.stages[stage.index()].key;
+        let key = |stage: &StageNumber| self.key_of(*stage);
         lease.map_or_else(Vec::new, |lease| lease.open.iter().map(key).collect())
     }
 

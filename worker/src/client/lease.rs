@@ -128,7 +128,12 @@ pub(super) async fn calibrate(request: Calibrate, slots: &Slots) -> Result<Calib
     match executor.receive().await? {
         Reply::Measured(measured) => {
             slots.idle.lock().await.push(executor);
-            info!(class = request.bundle_class, lanes = measured.lanes, rate = measured.lane_steps_per_second, "calibrated");
+            info!(
+                class = request.bundle_class,
+                lanes = measured.lanes,
+                rate = measured.lane_steps_per_second,
+                "calibrated"
+            );
             Ok(Calibrated {
                 bundle_class: request.bundle_class,
                 lanes: measured.lanes,

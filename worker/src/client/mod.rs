@@ -62,11 +62,8 @@ pub enum WorkerError {
 /// # Errors
 /// If it can never work: a bad address, another version.
 pub async fn serve(options: WorkerOptions) -> Result<(), WorkerError> {
-    let durability = if options.executor.synced {
-        crate::store::Durability::Synced
-    } else {
-        crate::store::Durability::Cached
-    };
+    let durability =
+        if options.executor.synced { crate::store::Durability::Synced } else { crate::store::Durability::Cached };
     let store = Arc::new(Store::open(options.executor.store.clone(), durability)?);
     let address = || WorkerError::Address { address: options.coordinator.clone() };
     let endpoint = Endpoint::from_shared(options.coordinator.clone()).map_err(|_| address())?;

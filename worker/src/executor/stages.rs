@@ -198,7 +198,9 @@ impl Stages {
                 criterion::scores(criterion, &subject)
             }
             // Nothing is removed, so nothing competes.
-            None => spec.model.prunable_sizes().iter().map(|size| vec![0.0; usize::try_from(*size).unwrap_or(0)]).collect(),
+            None => {
+                spec.model.prunable_sizes().iter().map(|size| vec![0.0; usize::try_from(*size).unwrap_or(0)]).collect()
+            }
         };
         let plan = PruningPlan::make(&spec.model, spec.dense, spec.criterion.clone(), &spec.removal, &scores)?;
         let saved = self.store.put(&plan.write()?)?;
@@ -249,7 +251,8 @@ impl Stages {
         };
         let violations = mask.map_or(0, |mask| mask.violations(&trained.parameters));
         if removed != asked || violations > 0 {
-            let message = format!("{asked} weights were to be removed: {removed} were, and {violations} of them are not zero");
+            let message =
+                format!("{asked} weights were to be removed: {removed} were, and {violations} of them are not zero");
             return Err(Failure::new(FailureClass::Internal, message).into());
         }
         let data = self.data()?;

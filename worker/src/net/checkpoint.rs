@@ -32,9 +32,9 @@ pub fn write_parameters(model: &ModelSpec, parameters: &Parameters) -> Result<Ve
 /// If a tensor is missing, has another shape or type, or holds a number that is not finite.
 pub fn read_parameters(model: &ModelSpec, bytes: &[u8]) -> Result<Parameters, InvalidTensors> {
     let file = SafeTensors::deserialize(bytes)?;
-    let layers = model.layers().iter().map(|layer| {
+    let layers = model.layers().into_iter().map(|layer| {
         Ok(LayerParameters {
-            weight: tensors::finite_f32(&file, &format!("{}.weight", layer.name), &shape(layer))?,
+            weight: tensors::finite_f32(&file, &format!("{}.weight", layer.name), &shape(&layer))?,
             bias: tensors::finite_f32(&file, &format!("{}.bias", layer.name), &[layer.outputs as usize])?,
         })
     });

@@ -32,12 +32,12 @@ impl Parameters {
     #[must_use]
     pub fn initial(model: &ModelSpec, seed: u64) -> Self {
         let mut generator = random::generator("initial parameters", &[seed]);
-        let layers = model.layers().iter().map(|layer| {
+        let layers = model.layers().into_iter().map(|layer| {
             let bound = 1.0 / f64::from(layer.inputs).sqrt();
             let mut draw = |count: usize| -> Vec<f32> {
                 (0..count).map(|_| (generator.random::<f64>().mul_add(2.0, -1.0) * bound) as f32).collect()
             };
-            LayerParameters { weight: draw(weights_of(layer)), bias: draw(layer.outputs as usize) }
+            LayerParameters { weight: draw(weights_of(&layer)), bias: draw(layer.outputs as usize) }
         });
         Self { layers: layers.collect() }
     }

@@ -138,7 +138,9 @@ impl PruningPlan {
             if count == scores.len() {
                 return Err(NoPlan::Collapsed { layer: layer.name.clone() });
             }
-            let of = |wanted: bool| scores.iter().zip(goes).filter(move |(_, goes)| **goes == wanted).map(|(score, _)| *score);
+            let of = |wanted: bool| {
+                scores.iter().zip(goes).filter(move |(_, goes)| **goes == wanted).map(|(score, _)| *score)
+            };
             summaries.push(LayerSummary {
                 name: layer.name.clone(),
                 weights: scores.len() as u64,
@@ -201,8 +203,8 @@ impl PruningPlan {
         let (_, metadata) = SafeTensors::read_metadata(bytes)?;
         let summary = (metadata.metadata().as_ref().and_then(|entries| entries.get("plan")))
             .ok_or_else(|| inconsistent("the file is not a pruning plan".into()))?;
-        let summary: PlanSummary =
-            serde_json::from_str(summary).map_err(|error| inconsistent(format!("the pruning plan's summary: {error}")))?;
+        let summary: PlanSummary = serde_json::from_str(summary)
+            .map_err(|error| inconsistent(format!("the pruning plan's summary: {error}")))?;
         let file = SafeTensors::deserialize(bytes)?;
         let layers = u32_list(&file, "removed.layer")?;
         let indices = u32_list(&file, "removed.index")?;
@@ -220,7 +222,6 @@ impl PruningPlan {
 fn length(count: u64) -> usize {
     usize::try_from(count).expect("a checked spec has at most 2^31 weights")
 }
-
 
 #[cfg(test)]
 mod tests {

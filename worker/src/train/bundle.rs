@@ -87,10 +87,12 @@ impl Bundle {
             count > 0
         };
         let masked = all_or_none(lanes.iter().filter(|lane| lane.mask.is_some()).count());
-        let mask = masked.then(|| rows(&|lane| lane.mask.as_ref().map(|mask| layout.flatten_mask(mask)).unwrap_or_default()));
-        let norms: Vec<f32> = lanes.iter().filter_map(|lane| lane.training.clip_gradient_norm.map(|norm| norm as f32)).collect();
-        let clip = all_or_none(norms.len())
-            .then(|| Tensor::from_data(TensorData::new(norms, [lanes.len(), 1]), device));
+        let mask =
+            masked.then(|| rows(&|lane| lane.mask.as_ref().map(|mask| layout.flatten_mask(mask)).unwrap_or_default()));
+        let norms: Vec<f32> =
+            lanes.iter().filter_map(|lane| lane.training.clip_gradient_norm.map(|norm| norm as f32)).collect();
+        let clip =
+            all_or_none(norms.len()).then(|| Tensor::from_data(TensorData::new(norms, [lanes.len(), 1]), device));
         let optimizer = Optimizer::new(lanes, &layout, device);
         Self { layout, device: device.clone(), parameters, mask, clip, optimizer }
     }

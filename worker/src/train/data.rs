@@ -37,11 +37,8 @@ impl DeviceData {
             let rows = values.len() / width.max(1);
             Tensor::<2>::from_data(TensorData::new(values, [rows, width]), device)
         };
-        let evaluation = |part: Part| EvaluationRows {
-            inputs: inputs(part.inputs),
-            targets: part.targets,
-            rows: part.rows,
-        };
+        let evaluation =
+            |part: Part| EvaluationRows { inputs: inputs(part.inputs), targets: part.targets, rows: part.rows };
         let rows = dataset.train.targets.len();
         Self {
             train_inputs: inputs(dataset.train.inputs),

@@ -91,11 +91,9 @@ pub fn train(
     }
     Ok((states.into_iter())
         .map(|state| match (state.diverged, state.best) {
-            (None, Some((epoch, row))) => LaneEnd::Trained(Trained {
-                parameters: bundle.layout().unflatten(&row),
-                epoch,
-                curve: state.curve,
-            }),
+            (None, Some((epoch, row))) => {
+                LaneEnd::Trained(Trained { parameters: bundle.layout().unflatten(&row), epoch, curve: state.curve })
+            }
             (step, _) => LaneEnd::Diverged { step: step.unwrap_or(0) },
         })
         .collect())
@@ -208,4 +206,3 @@ impl RowOrders {
         self.of_lane.iter().flat_map(rows).collect()
     }
 }
-
