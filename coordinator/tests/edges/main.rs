@@ -1,0 +1,409 @@
+//! Holds the source to the edges that ARCHITECTURE.md draws: which module may name what, which crate may depend on which, and the
+//! shape of files. A rule is a row of a table; what breaks it is told with file, line and the rule's reason.
+//!
+//! It reads the source as tokens, not as a compiler does: paths as they are written and imported, without comments, strings and what
+//! is under `#[cfg(test)]`. Enough to notice an edge that nobody meant to draw.
+
+mod paths;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Names that some files must not use.
+struct Ban {
+    /// Files and folders, from the root of the workspace.
+    within: &'static [&'static str],
+    /// Those of them that may use the names.
+    except: &'static [&'static str],
+    /// `std::fs` is that path and whatever is below it; `*::Instant` is the name anywhere in a path.
+    names: &'static [&'static str],
+    reason: &'static str,
+}
+
+/// What the outside world looks like in Rust.
+const OUTSIDE: &[&str] = &[
+    "tokio",
+    "tonic",
+    "sqlx",
+    "futures",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::env",
+    "std::thread",
+    "*::Instant",
+    "*::SystemTime",
+];
+
+const BANS: &[Ban] = &[
+    Ban {
+        within: &["coordinator/src/sweep", "coordinator/src/scheduler", "coordinator/src/report"],
+        except: &[],
+        names: OUTSIDE,
+        reason: "planning, scheduling and reporting are plain functions: files, clocks and peers belong to their callers",
+    },
+    Ban {
+        within: &["coordinator/src/sweep"],
+        except: &[],
+        names: &[
+            "crate::admission",
+            "crate::cli",
+            "crate::driver",
+            "crate::grpc",
+            "crate::journal",
+            "crate::report",
+            "crate::scheduler",
+            "crate::server",
+        ],
+        reason: "the plan is what the rest of the coordinator starts from; it knows none of it",
+    },
+    Ban {
+        within: &["coordinator/src/scheduler"],
+        except: &[],
+        names: &[
+            "crate::admission",
+            "crate::cli",
+            "crate::driver",
+            "crate::grpc",
+            "crate::journal",
+            "crate::report",
+            "crate::server",
+            "secateur_proto::v1",
+            "secateur_worker",
+        ],
+        reason: "the core takes events and gives effects; who carries them in and out is the driver's business",
+    },
+    Ban {
+        within: &["coordinator/src/report"],
+        except: &[],
+        names: &[
+            "crate::admission",
+            "crate::cli",
+            "crate::driver",
+            "crate::grpc",
+            "crate::journal",
+            "crate::scheduler",
+            "crate::server",
+            "secateur_proto::v1",
+            "secateur_worker",
+        ],
+        reason: "a report is made of a plan and of outcomes, wherever they come from",
+    },
+    Ban {
+        within: &["coordinator/src/report/front.rs", "coordinator/src/report/statistics.rs"],
+        except: &[],
+        names: &["crate::sweep"],
+        reason: "fronts and intervals are mathematics: they know numbers, not cells",
+    },
+    Ban {
+        within: &["coordinator/src/journal", "coordinator/src/driver.rs"],
+        except: &[],
+        names: &["crate::cli", "crate::grpc", "crate::server", "crate::report"],
+        reason: "the shell around the core is below the services that use it",
+    },
+    Ban {
+        within: &["coordinator/src/grpc", "coordinator/src/server.rs", "coordinator/src/admission.rs"],
+        except: &[],
+        names: &["crate::cli", "clap", "indicatif", "comfy_table"],
+        reason: "a coordinator serves more than this command line",
+    },
+    Ban {
+        within: &["coordinator/src"],
+        except: &["coordinator/src/cli"],
+        names: &[
+            "secateur_worker::client",
+            "secateur_worker::executor",
+            "secateur_worker::device",
+            "secateur_worker::cli",
+        ],
+        reason: "only the verbs that start workers need what trains; the rest must build without the feature `worker`",
+    },
+    Ban {
+        within: &["proto/src", "coordinator/src"],
+        except: &[],
+        names: &["burn", "burn_flex"],
+        reason: "Burn is the worker's: a coordinator plans nets of which it holds no tensor",
+    },
+    Ban {
+        within: &["worker/src"],
+        except: &[
+            "worker/src/device.rs",
+            "worker/src/executor/stages.rs",
+            "worker/src/prune/criterion.rs",
+            "worker/src/train",
+        ],
+        names: &["burn", "burn_flex"],
+        reason: "data, files, plans and metrics are on the host, and need no device to be tested",
+    },
+    Ban {
+        within: &["proto/src", "worker/src", "coordinator/src"],
+        except: &["worker/src/device.rs"],
+        names: &[
+            "*::flex",
+            "*::Flex",
+            "*::FlexDevice",
+            "*::burn_flex",
+            "*::libtorch",
+            "*::LibTorch",
+            "*::LibTorchDevice",
+            "*::burn_tch",
+            "*::cuda",
+            "*::Cuda",
+            "*::CudaDevice",
+            "*::wgpu",
+            "*::Wgpu",
+            "*::WgpuDevice",
+            "*::ndarray",
+            "*::NdArray",
+        ],
+        reason: "backends come and go: which ones a build has is told in one file",
+    },
+    Ban {
+        within: &["proto/src", "worker/src", "coordinator/src"],
+        except: &["coordinator/src/sweep/yaml.rs"],
+        names: &["serde_yaml", "saphyr_parser"],
+        reason: "leaving a YAML library is to be a change of one file",
+    },
+    Ban {
+        within: &["proto/src", "worker/src", "coordinator/src"],
+        except: &["coordinator/src/journal/sqlite.rs"],
+        names: &["sqlx"],
+        reason: "each database has one file that names it",
+    },
+    Ban {
+        within: &["proto/src"],
+        except: &[],
+        names: OUTSIDE_BUT_TONIC,
+        reason: "the contract does no input or output",
+    },
+    Ban {
+        within: &["worker/src"],
+        except: &[],
+        names: &["secateur"],
+        reason: "a worker does the stages that it is handed; it knows nothing of sweeps, schedules or reports",
+    },
+    Ban {
+        within: &[
+            "worker/src/data",
+            "worker/src/net",
+            "worker/src/metrics.rs",
+            "worker/src/random.rs",
+            "worker/src/tensors.rs",
+        ],
+        except: &[],
+        names: OUTSIDE,
+        reason: "from bytes to data and numbers: no files, no network, no clock",
+    },
+    Ban {
+        within: &["worker/src/prune", "worker/src/train"],
+        // It measures how fast the device is.
+        except: &["worker/src/train/measure.rs"],
+        names: OUTSIDE,
+        reason: "what a stage computes depends on its spec and inputs alone",
+    },
+    Ban {
+        within: &["worker/src/executor/mod.rs", "worker/src/executor/stages.rs", "worker/src/store.rs"],
+        except: &[],
+        names: &["tonic", "tokio::net", "std::net"],
+        reason: "an executor speaks to its worker alone, and a store is a folder",
+    },
+];
+
+/// [`OUTSIDE`], but for the messages that tonic's code generator makes.
+const OUTSIDE_BUT_TONIC: &[&str] = &[
+    "tokio",
+    "sqlx",
+    "futures",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::process",
+    "std::env",
+    "std::thread",
+    "*::Instant",
+    "*::SystemTime",
+];
+
+/// Dependencies that a crate must not have.
+const MANIFESTS: &[(&str, &[&str], &str)] = &[
+    (
+        "proto/Cargo.toml",
+        &["secateur", "secateur-worker", "tokio", "burn", "sqlx", "serde_yaml"],
+        "the contract depends on no crate of the workspace, on no runtime and on no storage",
+    ),
+    (
+        "worker/Cargo.toml",
+        &["secateur", "sqlx", "serde_yaml", "saphyr-parser", "statrs"],
+        "a worker must build and run without the coordinator and what only that needs",
+    ),
+    ("coordinator/Cargo.toml", &["burn", "burn-flex", "burn-tch", "safetensors"], "tensors are the worker's"),
+];
+
+/// Files that may be longer than [`LONGEST`], and why.
+const LONG: &[(&str, &str)] = &[];
+
+/// Lines of a file that can be read in one go.
+const LONGEST: usize = 500;
+
+#[test]
+fn no_file_uses_what_its_module_must_not_know() {
+    let files = sources();
+    let broken: Vec<String> = files.iter().flat_map(|(file, text)| violations(file, text, BANS)).collect();
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn no_rule_is_about_files_that_are_gone() {
+    let files = sources();
+    let gone: Vec<_> = (BANS.iter().flat_map(|ban| ban.within.iter().chain(ban.except)))
+        .filter(|place| !files.iter().any(|(file, _)| is_within(file, place)))
+        .collect();
+    assert!(gone.is_empty(), "rules name {gone:?}, where no source file is: bring the tables up to date");
+}
+
+#[test]
+fn no_crate_depends_on_what_it_must_not_know() {
+    let mut broken = Vec::new();
+    for (manifest, banned, reason) in MANIFESTS {
+        let text = fs::read_to_string(root().join(manifest)).expect("the manifest is there");
+        let found = dependencies(&text);
+        assert!(found.len() > 3, "{manifest} seems to have no dependencies: the test no longer understands it");
+        let hits = found.iter().filter(|(_, name)| banned.contains(&name.as_str()));
+        broken.extend(hits.map(|(line, name)| format!("{manifest}:{line}: depends on {name}: {reason}")));
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_module_says_first_what_it_is_for() {
+    let silent: Vec<String> = (sources().into_iter())
+        .filter(|(file, text)| !is_test(file) && !text.starts_with("//! "))
+        .map(|(file, _)| format!("{file}:1: does not begin with `//! `: say what it is for and what it must not know"))
+        .collect();
+    assert!(silent.is_empty(), "\n{}", silent.join("\n"));
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    let files = sources();
+    let is_listed = |file: &str| LONG.iter().any(|(listed, _)| *listed == file);
+    let length = |text: &str| text.lines().count();
+    let mut broken: Vec<String> = (files.iter())
+        .filter(|(file, text)| !is_test(file) && !is_listed(file) && length(text) > LONGEST)
+        .map(|(file, text)| format!("{file}: has {} lines, more than {LONGEST}: split it by topic", length(text)))
+        .collect();
+    let is_long = |listed: &str| files.iter().any(|(file, text)| file == listed && length(text) > LONGEST);
+    broken.extend(
+        LONG.iter().filter(|(listed, _)| !is_long(listed)).map(|(listed, _)| format!("{listed}: is no longer long")),
+    );
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn planted_violations_are_found_and_nothing_else() {
+    const PLANTED: &[Ban] =
+        &[Ban { within: &["a/src"], except: &["a/src/may.rs"], names: &["std::fs", "*::Instant"], reason: "r" }];
+    let lines = |file: &str, source: &str| -> Vec<String> {
+        let ends = violations(file, source, PLANTED).into_iter();
+        ends.map(|violation| violation.trim_start_matches(file).trim_end_matches(": r").to_owned()).collect()
+    };
+    for (source, found) in [
+        ("use std::fs;", ":1: names std::fs"),
+        ("\n\nfn f() { std::fs::read(p) }", ":3: names std::fs::read"),
+        ("use std::{\n    io,\n    fs::{self, File},\n};", ":3: names std::fs::self|:3: names std::fs::File"),
+        ("use ::std::fs as files;", ":1: names std::fs"),
+        ("type T = Vec<tokio::time::Instant>;", ":1: names tokio::time::Instant"),
+        ("let t = Instant::now();", ":1: names Instant::now"),
+        ("let q = '\"'; use std::fs;", ":1: names std::fs"),
+        ("let s = \"\\\"\"; std::fs::read(p)", ":1: names std::fs::read"),
+        ("#[cfg(test)]\nuse a::{b};\nuse std::fs;", ":3: names std::fs"),
+        ("#[cfg(test)]\n#[path = \"x\"]\nmod tests {\n use std::fs; fn f() {}\n}\nuse std::fs;", ":6: names std::fs"),
+    ] {
+        assert_eq!(lines("a/src/lib.rs", source).join("|"), found, "{source}");
+    }
+    for source in [
+        "// std::fs\n//! std::fs\n/* std::fs /* std::fs */ std::fs */",
+        "const S: &str = \"std::fs \\\" std::fs\";",
+        "const S: &str = r#\"\" std::fs \"#;",
+        "fn f<'a>(x: &'a str) -> &'a str { x }",
+        "use std::{fmt, io}; let fs = 1; instant(Instants);",
+        "#[cfg(test)]\nmod tests {\n    use std::fs;\n    fn f() -> Instant { [0; 2] }\n}",
+    ] {
+        assert_eq!(lines("a/src/lib.rs", source), [""; 0], "{source}");
+    }
+    for elsewhere in ["a/src/may.rs", "a/source/lib.rs", "a/src/tests.rs", "a/src/b/tests/c.rs"] {
+        assert_eq!(lines(elsewhere, "use std::fs;"), [""; 0], "{elsewhere}");
+    }
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\nserde.workspace = true\n[dev-dependencies]\na-b = \"1\"\n[lints]\nworkspace = true";
+    let found = dependencies(manifest).into_iter().map(|(line, name)| format!("{line} {name}")).collect::<Vec<_>>();
+    assert_eq!(found, ["4 serde", "6 a-b"]);
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every source file of every crate: its path from the root, with `/`, and its text.
+fn sources() -> Vec<(String, String)> {
+    let root = root();
+    let mut folders: Vec<PathBuf> =
+        ["proto", "worker", "coordinator"].iter().map(|name| root.join(name).join("src")).collect();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the crate has sources") {
+            let path = entry.expect("the folder can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).expect("below the root").to_string_lossy().replace('\\', "/");
+                files.push((name, fs::read_to_string(&path).expect("the source can be read")));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Whether a file holds tests and nothing else.
+fn is_test(file: &str) -> bool {
+    file.ends_with("/tests.rs") || file.contains("/tests/")
+}
+
+fn is_within(file: &str, place: &str) -> bool {
+    file.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What `source` uses against the rules, in the order of the rules.
+fn violations(file: &str, source: &str, bans: &[Ban]) -> Vec<String> {
+    let within = |places: &[&str]| places.iter().any(|place| is_within(file, place));
+    let bans: Vec<&Ban> = bans.iter().filter(|ban| within(ban.within) && !within(ban.except)).collect();
+    if bans.is_empty() || is_test(file) {
+        return Vec::new();
+    }
+    let paths = paths::of(source);
+    let hits = bans.iter().flat_map(|ban| paths.iter().map(move |path| (ban, path))).filter(|(ban, path)| {
+        ban.names.iter().any(|name| match name.strip_prefix("*::") {
+            Some(name) => path.names.contains(&name),
+            None => path.names.starts_with(&name.split("::").collect::<Vec<_>>()),
+        })
+    });
+    hits.map(|(ban, path)| format!("{file}:{}: names {}: {}", path.line, path.names.join("::"), ban.reason)).collect()
+}
+
+/// The dependencies of a manifest, of whatever kind, with their lines.
+fn dependencies(manifest: &str) -> Vec<(usize, String)> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for (line, text) in (1..).zip(manifest.lines()) {
+        if text.starts_with('[') {
+            inside = text.trim_end().ends_with("dependencies]");
+        } else if inside && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            let name = text.split(['.', '=', ' ']).next().unwrap_or_default();
+            found.push((line, name.to_owned()));
+        }
+    }
+    found
+}
