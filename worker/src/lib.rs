@@ -9,6 +9,7 @@ pub mod data;
 pub mod logging;
 pub mod metrics;
 pub mod random;
+pub mod signals;
 pub mod store;
 pub mod tensors;
 pub mod transfer;

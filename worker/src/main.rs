@@ -7,6 +7,7 @@ use secateur_worker::{
     cli::{self, WorkerArguments},
     executor::{self, ExecutorArguments, stages::with_causes},
     logging::{self, LogFormat},
+    signals,
 };
 
 /// Trains and prunes nets for a Secateur coordinator.
@@ -42,7 +43,7 @@ async fn main() -> ExitCode {
             let work = cli::work(arguments.worker);
             tokio::select! {
                 ended = work => ended.map_err(|error| with_causes(&error)),
-                _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
+                () = signals::interrupted() => Ok(ExitCode::from(130)),
             }
         }
     };

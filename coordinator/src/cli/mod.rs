@@ -21,7 +21,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use secateur_worker::logging::{self, LogFormat};
+use secateur_worker::{
+    logging::{self, LogFormat},
+    signals,
+};
 
 use self::{error::CliError, output::Output, progress::Screen};
 
@@ -117,7 +120,7 @@ pub fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = dispatch(arguments.verb, output, &screen) => ended,
-            () = interrupted() => Err(CliError::Interrupted),
+            () = signals::interrupted() => Err(CliError::Interrupted),
         }
     });
     // Blocking tasks, such as a plan that is being made, are not waited for.
@@ -147,29 +150,6 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         // Handled before there is a runtime: an executor has none.
         #[cfg(feature = "worker")]
         Verb::Executor(_) => Ok(ExitCode::FAILURE),
-    }
-}
-
-/// Done when a person or the system asks the process to end.
-async fn interrupted() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
-                _ = interrupt => (),
-                _ = terminate.recv() => (),
-            },
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM will end the process at once");
-                let _ = interrupt.await;
-            }
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = interrupt.await;
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What a worker is told to send heartbeats by.
-pub const HEARTBEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// The most slots a worker may claim.
 const MOST_SLOTS: u32 = 4096;
