@@ -1,6 +1,6 @@
 //! Stages per second through the scheduler core, with workers that do no work, and the memory that its state takes.
 //!
-//! `cargo bench -p secateur --bench scheduler`: two layers of stages, 8 workers of 4 slots, bundles of 1 and of 16. A stage is
+//! `cargo bench --profile dev -p secateur --bench scheduler`: two layers of stages, 8 workers of 4 slots, bundles of 1 and of 16. A stage is
 //! leased, reported and followed by whatever it unblocks; what the core says is looked at and thrown away. The journal and the
 //! wire are not in these numbers.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]

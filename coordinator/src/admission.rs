@@ -26,28 +26,33 @@ pub enum AdmissionError {
     },
 }
 
+/// A sweep that can be computed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admitted {
+    /// What it comes to.
+    pub plan: Plan,
+    /// What a person should know of the table: columns that say nothing, and the like.
+    pub notes: Vec<String>,
+}
+
 /// Plans the sweep in `text` over the table in `bytes`.
 ///
 /// # Errors
 /// If the file, the table or the two together are wrong.
-pub fn admit(file_name: &str, text: &str, table: Artifact, bytes: &[u8]) -> Result<Plan, AdmissionError> {
+pub fn admit(file_name: &str, text: &str, table: Artifact, bytes: &[u8]) -> Result<Admitted, AdmissionError> {
     let spec = SweepSpec::parse(file_name, text)?;
     let begun = Instant::now();
-    let facts = facts(&spec, table, bytes)?;
-    info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
-    Ok(sweep::plan(&spec, text, facts)?)
-}
-
-fn facts(spec: &SweepSpec, table: Artifact, bytes: &[u8]) -> Result<TableFacts, AdmissionError> {
     let wrong = |source| AdmissionError::Data { path: spec.data.path.clone(), source: Box::new(source) };
     let prepared = data::prepare(&spec.data.prepare(table.hash), bytes).map_err(wrong)?;
     let Facts { train, validation, test, columns, width, .. } = prepared.facts();
     let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    Ok(TableFacts {
+    let facts = TableFacts {
         artifact: table,
         rows: [train, validation, test].map(|part| part.rows as u64),
         positives: [train, validation, test].map(|part| part.positives as u64),
         columns: narrow(columns),
         inputs: narrow(width),
-    })
+    };
+    info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
+    Ok(Admitted { plan: sweep::plan(&spec, text, facts)?, notes: prepared.notes })
 }

@@ -70,11 +70,16 @@ pub enum NotTaken {
     Stopped(#[from] Stopped),
 }
 
+/// Whether an event was taken.
+type Taken = Result<(), Rejection>;
+/// Something to look up in the core.
+type Read = Box<dyn FnOnce(&Core) + Send>;
+
 enum Command {
-    Event(Event, Option<oneshot::Sender<Result<(), Rejection>>>),
+    Event(Event, Option<oneshot::Sender<Taken>>),
     Attach(WorkerId, WorkerSender),
     Progress(StageKey, v1::Progress),
-    Read(Box<dyn FnOnce(&Core) + Send>),
+    Read(Read),
     Close,
 }
 
@@ -182,8 +187,8 @@ struct Shell {
 struct Batch {
     entries: Vec<Entry>,
     effects: Vec<Effect>,
-    replies: Vec<(oneshot::Sender<Result<(), Rejection>>, Result<(), Rejection>)>,
-    reads: Vec<Box<dyn FnOnce(&Core) + Send>>,
+    replies: Vec<(oneshot::Sender<Taken>, Taken)>,
+    reads: Vec<Read>,
     changed: BTreeSet<SweepId>,
 }
 
@@ -241,10 +246,13 @@ impl Shell {
         true
     }
 
-    fn apply(&mut self, event: Event, reply: Option<oneshot::Sender<Result<(), Rejection>>>, batch: &mut Batch) {
+    fn apply(&mut self, event: Event, reply: Option<oneshot::Sender<Taken>>, batch: &mut Batch) {
         let now = now();
         match &event {
-            Event::StageReported { stage, .. } => batch.changed.extend(self.core.sweeps_of(stage)),
+            Event::StageReported { worker, lease, stage, attempt, outcome } => {
+                debug!(%worker, %lease, %stage, attempt, outcome = outcome.name(), "a stage was reported");
+                batch.changed.extend(self.core.sweeps_of(stage));
+            }
             Event::SweepSubmitted { plan } => {
                 batch.changed.insert(plan.sweep.id.clone());
             }
@@ -324,9 +332,7 @@ impl Shell {
                 }
             }
             Effect::TrialEnded { sweep, trial, outcome } => {
-                if !matches!(outcome, StageOutcome::Completed(_)) {
-                    info!(%sweep, %trial, outcome = outcome.name(), "a trial ended");
-                }
+                info!(%sweep, %trial, outcome = outcome.name(), "a trial ended");
                 // A trial's id is its cell's and its seed.
                 let (cell, seed) = trial.as_str().rsplit_once('-').unwrap_or_default();
                 let ended = v1::TrialEnded {

@@ -136,6 +136,7 @@ impl Coordinator {
     /// If journal, store or address cannot be used.
     pub async fn start(folder: DataDir, address: SocketAddr) -> Result<Self, ServerError> {
         let store = Arc::new(Store::open(folder.artifacts(), Durability::Synced)?);
+        store.remove_drafts()?;
         let (journal, entries) = Journal::open(&folder.path.join("journal.db")).await?;
         let failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;

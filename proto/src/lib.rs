@@ -9,7 +9,11 @@ pub mod outcome;
 pub mod spec;
 
 /// The generated messages, clients and servers of `proto/secateur/v1`.
-#[allow(missing_docs, reason = "generated; the .proto files are the documentation")]
+#[allow(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; the .proto files are the documentation"
+)]
 pub mod v1 {
     tonic::include_proto!("secateur.v1");
 }

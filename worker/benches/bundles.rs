@@ -1,5 +1,6 @@
 //! Lane-steps per second by bundle width: how much is won by training K nets in lockstep. Run with
-//! `cargo bench -p secateur-worker`.
+//! `cargo bench --profile dev -p secateur-worker`.
+#![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 use std::time::Duration;
 

@@ -114,6 +114,22 @@ impl Store {
         Ok(Self { root, durability, writes: AtomicU64::new(0) })
     }
 
+    /// Removes what writes that were cut off have left. Uploads that can be gone on with stay. Only for whoever has the folder to
+    /// itself: a write that is under way would fail.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or a file not be removed.
+    pub fn remove_drafts(&self) -> Result<(), StoreError> {
+        let incoming = self.root.join("incoming");
+        for entry in fs::read_dir(&incoming).map_err(failed("read", &incoming))? {
+            let path = entry.map_err(failed("read", &incoming))?.path();
+            if path.extension().is_some() {
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where the store is.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -325,6 +341,18 @@ mod tests {
         upload.write(&bytes[600..]).expect("writes");
         assert_eq!(upload.finish().expect("finishes"), artifact);
         assert_eq!(store.get(artifact.hash).expect("gets"), bytes);
+    }
+
+    #[test]
+    fn drafts_go_and_uploads_stay() {
+        let (_folder, store) = store();
+        let artifact = Artifact { hash: ContentHash::of(b"whole"), size: 5 };
+        store.upload(artifact, 0).and_then(|mut upload| upload.write(b"who")).expect("writes");
+        let draft = store.root().join("incoming").join(format!("{}.17.0", artifact.hash));
+        fs::write(&draft, "wh").expect("writes");
+        store.remove_drafts().expect("removes");
+        assert!(!draft.try_exists().expect("can be looked for"));
+        assert_eq!(store.partial_size(artifact.hash).expect("stats"), 3);
     }
 
     #[test]

@@ -19,10 +19,7 @@ use secateur_worker::{
     store::StoreError,
     transfer::{ArtifactClient, TransferError},
 };
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::transport::{Channel, Endpoint};
 
 use super::{
     error::{CliError, with_causes},
@@ -59,10 +56,14 @@ impl LocalSweep {
         let _spinner = screen.spinner("reading the data and planning");
         let file = file.to_owned();
         let read = tokio::task::spawn_blocking(move || Self::read_blocking(&file));
-        read.await.map_err(|error| CliError::failed(&error))?
+        let (sweep, notes) = read.await.map_err(|error| CliError::failed(&error))??;
+        for note in notes {
+            screen.say(&format!("note: {note}"));
+        }
+        Ok(sweep)
     }
 
-    fn read_blocking(file: &Path) -> Result<Self, CliError> {
+    fn read_blocking(file: &Path) -> Result<(Self, Vec<String>), CliError> {
         let unreadable =
             |path: &Path, error: &io::Error| CliError::Input(format!("cannot read {}: {error}", path.display()));
         let size = fs::metadata(file).map_err(|error| unreadable(file, &error))?.len();
@@ -78,8 +79,8 @@ impl LocalSweep {
         let path = table_path(file, &spec.data.path);
         let table: Arc<[u8]> = fs::read(&path).map_err(|error| unreadable(&path, &error))?.into();
         let artifact = Artifact { hash: secateur_proto::ids::ContentHash::of(&table), size: table.len() as u64 };
-        let plan = admission::admit(&file_name, &text, artifact, &table)?;
-        Ok(Self { file_name, text, table, plan })
+        let admission::Admitted { plan, notes } = admission::admit(&file_name, &text, artifact, &table)?;
+        Ok((Self { file_name, text, table, plan }, notes))
     }
 }
 
@@ -160,7 +161,7 @@ impl Client {
 impl From<TransferError> for CliError {
     fn from(error: TransferError) -> Self {
         match error {
-            TransferError::Remote { status, .. } => Status::from(*status).into(),
+            TransferError::Remote { status, .. } => (*status).into(),
             TransferError::Store(error) => error.into(),
             TransferError::Message(error) => Self::failed(&error),
         }

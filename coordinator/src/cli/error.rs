@@ -58,6 +58,7 @@ impl CliError {
 
     /// Tells the person, and gives the exit code.
     pub(crate) fn report(self, output: Output, screen: &Screen) -> ExitCode {
+        let code = self.code();
         let message = match &self {
             Self::Sweep(diagnostics) => diagnostics.to_string(),
             Self::Input(message) | Self::Failed(message) | Self::Unreachable(message) => message.clone(),
@@ -65,11 +66,15 @@ impl CliError {
         };
         if output == Output::Json {
             let diagnostics = if let Self::Sweep(diagnostics) = &self { json!(diagnostics.list) } else { json!([]) };
-            let error = json!({"error": {"message": message, "exit_code": self.code(), "diagnostics": diagnostics}});
+            let error = json!({"error": {"message": message, "exit_code": code, "diagnostics": diagnostics}});
             output.print_json(&error);
         }
-        screen.error(&message);
-        ExitCode::from(self.code())
+        match self {
+            // Its lines begin with file, line and column, as compilers' do.
+            Self::Sweep(_) => screen.say(&message),
+            _ => screen.error(&message),
+        }
+        ExitCode::from(code)
     }
 }
 

@@ -23,7 +23,7 @@ use tracing::info;
 
 use super::invalid;
 use crate::{
-    admission::{self, AdmissionError},
+    admission,
     driver::{Driver, Notice, outcomes},
     report,
     scheduler::{self, Event, SweepState},
@@ -62,9 +62,8 @@ impl Sweeps {
                 _ => Status::internal("the data of the sweep cannot be read"),
             })?;
             let table = Artifact { hash: table.hash, size: bytes.len() as u64 };
-            admission::admit(&file.name, &file.text, table, &bytes).map_err(|error| match error {
-                AdmissionError::Sweep(_) | AdmissionError::Data { .. } => Status::invalid_argument(error.to_string()),
-            })
+            let admitted = admission::admit(&file.name, &file.text, table, &bytes);
+            admitted.map(|admitted| admitted.plan).map_err(|error| Status::invalid_argument(error.to_string()))
         });
         planned.await.map_err(|error| Status::internal(format!("planning failed: {error}")))?
     }

@@ -87,7 +87,7 @@ pub(super) async fn run(
         attempts.insert(stage.key, leased.attempt);
         stages.push(Stage::from(&stage));
     }
-    info!(lease = lease.lease_id, stages = stages.len(), "working on a lease");
+    info!(stages = stages.len(), "working on a lease");
     let mut executor = slots.executor().await?;
     executor.send(Request::Run(RunBundle { stages })).await?;
     loop {
@@ -102,7 +102,7 @@ pub(super) async fn run(
                         connection.artifacts.upload(&connection.store, *artifact).await?;
                     }
                 }
-                debug!(lease = lease.lease_id, %stage, attempt, outcome = outcome.name(), "a stage ended");
+                debug!(%stage, attempt, outcome = outcome.name(), "a stage ended");
                 let report = StageReport {
                     lease_id: lease.lease_id.clone(),
                     stage_key: stage.to_string(),

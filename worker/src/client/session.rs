@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::Status;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::{Connection, WorkerOptions, lease, lease::Slots};
 
@@ -76,15 +76,17 @@ pub(super) async fn run(
                     Some(Order::Lease(order)) => {
                         let id = order.lease_id.clone();
                         let (slots, messages, connection) = (Arc::clone(slots), messages.clone(), connection.clone());
-                        let task = tasks.spawn(async move {
-                            let lease_id = order.lease_id.clone();
+                        let span = info_span!("lease", lease = id);
+                        let task = tasks.spawn(
+                            async move {
+                                let lease_id = order.lease_id.clone();
                             let result = lease::run(order, connection, &slots, &messages).await;
                             let failure = result.err().map(|lease::Failed(failure)| {
-                                error!(lease = lease_id, reason = failure.message, "a lease failed");
+                                error!(reason = failure.message, "a lease failed");
                                 (&failure).into()
                             });
                             lease::send(&messages, Message::LeaseEnded(LeaseEnded { lease_id, failure })).await;
-                        });
+                        }.instrument(span));
                         work.insert(task.id(), Work::Lease(id.clone()));
                         leases.insert(id, task);
                     }

@@ -24,6 +24,7 @@ pub struct Optimizer {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one a bundle")]
 enum Rule {
     Adam { betas: [f64; 2], eps: f64, moments: Option<(Tensor<2>, Tensor<2>)> },
     Sgd { momentum: f64, nesterov: bool, velocity: Option<Tensor<2>> },
