@@ -22,8 +22,12 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
         found.extend(dense(report, &labels, &axes));
         let smallest = smallest_as_good(report, &axes);
         if let Some(cell) = smallest {
-            let lead = "The smallest net of the front that validation cannot tell from its dense control is";
-            found.push(compared(lead, cell, &labels, &axes));
+            let lead = format!(
+                "The smallest net of the front that loses at most {} of {} on validation, with its whole 95 % interval, is",
+                margin(axes.y).unwrap_or_default(),
+                title(axes.y),
+            );
+            found.push(compared(&lead, cell, &labels, &axes));
         }
         let extreme = report.front_cells().into_iter().next();
         if let Some(cell) = extreme.filter(|cell| smallest.is_none_or(|other| other.id != cell.id)) {
@@ -100,13 +104,25 @@ fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
     ))
 }
 
-/// The first cell of the front whose interval of the validation difference reaches zero or beyond.
+/// How much of a metric may be lost before people call two models different: the regions of practical equivalence of Gunnarsson et
+/// al. 2021 (European Journal of Operational Research). That an interval reaches zero says only that there were few seeds.
+const fn margin(metric: Metric) -> Option<f64> {
+    match metric {
+        Metric::Auc => Some(0.01),
+        Metric::Gini => Some(0.02),
+        Metric::Brier => Some(0.0025),
+        _ => None,
+    }
+}
+
+/// The first cell of the front that loses no more than the margin, with its whole interval of the validation difference.
 fn smallest_as_good<'a>(report: &'a Report, axes: &Axes) -> Option<&'a CellReport> {
+    let margin = margin(axes.y)?;
     report.front_cells().into_iter().find(|cell| {
         let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(axes.y, Split::Validation));
         difference.and_then(|paired| paired.summary.ci95).is_some_and(|[low, high]| match axes.better[1] {
-            Direction::Maximize => high >= 0.0,
-            Direction::Minimize => low <= 0.0,
+            Direction::Maximize => low >= -margin,
+            Direction::Minimize => high <= margin,
         })
     })
 }
