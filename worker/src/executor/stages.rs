@@ -372,3 +372,6 @@ fn write_scores(scores: &[(Split, &EvaluationRows, Vec<f32>)]) -> Result<Vec<u8>
         .collect::<Result<_, safetensors::SafeTensorError>>()?;
     Ok(safetensors::serialize(views, None)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,3 +94,6 @@ fn prunable<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = (usize, &'a [f
         .filter(|(_, layer)| layer.prunable)
         .map(|(index, _)| (index, subject.parameters.layers[index].weight.as_slice()))
 }
+
+#[cfg(test)]
+mod tests;
