@@ -23,8 +23,9 @@ fn gradients_are_the_slopes_of_the_loss() {
         let gradient = bundle.layout().unflatten(&values(&gradients)[index]);
         let mut steepest = 0.0_f64;
         for (layer, (weight, bias)) in net.layers.iter().enumerate() {
-            for output in 0..bias.len() {
-                let inputs = weight[output].len();
+            assert_eq!(weight.len(), bias.len());
+            for (output, row) in weight.iter().enumerate() {
+                let inputs = row.len();
                 for input in (0..inputs).map(Some).chain([None]) {
                     let expected = net.slope(&train, rows, layer, output, input);
                     let found = f64::from(match input {

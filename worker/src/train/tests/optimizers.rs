@@ -149,7 +149,7 @@ fn the_l1_threshold_is_that_of_the_formula_for_any_weight() {
     for serial in 0..50 {
         // Adam with no gradient does not move.
         let row: Vec<f32> = start(serial).iter().map(|value| value * 0.03).collect();
-        let found = values(&optimizer.step(tensor(&[row.clone()]), tensor(&[vec![0.0; 7]]))).remove(0);
+        let found = values(&optimizer.step(tensor(std::slice::from_ref(&row)), tensor(&[vec![0.0; 7]]))).remove(0);
         for (found, value) in found[..6].iter().zip(&row) {
             assert_eq!(*found, value.signum() * (value.abs() - threshold).max(0.0), "from {value}");
         }
@@ -183,7 +183,7 @@ fn a_lane_without_penalty_or_decay_does_not_feel_those_of_others() {
         |lr, weight_decay| OptimizerSpec::Sgd { lr, momentum: 0.9, weight_decay, nesterov: true },
     ] {
         let free = (decaying(0.01, 0.0), None);
-        let mut alone = optimizer(&[free.clone()]);
+        let mut alone = optimizer(std::slice::from_ref(&free));
         let mut together = optimizer(&[
             (decaying(0.5, 0.1), penalty(RegularizationKind::L1, 0.1)),
             free,
