@@ -9,7 +9,7 @@ use secateur_proto::{
     ids::{ContentHash, StageKey},
     metrics::{Metrics, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
-    spec::{DenseSpec, ModelSpec, PrepareSpec, PruneSpec, StageSpec},
+    spec::{DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, StageSpec},
     v1,
 };
 use tracing::{debug, info};
@@ -221,9 +221,13 @@ impl Stages {
         Ok(Ready { stage, lane, artifacts })
     }
 
-    fn train(&self, ready: &[Ready<'_>], report: &mut dyn FnMut(BundleEvent)) -> Result<(), Ended> {
+    fn train(&mut self, ready: &[Ready<'_>], report: &mut dyn FnMut(BundleEvent)) -> Result<(), Ended> {
         let lanes: Vec<Lane> = ready.iter().map(|ready| ready.lane.clone()).collect();
         let (model, training) = shared_shape(ready)?;
+        // A stage that was not fit to train may have left its own data behind.
+        if let Some(first) = ready.first() {
+            self.load(model, first.stage)?;
+        }
         info!(lanes = lanes.len(), epochs = training, "training a bundle");
         let ends = train(model, &lanes, self.data()?, &self.device, |lane, record| {
             report(BundleEvent::Progress(progress(ready[lane].stage.key, training, record)));
@@ -317,19 +321,32 @@ fn input(stage: &StageWithInputs, role: Role) -> Result<Artifact, Failure> {
     stage.inputs.get(&role).copied().ok_or_else(missing)
 }
 
-/// The architecture and the epochs of a bundle: lanes must agree on them, and on their data.
+/// The architecture and the epochs of a bundle: lanes must agree on them, on their data, and on the update rule in all but the
+/// numbers that a lane has of its own.
 fn shared_shape<'a>(ready: &[Ready<'a>]) -> Result<(&'a ModelSpec, u32), Failure> {
     let shape = |ready: &Ready<'a>| {
         let (model, training) = ready.stage.spec.training()?;
         let clipped = training.clip_gradient_norm.is_some();
         let prepared = ready.stage.inputs.get(&Role::Prepared)?.hash;
-        Some((model, training.epochs, training.batch_size, clipped, ready.lane.mask.is_some(), prepared))
+        let rule = update_rule(&training.optimizer);
+        Some((model, training.epochs, training.batch_size, rule, clipped, ready.lane.mask.is_some(), prepared))
     };
     let first = ready.first().and_then(shape);
     match first {
         Some((model, epochs, ..)) if ready.iter().all(|ready| shape(ready) == first) => Ok((model, epochs)),
         _ => Err(Failure::new(FailureClass::Input, "the stages of the bundle are not of one class")),
     }
+}
+
+/// The rule without the numbers that a lane has of its own.
+fn update_rule(optimizer: &OptimizerSpec) -> OptimizerSpec {
+    let mut rule = optimizer.with_lr(0.0);
+    match &mut rule {
+        OptimizerSpec::Adam { weight_decay, .. }
+        | OptimizerSpec::AdamW { weight_decay, .. }
+        | OptimizerSpec::Sgd { weight_decay, .. } => *weight_decay = 0.0,
+    }
+    rule
 }
 
 fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress {
@@ -355,3 +372,6 @@ fn write_scores(scores: &[(Split, &EvaluationRows, Vec<f32>)]) -> Result<Vec<u8>
         .collect::<Result<_, safetensors::SafeTensorError>>()?;
     Ok(safetensors::serialize(views, None)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,7 @@ fn magnitude(subject: &Subject<'_>) -> Vec<Vec<f32>> {
 }
 
 /// |w · g|, the first-order Taylor expansion of the change in loss when w is removed (Molchanov et al. 2017); g is the mean
-/// gradient over `batches` batches of train rows, drawn without replacement.
+/// gradient over the rows of `batches` batches of train rows, drawn without replacement, or over all rows if there are fewer.
 fn taylor(subject: &Subject<'_>, batches: u32) -> Vec<Vec<f32>> {
     let lane = Lane {
         start: subject.parameters.clone(),
@@ -68,17 +68,17 @@ fn taylor(subject: &Subject<'_>, batches: u32) -> Vec<Vec<f32>> {
     let mut rows: Vec<i32> = (0..).take(subject.data.train_rows()).collect();
     rows.shuffle(&mut random::generator("rows for taylor", &[subject.seed]));
     let batch_size = subject.training.batch_size as usize;
-    // In f64, and over whole batches, so that the mean is that of equal parts.
+    // In f64, and by rows: the last batch may be a short one.
     let mut sum = vec![0.0_f64; bundle.layout().length()];
-    let mut count = 0_u32;
+    let mut count = 0_usize;
     for batch in rows.chunks(batch_size).take(batches as usize) {
         let (_, gradient, _) = bundle.gradient(subject.data, batch.to_vec());
         let gradient = gradient.into_data();
         let gradient: &[f32] = gradient.as_slice().expect("gradients are f32");
-        sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += f64::from(*value));
-        count += 1;
+        sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += f64::from(*value) * batch.len() as f64);
+        count += batch.len();
     }
-    let mean: Vec<f32> = sum.iter().map(|sum| (sum / f64::from(count.max(1))) as f32).collect();
+    let mean: Vec<f32> = sum.iter().map(|sum| (sum / count.max(1) as f64) as f32).collect();
     let gradients = bundle.layout().unflatten(&mean);
     prunable(subject)
         .map(|(index, weight)| {
@@ -94,3 +94,6 @@ fn prunable<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = (usize, &'a [f
         .filter(|(_, layer)| layer.prunable)
         .map(|(index, _)| (index, subject.parameters.layers[index].weight.as_slice()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,10 @@ pub const WIDTHS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// something fails, and share out better at the end of a sweep.
 const TOLERANCE: f64 = 0.05;
 
+/// Rows of a batch that are measured at most: a larger batch fills the processor at any width, and 64 lanes of it need not fit
+/// into memory.
+const MOST_ROWS: usize = 4096;
+
 /// What one width reached.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
@@ -35,7 +39,7 @@ pub struct Rate {
 #[must_use]
 pub fn rates(spec: &StageSpec, device: &Device, budget: Duration) -> Vec<Rate> {
     let Some((model, training)) = spec.training() else { return Vec::new() };
-    let batch = training.batch_size as usize;
+    let batch = (training.batch_size as usize).min(MOST_ROWS);
     let width = model.layers()[0].inputs as usize;
     let data = synthetic(batch * 4, width, device);
     let mask = matches!(spec, StageSpec::Prune(_)).then(|| Mask::full(model));

@@ -9,3 +9,5 @@ pub mod forward;
 pub mod measure;
 pub mod optimizer;
 pub mod run;
+#[cfg(test)]
+pub(crate) mod tests;

@@ -133,17 +133,18 @@ fn record(
             continue;
         }
         let lane = &lanes[index];
+        // The last step may have thrown a parameter out of range where no logit shows it: behind a ReLU, or in a removed weight.
+        if row.iter().chain(&scores[index]).any(|value| !value.is_finite()) {
+            let steps = data.train_rows().div_ceil(lane.training.batch_size as usize) as u64;
+            state.diverged = Some(u64::from(epoch) * steps);
+            continue;
+        }
         if let Some(mask) = &lane.mask {
             let violations = mask.violations(&bundle.layout().unflatten(row));
             if violations > 0 {
                 let message = format!("{violations} removed weights are not zero after epoch {epoch}");
                 return Err(Failure::new(FailureClass::Internal, message));
             }
-        }
-        if scores[index].iter().any(|logit| !logit.is_finite()) {
-            let steps = data.train_rows().div_ceil(lane.training.batch_size as usize) as u64;
-            state.diverged = Some(u64::from(epoch) * steps);
-            continue;
         }
         let validation = metrics::of_scores(&scores[index], &data.validation.targets)
             .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;

@@ -1,0 +1,82 @@
+//! The curve, and the net of the best epoch.
+
+use secateur_proto::spec::SelectBy;
+
+use super::{adam, dataset, device, lane, mlp, reference::Net, run, sgd, trained, training};
+use crate::{
+    data::Part,
+    metrics,
+    train::{data::DeviceData, run::train},
+};
+
+/// Metrics of the naive net.
+fn validation(net: &Net, part: &Part) -> metrics::ScoreMetrics {
+    let width = part.inputs.len() / part.targets.len();
+    let logits: Vec<f32> = part.inputs.chunks_exact(width).map(|row| net.logit(row) as f32).collect();
+    metrics::of_scores(&logits, &part.targets).expect("scores")
+}
+
+#[test]
+fn the_net_of_the_best_epoch_is_kept() {
+    let model = mlp(4, &[6]);
+    let dataset = dataset(9, 4, 40);
+    let part = dataset.validation.clone();
+    let data = DeviceData::load(dataset, &device());
+    let mut early = 0;
+    for (seed, select_by) in (0..6).flat_map(|seed| [(seed, SelectBy::Auc), (seed, SelectBy::LogLoss)]) {
+        // A rate at which the metric goes up and down.
+        let mut lane = lane(&model, seed, training(adam(0.3), 8, 8));
+        lane.training.select_by = select_by;
+        let end = run(&model, &[lane], &data).remove(0);
+        let trained = trained(&end);
+        assert_eq!(trained.curve.iter().map(|record| record.epoch).collect::<Vec<_>>(), (0..=8).collect::<Vec<_>>());
+        let quality: Vec<f64> = (trained.curve.iter())
+            .map(|record| match select_by {
+                SelectBy::Auc => record.validation.auc,
+                SelectBy::LogLoss => -record.validation.log_loss,
+            })
+            .collect();
+        // What was before training is no candidate, and the earliest of the best wins.
+        let best = quality[1..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let first = quality[1..].iter().position(|value| *value == best).expect("one is the best") + 1;
+        assert_eq!(trained.epoch as usize, first);
+        early += usize::from(first < 8);
+        let found = validation(&Net::of(&trained.parameters), &part);
+        let expected = trained.curve[first].validation;
+        assert!((found.auc - expected.auc).abs() < 1e-9);
+        assert!((found.log_loss - expected.log_loss).abs() < 1e-5);
+        assert!((found.brier - expected.brier).abs() < 1e-5);
+    }
+    assert!(early > 0, "the last epoch was always the best: the test shows nothing");
+}
+
+#[test]
+fn the_earliest_of_equal_epochs_is_kept_and_never_the_start() {
+    let model = mlp(4, &[6]);
+    let data = DeviceData::load(dataset(9, 4, 40), &device());
+    let end = run(&model, &[lane(&model, 1, training(sgd(0.0), 8, 3))], &data).remove(0);
+    assert_eq!(trained(&end).epoch, 1);
+}
+
+#[test]
+fn every_epoch_is_reported_once_and_its_loss_is_the_mean_of_its_batches() {
+    let model = mlp(4, &[6]);
+    let dataset = dataset(9, 4, 40);
+    let part = dataset.train.clone();
+    let data = DeviceData::load(dataset, &device());
+    // At a rate of zero the net stays, and batches of equal size average to the loss over all rows.
+    let lanes = [lane(&model, 1, training(sgd(0.0), 8, 3)), lane(&model, 2, training(sgd(0.0), 8, 3))];
+    let mut seen = Vec::new();
+    let ends =
+        train(&model, &lanes, &data, &device(), |lane, record| seen.push((lane, record.epoch))).expect("no defect");
+    assert_eq!(seen, (0..=3).flat_map(|epoch| [(0, epoch), (1, epoch)]).collect::<Vec<_>>());
+    for (lane, end) in lanes.iter().zip(&ends) {
+        let rows: Vec<i32> = (0..40).collect();
+        let expected = Net::of(&lane.start).loss(&part, &rows);
+        let curve = &trained(end).curve;
+        assert_eq!(curve[0].train_loss, None);
+        for record in &curve[1..] {
+            assert!((record.train_loss.expect("trained") - expected).abs() < 1e-6);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Small nets and data for the tests of everything that trains.
+
+mod divergence;
+mod epochs;
+mod gradients;
+mod lanes;
+mod masks;
+mod optimizers;
+pub(crate) mod reference;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{RngExt as _, seq::SliceRandom as _};
+use secateur_proto::spec::{ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy, TrainingSpec};
+
+use super::{
+    bundle::{Bundle, Lane, Phase},
+    data::DeviceData,
+    run::{LaneEnd, Trained, train},
+};
+use crate::{
+    data::{Dataset, Part},
+    device::DeviceName,
+    net::{Mask, Parameters},
+    random,
+};
+
+pub(crate) fn device() -> Device {
+    DeviceName::Cpu.open()
+}
+
+pub(crate) fn mlp(inputs: u32, hidden: &[u32]) -> ModelSpec {
+    ModelSpec::Mlp { inputs, hidden: hidden.to_vec() }
+}
+
+/// Inputs in [−1, 1]; the class is a noisy linear function of them, and every part has both classes.
+pub(crate) fn dataset(seed: u64, width: usize, train_rows: usize) -> Dataset {
+    let mut generator = random::generator("test data", &[seed]);
+    let slope: Vec<f32> = (0..width).map(|_| generator.random::<f32>() * 4.0 - 2.0).collect();
+    let mut next = 0;
+    let mut part = |count: usize| {
+        let inputs: Vec<f32> = (0..count * width).map(|_| generator.random::<f32>() * 2.0 - 1.0).collect();
+        let mut targets: Vec<f32> = (inputs.chunks_exact(width))
+            .map(|row| {
+                let score: f32 = row.iter().zip(&slope).map(|(x, slope)| x * slope).sum();
+                f32::from(u8::from(score + generator.random::<f32>() - 0.5 > 0.0))
+            })
+            .collect();
+        (targets[0], targets[1]) = (0.0, 1.0);
+        let rows = (next..).take(count).collect();
+        next += count as u32;
+        Part { rows, inputs, targets, groups: vec![] }
+    };
+    let (train, validation, test) = (part(train_rows), part(40), part(30));
+    let features = (0..width).map(|index| format!("x{index}")).collect();
+    Dataset { features, groups: vec![], train, validation, test }
+}
+
+pub(crate) fn adam(lr: f64) -> OptimizerSpec {
+    OptimizerSpec::Adam { lr, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 }
+}
+
+pub(crate) fn sgd(lr: f64) -> OptimizerSpec {
+    OptimizerSpec::Sgd { lr, momentum: 0.0, weight_decay: 0.0, nesterov: false }
+}
+
+pub(crate) fn training(optimizer: OptimizerSpec, batch_size: u32, epochs: u32) -> TrainingSpec {
+    TrainingSpec { optimizer, batch_size, epochs, clip_gradient_norm: None, select_by: SelectBy::Auc }
+}
+
+pub(crate) fn lane(model: &ModelSpec, seed: u64, training: TrainingSpec) -> Lane {
+    let start = Parameters::initial(model, seed);
+    Lane { start, mask: None, training, regularization: None, seed, phase: Phase::Dense }
+}
+
+fn penalty(kind: RegularizationKind, strength: f64) -> Option<RegularizationSpec> {
+    Some(RegularizationSpec { kind, strength })
+}
+
+/// Removes `share` of each prunable layer at random, rounded down.
+fn mask(model: &ModelSpec, seed: u64, share: f64) -> Mask {
+    let mut mask = Mask::full(model);
+    let mut generator = random::generator("test mask", &[seed]);
+    for kept in &mut mask.kept {
+        let removed = (kept.len() as f64 * share) as usize;
+        kept[..removed].fill(false);
+        kept.shuffle(&mut generator);
+    }
+    mask
+}
+
+/// The lane with a mask on it.
+fn masked(mut lane: Lane, mask: Mask) -> Lane {
+    mask.apply(&mut lane.start);
+    lane.mask = Some(mask);
+    lane
+}
+
+fn run(model: &ModelSpec, lanes: &[Lane], data: &DeviceData) -> Vec<LaneEnd> {
+    train(model, lanes, data, &device(), |_, _| ()).expect("no defect")
+}
+
+fn trained(end: &LaneEnd) -> &Trained {
+    match end {
+        LaneEnd::Trained(trained) => trained,
+        LaneEnd::Diverged { step } => panic!("the lane diverged at step {step}"),
+    }
+}
+
+fn bits(parameters: &Parameters) -> Vec<u32> {
+    parameters.layers.iter().flat_map(|layer| layer.weight.iter().chain(&layer.bias)).map(|x| x.to_bits()).collect()
+}
+
+fn assert_same(found: &LaneEnd, expected: &LaneEnd) {
+    match (found, expected) {
+        (LaneEnd::Trained(found), LaneEnd::Trained(expected)) => {
+            assert_eq!(found.epoch, expected.epoch);
+            assert_eq!(found.curve, expected.curve);
+            assert_eq!(bits(&found.parameters), bits(&expected.parameters));
+        }
+        (LaneEnd::Diverged { step: found }, LaneEnd::Diverged { step: expected }) => assert_eq!(found, expected),
+        _ => panic!("{found:?} instead of {expected:?}"),
+    }
+}
+
+fn tensor(rows: &[Vec<f32>]) -> Tensor<2> {
+    let shape = [rows.len(), rows[0].len()];
+    Tensor::from_data(TensorData::new(rows.concat(), shape), &device())
+}
+
+fn values(tensor: &Tensor<2>) -> Vec<Vec<f32>> {
+    let columns = tensor.dims()[1];
+    let data = tensor.to_data();
+    let values: &[f32] = data.as_slice().expect("f32");
+    values.chunks_exact(columns).map(<[f32]>::to_vec).collect()
+}
+
+/// The nets of a bundle as they are.
+fn nets(bundle: &Bundle) -> Vec<Parameters> {
+    values(bundle.parameters()).iter().map(|row| bundle.layout().unflatten(row)).collect()
+}
