@@ -86,7 +86,7 @@ pub enum StageOutcome {
     Completed(StageResult),
     /// A non-finite input, activation, loss or gradient was met. Final: the same stage would diverge again.
     Diverged {
-        /// The first optimiser step, from 1, that met it.
+        /// The first optimiser step, from 1, that met it; 0 when it was there before the first, or only in a score.
         step: u64,
     },
     /// Pruning would have left a layer without a weight. Final.

@@ -143,6 +143,9 @@ impl StageSpec {
             if !fits {
                 return impossible("more weights to remove than there are");
             }
+            if spec.criterion.is_none() && spec.removal.total() > 0 {
+                return impossible("weights to remove and no criterion to choose them by");
+            }
         }
         Ok(())
     }
