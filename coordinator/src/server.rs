@@ -144,7 +144,7 @@ impl Coordinator {
         let (driver, driving) = Driver::start(Policy::default(), journal, entries)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store)));
-        let workers = WorkerServiceServer::new(Workers::new(driver.clone()));
+        let workers = WorkerServiceServer::new(Workers::new(driver.clone(), Arc::clone(&store)));
         let artifacts = ArtifactServiceServer::new(Artifacts::new(store));
         health.set_serving::<SweepServiceServer<Sweeps>>().await;
         health.set_serving::<WorkerServiceServer<Workers>>().await;

@@ -1,5 +1,7 @@
 //! How every Secateur process logs: structured, on standard error, so that standard output is for results alone.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// The variable that says what is logged, as `info` or `secateur=debug,warn`.
@@ -31,7 +33,13 @@ where
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),
         None => (EnvFilter::new(default), None),
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        // Complaining about a standard error that nobody reads any more is a panic there.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => logs.compact().init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),

@@ -100,6 +100,10 @@ impl From<ServerError> for CliError {
 impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         let message = status.message().to_owned();
+        // What the coordinator itself says has no cause here; a connection that breaks has.
+        if let Some(cause) = status.source() {
+            return Self::Unreachable(format!("the connection to the coordinator is lost: {}", with_causes(cause)));
+        }
         match status.code() {
             Code::Unavailable => Self::Unreachable(format!("the connection to the coordinator is lost: {message}")),
             Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => Self::Input(message),

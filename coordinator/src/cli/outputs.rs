@@ -73,7 +73,11 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> CliError {
-    CliError::Failed(format!("cannot write {}: {error}", path.display()))
+    let what_to_do = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": free some, then run the same command again",
+        _ => "",
+    };
+    CliError::Failed(format!("cannot write {}: {error}{what_to_do}", path.display()))
 }
 
 /// Where a sweep's report goes when nobody says otherwise.

@@ -1,17 +1,19 @@
 //! `WorkerService`: one stream a worker, from Hello to the end.
 
-use std::{num::NonZeroU32, pin::Pin, time::Duration};
+use std::{num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use secateur_proto::{
     PROTOCOL_VERSION, SEMANTICS_VERSION,
     convert::InvalidMessage,
     ids::{ContentHash, WorkerId},
+    outcome::{Failure, FailureClass, StageOutcome},
     v1::{
         CoordinatorMessage, Hello, ListWorkersReply, ListWorkersRequest, Welcome, WorkerInfo, WorkerMessage,
         coordinator_message, worker_message::Message, worker_service_server::WorkerService,
     },
 };
+use secateur_worker::store::Store;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::{info, warn};
@@ -32,15 +34,16 @@ const MOST_SLOTS: u32 = 4096;
 #[derive(Debug, Clone)]
 pub struct Workers {
     driver: Driver,
+    store: Arc<Store>,
 }
 
 type Orders = Pin<Box<dyn Stream<Item = Result<CoordinatorMessage, Status>> + Send>>;
 
 impl Workers {
-    /// Over `driver`.
+    /// Over `driver`; what workers leave is in `store`.
     #[must_use]
-    pub const fn new(driver: Driver) -> Self {
-        Self { driver }
+    pub const fn new(driver: Driver, store: Arc<Store>) -> Self {
+        Self { driver, store }
     }
 
     async fn welcome(
@@ -62,9 +65,9 @@ impl Workers {
         sender.send(Ok(welcome)).await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
         info!(%worker, name, device, slots, "a worker attached");
         self.driver.apply(Event::WorkerJoined { worker: worker.clone(), name, device, slots }).await?;
-        let driver = self.driver.clone();
+        let (driver, store) = (self.driver.clone(), Arc::clone(&self.store));
         tokio::spawn(async move {
-            let reason = listen(&driver, &worker, messages).await;
+            let reason = listen(&driver, &store, &worker, messages).await;
             info!(%worker, reason = reason.message(), "a worker's stream ended");
             // A driver that has stopped needs no word of it.
             let _ = driver.notify(Event::WorkerLeft { worker, departure: Departure::Lost }).await;
@@ -107,6 +110,7 @@ fn fresh_id(name: &str) -> Result<WorkerId, Status> {
 /// Turns a worker's messages into events until its stream ends.
 async fn listen(
     driver: &Driver,
+    store: &Store,
     worker: &WorkerId,
     mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
 ) -> Status {
@@ -125,7 +129,7 @@ async fn listen(
                     continue;
                 }
             },
-            message => match event(worker, message) {
+            message => match event(store, worker, message) {
                 Ok(event) => driver.notify(event).await,
                 Err(error) => {
                     warn!(%worker, %error, "a message is refused");
@@ -139,7 +143,25 @@ async fn listen(
     }
 }
 
-fn event(worker: &WorkerId, message: Message) -> Result<Event, InvalidMessage> {
+/// A completed stage whose files were not uploaded is a failed attempt: its children could not read them, and nobody else would
+/// make them again.
+fn with_files(store: &Store, outcome: StageOutcome) -> StageOutcome {
+    let StageOutcome::Completed(result) = &outcome else { return outcome };
+    for (role, artifact) in &result.artifacts {
+        let message = match store.stat(artifact.hash) {
+            Ok(Some(held)) if held == *artifact => continue,
+            Ok(Some(held)) => {
+                format!("the {} was reported with {} bytes and has {}", role.name(), artifact.size, held.size)
+            }
+            Ok(None) => format!("the {} was reported and never uploaded", role.name()),
+            Err(error) => error.to_string(),
+        };
+        return StageOutcome::Failed(Failure::new(FailureClass::Storage, message));
+    }
+    outcome
+}
+
+fn event(store: &Store, worker: &WorkerId, message: Message) -> Result<Event, InvalidMessage> {
     let worker = worker.clone();
     Ok(match message {
         Message::Hello(_) => return Err(InvalidMessage::Unknown { what: "second hello", found: worker.to_string() }),
@@ -155,7 +177,7 @@ fn event(worker: &WorkerId, message: Message) -> Result<Event, InvalidMessage> {
             lease: report.lease_id.parse()?,
             stage: report.stage_key.parse()?,
             attempt: report.attempt,
-            outcome: report.outcome.ok_or(InvalidMessage::Missing("outcome"))?.try_into()?,
+            outcome: with_files(store, report.outcome.ok_or(InvalidMessage::Missing("outcome"))?.try_into()?),
         },
         Message::LeaseEnded(ended) => Event::LeaseEnded {
             worker,

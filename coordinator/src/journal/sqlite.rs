@@ -52,8 +52,9 @@ pub enum JournalError {
     },
 }
 
-/// SQLITE_FULL, and SQLITE_IOERR_WRITE, which some file systems give instead.
-const FULL: [&str; 2] = ["13", "778"];
+/// SQLITE_FULL; SQLITE_IOERR_WRITE, which some file systems give instead; and SQLITE_IOERR_SHMSIZE, when not even the index of the
+/// log finds room.
+const FULL: [&str; 3] = ["13", "778", "4874"];
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(sqlx::Error) -> JournalError {
     let path = path.to_owned();

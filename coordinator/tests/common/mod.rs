@@ -1,0 +1,336 @@
+//! What the tests of the whole program share: folders, sweep files, processes, and ways to wait for them.
+//!
+//! Every wait blocks on a pipe of the process waited for, or is [`until`], the one place that looks again and again. Both give up
+//! after [`PATIENCE`] and show what the process had said.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use secateur_proto::ids::ContentHash;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Far longer than anything takes, even on a machine that is busy with other work.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A sweep of about a second: 4 cells and their controls, 2 seeds.
+pub(crate) const SWEEP: &str = "\
+version: 1
+name: small
+data:
+  path: table.csv
+  target: y
+  task: binary
+  split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 42}
+model: {kind: mlp, hidden: [8, 4]}
+training: {optimizer: {kind: adam, lr: 1.0e-2}, batch_size: 32, epochs: 4}
+pruning:
+  strategy: [magnitude, taylor]
+  sparsity: [0.5, 0.8]
+  retrain: {epochs: 2}
+regularization: {kind: l2, strength: [0, 1.0e-3], phase: both}
+seeds: 2
+objectives: [{maximize: auc}, {minimize: nonzero_parameters}]
+";
+
+/// A folder with a sweep file and its table, which is also where commands run.
+pub(crate) struct Lab {
+    folder: TempDir,
+}
+
+impl Lab {
+    /// With nothing in it.
+    pub(crate) fn empty() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    /// With `sweep` and a table of so many rows.
+    pub(crate) fn new(sweep: &str, rows: u32) -> Self {
+        let lab = Self::empty();
+        lab.write("sweep.yaml", sweep);
+        lab.write("table.csv", table(rows));
+        lab
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.path(name), bytes).expect("writes a file of the test");
+    }
+
+    /// `secateur` with these arguments, in this folder, untouched by the environment that the tests run in.
+    pub(crate) fn secateur(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.env_remove("SECATEUR_COORDINATOR").env("SECATEUR_LOG", "warn,secateur=debug,secateur_worker=debug");
+        command.env("HOME", self.folder.path()).env_remove("XDG_CACHE_HOME");
+        command
+    }
+
+    /// Starts `secateur` with these arguments.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        Process::start(self.secateur(arguments))
+    }
+
+    /// Runs `secateur` with these arguments to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        self.start(arguments).end()
+    }
+
+    /// What [`files`] finds in the folder.
+    pub(crate) fn files(&self) -> BTreeMap<PathBuf, Option<ContentHash>> {
+        files(self.folder.path())
+    }
+}
+
+/// Every file below `folder` with the hash of its content, and every folder without one, by path.
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Option<ContentHash>> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(parent) = waiting.pop() {
+        for entry in fs::read_dir(&parent).expect("reads a folder") {
+            let path = entry.expect("reads a folder").path();
+            let name = path.strip_prefix(folder).expect("lies in it").to_owned();
+            if path.is_dir() {
+                waiting.push(path);
+                found.insert(name, None);
+            } else {
+                found.insert(name, Some(ContentHash::of(&fs::read(&path).expect("reads a file"))));
+            }
+        }
+    }
+    found
+}
+
+/// A table with a target `y` that three numbers and a category decide, nearly.
+pub(crate) fn table(rows: u32) -> String {
+    let mut state = 1_u32;
+    let mut random = || {
+        // Numerical Recipes' linear congruential generator.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state >> 8) / f64::from(1 << 24)
+    };
+    let mut text = String::from("a,b,c,place,y\n");
+    for _ in 0..rows {
+        let [a, b, c, noise] = [random(), random(), random(), random()];
+        let place = ["north", "south", "west"][(random() * 3.0) as usize];
+        let risk = a + 0.5 * b * c + if place == "south" { 0.3 } else { 0.0 } + 0.4 * noise;
+        text += &format!("{a:.4},{b:.4},{c:.4},{place},{}\n", u8::from(risk > 0.95));
+    }
+    text
+}
+
+/// A line that a process wrote.
+enum Line {
+    Out(String),
+    Error(String),
+}
+
+/// A running process of the program. Dropped, it is killed.
+pub(crate) struct Process {
+    child: Child,
+    lines: Receiver<Line>,
+    stdout: String,
+    stderr: String,
+}
+
+/// How a process ended, and what it had said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Nothing if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Process {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("starts the program");
+        let (sender, lines) = mpsc::channel();
+        forward(child.stdout.take().expect("a pipe"), sender.clone(), Line::Out);
+        forward(child.stderr.take().expect("a pipe"), sender, Line::Error);
+        Self { child, lines, stdout: String::new(), stderr: String::new() }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line on standard error with all of `words`, from where the last wait ended.
+    pub(crate) fn wait_for(&mut self, words: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.next(deadline) {
+                Some(Line::Error(line)) if words.iter().all(|word| line.contains(word)) => return line,
+                Some(_) => {}
+                None => panic!("the process ended without a line with {words:?}:\n{}{}", self.stdout, self.stderr),
+            }
+        }
+    }
+
+    /// Blocks until it has ended, and everybody else who holds its standard output or error: its executors do.
+    pub(crate) fn end(mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        while self.next(deadline).is_some() {}
+        let code = self.child.wait().expect("waits").code();
+        Ended { code, stdout: std::mem::take(&mut self.stdout), stderr: std::mem::take(&mut self.stderr) }
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(mut self) -> Ended {
+        self.child.kill().expect("kills");
+        self.end()
+    }
+
+    /// Sends it SIGINT, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        signal(self.id(), "INT");
+    }
+
+    /// Its children that are executors.
+    pub(crate) fn executors(&self) -> Vec<u32> {
+        let processes = fs::read_dir("/proc").expect("lists the processes");
+        let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        ids.filter(|id: &u32| {
+            let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            parent(*id) == Some(self.id()) && command.split(|byte| *byte == 0).nth(1) == Some(b"executor")
+        })
+        .collect()
+    }
+
+    fn next(&mut self, deadline: Instant) -> Option<Line> {
+        match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                let (text, log) = match &line {
+                    Line::Out(text) => (text, &mut self.stdout),
+                    Line::Error(text) => (text, &mut self.stderr),
+                };
+                log.push_str(text);
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("nothing happened for {PATIENCE:?} after:\n{}{}", self.stdout, self.stderr)
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended, and been waited for, already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// Asserts the exit code, and shows what was said when it is another one.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as the one JSON document that it must be.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {:?}\n{}", self.stdout, self.stderr))
+    }
+}
+
+fn forward(pipe: impl Read + Send + 'static, lines: mpsc::Sender<Line>, line: fn(String) -> Line) {
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut bytes = vec![];
+        while pipe.read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
+            // The test may have ended.
+            let _ = lines.send(line(String::from_utf8_lossy(&bytes).into_owned()));
+            bytes.clear();
+        }
+    });
+}
+
+/// Sends a signal by its name.
+pub(crate) fn signal(process: u32, name: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "the signal {name} cannot be sent to {process}");
+}
+
+/// Whether the process runs; one that has ended and that nobody has asked about does not.
+pub(crate) fn is_alive(process: u32) -> bool {
+    let Some(state) = fields(process) else { return false };
+    !matches!(state.first().map(String::as_str), Some("Z" | "X"))
+}
+
+fn parent(process: u32) -> Option<u32> {
+    fields(process)?.get(1)?.parse().ok()
+}
+
+/// The fields of `/proc/<id>/stat` after the program's name: state, parent, …
+fn fields(process: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Looks again and again until there is something. For what cannot be blocked on: files, and other processes' children.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A coordinator of its own process.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    /// Where it listens.
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Starts one over `data` in the lab's folder, on a free port.
+    pub(crate) fn start(lab: &Lab) -> Self {
+        Self::start_on(lab, "127.0.0.1:0")
+    }
+
+    /// Starts one where another one was.
+    pub(crate) fn start_on(lab: &Lab, address: &str) -> Self {
+        let mut process = lab.start(&["serve", "--listen", address, "--data-dir", "data"]);
+        let line = process.wait_for(&["listening", "address="]);
+        let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        Self { process, address: address.expect("an address").to_owned() }
+    }
+
+    /// A worker for it with one slot, attached.
+    pub(crate) fn worker(&self, lab: &Lab, name: &str) -> Process {
+        let coordinator = ["--coordinator", self.address.as_str()];
+        let own = ["--name", name, "--cache-dir", name, "--slots", "1", "--lanes", "2"];
+        let mut worker = lab.start(&[&["worker"], &coordinator[..], &own[..]].concat());
+        worker.wait_for(&["attached", "worker="]);
+        worker
+    }
+}
+
+/// `report.json` in a folder, as bytes.
+pub(crate) fn report(folder: &Path) -> Vec<u8> {
+    fs::read(folder.join("report.json")).expect("there is a report")
+}

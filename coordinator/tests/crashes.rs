@@ -1,0 +1,216 @@
+//! Whatever dies, and whenever: the same command again gives the same report, and computes only what is missing.
+
+mod common;
+
+use std::sync::OnceLock;
+
+use common::{Ended, Lab, Process, Server, is_alive, report, until};
+use serde_json::Value;
+
+/// Long enough to be hit: 4 prunings and their controls over 5 seeds, 41 stages of some 100 ms, 2 lanes at a time.
+const SWEEP: &str = "\
+version: 1
+name: long
+data:
+  path: table.csv
+  target: y
+  task: binary
+  split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 1}
+model: {kind: mlp, hidden: [16, 8]}
+training: {optimizer: {kind: adam, lr: 1.0e-3}, batch_size: 16, epochs: 40}
+pruning:
+  strategy: [magnitude, taylor]
+  sparsity: [0.5, 0.8]
+  retrain: {epochs: 25}
+seeds: 5
+";
+
+const ROWS: u32 = 600;
+const RUN: [&str; 8] = ["run", "sweep.yaml", "--out", "out", "--lanes", "2", "--output", "json"];
+
+/// The report of a run that nobody disturbed, and its numbers.
+fn undisturbed() -> &'static (Vec<u8>, Value) {
+    static UNDISTURBED: OnceLock<(Vec<u8>, Value)> = OnceLock::new();
+    UNDISTURBED.get_or_init(|| {
+        let lab = Lab::new(SWEEP, ROWS);
+        let status = lab.run(&RUN).expect(0).json();
+        (report(&lab.path("out")), status)
+    })
+}
+
+/// Asserts that the process finished the sweep with the undisturbed report, and gives the stages that it computed.
+#[track_caller]
+fn same_report(ended: Ended, lab: &Lab) -> u64 {
+    let (expected, numbers) = undisturbed();
+    let status = ended.expect(0).json();
+    assert_eq!((&status["state"], &status["trials_completed"]), (&"completed".into(), &numbers["trials"]));
+    assert!(report(&lab.path("out")) == *expected, "the report differs from the undisturbed one");
+    status["stages_computed"].as_u64().expect("a number")
+}
+
+fn all_stages() -> u64 {
+    undisturbed().1["stages"].as_u64().expect("a number")
+}
+
+/// Waits until so many stages have ended.
+fn stages_end(process: &mut Process, count: u64) {
+    for _ in 0..count {
+        process.wait_for(&["a stage ended", "completed"]);
+    }
+}
+
+#[test]
+fn a_run_killed_at_any_moment_goes_on_where_it_stopped() {
+    let lab = Lab::new(SWEEP, ROWS);
+    let stages = all_stages();
+    // Before and after the first result, while work is handed out, and at moments that a fixed seed picks.
+    let mut seed = 7_u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    type Moment<'a> = &'a dyn Fn(&mut Process, u64);
+    let moments: [Moment<'_>; 6] = [
+        &|process, _| drop(process.wait_for(&["listening"])),
+        &|process, _| drop(process.wait_for(&["leased"])),
+        &|process, _| drop(process.wait_for(&["training a bundle"])),
+        &|process, _| stages_end(process, 1),
+        &|process, count| stages_end(process, count),
+        &|process, count| {
+            stages_end(process, count);
+            process.wait_for(&["training a bundle"]);
+        },
+    ];
+    for moment in moments {
+        let mut process = lab.start(&RUN);
+        moment(&mut process, 2 + random(stages / 6));
+        let executors = process.executors();
+        let killed = process.kill();
+        assert_eq!(killed.code, None, "the kill came too late: {}", killed.stderr);
+        until("executors end with their worker", || executors.iter().all(|id| !is_alive(*id)).then_some(()));
+        assert!(!lab.path("out/report.json").exists());
+    }
+    let computed = same_report(lab.run(&RUN), &lab);
+    assert!(0 < computed && computed < stages, "{computed} of {stages} stages computed");
+}
+
+#[test]
+fn every_life_of_a_run_computes_exactly_what_its_journal_lacks() {
+    let lab = Lab::new(SWEEP, ROWS);
+    let stages = all_stages();
+    let entries = |line: &str| -> u64 {
+        let number = line.split("entries=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("a number of entries")
+    };
+    const KILLED: u64 = 4;
+    for life in 0..KILLED {
+        let mut process = lab.start(&RUN);
+        if life > 0 {
+            process.wait_for(&["replayed the journal"]);
+        }
+        stages_end(&mut process, stages / 6);
+        process.kill();
+    }
+    let mut process = lab.start(&RUN);
+    // One that the sweep was submitted, one for each life, and one for each stage that has ended.
+    let ended = entries(&process.wait_for(&["replayed the journal"])) - 1 - KILLED;
+    assert!(ended >= KILLED, "{ended} stages are in the journal");
+    assert_eq!(same_report(process.end(), &lab), stages - ended);
+}
+
+#[test]
+fn a_run_killed_while_it_writes_its_report_writes_it_anew() {
+    let lab = Lab::new(SWEEP, ROWS);
+    let mut process = lab.start(&RUN);
+    process.wait_for(&["completed after"]);
+    process.kill();
+    assert_eq!(same_report(lab.run(&RUN), &lab), 0);
+}
+
+#[test]
+fn an_executor_that_dies_costs_an_attempt_and_nothing_else() {
+    let lab = Lab::new(SWEEP, ROWS);
+    undisturbed();
+    let mut process = lab.start(&RUN);
+    for stages in [0, 3, 5] {
+        stages_end(&mut process, stages);
+        process.wait_for(&["training a bundle"]);
+        let executors = process.executors();
+        assert!(!executors.is_empty());
+        common::signal(executors[0], "KILL");
+        process.wait_for(&["a lease failed", "executor process died"]);
+    }
+    let computed = same_report(process.end(), &lab);
+    assert_eq!(computed, all_stages());
+}
+
+#[test]
+fn an_interrupted_run_says_so_and_goes_on() {
+    let lab = Lab::new(SWEEP, ROWS);
+    undisturbed();
+    let mut process = lab.start(&RUN);
+    stages_end(&mut process, 4);
+    let executors = process.executors();
+    process.interrupt();
+    let ended = process.end().expect(130);
+    assert!(ended.stderr.contains("interrupted; the same command goes on"), "{}", ended.stderr);
+    assert_eq!(ended.json()["error"]["exit_code"], 130);
+    until("executors end with their worker", || executors.iter().all(|id| !is_alive(*id)).then_some(()));
+    assert!(same_report(lab.run(&RUN), &lab) < all_stages());
+}
+
+fn submit(lab: &Lab, server: &Server) -> Process {
+    let coordinator = ["--coordinator", server.address.as_str()];
+    lab.start(&[&["submit", "sweep.yaml", "--wait", "--out", "out", "--output", "json"], &coordinator[..]].concat())
+}
+
+#[test]
+fn a_worker_that_dies_with_a_lease_is_replaced_by_the_other() {
+    let lab = Lab::new(SWEEP, ROWS);
+    undisturbed();
+    let server = Server::start(&lab);
+    let submitted = submit(&lab, &server);
+    let mut first = server.worker(&lab, "first");
+    let _second = server.worker(&lab, "second");
+    stages_end(&mut first, 2);
+    first.wait_for(&["training a bundle"]);
+    let executors = first.executors();
+    assert!(!executors.is_empty());
+    first.kill();
+    until("executors end with their worker", || executors.iter().all(|id| !is_alive(*id)).then_some(()));
+    same_report(submitted.end(), &lab);
+}
+
+#[test]
+fn a_coordinator_that_dies_is_started_again_and_its_workers_come_back_by_themselves() {
+    let lab = Lab::new(SWEEP, ROWS);
+    undisturbed();
+    let server = Server::start(&lab);
+    let submitted = submit(&lab, &server);
+    let mut workers = [server.worker(&lab, "first"), server.worker(&lab, "second")];
+    for worker in &mut workers {
+        stages_end(worker, 3);
+    }
+    let Server { process, address } = server;
+    process.kill();
+    let lost = submitted.end().expect(3);
+    assert!(lost.stderr.contains("coordinator"), "{}", lost.stderr);
+    let server = Server::start_on(&lab, &address);
+    for worker in &mut workers {
+        worker.wait_for(&["attached", "worker="]);
+    }
+    let computed = same_report(submit(&lab, &server).end(), &lab);
+    assert!(computed < all_stages(), "{computed} stages were computed anew");
+}
+
+#[test]
+fn a_worker_ends_when_told_to() {
+    let lab = Lab::new(SWEEP, ROWS);
+    let server = Server::start(&lab);
+    let worker = server.worker(&lab, "first");
+    worker.interrupt();
+    worker.end().expect(130);
+    let Server { process, .. } = server;
+    common::signal(process.id(), "TERM");
+    process.end().expect(130);
+}
