@@ -295,7 +295,8 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(2));
+        // Between two looks; there is no event to wait for.
+        thread::park_timeout(Duration::from_millis(2));
     }
 }
 
