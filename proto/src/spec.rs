@@ -2,7 +2,7 @@
 //!
 //! A spec's canonical form is its JSON with the fields in the order of the structs here. Its hash, with the semantics version,
 //! is the stage key, so renaming or reordering a field changes every key: raise
-//! [`SEMANTICS_VERSION`](crate::SEMANTICS_VERSION) with it.
+//! [`SEMANTICS_VERSION`] with it.
 
 use serde::{Deserialize, Serialize};
 
