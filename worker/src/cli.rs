@@ -14,6 +14,7 @@ use crate::{
     client::{self, WorkerError, WorkerOptions},
     device::DeviceName,
     executor::process::ExecutorCommand,
+    transfer,
 };
 
 /// The options of the `worker` verb.
@@ -69,7 +70,7 @@ pub enum StartError {
 pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
     let (store, _lock) = lock_cache(arguments.cache_dir)?;
     let options = WorkerOptions {
-        coordinator: endpoint(&arguments.coordinator),
+        coordinator: transfer::url(&arguments.coordinator),
         name: arguments.name.unwrap_or_else(host_name),
         slots: arguments.slots.unwrap_or_else(processors),
         lanes: arguments.lanes,
@@ -82,12 +83,6 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
     };
     client::serve(options).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// `address:port` as the URL that the client wants.
-#[must_use]
-pub fn endpoint(address: &str) -> String {
-    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
 }
 
 /// Processors that this process may use.

@@ -5,6 +5,7 @@
 //!
 //! Without the feature `train` only what a coordinator needs is there: [`data`], [`store`] and [`transfer`].
 
+pub mod causes;
 pub mod data;
 pub mod logging;
 pub mod metrics;

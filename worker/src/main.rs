@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use secateur_worker::{
+    causes::with_causes,
     cli::{self, WorkerArguments},
-    executor::{self, ExecutorArguments, stages::with_causes},
+    executor::{self, ExecutorArguments},
     logging::{self, LogFormat},
     signals,
 };

@@ -69,6 +69,12 @@ fn remote(hash: ContentHash) -> impl FnOnce(Status) -> TransferError {
     move |status| TransferError::Remote { hash, status: Box::new(status) }
 }
 
+/// `address:port` as the URL that a channel wants.
+#[must_use]
+pub fn url(address: &str) -> String {
+    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
+}
+
 /// A connection to an artifact service.
 #[derive(Debug, Clone)]
 pub struct ArtifactClient {

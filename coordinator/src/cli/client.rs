@@ -16,13 +16,14 @@ use secateur_proto::{
     },
 };
 use secateur_worker::{
+    causes::with_causes,
     store::StoreError,
-    transfer::{ArtifactClient, TransferError},
+    transfer::{self, ArtifactClient, TransferError},
 };
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
-    error::{CliError, with_causes},
+    error::CliError,
     progress::{Screen, SweepProgress},
 };
 use crate::{
@@ -100,8 +101,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) async fn connect(arguments: &CoordinatorArguments) -> Result<Self, CliError> {
         let address = &arguments.coordinator;
-        let url = if address.contains("://") { address.clone() } else { format!("http://{address}") };
-        let endpoint = Endpoint::from_shared(url).map_err(|_| {
+        let endpoint = Endpoint::from_shared(transfer::url(address)).map_err(|_| {
             CliError::Input(format!("{address:?} is not an address such as 127.0.0.1:7400; see --coordinator"))
         })?;
         let channel = endpoint.connect_timeout(Duration::from_secs(5)).connect().await.map_err(|error| {

@@ -2,6 +2,7 @@
 
 use std::{error::Error, process::ExitCode};
 
+use secateur_worker::causes::with_causes;
 use serde_json::json;
 use tonic::{Code, Status};
 
@@ -21,21 +22,6 @@ pub(crate) enum CliError {
     Unreachable(String),
     /// Ctrl-C or SIGTERM.
     Interrupted,
-}
-
-/// An error and what caused it, on one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some errors print their cause themselves.
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl CliError {

@@ -96,7 +96,7 @@ enum Verb {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let screen = Screen::new(arguments.output);
+    let screen = Screen::new();
     let format = if arguments.log_json { LogFormat::Json } else { LogFormat::Text };
     let default = match &arguments.verb {
         Verb::Serve(_) => "info",
@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
     #[cfg(feature = "worker")]
     if let Verb::Executor(arguments) = &arguments.verb {
         return secateur_worker::executor::main(arguments).unwrap_or_else(|error| {
-            tracing::error!("{}", error::with_causes(&error));
+            tracing::error!("{}", secateur_worker::causes::with_causes(&error));
             ExitCode::FAILURE
         });
     }

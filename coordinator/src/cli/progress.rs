@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use secateur_proto::v1::{SweepState, SweepStatus, TrialEnded, stage_outcome};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::output::{Output, duration, thousands};
+use super::output::{duration, thousands};
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn new(_output: Output) -> Self {
+    pub(crate) fn new() -> Self {
         let terminal = io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { bars: MultiProgress::with_draw_target(target), terminal }

@@ -16,10 +16,8 @@ use tracing::{debug, info};
 
 use super::Connection;
 use crate::{
-    executor::{
-        process::{ExecutorCommand, ExecutorProcess, ProcessError},
-        stages::with_causes,
-    },
+    causes::with_causes,
+    executor::process::{ExecutorCommand, ExecutorProcess, ProcessError},
     transfer::TransferError,
 };
 

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 pub use self::lease::Slots;
 use crate::{
+    causes::with_causes,
     executor::process::ExecutorCommand,
     store::{Store, StoreError},
     transfer::ArtifactClient,
@@ -80,7 +81,7 @@ pub async fn serve(options: WorkerOptions) -> Result<(), WorkerError> {
                 };
                 session::run(&options, connection, &slots, || wait = Duration::from_millis(100)).await
             }
-            Err(error) => Status::unavailable(crate::executor::stages::with_causes(&error)),
+            Err(error) => Status::unavailable(with_causes(&error)),
         };
         if ended.code() == Code::FailedPrecondition {
             return Err(WorkerError::Refused(ended.message().to_owned()));

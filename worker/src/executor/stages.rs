@@ -15,6 +15,7 @@ use secateur_proto::{
 use tracing::{debug, info};
 
 use crate::{
+    causes::with_causes,
     data::{self, DataError, Dataset},
     device::DeviceName,
     metrics::{self, MetricError},
@@ -92,18 +93,6 @@ impl From<NoPlan> for Ended {
             NoPlan::NotFinite => StageOutcome::Diverged { step: 0 },
         })
     }
-}
-
-/// An error and what caused it, on one line.
-#[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// A stage that is ready to train, as a lane of the bundle.
