@@ -4,27 +4,13 @@
 use std::time::Instant;
 
 use secateur_proto::outcome::Artifact;
-use secateur_worker::data::{self, DataError, Facts};
+use secateur_worker::{
+    causes::with_causes,
+    data::{self, DataError, Facts, Table},
+};
 use tracing::info;
 
-use crate::sweep::{self, Diagnostics, SweepSpec, TableFacts, plan::Plan};
-
-/// What is wrong with what was submitted. The person can mend it.
-#[derive(Debug, thiserror::Error)]
-pub enum AdmissionError {
-    /// The sweep file.
-    #[error(transparent)]
-    Sweep(#[from] Diagnostics),
-    /// The table, or the table and the file do not fit.
-    #[error("{path}: {source}")]
-    Data {
-        /// As in the sweep file.
-        path: String,
-        /// What is wrong.
-        #[source]
-        source: Box<DataError>,
-    },
-}
+use crate::sweep::{self, Diagnostic, Diagnostics, SweepSpec, TableFacts, plan::Plan};
 
 /// A sweep that can be computed.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,11 +25,11 @@ pub struct Admitted {
 ///
 /// # Errors
 /// If the file, the table or the two together are wrong.
-pub fn admit(file_name: &str, text: &str, table: Artifact, bytes: &[u8]) -> Result<Admitted, AdmissionError> {
+pub fn admit(file_name: &str, text: &str, table: Artifact, bytes: &[u8]) -> Result<Admitted, Diagnostics> {
     let spec = SweepSpec::parse(file_name, text)?;
     let begun = Instant::now();
-    let wrong = |source| AdmissionError::Data { path: spec.data.path.clone(), source: Box::new(source) };
-    let prepared = data::prepare(&spec.data.prepare(table.hash), bytes).map_err(wrong)?;
+    let prepared = data::prepare(&spec.data.prepare(table.hash), bytes)
+        .map_err(|error| Diagnostics::new(file_name, problems(&spec, bytes, &error)))?;
     let Facts { train, validation, test, columns, width, .. } = prepared.facts();
     let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let facts = TableFacts {
@@ -55,4 +41,27 @@ pub fn admit(file_name: &str, text: &str, table: Artifact, bytes: &[u8]) -> Resu
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
     Ok(Admitted { plan: sweep::plan(&spec, text, facts)?, notes: prepared.notes })
+}
+
+/// What is wrong with the table, at the places of the file that it does not fit.
+fn problems(spec: &SweepSpec, bytes: &[u8], error: &DataError) -> Vec<Diagnostic> {
+    let data = &spec.data;
+    let at = |mark, path: &str, message: String| Diagnostic { mark, path: path.to_owned(), message };
+    let of_table = || vec![at(data.path_mark, "data.path", format!("{}: {}", data.path, with_causes(error)))];
+    match error {
+        DataError::Columns(_) => {
+            let Ok(table) = Table::read(data.format, bytes) else { return of_table() };
+            let unknown = data.named.iter().filter(|named| table.column(&named.name).is_none());
+            let problems: Vec<_> = unknown
+                .map(|named| at(named.mark, &named.path, table.unknown("found a column that", &named.name)))
+                .collect();
+            if problems.is_empty() { of_table() } else { problems }
+        }
+        DataError::Target { .. } => match data.named.first() {
+            Some(target) => vec![at(target.mark, &target.path, with_causes(error))],
+            None => of_table(),
+        },
+        DataError::Split(_) | DataError::OneClass(_) => vec![at(data.split_mark, "data.split", with_causes(error))],
+        _ => of_table(),
+    }
 }

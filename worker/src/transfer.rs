@@ -69,10 +69,16 @@ fn remote(hash: ContentHash) -> impl FnOnce(Status) -> TransferError {
     move |status| TransferError::Remote { hash, status: Box::new(status) }
 }
 
-/// `address:port` as the URL that a channel wants.
+/// Where coordinators listen unless they are told otherwise.
+pub const DEFAULT_PORT: u16 = 7400;
+
+/// `address` or `address:port` as the URL that a channel wants.
 #[must_use]
 pub fn url(address: &str) -> String {
-    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
+    let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
+    // An IPv6 address is in brackets and has colons of its own.
+    let has_port = rest.rsplit_once(']').map_or(rest, |(_, after)| after).contains(':');
+    if has_port { format!("{scheme}://{rest}") } else { format!("{scheme}://{rest}:{DEFAULT_PORT}") }
 }
 
 /// A connection to an artifact service.
@@ -209,4 +215,18 @@ pub fn chunks(reader: impl Read + Send + 'static) -> impl futures::Stream<Item =
             _ => None,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_port_gets_the_usual_one() {
+        assert_eq!(url("head"), "http://head:7400");
+        assert_eq!(url("head:1"), "http://head:1");
+        assert_eq!(url("https://head"), "https://head:7400");
+        assert_eq!(url("[::1]"), "http://[::1]:7400");
+        assert_eq!(url("[::1]:1"), "http://[::1]:1");
+    }
 }

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     admission,
     grpc::LONGEST_MESSAGE,
-    sweep::{SweepSpec, plan::Plan},
+    sweep::{Diagnostics, SweepSpec, plan::Plan},
 };
 
 /// The largest sweep file: more is no file that a person wrote.
@@ -76,9 +76,14 @@ impl LocalSweep {
         let file_name = file.display().to_string();
         let text =
             String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not a text in UTF-8")))?;
-        let spec = SweepSpec::parse(&file_name, &text).map_err(CliError::Sweep)?;
+        let spec = SweepSpec::parse(&file_name, &text)?;
         let path = table_path(file, &spec.data.path);
-        let table: Arc<[u8]> = fs::read(&path).map_err(|error| unreadable(&path, &error))?.into();
+        let table: Arc<[u8]> = fs::read(&path)
+            .map_err(|error| {
+                let message = format!("cannot read {}: {error}", path.display());
+                Diagnostics::one(&file_name, spec.data.path_mark, "data.path", message)
+            })?
+            .into();
         let artifact = Artifact { hash: secateur_proto::ids::ContentHash::of(&table), size: table.len() as u64 };
         let admission::Admitted { plan, notes } = admission::admit(&file_name, &text, artifact, &table)?;
         Ok((Self { file_name, text, table, plan }, notes))

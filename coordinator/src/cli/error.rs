@@ -7,7 +7,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use super::{output::Output, progress::Screen};
-use crate::{admission::AdmissionError, server::ServerError, sweep::Diagnostics};
+use crate::{server::ServerError, sweep::Diagnostics};
 
 /// How a command fails.
 #[derive(Debug)]
@@ -64,12 +64,9 @@ impl CliError {
     }
 }
 
-impl From<AdmissionError> for CliError {
-    fn from(error: AdmissionError) -> Self {
-        match error {
-            AdmissionError::Sweep(diagnostics) => Self::Sweep(diagnostics),
-            AdmissionError::Data { .. } => Self::input(&error),
-        }
+impl From<Diagnostics> for CliError {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::Sweep(diagnostics)
     }
 }
 

@@ -95,7 +95,10 @@ enum Verb {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let screen = Screen::new();
     let format = if arguments.log_json { LogFormat::Json } else { LogFormat::Text };
     let default = match &arguments.verb {
@@ -126,6 +129,17 @@ pub fn main() -> ExitCode {
     // Blocking tasks, such as a plan that is being made, are not waited for.
     runtime.shutdown_background();
     ended.unwrap_or_else(|error| error.report(output, &screen))
+}
+
+/// Ends a command line that cannot be understood, or that asks for help.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let json =
+        words.iter().any(|word| word == "--output=json") || words.windows(2).any(|pair| pair == ["--output", "json"]);
+    if error.use_stderr() && json {
+        return CliError::Input(error.render().to_string().trim_end().to_owned()).report(Output::Json, &Screen::new());
+    }
+    error.exit()
 }
 
 async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {

@@ -75,6 +75,11 @@ pub(crate) fn thousands(number: u64) -> String {
     groups.join(",")
 }
 
+/// `1 stage`, `1,200 stages`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
 /// `1 h 02 min`, `3 min 05 s`, `7 s`.
 pub(crate) fn duration(seconds: u64) -> String {
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

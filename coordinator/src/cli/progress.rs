@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use secateur_proto::v1::{SweepState, SweepStatus, TrialEnded, stage_outcome};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::output::{duration, thousands};
+use super::output::{counted, duration, thousands};
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -120,7 +120,9 @@ impl SweepProgress {
         self.bar.set_length(status.lane_steps.max(1));
         self.bar.set_position(status.lane_steps_ended);
         self.status = Some(status.clone());
-        self.draw();
+        if status.state() == SweepState::Running {
+            self.draw();
+        }
     }
 
     /// A lane has finished an epoch.
@@ -147,13 +149,13 @@ impl SweepProgress {
         let elapsed = self.begun.elapsed().as_secs_f64();
         let rate = done as f64 / elapsed.max(1e-3);
         let mut text = format!(
-            "{}/{} trials, {} stages in flight",
+            "{}/{} trials, {} in flight",
             thousands(status.trials_completed + status.trials_failed),
             thousands(status.trials),
-            thousands(status.stages_leased),
+            counted(status.stages_leased, "stage"),
         );
         if self.epochs > 0 {
-            text += &format!(", {} epochs trained", thousands(self.epochs));
+            text += &format!(", {} trained", counted(self.epochs, "epoch"));
         }
         if rate >= 1.0 && done > 0 {
             let left = (status.lane_steps - status.lane_steps_ended) as f64 / rate;
@@ -178,20 +180,22 @@ impl SweepProgress {
             SweepState::Stopped => "was stopped",
             SweepState::Running | SweepState::Unspecified => "runs on",
         };
-        let found = match (status.stages_computed, status.stages) {
-            (computed, stages) if computed == stages => format!("{stages} stages computed"),
-            (0, stages) => format!("all {stages} stages were there already"),
-            (computed, stages) => format!("{computed} of {stages} stages computed, the others were there already"),
+        let trials = thousands(status.trials);
+        let result = match (status.state(), status.stages_computed, status.stages) {
+            (SweepState::Completed, computed, stages) => {
+                let failed = match status.trials_failed {
+                    0 => String::new(),
+                    failed => format!(", {} of them without a result", thousands(failed)),
+                };
+                let found = match computed {
+                    0 => format!("all {stages} stages were there already"),
+                    all if all == stages => format!("{stages} stages computed"),
+                    some => format!("{some} of {stages} stages computed, the others were there already"),
+                };
+                format!("{trials} trials{failed}; {found}")
+            }
+            _ => format!("{} of {trials} trials completed", thousands(status.trials_completed)),
         };
-        let failed = match status.trials_failed {
-            0 => String::new(),
-            failed => format!(", {} of them without a result", thousands(failed)),
-        };
-        self.screen.say(&format!(
-            "sweep {} ({}) {what} after {elapsed}: {} trials{failed}; {found}",
-            status.name,
-            status.sweep_id,
-            thousands(status.trials_completed + status.trials_failed),
-        ));
+        self.screen.say(&format!("sweep {} ({}) {what} after {elapsed}: {result}", status.name, status.sweep_id));
     }
 }

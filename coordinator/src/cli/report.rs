@@ -44,6 +44,11 @@ pub(crate) async fn run(arguments: ReportArguments, output: Output) -> Result<Ex
     let request = GetSweepRequest { sweep_id: arguments.sweep_id };
     let status = client.sweeps.get(request).await?.into_inner();
     if let Some(format) = arguments.format {
+        if output == Output::Json && !matches!(format, Format::Json | Format::PlanJson) {
+            let message =
+                "--format prints that format, which is not JSON: leave --output json away, or say --format json";
+            return Err(CliError::Input(message.to_owned()));
+        }
         let format = match format {
             Format::Json => ReportFormat::Json,
             Format::Html => ReportFormat::Html,

@@ -51,6 +51,10 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
     let info = &sweep.plan.sweep;
     let folder = arguments.out.clone().unwrap_or_else(|| outputs::default_folder(&info.name, info.id.as_str()));
+    if folder.try_exists().unwrap_or(false) && !folder.is_dir() {
+        let message = format!("{} is a file: say with --out in which folder the report is to be", folder.display());
+        return Err(CliError::Input(message));
+    }
     refuse_other_sweep(&folder, info.id.as_str())?;
     let data_dir = DataDir::lock(&folder.join(STATE))?;
     let marker = folder.join(STATE).join(SWEEP);
@@ -112,12 +116,12 @@ async fn compute(
     let mut client = Client::connect(&CoordinatorArguments { coordinator }).await?;
     let id = client.submit(sweep).await?.sweep_id;
     let status = client.follow(&id, screen).await?;
-    if status.state() == SweepState::Completed {
+    let completed = status.state() == SweepState::Completed;
+    if completed {
         let report = outputs::write(&mut client, &id, folder).await?;
         for finding in report.findings() {
             screen.say(&format!("  {finding}"));
         }
-        screen.say(&format!("report: {}", folder.join("report.html").display()));
     }
-    Ok(watch::conclude(&status, output, screen))
+    Ok(watch::conclude(&status, completed.then_some(folder), output, screen))
 }

@@ -52,12 +52,16 @@ fn text(status: &SweepStatus, report: &Report) -> String {
         thousands(status.stages),
         thousands(status.stages_leased),
     );
+    let labels = report.cell_labels();
     let row = |trial: &TrialReport| {
         let number = |metric, split| {
             trial.metrics.get(metric, split).map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
         };
         let nonzero = trial.metrics.get(Metric::NonzeroParameters, Split::Test);
+        let cell = report.cell(&trial.cell).map(|cell| labels.of(cell)).unwrap_or_default();
         vec![
+            cell,
+            trial.seed.to_string(),
             trial.id.to_string(),
             trial.outcome.clone(),
             number(Metric::Auc, Split::Validation),
@@ -65,8 +69,8 @@ fn text(status: &SweepStatus, report: &Report) -> String {
             nonzero.map_or_else(|| "–".to_owned(), |count| thousands(*count as u64)),
         ]
     };
-    let headers = ["trial", "outcome", "auc validation", "auc test", "non-zero parameters"];
-    format!("{head}\n\n{}", table(&headers, 2, report.trials.iter().map(row)))
+    let headers = ["cell", "seed", "trial", "outcome", "auc validation", "auc test", "non-zero parameters"];
+    format!("{head}\n\n{}", table(&headers, 4, report.trials.iter().map(row)))
 }
 
 /// The name of a sweep's state.

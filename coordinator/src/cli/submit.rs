@@ -50,7 +50,6 @@ pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Scr
     let status = client.follow(&id, screen).await?;
     if let Some(folder) = &arguments.out {
         outputs::write(&mut client, &id, folder).await?;
-        screen.say(&format!("report: {}", folder.join("report.html").display()));
     }
-    Ok(watch::conclude(&status, output, screen))
+    Ok(watch::conclude(&status, arguments.out.as_deref(), output, screen))
 }

@@ -1,9 +1,10 @@
 //! `secateur watch`: follow a sweep until it ends.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::Args;
 use secateur_proto::v1::{SweepState, SweepStatus};
+use serde_json::json;
 
 use super::{
     client::{Client, CoordinatorArguments},
@@ -25,13 +26,21 @@ pub(crate) struct WatchArguments {
 pub(crate) async fn run(arguments: WatchArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
     let mut client = Client::connect(&arguments.coordinator).await?;
     let status = client.follow(&arguments.sweep_id, screen).await?;
-    Ok(conclude(&status, output, screen))
+    Ok(conclude(&status, None, output, screen))
 }
 
-/// Says how a sweep ended: in words unless a program listens, and by the exit code.
-pub(crate) fn conclude(status: &SweepStatus, output: Output, screen: &Screen) -> ExitCode {
-    if output == Output::Json {
-        output.print_json(&show::document(status));
+/// Says how a sweep ended, and in which folder its report is: in words unless a program listens, and by the exit code.
+pub(crate) fn conclude(status: &SweepStatus, folder: Option<&Path>, output: Output, screen: &Screen) -> ExitCode {
+    let report = folder.map(|folder| folder.join("report.html"));
+    match (output, &report) {
+        (Output::Json, _) => {
+            let mut document = show::document(status);
+            document["folder"] = json!(folder);
+            document["report"] = json!(report);
+            output.print_json(&document);
+        }
+        (Output::Text, Some(report)) => screen.say(&format!("report: {}", report.display())),
+        (Output::Text, None) => {}
     }
     match status.state() {
         SweepState::Completed if status.trials_failed == 0 => ExitCode::SUCCESS,

@@ -63,13 +63,16 @@ impl Sweeps {
             })?;
             let table = Artifact { hash: table.hash, size: bytes.len() as u64 };
             let admitted = admission::admit(&file.name, &file.text, table, &bytes);
-            admitted.map(|admitted| admitted.plan).map_err(|error| Status::invalid_argument(error.to_string()))
+            admitted.map(|admitted| admitted.plan).map_err(|problems| Status::invalid_argument(problems.to_string()))
         });
         planned.await.map_err(|error| Status::internal(format!("planning failed: {error}")))?
     }
 
     /// The one sweep whose id begins so.
     async fn find(&self, prefix: String) -> Result<SweepId, Status> {
+        if prefix.is_empty() {
+            return Err(Status::invalid_argument("the id of a sweep is missing; `secateur ls` lists them"));
+        }
         let wanted = prefix.clone();
         let found = self.driver.read(move |core| {
             let ids = core.sweeps().map(|sweep| sweep.id);

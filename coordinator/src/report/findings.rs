@@ -160,7 +160,11 @@ fn compared(lead: &str, cell: &CellReport, labels: &Labels, axes: &Axes) -> Stri
 
 fn pairs(metric: Metric, paired: &Paired) -> String {
     let seeds = number::count(paired.summary.n, "seed");
-    format!("{} (paired over {seeds})", number::difference(metric, &paired.summary))
+    let shown = match paired.summary.ci95 {
+        Some([low, high]) if low <= 0.0 && high >= 0.0 => ", which shows no difference",
+        _ => "",
+    };
+    format!("{} (paired over {seeds}{shown})", number::difference(metric, &paired.summary))
 }
 
 /// The best criterion at the highest sparsity at which random pruning was tried too, and by how much it beats it.

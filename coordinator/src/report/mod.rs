@@ -25,6 +25,7 @@ pub use build::build;
 pub use html::html;
 pub use markdown::{MarkdownReport, markdown};
 pub use model::{
-    CellReport, FailedTrial, PairedMetrics, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport,
+    CellLabels, CellReport, FailedTrial, PairedMetrics, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals,
+    TrialReport,
 };
 pub use table::{front_csv, trials_csv};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     findings::findings,
+    label::Labels,
     statistics::{Paired, Summary},
 };
 use crate::sweep::plan::{Constraint, Control, DataSummary, Merged, Objective, Refused, Settings};
@@ -158,6 +159,17 @@ pub struct Totals {
     pub lane_steps: u64,
 }
 
+/// Names of cells for people, as `taylor · global · sparsity 0.90`.
+pub struct CellLabels(Labels);
+
+impl CellLabels {
+    /// The name of `cell`.
+    #[must_use]
+    pub fn of(&self, cell: &CellReport) -> String {
+        self.0.cell(cell)
+    }
+}
+
 impl Report {
     /// The cell called `id`.
     #[must_use]
@@ -170,6 +182,12 @@ impl Report {
     pub fn front_cells(&self) -> Vec<&CellReport> {
         let by_id: HashMap<&CellId, &CellReport> = self.cells.iter().map(|cell| (&cell.id, cell)).collect();
         self.front.iter().filter_map(|id| by_id.get(id).copied()).collect()
+    }
+
+    /// How to call the cells, by the settings that differ between them.
+    #[must_use]
+    pub fn cell_labels(&self) -> CellLabels {
+        CellLabels(Labels::of(self))
     }
 
     /// What was found, in a few sentences, the most important first.

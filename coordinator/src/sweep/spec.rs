@@ -76,6 +76,21 @@ pub struct DataSpec {
     pub drop: Vec<String>,
     /// Columns that metrics are reported by.
     pub groups: Vec<String>,
+    /// Where the file names which column; the target first.
+    pub named: Vec<NamedColumn>,
+    /// Where the split begins.
+    pub split_mark: Mark,
+}
+
+/// A column that the file names. Whether the table has it is found out later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedColumn {
+    /// The key's path, as `data.drop[1]`.
+    pub path: String,
+    /// Where.
+    pub mark: Mark,
+    /// The name.
+    pub name: String,
 }
 
 impl DataSpec {

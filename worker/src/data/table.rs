@@ -102,7 +102,8 @@ impl Table {
     }
 
     /// Says that there is no column called `name`, and which one may have been meant. `what` says where the name is from.
-    pub(super) fn unknown(&self, what: &str, name: &str) -> String {
+    #[must_use]
+    pub fn unknown(&self, what: &str, name: &str) -> String {
         let names = || self.columns.iter().map(Column::name);
         match nearest(name, names()) {
             Some(nearest) => format!("{what} {} is no column of the table; did you mean {nearest:?}?", shown(name)),

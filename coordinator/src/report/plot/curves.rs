@@ -61,9 +61,10 @@ pub(crate) fn curves(report: &Report, metric: Metric) -> Option<String> {
     });
 
     let drawn = || panels.iter().flat_map(|panel| panel.curves.values().flat_map(BTreeMap::values));
-    let values =
-        drawn().map(|(_, summary)| summary.mean).chain(panels.iter().filter_map(|panel| Some(panel.dense?.mean)));
-    let values: Vec<f64> = values.collect();
+    // Whole intervals: one that is cut at the edge of a panel would look narrower than it is.
+    let summaries = drawn().map(|(_, summary)| *summary).chain(panels.iter().filter_map(|panel| panel.dense));
+    let ends = |summary: &Summary| summary.ci95.map_or([summary.mean; 2], |[low, high]| [low, high]);
+    let values: Vec<f64> = summaries.flat_map(ends).collect();
     let mut sparsities: Vec<f64> = drawn().map(|(sparsity, _)| *sparsity).collect();
     sparsities.sort_by(f64::total_cmp);
     sparsities.dedup();

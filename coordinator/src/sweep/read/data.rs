@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use secateur_proto::spec::{SplitSpec, TableFormat, Task};
 
 use super::{
-    super::{diagnostic::Mark, diagnostic::quote, spec::DataSpec},
+    super::{
+        diagnostic::Mark,
+        diagnostic::quote,
+        spec::{DataSpec, NamedColumn},
+    },
     reader::{Field, Fields, Reader},
 };
 
@@ -41,9 +45,19 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
     let names = |columns: Option<Columns<'_>>| {
         columns.map(|columns| columns.into_iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>())
     };
+    let named = |path: &str, mark, name: &str| NamedColumn { path: path.to_owned(), mark, name: name.to_owned() };
+    let mut all_named = vec![named("data.target", fields.mark_of("target"), target?)];
+    if let (Some(column), Some(field)) = (split.as_ref().and_then(split_column), fields.get("split")) {
+        all_named.push(named("data.split.column", field.mark(), column));
+    }
+    for (name, field) in [&drop, &inputs, &groups].into_iter().flatten().flatten() {
+        all_named.push(named(&field.path, field.mark(), name));
+    }
     let (path, format) = path?;
     Some(DataSpec {
         path,
+        named: all_named,
+        split_mark: fields.mark_of("split"),
         path_mark: fields.mark_of("path"),
         format,
         target: target?.to_owned(),
