@@ -30,9 +30,9 @@ fn the_main_job_is_what_it_says() {
     // 4 strategy and scope combinations × 5 sparsities × 3 strengths, and what they are compared with: 3 dense, 15 random local.
     assert_eq!((summary.cells, summary.controls, summary.seeds), (60, 18, 3));
     assert_eq!(summary.trials, 78 * 3);
-    // The penalty is on in retraining alone, so the three dense nets serve all.
-    assert_eq!((summary.stages.dense, summary.stages.prune), (3, 78 * 3));
+    // The penalty is on in both phases, so there is a dense net for each strength and seed.
+    assert_eq!((summary.stages.dense, summary.stages.prune), (9, 78 * 3));
     assert!(summary.merged.is_empty() && summary.refused.is_empty());
-    // Dense nets; retraining with a penalty and without.
-    assert_eq!(summary.bundles.iter().map(|bundle| bundle.lanes).collect::<Vec<_>>(), [156, 78, 3]);
+    // Retraining with a penalty and without; dense nets likewise.
+    assert_eq!(summary.bundles.iter().map(|bundle| bundle.lanes).collect::<Vec<_>>(), [156, 78, 6, 3]);
 }
