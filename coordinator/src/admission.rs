@@ -46,15 +46,18 @@ pub fn admit(file_name: &str, text: &str, table: Artifact, bytes: &[u8]) -> Resu
 /// What is wrong with the table, at the places of the file that it does not fit.
 fn problems(spec: &SweepSpec, bytes: &[u8], error: &DataError) -> Vec<Diagnostic> {
     let data = &spec.data;
-    let at = |mark, path: &str, message: String| Diagnostic { mark, path: path.to_owned(), message };
-    let of_table = || vec![at(data.path_mark, "data.path", format!("{}: {}", data.path, with_causes(error)))];
+    let at = |mark, path: &str, message: String| Diagnostic {
+        mark,
+        path: path.to_owned(),
+        message: format!("{}: {message}", data.path),
+    };
+    let of_table = || vec![at(data.path_mark, "data.path", with_causes(error))];
     match error {
         DataError::Columns(_) => {
             let Ok(table) = Table::read(data.format, bytes) else { return of_table() };
             let unknown = data.named.iter().filter(|named| table.column(&named.name).is_none());
-            let problems: Vec<_> = unknown
-                .map(|named| at(named.mark, &named.path, table.unknown("found a column that", &named.name)))
-                .collect();
+            let problems: Vec<_> =
+                unknown.map(|named| at(named.mark, &named.path, table.unknown("the column", &named.name))).collect();
             if problems.is_empty() { of_table() } else { problems }
         }
         DataError::Target { .. } => match data.named.first() {

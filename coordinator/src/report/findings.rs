@@ -161,7 +161,7 @@ fn compared(lead: &str, cell: &CellReport, labels: &Labels, axes: &Axes) -> Stri
 fn pairs(metric: Metric, paired: &Paired) -> String {
     let seeds = number::count(paired.summary.n, "seed");
     let shown = match paired.summary.ci95 {
-        Some([low, high]) if low <= 0.0 && high >= 0.0 => ", which shows no difference",
+        Some([low, high]) if low <= 0.0 && high >= 0.0 => ", an interval that includes zero",
         _ => "",
     };
     format!("{} (paired over {seeds}{shown})", number::difference(metric, &paired.summary))
