@@ -71,7 +71,7 @@ impl Sweeps {
     /// The one sweep whose id begins so.
     async fn find(&self, prefix: String) -> Result<SweepId, Status> {
         if prefix.is_empty() {
-            return Err(Status::invalid_argument("the id of a sweep is missing; `secateur ls` lists them"));
+            return Err(Status::not_found("the id of a sweep is missing; `secateur ls` lists them"));
         }
         let wanted = prefix.clone();
         let found = self.driver.read(move |core| {
