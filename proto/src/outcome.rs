@@ -27,6 +27,8 @@ pub enum Role {
     Preparation,
     /// The net of the best validation epoch, as safetensors.
     Checkpoint,
+    /// The net of an early step of the dense training, as safetensors: what a rewinding goes back to.
+    EarlyCheckpoint,
     /// What was removed and why, as safetensors; made before it is executed.
     Plan,
     /// 1 where a weight is kept, as safetensors.
@@ -39,11 +41,12 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Table,
         Self::Prepared,
         Self::Preparation,
         Self::Checkpoint,
+        Self::EarlyCheckpoint,
         Self::Plan,
         Self::Mask,
         Self::Scores,
@@ -58,6 +61,7 @@ impl Role {
             Self::Prepared => "prepared",
             Self::Preparation => "preparation",
             Self::Checkpoint => "checkpoint",
+            Self::EarlyCheckpoint => "early_checkpoint",
             Self::Plan => "plan",
             Self::Mask => "mask",
             Self::Scores => "scores",

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use secateur_proto::{
     ids::{ContentHash, StageKey},
-    spec::{DenseSpec, ModelSpec, OptimizerSpec, SelectBy, StageSpec, TrainingSpec},
+    spec::{
+        DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, SelectBy, StageSpec, TrainingSpec,
+    },
 };
 use secateur_worker::{device::DeviceName, train::measure};
 
@@ -17,8 +19,11 @@ fn main() {
         let name = format!("{inputs}-{}-1", hidden.iter().map(u32::to_string).collect::<Vec<_>>().join("-"));
         let spec = StageSpec::Dense(DenseSpec {
             prepare: StageKey(ContentHash::of(b"benchmark")),
-            model: ModelSpec::Mlp { inputs, hidden },
+            model: ModelSpec::mlp(inputs, hidden),
             training: TrainingSpec {
+                initialization: Initialization::Pytorch,
+                lr_schedule: LearningRateSchedule::Constant,
+                dropout: 0.0,
                 optimizer: OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
                 batch_size,
                 epochs: 1,
@@ -26,6 +31,7 @@ fn main() {
                 select_by: SelectBy::Auc,
             },
             regularization: None,
+            stop_after: None,
             seed: 0,
         });
         let rates = measure::rates(&spec, &device, Duration::from_millis(1500));

@@ -46,3 +46,9 @@ impl DeviceName {
         }
     }
 }
+
+/// Where numbers are computed that must not depend on the device of a training: the processor, in every build.
+#[must_use]
+pub fn reference() -> Device {
+    DeviceName::Cpu.open()
+}

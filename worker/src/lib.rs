@@ -3,12 +3,15 @@
 //! Burn is named in this crate alone, and its backends in [`device`] alone. The crate knows nothing of sweeps, schedules, SQL or
 //! reports: it does the stages that it is handed.
 //!
-//! Without the feature `train` only what a coordinator needs is there: [`data`], [`store`] and [`transfer`].
+//! Without the feature `train` only what a coordinator needs is there: [`data`], [`store`], [`transfer`], and what [`prune`] knows of
+//! criteria.
 
 pub mod causes;
 pub mod data;
 pub mod logging;
 pub mod metrics;
+pub mod net;
+pub mod prune;
 pub mod random;
 pub mod signals;
 pub mod store;
@@ -23,9 +26,5 @@ pub mod client;
 pub mod device;
 #[cfg(feature = "train")]
 pub mod executor;
-#[cfg(feature = "train")]
-pub mod net;
-#[cfg(feature = "train")]
-pub mod prune;
 #[cfg(feature = "train")]
 pub mod train;

@@ -2,9 +2,11 @@
 
 use secateur_proto::{
     metrics::{Metric, Metrics, Split},
-    spec::ModelSpec,
+    spec::{ModelSpec, TensorKind},
 };
 use serde::Serialize;
+
+use crate::net::Parameters;
 
 /// Bins of the expected calibration error.
 pub const CALIBRATION_BINS: usize = 10;
@@ -236,80 +238,57 @@ fn sort_by_score(keys: &mut Vec<u64>) {
     }
 }
 
-/// What counts of one linear layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LayerCounts {
-    /// Weights.
-    pub weights: u64,
-    /// Weights that are not zero.
-    pub nonzero_weights: u64,
-    /// Biases.
-    pub biases: u64,
-    /// Biases that are not zero.
-    pub nonzero_biases: u64,
-    /// Whether pruning may take from the weights.
-    pub prunable: bool,
-}
-
-/// The metrics of a net itself. `weights` and `biases` hold those of each layer, from the inputs on; as only zeros are
-/// counted, the weights of a layer may lie in any order.
+/// The metrics of a net itself; `prunable` holds the indices of the layers that pruning may take from. A ratio whose denominator is
+/// zero has no value and is left out: the compression ratio and the theoretical speed-up of a net of zeros, the sparsity of a net
+/// without prunable weights.
 ///
 /// # Errors
-/// If there is not one vector of the right length for each layer.
-pub fn of_net<W: AsRef<[f32]>, B: AsRef<[f32]>>(
-    model: &ModelSpec,
-    weights: &[W],
-    biases: &[B],
-) -> Result<Metrics, MetricError> {
-    let layers = model.layers();
-    if weights.len() != layers.len() || biases.len() != layers.len() {
+/// If the parameters are not those of `model`.
+pub fn of_net(model: &ModelSpec, prunable: &[u32], parameters: &Parameters) -> Result<Metrics, MetricError> {
+    if !parameters.fits(model) {
         return Err(MetricError::Shapes);
     }
-    let nonzero = |values: &[f32]| values.iter().filter(|value| **value != 0.0).count() as u64;
-    let mut counts = Vec::with_capacity(layers.len());
-    for (layer, (weights, biases)) in layers.iter().zip(weights.iter().zip(biases)) {
-        let (weights, biases) = (weights.as_ref(), biases.as_ref());
-        if weights.len() as u64 != layer.weights() || biases.len() as u64 != u64::from(layer.outputs) {
-            return Err(MetricError::Shapes);
+    let layers = model.layers();
+    let (mut weights, mut nonzero_weights, mut others, mut nonzero_others) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut macs, mut nonzero_macs, mut prunable_weights, mut pruned) = (0_u64, 0_u64, 0_u64, 0_u64);
+    for (tensor, values) in model.tensors().iter().zip(&parameters.tensors) {
+        let (count, nonzero) =
+            (values.len() as u64, values.iter().filter(|value| **value != 0.0).count() as u64);
+        match tensor.kind {
+            TensorKind::Weight => {
+                let positions = layers[tensor.layer].positions;
+                weights += count;
+                nonzero_weights += nonzero;
+                macs += count * positions;
+                nonzero_macs += nonzero * positions;
+                if prunable.iter().any(|layer| *layer as usize == tensor.layer) {
+                    prunable_weights += count;
+                    pruned += count - nonzero;
+                }
+            }
+            TensorKind::Bias | TensorKind::Scale | TensorKind::Shift => {
+                others += count;
+                nonzero_others += nonzero;
+            }
+            TensorKind::RunningMean | TensorKind::RunningVariance => {}
         }
-        counts.push(LayerCounts {
-            weights: layer.weights(),
-            nonzero_weights: nonzero(weights),
-            biases: u64::from(layer.outputs),
-            nonzero_biases: nonzero(biases),
-            prunable: layer.prunable,
-        });
     }
-    Ok(of_counts(&counts))
-}
-
-/// The metrics of a net of linear layers. A ratio whose denominator is zero has no value and is left out: the compression
-/// ratio and the theoretical speed-up of a net of zeros, the sparsity of a net without prunable weights.
-#[must_use]
-pub fn of_counts(layers: &[LayerCounts]) -> Metrics {
-    let sum = |count: fn(&LayerCounts) -> u64| layers.iter().map(count).sum::<u64>();
-    let (weights, nonzero_weights) = (sum(|layer| layer.weights), sum(|layer| layer.nonzero_weights));
-    let (biases, nonzero_biases) = (sum(|layer| layer.biases), sum(|layer| layer.nonzero_biases));
-    let prunable = sum(|layer| if layer.prunable { layer.weights } else { 0 });
-    let pruned = sum(|layer| if layer.prunable { layer.weights - layer.nonzero_weights } else { 0 });
-
     let mut metrics = Metrics::new();
-    metrics.set_net(Metric::Parameters, (weights + biases) as f64);
-    metrics.set_net(Metric::NonzeroParameters, (nonzero_weights + nonzero_biases) as f64);
-    // A weight of a linear layer is one multiply-accumulate a row.
-    metrics.set_net(Metric::Macs, nonzero_weights as f64);
-    // A bit for every weight, then the non-zero weights and all biases as 32-bit floats.
-    metrics.set_net(Metric::SizeBytes, (4 * nonzero_weights + weights.div_ceil(8) + 4 * biases) as f64);
+    metrics.set_net(Metric::Parameters, (weights + others) as f64);
+    metrics.set_net(Metric::NonzeroParameters, (nonzero_weights + nonzero_others) as f64);
+    metrics.set_net(Metric::Macs, nonzero_macs as f64);
+    // A bit for every weight, then the non-zero weights and everything else as 32-bit floats.
+    metrics.set_net(Metric::SizeBytes, (4 * nonzero_weights + weights.div_ceil(8) + 4 * others) as f64);
     for (metric, numerator, denominator) in [
-        (Metric::Sparsity, pruned, prunable),
-        (Metric::CompressionRatio, weights + biases, nonzero_weights + nonzero_biases),
-        (Metric::TheoreticalSpeedup, weights, nonzero_weights),
+        (Metric::Sparsity, pruned, prunable_weights),
+        (Metric::CompressionRatio, weights + others, nonzero_weights + nonzero_others),
+        (Metric::TheoreticalSpeedup, macs, nonzero_macs),
     ] {
         if denominator > 0 {
             metrics.set_net(metric, numerator as f64 / denominator as f64);
         }
     }
-    metrics
+    Ok(metrics)
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use safetensors::{Dtype, tensor::TensorView};
 use secateur_proto::{
     convert::StageWithInputs,
     ids::{ContentHash, StageKey},
     metrics::{Metrics, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
-    spec::{DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, StageSpec},
+    spec::{DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, StageSpec, Start, Subject, TrainingSpec},
     v1,
 };
 use tracing::{debug, info};
@@ -19,17 +19,20 @@ use crate::{
     data::{self, DataError, Dataset},
     device::DeviceName,
     metrics::{self, MetricError},
-    net::{Mask, Parameters, checkpoint, flat::FlatLayout},
+    net::{Parameters, checkpoint, flat::FlatLayout},
     prune::{
-        criterion::{self, Subject},
-        plan::{NoPlan, PruningPlan},
+        criteria::{Context, Definition, InvalidCriterion, Scores},
+        plan::PruningPlan,
+        select::NoSelection,
     },
     store::{Store, StoreError},
     tensors::{InvalidTensors, f32_bytes, u32_bytes},
     train::{
         bundle::{Lane, Phase},
         data::{DeviceData, EvaluationRows},
-        evaluate::logits,
+        evaluate::logits_of,
+        forward::Net,
+        probe::NetProbe,
         run::{EpochRecord, LaneEnd, Trained, train},
     },
 };
@@ -86,12 +89,19 @@ impl From<MetricError> for Ended {
     }
 }
 
-impl From<NoPlan> for Ended {
-    fn from(reason: NoPlan) -> Self {
+impl From<NoSelection> for Ended {
+    fn from(reason: NoSelection) -> Self {
         Self(match reason {
-            NoPlan::Collapsed { layer } => StageOutcome::Collapsed { layer },
-            NoPlan::NotFinite => StageOutcome::Diverged { step: 0 },
+            NoSelection::Collapsed { layer } => StageOutcome::Collapsed { layer },
+            NoSelection::NotFinite => StageOutcome::Diverged { step: 0 },
+            NoSelection::Unfit(_) => StageOutcome::Failed(Failure::new(FailureClass::Input, reason.to_string())),
         })
+    }
+}
+
+impl From<InvalidCriterion> for Ended {
+    fn from(error: InvalidCriterion) -> Self {
+        Failure::new(FailureClass::Input, error.to_string()).into()
     }
 }
 
@@ -158,12 +168,14 @@ impl Stages {
     fn dense<'a>(&mut self, spec: &DenseSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
         self.load(&spec.model, stage)?;
         let lane = Lane {
-            start: Parameters::initial(&spec.model, spec.seed),
+            start: initial(&spec.model, &spec.training, spec.seed),
             mask: None,
             training: spec.training.clone(),
             regularization: spec.regularization.clone(),
             seed: spec.seed,
             phase: Phase::Dense,
+            skip_steps: 0,
+            stop_after: spec.stop_after,
         };
         Ok(Ready { stage, lane, artifacts: Artifacts::new() })
     }
@@ -171,43 +183,82 @@ impl Stages {
     /// Score, sort, save the plan; then execute the plan that was saved.
     fn prune<'a>(&mut self, spec: &PruneSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
         self.load(&spec.model, stage)?;
-        let data = self.data()?;
-        let checkpoint = self.store.get(input(stage, Role::Checkpoint)?.hash)?;
-        let mut parameters = checkpoint::read_parameters(&spec.model, &checkpoint)?;
-        let scores = match &spec.criterion {
-            Some(criterion) => {
-                let subject = Subject {
-                    model: &spec.model,
-                    parameters: &parameters,
-                    training: &spec.training,
-                    data,
-                    device: &self.device,
-                    seed: spec.seed,
-                };
-                criterion::scores(criterion, &subject)
-            }
-            // Nothing is removed, so nothing competes.
-            None => {
-                spec.model.prunable_sizes().iter().map(|size| vec![0.0; usize::try_from(*size).unwrap_or(0)]).collect()
-            }
+        let net = match spec.subject {
+            Subject::Initial {} => initial(&spec.model, &spec.training, spec.seed),
+            Subject::Dense { .. } | Subject::Pruned { .. } => self.net(&spec.model, stage, Role::Checkpoint)?,
         };
-        let plan = PruningPlan::make(&spec.model, spec.dense, spec.criterion.clone(), &spec.removal, &scores)?;
+        let removed = match spec.subject {
+            Subject::Pruned { .. } => {
+                Some(checkpoint::read_mask(&spec.model, &self.store.get(input(stage, Role::Mask)?.hash)?)?)
+            }
+            Subject::Dense { .. } | Subject::Initial {} => None,
+        };
+        let mut probe = NetProbe::new(&spec.model, self.data()?, &self.device);
+        let mut context = Context {
+            model: &spec.model,
+            layers: &spec.layers,
+            net: &net,
+            removed: removed.as_ref(),
+            count: spec.removed(),
+            training: &spec.training,
+            seed: spec.seed,
+            probe: &mut probe,
+        };
+        let criterion = spec.criterion.as_ref().map(Definition::of).transpose()?;
+        let scores = match &criterion {
+            Some((definition, arguments)) => (definition.scores)(&mut context, arguments)?,
+            // Nothing is chosen, so nothing competes.
+            None => Scores::Weights(context.weights().map(|weights| vec![0.0; weights.len()]).collect()),
+        };
+        let plan = PruningPlan::make(spec, &net, removed.as_ref(), &scores)?;
         let saved = self.store.put(&plan.write()?)?;
-        let mask = PruningPlan::read(&self.store.get(saved.hash)?)?.mask(&spec.model)?;
-        mask.apply(&mut parameters);
+        let mut mask = PruningPlan::read(&self.store.get(saved.hash)?)?.mask(&spec.model, &spec.layers)?;
+        if let Some(removed) = &removed {
+            mask.remove_all(removed);
+        }
+        let compensate = criterion.and_then(|(definition, arguments)| Some((definition.compensate?, arguments)));
+        let scored = match compensate {
+            Some((compensate, arguments)) if spec.start == (Start::Scored {}) => {
+                compensate(&mut context, &arguments, &mask)?
+            }
+            _ => net.clone(),
+        };
+        let mut start = match spec.start {
+            Start::Scored {} => scored,
+            Start::Initial {} => initial(&spec.model, &spec.training, spec.seed),
+            Start::Rewound { .. } => self.net(&spec.model, stage, Role::EarlyCheckpoint)?,
+            Start::Reinitialized {} => Parameters::initial_as(
+                &spec.model,
+                spec.training.initialization,
+                "other initial parameters",
+                spec.seed,
+            ),
+        };
+        mask.apply(&mut start);
         let artifacts = Artifacts::from([
             (Role::Plan, saved),
             (Role::Mask, self.store.put(&checkpoint::write_mask(&spec.model, &mask)?)?),
         ]);
+        // A net that takes the dense training over sees the batches that the dense net saw.
+        let phase = match spec.start {
+            Start::Scored {} if spec.subject != (Subject::Initial {}) => Phase::Retrain,
+            _ => Phase::Dense,
+        };
         let lane = Lane {
-            start: parameters,
+            start,
             mask: Some(mask),
             training: spec.training.clone(),
             regularization: spec.regularization.clone(),
             seed: spec.seed,
-            phase: Phase::Retrain,
+            phase,
+            skip_steps: spec.skip_steps,
+            stop_after: None,
         };
         Ok(Ready { stage, lane, artifacts })
+    }
+
+    fn net(&self, model: &ModelSpec, stage: &StageWithInputs, role: Role) -> Result<Parameters, Ended> {
+        Ok(checkpoint::read_parameters(model, &self.store.get(input(stage, role)?.hash)?)?)
     }
 
     fn train(&mut self, ready: &[Ready<'_>], report: &mut dyn FnMut(BundleEvent)) -> Result<(), Ended> {
@@ -218,12 +269,15 @@ impl Stages {
             self.load(model, first.stage)?;
         }
         info!(lanes = lanes.len(), epochs = training, "training a bundle");
-        let ends = train(model, &lanes, self.data()?, &self.device, |lane, record| {
+        let mut watch = |lane: usize, record: &EpochRecord| {
             report(BundleEvent::Progress(progress(ready[lane].stage.key, training, record)));
-        })?;
+        };
+        let ends = train(model, &lanes, &mut [], self.data()?, &self.device, &mut watch)?;
         for (ready, end) in ready.iter().zip(ends) {
             let outcome = match end {
                 LaneEnd::Diverged { step } => StageOutcome::Diverged { step },
+                LaneEnd::Collapsed { layer } => StageOutcome::Collapsed { layer },
+                LaneEnd::Failed(failure) => StageOutcome::Failed(failure),
                 LaneEnd::Trained(trained) => match self.finish(model, ready, &trained) {
                     Ok(result) => StageOutcome::Completed(result),
                     Err(Ended(outcome)) => outcome,
@@ -236,29 +290,27 @@ impl Stages {
 
     /// Evaluates a trained net and saves what it leaves.
     fn finish(&self, model: &ModelSpec, ready: &Ready<'_>, trained: &Trained) -> Result<StageResult, Ended> {
-        let mask = ready.lane.mask.as_ref();
-        let removed = mask.map_or(0, Mask::removed);
-        let asked = match &ready.stage.spec {
-            StageSpec::Prune(spec) => spec.removal.total(),
-            _ => 0,
-        };
-        let violations = mask.map_or(0, |mask| mask.violations(&trained.parameters));
-        if removed != asked || violations > 0 {
-            let message =
-                format!("{asked} weights were to be removed: {removed} were, and {violations} of them are not zero");
+        let mut artifacts = ready.artifacts.clone();
+        if let StageSpec::Dense(DenseSpec { stop_after: Some(_), .. }) = &ready.stage.spec {
+            let net = self.store.put(&checkpoint::write_parameters(model, &trained.parameters)?)?;
+            artifacts.insert(Role::EarlyCheckpoint, net);
+            return Ok(StageResult { metrics: Metrics::new(), artifacts });
+        }
+        let violations = trained.mask.as_ref().map_or(0, |mask| mask.violations(&trained.parameters));
+        if violations > 0 {
+            let message = format!("{violations} of the removed weights are not zero");
             return Err(Failure::new(FailureClass::Internal, message).into());
         }
         let data = self.data()?;
-        let layout = FlatLayout::of(model);
-        let row = TensorData::new(layout.flatten(&trained.parameters), [1, layout.length()]);
-        let row = Tensor::<2>::from_data(row, &self.device);
-        let layers = &trained.parameters.layers;
-        let weights: Vec<&[f32]> = layers.iter().map(|layer| layer.weight.as_slice()).collect();
-        let biases: Vec<&[f32]> = layers.iter().map(|layer| layer.bias.as_slice()).collect();
-        let mut metrics = metrics::of_net(model, &weights, &biases)?;
+        let (layout, net) = (FlatLayout::of(model), Net::of(model));
+        let prunable = match &ready.stage.spec {
+            StageSpec::Prune(spec) => spec.layers.clone(),
+            StageSpec::Prepare(_) | StageSpec::Dense(_) => model.prunable(),
+        };
+        let mut metrics = metrics::of_net(model, &prunable, &trained.parameters)?;
         let mut scores = Vec::new();
         for (split, rows) in [(Split::Validation, &data.validation), (Split::Test, &data.test)] {
-            let logits = logits(&row, &layout, &rows.inputs).remove(0);
+            let logits = logits_of(&net, &layout, &trained.parameters, &rows.inputs, &self.device);
             if logits.iter().any(|logit| !logit.is_finite()) {
                 return Err(Ended(StageOutcome::Diverged { step: 0 }));
             }
@@ -267,7 +319,6 @@ impl Stages {
         }
         let curve = serde_json::to_vec(&Curve { best_epoch: trained.epoch, epochs: &trained.curve })
             .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
-        let mut artifacts = ready.artifacts.clone();
         // With these a result is complete: enough to compute its metrics anew, and to serve the net.
         let data = [Role::Prepared, Role::Preparation];
         artifacts.extend(data.iter().filter_map(|role| Some((*role, *ready.stage.inputs.get(role)?))));
@@ -285,8 +336,8 @@ impl Stages {
             self.loaded = Some((hash, DeviceData::load(dataset, &self.device)));
         }
         let width = self.data()?.width();
-        let wanted = model.layers()[0].inputs as usize;
-        if width != wanted {
+        let wanted = model.inputs();
+        if width as u64 != wanted {
             let message = format!("the prepared rows have {width} inputs, and the net {wanted}");
             return Err(Failure::new(FailureClass::Input, message).into());
         }
@@ -297,6 +348,10 @@ impl Stages {
         let missing = || Failure::new(FailureClass::Internal, "no data are loaded");
         self.loaded.as_ref().map(|(_, data)| data).ok_or_else(missing)
     }
+}
+
+fn initial(model: &ModelSpec, training: &TrainingSpec, seed: u64) -> Parameters {
+    Parameters::initial_as(model, training.initialization, "initial parameters", seed)
 }
 
 #[derive(serde::Serialize)]

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use secateur_proto::spec::ModelSpec;
+use secateur_proto::spec::{Activation, ModelSpec};
 
 use super::*;
 
@@ -187,15 +187,20 @@ proptest! {
     }
 }
 
-/// LeNet-300-100: 784 inputs, 300 and 100 hidden units, 10 outputs (Han et al. 2015).
-fn lenet_300_100(kept: impl Fn(u64) -> u64) -> Metrics {
-    of_counts(&[(784, 300, true), (300, 100, true), (100, 10, false)].map(|(inputs, outputs, prunable)| LayerCounts {
-        weights: inputs * outputs,
-        nonzero_weights: kept(inputs * outputs),
-        biases: outputs,
-        nonzero_biases: outputs,
-        prunable,
-    }))
+/// LeNet-300-100: 784 inputs, 300 and 100 hidden units, 10 outputs (Han et al. 2015), with so many of a layer's weights.
+fn lenet_300_100(kept: impl Fn(usize) -> usize) -> Metrics {
+    let model = ModelSpec::Mlp {
+        inputs: 784,
+        hidden: vec![300, 100],
+        outputs: 10,
+        activation: Activation::Relu,
+        batch_norm: false,
+    };
+    let tensors = model.tensors().into_iter().map(|tensor| {
+        let ones = if tensor.kind == TensorKind::Weight { kept(tensor.numel()) } else { tensor.numel() };
+        (0..tensor.numel()).map(|place| f32::from(u8::from(place < ones))).collect()
+    });
+    of_net(&model, &model.prunable(), &Parameters { tensors: tensors.collect() }).expect("shapes")
 }
 
 #[test]
@@ -218,10 +223,10 @@ fn lenet_300_100_has_its_published_sizes() {
 
 #[test]
 fn a_net_is_counted_by_its_zeros() {
-    let model = ModelSpec::Mlp { inputs: 3, hidden: vec![2] };
-    let weights = [vec![0.0, 1.0, -0.0, 2.0, 0.0, f32::MIN_POSITIVE], vec![0.0, 3.0]];
-    let biases = [vec![0.0, 1.0], vec![1.0]];
-    let metrics = of_net(&model, &weights, &biases).expect("shapes");
+    let model = ModelSpec::mlp(3, vec![2]);
+    let weights = vec![0.0, 1.0, -0.0, 2.0, 0.0, f32::MIN_POSITIVE];
+    let net = Parameters { tensors: vec![weights, vec![0.0, 1.0], vec![0.0, 3.0], vec![1.0]] };
+    let metrics = of_net(&model, &[0], &net).expect("shapes");
     assert_eq!(of_net_metric(&metrics, Metric::Parameters), Some(11.0));
     assert_eq!(of_net_metric(&metrics, Metric::NonzeroParameters), Some(6.0));
     // The zero of the output layer is no sparsity.
@@ -235,8 +240,8 @@ fn a_net_is_counted_by_its_zeros() {
 
 #[test]
 fn a_net_of_zeros_has_no_ratios() {
-    let model = ModelSpec::Mlp { inputs: 3, hidden: vec![2] };
-    let metrics = of_net(&model, &[vec![0.0; 6], vec![0.0; 2]], &[vec![0.0; 2], vec![0.0; 1]]).expect("shapes");
+    let model = ModelSpec::mlp(3, vec![2]);
+    let metrics = of_net(&model, &[0], &Parameters { tensors: [6, 2, 2, 1].map(|count| vec![0.0; count]).to_vec() }).expect("shapes");
     assert_eq!(of_net_metric(&metrics, Metric::CompressionRatio), None);
     assert_eq!(of_net_metric(&metrics, Metric::TheoreticalSpeedup), None);
     assert_eq!(of_net_metric(&metrics, Metric::Sparsity), Some(1.0));
@@ -245,19 +250,17 @@ fn a_net_of_zeros_has_no_ratios() {
 
 #[test]
 fn a_net_without_hidden_layers_has_no_sparsity() {
-    let model = ModelSpec::Mlp { inputs: 2, hidden: vec![] };
-    let metrics = of_net(&model, &[vec![1.0; 2]], &[vec![0.0]]).expect("shapes");
+    let model = ModelSpec::mlp(2, vec![]);
+    let metrics = of_net(&model, &[], &Parameters { tensors: vec![vec![1.0; 2], vec![0.0]] }).expect("shapes");
     assert_eq!(of_net_metric(&metrics, Metric::Sparsity), None);
     assert_eq!(of_net_metric(&metrics, Metric::CompressionRatio), Some(1.5));
 }
 
 #[test]
 fn parameters_of_another_net_are_refused() {
-    let model = ModelSpec::Mlp { inputs: 3, hidden: vec![2] };
-    let biases = [vec![0.0; 2], vec![0.0; 1]];
-    for weights in [vec![vec![0.0; 6]], vec![vec![0.0; 6], vec![0.0; 3]], vec![]] {
-        assert_eq!(of_net(&model, &weights, &biases), Err(MetricError::Shapes));
+    let model = ModelSpec::mlp(3, vec![2]);
+    for lengths in [vec![6, 2], vec![6, 2, 3, 1], vec![6, 3, 2, 1], vec![]] {
+        let net = Parameters { tensors: lengths.into_iter().map(|count| vec![0.0; count]).collect() };
+        assert_eq!(of_net(&model, &[0], &net), Err(MetricError::Shapes));
     }
-    let weights = [vec![0.0; 6], vec![0.0; 2]];
-    assert_eq!(of_net(&model, &weights, &[vec![0.0; 3], vec![0.0; 1]]), Err(MetricError::Shapes));
 }

@@ -1,16 +1,56 @@
-//! The layout of a bundle's parameters: one row `[P]` a lane, layer after layer, each weight as `[inputs, outputs]` and then its
-//! bias. One tensor `[K, P]` for everything means one optimiser step, one mask and one guard for the whole net.
+//! The layout of a bundle's parameters: one row `[P]` a lane, tensor after tensor, the weight of a linear layer as `[inputs, outputs]`
+//! and all else as in files. One tensor `[K, P]` for everything means one optimiser step, one mask and one guard for the whole net.
 
-use secateur_proto::spec::{Layer, ModelSpec};
+use secateur_proto::spec::{LayerKind, ModelSpec, TensorKind};
 
-use super::{LayerParameters, Mask, Parameters, weights_of};
+use super::{Mask, Parameters};
 
-/// Where each layer's numbers lie in a lane's row.
+/// Where each tensor's numbers lie in a lane's row.
 #[derive(Debug, Clone)]
 pub struct FlatLayout {
-    layers: Vec<Layer>,
-    offsets: Vec<usize>,
+    tensors: Vec<FlatTensor>,
     length: usize,
+}
+
+/// One tensor's place in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlatTensor {
+    /// Index of its layer.
+    pub layer: usize,
+    /// What it is for.
+    pub kind: TensorKind,
+    /// Its first number.
+    pub offset: usize,
+    /// Its numbers.
+    pub length: usize,
+    /// Rows and columns in files of a matrix that lies transposed in the row.
+    transposed: Option<(usize, usize)>,
+}
+
+impl FlatTensor {
+    /// From a tensor as in files to one as in a row.
+    fn scatter<T: Copy>(&self, values: &[T], row: &mut [T]) {
+        match self.transposed {
+            Some((rows, columns)) => {
+                for output in 0..rows {
+                    for input in 0..columns {
+                        row[input * rows + output] = values[output * columns + input];
+                    }
+                }
+            }
+            None => row[..values.len()].copy_from_slice(values),
+        }
+    }
+
+    /// From a tensor as in a row to one as in files.
+    fn gather<T: Copy>(&self, row: &[T]) -> Vec<T> {
+        match self.transposed {
+            Some((rows, columns)) => {
+                (0..rows).flat_map(|output| (0..columns).map(move |input| row[input * rows + output])).collect()
+            }
+            None => row.to_vec(),
+        }
+    }
 }
 
 impl FlatLayout {
@@ -19,14 +59,18 @@ impl FlatLayout {
     pub fn of(model: &ModelSpec) -> Self {
         let layers = model.layers();
         let mut length = 0;
-        let offsets = (layers.iter())
-            .map(|layer| {
+        let tensors = (model.tensors().iter())
+            .map(|tensor| {
                 let offset = length;
-                length += weights_of(layer) + layer.outputs as usize;
-                offset
+                length += tensor.numel();
+                let transposed = match (tensor.kind, layers[tensor.layer].kind) {
+                    (TensorKind::Weight, LayerKind::Linear { .. }) => Some((tensor.shape[0], tensor.shape[1])),
+                    _ => None,
+                };
+                FlatTensor { layer: tensor.layer, kind: tensor.kind, offset, length: tensor.numel(), transposed }
             })
             .collect();
-        Self { layers, offsets, length }
+        Self { tensors, length }
     }
 
     /// P: numbers in a row.
@@ -35,19 +79,24 @@ impl FlatLayout {
         self.length
     }
 
-    /// The layers and where their weights begin; the bias follows the weights.
-    pub fn layers(&self) -> impl ExactSizeIterator<Item = (&Layer, usize)> {
-        self.layers.iter().zip(self.offsets.iter().copied())
+    /// The tensors, in the order of [`ModelSpec::tensors`].
+    #[must_use]
+    pub fn tensors(&self) -> &[FlatTensor] {
+        &self.tensors
     }
 
     /// A net as a row.
     #[must_use]
     pub fn flatten(&self, parameters: &Parameters) -> Vec<f32> {
-        let mut row = vec![0.0; self.length];
-        for ((layer, offset), values) in self.layers().zip(&parameters.layers) {
-            scatter(layer, &values.weight, &mut row[offset..]);
-            let bias = offset + weights_of(layer);
-            row[bias..bias + values.bias.len()].copy_from_slice(&values.bias);
+        self.flatten_values(&parameters.tensors)
+    }
+
+    /// Tensors of anything in files' order as a row.
+    #[must_use]
+    pub fn flatten_values<T: Copy + Default>(&self, tensors: &[Vec<T>]) -> Vec<T> {
+        let mut row = vec![T::default(); self.length];
+        for (tensor, values) in self.tensors.iter().zip(tensors) {
+            tensor.scatter(values, &mut row[tensor.offset..]);
         }
         row
     }
@@ -55,52 +104,37 @@ impl FlatLayout {
     /// A row as a net.
     #[must_use]
     pub fn unflatten(&self, row: &[f32]) -> Parameters {
-        debug_assert_eq!(row.len(), self.length);
-        let layers = self.layers().map(|(layer, offset)| {
-            let bias = offset + weights_of(layer);
-            LayerParameters {
-                weight: self.gather(layer, &row[offset..bias]),
-                bias: row[bias..bias + layer.outputs as usize].to_vec(),
-            }
-        });
-        Parameters { layers: layers.collect() }
+        Parameters { tensors: self.unflatten_values(row) }
     }
 
-    /// A mask as a row: 0 where a weight is removed, 1 elsewhere.
+    /// A row of anything as tensors of files' order.
+    #[must_use]
+    pub fn unflatten_values<T: Copy>(&self, row: &[T]) -> Vec<Vec<T>> {
+        debug_assert_eq!(row.len(), self.length);
+        (self.tensors.iter()).map(|tensor| tensor.gather(&row[tensor.offset..tensor.offset + tensor.length])).collect()
+    }
+
+    /// A mask as a row: 0 where a number is removed, 1 elsewhere.
     #[must_use]
     pub fn flatten_mask(&self, mask: &Mask) -> Vec<f32> {
         let mut row = vec![1.0; self.length];
-        for ((layer, offset), kept) in self.layers().zip(&mask.kept) {
-            let values: Vec<f32> = kept.iter().map(|kept| f32::from(u8::from(*kept))).collect();
-            scatter(layer, &values, &mut row[offset..]);
+        for (tensor, kept) in self.tensors.iter().zip(&mask.kept) {
+            if let Some(kept) = kept {
+                let values: Vec<f32> = kept.iter().map(|kept| f32::from(u8::from(*kept))).collect();
+                tensor.scatter(&values, &mut row[tensor.offset..]);
+            }
         }
         row
     }
 
-    /// `value` at weights, 0 at biases.
+    /// `value` at the tensors of that kind, 0 at the others.
     #[must_use]
-    pub fn at_weights(&self, value: f32) -> Vec<f32> {
+    pub fn at(&self, kind: TensorKind, value: f32) -> Vec<f32> {
         let mut row = vec![0.0; self.length];
-        for (layer, offset) in self.layers() {
-            row[offset..offset + weights_of(layer)].fill(value);
+        for tensor in self.tensors.iter().filter(|tensor| tensor.kind == kind) {
+            row[tensor.offset..tensor.offset + tensor.length].fill(value);
         }
         row
-    }
-
-    /// From `[inputs, outputs]` in a row to `[outputs, inputs]` in a file.
-    fn gather(&self, layer: &Layer, weights: &[f32]) -> Vec<f32> {
-        let (inputs, outputs) = (layer.inputs as usize, layer.outputs as usize);
-        (0..outputs).flat_map(|output| (0..inputs).map(move |input| weights[input * outputs + output])).collect()
-    }
-}
-
-/// From `[outputs, inputs]` in a file to `[inputs, outputs]` in a row.
-fn scatter(layer: &Layer, weights: &[f32], row: &mut [f32]) {
-    let (inputs, outputs) = (layer.inputs as usize, layer.outputs as usize);
-    for output in 0..outputs {
-        for input in 0..inputs {
-            row[input * outputs + output] = weights[output * inputs + input];
-        }
     }
 }
 
@@ -110,22 +144,34 @@ mod tests {
 
     #[test]
     fn a_row_is_transposed_layer_by_layer_and_comes_back() {
-        let model = ModelSpec::Mlp { inputs: 2, hidden: vec![3] };
+        let model = ModelSpec::mlp(2, vec![3]);
         let layout = FlatLayout::of(&model);
         let parameters = Parameters {
-            layers: vec![
-                LayerParameters { weight: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], bias: vec![7.0, 8.0, 9.0] },
-                LayerParameters { weight: vec![10.0, 11.0, 12.0], bias: vec![13.0] },
+            tensors: vec![
+                vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+                vec![7.0, 8.0, 9.0],
+                vec![10.0, 11.0, 12.0],
+                vec![13.0],
             ],
         };
         let row = layout.flatten(&parameters);
         assert_eq!(row, [1.0, 3.0, 5.0, 2.0, 4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0]);
         assert_eq!(layout.unflatten(&row), parameters);
-        assert_eq!(layout.at_weights(1.0).iter().sum::<f32>(), 9.0);
-        let mut mask = Mask::full(&model);
-        mask.kept[0][1] = false;
+        assert_eq!(layout.at(TensorKind::Weight, 1.0).iter().sum::<f32>(), 9.0);
+        let mut mask = Mask::full(&model, &model.prunable());
+        mask.remove(0, 1, 6);
         let row = layout.flatten_mask(&mask);
         assert_eq!(row.iter().position(|value| *value == 0.0), Some(3));
         assert_eq!(row.iter().sum::<f32>(), 12.0);
+    }
+
+    #[test]
+    fn filters_lie_as_in_files() {
+        let model = ModelSpec::Lenet5 { image: [1, 16, 16], outputs: 2 };
+        let layout = FlatLayout::of(&model);
+        let parameters = Parameters::initial(&model, 1);
+        let row = layout.flatten(&parameters);
+        assert_eq!(row[..500], parameters.tensors[0]);
+        assert_eq!(layout.unflatten(&row), parameters);
     }
 }

@@ -1,6 +1,8 @@
 //! Pruning: score the parameters, sort them, save the plan, execute the plan.
 //!
-//! Scores and plans are plain numbers over the weights in files' order; only the criteria that need gradients touch a device.
+//! Everything here is plain numbers on the host; what has to be measured of a net comes through a [`probe::Probe`].
 
-pub mod criterion;
+pub mod criteria;
 pub mod plan;
+pub mod probe;
+pub mod select;

@@ -1,21 +1,24 @@
 //! The pruning plan: the sorted list of what is removed and why. Made before it is executed, saved as an artifact, and executed
 //! from the saved file.
 //!
-//! The file is safetensors: `removed.layer` (index among all layers), `removed.index` (place in the layer's weights, `[outputs,
-//! inputs]` row-major) and `removed.score`, lowest score first; the metadata entry `plan` says as JSON what was asked and what each
-//! layer loses.
+//! The file is safetensors: `removed.layer` (index among all layers), `removed.index` (the weight's place, `[outputs, inputs, …]`
+//! row-major, or the unit) and `removed.score`, lowest score first; the metadata entry `plan` says as JSON what was asked and what
+//! each layer loses.
 
 use std::collections::HashMap;
 
+use rand::seq::SliceRandom as _;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use secateur_proto::{
-    ids::StageKey,
-    spec::{CriterionSpec, ModelSpec, Removal},
-};
+use secateur_proto::spec::{Ablation, CriterionSpec, Granularity, ModelSpec, PruneSpec, Ranking, Removal, Subject};
 use serde::{Deserialize, Serialize};
 
+use super::{
+    criteria::Scores,
+    select::{Candidates, NoSelection, Place, Request, candidates, select},
+};
 use crate::{
-    net::Mask,
+    net::{Mask, Parameters, units::units, weight_tensors},
+    random,
     tensors::{InvalidTensors, f32_bytes, finite_f32, u32_bytes, u32_list},
 };
 
@@ -24,16 +27,16 @@ use crate::{
 pub struct PruningPlan {
     /// What was asked and what each layer loses.
     pub summary: PlanSummary,
-    /// The removed weights.
-    pub removed: Vec<RemovedWeight>,
+    /// What goes.
+    pub removed: Vec<RemovedPlace>,
 }
 
 /// One entry of the list.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RemovedWeight {
+pub struct RemovedPlace {
     /// Index among all layers.
     pub layer: u32,
-    /// Place in the layer's weights.
+    /// The weight's place in the layer, or the unit.
     pub index: u32,
     /// Why.
     pub score: f32,
@@ -43,11 +46,17 @@ pub struct RemovedWeight {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanSummary {
     /// The net that was scored.
-    pub dense: StageKey,
+    pub subject: Subject,
     /// How.
     pub criterion: Option<CriterionSpec>,
+    /// What goes as one.
+    pub granularity: Granularity,
+    /// How layers were made comparable.
+    pub ranking: Ranking,
     /// How many, and among which they compete.
     pub removal: Removal,
+    /// What was changed to see whether it matters.
+    pub ablation: Option<Ablation>,
     /// Every prunable layer.
     pub layers: Vec<LayerSummary>,
 }
@@ -57,119 +66,90 @@ pub struct PlanSummary {
 pub struct LayerSummary {
     /// `layers.<i>`.
     pub name: String,
-    /// Its weights.
-    pub weights: u64,
+    /// Its weights, or units.
+    pub places: u64,
     /// How many of them go.
     pub removed: u64,
     /// The highest score that goes.
-    pub highest_removed_score: Option<f32>,
+    pub highest_removed_score: Option<f64>,
     /// The lowest score that stays.
-    pub lowest_kept_score: Option<f32>,
-}
-
-/// Why there is no plan.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoPlan {
-    /// A layer would be left without a weight.
-    #[error("layer {layer} would be left without a weight")]
-    Collapsed {
-        /// Its name.
-        layer: String,
-    },
-    /// A score is NaN or infinite.
-    #[error("a score is not finite")]
-    NotFinite,
+    pub lowest_kept_score: Option<f64>,
 }
 
 impl PruningPlan {
-    /// Removes exactly as many weights as `removal` says, the lowest scores first, ties by layer and place. `scores` has one vector
-    /// for each prunable layer.
+    /// Removes exactly as many places as `spec` says of its subject `net`, from which `removed` is gone already: the lowest scores
+    /// first, ties by layer and place.
     ///
     /// # Errors
-    /// If a layer would be left empty, or a score is not finite.
+    /// If a layer would be left empty, a score is not finite, or the scores do not fit the spec.
     ///
     /// # Panics
-    /// If scores or removal are not of `model`; a checked spec's are.
+    /// If the spec was not checked.
     pub fn make(
-        model: &ModelSpec,
-        dense: StageKey,
-        criterion: Option<CriterionSpec>,
-        removal: &Removal,
-        scores: &[Vec<f32>],
-    ) -> Result<Self, NoPlan> {
-        let layers: Vec<_> = model.layers().into_iter().enumerate().filter(|(_, layer)| layer.prunable).collect();
-        assert_eq!(layers.len(), scores.len(), "one vector of scores for each prunable layer");
-        if scores.iter().flatten().any(|score| !score.is_finite()) {
-            return Err(NoPlan::NotFinite);
+        spec: &PruneSpec,
+        net: &Parameters,
+        removed: Option<&Mask>,
+        scores: &Scores,
+    ) -> Result<Self, NoSelection> {
+        Self::of(spec, &Request::of(spec, net, removed), scores)
+    }
+
+    /// The same for another request than that of `spec`.
+    ///
+    /// # Errors
+    /// As [`Self::make`].
+    pub fn of(spec: &PruneSpec, request: &Request<'_>, scores: &Scores) -> Result<Self, NoSelection> {
+        let candidates = candidates(request, scores)?;
+        let mut places = select(request, &candidates)?;
+        if let Some(asked) = request.removal.total(&spec.prunable_layers()) {
+            assert_eq!(places.len() as u64, asked, "a checked spec removes no more than there is");
         }
-        let sorted = |layers: &[(u32, &[f32])]| {
-            let mut entries: Vec<RemovedWeight> = (layers.iter())
-                .flat_map(|(layer, scores)| {
-                    (0..).zip(scores.iter()).map(|(index, score)| RemovedWeight { layer: *layer, index, score: *score })
-                })
-                .collect();
-            // Stable, and the entries are in the order of layer and place: that is how ties are broken.
-            entries.sort_by(|a, b| a.score.total_cmp(&b.score));
-            entries
-        };
-        let indexed: Vec<(u32, &[f32])> = (layers.iter().zip(scores))
-            .map(|((index, _), scores)| (u32::try_from(*index).expect("few layers"), scores.as_slice()))
-            .collect();
-        let mut removed: Vec<RemovedWeight> = match removal {
-            Removal::Global { count } => sorted(&indexed).into_iter().take(length(*count)).collect(),
-            Removal::PerLayer { counts } => {
-                assert_eq!(counts.len(), indexed.len(), "one count for each prunable layer");
-                (indexed.iter().zip(counts))
-                    .flat_map(|(layer, count)| sorted(&[*layer]).into_iter().take(length(*count)))
-                    .collect()
-            }
-        };
-        removed.sort_by(|a, b| a.score.total_cmp(&b.score));
-        assert_eq!(removed.len() as u64, removal.total(), "a checked spec removes no more weights than there are");
-        let mut goes: HashMap<u32, Vec<bool>> =
-            indexed.iter().map(|(layer, scores)| (*layer, vec![false; scores.len()])).collect();
-        for entry in &removed {
-            goes.entry(entry.layer).or_default()[entry.index as usize] = true;
+        if let Some(ablation) = spec.ablation {
+            places = ablate(ablation, &candidates, places, spec.seed);
         }
-        let mut summaries = Vec::new();
-        for ((_, layer), (index, scores)) in layers.iter().zip(&indexed) {
-            let goes = &goes[index];
-            let count = goes.iter().filter(|goes| **goes).count();
-            if count == scores.len() {
-                return Err(NoPlan::Collapsed { layer: layer.name.clone() });
-            }
-            let of = |wanted: bool| {
-                scores.iter().zip(goes).filter(move |(_, goes)| **goes == wanted).map(|(score, _)| *score)
-            };
-            summaries.push(LayerSummary {
-                name: layer.name.clone(),
-                weights: scores.len() as u64,
-                removed: count as u64,
-                highest_removed_score: of(true).max_by(f32::total_cmp),
-                lowest_kept_score: of(false).min_by(f32::total_cmp),
-            });
-        }
-        Ok(Self { summary: PlanSummary { dense, criterion, removal: removal.clone(), layers: summaries }, removed })
+        let layers = candidates.iter().map(|layer| summary(layer, &places)).collect();
+        let removed = places.into_iter();
+        Ok(Self {
+            summary: PlanSummary {
+                subject: spec.subject,
+                criterion: spec.criterion.clone(),
+                granularity: spec.granularity,
+                ranking: spec.ranking,
+                removal: spec.removal.clone(),
+                ablation: spec.ablation,
+                layers,
+            },
+            removed: removed.map(|Place { layer, index, score }| RemovedPlace { layer, index, score: score as f32 }).collect(),
+        })
     }
 
     /// What is kept.
     ///
     /// # Errors
-    /// If the plan names a weight that the net does not have, or one twice.
-    pub fn mask(&self, model: &ModelSpec) -> Result<Mask, InvalidTensors> {
+    /// If the plan names a weight or unit that the net does not have, or one twice.
+    pub fn mask(&self, model: &ModelSpec, layers: &[u32]) -> Result<Mask, InvalidTensors> {
         let inconsistent = |what: &str| InvalidTensors::Inconsistent(format!("the pruning plan {what}"));
-        // Index among all layers to place among the prunable ones.
-        let mut place = HashMap::new();
-        for (index, _) in (0_u32..).zip(model.layers()).filter(|(_, layer)| layer.prunable) {
-            place.insert(index, place.len());
-        }
-        let mut mask = Mask::full(model);
+        let (weights, units, tensors) = (weight_tensors(model), units(model), model.tensors());
+        let mut mask = Mask::full(model, layers);
+        let mut seen: HashMap<u32, Vec<bool>> = HashMap::new();
         for entry in &self.removed {
-            let layer = place.get(&entry.layer).ok_or_else(|| inconsistent("names a layer that cannot be pruned"))?;
-            let kept = mask.kept[*layer].get_mut(entry.index as usize);
-            let kept = kept.ok_or_else(|| inconsistent("names a weight that the net does not have"))?;
-            if !std::mem::replace(kept, false) {
-                return Err(inconsistent("names a weight twice"));
+            let layer = entry.layer as usize;
+            let weight = layers.contains(&entry.layer).then(|| weights.get(layer).copied().flatten()).flatten();
+            let weight = weight.ok_or_else(|| inconsistent("names a layer that cannot be pruned"))?;
+            let unknown = || inconsistent("names a weight or unit that the net does not have");
+            let place = entry.index as usize;
+            let numel = tensors[weight].numel();
+            let count = match self.summary.granularity {
+                Granularity::Weight => numel,
+                Granularity::Unit => units[layer].as_ref().map(|units| units.count).ok_or_else(unknown)?,
+            };
+            let seen = seen.entry(entry.layer).or_insert_with(|| vec![false; count]);
+            if std::mem::replace(seen.get_mut(place).ok_or_else(unknown)?, true) {
+                return Err(inconsistent("names a weight or unit twice"));
+            }
+            match (&units[layer], self.summary.granularity) {
+                (Some(units), Granularity::Unit) => units.remove(model, &mut mask, place),
+                _ => mask.remove(weight, place, numel),
             }
         }
         Ok(mask)
@@ -209,109 +189,58 @@ impl PruningPlan {
         let layers = u32_list(&file, "removed.layer")?;
         let indices = u32_list(&file, "removed.index")?;
         let scores = finite_f32(&file, "removed.score", &[layers.len()])?;
-        if indices.len() != layers.len() || layers.len() as u64 != summary.removal.total() {
+        let asked: u64 = summary.layers.iter().map(|layer| layer.removed).sum();
+        if indices.len() != layers.len() || layers.len() as u64 != asked {
             return Err(inconsistent("the pruning plan's lists have different lengths".into()));
         }
         let removed = (layers.into_iter().zip(indices).zip(scores))
-            .map(|((layer, index), score)| RemovedWeight { layer, index, score })
+            .map(|((layer, index), score)| RemovedPlace { layer, index, score })
             .collect();
         Ok(Self { summary, removed })
     }
 }
 
-fn length(count: u64) -> usize {
-    usize::try_from(count).expect("a checked spec has at most 2^31 weights")
+/// As many of each layer, but others.
+fn ablate(ablation: Ablation, candidates: &[Candidates], places: Vec<Place>, seed: u64) -> Vec<Place> {
+    let purpose = match ablation {
+        Ablation::ShuffleMask => "shuffled mask",
+        // The random scores of the seed, so that this control is random pruning with another method's counts.
+        Ablation::RandomMatched => "random scores",
+    };
+    let mut generator = random::generator(purpose, &[seed]);
+    let mut others = Vec::with_capacity(places.len());
+    for layer in candidates {
+        let count = places.iter().filter(|place| place.layer == layer.index).count();
+        let (gone, mut free): (Vec<usize>, Vec<usize>) = (0..layer.scores.len()).partition(|place| layer.gone[*place]);
+        free.shuffle(&mut generator);
+        let mut chosen: Vec<usize> = gone.into_iter().chain(free).take(count).collect();
+        chosen.sort_unstable();
+        others.extend(chosen.into_iter().map(|place| Place {
+            layer: layer.index,
+            index: u32::try_from(place).unwrap_or(u32::MAX),
+            score: layer.scores[place],
+        }));
+    }
+    others.sort_by(|one, two| one.score.total_cmp(&two.score));
+    others
+}
+
+fn summary(layer: &Candidates, places: &[Place]) -> LayerSummary {
+    let mut goes = vec![false; layer.scores.len()];
+    for place in places.iter().filter(|place| place.layer == layer.index) {
+        goes[place.index as usize] = true;
+    }
+    let of = |wanted: bool| {
+        layer.scores.iter().zip(&goes).filter(move |(_, goes)| **goes == wanted).map(|(score, _)| *score)
+    };
+    LayerSummary {
+        name: layer.layer.name.clone(),
+        places: layer.scores.len() as u64,
+        removed: of(true).count() as u64,
+        highest_removed_score: of(true).max_by(f64::total_cmp),
+        lowest_kept_score: of(false).min_by(f64::total_cmp),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use secateur_proto::ids::ContentHash;
-
-    use super::*;
-
-    fn model() -> ModelSpec {
-        ModelSpec::Mlp { inputs: 3, hidden: vec![4, 2] }
-    }
-
-    fn make(removal: &Removal, scores: &[Vec<f32>]) -> Result<PruningPlan, NoPlan> {
-        let criterion = Some(CriterionSpec::Magnitude {});
-        PruningPlan::make(&model(), StageKey(ContentHash::of(b"dense")), criterion, removal, scores)
-    }
-
-    #[test]
-    fn ties_go_by_layer_and_place() {
-        let scores = vec![vec![1.0; 12], vec![1.0; 8]];
-        let plan = make(&Removal::Global { count: 3 }, &scores).expect("a plan");
-        let places: Vec<(u32, u32)> = plan.removed.iter().map(|entry| (entry.layer, entry.index)).collect();
-        assert_eq!(places, [(0, 0), (0, 1), (0, 2)]);
-    }
-
-    #[test]
-    fn a_layer_that_would_be_emptied_is_a_collapse_and_a_nan_no_score() {
-        let scores = vec![vec![1.0; 12], vec![0.5; 8]];
-        let collapsed = NoPlan::Collapsed { layer: "layers.1".into() };
-        assert_eq!(make(&Removal::Global { count: 8 }, &scores), Err(collapsed));
-        assert!(make(&Removal::PerLayer { counts: vec![5, 3] }, &scores).is_ok());
-        let scores = vec![vec![f32::NAN; 12], vec![0.5; 8]];
-        assert_eq!(make(&Removal::Global { count: 1 }, &scores), Err(NoPlan::NotFinite));
-    }
-
-    proptest! {
-        #[test]
-        fn exactly_the_lowest_scores_go_and_the_file_says_so(
-            first in proptest::collection::vec(0_u8..6, 12),
-            second in proptest::collection::vec(0_u8..6, 8),
-            share in 0.0..0.55_f64,
-            local in any::<bool>(),
-        ) {
-            let scores: Vec<Vec<f32>> =
-                [first, second].iter().map(|layer| layer.iter().map(|score| f32::from(*score)).collect()).collect();
-            let count = |size: usize| (share * size as f64) as u64;
-            let removal = if local {
-                Removal::PerLayer { counts: scores.iter().map(|layer| count(layer.len())).collect() }
-            } else {
-                Removal::Global { count: count(20) }
-            };
-            let plan = match make(&removal, &scores) {
-                Ok(plan) => plan,
-                Err(NoPlan::Collapsed { .. }) => return Ok(()),
-                Err(error) => return Err(TestCaseError::fail(error.to_string())),
-            };
-            let mask = plan.mask(&model()).expect("a mask");
-            prop_assert_eq!(mask.removed(), removal.total());
-            // No kept weight scores below a removed one that it competed with.
-            for (index, layer) in plan.summary.layers.iter().enumerate() {
-                let kept = mask.kept[index].iter().filter(|kept| **kept).count() as u64;
-                prop_assert_eq!(kept, layer.weights - layer.removed);
-                if let (Some(removed), Some(kept)) = (layer.highest_removed_score, layer.lowest_kept_score) {
-                    prop_assert!(removed <= kept);
-                }
-            }
-            if !local {
-                let removed = plan.removed.last().map(|entry| entry.score);
-                let kept = plan.summary.layers.iter().filter_map(|layer| layer.lowest_kept_score).min_by(f32::total_cmp);
-                prop_assert!(removed.is_none_or(|removed| kept.is_none_or(|kept| removed <= kept)));
-            }
-            prop_assert!(plan.removed.is_sorted_by(|a, b| a.score <= b.score));
-            let bytes = plan.write().expect("writes");
-            prop_assert_eq!(PruningPlan::read(&bytes).expect("reads"), plan);
-        }
-    }
-
-    #[test]
-    fn a_damaged_plan_is_refused() {
-        let scores = vec![vec![1.0; 12], vec![1.0; 8]];
-        let plan = make(&Removal::Global { count: 3 }, &scores).expect("a plan");
-        let bytes = plan.write().expect("writes");
-        for end in 0..bytes.len() {
-            assert!(PruningPlan::read(&bytes[..end]).is_err());
-        }
-        let mut twice = plan.clone();
-        twice.removed[1] = twice.removed[0];
-        assert!(twice.mask(&model()).is_err());
-        let mut outside = plan;
-        outside.removed[0].index = 12;
-        assert!(outside.mask(&model()).is_err());
-    }
-}
+mod tests;

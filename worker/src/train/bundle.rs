@@ -1,11 +1,11 @@
 //! A bundle in training: its parameters, masks and optimiser on the device, and one step.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use secateur_proto::spec::{ModelSpec, RegularizationSpec, TrainingSpec};
+use burn::tensor::{Device, Tensor, TensorData};
+use secateur_proto::spec::{ModelSpec, RegularizationSpec, TensorKind, TrainingSpec};
 
 use super::{
     data::DeviceData,
-    forward::{forward, lane_losses, split},
+    forward::{BatchStatistics, Mode, Net, Observer, Values, forward, indices, lane_losses, split},
     optimizer::Optimizer,
 };
 use crate::net::{Mask, Parameters, flat::FlatLayout};
@@ -21,16 +21,20 @@ pub struct Lane {
     pub training: TrainingSpec,
     /// Its penalty.
     pub regularization: Option<RegularizationSpec>,
-    /// Decides the order of rows, with the phase.
+    /// Decides the order of rows and what is dropped, with the phase.
     pub seed: u64,
     /// Which of the orders of that seed: nets of one phase and seed see the same batches.
     pub phase: Phase,
+    /// Steps of the training that are left out at its beginning.
+    pub skip_steps: u64,
+    /// The step to end after, if not at the end of the last epoch.
+    pub stop_after: Option<u64>,
 }
 
 /// What a training is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The unpruned net.
+    /// The unpruned net, or one that takes its training over from some point.
     Dense,
     /// What is left after pruning.
     Retrain,
@@ -45,20 +49,50 @@ impl Phase {
             Self::Retrain => "order of rows, retrain",
         }
     }
+
+    /// The purpose of the random numbers that decide what is dropped.
+    #[must_use]
+    pub const fn dropout(self) -> &'static str {
+        match self {
+            Self::Dense => "dropout, dense",
+            Self::Retrain => "dropout, retrain",
+        }
+    }
 }
 
 /// K nets and their optimiser on a device.
 #[derive(Debug)]
 pub struct Bundle {
     layout: FlatLayout,
+    net: Net,
     device: Device,
     /// `[K, P]`.
     parameters: Tensor<2>,
-    /// `[K, P]`, 0 where a weight is removed.
+    /// `[K, P]`, 0 where a number is removed.
     mask: Option<Tensor<2>>,
     /// `[K, 1]`: the longest gradient allowed.
     clip: Option<Tensor<2>>,
+    /// `[1, P]`: by how much the running statistics of batch normalisations move, 0 elsewhere; nothing in a net without them.
+    momentum: Option<Tensor<2>>,
     optimizer: Optimizer,
+}
+
+/// The share of a batch's statistics in the running ones, PyTorch's.
+const STATISTICS_MOMENTUM: f32 = 0.1;
+
+/// The train rows of one step and what is dropped in it.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// K times as many row numbers as a lane sees, lane after lane.
+    pub rows: Vec<i32>,
+    /// For each dropout step what values are multiplied by, K · B · features numbers; empty where nothing is dropped.
+    pub dropout: Vec<Vec<f32>>,
+}
+
+impl From<Vec<i32>> for Batch {
+    fn from(rows: Vec<i32>) -> Self {
+        Self { rows, dropout: Vec::new() }
+    }
 }
 
 /// What a step met, `[K, GUARDS]`: the loss, the squared gradient norm, and the sum of all values before activations. Each is
@@ -67,6 +101,19 @@ pub type Guard = Tensor<2>;
 
 /// Columns of a [`Guard`]; the first is the loss.
 pub const GUARDS: usize = 3;
+
+/// What one pass forward and backward finds.
+#[derive(Debug)]
+pub struct Gradient {
+    /// The mean loss of each lane, `[K, 1]`.
+    pub loss: Tensor<2>,
+    /// Of the mean loss, `[K, P]`; of the whole net, whatever the mask.
+    pub gradient: Tensor<2>,
+    /// The sum of all values before activations, `[K, 1]`.
+    pub activations: Tensor<2>,
+    /// What batch normalisations met.
+    statistics: Vec<BatchStatistics>,
+}
 
 impl Bundle {
     /// Puts the lanes, which are of one bundle class, on `device`.
@@ -94,7 +141,14 @@ impl Bundle {
         let clip =
             all_or_none(norms.len()).then(|| Tensor::from_data(TensorData::new(norms, [lanes.len(), 1]), device));
         let optimizer = Optimizer::new(lanes, &layout, device);
-        Self { layout, device: device.clone(), parameters, mask, clip, optimizer }
+        let measured = layout.tensors().iter().any(|tensor| !tensor.kind.is_trained());
+        let momentum = measured.then(|| {
+            let [means, variances] = [TensorKind::RunningMean, TensorKind::RunningVariance]
+                .map(|kind| layout.at(kind, STATISTICS_MOMENTUM));
+            let row: Vec<f32> = means.iter().zip(variances).map(|(mean, variance)| mean + variance).collect();
+            Tensor::from_data(TensorData::new(row, [1, layout.length()]), device)
+        });
+        Self { net: Net::of(model), layout, device: device.clone(), parameters, mask, clip, momentum, optimizer }
     }
 
     /// K.
@@ -109,20 +163,49 @@ impl Bundle {
         &self.layout
     }
 
+    /// The net of every lane.
+    #[must_use]
+    pub const fn net(&self) -> &Net {
+        &self.net
+    }
+
     /// `[K, P]`.
     #[must_use]
     pub const fn parameters(&self) -> &Tensor<2> {
         &self.parameters
     }
 
-    /// One step on `batch` rows a lane: `rows` holds K times as many train row numbers, lane after lane.
-    pub fn step(&mut self, data: &DeviceData, rows: Vec<i32>) -> Guard {
-        let (loss, gradient, activations) = self.gradient(data, rows);
+    /// The update rule and its state.
+    pub const fn optimizer(&mut self) -> &mut Optimizer {
+        &mut self.optimizer
+    }
+
+    /// Puts other parameters `[K, P]` in place of those that there are.
+    pub fn set_parameters(&mut self, parameters: Tensor<2>) {
+        self.parameters = parameters;
+    }
+
+    /// Puts other masks on the lanes: `masks` holds K rows of P, 0 where a number is removed. Moments begin anew where the mask
+    /// changes: those of a removed weight must not push it when it comes back, and a weight that comes back has none.
+    pub fn set_masks(&mut self, masks: Vec<f32>) {
+        let mask = Tensor::<2>::from_data(TensorData::new(masks, self.parameters.dims()), &self.device);
+        let same = match &self.mask {
+            Some(before) => (mask.clone() - before.clone()).abs().neg().add_scalar(1.0),
+            None => mask.clone(),
+        };
+        self.optimizer.keep(&same);
+        self.parameters = self.parameters.clone() * mask.clone();
+        self.mask = Some(mask);
+    }
+
+    /// One step. Gives what it met, and the gradient of the whole net before it.
+    pub fn step(&mut self, data: &DeviceData, batch: Batch) -> (Guard, Tensor<2>) {
+        let Gradient { loss, gradient: whole, activations, statistics } = self.gradient(data, batch);
         // The mask is on the gradient, so that clipping and moments see what is left of the net and nothing else, and below on
         // the parameters, so that nothing else could ever revive a removed weight.
         let gradient = match &self.mask {
-            Some(mask) => gradient * mask.clone(),
-            None => gradient,
+            Some(mask) => whole.clone() * mask.clone(),
+            None => whole.clone(),
         };
         let squared_norm = (gradient.clone() * gradient.clone()).sum_dim(1);
         let gradient = match &self.clip {
@@ -133,36 +216,89 @@ impl Bundle {
             None => gradient,
         };
         let moved = self.optimizer.step(self.parameters.clone(), gradient);
+        let moved = self.move_statistics(moved, statistics);
         self.parameters = match &self.mask {
             Some(mask) => moved * mask.clone(),
             None => moved,
         };
-        Tensor::cat(vec![loss, squared_norm, activations], 1)
+        (Tensor::cat(vec![loss, squared_norm, activations], 1), whole)
     }
 
-    /// The mean loss `[K, 1]` over a batch, its gradient `[K, P]`, and the sum of all values before activations `[K, 1]`.
-    pub fn gradient(&self, data: &DeviceData, rows: Vec<i32>) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    /// Loss and gradient on a batch.
+    pub fn gradient(&self, data: &DeviceData, batch: Batch) -> Gradient {
         let lanes = self.lanes();
-        let batch = rows.len() / lanes;
-        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [lanes * batch]), &self.device);
-        let inputs = data.train_inputs.clone().select(0, rows.clone()).reshape([lanes, batch, data.width()]);
-        let targets = data.train_targets.clone().select(0, rows).reshape([lanes, batch, 1]);
-        let leaves: Vec<Tensor<3>> = (split(&self.parameters, &self.layout).into_iter())
-            .map(|tensor| Tensor::from_inner(tensor).require_grad())
+        let rows = batch.rows.len() / lanes;
+        let numbers = indices(batch.rows, &self.device);
+        let inputs = data.train_inputs.clone().select(0, numbers.clone()).reshape([lanes, rows, data.width()]);
+        let targets = data.train_targets.clone().select(0, numbers).reshape([lanes, rows]);
+        let dropout = (batch.dropout.into_iter().zip(self.net.dropout_widths()))
+            .map(|(factors, width)| {
+                let factors = TensorData::new(factors, [lanes, rows, *width]);
+                Tensor::from_inner(Tensor::from_data(factors, &self.device))
+            })
             .collect();
-        let mut sums: Vec<Tensor<2>> = Vec::new();
-        let logits = forward(&leaves, Tensor::from_inner(inputs), |values| {
-            sums.push(values.clone().inner().sum_dim(2).sum_dim(1).reshape([lanes, 1]));
-        });
+        let leaves: Vec<Tensor<2>> = (split(&self.parameters, &self.layout).into_iter().zip(self.layout.tensors()))
+            .map(|(values, tensor)| {
+                let leaf = Tensor::from_inner(values);
+                if tensor.kind.is_trained() { leaf.require_grad() } else { leaf }
+            })
+            .collect();
+        let mut watch = Watch { lanes, sums: Vec::new(), statistics: Vec::new() };
+        let mode = Mode::Training { dropout };
+        let logits = forward(&self.net, &leaves, Tensor::from_inner(inputs), &mode, &mut watch);
         let losses = lane_losses(logits, Tensor::from_inner(targets));
         let gradients = losses.clone().sum().backward();
-        let parts = leaves.iter().map(|leaf| {
-            let gradient = leaf.grad(&gradients).expect("the loss depends on every parameter");
-            let [lanes, rows, columns] = gradient.dims();
-            gradient.reshape([lanes, rows * columns])
+        let parts = (leaves.iter().zip(self.layout.tensors())).map(|(leaf, tensor)| {
+            // What is measured and not trained has none.
+            leaf.grad(&gradients).unwrap_or_else(|| Tensor::zeros([lanes, tensor.length], &self.device))
         });
-        let gradient = Tensor::cat(parts.collect(), 1);
-        let activations = Tensor::cat(sums, 1).sum_dim(1);
-        (losses.inner().reshape([lanes, 1]), gradient, activations)
+        Gradient {
+            gradient: Tensor::cat(parts.collect(), 1),
+            loss: losses.inner().reshape([lanes, 1]),
+            activations: Tensor::cat(watch.sums, 1).sum_dim(1),
+            statistics: watch.statistics,
+        }
+    }
+
+    /// Moves running statistics towards those of a batch.
+    fn move_statistics(&self, parameters: Tensor<2>, statistics: Vec<BatchStatistics>) -> Tensor<2> {
+        let Some(momentum) = &self.momentum else { return parameters };
+        let lanes = self.lanes();
+        let mut parts: Vec<Tensor<2>> = (self.layout.tensors().iter())
+            .map(|tensor| Tensor::zeros([lanes, tensor.length], &self.device))
+            .collect();
+        for BatchStatistics { layer, mean, variance } in statistics {
+            if let Some((means, variances)) = self.net.running(layer) {
+                parts[means] = mean;
+                parts[variances] = variance;
+            }
+        }
+        let measured = Tensor::cat(parts, 1);
+        parameters.clone() + (measured - parameters) * momentum.clone()
+    }
+}
+
+/// Sums up what activations are given, and keeps what batch normalisations met.
+struct Watch {
+    lanes: usize,
+    sums: Vec<Tensor<2>>,
+    statistics: Vec<BatchStatistics>,
+}
+
+impl Observer for Watch {
+    fn output(&mut self, _layer: usize, values: &Values) {
+        let lanes = self.lanes;
+        self.sums.push(match values.clone() {
+            Values::Rows(rows) => rows.inner().sum_dim(2).sum_dim(1).reshape([lanes, 1]),
+            Values::Images(images) => {
+                let [batch, channels, height, width] = images.dims();
+                let images = images.inner().reshape([batch, lanes, channels / lanes * height * width]);
+                images.sum_dim(2).sum_dim(0).reshape([lanes, 1])
+            }
+        });
+    }
+
+    fn statistics(&mut self, statistics: BatchStatistics) {
+        self.statistics.push(statistics);
     }
 }

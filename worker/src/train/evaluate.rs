@@ -1,28 +1,39 @@
 //! Scores of many rows.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData, Device};
 
-use super::forward::{forward, split};
-use crate::net::flat::FlatLayout;
+use super::forward::{Mode, Net, Nobody, forward, split};
+use crate::net::{Parameters, flat::FlatLayout};
 
 /// Rows a pass: what all lanes compute for them stays in cache.
 const ROWS: usize = 1024;
 
-/// The logits of every row of `inputs` `[n, width]` by each of the nets `[K, P]`: K vectors of n.
+/// Rows a pass of a net of images, whose values between layers are many times its inputs.
+const IMAGES: usize = 250;
+
+/// The logits of every row of `inputs` `[n, width]` by each of the nets `[K, P]`: K vectors of n · outputs, row by row.
 #[must_use]
-pub fn logits(parameters: &Tensor<2>, layout: &FlatLayout, inputs: &Tensor<2>) -> Vec<Vec<f32>> {
+pub fn logits(net: &Net, parameters: &Tensor<2>, layout: &FlatLayout, inputs: &Tensor<2>) -> Vec<Vec<f32>> {
     let lanes = parameters.dims()[0];
     let [rows, width] = inputs.dims();
-    let layers = split(parameters, layout);
-    let mut logits = vec![Vec::with_capacity(rows); lanes];
-    for start in (0..rows).step_by(ROWS) {
-        let end = (start + ROWS).min(rows);
+    let tensors = split(parameters, layout);
+    let most = if net.takes_images() { IMAGES } else { ROWS };
+    let mut logits = vec![Vec::with_capacity(rows * net.outputs()); lanes];
+    for start in (0..rows).step_by(most) {
+        let end = (start + most).min(rows);
         let chunk = inputs.clone().slice([start..end, 0..width]).reshape([1, end - start, width]);
-        let values = forward(&layers, chunk, |_| ()).into_data();
+        let values = forward(net, &tensors, chunk, &Mode::Evaluation, &mut Nobody).into_data();
         let values: &[f32] = values.as_slice().expect("logits are f32");
-        for (lane, values) in logits.iter_mut().zip(values.chunks_exact(end - start)) {
+        for (lane, values) in logits.iter_mut().zip(values.chunks_exact((end - start) * net.outputs())) {
             lane.extend_from_slice(values);
         }
     }
     logits
+}
+
+/// The logits of every row of `inputs` by one net.
+#[must_use]
+pub fn logits_of(net: &Net, layout: &FlatLayout, parameters: &Parameters, inputs: &Tensor<2>, device: &Device) -> Vec<f32> {
+    let row = TensorData::new(layout.flatten(parameters), [1, layout.length()]);
+    logits(net, &Tensor::from_data(row, device), layout, inputs).remove(0)
 }

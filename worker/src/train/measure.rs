@@ -40,9 +40,9 @@ pub struct Rate {
 pub fn rates(spec: &StageSpec, device: &Device, budget: Duration) -> Vec<Rate> {
     let Some((model, training)) = spec.training() else { return Vec::new() };
     let batch = (training.batch_size as usize).min(MOST_ROWS);
-    let width = model.layers()[0].inputs as usize;
+    let Ok(width) = usize::try_from(model.inputs()) else { return Vec::new() };
     let data = synthetic(batch * 4, width, device);
-    let mask = matches!(spec, StageSpec::Prune(_)).then(|| Mask::full(model));
+    let mask = matches!(spec, StageSpec::Prune(_)).then(|| Mask::full(model, &model.prunable()));
     let lane = |seed| Lane {
         start: Parameters::initial(model, seed),
         mask: mask.clone(),
@@ -50,6 +50,8 @@ pub fn rates(spec: &StageSpec, device: &Device, budget: Duration) -> Vec<Rate> {
         regularization: spec.regularization().cloned(),
         seed,
         phase: Phase::Dense,
+        skip_steps: 0,
+        stop_after: None,
     };
     (WIDTHS.into_iter())
         .map(|lanes| {
@@ -57,11 +59,11 @@ pub fn rates(spec: &StageSpec, device: &Device, budget: Duration) -> Vec<Rate> {
             let mut bundle = Bundle::new(model, &bundle, device);
             let rows: Vec<i32> = (0..lanes).flat_map(|_| (0..).take(batch)).collect();
             // The first step pays for memory and caches.
-            let _ = bundle.step(&data, rows.clone()).into_data();
+            let _ = bundle.step(&data, rows.clone().into()).0.into_data();
             let start = Instant::now();
             let mut steps = 0_u32;
             while steps == 0 || start.elapsed() < budget {
-                let _ = bundle.step(&data, rows.clone()).into_data();
+                let _ = bundle.step(&data, rows.clone().into()).0.into_data();
                 steps += 1;
             }
             let rate = f64::from(steps) * lanes as f64 / start.elapsed().as_secs_f64();

@@ -2,12 +2,15 @@
 //!
 //! Lanes never mix: no operation reduces over K, and what a lane computes does not depend on who its neighbours are.
 
+pub mod batches;
 pub mod bundle;
 pub mod data;
 pub mod evaluate;
 pub mod forward;
 pub mod measure;
 pub mod optimizer;
+pub mod penalty;
+pub mod probe;
 pub mod run;
 #[cfg(test)]
 pub(crate) mod tests;

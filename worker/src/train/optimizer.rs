@@ -3,23 +3,27 @@
 //! Burn's own optimisers have one learning rate for all and other defaults; lanes need their own rate, decay and strength.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use secateur_proto::spec::{OptimizerSpec, RegularizationKind};
+use secateur_proto::spec::OptimizerSpec;
 
-use super::bundle::Lane;
+use super::{
+    bundle::Lane,
+    penalty::{Penalty, at_weights},
+};
 use crate::net::flat::FlatLayout;
 
 /// One update rule for all lanes of a bundle, with its state.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Rule,
-    /// `[K, 1]`.
+    /// `[K, 1]`: as the lanes say.
+    base_lr: Tensor<2>,
+    /// `[K, 1]`: of the next step.
     lr: Tensor<2>,
     /// `[K, P]`: what is added to the gradient, times the parameter.
     coupled_decay: Option<Tensor<2>>,
-    /// `[K, P]`: what parameters are multiplied by first.
-    shrinkage: Option<Tensor<2>>,
-    /// `[K, P]`: lr · λ at weights, 0 at biases.
-    proximal_threshold: Option<Tensor<2>>,
+    /// `[K, P]`: what parameters lose first, times the rate and themselves.
+    decoupled_decay: Option<Tensor<2>>,
+    penalty: Penalty,
     steps: i32,
 }
 
@@ -34,23 +38,17 @@ impl Optimizer {
     /// The rule of the lanes, which agree in all but rate, decay and strength; moments start at zero.
     #[must_use]
     pub fn new(lanes: &[Lane], layout: &FlatLayout, device: &Device) -> Self {
-        let weight_decay = |lane: &Lane| match lane.training.optimizer {
-            OptimizerSpec::Adam { weight_decay, .. } | OptimizerSpec::Sgd { weight_decay, .. } => (weight_decay, 0.0),
-            OptimizerSpec::AdamW { weight_decay, .. } => (0.0, weight_decay),
+        let decays = |of: &dyn Fn(&OptimizerSpec) -> f64| {
+            let values: Vec<f64> = lanes.iter().map(|lane| of(&lane.training.optimizer)).collect();
+            at_weights(&values, layout, device)
         };
-        let strength = |lane: &Lane, kind| match &lane.regularization {
-            Some(penalty) if penalty.kind == kind => penalty.strength,
-            _ => 0.0,
+        let coupled = |rule: &OptimizerSpec| match rule {
+            OptimizerSpec::Adam { weight_decay, .. } | OptimizerSpec::Sgd { weight_decay, .. } => *weight_decay,
+            OptimizerSpec::AdamW { .. } => 0.0,
         };
-        let coupled = |lane: &Lane| weight_decay(lane).0 + strength(lane, RegularizationKind::L2);
-        let shrinkage = |lane: &Lane| lane.training.optimizer.lr() * weight_decay(lane).1;
-        let threshold = |lane: &Lane| lane.training.optimizer.lr() * strength(lane, RegularizationKind::L1);
-        let at_weights = |of: &dyn Fn(&Lane) -> f64| {
-            let values: Vec<f64> = lanes.iter().map(of).collect();
-            values.iter().any(|value| *value != 0.0).then(|| {
-                let rows: Vec<f32> = values.iter().flat_map(|value| layout.at_weights(*value as f32)).collect();
-                Tensor::<2>::from_data(TensorData::new(rows, [lanes.len(), layout.length()]), device)
-            })
+        let decoupled = |rule: &OptimizerSpec| match rule {
+            OptimizerSpec::AdamW { weight_decay, .. } => *weight_decay,
+            OptimizerSpec::Adam { .. } | OptimizerSpec::Sgd { .. } => 0.0,
         };
         let rule = match lanes[0].training.optimizer {
             OptimizerSpec::Adam { betas, eps, .. } | OptimizerSpec::AdamW { betas, eps, .. } => {
@@ -59,13 +57,53 @@ impl Optimizer {
             OptimizerSpec::Sgd { momentum, nesterov, .. } => Rule::Sgd { momentum, nesterov, velocity: None },
         };
         let lr: Vec<f32> = lanes.iter().map(|lane| lane.training.optimizer.lr() as f32).collect();
+        let lr = Tensor::from_data(TensorData::new(lr, [lanes.len(), 1]), device);
         Self {
             rule,
-            lr: Tensor::from_data(TensorData::new(lr, [lanes.len(), 1]), device),
-            coupled_decay: at_weights(&coupled),
-            shrinkage: at_weights(&shrinkage).map(|decay| decay.neg().add_scalar(1.0)),
-            proximal_threshold: at_weights(&threshold),
+            base_lr: lr.clone(),
+            lr,
+            coupled_decay: decays(&coupled),
+            decoupled_decay: decays(&decoupled),
+            penalty: Penalty::new(lanes, layout, device),
             steps: 0,
+        }
+    }
+
+    /// Multiplies the lanes' learning rates by `factor` from the next step on.
+    pub fn scale_lr(&mut self, factor: f64) {
+        self.lr = self.base_lr.clone().mul_scalar(factor);
+    }
+
+    /// The penalty.
+    pub const fn penalty(&mut self) -> &mut Penalty {
+        &mut self.penalty
+    }
+
+    /// The mean of the squared gradient as Adam has it, `[K, P]`; nothing of another rule or before the first step.
+    #[must_use]
+    pub const fn second_moment(&self) -> Option<&Tensor<2>> {
+        match &self.rule {
+            Rule::Adam { moments: Some((_, second)), .. } => Some(second),
+            _ => None,
+        }
+    }
+
+    /// Sets moments to zero where `kept` `[K, P]` is 0 and leaves them where it is 1.
+    pub fn keep(&mut self, kept: &Tensor<2>) {
+        match &mut self.rule {
+            Rule::Adam { moments, .. } => {
+                *moments = moments.take().map(|(first, second)| (first * kept.clone(), second * kept.clone()));
+            }
+            Rule::Sgd { velocity, .. } => *velocity = velocity.take().map(|velocity| velocity * kept.clone()),
+        }
+    }
+
+    /// Begins anew: moments at zero.
+    pub fn reset(&mut self) {
+        self.steps = 0;
+        match &mut self.rule {
+            Rule::Adam { moments, .. } => *moments = None,
+            Rule::Sgd { velocity, .. } => *velocity = None,
         }
     }
 
@@ -73,11 +111,13 @@ impl Optimizer {
     #[must_use]
     pub fn step(&mut self, mut parameters: Tensor<2>, mut gradient: Tensor<2>) -> Tensor<2> {
         self.steps += 1;
+        gradient = self.penalty.add_gradient(&parameters, gradient);
         if let Some(decay) = &self.coupled_decay {
             gradient = gradient + parameters.clone() * decay.clone();
         }
-        if let Some(shrinkage) = &self.shrinkage {
-            parameters = parameters * shrinkage.clone();
+        if let Some(decay) = &self.decoupled_decay {
+            let shrinkage = (decay.clone() * self.lr.clone()).neg().add_scalar(1.0);
+            parameters = parameters * shrinkage;
         }
         let update = match &mut self.rule {
             Rule::Adam { betas: [beta_1, beta_2], eps, moments } => {
@@ -107,13 +147,6 @@ impl Optimizer {
             Rule::Sgd { .. } => gradient,
         };
         parameters = parameters - update * self.lr.clone();
-        match &self.proximal_threshold {
-            // w − clamp(w, −t, t) is sign(w) · max(|w| − t, 0).
-            Some(threshold) => {
-                let clamped = parameters.clone().min_pair(threshold.clone()).max_pair(threshold.clone().neg());
-                parameters - clamped
-            }
-            None => parameters,
-        }
+        self.penalty.after_step(parameters, &self.lr)
     }
 }

@@ -1,22 +1,22 @@
-//! Trains a bundle to its end: epochs, guards, audits, and the best epoch of each lane.
+//! Trains a bundle to its end: epochs, guards, audits, masks that change on the way, and the best epoch of each lane.
 
 use burn::tensor::{Device, Tensor};
-use rand::seq::SliceRandom as _;
 use secateur_proto::{
     outcome::{Failure, FailureClass},
-    spec::{ModelSpec, SelectBy},
+    spec::{LearningRateSchedule, ModelSpec, SelectBy, TrainingSpec},
 };
 use serde::Serialize;
 
 use super::{
+    batches::Batches,
     bundle::{Bundle, GUARDS, Lane},
     data::DeviceData,
     evaluate::logits,
 };
 use crate::{
     metrics::{self, ScoreMetrics},
-    net::Parameters,
-    random,
+    net::{Mask, Parameters},
+    prune::select::NoSelection,
 };
 
 /// How a lane ended.
@@ -29,6 +29,13 @@ pub enum LaneEnd {
         /// The first step, from 1, that met it.
         step: u64,
     },
+    /// With a mask that would leave a layer empty.
+    Collapsed {
+        /// Its name.
+        layer: String,
+    },
+    /// For a reason of its own.
+    Failed(Failure),
 }
 
 /// A trained net.
@@ -36,7 +43,9 @@ pub enum LaneEnd {
 pub struct Trained {
     /// Of the best epoch.
     pub parameters: Parameters,
-    /// Which epoch that was.
+    /// What stayed zero at the end.
+    pub mask: Option<Mask>,
+    /// Which epoch was the best.
     pub epoch: u32,
     /// Every epoch, and what the net was before the first as epoch 0.
     pub curve: Vec<EpochRecord>,
@@ -53,157 +62,229 @@ pub struct EpochRecord {
     pub validation: ScoreMetrics,
 }
 
+/// Changes a lane's mask while the lane trains.
+pub trait MaskSchedule {
+    /// Whether the mask may change when `steps` steps have been done.
+    fn is_due(&self, steps: u64) -> bool;
+
+    /// The mask from now on. `net` is the lane's; `gradient` that of the last step, of the whole net; nothing before the first.
+    ///
+    /// # Errors
+    /// If a layer would be left empty, or a score is not finite.
+    fn update(&mut self, steps: u64, net: &Parameters, gradient: Option<&Parameters>) -> Result<Mask, NoSelection>;
+
+    /// The number of steps from which on the mask no longer changes. Only epochs that end there or later can be the best.
+    fn settled(&self) -> u64;
+}
+
 struct LaneState {
     curve: Vec<EpochRecord>,
     best: Option<(u32, Vec<f32>)>,
-    diverged: Option<u64>,
+    mask: Option<Mask>,
+    ended: Option<LaneEnd>,
 }
 
-/// Trains `lanes`, which are of one bundle class; `watch` sees every epoch of every lane.
+/// Trains `lanes`, which are of one bundle class; `schedules` holds one for each lane whose mask changes on the way, and is empty if
+/// there is none. `watch` sees every epoch of every lane.
 ///
 /// # Errors
 /// If an audit finds a removed weight that is not zero: a defect.
 pub fn train(
     model: &ModelSpec,
     lanes: &[Lane],
+    schedules: &mut [Box<dyn MaskSchedule + '_>],
     data: &DeviceData,
     device: &Device,
-    mut watch: impl FnMut(usize, &EpochRecord),
+    watch: &mut dyn FnMut(usize, &EpochRecord),
 ) -> Result<Vec<LaneEnd>, Failure> {
-    let mut bundle = Bundle::new(model, lanes, device);
-    let mut states: Vec<LaneState> =
-        lanes.iter().map(|_| LaneState { curve: Vec::new(), best: None, diverged: None }).collect();
-    record(&bundle, lanes, data, &mut states, 0, None, &mut watch)?;
-    let mut steps = 0;
-    let mut orders = RowOrders::new(lanes, data.train_rows());
-    for epoch in 1..=lanes[0].training.epochs {
-        if states.iter().all(|state| state.diverged.is_some()) {
-            break;
-        }
-        orders.shuffle(epoch);
-        let mut guards = Vec::new();
-        for batch in 0..data.train_rows().div_ceil(orders.batch_size) {
-            guards.push(bundle.step(data, orders.batch(batch)));
-        }
-        let losses = check(guards, steps, &mut states);
-        record(&bundle, lanes, data, &mut states, epoch, Some(&losses), &mut watch)?;
-        steps += data.train_rows().div_ceil(orders.batch_size) as u64;
-    }
+    let mut training = Training {
+        bundle: Bundle::new(model, lanes, device),
+        states: (lanes.iter())
+            .map(|lane| LaneState { curve: Vec::new(), best: None, mask: lane.mask.clone(), ended: None })
+            .collect(),
+        lanes,
+        schedules,
+        data,
+        watch,
+    };
+    training.run()?;
+    let Training { bundle, states, .. } = training;
     Ok((states.into_iter())
-        .map(|state| match (state.diverged, state.best) {
-            (None, Some((epoch, row))) => {
-                LaneEnd::Trained(Trained { parameters: bundle.layout().unflatten(&row), epoch, curve: state.curve })
-            }
-            (step, _) => LaneEnd::Diverged { step: step.unwrap_or(0) },
+        .map(|state| match (state.ended, state.best) {
+            (Some(end), _) => end,
+            (None, Some((epoch, row))) => LaneEnd::Trained(Trained {
+                parameters: bundle.layout().unflatten(&row),
+                mask: state.mask,
+                epoch,
+                curve: state.curve,
+            }),
+            (None, None) => LaneEnd::Diverged { step: 0 },
         })
         .collect())
 }
 
-/// Finds lanes that met a number that is not finite since step `before`, and gives the mean loss of each lane.
-fn check(guards: Vec<Tensor<2>>, before: u64, states: &mut [LaneState]) -> Vec<f64> {
-    let steps = guards.len();
-    let values = Tensor::cat(guards, 1).into_data();
-    let values: &[f32] = values.as_slice().expect("guards are f32");
-    (values.chunks_exact(steps * GUARDS).zip(states))
-        .map(|(lane, state)| {
-            let bad = lane.chunks_exact(GUARDS).position(|guard| guard.iter().any(|value| !value.is_finite()));
-            if let (Some(step), None) = (bad, state.diverged) {
-                state.diverged = Some(before + step as u64 + 1);
-            }
-            lane.iter().step_by(GUARDS).map(|loss| f64::from(*loss)).sum::<f64>() / steps as f64
-        })
-        .collect()
+struct Training<'a, 'b> {
+    bundle: Bundle,
+    states: Vec<LaneState>,
+    lanes: &'a [Lane],
+    schedules: &'a mut [Box<dyn MaskSchedule + 'b>],
+    data: &'a DeviceData,
+    watch: &'a mut dyn FnMut(usize, &EpochRecord),
 }
 
-/// Audits the mask, evaluates on validation, and keeps a lane's net if it is its best.
-fn record(
-    bundle: &Bundle,
-    lanes: &[Lane],
-    data: &DeviceData,
-    states: &mut [LaneState],
-    epoch: u32,
-    losses: Option<&[f64]>,
-    watch: &mut impl FnMut(usize, &EpochRecord),
-) -> Result<(), Failure> {
-    let rows = bundle.parameters().to_data();
-    let rows: &[f32] = rows.as_slice().expect("parameters are f32");
-    let scores = logits(bundle.parameters(), bundle.layout(), &data.validation.inputs);
-    for (index, (state, row)) in states.iter_mut().zip(rows.chunks_exact(bundle.layout().length())).enumerate() {
-        if state.diverged.is_some() {
-            continue;
-        }
-        let lane = &lanes[index];
-        // The last step may have thrown a parameter out of range where no logit shows it: behind a ReLU, or in a removed weight.
-        if row.iter().chain(&scores[index]).any(|value| !value.is_finite()) {
-            let steps = data.train_rows().div_ceil(lane.training.batch_size as usize) as u64;
-            state.diverged = Some(u64::from(epoch) * steps);
-            continue;
-        }
-        if let Some(mask) = &lane.mask {
-            let violations = mask.violations(&bundle.layout().unflatten(row));
-            if violations > 0 {
-                let message = format!("{violations} removed weights are not zero after epoch {epoch}");
-                return Err(Failure::new(FailureClass::Internal, message));
+impl Training<'_, '_> {
+    fn run(&mut self) -> Result<(), Failure> {
+        // Lanes of one class agree on all but their own numbers.
+        let Lane { training, skip_steps, stop_after, .. } = &self.lanes[0];
+        let mut batches = Batches::new(self.lanes, self.data.train_rows(), self.bundle.net());
+        let per_epoch = batches.per_epoch() as u64;
+        let last = stop_after.unwrap_or(u64::MAX).min(per_epoch * u64::from(training.epochs));
+        let first_epoch = u32::try_from(skip_steps / per_epoch).unwrap_or(u32::MAX).saturating_add(1);
+        self.record(0, 0, None, false)?;
+        self.change_masks(0, None);
+        for epoch in first_epoch..=training.epochs {
+            let begin = u64::from(epoch - 1) * per_epoch;
+            if begin >= last || self.states.iter().all(|state| state.ended.is_some()) {
+                break;
             }
+            self.bundle.optimizer().penalty().begin_epoch(epoch, training.epochs);
+            batches.shuffle(epoch);
+            let mut guards = Vec::new();
+            let first = begin.max(*skip_steps);
+            for step in first..last.min(begin + per_epoch) {
+                let factor = lr_factor(training, per_epoch, step);
+                self.bundle.optimizer().scale_lr(factor);
+                let (guard, gradient) = self.bundle.step(self.data, batches.batch((step - begin) as usize, step));
+                guards.push(guard);
+                self.change_masks(step + 1, Some(gradient));
+            }
+            let done = first + guards.len() as u64;
+            let losses = self.check(guards, first);
+            self.record(epoch, done, Some(&losses), done >= last)?;
         }
-        let validation = metrics::of_scores(&scores[index], &data.validation.targets)
-            .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
-        let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
-        watch(index, &record);
-        let selected = |record: &EpochRecord| match lane.training.select_by {
-            SelectBy::Auc => record.validation.auc,
-            SelectBy::LogLoss => -record.validation.log_loss,
-        };
-        let best = state.best.as_ref().map(|(epoch, _)| selected(&state.curve[*epoch as usize]));
-        if epoch > 0 && best.is_none_or(|best| selected(&record) > best) {
-            state.best = Some((epoch, row.to_vec()));
-        }
-        state.curve.push(record);
+        Ok(())
     }
-    Ok(())
-}
 
-/// The order in which each lane sees the train rows: that of its seed and phase, whoever its neighbours are.
-struct RowOrders {
-    /// Distinct (purpose, seed) and their current order.
-    orders: Vec<(&'static str, u64, Vec<i32>)>,
-    /// Which of them each lane follows.
-    of_lane: Vec<usize>,
-    batch_size: usize,
-}
+    /// Lets the schedules that are due change their lanes' masks.
+    fn change_masks(&mut self, steps: u64, gradient: Option<Tensor<2>>) {
+        if !self.schedules.iter().any(|schedule| schedule.is_due(steps)) {
+            return;
+        }
+        let layout = self.bundle.layout();
+        let rows = host(self.bundle.parameters());
+        let gradients = gradient.map(|gradient| host(&gradient));
+        let mut masks = Vec::with_capacity(rows.len());
+        for (index, (state, row)) in self.states.iter_mut().zip(rows.chunks_exact(layout.length())).enumerate() {
+            if state.ended.is_none()
+                && let Some(schedule) = self.schedules.get_mut(index)
+                && schedule.is_due(steps)
+            {
+                let net = layout.unflatten(row);
+                let gradient = (gradients.as_ref())
+                    .map(|gradients| layout.unflatten(&gradients[index * layout.length()..(index + 1) * layout.length()]));
+                match schedule.update(steps, &net, gradient.as_ref()) {
+                    Ok(mask) => state.mask = Some(mask),
+                    Err(NoSelection::Collapsed { layer }) => state.ended = Some(LaneEnd::Collapsed { layer }),
+                    Err(NoSelection::NotFinite) => state.ended = Some(LaneEnd::Diverged { step: steps }),
+                    Err(error @ NoSelection::Unfit(_)) => {
+                        state.ended = Some(LaneEnd::Failed(Failure::new(FailureClass::Internal, error.to_string())));
+                    }
+                }
+            }
+            masks.extend(match &state.mask {
+                Some(mask) => layout.flatten_mask(mask),
+                None => vec![1.0; layout.length()],
+            });
+        }
+        self.bundle.set_masks(masks);
+    }
 
-impl RowOrders {
-    fn new(lanes: &[Lane], rows: usize) -> Self {
-        let mut orders: Vec<(&'static str, u64, Vec<i32>)> = Vec::new();
-        let of_lane = (lanes.iter())
-            .map(|lane| {
-                let purpose = lane.phase.purpose();
-                let known = orders.iter().position(|(other, seed, _)| *other == purpose && *seed == lane.seed);
-                known.unwrap_or_else(|| {
-                    orders.push((purpose, lane.seed, vec![0; rows]));
-                    orders.len() - 1
-                })
+    /// Finds lanes that met a number that is not finite since step `before`, and gives the mean loss of each lane.
+    fn check(&mut self, guards: Vec<Tensor<2>>, before: u64) -> Vec<f64> {
+        let steps = guards.len().max(1);
+        let values = host(&Tensor::cat(guards, 1));
+        (values.chunks_exact(steps * GUARDS).zip(&mut self.states))
+            .map(|(lane, state)| {
+                let bad = lane.chunks_exact(GUARDS).position(|guard| guard.iter().any(|value| !value.is_finite()));
+                if let (Some(step), None) = (bad, &state.ended) {
+                    state.ended = Some(LaneEnd::Diverged { step: before + step as u64 + 1 });
+                }
+                lane.iter().step_by(GUARDS).map(|loss| f64::from(*loss)).sum::<f64>() / steps as f64
             })
-            .collect();
-        Self { orders, of_lane, batch_size: lanes[0].training.batch_size as usize }
+            .collect()
     }
 
-    fn shuffle(&mut self, epoch: u32) {
-        for (purpose, seed, order) in &mut self.orders {
-            for (index, row) in (0..).zip(order.iter_mut()) {
-                *row = index;
+    /// Audits the mask, evaluates on validation, and keeps a lane's net if it is its best; the `last` one in any case of a lane that
+    /// asks for it or ends early.
+    fn record(&mut self, epoch: u32, steps: u64, losses: Option<&[f64]>, last: bool) -> Result<(), Failure> {
+        let layout = self.bundle.layout();
+        let rows = host(self.bundle.parameters());
+        let scores = logits(self.bundle.net(), self.bundle.parameters(), layout, &self.data.validation.inputs);
+        for (index, (state, row)) in self.states.iter_mut().zip(rows.chunks_exact(layout.length())).enumerate() {
+            if state.ended.is_some() {
+                continue;
             }
-            order.shuffle(&mut random::generator(purpose, &[*seed, u64::from(epoch)]));
+            let lane = &self.lanes[index];
+            // The last step may have thrown a parameter out of range where no logit shows it: behind a ReLU, or in a removed weight.
+            if row.iter().chain(&scores[index]).any(|value| !value.is_finite()) {
+                state.ended = Some(LaneEnd::Diverged { step: steps });
+                continue;
+            }
+            if let Some(mask) = &state.mask {
+                let violations = mask.violations(&layout.unflatten(row));
+                if violations > 0 && epoch > 0 {
+                    let message = format!("{violations} removed weights are not zero after epoch {epoch}");
+                    return Err(Failure::new(FailureClass::Internal, message));
+                }
+            }
+            let validation = metrics::of_scores(&scores[index], &self.data.validation.targets)
+                .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
+            let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
+            (self.watch)(index, &record);
+            let settled = self.schedules.get(index).is_none_or(|schedule| steps >= schedule.settled());
+            let worth = worth(lane, &record);
+            let better = match &state.best {
+                None => true,
+                Some((best, _)) => {
+                    let best = state.curve.iter().find(|record| record.epoch == *best);
+                    worth > best.map_or(f64::NEG_INFINITY, |record| self::worth(lane, record))
+                }
+            };
+            let only_last = lane.training.select_by == SelectBy::Last || lane.stop_after.is_some();
+            if epoch > 0 && settled && if only_last { last } else { better } {
+                state.best = Some((epoch, row.to_vec()));
+            }
+            state.curve.push(record);
+        }
+        Ok(())
+    }
+}
+
+/// The higher, the better.
+fn worth(lane: &Lane, record: &EpochRecord) -> f64 {
+    match lane.training.select_by {
+        SelectBy::Auc => record.validation.auc,
+        SelectBy::LogLoss => -record.validation.log_loss,
+        SelectBy::Last => f64::from(record.epoch),
+    }
+}
+
+/// What the learning rate of step `step`, from 0, is multiplied by.
+fn lr_factor(training: &TrainingSpec, per_epoch: u64, step: u64) -> f64 {
+    match training.lr_schedule {
+        LearningRateSchedule::Constant => 1.0,
+        LearningRateSchedule::Step { every, factor } => {
+            let cuts = step / per_epoch / u64::from(every.max(1));
+            factor.powi(i32::try_from(cuts).unwrap_or(i32::MAX))
+        }
+        LearningRateSchedule::Cosine => {
+            let total = per_epoch * u64::from(training.epochs);
+            (1.0 + (std::f64::consts::PI * step as f64 / total as f64).cos()) / 2.0
         }
     }
+}
 
-    /// The rows of one batch, lane after lane.
-    fn batch(&self, index: usize) -> Vec<i32> {
-        let start = index * self.batch_size;
-        let rows = |order: &usize| {
-            let order = &self.orders[*order].2;
-            order[start..(start + self.batch_size).min(order.len())].iter().copied()
-        };
-        self.of_lane.iter().flat_map(rows).collect()
-    }
+/// The numbers of a tensor.
+fn host(tensor: &Tensor<2>) -> Vec<f32> {
+    tensor.to_data().try_into_vec().expect("tensors of a bundle are f32")
 }

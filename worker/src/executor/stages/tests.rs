@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use secateur_proto::{
     metrics::{Metric, MetricOf},
-    spec::{CriterionSpec, OptimizerSpec, Removal, SplitSpec, TableFormat, Task, TrainingSpec},
+    spec::{CriterionSpec, Granularity, OptimizerSpec, Ranking, Removal, Schedule, SplitSpec, TableFormat, Task, TrainingSpec},
 };
 
 use super::*;
@@ -21,6 +21,19 @@ struct Fixture {
 }
 
 const WIDTH: u32 = 5;
+
+fn random() -> CriterionSpec {
+    CriterionSpec::new("random", &[])
+}
+
+fn magnitude() -> CriterionSpec {
+    CriterionSpec::new("magnitude", &[])
+}
+
+fn taylor(batches: f64) -> CriterionSpec {
+    CriterionSpec::new("taylor", &[("batches", batches)])
+}
+
 
 /// Two numbers and a category of three levels: five inputs.
 fn table(rows: usize, shift: f64) -> String {
@@ -49,6 +62,7 @@ impl Fixture {
             model: mlp(WIDTH, &[6, 4]),
             training: training(adam(1e-2), 64, 2),
             regularization: None,
+            stop_after: None,
             seed,
         }
     }
@@ -61,11 +75,18 @@ impl Fixture {
     fn prune(&self, dense: StageKey, criterion: Option<CriterionSpec>, removal: Removal) -> PruneSpec {
         PruneSpec {
             prepare: self.prepare.key,
-            dense,
+            subject: Subject::Dense { stage: dense },
             model: mlp(WIDTH, &[6, 4]),
+            layers: vec![0, 1],
             criterion,
+            granularity: Granularity::Weight,
+            ranking: Ranking::Raw,
             removal,
+            ablation: None,
+            start: Start::Scored {},
+            schedule: Schedule::OneShot,
             training: training(adam(1e-2), 64, 2),
+            skip_steps: 0,
             regularization: None,
             seed: 1,
         }
@@ -153,7 +174,7 @@ fn from_a_table_to_a_pruned_net() {
     let (key, dense) = fixture.trained();
     assert_eq!(roles(&dense), [Role::Prepared, Role::Preparation, Role::Checkpoint, Role::Scores, Role::Curve]);
     let removal = Removal::PerLayer { counts: vec![20, 11] };
-    for criterion in [CriterionSpec::Random {}, CriterionSpec::Magnitude {}, CriterionSpec::Taylor { batches: 2 }] {
+    for criterion in [random(), magnitude(), taylor(2.0)] {
         let spec = fixture.prune(key, Some(criterion.clone()), removal.clone());
         let stage = fixture.prune_stage(spec, &dense);
         let mut epochs = Vec::new();
@@ -215,11 +236,11 @@ fn a_bundle_makes_the_files_that_its_stages_make_alone() {
     let (key, dense) = fixture.trained();
     let mut bundle: Vec<StageWithInputs> = [0, 9, 30]
         .map(|count| {
-            let criterion = (count > 0).then_some(CriterionSpec::Magnitude {});
-            fixture.prune_stage(fixture.prune(key, criterion, Removal::Global { count }), &dense)
+            let criterion = (count > 0).then_some(magnitude());
+            fixture.prune_stage(fixture.prune(key, criterion, Removal::global(count)), &dense)
         })
         .to_vec();
-    let mut wild = fixture.prune(key, Some(CriterionSpec::Random {}), Removal::Global { count: 5 });
+    let mut wild = fixture.prune(key, Some(random()), Removal::global(5));
     wild.training.optimizer = adam(1e30);
     bundle.push(fixture.prune_stage(wild, &dense));
     let together = fixture.outcomes(&bundle);
@@ -257,7 +278,7 @@ fn stages_of_several_classes_are_refused_as_a_bundle() {
         with(&|training| training.optimizer = OptimizerSpec::Adam { lr: 1e-2, betas: [0.5, 0.9], eps, weight_decay }),
         fixture.dense_stage(wider),
         stage(StageSpec::Dense(of_other_data), other_prepared),
-        fixture.prune_stage(fixture.prune(key, None, Removal::Global { count: 0 }), &dense),
+        fixture.prune_stage(fixture.prune(key, None, Removal::global(0)), &dense),
     ];
     for other in others {
         for outcome in fixture.outcomes(&[first.clone(), other]) {
@@ -276,7 +297,7 @@ fn inputs_that_are_wrong_fail_the_stage_and_nothing_else() {
     let mut fixture = Fixture::new();
     let (key, dense) = fixture.trained();
     let good = fixture
-        .prune_stage(fixture.prune(key, Some(CriterionSpec::Magnitude {}), Removal::Global { count: 7 }), &dense);
+        .prune_stage(fixture.prune(key, Some(magnitude()), Removal::global(7)), &dense);
     let expected = one(&mut fixture.stages, &good);
     let mut serial = 100;
     let mut bad = |role: Role, artifact: Option<Artifact>| {
@@ -298,7 +319,7 @@ fn inputs_that_are_wrong_fail_the_stage_and_nothing_else() {
     };
     let model = mlp(WIDTH, &[6, 4]);
     let mut not_finite = Parameters::initial(&model, 1);
-    not_finite.layers[1].weight[3] = f32::NAN;
+    not_finite.tensors[2][3] = f32::NAN;
     let not_finite = checkpoint::write_parameters(&model, &not_finite).expect("writes");
     let put = |bytes: &[u8]| fixture.stages.store.put(bytes).expect("room");
     // Rows of another width: one level less.
@@ -358,11 +379,11 @@ fn a_table_that_cannot_be_prepared_fails_the_stage() {
 fn a_pruning_that_empties_a_layer_collapses_alone() {
     let mut fixture = Fixture::new();
     let (key, dense) = fixture.trained();
-    let magnitude = Some(CriterionSpec::Magnitude {});
+    let magnitude = Some(magnitude());
     let stages = [
         fixture.prune(key, magnitude.clone(), Removal::PerLayer { counts: vec![30, 3] }),
         fixture.prune(key, magnitude.clone(), Removal::PerLayer { counts: vec![3, 24] }),
-        fixture.prune(key, magnitude.clone(), Removal::Global { count: 54 }),
+        fixture.prune(key, magnitude.clone(), Removal::global(54)),
         fixture.prune(key, magnitude, Removal::PerLayer { counts: vec![29, 23] }),
     ]
     .map(|spec| fixture.prune_stage(spec, &dense));
@@ -379,9 +400,9 @@ fn a_net_whose_scores_overflow_diverges() {
     let (key, dense) = fixture.trained();
     let model = mlp(WIDTH, &[6, 4]);
     let mut huge = Parameters::initial(&model, 1);
-    huge.layers.iter_mut().for_each(|layer| layer.weight.fill(1e30));
+    [0, 2, 4].into_iter().for_each(|weight| huge.tensors[weight].fill(1e30));
     let huge = checkpoint::write_parameters(&model, &huge).expect("writes");
-    let spec = fixture.prune(key, Some(CriterionSpec::Taylor { batches: 1 }), Removal::Global { count: 7 });
+    let spec = fixture.prune(key, Some(taylor(1.0)), Removal::global(7));
     let mut stage = fixture.prune_stage(spec, &dense);
     stage.inputs.insert(Role::Checkpoint, fixture.stages.store.put(&huge).expect("room"));
     assert_eq!(one(&mut fixture.stages, &stage), StageOutcome::Diverged { step: 0 });

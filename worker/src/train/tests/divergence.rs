@@ -5,7 +5,7 @@ use secateur_proto::spec::SelectBy;
 use super::{adam, assert_same, dataset, device, lane, mask, masked, mlp, run, sgd, trained, training};
 use crate::{
     data::{Dataset, Part},
-    net::{LayerParameters, Parameters},
+    net::Parameters,
     random,
     train::{
         bundle::{Lane, Phase},
@@ -16,8 +16,8 @@ use crate::{
 
 fn step(end: &LaneEnd) -> Option<u64> {
     match end {
-        LaneEnd::Trained(_) => None,
         LaneEnd::Diverged { step } => Some(*step),
+        _ => None,
     }
 }
 
@@ -67,7 +67,7 @@ fn a_row_that_overflows_is_met_at_its_place_in_the_order() {
     let data = DeviceData::load(dataset, &device());
     for seed in 0..4 {
         let mut lane = lane(&model, seed, training(sgd(1e-3), 1, 1));
-        lane.start.layers[0].weight.fill(2.0);
+        lane.start.tensors[0].fill(2.0);
         let mut order: Vec<u64> = (0..20).collect();
         rand::seq::SliceRandom::shuffle(&mut order[..], &mut random::generator(Phase::Dense.purpose(), &[seed, 1]));
         let place = order.iter().position(|row| *row == 13).expect("every row is in the order") as u64;
@@ -84,11 +84,10 @@ fn a_start_that_is_not_finite_is_found_before_the_first_step() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for at_bias in [false, true] {
                 let mut bad = lane(&model, 1, training(adam(1e-2), 8, 2));
-                let layer = &mut bad.start.layers[layer];
                 if at_bias {
-                    layer.bias[0] = value;
+                    bad.start.tensors[2 * layer + 1][0] = value;
                 } else {
-                    layer.weight[1] = value;
+                    bad.start.tensors[2 * layer][1] = value;
                 }
                 let ends = run(&model, &[bad, lane(&model, 0, training(adam(1e-2), 8, 2))], &data);
                 assert_eq!(step(&ends[0]), Some(0), "{value} at bias: {at_bias}");
@@ -113,12 +112,7 @@ fn a_net_with_an_infinite_number_behind_a_relu_is_not_handed_out() {
         Dataset { features: vec!["x".into()], groups: vec![], train: part(0), validation: part(8), test: part(16) };
     let data = DeviceData::load(dataset, &device());
     let mut lane = lane(&model, 0, training(sgd(3e38), 8, 1));
-    lane.start = Parameters {
-        layers: vec![
-            LayerParameters { weight: vec![5e-4], bias: vec![0.0] },
-            LayerParameters { weight: vec![100.0], bias: vec![0.0] },
-        ],
-    };
+    lane.start = Parameters { tensors: vec![vec![5e-4], vec![0.0], vec![100.0], vec![0.0]] };
     lane.training.select_by = SelectBy::LogLoss;
     assert_eq!(step(&run(&model, &[lane], &data)[0]), Some(1));
 }

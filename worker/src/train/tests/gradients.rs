@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData, activation::relu};
 
 use super::{dataset, device, lane, mlp, nets, reference::Net, sgd, training, values};
-use crate::train::{bundle::Bundle, data::DeviceData, evaluate::logits};
+use crate::train::{bundle::{Bundle, Gradient}, data::DeviceData, evaluate::logits};
 
 #[test]
 fn gradients_are_the_slopes_of_the_loss() {
@@ -15,7 +15,7 @@ fn gradients_are_the_slopes_of_the_loss() {
     let lanes: Vec<_> = (0..3).map(|seed| lane(&model, seed, training(sgd(0.1), 13, 1))).collect();
     let rows: Vec<Vec<i32>> = vec![(0..13).collect(), (20..33).collect(), (0..12).chain([0]).collect()];
     let bundle = Bundle::new(&model, &lanes, &device());
-    let (losses, gradients, _) = bundle.gradient(&data, rows.concat());
+    let Gradient { loss: losses, gradient: gradients, .. } = bundle.gradient(&data, rows.concat().into());
     for (index, (lane, rows)) in lanes.iter().zip(&rows).enumerate() {
         let net = Net::of(&lane.start);
         let loss = f64::from(values(&losses)[index][0]);
@@ -29,8 +29,8 @@ fn gradients_are_the_slopes_of_the_loss() {
                 for input in (0..inputs).map(Some).chain([None]) {
                     let expected = net.slope(&train, rows, layer, output, input);
                     let found = f64::from(match input {
-                        Some(input) => gradient.layers[layer].weight[output * inputs + input],
-                        None => gradient.layers[layer].bias[output],
+                        Some(input) => gradient.tensors[2 * layer][output * inputs + input],
+                        None => gradient.tensors[2 * layer + 1][output],
                     });
                     let place = format!("lane {index}, layer {layer}, output {output}, input {input:?}");
                     assert!((found - expected).abs() < 1e-6, "{place}: {found} instead of {expected}");
@@ -49,7 +49,7 @@ fn logits_are_those_of_the_naive_net_over_many_chunks() {
     let lanes: Vec<_> = (0..3).map(|seed| lane(&model, seed, training(sgd(0.1), 8, 1))).collect();
     let bundle = Bundle::new(&model, &lanes, &device());
     let rows = Tensor::<2>::from_data(TensorData::new(inputs.clone(), [2500, 3]), &device());
-    let found = logits(bundle.parameters(), bundle.layout(), &rows);
+    let found = logits(bundle.net(), bundle.parameters(), bundle.layout(), &rows);
     for (found, lane) in found.iter().zip(&lanes) {
         let net = Net::of(&lane.start);
         assert_eq!(found.len(), 2500);
@@ -77,7 +77,7 @@ fn a_long_gradient_is_clipped_to_the_bound_of_its_lane_and_a_short_one_not_touch
     let stepped = |clips| {
         let mut bundle = Bundle::new(&model, &lanes(clips), &device());
         let before = values(bundle.parameters());
-        let guard = values(&bundle.step(&data, rows.clone()));
+        let guard = values(&bundle.step(&data, rows.clone().into()).0);
         (before, guard, values(bundle.parameters()))
     };
     let (before, guard, clipped) = stepped(true);

@@ -55,7 +55,7 @@ impl Common {
 
     /// Trains lane after lane alone, and then all together.
     fn check(&self, numbers: &[u64]) {
-        let data = DeviceData::load(dataset(3, self.model.layers()[0].inputs as usize, self.train_rows), &device());
+        let data = DeviceData::load(dataset(3, self.model.inputs() as usize, self.train_rows), &device());
         let lanes: Vec<Lane> = numbers.iter().map(|number| self.lane(*number)).collect();
         let together = run(&self.model, &lanes, &data);
         for (lane, found) in lanes.iter().zip(&together) {

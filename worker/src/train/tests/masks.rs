@@ -9,7 +9,7 @@ use super::{
     adam, assert_same, bits, dataset, device, lane, mask, masked, mlp, nets, penalty, run, sgd, trained, training,
 };
 use crate::{
-    net::{LayerParameters, Mask, Parameters},
+    net::{Mask, Parameters},
     train::{
         bundle::{Bundle, Lane},
         data::DeviceData,
@@ -50,10 +50,11 @@ fn removed_weights_are_zero_after_every_step_whatever_the_rule() {
             let mut bundle = Bundle::new(&model, &lanes, &device());
             for step in 0..12 {
                 let rows = (0..3).flat_map(|_| (0..10).map(|row| (row + step * 10) % 40)).collect();
-                let _ = bundle.step(&data, rows);
+                let _ = bundle.step(&data, Vec::into(rows));
                 for (lane, net) in lanes.iter().zip(nets(&bundle)) {
                     let mask = lane.mask.as_ref().expect("masked");
-                    let removed = mask.kept.iter().flatten().zip(net.layers.iter().flat_map(|layer| &layer.weight));
+                    let removed = (mask.kept.iter().zip(&net.tensors))
+                        .flat_map(|(kept, values)| kept.iter().flatten().zip(values));
                     let (mut gone, mut stay) = (0, 0);
                     for (kept, weight) in removed {
                         if *kept {
@@ -76,8 +77,8 @@ fn removed_weights_are_zero_after_every_step_whatever_the_rule() {
 
 /// A net without its hidden unit `unit` of the first layer, of which all weights into and out of it are removed.
 fn without(parameters: &Parameters, unit: usize) -> Parameters {
-    let [first, second, third] = parameters.layers.as_slice() else { panic!("three layers") };
-    let (inputs, units) = (first.weight.len() / first.bias.len(), first.bias.len());
+    let [weight, bias, reading, rest @ ..] = parameters.tensors.as_slice() else { panic!("three layers") };
+    let (inputs, units) = (weight.len() / bias.len(), bias.len());
     let cut = |values: &[f32], width: usize| -> Vec<f32> {
         values
             .chunks_exact(width)
@@ -86,14 +87,8 @@ fn without(parameters: &Parameters, unit: usize) -> Parameters {
             .flat_map(|(_, row)| row.to_vec())
             .collect()
     };
-    let columns = second.weight.chunks_exact(units);
-    Parameters {
-        layers: vec![
-            LayerParameters { weight: cut(&first.weight, inputs), bias: cut(&first.bias, 1) },
-            LayerParameters { weight: columns.flat_map(|row| cut(row, 1)).collect(), bias: second.bias.clone() },
-            third.clone(),
-        ],
-    }
+    let reading = reading.chunks_exact(units).flat_map(|row| cut(row, 1)).collect();
+    Parameters { tensors: [vec![cut(weight, inputs), cut(bias, 1), reading], rest.to_vec()].concat() }
 }
 
 /// Were a removed weight's gradient to count in clipping, its moment to drift or its decay to pull, the smaller net would go
@@ -103,9 +98,9 @@ fn a_net_with_a_unit_masked_away_trains_as_the_net_without_that_unit() {
     let (model, smaller) = (mlp(4, &[6, 5]), mlp(4, &[5, 5]));
     let unit = 2;
     let data = DeviceData::load(dataset(4, 4, 48), &device());
-    let mut mask = Mask::full(&model);
-    mask.kept[0][unit * 4..(unit + 1) * 4].fill(false);
-    (0..5).for_each(|output| mask.kept[1][output * 6 + unit] = false);
+    let mut mask = Mask::full(&model, &model.prunable());
+    (unit * 4..(unit + 1) * 4).for_each(|place| mask.remove(0, place, 24));
+    (0..5).for_each(|output| mask.remove(2, output * 6 + unit, 30));
     for rule in rules(0.03, 0.05) {
         let mut training = training(rule, 16, 5);
         training.clip_gradient_norm = Some(0.2);
@@ -115,12 +110,9 @@ fn a_net_with_a_unit_masked_away_trains_as_the_net_without_that_unit() {
         let large = trained(&run(&model, &[large], &data)[0]).clone();
         let small = trained(&run(&smaller, &[small], &data)[0]).clone();
         assert_eq!(large.epoch, small.epoch);
-        for (found, expected) in without(&large.parameters, unit).layers.iter().zip(&small.parameters.layers) {
-            for (found, expected) in
-                found.weight.iter().chain(&found.bias).zip(expected.weight.iter().chain(&expected.bias))
-            {
-                assert!((found - expected).abs() < 2e-5, "{found} instead of {expected}");
-            }
+        let found = without(&large.parameters, unit);
+        for (found, expected) in found.tensors.iter().flatten().zip(small.parameters.tensors.iter().flatten()) {
+            assert!((found - expected).abs() < 2e-5, "{found} instead of {expected}");
         }
     }
 }
@@ -133,7 +125,7 @@ fn a_mask_that_keeps_all_is_no_mask_bit_for_bit() {
         for clip in [None, Some(0.1)] {
             let mut free = lane(&model, 3, training(rule.clone(), 16, 3));
             free.training.clip_gradient_norm = clip;
-            let full = masked(free.clone(), Mask::full(&model));
+            let full = masked(free.clone(), Mask::full(&model, &model.prunable()));
             assert_eq!(bits(&full.start), bits(&free.start));
             assert_same(&run(&model, &[full], &data)[0], &run(&model, &[free], &data)[0]);
         }
@@ -146,7 +138,7 @@ fn the_audit_finds_a_removed_weight_that_is_not_zero() {
     let data = DeviceData::load(dataset(1, 4, 20), &device());
     let mut bad = lane(&model, 1, training(adam(1e-2), 8, 1));
     bad.mask = Some(mask(&model, 1, 0.5));
-    let failure = train(&model, &[bad], &data, &device(), |_, _| ()).expect_err("a defect");
+    let failure = train(&model, &[bad], &mut [], &data, &device(), &mut |_, _| ()).expect_err("a defect");
     assert_eq!(failure.class, FailureClass::Internal);
     assert!(failure.message.starts_with("10 removed weights"), "{}", failure.message);
 }

@@ -6,11 +6,15 @@ mod gradients;
 mod lanes;
 mod masks;
 mod optimizers;
+mod probe;
 pub(crate) mod reference;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt as _, seq::SliceRandom as _};
-use secateur_proto::spec::{ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy, TrainingSpec};
+use secateur_proto::spec::{
+    Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy,
+    TrainingSpec,
+};
 
 use super::{
     bundle::{Bundle, Lane, Phase},
@@ -29,7 +33,7 @@ pub(crate) fn device() -> Device {
 }
 
 pub(crate) fn mlp(inputs: u32, hidden: &[u32]) -> ModelSpec {
-    ModelSpec::Mlp { inputs, hidden: hidden.to_vec() }
+    ModelSpec::mlp(inputs, hidden.to_vec())
 }
 
 /// Inputs in [−1, 1]; the class is a noisy linear function of them, and every part has both classes.
@@ -64,23 +68,41 @@ pub(crate) fn sgd(lr: f64) -> OptimizerSpec {
 }
 
 pub(crate) fn training(optimizer: OptimizerSpec, batch_size: u32, epochs: u32) -> TrainingSpec {
-    TrainingSpec { optimizer, batch_size, epochs, clip_gradient_norm: None, select_by: SelectBy::Auc }
+    TrainingSpec {
+        initialization: Initialization::Pytorch,
+        optimizer,
+        lr_schedule: LearningRateSchedule::Constant,
+        batch_size,
+        epochs,
+        dropout: 0.0,
+        clip_gradient_norm: None,
+        select_by: SelectBy::Auc,
+    }
 }
 
 pub(crate) fn lane(model: &ModelSpec, seed: u64, training: TrainingSpec) -> Lane {
     let start = Parameters::initial(model, seed);
-    Lane { start, mask: None, training, regularization: None, seed, phase: Phase::Dense }
+    Lane {
+        start,
+        mask: None,
+        training,
+        regularization: None,
+        seed,
+        phase: Phase::Dense,
+        skip_steps: 0,
+        stop_after: None,
+    }
 }
 
 fn penalty(kind: RegularizationKind, strength: f64) -> Option<RegularizationSpec> {
-    Some(RegularizationSpec { kind, strength })
+    Some(RegularizationSpec { kind, strength, warm_up_epochs: 0, healing_epochs: 0 })
 }
 
 /// Removes `share` of each prunable layer at random, rounded down.
 fn mask(model: &ModelSpec, seed: u64, share: f64) -> Mask {
-    let mut mask = Mask::full(model);
+    let mut mask = Mask::full(model, &model.prunable());
     let mut generator = random::generator("test mask", &[seed]);
-    for kept in &mut mask.kept {
+    for kept in mask.kept.iter_mut().flatten() {
         let removed = (kept.len() as f64 * share) as usize;
         kept[..removed].fill(false);
         kept.shuffle(&mut generator);
@@ -96,18 +118,18 @@ fn masked(mut lane: Lane, mask: Mask) -> Lane {
 }
 
 fn run(model: &ModelSpec, lanes: &[Lane], data: &DeviceData) -> Vec<LaneEnd> {
-    train(model, lanes, data, &device(), |_, _| ()).expect("no defect")
+    train(model, lanes, &mut [], data, &device(), &mut |_, _| ()).expect("no defect")
 }
 
 fn trained(end: &LaneEnd) -> &Trained {
     match end {
         LaneEnd::Trained(trained) => trained,
-        LaneEnd::Diverged { step } => panic!("the lane diverged at step {step}"),
+        other => panic!("the lane ended as {other:?}"),
     }
 }
 
 fn bits(parameters: &Parameters) -> Vec<u32> {
-    parameters.layers.iter().flat_map(|layer| layer.weight.iter().chain(&layer.bias)).map(|x| x.to_bits()).collect()
+    parameters.tensors.iter().flatten().map(|x| x.to_bits()).collect()
 }
 
 fn assert_same(found: &LaneEnd, expected: &LaneEnd) {

@@ -12,11 +12,11 @@ pub(crate) struct Net {
 
 impl Net {
     pub(crate) fn of(parameters: &Parameters) -> Self {
-        let layers = parameters.layers.iter().map(|layer| {
-            let inputs = layer.weight.len() / layer.bias.len();
-            let rows = layer.weight.chunks_exact(inputs);
+        let layers = parameters.tensors.chunks_exact(2).map(|layer| {
+            let (weight, bias) = (&layer[0], &layer[1]);
+            let rows = weight.chunks_exact(weight.len() / bias.len());
             let weight = rows.map(|row| row.iter().map(|x| f64::from(*x)).collect()).collect();
-            (weight, layer.bias.iter().map(|x| f64::from(*x)).collect())
+            (weight, bias.iter().map(|x| f64::from(*x)).collect())
         });
         Self { layers: layers.collect() }
     }

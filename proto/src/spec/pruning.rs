@@ -1,0 +1,366 @@
+//! How nets are pruned: by which scores, how many, in which units, when, and where what is left begins.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ModelSpec, RegularizationSpec, TrainingSpec, model::Layer};
+use crate::ids::StageKey;
+
+/// Trains the unpruned net from its initialisation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenseSpec {
+    /// Where the data come from.
+    pub prepare: StageKey,
+    /// The net.
+    pub model: ModelSpec,
+    /// How to train it.
+    pub training: TrainingSpec,
+    /// Its penalty.
+    pub regularization: Option<RegularizationSpec>,
+    /// End after so many steps and keep the last net: what a rewinding goes back to. Nothing for the whole training, of which the
+    /// best epoch is kept.
+    pub stop_after: Option<u64>,
+    /// Decides the initial weights and the order of rows.
+    pub seed: u64,
+}
+
+/// Prunes a net and trains what is left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PruneSpec {
+    /// Where the data come from.
+    pub prepare: StageKey,
+    /// The net that is scored.
+    pub subject: Subject,
+    /// Its architecture.
+    pub model: ModelSpec,
+    /// Indices of the layers that weights are taken from, ascending.
+    pub layers: Vec<u32>,
+    /// How weights are scored; nothing when nothing is removed.
+    pub criterion: Option<CriterionSpec>,
+    /// What is removed as one.
+    pub granularity: Granularity,
+    /// How scores of different layers are made comparable.
+    pub ranking: Ranking,
+    /// How many go, and among which they compete.
+    pub removal: Removal,
+    /// What is changed about the mask or the net to see whether it matters.
+    pub ablation: Option<Ablation>,
+    /// What the training of what is left begins from.
+    pub start: Start,
+    /// When weights go.
+    pub schedule: Schedule,
+    /// How to train what is left. The mask holds at every step.
+    pub training: TrainingSpec,
+    /// Steps of that training to leave out at its beginning: those before the point that a rewinding goes back to.
+    pub skip_steps: u64,
+    /// The penalty in this training.
+    pub regularization: Option<RegularizationSpec>,
+    /// Decides random scores, initial values and the order of rows.
+    pub seed: u64,
+}
+
+impl PruneSpec {
+    /// The layers that weights are taken from. Only of a spec that was checked.
+    #[must_use]
+    pub fn prunable_layers(&self) -> Vec<Layer> {
+        let layers = self.model.layers();
+        self.layers.iter().filter_map(|index| layers.get(*index as usize).cloned()).collect()
+    }
+
+    /// What can go of each of those layers: weights or units.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<u64> {
+        let size = |layer: &Layer| match self.granularity {
+            Granularity::Weight => layer.weights(),
+            Granularity::Unit => u64::from(layer.outputs()),
+        };
+        self.prunable_layers().iter().map(size).collect()
+    }
+
+    /// How many go in all; nothing if that is known only when the net is.
+    #[must_use]
+    pub fn removed(&self) -> Option<u64> {
+        self.removal.total(&self.prunable_layers())
+    }
+
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let layers = self.model.layers();
+        let weighted = |index: &u32| layers.get(*index as usize).is_some_and(|layer| layer.weights() > 0);
+        if !self.layers.is_sorted_by(|one, two| one < two) || !self.layers.iter().all(weighted) {
+            return Err("prunable layers that the net does not have, or that have no weights");
+        }
+        let sizes = self.sizes();
+        let fits = match &self.removal {
+            Removal::Global { count, caps } => {
+                let caps = caps.as_ref().unwrap_or(&sizes);
+                caps.len() == sizes.len()
+                    && caps.iter().zip(&sizes).all(|(cap, size)| cap <= size)
+                    && *count <= caps.iter().sum()
+            }
+            Removal::PerLayer { counts } => {
+                counts.len() == sizes.len() && counts.iter().zip(&sizes).all(|(count, size)| count <= size)
+            }
+            Removal::Sensitivity { count } => *count <= sizes.iter().sum(),
+            Removal::Grouped { keep, group } => {
+                *keep > 0 && keep <= group && self.granularity == Granularity::Weight
+            }
+            Removal::Zeros {} => self.granularity == Granularity::Weight,
+        };
+        if !fits {
+            return Err("more weights to remove than there are");
+        }
+        if self.criterion.is_none() && !self.removal.is_none() && self.removal != (Removal::Zeros {}) {
+            return Err("weights to remove and no criterion to choose them by");
+        }
+        let fires = match self.schedule {
+            Schedule::OneShot => true,
+            Schedule::Gradual { every, times, .. } => every > 0 && times > 0,
+            Schedule::Dynamic { every, fraction, .. } => every > 0 && (0.0..=1.0).contains(&fraction),
+            Schedule::Alternating { every, .. } => every > 0,
+        };
+        if !fires {
+            return Err("a schedule that never comes to its first step");
+        }
+        Ok(())
+    }
+}
+
+/// The net that is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Subject {
+    /// A trained net that nothing has been removed from.
+    Dense {
+        /// The stage that left it.
+        stage: StageKey,
+    },
+    /// The net that another pruning left: its mask is part of this one's.
+    Pruned {
+        /// That stage.
+        stage: StageKey,
+    },
+    /// The net before any training.
+    Initial {},
+}
+
+impl Subject {
+    /// The stage that left the net.
+    #[must_use]
+    pub const fn stage(&self) -> Option<StageKey> {
+        match self {
+            Self::Dense { stage } | Self::Pruned { stage } => Some(*stage),
+            Self::Initial {} => None,
+        }
+    }
+}
+
+/// What the training of what is left begins from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Start {
+    /// The weights that were scored.
+    Scored {},
+    /// The initial weights of the seed (Frankle & Carbin 2019).
+    Initial {},
+    /// Those of an early point of the dense training (Frankle et al. 2020).
+    Rewound {
+        /// The dense stage that ended there.
+        stage: StageKey,
+    },
+    /// Other initial weights.
+    Reinitialized {},
+}
+
+/// The name of a criterion and its parameters. The lowest scores go first, ties by flat index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CriterionSpec {
+    /// As in the sweep file.
+    pub name: String,
+    /// Every parameter that the criterion has.
+    pub parameters: BTreeMap<String, f64>,
+}
+
+impl CriterionSpec {
+    /// A criterion with these parameters.
+    #[must_use]
+    pub fn new(name: &str, parameters: &[(&str, f64)]) -> Self {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        Self { name: name.to_owned(), parameters }
+    }
+}
+
+/// What is removed as one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Granularity {
+    /// A weight.
+    #[default]
+    Weight,
+    /// A unit of a linear layer or a filter of a convolution, with all that hangs on it: its weights, bias and normalisation, and the
+    /// weights that read it (Fang et al. 2023).
+    Unit,
+}
+
+/// How scores of different layers are made comparable before they compete.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ranking {
+    /// As they are.
+    #[default]
+    Raw,
+    /// Divided by the 2-norm of their layer's scores.
+    LayerNorm,
+    /// s² over the sum of the squares of the layer's scores that are no smaller (Lee et al. 2021).
+    Lamp,
+}
+
+/// How many go. The planner works the numbers out from the sparsity: two sparsities that come to the same counts are the same stage.
+/// Counts are of weights or units, as the granularity says, and hold what earlier levels removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "scope", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Removal {
+    /// The lowest scores of all prunable layers together.
+    Global {
+        /// How many.
+        count: u64,
+        /// The most that each prunable layer may lose; nothing for all but one.
+        caps: Option<Vec<u64>>,
+    },
+    /// The lowest scores of each layer.
+    PerLayer {
+        /// How many of each prunable layer.
+        counts: Vec<u64>,
+    },
+    /// As many in all, shared out so that every layer alone would cost about the same validation loss.
+    Sensitivity {
+        /// How many.
+        count: u64,
+    },
+    /// Of every `group` weights in a row along the inputs, all but the `keep` with the highest scores.
+    Grouped {
+        /// N.
+        keep: u32,
+        /// M.
+        group: u32,
+    },
+    /// Exactly the weights that are zero: what a proximal penalty has driven there.
+    Zeros {},
+}
+
+impl Removal {
+    /// Nothing.
+    pub const NONE: Self = Self::Global { count: 0, caps: None };
+
+    /// The lowest scores of all.
+    #[must_use]
+    pub const fn global(count: u64) -> Self {
+        Self::Global { count, caps: None }
+    }
+
+    /// Whether nothing is to go.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        match self {
+            Self::Global { count, .. } | Self::Sensitivity { count } => *count == 0,
+            Self::PerLayer { counts } => counts.iter().all(|count| *count == 0),
+            Self::Grouped { keep, group } => keep == group,
+            Self::Zeros {} => false,
+        }
+    }
+
+    /// How many go of these layers in all; nothing if that is known only when the net is.
+    #[must_use]
+    pub fn total(&self, layers: &[Layer]) -> Option<u64> {
+        match self {
+            Self::Global { count, .. } | Self::Sensitivity { count } => Some(*count),
+            Self::PerLayer { counts } => Some(counts.iter().sum()),
+            Self::Grouped { keep, group } => Some(
+                (layers.iter())
+                    .map(|layer| {
+                        let (fan_in, keep, group) = (layer.fan_in(), u64::from(*keep), u64::from(*group));
+                        let kept = fan_in / group * keep + (fan_in % group).min(keep);
+                        (fan_in - kept) * u64::from(layer.outputs())
+                    })
+                    .sum(),
+            ),
+            Self::Zeros {} => None,
+        }
+    }
+}
+
+/// A change that tells what a method's success is due to (Frankle et al. 2021).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ablation {
+    /// The mask of each layer is shuffled.
+    ShuffleMask,
+    /// As many of each layer go, but at random.
+    RandomMatched,
+}
+
+/// When weights go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Schedule {
+    /// All before the training of what is left.
+    #[default]
+    OneShot,
+    /// More and more during that training (Zhu & Gupta 2017 for the cubic form).
+    Gradual {
+        /// How the sparsity rises.
+        shape: Ramp,
+        /// The step at which the first go.
+        begin: u64,
+        /// Steps from one removal to the next.
+        every: u64,
+        /// Removals.
+        times: u64,
+    },
+    /// As many as before, but others: every so many steps the weakest are replaced (Mocanu et al. 2018; Evci et al. 2020).
+    Dynamic {
+        /// What grows.
+        growth: Growth,
+        /// The share of what is kept that is replaced at the first update.
+        fraction: f64,
+        /// Steps from one update to the next.
+        every: u64,
+        /// The step after which nothing changes.
+        end: u64,
+    },
+    /// Dense and sparse training in turns (Peste et al. 2021).
+    Alternating {
+        /// Steps of each phase.
+        every: u64,
+        /// The step from which the net stays sparse.
+        end: u64,
+    },
+}
+
+/// How a sparsity rises from 0 to its end, t from 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ramp {
+    /// 1 − (1 − t)³.
+    #[default]
+    Cubic,
+    /// t.
+    Linear,
+    /// The density falls by the same factor each time.
+    Exponential,
+    /// (1 − cos(π · t)) / 2.
+    Cosine,
+}
+
+/// Which removed weights come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Growth {
+    /// Any (SET).
+    Random,
+    /// Those with the largest gradient (RigL).
+    Gradient,
+}

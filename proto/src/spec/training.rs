@@ -1,0 +1,166 @@
+//! How nets are trained: update rules, their schedules, penalties.
+
+use serde::{Deserialize, Serialize};
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSpec {
+    /// Where nets that begin from nothing begin.
+    pub initialization: Initialization,
+    /// The update rule.
+    pub optimizer: OptimizerSpec,
+    /// What the learning rate does over the training.
+    pub lr_schedule: LearningRateSchedule,
+    /// Rows a step; the last step of an epoch takes what is left.
+    pub batch_size: u32,
+    /// Passes over the train rows.
+    pub epochs: u32,
+    /// Share of the values that a dropout step sets to zero, from 0 up to but not including 1.
+    pub dropout: f64,
+    /// Scale a lane's gradient down to this 2-norm when it is longer.
+    pub clip_gradient_norm: Option<f64>,
+    /// The validation metric that decides which epoch's net is kept.
+    pub select_by: SelectBy,
+}
+
+/// Initial values of weights. All are made on the host from the seed; scales of batch normalisations are 1, shifts 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initialization {
+    /// What PyTorch gives its layers: weights and biases uniform in ±1/√fan-in.
+    #[default]
+    Pytorch,
+    /// Weights normal with variance 2 / fan-in, biases 0 (He et al. 2015).
+    KaimingNormal,
+    /// Weights normal with variance 2 / (fan-in + fan-out), biases 0 (Glorot & Bengio 2010).
+    GlorotNormal,
+}
+
+/// What the learning rate is multiplied by over a training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum LearningRateSchedule {
+    /// By 1.
+    #[default]
+    Constant,
+    /// By `factor` each time another `every` of the training's epochs have passed.
+    Step {
+        /// Epochs from one cut to the next.
+        every: u32,
+        /// Above 0, up to 1.
+        factor: f64,
+    },
+    /// By (1 + cos(π · t / T)) / 2, t of T steps (Loshchilov & Hutter 2017, without restarts).
+    Cosine,
+}
+
+/// The validation metric that decides which epoch's net is kept. The earliest wins a tie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SelectBy {
+    /// The highest area under the ROC curve.
+    Auc,
+    /// The lowest log loss.
+    LogLoss,
+    /// The last epoch's net, whatever it is worth.
+    Last,
+}
+
+/// An update rule with PyTorch's constants.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum OptimizerSpec {
+    /// Kingma & Ba 2015, as `torch.optim.Adam`.
+    Adam {
+        /// Learning rate.
+        lr: f64,
+        /// Decay rates of the two moments.
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        eps: f64,
+        /// Coupled: added to the gradient, times the parameter. Of weights only.
+        weight_decay: f64,
+    },
+    /// Loshchilov & Hutter 2019, as `torch.optim.AdamW`.
+    #[serde(rename = "adamw")]
+    AdamW {
+        /// Learning rate.
+        lr: f64,
+        /// Decay rates of the two moments.
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        eps: f64,
+        /// Decoupled: weights shrink by lr · weight_decay a step. Of weights only.
+        weight_decay: f64,
+    },
+    /// As `torch.optim.SGD`.
+    Sgd {
+        /// Learning rate.
+        lr: f64,
+        /// Of the velocity.
+        momentum: f64,
+        /// Coupled. Of weights only.
+        weight_decay: f64,
+        /// Look ahead along the velocity.
+        nesterov: bool,
+    },
+}
+
+impl OptimizerSpec {
+    /// The learning rate.
+    #[must_use]
+    pub const fn lr(&self) -> f64 {
+        match self {
+            Self::Adam { lr, .. } | Self::AdamW { lr, .. } | Self::Sgd { lr, .. } => *lr,
+        }
+    }
+
+    /// The same rule at another learning rate.
+    #[must_use]
+    pub fn with_lr(&self, new: f64) -> Self {
+        let mut rule = self.clone();
+        match &mut rule {
+            Self::Adam { lr, .. } | Self::AdamW { lr, .. } | Self::Sgd { lr, .. } => *lr = new,
+        }
+        rule
+    }
+}
+
+/// A penalty on the weights, never on biases. A strength of zero is no penalty and is written as none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegularizationSpec {
+    /// Its form.
+    pub kind: RegularizationKind,
+    /// λ > 0.
+    pub strength: f64,
+    /// Epochs at the beginning without the penalty.
+    pub warm_up_epochs: u32,
+    /// Epochs at the end without the penalty, in which weights that it drove to zero stay there.
+    pub healing_epochs: u32,
+}
+
+/// Forms of penalty. A group is all weights of one unit or filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegularizationKind {
+    /// Proximal: after each step w ← sign(w) · max(|w| − lr · λ, 0), which makes exact zeros.
+    L1,
+    /// The gradient gets λ · sign(w), which makes no exact zeros.
+    L1Subgradient,
+    /// Coupled: the gradient gets λ · w, the gradient of λ/2 · ‖w‖².
+    L2,
+    /// Decoupled: w ← w · (1 − lr · λ) before each step.
+    L2Decoupled,
+    /// Proximal: after each step each group of d weights w ← w · max(1 − lr · λ · √d / ‖w‖, 0) (Yuan & Lin 2006).
+    GroupLasso,
+    /// The gradient of each group gets λ · γ · w, γ = 2^(4 · (max − ‖w‖) / (max − min)) over the layer's groups: the weaker a
+    /// group, the harder it is pushed (Fang et al. 2023).
+    GroupNorm,
+    /// The gradient gets λ · t · w for the weights that magnitude would remove, t growing from 0 to 1 over the training
+    /// (Wang et al. 2021).
+    Growing,
+    /// The gradient of the scales of batch normalisations gets λ · sign(γ) (Liu et al. 2017).
+    BatchNormScale,
+}

@@ -1,0 +1,27 @@
+//! Uniform noise: the baseline that every other criterion has to beat.
+
+use rand::RngExt as _;
+use secateur_proto::{outcome::Failure, spec::Granularity};
+
+use super::{Arguments, Context, Definition, Needs, Scores, When};
+use crate::random;
+
+pub(super) const CRITERION: Definition = Definition {
+    name: "random",
+    formula: "uniform in [0, 1)",
+    source: "baseline of Blalock et al. 2020",
+    parameters: &[],
+    needs: Needs::Weights,
+    granularity: Granularity::Weight,
+    when: When::Trained,
+    scores,
+    compensate: None,
+};
+
+/// One stream a seed: the masks of a seed are nested over sparsities.
+#[expect(clippy::unnecessary_wraps, reason = "the form of every criterion")]
+fn scores(context: &mut Context<'_>, _: &Arguments) -> Result<Scores, Failure> {
+    let mut generator = random::generator("random scores", &[context.seed]);
+    let layers = context.weights().map(|weights| weights.iter().map(|_| generator.random::<f64>()).collect());
+    Ok(Scores::Weights(layers.collect()))
+}

@@ -1,0 +1,155 @@
+use secateur_proto::{
+    outcome::Failure,
+    spec::{Initialization, LearningRateSchedule, OptimizerSpec, SelectBy},
+};
+
+use super::*;
+use crate::prune::probe::{Conditioning, Loss};
+
+/// A probe for criteria that look at nothing but weights.
+struct Blind;
+
+fn unasked<T>() -> Result<T, Failure> {
+    panic!("the criterion looked at more than weights")
+}
+
+impl Probe for Blind {
+    fn rows(&self) -> usize {
+        0
+    }
+
+    fn targets(&self) -> Vec<f32> {
+        Vec::new()
+    }
+
+    fn gradient(&mut self, _: &Parameters, _: &[u32], _: Loss) -> Result<Vec<Vec<f64>>, Failure> {
+        unasked()
+    }
+
+    fn hessian_vector(
+        &mut self,
+        _: &Parameters,
+        _: &[u32],
+        _: &[Vec<f64>],
+        _: Loss,
+    ) -> Result<Vec<Vec<f64>>, Failure> {
+        unasked()
+    }
+
+    fn sample_gradients(&mut self, _: &Parameters, _: &[u32], _: &mut dyn FnMut(&[Vec<f64>])) -> Result<(), Failure> {
+        unasked()
+    }
+
+    fn flow(&mut self, _: &[Vec<f64>]) -> Result<Vec<Vec<f64>>, Failure> {
+        unasked()
+    }
+
+    fn layer_inputs(&mut self, _: &Parameters, _: &[u32]) -> Result<Vec<Vec<f64>>, Failure> {
+        unasked()
+    }
+
+    fn activations(&mut self, _: &Parameters, _: &[u32]) -> Result<Vec<Vec<Vec<f64>>>, Failure> {
+        unasked()
+    }
+
+    fn validation_loss(&mut self, _: &Parameters) -> Result<f64, Failure> {
+        unasked()
+    }
+
+    fn condition(
+        &mut self,
+        _: &Parameters,
+        _: Option<&Mask>,
+        _: &TrainingSpec,
+        _: u64,
+        _: &mut dyn Conditioning,
+    ) -> Result<Parameters, Failure> {
+        unasked()
+    }
+}
+
+pub(crate) fn training() -> TrainingSpec {
+    TrainingSpec {
+        initialization: Initialization::Pytorch,
+        optimizer: OptimizerSpec::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false },
+        lr_schedule: LearningRateSchedule::Constant,
+        batch_size: 8,
+        epochs: 1,
+        dropout: 0.0,
+        clip_gradient_norm: None,
+        select_by: SelectBy::Last,
+    }
+}
+
+/// The scores of a criterion that looks at weights alone, with its defaults.
+pub(crate) fn scores_of_weights(name: &str, model: &ModelSpec, net: &Parameters, seed: u64) -> Scores {
+    let definition = Definition::named(name).expect("a criterion");
+    assert_eq!(definition.needs, Needs::Weights, "{name}");
+    let (definition, arguments) = Definition::of(&definition.spec(&BTreeMap::new())).expect("defaults");
+    let training = training();
+    let mut context = Context {
+        model,
+        layers: &model.prunable(),
+        net,
+        removed: None,
+        count: None,
+        training: &training,
+        seed,
+        probe: &mut Blind,
+    };
+    (definition.scores)(&mut context, &arguments).expect("scores")
+}
+
+fn model() -> ModelSpec {
+    ModelSpec::mlp(5, vec![6, 4])
+}
+
+#[test]
+fn names_and_parameters_are_unique_and_defaults_allowed() {
+    for (place, criterion) in ALL.iter().enumerate() {
+        assert!(ALL[..place].iter().all(|other| other.name != criterion.name), "{}", criterion.name);
+        for (place, parameter) in criterion.parameters.iter().enumerate() {
+            assert!(parameter.allows(parameter.default), "{} {}", criterion.name, parameter.name);
+            assert!(criterion.parameters[..place].iter().all(|other| other.name != parameter.name));
+        }
+    }
+}
+
+#[test]
+fn a_criterion_that_there_is_not_is_refused() {
+    for (spec, problem) in [
+        (CriterionSpec::new("magnitud", &[]), "is not known"),
+        (CriterionSpec::new("magnitude", &[("batches", 1.0)]), "has no parameter \"batches\""),
+        (CriterionSpec::new("taylor", &[]), "came without its \"batches\""),
+        (CriterionSpec::new("taylor", &[("batches", 0.5)]), "cannot have batches 0.5"),
+        (CriterionSpec::new("taylor", &[("batches", f64::NAN)]), "cannot have batches NaN"),
+    ] {
+        let error = Definition::of(&spec).expect_err("refused").to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+}
+
+#[test]
+fn random_scores_are_uniform_and_depend_on_the_seed_alone() {
+    let mut sum = 0.0;
+    for seed in 0..50 {
+        let Scores::Weights(scores) = scores_of_weights("random", &model(), &Parameters::initial(&model(), 1), seed) else {
+            panic!("scores of weights")
+        };
+        let other = scores_of_weights("random", &model(), &Parameters::initial(&model(), 2), seed);
+        assert_eq!(Scores::Weights(scores.clone()), other);
+        assert!(scores.iter().flatten().all(|score| (0.0..1.0).contains(score)));
+        sum += scores.iter().flatten().sum::<f64>();
+    }
+    // 2700 draws: the mean has a standard deviation of 0.0056.
+    assert!((sum / 2700.0 - 0.5).abs() < 0.025, "{}", sum / 2700.0);
+}
+
+#[test]
+fn magnitude_is_the_absolute_weight() {
+    let mut net = Parameters::initial(&model(), 1);
+    net.tensors[0][..4].copy_from_slice(&[-3.0, 2.0, -0.0, 0.5]);
+    let Scores::Weights(scores) = scores_of_weights("magnitude", &model(), &net, 3) else { panic!("scores of weights") };
+    assert_eq!(scores[0][..4], [3.0, 2.0, 0.0, 0.5]);
+    assert!(scores[1].iter().zip(&net.tensors[2]).all(|(score, weight)| *score == f64::from(weight.abs())));
+}
