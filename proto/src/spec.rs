@@ -8,14 +8,17 @@ mod model;
 mod pruning;
 mod training;
 
-pub use model::{Activation, Architecture, Layer, LayerKind, MAX_DEPTH, MAX_WIDTH, ModelSpec, Step, TensorKind, TensorSpec};
-pub use pruning::{
-    Ablation, CriterionSpec, DenseSpec, Granularity, Growth, PruneSpec, Ramp, Ranking, Removal, Schedule, Start, Subject,
+pub use model::{
+    Activation, Architecture, Layer, LayerKind, MAX_DEPTH, MAX_WIDTH, ModelSpec, Step, TensorKind, TensorSpec,
 };
+pub use pruning::{
+    Ablation, CriterionSpec, DenseSpec, Granularity, Growth, PruneSpec, Ramp, Ranking, Removal, Schedule, Start,
+    Subject,
+};
+use serde::{Deserialize, Serialize};
 pub use training::{
     Initialization, LearningRateSchedule, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy, TrainingSpec,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     SEMANTICS_VERSION,
@@ -248,4 +251,3 @@ pub enum SplitSpec {
         column: String,
     },
 }
-

@@ -252,8 +252,7 @@ pub fn of_net(model: &ModelSpec, prunable: &[u32], parameters: &Parameters) -> R
     let (mut weights, mut nonzero_weights, mut others, mut nonzero_others) = (0_u64, 0_u64, 0_u64, 0_u64);
     let (mut macs, mut nonzero_macs, mut prunable_weights, mut pruned) = (0_u64, 0_u64, 0_u64, 0_u64);
     for (tensor, values) in model.tensors().iter().zip(&parameters.tensors) {
-        let (count, nonzero) =
-            (values.len() as u64, values.iter().filter(|value| **value != 0.0).count() as u64);
+        let (count, nonzero) = (values.len() as u64, values.iter().filter(|value| **value != 0.0).count() as u64);
         match tensor.kind {
             TensorKind::Weight => {
                 let positions = layers[tensor.layer].positions;

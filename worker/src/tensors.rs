@@ -70,6 +70,20 @@ pub fn finite_f32(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result
     }
 }
 
+/// A tensor of finite f64 numbers.
+///
+/// # Errors
+/// If it is missing, or of another type or shape, or not finite.
+pub fn finite_f64(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f64>, InvalidTensors> {
+    let bytes = checked(file, name, Dtype::F64, Some(shape))?;
+    let values: Vec<f64> = bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(values)
+    } else {
+        Err(InvalidTensors::NotFinite { name: name.to_owned() })
+    }
+}
+
 /// A list of u32 numbers, of whatever length.
 ///
 /// # Errors
@@ -82,6 +96,12 @@ pub fn u32_list(file: &SafeTensors<'_>, name: &str) -> Result<Vec<u32>, InvalidT
 /// The bytes of a tensor of f32.
 #[must_use]
 pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The bytes of a tensor of f64.
+#[must_use]
+pub fn f64_bytes(values: &[f64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 

@@ -239,7 +239,10 @@ impl Layer {
     /// Trained numbers.
     #[must_use]
     pub fn parameters(&self) -> u64 {
-        self.tensors().filter(|(kind, _)| kind.is_trained()).map(|(_, shape)| shape.iter().product::<usize>() as u64).sum()
+        self.tensors()
+            .filter(|(kind, _)| kind.is_trained())
+            .map(|(_, shape)| shape.iter().product::<usize>() as u64)
+            .sum()
     }
 
     /// Kinds and shapes of its tensors.
@@ -284,7 +287,9 @@ impl ModelSpec {
     pub fn inputs(&self) -> u64 {
         match self {
             Self::Mlp { inputs, .. } | Self::ResidualMlp { inputs, .. } => u64::from(*inputs),
-            Self::Lenet5 { image, .. } | Self::ResidualCnn { image, .. } => image.iter().map(|size| u64::from(*size)).product(),
+            Self::Lenet5 { image, .. } | Self::ResidualCnn { image, .. } => {
+                image.iter().map(|size| u64::from(*size)).product()
+            }
         }
     }
 
@@ -389,7 +394,8 @@ impl ModelSpec {
                         net.convolution(*wanted, *wanted, (3, 1, 1), false, size);
                         net.batch_norm(*wanted);
                         let differs = stride > 1 || filters != *wanted;
-                        let projection = differs.then(|| net.add_convolution(filters, *wanted, (1, stride, 0), false, before).0);
+                        let projection =
+                            differs.then(|| net.add_convolution(filters, *wanted, (1, stride, 0), false, before).0);
                         net.steps.extend([Step::AddSaved(projection), relu]);
                         filters = *wanted;
                     }
@@ -413,7 +419,12 @@ impl ModelSpec {
         let tensors = |(index, layer): (usize, &Layer)| {
             let name = layer.name.clone();
             (layer.tensors())
-                .map(move |(kind, shape)| TensorSpec { name: format!("{name}.{}", kind.suffix()), layer: index, kind, shape })
+                .map(move |(kind, shape)| TensorSpec {
+                    name: format!("{name}.{}", kind.suffix()),
+                    layer: index,
+                    kind,
+                    shape,
+                })
                 .collect::<Vec<_>>()
         };
         self.layers().iter().enumerate().flat_map(tensors).collect()
@@ -483,7 +494,14 @@ impl Builder {
     }
 
     /// Height and width of what comes out.
-    fn convolution(&mut self, inputs: u32, outputs: u32, shape: (u32, u32, u32), bias: bool, size: [u32; 2]) -> [u32; 2] {
+    fn convolution(
+        &mut self,
+        inputs: u32,
+        outputs: u32,
+        shape: (u32, u32, u32),
+        bias: bool,
+        size: [u32; 2],
+    ) -> [u32; 2] {
         let (index, size) = self.add_convolution(inputs, outputs, shape, bias, size);
         self.steps.push(Step::Layer(index));
         size

@@ -227,12 +227,9 @@ impl Stages {
             Start::Scored {} => scored,
             Start::Initial {} => initial(&spec.model, &spec.training, spec.seed),
             Start::Rewound { .. } => self.net(&spec.model, stage, Role::EarlyCheckpoint)?,
-            Start::Reinitialized {} => Parameters::initial_as(
-                &spec.model,
-                spec.training.initialization,
-                "other initial parameters",
-                spec.seed,
-            ),
+            Start::Reinitialized {} => {
+                Parameters::initial_as(&spec.model, spec.training.initialization, "other initial parameters", spec.seed)
+            }
         };
         mask.apply(&mut start);
         let artifacts = Artifacts::from([
@@ -372,8 +369,20 @@ fn shared_shape<'a>(ready: &[Ready<'a>]) -> Result<(&'a ModelSpec, u32), Failure
         let (model, training) = ready.stage.spec.training()?;
         let clipped = training.clip_gradient_norm.is_some();
         let prepared = ready.stage.inputs.get(&Role::Prepared)?.hash;
-        let rule = update_rule(&training.optimizer);
-        Some((model, training.epochs, training.batch_size, rule, clipped, ready.lane.mask.is_some(), prepared))
+        let rule = (update_rule(&training.optimizer), training.lr_schedule, training.dropout > 0.0);
+        let penalty = ready.stage.spec.regularization().map(|penalty| penalty.kind);
+        let span = (ready.lane.skip_steps, ready.lane.stop_after);
+        Some((
+            model,
+            training.epochs,
+            training.batch_size,
+            rule,
+            penalty,
+            span,
+            clipped,
+            ready.lane.mask.is_some(),
+            prepared,
+        ))
     };
     let first = ready.first().and_then(shape);
     match first {

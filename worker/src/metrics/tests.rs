@@ -241,7 +241,8 @@ fn a_net_is_counted_by_its_zeros() {
 #[test]
 fn a_net_of_zeros_has_no_ratios() {
     let model = ModelSpec::mlp(3, vec![2]);
-    let metrics = of_net(&model, &[0], &Parameters { tensors: [6, 2, 2, 1].map(|count| vec![0.0; count]).to_vec() }).expect("shapes");
+    let metrics = of_net(&model, &[0], &Parameters { tensors: [6, 2, 2, 1].map(|count| vec![0.0; count]).to_vec() })
+        .expect("shapes");
     assert_eq!(of_net_metric(&metrics, Metric::CompressionRatio), None);
     assert_eq!(of_net_metric(&metrics, Metric::TheoreticalSpeedup), None);
     assert_eq!(of_net_metric(&metrics, Metric::Sparsity), Some(1.0));

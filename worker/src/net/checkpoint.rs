@@ -54,11 +54,15 @@ pub fn read_mask(model: &ModelSpec, bytes: &[u8]) -> Result<Mask, InvalidTensors
     let specs = model.tensors();
     let mut mask = Mask::none(specs.len());
     for (name, view) in file.tensors() {
-        let unknown = || InvalidTensors::Inconsistent(format!("the mask has a tensor {name:?} that the net does not have"));
+        let unknown =
+            || InvalidTensors::Inconsistent(format!("the mask has a tensor {name:?} that the net does not have"));
         let index = specs.iter().position(|tensor| tensor.name == name).ok_or_else(unknown)?;
-        let fits = view.dtype() == Dtype::U8 && view.shape() == specs[index].shape && view.data().iter().all(|kept| *kept < 2);
+        let fits =
+            view.dtype() == Dtype::U8 && view.shape() == specs[index].shape && view.data().iter().all(|kept| *kept < 2);
         if !fits {
-            return Err(InvalidTensors::Inconsistent(format!("the mask's {name:?} is not one of the net's, of 0 and 1")));
+            return Err(InvalidTensors::Inconsistent(format!(
+                "the mask's {name:?} is not one of the net's, of 0 and 1"
+            )));
         }
         mask.kept[index] = Some(view.data().iter().map(|kept| *kept == 1).collect());
     }

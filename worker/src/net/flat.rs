@@ -147,12 +147,7 @@ mod tests {
         let model = ModelSpec::mlp(2, vec![3]);
         let layout = FlatLayout::of(&model);
         let parameters = Parameters {
-            tensors: vec![
-                vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-                vec![7.0, 8.0, 9.0],
-                vec![10.0, 11.0, 12.0],
-                vec![13.0],
-            ],
+            tensors: vec![vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![7.0, 8.0, 9.0], vec![10.0, 11.0, 12.0], vec![13.0]],
         };
         let row = layout.flatten(&parameters);
         assert_eq!(row, [1.0, 3.0, 5.0, 2.0, 4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0]);

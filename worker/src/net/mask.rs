@@ -22,7 +22,8 @@ impl Mask {
     #[must_use]
     pub fn full(model: &ModelSpec, layers: &[u32]) -> Self {
         let kept = model.tensors().into_iter().map(|tensor| {
-            let prunable = tensor.kind == TensorKind::Weight && layers.iter().any(|layer| *layer as usize == tensor.layer);
+            let prunable =
+                tensor.kind == TensorKind::Weight && layers.iter().any(|layer| *layer as usize == tensor.layer);
             prunable.then(|| vec![true; tensor.numel()])
         });
         Self { kept: kept.collect() }

@@ -48,7 +48,8 @@ impl Units {
     pub fn reading(&self, unit: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.readers.iter().flat_map(move |reader| {
             let columns = unit * reader.columns..(unit + 1) * reader.columns;
-            (0..reader.rows).flat_map(move |row| columns.clone().map(move |column| (reader.tensor, row * reader.fan_in + column)))
+            (0..reader.rows)
+                .flat_map(move |row| columns.clone().map(move |column| (reader.tensor, row * reader.fan_in + column)))
         })
     }
 
@@ -86,7 +87,9 @@ pub fn units(model: &ModelSpec) -> Vec<Option<Units>> {
     let mut saved: Vec<Option<usize>> = Vec::new();
     let mut producer: Option<usize> = None;
     let reads = |all: &mut Vec<Option<Units>>, producer: Option<usize>, layer: usize| {
-        let Some((units, tensor)) = producer.and_then(|producer| all[producer].as_mut()).zip(weights[layer]) else { return };
+        let Some((units, tensor)) = producer.and_then(|producer| all[producer].as_mut()).zip(weights[layer]) else {
+            return;
+        };
         let (rows, fan_in) = (net.layers[layer].outputs() as usize, net.layers[layer].fan_in() as usize);
         units.readers.push(Reader { tensor, rows, fan_in, columns: fan_in / units.count });
     };

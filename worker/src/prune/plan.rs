@@ -19,7 +19,7 @@ use super::{
 use crate::{
     net::{Mask, Parameters, units::units, weight_tensors},
     random,
-    tensors::{InvalidTensors, f32_bytes, finite_f32, u32_bytes, u32_list},
+    tensors::{InvalidTensors, f64_bytes, finite_f64, u32_bytes, u32_list},
 };
 
 /// What is removed, lowest score first.
@@ -39,7 +39,7 @@ pub struct RemovedPlace {
     /// The weight's place in the layer, or the unit.
     pub index: u32,
     /// Why.
-    pub score: f32,
+    pub score: f64,
 }
 
 /// What was asked and what each layer loses.
@@ -119,7 +119,7 @@ impl PruningPlan {
                 ablation: spec.ablation,
                 layers,
             },
-            removed: removed.map(|Place { layer, index, score }| RemovedPlace { layer, index, score: score as f32 }).collect(),
+            removed: removed.map(|Place { layer, index, score }| RemovedPlace { layer, index, score }).collect(),
         })
     }
 
@@ -162,13 +162,13 @@ impl PruningPlan {
     pub fn write(&self) -> Result<Vec<u8>, InvalidTensors> {
         let layers: Vec<u32> = self.removed.iter().map(|entry| entry.layer).collect();
         let indices: Vec<u32> = self.removed.iter().map(|entry| entry.index).collect();
-        let scores: Vec<f32> = self.removed.iter().map(|entry| entry.score).collect();
-        let (layers, indices, scores) = (u32_bytes(&layers), u32_bytes(&indices), f32_bytes(&scores));
+        let scores: Vec<f64> = self.removed.iter().map(|entry| entry.score).collect();
+        let (layers, indices, scores) = (u32_bytes(&layers), u32_bytes(&indices), f64_bytes(&scores));
         let shape = vec![self.removed.len()];
         let views = [
             ("removed.layer", TensorView::new(Dtype::U32, shape.clone(), &layers)?),
             ("removed.index", TensorView::new(Dtype::U32, shape.clone(), &indices)?),
-            ("removed.score", TensorView::new(Dtype::F32, shape, &scores)?),
+            ("removed.score", TensorView::new(Dtype::F64, shape, &scores)?),
         ];
         let summary = serde_json::to_string(&self.summary).expect("a plan summary is plain data");
         Ok(safetensors::serialize(views, Some(HashMap::from([("plan".to_owned(), summary)])))?)
@@ -188,7 +188,7 @@ impl PruningPlan {
         let file = SafeTensors::deserialize(bytes)?;
         let layers = u32_list(&file, "removed.layer")?;
         let indices = u32_list(&file, "removed.index")?;
-        let scores = finite_f32(&file, "removed.score", &[layers.len()])?;
+        let scores = finite_f64(&file, "removed.score", &[layers.len()])?;
         let asked: u64 = summary.layers.iter().map(|layer| layer.removed).sum();
         if indices.len() != layers.len() || layers.len() as u64 != asked {
             return Err(inconsistent("the pruning plan's lists have different lengths".into()));

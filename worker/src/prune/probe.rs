@@ -1,10 +1,7 @@
 //! What can be measured of a net for pruning. Numbers in and out: knows no device.
 
 use rand::seq::SliceRandom as _;
-use secateur_proto::{
-    outcome::Failure,
-    spec::TrainingSpec,
-};
+use secateur_proto::{outcome::Failure, spec::TrainingSpec};
 
 use super::criteria::Context;
 use crate::{

@@ -186,9 +186,9 @@ pub fn select(request: &Request<'_>, candidates: &[Candidates]) -> Result<Vec<Pl
 fn sorted(layers: &[Candidates]) -> Vec<Place> {
     let mut places: Vec<(bool, Place)> = (layers.iter())
         .flat_map(|layer| {
-            (0..).zip(layer.scores.iter().zip(&layer.gone)).map(|(index, (score, gone))| {
-                (!gone, Place { layer: layer.index, index, score: *score })
-            })
+            (0..)
+                .zip(layer.scores.iter().zip(&layer.gone))
+                .map(|(index, (score, gone))| (!gone, Place { layer: layer.index, index, score: *score }))
         })
         .collect();
     // Stable, and the places are in the order of layer and index: that is how ties are broken.

@@ -143,8 +143,8 @@ impl Bundle {
         let optimizer = Optimizer::new(lanes, &layout, device);
         let measured = layout.tensors().iter().any(|tensor| !tensor.kind.is_trained());
         let momentum = measured.then(|| {
-            let [means, variances] = [TensorKind::RunningMean, TensorKind::RunningVariance]
-                .map(|kind| layout.at(kind, STATISTICS_MOMENTUM));
+            let [means, variances] =
+                [TensorKind::RunningMean, TensorKind::RunningVariance].map(|kind| layout.at(kind, STATISTICS_MOMENTUM));
             let row: Vec<f32> = means.iter().zip(variances).map(|(mean, variance)| mean + variance).collect();
             Tensor::from_data(TensorData::new(row, [1, layout.length()]), device)
         });
@@ -264,9 +264,8 @@ impl Bundle {
     fn move_statistics(&self, parameters: Tensor<2>, statistics: Vec<BatchStatistics>) -> Tensor<2> {
         let Some(momentum) = &self.momentum else { return parameters };
         let lanes = self.lanes();
-        let mut parts: Vec<Tensor<2>> = (self.layout.tensors().iter())
-            .map(|tensor| Tensor::zeros([lanes, tensor.length], &self.device))
-            .collect();
+        let mut parts: Vec<Tensor<2>> =
+            (self.layout.tensors().iter()).map(|tensor| Tensor::zeros([lanes, tensor.length], &self.device)).collect();
         for BatchStatistics { layer, mean, variance } in statistics {
             if let Some((means, variances)) = self.net.running(layer) {
                 parts[means] = mean;

@@ -1,6 +1,6 @@
 //! Scores of many rows.
 
-use burn::tensor::{Tensor, TensorData, Device};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::forward::{Mode, Net, Nobody, forward, split};
 use crate::net::{Parameters, flat::FlatLayout};
@@ -33,7 +33,13 @@ pub fn logits(net: &Net, parameters: &Tensor<2>, layout: &FlatLayout, inputs: &T
 
 /// The logits of every row of `inputs` by one net.
 #[must_use]
-pub fn logits_of(net: &Net, layout: &FlatLayout, parameters: &Parameters, inputs: &Tensor<2>, device: &Device) -> Vec<f32> {
+pub fn logits_of(
+    net: &Net,
+    layout: &FlatLayout,
+    parameters: &Parameters,
+    inputs: &Tensor<2>,
+    device: &Device,
+) -> Vec<f32> {
     let row = TensorData::new(layout.flatten(parameters), [1, layout.length()]);
     logits(net, &Tensor::from_data(row, device), layout, inputs).remove(0)
 }

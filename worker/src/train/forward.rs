@@ -346,9 +346,9 @@ impl Net {
         let factor = scale / variance.add_scalar(NORM_EPSILON).sqrt();
         let offset = shift - mean * factor.clone();
         match values {
-            Values::Rows(rows) => Values::Rows(
-                rows * factor.reshape([lanes, 1, features]) + offset.reshape([lanes, 1, features]),
-            ),
+            Values::Rows(rows) => {
+                Values::Rows(rows * factor.reshape([lanes, 1, features]) + offset.reshape([lanes, 1, features]))
+            }
             Values::Images(images) => {
                 let shape = [1, lanes * features, 1, 1];
                 Values::Images(images * factor.reshape(shape) + offset.reshape(shape))

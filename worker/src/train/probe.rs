@@ -3,11 +3,7 @@
 //! Gradients are taken in double precision on the reference device, whatever the net is trained on, so that a net's scores are the
 //! same everywhere and differences of gradients mean something.
 
-use burn::tensor::{
-    DType, Device, Tensor, TensorData,
-    module::unfold4d,
-    ops::UnfoldOptions,
-};
+use burn::tensor::{DType, Device, Tensor, TensorData, module::unfold4d, ops::UnfoldOptions};
 use secateur_proto::{
     outcome::{Failure, FailureClass},
     spec::{LayerKind, ModelSpec, TensorKind, TrainingSpec},
@@ -141,7 +137,8 @@ impl Probe for NetProbe<'_> {
             self.mean_gradient(&row, rows, loss)
         };
         let (ahead, behind) = (moved(step)?, moved(-step)?);
-        let product: Vec<f64> = ahead.iter().zip(behind).map(|(ahead, behind)| (ahead - behind) / (2.0 * step)).collect();
+        let product: Vec<f64> =
+            ahead.iter().zip(behind).map(|(ahead, behind)| (ahead - behind) / (2.0 * step)).collect();
         Ok(self.layout.unflatten_values(&product))
     }
 
@@ -196,7 +193,8 @@ impl Probe for NetProbe<'_> {
         let validation = &self.data.validation;
         let logits = logits_of(&self.net, &self.layout, net, &validation.inputs, self.device);
         let outputs = self.net.outputs();
-        let losses = logits.chunks_exact(outputs).zip(&validation.targets).map(|(logits, target)| row_loss(logits, *target));
+        let losses =
+            logits.chunks_exact(outputs).zip(&validation.targets).map(|(logits, target)| row_loss(logits, *target));
         Ok(losses.sum::<f64>() / validation.targets.len().max(1) as f64)
     }
 
@@ -223,7 +221,8 @@ impl Probe for NetProbe<'_> {
         let mut optimizer = Optimizer::new(&lanes, &self.layout, self.device);
         let mut batches = Batches::new(&lanes, self.data.train_rows(), bundle.net());
         let steps = batches.per_epoch() as u64 * u64::from(training.epochs);
-        let upload = |row: Vec<f32>| Tensor::<2>::from_data(TensorData::new(row, [1, self.layout.length()]), self.device);
+        let upload =
+            |row: Vec<f32>| Tensor::<2>::from_data(TensorData::new(row, [1, self.layout.length()]), self.device);
         let mut current = net.clone();
         let mut step = 0;
         for epoch in 1..=training.epochs {
@@ -280,7 +279,9 @@ fn gradient_of(
         leaf.grad(&gradients).unwrap_or_else(none)
     });
     let values = Tensor::cat(parts.collect(), 1).into_data().try_into_vec::<f64>();
-    values.map_err(|error| Failure::new(FailureClass::Internal, format!("a gradient is not in double precision: {error:?}")))
+    values.map_err(|error| {
+        Failure::new(FailureClass::Internal, format!("a gradient is not in double precision: {error:?}"))
+    })
 }
 
 fn doubles<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {

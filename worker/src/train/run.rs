@@ -180,8 +180,9 @@ impl Training<'_, '_> {
                 && schedule.is_due(steps)
             {
                 let net = layout.unflatten(row);
-                let gradient = (gradients.as_ref())
-                    .map(|gradients| layout.unflatten(&gradients[index * layout.length()..(index + 1) * layout.length()]));
+                let gradient = (gradients.as_ref()).map(|gradients| {
+                    layout.unflatten(&gradients[index * layout.length()..(index + 1) * layout.length()])
+                });
                 match schedule.update(steps, &net, gradient.as_ref()) {
                     Ok(mask) => state.mask = Some(mask),
                     Err(NoSelection::Collapsed { layer }) => state.ended = Some(LaneEnd::Collapsed { layer }),
@@ -232,7 +233,7 @@ impl Training<'_, '_> {
             }
             if let Some(mask) = &state.mask {
                 let violations = mask.violations(&layout.unflatten(row));
-                if violations > 0 && epoch > 0 {
+                if violations > 0 {
                     let message = format!("{violations} removed weights are not zero after epoch {epoch}");
                     return Err(Failure::new(FailureClass::Internal, message));
                 }

@@ -154,7 +154,11 @@ impl Arguments {
 
     /// The whole number called `name`.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a whole number in its range")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be a whole number in its range"
+    )]
     pub fn count(&self, name: &str) -> usize {
         self.number(name) as usize
     }

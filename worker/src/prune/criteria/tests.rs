@@ -26,13 +26,7 @@ impl Probe for Blind {
         unasked()
     }
 
-    fn hessian_vector(
-        &mut self,
-        _: &Parameters,
-        _: &[u32],
-        _: &[Vec<f64>],
-        _: Loss,
-    ) -> Result<Vec<Vec<f64>>, Failure> {
+    fn hessian_vector(&mut self, _: &Parameters, _: &[u32], _: &[Vec<f64>], _: Loss) -> Result<Vec<Vec<f64>>, Failure> {
         unasked()
     }
 
@@ -133,7 +127,8 @@ fn a_criterion_that_there_is_not_is_refused() {
 fn random_scores_are_uniform_and_depend_on_the_seed_alone() {
     let mut sum = 0.0;
     for seed in 0..50 {
-        let Scores::Weights(scores) = scores_of_weights("random", &model(), &Parameters::initial(&model(), 1), seed) else {
+        let Scores::Weights(scores) = scores_of_weights("random", &model(), &Parameters::initial(&model(), 1), seed)
+        else {
             panic!("scores of weights")
         };
         let other = scores_of_weights("random", &model(), &Parameters::initial(&model(), 2), seed);
@@ -149,7 +144,9 @@ fn random_scores_are_uniform_and_depend_on_the_seed_alone() {
 fn magnitude_is_the_absolute_weight() {
     let mut net = Parameters::initial(&model(), 1);
     net.tensors[0][..4].copy_from_slice(&[-3.0, 2.0, -0.0, 0.5]);
-    let Scores::Weights(scores) = scores_of_weights("magnitude", &model(), &net, 3) else { panic!("scores of weights") };
+    let Scores::Weights(scores) = scores_of_weights("magnitude", &model(), &net, 3) else {
+        panic!("scores of weights")
+    };
     assert_eq!(scores[0][..4], [3.0, 2.0, 0.0, 0.5]);
     assert!(scores[1].iter().zip(&net.tensors[2]).all(|(score, weight)| *score == f64::from(weight.abs())));
 }

@@ -1,9 +1,7 @@
 use proptest::prelude::*;
 use secateur_proto::{
     ids::{ContentHash, StageKey},
-    spec::{
-        Initialization, LearningRateSchedule, OptimizerSpec, Schedule, SelectBy, Start, TrainingSpec,
-    },
+    spec::{Initialization, LearningRateSchedule, OptimizerSpec, Schedule, SelectBy, Start, TrainingSpec},
 };
 
 use super::*;
@@ -129,7 +127,9 @@ fn a_unit_goes_with_all_that_hangs_on_it() {
     let plan = PruningPlan::make(&spec, &Parameters::initial(&model(), 1), None, &scores).expect("a plan");
     assert_eq!(places(&plan), [(0, 1), (1, 1)]);
     let mask = plan.mask(&model(), &[0, 1]).expect("a mask");
-    let kept = |tensor: usize| mask.kept[tensor].clone().unwrap_or_default().iter().map(|kept| u8::from(*kept)).collect::<Vec<_>>();
+    let kept = |tensor: usize| {
+        mask.kept[tensor].clone().unwrap_or_default().iter().map(|kept| u8::from(*kept)).collect::<Vec<_>>()
+    };
     assert_eq!(kept(0), [1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
     assert_eq!(kept(1), [1, 0, 1, 1]);
     assert_eq!(kept(2), [1, 0, 1, 1, 0, 0, 0, 0]);
@@ -191,7 +191,7 @@ proptest! {
             }
         }
         if !local {
-            let removed = plan.removed.last().map(|entry| f64::from(entry.score));
+            let removed = plan.removed.last().map(|entry| entry.score);
             let kept = plan.summary.layers.iter().filter_map(|layer| layer.lowest_kept_score).min_by(f64::total_cmp);
             prop_assert!(removed.is_none_or(|removed| kept.is_none_or(|kept| removed <= kept)));
         }

@@ -6,7 +6,10 @@ use super::{adam, dataset, device, lane, mlp, reference::Net, run, sgd, trained,
 use crate::{
     data::Part,
     metrics,
-    train::{data::DeviceData, run::train},
+    train::{
+        data::DeviceData,
+        run::{EpochRecord, train},
+    },
 };
 
 /// Metrics of the naive net.
@@ -34,6 +37,7 @@ fn the_net_of_the_best_epoch_is_kept() {
             .map(|record| match select_by {
                 SelectBy::Auc => record.validation.auc,
                 SelectBy::LogLoss => -record.validation.log_loss,
+                SelectBy::Last => f64::from(record.epoch),
             })
             .collect();
         // What was before training is no candidate, and the earliest of the best wins.
@@ -67,8 +71,8 @@ fn every_epoch_is_reported_once_and_its_loss_is_the_mean_of_its_batches() {
     // At a rate of zero the net stays, and batches of equal size average to the loss over all rows.
     let lanes = [lane(&model, 1, training(sgd(0.0), 8, 3)), lane(&model, 2, training(sgd(0.0), 8, 3))];
     let mut seen = Vec::new();
-    let ends =
-        train(&model, &lanes, &data, &device(), |lane, record| seen.push((lane, record.epoch))).expect("no defect");
+    let mut watch = |lane: usize, record: &EpochRecord| seen.push((lane, record.epoch));
+    let ends = train(&model, &lanes, &mut [], &data, &device(), &mut watch).expect("no defect");
     assert_eq!(seen, (0..=3).flat_map(|epoch| [(0, epoch), (1, epoch)]).collect::<Vec<_>>());
     for (lane, end) in lanes.iter().zip(&ends) {
         let rows: Vec<i32> = (0..40).collect();

@@ -3,7 +3,11 @@
 use burn::tensor::{Tensor, TensorData, activation::relu};
 
 use super::{dataset, device, lane, mlp, nets, reference::Net, sgd, training, values};
-use crate::train::{bundle::{Bundle, Gradient}, data::DeviceData, evaluate::logits};
+use crate::train::{
+    bundle::{Bundle, Gradient},
+    data::DeviceData,
+    evaluate::logits,
+};
 
 #[test]
 fn gradients_are_the_slopes_of_the_loss() {

@@ -1,9 +1,9 @@
 //! What a lane computes does not depend on who its neighbours are, bit for bit.
 
 use proptest::prelude::*;
-use secateur_proto::spec::{ModelSpec, OptimizerSpec, RegularizationKind, SelectBy, TrainingSpec};
+use secateur_proto::spec::{ModelSpec, OptimizerSpec, RegularizationKind, TrainingSpec};
 
-use super::{assert_same, dataset, device, lane, mask, masked, mlp, penalty, run};
+use super::{assert_same, dataset, device, lane, mask, masked, mlp, penalty, run, training};
 use crate::train::{
     bundle::{Lane, Phase},
     data::DeviceData,
@@ -35,16 +35,14 @@ impl Common {
             _ => OptimizerSpec::Sgd { lr, momentum: 0.9, weight_decay, nesterov: true },
         };
         let training = TrainingSpec {
-            optimizer,
-            batch_size: self.batch_size,
-            epochs: self.epochs,
             clip_gradient_norm: self.clips.then_some(0.05 + number as f64 * 0.2),
-            select_by: SelectBy::Auc,
+            ..training(optimizer, self.batch_size, self.epochs)
         };
         let mut lane = lane(&self.model, number, training);
-        lane.regularization = match number % 4 {
-            0 => penalty(RegularizationKind::L1, 1e-3),
-            1 => penalty(RegularizationKind::L2, 1e-2),
+        // Lanes of one class have one kind of penalty, or none.
+        lane.regularization = match (number % 4, self.epochs % 2) {
+            (0 | 1, 0) => penalty(RegularizationKind::L1, 1e-3 * (number + 1) as f64),
+            (0 | 1, _) => penalty(RegularizationKind::L2, 1e-2 * (number + 1) as f64),
             _ => None,
         };
         if number % 2 == 1 {

@@ -8,7 +8,7 @@ use super::{adam, dataset, device, mlp, reference::Net, training};
 use crate::{
     net::Parameters,
     prune::{
-        criteria::{Context, Definition, Needs, Scores, ALL},
+        criteria::{ALL, Context, Definition, Needs, Scores},
         probe::{Loss, Probe as _},
     },
     train::{data::DeviceData, probe::NetProbe},
@@ -134,7 +134,8 @@ fn taylor_is_the_weight_times_the_slope_of_the_loss_over_the_rows() {
 
 #[test]
 fn taylor_looks_at_no_more_batches_than_it_is_told() {
-    let taylor = |batches, size| weights(scores_of(&CriterionSpec::new("taylor", &[("batches", batches)]), &net(), size, 3));
+    let taylor =
+        |batches, size| weights(scores_of(&CriterionSpec::new("taylor", &[("batches", batches)]), &net(), size, 3));
     assert_ne!(taylor(1.0, 8), taylor(5.0, 8));
     // Two batches of eight are one of sixteen: the same rows, drawn without replacement.
     for (two, wide) in taylor(2.0, 8).iter().flatten().zip(taylor(1.0, 16).iter().flatten()) {
@@ -155,7 +156,9 @@ fn permuted(net: &Parameters, order: &[usize]) -> Parameters {
 fn permuting_hidden_units_permutes_the_scores() {
     let order = [3, 0, 5, 1, 4, 2];
     let other = permuted(&net(), &order);
-    for criterion in ALL.iter().filter(|criterion| criterion.needs != Needs::Training && !criterion.name.starts_with("random")) {
+    for criterion in
+        ALL.iter().filter(|criterion| criterion.needs != Needs::Training && !criterion.name.starts_with("random"))
+    {
         let spec = criterion.spec(&BTreeMap::new());
         let (scores, found) = (scores_of(&spec, &net(), 8, 3), scores_of(&spec, &other, 8, 3));
         let expected = match scores {
