@@ -15,7 +15,8 @@ pub const NORM_EPSILON: f64 = 1e-5;
 
 /// Up to so many channels in and filters, Burn's flex backend has code of its own for a convolution of one group, faster than that
 /// for several and not in the same order of sums. Lanes of such a convolution are computed one after the other, so that a lane
-/// alone and in company computes the same. A convolution of many channels is as fast in groups, and lanes need not be cut apart.
+/// alone and in company computes the same. For more channels a group is computed as a single convolution is, and lanes need not be
+/// cut apart, which the backward pass pays for.
 const FEW_INPUTS: usize = 4;
 const FEW_OUTPUTS: usize = 16;
 

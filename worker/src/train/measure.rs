@@ -119,7 +119,30 @@ fn synthetic(rows: usize, width: usize, device: &Device) -> DeviceData {
 
 #[cfg(test)]
 mod tests {
+    use secateur_proto::{
+        ids::{ContentHash, StageKey},
+        spec::DenseSpec,
+    };
+
     use super::*;
+    use crate::train::tests::{device, mlp, sgd, training};
+
+    /// However little time there is, a net alone is measured, and wider bundles in order.
+    #[test]
+    fn a_net_alone_is_always_measured() {
+        let spec = StageSpec::Dense(DenseSpec {
+            prepare: StageKey(ContentHash::of(b"a stage")),
+            model: mlp(4, &[5]),
+            training: training(sgd(0.1), 8, 1),
+            regularization: None,
+            stop_after: None,
+            seed: 1,
+        });
+        let rates = rates(&spec, &device(), Duration::ZERO);
+        assert_eq!(rates[0].lanes, 1);
+        assert!(rates.iter().zip(WIDTHS).all(|(rate, width)| rate.lanes == width));
+        assert!(rates.iter().all(|rate| rate.lane_steps_per_second.is_finite() && rate.lane_steps_per_second > 0.0));
+    }
 
     fn rates_of<const N: usize>(rates: [(usize, f64); N]) -> [Rate; N] {
         rates.map(|(lanes, lane_steps_per_second)| Rate { lanes, lane_steps_per_second })

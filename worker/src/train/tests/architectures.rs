@@ -20,14 +20,14 @@ use crate::{
     },
 };
 
-const ROWS: usize = 24;
+const ROWS: usize = 16;
 
 /// Nets of all kinds, those of several classes among them.
 fn models() -> Vec<ModelSpec> {
     let of = |activation| ModelSpec::Mlp { inputs: 6, hidden: vec![7, 5], outputs: 3, activation, batch_norm: false };
     let mut models = zoo();
     models.extend([of(Activation::Gelu), of(Activation::Silu), of(Activation::Tanh)]);
-    models.push(ModelSpec::ResidualCnn { image: [1, 7, 5], channels: vec![20, 6, 6], blocks: 2, outputs: 4 });
+    models.push(ModelSpec::ResidualCnn { image: [1, 6, 5], channels: vec![17, 4], blocks: 2, outputs: 4 });
     models.push(ModelSpec::Lenet5 { image: [2, 17, 16], outputs: 3 });
     models
 }
@@ -62,7 +62,7 @@ fn places(model: &ModelSpec) -> Vec<(usize, usize)> {
     (model.tensors().iter().enumerate())
         .filter(|(_, tensor)| tensor.kind.is_trained())
         .flat_map(|(index, tensor)| {
-            (0..8).map(|_| (index, generator.random_range(0..tensor.numel()))).collect::<Vec<_>>()
+            (0..3).map(|_| (index, generator.random_range(0..tensor.numel()))).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -167,11 +167,12 @@ fn a_probe_takes_gradients_in_evaluation_and_double_precision() {
     for model in models() {
         let (inputs, targets, data) = data(&model);
         let (device, net) = (device(), net(&model, 3));
-        let rows: Vec<u32> = (0..ROWS as u32).collect();
+        let rows: Vec<u32> = (0..6).collect();
+        let (inputs, targets) = (&inputs[..6], &targets[..6]);
         let found = NetProbe::new(&model, &data, &device).gradient(&net, &rows, Loss::default()).expect("a gradient");
         let naive = Naive::of(&model, &net);
         for (tensor, place) in places(&model) {
-            let expected = naive.slope((tensor, place), &inputs, &targets, None);
+            let expected = naive.slope((tensor, place), inputs, targets, None);
             let found = found[tensor][place];
             let name = &model.tensors()[tensor].name;
             assert!((found - expected).abs() < 1e-7, "{model:?}, {name}[{place}]: {found}, not {expected}");

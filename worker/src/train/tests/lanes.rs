@@ -141,6 +141,26 @@ fn bundles_of_a_net_of_real_size_agree() {
     common.check(&[0, 1, 2, 5, 10, 11]);
 }
 
+#[test]
+fn penalties_of_every_kind_agree() {
+    for kind in KINDS {
+        let model = zoo().swap_remove(0);
+        let common = Common {
+            model,
+            train_rows: 21,
+            batch_size: 8,
+            epochs: 4,
+            optimizer: 0,
+            clips: true,
+            masks: true,
+            penalty: Some(kind),
+            dropout: false,
+        };
+        // Lanes 2 and 6 have none.
+        common.check(&[0, 1, 2, 5, 6]);
+    }
+}
+
 /// Every architecture, with a last batch of 5 rows.
 #[test]
 fn nets_of_every_kind_agree_at_every_width() {

@@ -1,18 +1,20 @@
 //! Penalties against their formulas in double precision, their periods, and what heals after them.
 
-use secateur_proto::spec::{Activation, ModelSpec, RegularizationKind as Kind, RegularizationSpec, TensorKind};
+use secateur_proto::spec::{
+    Activation, ModelSpec, RegularizationKind as Kind, RegularizationSpec, SelectBy, TensorKind,
+};
 
 use super::{
-    KINDS, adam, dataset, device, lane, mask, masked, mlp, nets, penalty, run, sgd, tensor, trained, training, values,
+    KINDS, adam, assert_same, dataset, device, lane, mask, masked, mlp, nets, penalty, run, sgd, tensor, trained,
+    training, values,
 };
 use crate::{
-    net::{Parameters, flat::FlatLayout},
+    net::{Mask, Parameters, flat::FlatLayout},
     train::{
         bundle::{Bundle, Lane},
         data::DeviceData,
         optimizer::Optimizer,
         penalty::Period,
-        run::train,
     },
 };
 
@@ -228,35 +230,34 @@ fn zeros(net: &Parameters) -> Vec<bool> {
 
 #[test]
 fn in_healing_zeros_stay_and_the_rest_is_free() {
+    const HEALING: [u32; 3] = [0, 2, 3];
     let model = mlp(5, &[8, 6]);
     let data = DeviceData::load(dataset(1, 5, 40), &device());
-    for (kind, strength) in [(Kind::L1, 0.1), (Kind::GroupLasso, 0.1)] {
-        for rule in [adam(0.02), super::sgd(0.3)] {
-            let lanes: Vec<Lane> = [0, 2, 3]
-                .map(|healing_epochs| {
-                    let mut lane = lane(&model, 3, training(rule.clone(), 8, 6));
-                    lane.training.select_by = secateur_proto::spec::SelectBy::Last;
-                    lane.regularization =
-                        Some(RegularizationSpec { kind, strength, warm_up_epochs: 0, healing_epochs });
-                    lane
-                })
-                .to_vec();
+    for (kind, rule) in [Kind::L1, Kind::GroupLasso].into_iter().flat_map(|kind| [(kind, adam(0.02)), (kind, sgd(0.3))])
+    {
+        let mut telling = 0;
+        for strength in [0.01, 0.03, 0.1, 0.3, 1.0] {
+            let lanes = HEALING.map(|healing_epochs| {
+                let mut lane = lane(&model, 3, training(rule.clone(), 8, 6));
+                lane.training.select_by = SelectBy::Last;
+                lane.regularization = Some(RegularizationSpec { kind, strength, warm_up_epochs: 0, healing_epochs });
+                lane
+            });
             let ends = run(&model, &lanes, &data);
-            // Until its healing a lane goes as one that never heals.
-            let before = |steps: u64| {
-                let lane = Lane { stop_after: Some(steps), ..lanes[0].clone() };
-                trained(&run(&model, &[lane], &data)[0]).parameters.clone()
-            };
-            for (end, epoch) in ends[1..].iter().zip([4, 3]) {
-                let (healed, before) = (trained(end), before(epoch * 5));
-                assert_eq!(zeros(&healed.parameters), zeros(&before), "{kind:?}");
-                let gone = zeros(&before).iter().filter(|zero| **zero).count() as u64;
-                assert!(gone > 10 && gone < 80, "{gone} of 94 weights are zero");
-                assert_eq!(healed.mask.as_ref().map(crate::net::Mask::removed), Some(gone));
-                assert_ne!(healed.parameters, before);
-            }
             assert_eq!(trained(&ends[0]).mask, None);
+            for (end, healing) in ends.iter().zip(HEALING).skip(1) {
+                // Until its healing a lane goes as one that never heals.
+                let stop_after = Some(5 * u64::from(6 - healing));
+                let before = run(&model, &[Lane { stop_after, ..lanes[0].clone() }], &data).remove(0);
+                let (healed, before) = (trained(end), &trained(&before).parameters);
+                assert_eq!(zeros(&healed.parameters), zeros(before), "{kind:?} {strength}");
+                let gone = zeros(before).iter().filter(|zero| **zero).count();
+                assert_eq!(healed.mask.as_ref().map(Mask::removed), Some(gone as u64));
+                assert_ne!(healed.parameters, *before);
+                telling += usize::from(gone > 0 && gone < 5 * 8 + 8 * 6 + 6);
+            }
         }
+        assert!(telling > 1, "{kind:?} drove nothing to zero, or all");
     }
 }
 
@@ -304,6 +305,5 @@ fn a_penalty_without_anything_to_be_on_is_none() {
     let free = lane(&model, 1, training(adam(0.1), 8, 2));
     let mut with = free.clone();
     with.regularization = penalty(Kind::BatchNormScale, 1.0);
-    let ends = train(&model, &[with], &mut [], &data, &device(), &mut |_, _| ()).expect("no defect");
-    super::assert_same(&ends[0], &run(&model, &[free], &data)[0]);
+    assert_same(&run(&model, &[with], &data)[0], &run(&model, &[free], &data)[0]);
 }
