@@ -169,12 +169,14 @@ pub struct PrepareSpec {
     pub table: ContentHash,
     /// How to read them.
     pub format: TableFormat,
-    /// The column to predict.
-    pub target: String,
+    /// The column to predict; nothing for data that have labels of their own.
+    pub target: Option<String>,
     /// What is predicted.
     pub task: Task,
     /// Which rows are for what.
     pub split: SplitSpec,
+    /// The most train rows that are kept: a sample with the classes' shares, by the split's seed. Nothing means all.
+    pub rows: Option<u32>,
     /// The input columns; nothing means all that are neither target, nor dropped, nor groups, nor the split's own.
     pub inputs: Option<Vec<String>>,
     /// Columns to ignore.
@@ -191,6 +193,8 @@ pub enum TableFormat {
     Csv,
     /// The same, gzipped.
     CsvGz,
+    /// Grey images and their labels, packed from the four idx files of a folder (LeCun's MNIST and its kin).
+    Idx,
 }
 
 /// What is predicted.
@@ -199,13 +203,15 @@ pub enum TableFormat {
 pub enum Task {
     /// One of two classes. The positive class is the larger of the target's two values.
     Binary,
+    /// One of two or more classes: the sorted different values of the target, or labels.
+    Multiclass,
 }
 
 /// Which rows are train, validation and test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SplitSpec {
-    /// At random, with the same share of positives in each part.
+    /// At random, with the same share of each class in each part.
     Stratified {
         /// Shares; they sum to 1.
         train: f64,
@@ -231,6 +237,13 @@ pub enum SplitSpec {
     Column {
         /// Its name.
         column: String,
+    },
+    /// The data say themselves what is test. Validation is a share of the rest, at random, with the same share of each class.
+    Files {
+        /// Share of the rows that are not test; below 1.
+        validation: f64,
+        /// Of the shuffle.
+        seed: u64,
     },
 }
 
@@ -328,6 +341,8 @@ pub enum SelectBy {
     Auc,
     /// The lowest log loss.
     LogLoss,
+    /// The highest accuracy.
+    Accuracy,
 }
 
 /// An update rule with PyTorch's constants.

@@ -153,6 +153,7 @@ fn record(
         let selected = |record: &EpochRecord| match lane.training.select_by {
             SelectBy::Auc => record.validation.auc,
             SelectBy::LogLoss => -record.validation.log_loss,
+            SelectBy::Accuracy => record.validation.accuracy,
         };
         let best = state.best.as_ref().map(|(epoch, _)| selected(&state.curve[*epoch as usize]));
         if epoch > 0 && best.is_none_or(|best| selected(&record) > best) {
