@@ -14,24 +14,26 @@ use super::{
     bundle,
     diagnostic::{Diagnostics, Mark},
     expand::Point,
-    plan::{Cell, Control, DataSummary, Merged, Plan, PlannedStage, Refused, Settings, SweepInfo, Trial},
+    plan::{Cell, ClassRows, Control, DataSummary, Merged, Plan, PlannedStage, Refused, Settings, SweepInfo, Trial},
     spec::{Controls, SweepSpec},
     work::Work,
 };
 
-/// What the planner must know of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the planner must know of the table, or of the images.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableFacts {
     /// The file.
     pub artifact: Artifact,
     /// Rows for train, validation, test.
     pub rows: [u64; 3],
-    /// Of them positive.
-    pub positives: [u64; 3],
-    /// Input columns.
+    /// The classes in the order of their indices.
+    pub classes: Vec<ClassRows>,
+    /// Input columns; images have none.
     pub columns: u32,
     /// Width of the prepared rows.
     pub inputs: u32,
+    /// Channels, height and width of images.
+    pub image: Option<[u32; 3]>,
 }
 
 /// Plans the sweep `spec`, read from the bytes of `file_text`, over a table.
@@ -302,9 +304,10 @@ impl<'a> Planner<'a> {
                 hash: table.artifact.hash,
                 size: table.artifact.size,
                 rows: table.rows,
-                positives: table.positives,
+                classes: table.classes,
                 columns: table.columns,
                 inputs: table.inputs,
+                image: table.image,
             },
         };
         let Self { stages, cells, trials, merged, refused, .. } = self;

@@ -34,6 +34,7 @@ fn the_net_of_the_best_epoch_is_kept() {
             .map(|record| match select_by {
                 SelectBy::Auc => record.validation.auc,
                 SelectBy::LogLoss => -record.validation.log_loss,
+                SelectBy::Accuracy => record.validation.accuracy,
             })
             .collect();
         // What was before training is no candidate, and the earliest of the best wins.
