@@ -184,7 +184,7 @@ pub(crate) fn realistic() -> Sweep {
 pub(crate) fn images() -> Sweep {
     let mut cells: Vec<Cell> = ["random", "magnitude"]
         .into_iter()
-        .flat_map(|strategy| [0.5, 0.9].map(|sparsity| cell(settings(Some(strategy), "global", sparsity, 0.0), None)))
+        .flat_map(|strategy| [0.5, 0.98].map(|sparsity| cell(settings(Some(strategy), "global", sparsity, 0.0), None)))
         .collect();
     cells.push(cell(settings(None, "", 0.0, 0.0), Some(Control::Dense)));
     let (mut plan, mut outcomes) = sweep(cells, 3);

@@ -182,7 +182,7 @@ fn the_json_has_the_shape_that_users_rely_on() {
     let report = build(&plan, &outcomes);
     let text = report.to_json();
     let value: serde_json::Value = serde_json::from_str(&text).expect("json");
-    assert_eq!(value["schema"], 1);
+    assert_eq!(value["schema"], 2);
     assert_eq!(value["objectives"][0], json!({"metric": "auc", "direction": "maximize"}));
     assert_eq!(value["cells"][0]["settings"]["pruning.strategy"], "random");
     assert_eq!(value["cells"][0]["control"], false);

@@ -81,6 +81,7 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(spec: &'a SweepSpec, table: TableFacts) -> Self {
         let prepare = StageSpec::Prepare(spec.data.prepare(table.artifact.hash));
+        let given = Artifacts::from([(Role::Table, table.artifact)]);
         let mut planner = Self {
             spec,
             table,
@@ -97,7 +98,7 @@ impl<'a> Planner<'a> {
             asked: Vec::new(),
             dense_points: Vec::new(),
         };
-        planner.stage(prepare, Artifacts::from([(Role::Table, table.artifact)]));
+        planner.stage(prepare, given);
         planner
     }
 
