@@ -21,7 +21,7 @@ use std::{
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
-use super::{encoding::Scale, error::DataError, pixels::Pixels, preparation::MAX_CLASSES, split::PARTS};
+use super::{classes::MAX_CLASSES, encoding::Scale, error::DataError, pixels::Pixels, split::PARTS};
 
 /// The version of the file that this code writes, and the only one that it reads.
 pub const DATASET_FORMAT: u32 = 2;

@@ -4,11 +4,12 @@ use secateur_proto::spec::{PrepareSpec, SplitSpec, Task};
 
 use super::{
     Dataset, Part, Prepared,
+    classes::Classes,
     error::{DataError, some_of},
     idx::PackedImages,
     pixels::{self, Pixels},
     preparation::{ImageInput, PREPARATION_FORMAT, Preparation, Target},
-    split::{self, Classes},
+    split,
 };
 
 /// Turns packed images into tensors. Rows are numbered from the train file's first to the test file's last.

@@ -5,6 +5,7 @@
 use secateur_proto::spec::{PrepareSpec, TableFormat};
 use serde::{Deserialize, Serialize};
 
+mod classes;
 mod dataset;
 mod encoding;
 mod error;
@@ -18,12 +19,14 @@ mod table;
 mod tests;
 mod values;
 
+pub use classes::MAX_CLASSES;
 pub use dataset::{DATASET_FORMAT, Dataset, Group, Part};
 pub use encoding::{Categorical, Encoding, FARTHEST, HEAVY_TAIL, Numeric, RARE, ROWS_PER_LEVEL, Scale};
 pub use error::{DataError, PartCounts};
-pub use preparation::{ImageInput, InputColumn, MAX_CLASSES, PREPARATION_FORMAT, Preparation, Target};
+pub use preparation::{ImageInput, InputColumn, PREPARATION_FORMAT, Preparation, Target};
 pub use table::{Column, MAX_FIELD, MAX_NAME, MAX_TEXT, Table};
 
+use classes::Classes;
 use error::shown;
 use preparation::Roles;
 use values::Levels;
@@ -57,7 +60,7 @@ pub fn prepare(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> 
 fn prepare_table(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> {
     let table = Table::read(spec.format, bytes)?;
     let roles = Roles::find(spec, &table)?;
-    let classes = preparation::classes(spec.task, &table, roles.target)?;
+    let classes = Classes::of_target(spec.task, &table, roles.target)?;
     let mut rows = split::split(&spec.split, &table, roles.split, &classes)?;
     split::keep(&mut rows, spec, &classes)?;
     let (groups, levels_of_rows) = read_groups(&roles.groups)?;

@@ -1,16 +1,15 @@
 //! Everything that is needed to prepare a new row as the train rows were: an artifact of its own, so that a net can be served.
 
-use secateur_proto::spec::{PrepareSpec, SplitSpec, Task};
+use secateur_proto::spec::{PrepareSpec, SplitSpec};
 use serde::{Deserialize, Serialize};
 
 use super::{
     encoding::{Encoding, RARE, ROWS_PER_LEVEL, Scale, Unfit},
-    error::{DataError, shown, some_of},
+    error::{DataError, shown},
     idx::MAX_PIXELS,
     pixels::Pixels,
-    split::Classes,
     table::{Column, Table},
-    values::{Levels, Values, missing, number},
+    values::{Levels, Values, number},
 };
 
 /// The version of the JSON that this code writes, and the only one that it reads.
@@ -287,59 +286,6 @@ impl Preparation {
         }
         inputs
     }
-}
-
-/// The most classes that a target may have: as many values are most likely numbers, and no task of classes.
-pub const MAX_CLASSES: usize = 256;
-
-/// The classes of the rows: the different values of the target, sorted as numbers if all are, else as texts.
-pub(super) fn classes(task: Task, table: &Table, column: &Column) -> Result<Classes, DataError> {
-    let name = column.name();
-    let invalid = |problem: String| DataError::Target { column: name.to_owned(), problem };
-    let levels = Levels::of(column);
-    if let Some((row, count)) = missing(&levels.of_rows) {
-        let line = table.line(row);
-        return Err(invalid(format!(
-            "is missing in {count} of {} rows, first on line {line}; take rows without an outcome out of the table",
-            table.rows()
-        )));
-    }
-    // 1 and 1.0 are one class if all classes are numbers.
-    let numbers: Option<Vec<f64>> = levels.names.iter().map(|level| number(level)).collect();
-    let mut order: Vec<usize> = (0..levels.names.len()).collect();
-    order.sort_by(|&a, &b| match &numbers {
-        Some(numbers) => numbers[a].partial_cmp(&numbers[b]).unwrap_or(std::cmp::Ordering::Equal),
-        None => levels.names[a].cmp(levels.names[b]),
-    });
-    let is_same = |a: usize, b: usize| numbers.as_ref().is_some_and(|numbers| numbers[a] == numbers[b]);
-    let mut names: Vec<&str> = Vec::new();
-    let mut indices = vec![0; order.len()];
-    for (at, &level) in order.iter().enumerate() {
-        if at == 0 || !is_same(order[at - 1], level) {
-            names.push(levels.names[level]);
-        }
-        indices[level] = names.len() as u32 - 1;
-    }
-    let shown = some_of(names.iter().copied());
-    match (task, names.len()) {
-        (_, 1) => {
-            let rows = table.rows();
-            return Err(invalid(format!(
-                "is {shown} in all {rows} rows; there has to be another class to tell it from"
-            )));
-        }
-        (Task::Binary, count) if count != 2 => {
-            return Err(invalid(format!("has {count} values where `binary` needs two: {shown}")));
-        }
-        (Task::Multiclass, count) if count > MAX_CLASSES => {
-            return Err(invalid(format!(
-                "has {count} different values, and at most {MAX_CLASSES} classes are allowed: {shown}"
-            )));
-        }
-        (Task::Binary | Task::Multiclass, _) => {}
-    }
-    let names = names.into_iter().map(str::to_owned).collect();
-    Ok(Classes { names, of_rows: levels.of_rows.iter().flatten().map(|&level| indices[level as usize]).collect() })
 }
 
 /// The columns in their roles.

@@ -5,7 +5,8 @@ use rand_chacha::ChaCha8Rng;
 use secateur_proto::spec::{PrepareSpec, SplitSpec};
 
 use super::{
-    error::{DataError, PartCounts, shown},
+    classes::Classes,
+    error::{DataError, shown},
     table::{Column, Table},
     values::{Levels, Values, missing, number},
 };
@@ -15,54 +16,6 @@ pub(super) const PARTS: [&str; 3] = ["train", "validation", "test"];
 
 /// Row numbers, ascending, of train, validation and test.
 pub(super) type Rows = [Vec<u32>; 3];
-
-/// The class of every row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Classes {
-    /// What each class is called, in the order of their indices.
-    pub names: Vec<String>,
-    /// An index into `names` for each row.
-    pub of_rows: Vec<u32>,
-}
-
-impl Classes {
-    /// How many there are.
-    pub(super) fn count(&self) -> u32 {
-        self.names.len() as u32
-    }
-
-    /// The targets of `rows`.
-    pub(super) fn targets(&self, rows: &[u32]) -> Vec<f32> {
-        rows.iter().map(|&row| self.of_rows[row as usize] as f32).collect()
-    }
-
-    /// How many of `rows` are of each class.
-    fn counts(&self, rows: &[u32]) -> Vec<usize> {
-        let mut counts = vec![0; self.names.len()];
-        for &row in rows {
-            counts[self.of_rows[row as usize] as usize] += 1;
-        }
-        counts
-    }
-
-    /// Refuses parts in which a class has no row.
-    fn refuse_absent(&self, rows: &Rows) -> Result<(), DataError> {
-        let counts = [0, 1, 2].map(|part| self.counts(&rows[part]));
-        if counts.iter().flatten().all(|count| *count > 0) {
-            return Ok(());
-        }
-        if self.names.len() == 2 {
-            let part =
-                |part: usize| PartCounts { part: PARTS[part], rows: rows[part].len(), positives: counts[part][1] };
-            return Err(DataError::OneClass([part(0), part(1), part(2)]));
-        }
-        let absent = PARTS.iter().zip(&counts).flat_map(|(part, counts)| {
-            let names = self.names.iter().zip(counts).filter(|(_, count)| **count == 0);
-            names.map(move |(name, _)| format!("{part} has no row of {}", shown(name)))
-        });
-        Err(DataError::AbsentClass(absent.collect()))
-    }
-}
 
 /// Divides the rows of a table. `column` is the split's own, if it has one.
 pub(super) fn split(
