@@ -1,16 +1,19 @@
-//! Admission: from a sweep file and its table to a plan, or to everything that is wrong with them. The same check runs where a
+//! Admission: from a sweep file and its data to a plan, or to everything that is wrong with them. The same check runs where a
 //! person types the command and in the coordinator.
 
 use std::time::Instant;
 
-use secateur_proto::outcome::Artifact;
+use secateur_proto::{
+    outcome::Artifact,
+    spec::{TableFormat, Task},
+};
 use secateur_worker::{
     causes::with_causes,
     data::{self, DataError, Facts, Table},
 };
 use tracing::info;
 
-use crate::sweep::{self, Diagnostic, Diagnostics, SweepSpec, TableFacts, plan::Plan};
+use crate::sweep::{self, ClassRows, Diagnostic, Diagnostics, SweepSpec, TableFacts, plan::Plan};
 
 /// A sweep that can be computed.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +24,7 @@ pub struct Admitted {
     pub notes: Vec<String>,
 }
 
-/// Plans the sweep in `text` over the table in `bytes`.
+/// Plans the sweep in `text` over the table, or the packed images, in `bytes`.
 ///
 /// # Errors
 /// If the file, the table or the two together are wrong.
@@ -30,20 +33,26 @@ pub fn admit(file_name: &str, text: &str, table: Artifact, bytes: &[u8]) -> Resu
     let begun = Instant::now();
     let prepared = data::prepare(&spec.data.prepare(table.hash), bytes)
         .map_err(|error| Diagnostics::new(file_name, problems(&spec, bytes, &error)))?;
-    let Facts { train, validation, test, columns, width, .. } = prepared.facts();
+    let Facts { train, validation, test, classes, columns, width, image, .. } = prepared.facts();
     let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let facts = TableFacts {
         artifact: table,
-        rows: [train, validation, test].map(|part| part.rows as u64),
-        positives: [train, validation, test].map(|part| part.positives as u64),
+        rows: [&train, &validation, &test].map(|part| part.rows as u64),
+        classes: (classes.into_iter().enumerate())
+            .map(|(class, name)| {
+                let rows = [&train, &validation, &test].map(|part| part.of_classes[class] as u64);
+                ClassRows { name, rows }
+            })
+            .collect(),
         columns: narrow(columns),
         inputs: narrow(width),
+        image,
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
     Ok(Admitted { plan: sweep::plan(&spec, text, facts)?, notes: prepared.notes })
 }
 
-/// What is wrong with the table, at the places of the file that it does not fit.
+/// What is wrong with the data, at the places of the file that it does not fit.
 fn problems(spec: &SweepSpec, bytes: &[u8], error: &DataError) -> Vec<Diagnostic> {
     let data = &spec.data;
     let at = |mark, path: &str, message: String| Diagnostic {
@@ -53,7 +62,7 @@ fn problems(spec: &SweepSpec, bytes: &[u8], error: &DataError) -> Vec<Diagnostic
     };
     let of_table = || vec![at(data.path_mark, "data.path", with_causes(error))];
     match error {
-        DataError::Columns(_) => {
+        DataError::Columns(_) if data.format != TableFormat::Idx => {
             let Ok(table) = Table::read(data.format, bytes) else { return of_table() };
             let unknown = data.named.iter().filter(|named| table.column(&named.name).is_none());
             let problems: Vec<_> =
@@ -64,7 +73,13 @@ fn problems(spec: &SweepSpec, bytes: &[u8], error: &DataError) -> Vec<Diagnostic
             Some(target) => vec![at(target.mark, &target.path, with_causes(error))],
             None => of_table(),
         },
-        DataError::Split(_) | DataError::OneClass(_) => vec![at(data.split_mark, "data.split", with_causes(error))],
+        DataError::Labels(_) if data.task == Task::Binary => {
+            vec![at(data.task_mark, "data.task", with_causes(error))]
+        }
+        DataError::Rows(_) => vec![at(data.rows_mark, "data.rows", with_causes(error))],
+        DataError::Split(_) | DataError::OneClass(_) | DataError::AbsentClass(_) => {
+            vec![at(data.split_mark, "data.split", with_causes(error))]
+        }
         _ => of_table(),
     }
 }

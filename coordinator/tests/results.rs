@@ -118,7 +118,7 @@ fn the_files_have_the_shape_that_is_promised() {
         assert!(!page.contains(elsewhere), "the page works offline, so it has no {elsewhere}");
     }
     let report = parse(&lab, "out/report.json");
-    assert_eq!(report["schema"], 1);
+    assert_eq!(report["schema"], 2);
     assert!(keys(&report["sweep"]).is_superset(&BTreeSet::from(["name", "id", "file_hash"])));
     assert_eq!((&report["sweep"]["name"], &report["sweep"]["id"]), (&"small".into(), &status["sweep_id"]));
     let file = fs::read(lab.path("sweep.yaml")).expect("the file is there");

@@ -284,9 +284,10 @@ mod tests {
         let spec = StageSpec::Prepare(crate::spec::PrepareSpec {
             table: ContentHash::of(b"t"),
             format: crate::spec::TableFormat::Csv,
-            target: "y".into(),
+            target: Some("y".into()),
             task: crate::spec::Task::Binary,
             split: crate::spec::SplitSpec::Column { column: "part".into() },
+            rows: None,
             inputs: None,
             drop: vec![],
             groups: vec![],

@@ -40,19 +40,21 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Area under the ROC curve, by mid-ranks: P(score of a positive > score of a negative) + P(tie) / 2.
+    /// Area under the ROC curve, by mid-ranks: P(score of a positive > score of a negative) + P(tie) / 2. Of several classes
+    /// the mean over each against the rest.
     Auc = "auc", Data, Maximize;
     /// 2 · auc − 1.
     Gini = "gini", Data, Maximize;
-    /// Kolmogorov–Smirnov: the largest distance between the score distributions of the two classes.
+    /// Kolmogorov–Smirnov: the largest distance between the score distributions of the two classes. Of several classes
+    /// there is none.
     Ks = "ks", Data, Maximize;
     /// Mean negative log-likelihood, in nats.
     LogLoss = "log_loss", Data, Minimize;
-    /// Mean squared difference of probability and outcome.
+    /// Mean squared difference of probability and outcome; of several classes summed over them.
     Brier = "brier", Data, Minimize;
-    /// Expected calibration error over ten bins of equal width.
+    /// Expected calibration error over ten bins of equal width; of several classes that of the likeliest one.
     Ece = "ece", Data, Minimize;
-    /// Share of rows classified right at probability 0.5.
+    /// Share of rows classified right: at probability 0.5, or as the likeliest of several classes.
     Accuracy = "accuracy", Data, Maximize;
     /// 1 − accuracy.
     Error = "error", Data, Minimize;

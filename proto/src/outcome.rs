@@ -19,11 +19,11 @@ pub struct Artifact {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The table that the sweep file names.
+    /// The table, or the packed images, that the sweep file names.
     Table,
     /// Inputs and targets of every split, as safetensors.
     Prepared,
-    /// How the table became tensors, as JSON: enough to prepare new rows for serving.
+    /// How they became tensors, as JSON: enough to prepare new rows for serving.
     Preparation,
     /// The net of the best validation epoch, as safetensors.
     Checkpoint,

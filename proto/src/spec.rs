@@ -4,10 +4,12 @@
 //! is the stage key, so renaming or reordering a field changes every key: raise
 //! [`SEMANTICS_VERSION`] with it.
 
+mod data;
 mod model;
 mod pruning;
 mod training;
 
+pub use data::{PrepareSpec, SplitSpec, TableFormat, Task};
 pub use model::{
     Activation, Architecture, Layer, LayerKind, MAX_DEPTH, MAX_WIDTH, ModelSpec, Step, TensorKind, TensorSpec,
 };
@@ -30,7 +32,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "snake_case")]
 pub enum StageSpec {
-    /// From a table to tensors.
+    /// From a table, or images, to tensors.
     Prepare(PrepareSpec),
     /// Train the unpruned net.
     Dense(DenseSpec),
@@ -177,77 +179,4 @@ fn key_of(canonical: &str) -> StageKey {
     hasher.update(format!("secateur stage {SEMANTICS_VERSION}\n").as_bytes());
     hasher.update(canonical.as_bytes());
     StageKey(ContentHash::from(hasher.finalize()))
-}
-
-/// Turns a table into tensors: everything is fitted on the train rows alone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PrepareSpec {
-    /// The file's bytes.
-    pub table: ContentHash,
-    /// How to read them.
-    pub format: TableFormat,
-    /// The column to predict.
-    pub target: String,
-    /// What is predicted.
-    pub task: Task,
-    /// Which rows are for what.
-    pub split: SplitSpec,
-    /// The input columns; nothing means all that are neither target, nor dropped, nor groups, nor the split's own.
-    pub inputs: Option<Vec<String>>,
-    /// Columns to ignore.
-    pub drop: Vec<String>,
-    /// Columns that metrics are reported by, and that are no inputs unless `inputs` names them.
-    pub groups: Vec<String>,
-}
-
-/// File formats of tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TableFormat {
-    /// Comma-separated, with a header.
-    Csv,
-    /// The same, gzipped.
-    CsvGz,
-}
-
-/// What is predicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Task {
-    /// One of two classes. The positive class is the larger of the target's two values.
-    Binary,
-}
-
-/// Which rows are train, validation and test.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SplitSpec {
-    /// At random, with the same share of positives in each part.
-    Stratified {
-        /// Shares; they sum to 1.
-        train: f64,
-        /// Share for validation.
-        validation: f64,
-        /// Share for test.
-        test: f64,
-        /// Of the shuffle.
-        seed: u64,
-    },
-    /// By the order of a column: the oldest rows are train, the newest are test. Rows with equal values stay together.
-    Time {
-        /// Numbers, or texts that sort as time does. No input.
-        column: String,
-        /// Shares; they sum to 1.
-        train: f64,
-        /// Share for validation.
-        validation: f64,
-        /// Share for test.
-        test: f64,
-    },
-    /// A column says `train`, `validation` or `test`. No input.
-    Column {
-        /// Its name.
-        column: String,
-    },
 }

@@ -6,6 +6,9 @@ use secateur_proto::{
 };
 use serde::Serialize;
 
+mod classes;
+
+pub use classes::of_class_scores;
 use crate::net::Parameters;
 
 /// Bins of the expected calibration error.
@@ -14,19 +17,22 @@ pub const CALIBRATION_BINS: usize = 10;
 /// How good scores are on one part of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ScoreMetrics {
-    /// Area under the ROC curve, by mid-ranks.
+    /// Area under the ROC curve, by mid-ranks; of several classes the mean over each against the rest.
     pub auc: f64,
     /// 2 · auc − 1.
     pub gini: f64,
-    /// Kolmogorov–Smirnov distance of the score distributions of the two classes.
-    pub ks: f64,
+    /// Kolmogorov–Smirnov distance of the score distributions of the two classes; several classes have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ks: Option<f64>,
     /// Mean negative log-likelihood, in nats.
     pub log_loss: f64,
-    /// Mean squared difference of probability and outcome (Brier 1950).
+    /// Mean squared difference of probability and outcome (Brier 1950), of several classes summed over them.
     pub brier: f64,
-    /// Expected calibration error over ten bins of equal width (Naeini et al. 2015).
+    /// Expected calibration error over ten bins of equal width (Naeini et al. 2015); of several classes that of the likeliest
+    /// one (Guo et al. 2017).
     pub ece: f64,
-    /// Share of rows classified right at probability 0.5, where 0.5 is positive.
+    /// Share of rows classified right: at probability 0.5, where 0.5 is positive, or as the likeliest of several classes, the
+    /// first of those that tie.
     pub accuracy: f64,
     /// 1 − accuracy.
     pub error: f64,
@@ -49,21 +55,36 @@ pub enum MetricError {
         /// Its index.
         row: usize,
     },
-    /// A target other than 0 and 1.
-    #[error("the target of row {row} is neither 0 nor 1")]
+    /// A target other than the index of a class.
+    #[error("the target of row {row} is no class")]
     Target {
         /// Its index.
         row: usize,
     },
-    /// Ranking takes both classes.
+    /// Ranking takes rows of a class and rows of the others.
     #[error("all {rows} rows are of one class")]
     OneClass {
         /// How many.
         rows: usize,
     },
+    /// Ranking each class against the rest takes rows of each.
+    #[error("there is no row of class {class}")]
+    NoRowOf {
+        /// Its index.
+        class: usize,
+    },
     /// Weights or biases that are not those of the architecture.
     #[error("the parameters do not have the shapes of the net")]
     Shapes,
+}
+
+/// The metrics of what a net gives for each row: one logit, of the positive class, or one for each of several classes.
+/// `logits` are [rows, `outputs`], row-major.
+///
+/// # Errors
+/// As [`of_scores`] and [`of_class_scores`].
+pub fn of_outputs(logits: &[f32], targets: &[f32], outputs: usize) -> Result<ScoreMetrics, MetricError> {
+    if outputs == 1 { of_scores(logits, targets) } else { of_class_scores(logits, targets, outputs) }
 }
 
 /// The metrics of `logits`, one a row, against `targets` of 0 and 1.
@@ -94,7 +115,7 @@ pub fn of_scores(logits: &[f32], targets: &[f32]) -> Result<ScoreMetrics, Metric
     Ok(ScoreMetrics {
         auc,
         gini: 2.0 * auc - 1.0,
-        ks: ranking.ks(),
+        ks: Some(ranking.ks()),
         log_loss: log_loss / rows,
         brier: brier / rows,
         // A bin's rows times the distance of its means is the distance of its sums.
@@ -105,21 +126,31 @@ pub fn of_scores(logits: &[f32], targets: &[f32]) -> Result<ScoreMetrics, Metric
 }
 
 impl ScoreMetrics {
-    /// Writes all of them into a vector of metrics.
+    /// Writes those that there are into a vector of metrics.
     pub fn set_into(&self, metrics: &mut Metrics, split: Split) {
         for (metric, value) in [
-            (Metric::Auc, self.auc),
-            (Metric::Gini, self.gini),
+            (Metric::Auc, Some(self.auc)),
+            (Metric::Gini, Some(self.gini)),
             (Metric::Ks, self.ks),
-            (Metric::LogLoss, self.log_loss),
-            (Metric::Brier, self.brier),
-            (Metric::Ece, self.ece),
-            (Metric::Accuracy, self.accuracy),
-            (Metric::Error, self.error),
+            (Metric::LogLoss, Some(self.log_loss)),
+            (Metric::Brier, Some(self.brier)),
+            (Metric::Ece, Some(self.ece)),
+            (Metric::Accuracy, Some(self.accuracy)),
+            (Metric::Error, Some(self.error)),
         ] {
-            metrics.set(metric, split, value);
+            if let Some(value) = value {
+                metrics.set(metric, split, value);
+            }
         }
     }
+}
+
+/// The metrics of `logits` [rows, `outputs`], row-major: of one output those of a score of two classes, of more those of as many classes.
+///
+/// # Errors
+/// As [`of_scores`] and [`of_class_scores`].
+pub fn of_logits(logits: &[f32], targets: &[f32], outputs: usize) -> Result<ScoreMetrics, MetricError> {
+    if outputs == 1 { of_scores(logits, targets) } else { of_class_scores(logits, targets, outputs) }
 }
 
 /// The area under the ROC curve alone: P(score of a positive > score of a negative) + P(tie) / 2.

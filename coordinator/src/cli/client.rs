@@ -10,6 +10,7 @@ use std::{
 use clap::Args;
 use secateur_proto::{
     outcome::Artifact,
+    spec::TableFormat,
     v1::{
         GetReportRequest, ReportFormat, SubmitReply, SubmitRequest, SweepFile, SweepState, SweepStatus, WatchRequest,
         sweep_service_client::SweepServiceClient, watch_reply::Event, worker_service_client::WorkerServiceClient,
@@ -17,6 +18,7 @@ use secateur_proto::{
 };
 use secateur_worker::{
     causes::with_causes,
+    data::{DataError, idx},
     store::StoreError,
     transfer::{self, ArtifactClient, TransferError},
 };
@@ -43,7 +45,7 @@ pub(crate) struct CoordinatorArguments {
     pub(crate) coordinator: String,
 }
 
-/// A sweep file and its table, read and checked.
+/// A sweep file and its data, read and checked.
 pub(crate) struct LocalSweep {
     pub(crate) file_name: String,
     pub(crate) text: String,
@@ -65,33 +67,55 @@ impl LocalSweep {
     }
 
     fn read_blocking(file: &Path) -> Result<(Self, Vec<String>), CliError> {
-        let unreadable =
-            |path: &Path, error: &io::Error| CliError::Input(format!("cannot read {}: {error}", path.display()));
-        let size = fs::metadata(file).map_err(|error| unreadable(file, &error))?.len();
+        let unreadable_sweep = |error: io::Error| CliError::Input(unreadable(file, &error));
+        let size = fs::metadata(file).map_err(unreadable_sweep)?.len();
         if size > LARGEST_SWEEP_FILE {
             let message = format!("{} has {size} bytes: a sweep file has at most {LARGEST_SWEEP_FILE}", file.display());
             return Err(CliError::Input(message));
         }
-        let bytes = fs::read(file).map_err(|error| unreadable(file, &error))?;
+        let bytes = fs::read(file).map_err(unreadable_sweep)?;
         let file_name = file.display().to_string();
         let text =
             String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not a text in UTF-8")))?;
         let spec = SweepSpec::parse(&file_name, &text)?;
-        let path = table_path(file, &spec.data.path);
-        let table: Arc<[u8]> = fs::read(&path)
-            .map_err(|error| {
-                let message = format!("cannot read {}: {error}", path.display());
-                Diagnostics::one(&file_name, spec.data.path_mark, "data.path", message)
-            })?
-            .into();
+        let path = data_path(file, &spec.data.path);
+        let read = match spec.data.format {
+            TableFormat::Csv | TableFormat::CsvGz => fs::read(&path).map_err(|error| unreadable(&path, &error)),
+            TableFormat::Idx => read_images(&path),
+        };
+        let table: Arc<[u8]> =
+            read.map_err(|message| Diagnostics::one(&file_name, spec.data.path_mark, "data.path", message))?.into();
         let artifact = Artifact { hash: secateur_proto::ids::ContentHash::of(&table), size: table.len() as u64 };
         let admission::Admitted { plan, notes } = admission::admit(&file_name, &text, artifact, &table)?;
         Ok((Self { file_name, text, table, plan }, notes))
     }
 }
 
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
+}
+
+/// Packs the idx files of a folder into one file, or says what is wrong with them.
+fn read_images(folder: &Path) -> Result<Vec<u8>, String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        // A name that is no text is not one of those that are looked for.
+        names.extend(entry.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    let wrong = |error: DataError| format!("{}: {error}", folder.display());
+    let mut files = Vec::new();
+    let found = idx::find(&names).map_err(wrong)?;
+    for name in found {
+        let path = folder.join(name);
+        files.push(fs::read(&path).map_err(|error| unreadable(&path, &error))?);
+    }
+    idx::pack([0, 1, 2, 3].map(|index| (found[index], files[index].as_slice()))).map_err(wrong)
+}
+
 /// Paths in a sweep file are relative to it.
-fn table_path(file: &Path, path: &str) -> PathBuf {
+fn data_path(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or_else(|| Path::new("")).join(path)
 }
 
@@ -122,7 +146,7 @@ impl Client {
         })
     }
 
-    /// Uploads the table and submits the file.
+    /// Uploads the data and submits the file.
     pub(crate) async fn submit(&mut self, sweep: &LocalSweep) -> Result<SubmitReply, CliError> {
         let table = self.artifacts.upload_bytes(&sweep.table).await?;
         let file = SweepFile { name: sweep.file_name.clone(), text: sweep.text.clone(), data: Some(table.into()) };

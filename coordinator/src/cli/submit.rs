@@ -18,7 +18,7 @@ use super::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArguments {
-    /// The sweep file; the table that it names is uploaded with it
+    /// The sweep file; the data that it names are uploaded with it
     sweep: PathBuf,
     #[command(flatten)]
     coordinator: CoordinatorArguments,

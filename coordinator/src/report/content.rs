@@ -53,7 +53,7 @@ pub(super) struct Content {
 const READING: [&str; 6] = [
     "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold the 95 % interval of that mean by Student's t with one degree of freedom less than there are seeds: mean ± t · sd / √n, sd being the sample standard deviation. With few seeds it is wide, and with one there is none.",
     "The intervals speak of the seed: initial weights, order of rows and random scores. They do not speak of other data, other borrowers or other times.",
-    "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Where a sentence says that a net loses at most so much, its whole interval lies within that: an interval that merely reaches zero would say no more than that there were few seeds. The margins are 0.01 of AUC and 0.0025 of the Brier score (Gunnarsson et al. 2021).",
+    "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Where a sentence says that a net loses at most so much, its whole interval lies within that: an interval that merely reaches zero would say no more than that there were few seeds. The margins are 0.01 of AUC and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point.",
     "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
     "Controls are trials that the planner adds to compare with: the unpruned net, and random weights removed at each sparsity. They are never on the front. A cell is not eligible while one of its trials has not completed, or when it breaks a constraint.",
     "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer.",
@@ -202,8 +202,22 @@ fn failed(report: &Report, labels: &Labels) -> Grid {
     grid
 }
 
+/// Two classes by how often the positive one is; more of them class by class.
 fn data(report: &Report) -> Grid {
     let data = &report.data;
+    let parts = ["train", "validation", "test"];
+    let [_, positive] = data.classes.as_slice() else {
+        let mut columns = vec![("class".to_owned(), false)];
+        columns.extend(parts.map(|part| (part.to_owned(), true)));
+        let row = |name: &str, rows: [u64; 3]| {
+            let mut row = vec![name.to_owned()];
+            row.extend(rows.map(number::grouped));
+            row
+        };
+        let mut rows: Vec<_> = data.classes.iter().map(|class| row(&class.name, class.rows)).collect();
+        rows.push(row("all", data.rows));
+        return Grid { columns, rows };
+    };
     let mut grid = Grid {
         columns: vec![
             ("part".to_owned(), false),
@@ -213,8 +227,8 @@ fn data(report: &Report) -> Grid {
         ],
         rows: Vec::new(),
     };
-    for (index, part) in ["train", "validation", "test"].into_iter().enumerate() {
-        let (rows, positives) = (data.rows[index], data.positives[index]);
+    for (index, part) in parts.into_iter().enumerate() {
+        let (rows, positives) = (data.rows[index], positive.rows[index]);
         let rate = if rows == 0 {
             "–".to_owned()
         } else {
@@ -231,10 +245,13 @@ fn facts(report: &Report) -> Grid {
     let facts = [
         ("sweep", report.sweep.id.to_string()),
         ("sweep file, BLAKE3", report.sweep.file_hash.to_string()),
-        ("table", data.path.clone()),
-        ("table, BLAKE3", data.hash.to_string()),
-        ("table, bytes", number::grouped(data.size)),
-        ("columns used", number::grouped(data.columns.into())),
+        ("data", data.path.clone()),
+        ("data, BLAKE3", data.hash.to_string()),
+        ("data, bytes", number::grouped(data.size)),
+        match data.image {
+            Some([_, height, width]) => ("pixels of an image", format!("{height} × {width}")),
+            None => ("columns used", number::grouped(data.columns.into())),
+        },
         ("inputs of the net", number::grouped(data.inputs.into())),
         (
             "stages computed",

@@ -10,7 +10,7 @@ use secateur_proto::{
 use serde_json::{Value, json};
 
 use crate::sweep::plan::{
-    Cell, Constraint, Control, DataSummary, Merged, Objective, Plan, Refused, Settings, SweepInfo, Trial,
+    Cell, ClassRows, Constraint, Control, DataSummary, Merged, Objective, Plan, Refused, Settings, SweepInfo, Trial,
 };
 
 pub(crate) type Sweep = (Plan, BTreeMap<TrialId, StageOutcome>);
@@ -126,9 +126,13 @@ pub(crate) fn sweep(cells: Vec<Cell>, seeds: u64) -> Sweep {
             hash: ContentHash::of(b"table"),
             size: 2_346_112,
             rows: [36_000, 12_000, 12_000],
-            positives: [7_560, 2_520, 2_520],
+            classes: vec![
+                ClassRows { name: "0".to_owned(), rows: [28_440, 9_480, 9_480] },
+                ClassRows { name: "1".to_owned(), rows: [7_560, 2_520, 2_520] },
+            ],
             columns: 19,
             inputs: 92,
+            image: None,
         },
     };
     (Plan { sweep, stages: Vec::new(), cells, trials, merged: Vec::new(), refused: Vec::new() }, outcomes)
@@ -173,6 +177,31 @@ pub(crate) fn realistic() -> Sweep {
         settings: settings(Some("magnitude"), "local", 0.9999, 0.0),
         reason: "layers.1 would keep none of its 2,048 weights".to_owned(),
     }];
+    (plan, outcomes)
+}
+
+/// Images of ten classes, judged by their errors: trials without the metrics that only two classes have.
+pub(crate) fn images() -> Sweep {
+    let mut cells: Vec<Cell> = ["random", "magnitude"]
+        .into_iter()
+        .flat_map(|strategy| [0.5, 0.98].map(|sparsity| cell(settings(Some(strategy), "global", sparsity, 0.0), None)))
+        .collect();
+    cells.push(cell(settings(None, "", 0.0, 0.0), Some(Control::Dense)));
+    let (mut plan, mut outcomes) = sweep(cells, 3);
+    for outcome in outcomes.values_mut() {
+        let StageOutcome::Completed(result) = outcome else { continue };
+        result.metrics.0.retain(|metric, _| *metric != Metric::Ks);
+    }
+    plan.sweep.objectives = vec![
+        Objective { metric: Metric::Error, direction: Direction::Minimize },
+        Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize },
+    ];
+    plan.sweep.constraints.clear();
+    let data = &mut plan.sweep.data;
+    data.path = "mnist".to_owned();
+    data.rows = [54_000, 6_000, 10_000];
+    data.classes = (0..10).map(|class| ClassRows { name: class.to_string(), rows: [5_400, 600, 1_000] }).collect();
+    (data.columns, data.inputs, data.image) = (0, 784, Some([1, 28, 28]));
     (plan, outcomes)
 }
 

@@ -32,19 +32,23 @@ pub(super) fn title_on(metric: Metric, split: Option<Split>) -> String {
 pub(super) const fn definition(metric: Metric) -> &'static str {
     match metric {
         Metric::Auc => {
-            "Area under the ROC curve: the chance that a positive row scores higher than a negative one, ties counting half (mid-ranks). 0.5 is chance, 1 is perfect ranking."
+            "Area under the ROC curve: the chance that a positive row scores higher than a negative one, ties counting half (mid-ranks). Of several classes it is the mean over each class against all others. 0.5 is chance, 1 is perfect ranking."
         }
         Metric::Gini => "2 · AUC − 1. 0 is chance, 1 is perfect ranking.",
         Metric::Ks => {
             "Kolmogorov–Smirnov: the largest distance between the score distributions of the two classes, which is the largest difference of true and false positive rates at any cut-off."
         }
         Metric::LogLoss => "Mean negative log-likelihood of the outcomes, in nats. Lower is better.",
-        Metric::Brier => "Mean squared difference of predicted probability and outcome. Lower is better.",
-        Metric::Ece => {
-            "Expected calibration error: over ten bins of equal width, the mean distance of predicted probability and observed rate, weighted by rows. Lower is better."
+        Metric::Brier => {
+            "Mean squared difference of predicted probability and outcome; of several classes summed over the classes of a row. Lower is better."
         }
-        Metric::Accuracy => "Share of rows classified correctly at probability 0.5.",
-        Metric::Error => "1 − accuracy.",
+        Metric::Ece => {
+            "Expected calibration error: over ten bins of equal width, the mean distance of predicted probability and observed rate, weighted by rows. Of several classes the probability is that of the likeliest one, and the rate how often it is right. Lower is better."
+        }
+        Metric::Accuracy => {
+            "Share of rows classified correctly: at probability 0.5, or as the likeliest of several classes. Higher is better."
+        }
+        Metric::Error => "1 − accuracy: the share of rows classified wrongly. Lower is better.",
         Metric::Parameters => "Weights and biases of the net.",
         Metric::NonzeroParameters => "Weights and biases that are not zero.",
         Metric::Sparsity => {

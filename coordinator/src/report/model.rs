@@ -17,7 +17,7 @@ use super::{
 use crate::sweep::plan::{Constraint, Control, DataSummary, Merged, Objective, Refused, Settings};
 
 /// Version of the shape of `report.json`.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Metrics summarised over seeds.
 pub type SummaryMetrics = Metrics<Summary>;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     Report, build,
-    example::{hostile, outcome, realistic, sweep},
+    example::{hostile, images, outcome, realistic, sweep},
 };
 use crate::sweep::plan::{Cell, Constraint, Control, Objective, Settings};
 
@@ -182,7 +182,7 @@ fn the_json_has_the_shape_that_users_rely_on() {
     let report = build(&plan, &outcomes);
     let text = report.to_json();
     let value: serde_json::Value = serde_json::from_str(&text).expect("json");
-    assert_eq!(value["schema"], 1);
+    assert_eq!(value["schema"], 2);
     assert_eq!(value["objectives"][0], json!({"metric": "auc", "direction": "maximize"}));
     assert_eq!(value["cells"][0]["settings"]["pruning.strategy"], "random");
     assert_eq!(value["cells"][0]["control"], false);
@@ -303,4 +303,37 @@ fn look() {
     });
     let (plan, outcomes) = sweep(cells.collect(), 2);
     write("large.html", super::html(&build(&plan, &outcomes)));
+}
+
+#[test]
+fn several_classes_are_judged_by_their_errors() {
+    let (plan, outcomes) = images();
+    let report = build(&plan, &outcomes);
+    assert!(report.cells.iter().filter(|cell| !cell.control).all(|cell| cell.eligible), "{:?}", report.cells[0].reason);
+    // Every number of the cell and of its control, from the trials themselves.
+    let error = |cell: usize| report.cells[cell].metrics.get(Metric::Error, Split::Validation).expect("measured").mean;
+    let found = report.findings();
+    assert!(found[0].contains("on the front of low error rate and low non-zero parameters"), "{found:#?}");
+    assert!(found[1].starts_with("The unpruned net") && found[1].contains("error rate"), "{found:#?}");
+    // Half of the weights by magnitude cost next to nothing; of those that lose less than the margin it is the smallest.
+    assert!(error(2) - error(4) < 0.0025 && error(3) - error(4) > 0.0025);
+    assert!(found[2].contains("loses at most 0.0025 of error rate on validation"), "{found:#?}");
+    assert!(
+        found[2].contains("magnitude · sparsity 0.50") || found[2].contains("magnitude · global · sparsity 0.50"),
+        "{found:#?}"
+    );
+    assert!(!found.iter().any(|sentence| sentence.contains("keeps")), "an error is not kept: {found:#?}");
+    for page in [super::html(&report), super::markdown(&report).text, super::trials_csv(&report), report.to_json()] {
+        assert!(!page.contains("NaN") && !page.contains("\"ks\"") && !page.contains("Kolmogorov"));
+    }
+    let page = super::markdown(&report).text;
+    assert!(page.contains("| class | train | validation | test |"), "{page}");
+    assert!(
+        page.contains("| 7 | 5,400 | 600 | 1,000 |") && page.contains("| all | 54,000 | 6,000 | 10,000 |"),
+        "{page}"
+    );
+    assert!(page.contains("| pixels of an image | 28 × 28 |"), "{page}");
+    let plots = super::markdown(&report).plots;
+    assert!(plots[0].1.contains("error rate, validation — lower is better"));
+    assert_eq!(plots[1].0, "curves-error.svg");
 }

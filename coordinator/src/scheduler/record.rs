@@ -14,7 +14,7 @@ use super::event::Timestamp;
 use crate::sweep::plan::Plan;
 
 /// Version of [`Entry`] as JSON.
-pub const JOURNAL_VERSION: u32 = 1;
+pub const JOURNAL_VERSION: u32 = 2;
 
 /// A durable fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -21,6 +21,7 @@ mod yaml;
 
 pub use self::{
     diagnostic::{Diagnostic, Diagnostics, Mark},
+    plan::ClassRows,
     planner::{TableFacts, plan},
     spec::SweepSpec,
     summary::PlanSummary,

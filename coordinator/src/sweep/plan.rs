@@ -72,20 +72,31 @@ pub struct Constraint {
 /// What is known of the data when the plan is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSummary {
-    /// The table's name in the sweep file.
+    /// The name of the table, or of the folder of images, in the sweep file.
     pub path: String,
-    /// Hash of its bytes.
+    /// Hash of its bytes; of images, of what they are packed into.
     pub hash: ContentHash,
     /// Size in bytes.
     pub size: u64,
     /// Train, validation, test.
     pub rows: [u64; 3],
-    /// Of them positive.
-    pub positives: [u64; 3],
-    /// Input columns of the table.
+    /// The classes in the order of their indices, at least two. Of two the second is the positive one.
+    pub classes: Vec<ClassRows>,
+    /// Input columns of the table; images have none.
     pub columns: u32,
     /// Width of the prepared rows.
     pub inputs: u32,
+    /// Channels, height and width of images.
+    pub image: Option<[u32; 3]>,
+}
+
+/// One class of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassRows {
+    /// The value of the target, or the label.
+    pub name: String,
+    /// Its rows in train, validation and test.
+    pub rows: [u64; 3],
 }
 
 /// A stage and what the scheduler needs to know of it.

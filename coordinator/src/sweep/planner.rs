@@ -14,24 +14,26 @@ use super::{
     bundle,
     diagnostic::{Diagnostics, Mark},
     expand::Point,
-    plan::{Cell, Control, DataSummary, Merged, Plan, PlannedStage, Refused, Settings, SweepInfo, Trial},
+    plan::{Cell, ClassRows, Control, DataSummary, Merged, Plan, PlannedStage, Refused, Settings, SweepInfo, Trial},
     spec::{Controls, SweepSpec},
     work::Work,
 };
 
-/// What the planner must know of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the planner must know of the table, or of the images.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableFacts {
     /// The file.
     pub artifact: Artifact,
     /// Rows for train, validation, test.
     pub rows: [u64; 3],
-    /// Of them positive.
-    pub positives: [u64; 3],
-    /// Input columns.
+    /// The classes in the order of their indices.
+    pub classes: Vec<ClassRows>,
+    /// Input columns; images have none.
     pub columns: u32,
     /// Width of the prepared rows.
     pub inputs: u32,
+    /// Channels, height and width of images.
+    pub image: Option<[u32; 3]>,
 }
 
 /// Plans the sweep `spec`, read from the bytes of `file_text`, over a table.
@@ -79,6 +81,7 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(spec: &'a SweepSpec, table: TableFacts) -> Self {
         let prepare = StageSpec::Prepare(spec.data.prepare(table.artifact.hash));
+        let given = Artifacts::from([(Role::Table, table.artifact)]);
         let mut planner = Self {
             spec,
             table,
@@ -95,7 +98,7 @@ impl<'a> Planner<'a> {
             asked: Vec::new(),
             dense_points: Vec::new(),
         };
-        planner.stage(prepare, Artifacts::from([(Role::Table, table.artifact)]));
+        planner.stage(prepare, given);
         planner
     }
 
@@ -302,9 +305,10 @@ impl<'a> Planner<'a> {
                 hash: table.artifact.hash,
                 size: table.artifact.size,
                 rows: table.rows,
-                positives: table.positives,
+                classes: table.classes,
                 columns: table.columns,
                 inputs: table.inputs,
+                image: table.image,
             },
         };
         let Self { stages, cells, trials, merged, refused, .. } = self;

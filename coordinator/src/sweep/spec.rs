@@ -25,7 +25,7 @@ pub struct SweepSpec {
     pub file: String,
     /// What the sweep is called: 1 to 48 characters that are safe in paths.
     pub name: String,
-    /// The table and what to do with it.
+    /// The table or the images, and what to do with them.
     pub data: DataSpec,
     /// Every setting that can have several values.
     pub grid: Grid,
@@ -55,31 +55,37 @@ impl SweepSpec {
     }
 }
 
-/// The table and what to do with it.
+/// The table or the images, and what to do with them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataSpec {
-    /// The table's file, relative to the sweep file.
+    /// The table's file, or the folder of images, relative to the sweep file.
     pub path: String,
     /// Where the file says so.
     pub path_mark: Mark,
     /// How to read it.
     pub format: TableFormat,
-    /// The column to predict.
-    pub target: String,
+    /// The column to predict; images have labels of their own.
+    pub target: Option<String>,
     /// What is predicted.
     pub task: Task,
     /// Which rows are for what.
     pub split: SplitSpec,
+    /// The most train rows to keep, where the file says so.
+    pub rows: Option<u32>,
     /// The input columns, where the file lists them.
     pub inputs: Option<Vec<String>>,
     /// Columns to ignore.
     pub drop: Vec<String>,
     /// Columns that metrics are reported by.
     pub groups: Vec<String>,
-    /// Where the file names which column; the target first.
+    /// Where the file names which column; the target first. Images have none.
     pub named: Vec<NamedColumn>,
     /// Where the split begins.
     pub split_mark: Mark,
+    /// Where the task is said.
+    pub task_mark: Mark,
+    /// Where the rows to keep are said.
+    pub rows_mark: Mark,
 }
 
 /// A column that the file names. Whether the table has it is found out later.
@@ -94,7 +100,7 @@ pub struct NamedColumn {
 }
 
 impl DataSpec {
-    /// The stage that prepares the table whose bytes have the hash `table`.
+    /// The stage that prepares the table, or the packed images, whose bytes have the hash `table`.
     #[must_use]
     pub fn prepare(&self, table: ContentHash) -> PrepareSpec {
         PrepareSpec {
@@ -103,6 +109,7 @@ impl DataSpec {
             target: self.target.clone(),
             task: self.task,
             split: self.split.clone(),
+            rows: self.rows,
             inputs: self.inputs.clone(),
             drop: self.drop.clone(),
             groups: self.groups.clone(),

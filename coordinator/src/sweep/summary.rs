@@ -19,6 +19,8 @@ pub struct PlanSummary {
     pub id: String,
     /// Rows for train, validation, test.
     pub rows: [u64; 3],
+    /// Classes of the target.
+    pub classes: usize,
     /// Width of the prepared rows.
     pub inputs: u32,
     /// Cells that the file asks for and that will be computed.
@@ -126,6 +128,7 @@ impl PlanSummary {
             name: plan.sweep.name.clone(),
             id: plan.sweep.id.to_string(),
             rows: plan.sweep.data.rows,
+            classes: plan.sweep.data.classes.len(),
             inputs: plan.sweep.data.inputs,
             cells: plan.cells.len() - controls,
             controls,
@@ -165,7 +168,11 @@ impl fmt::Display for PlanSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [train, validation, test] = self.rows;
         writeln!(f, "sweep    {} ({})", self.name, self.id)?;
-        writeln!(f, "data     {train} train, {validation} validation, {test} test rows; {} inputs", self.inputs)?;
+        let (classes, inputs) = (self.classes, self.inputs);
+        writeln!(
+            f,
+            "data     {train} train, {validation} validation, {test} test rows of {classes} classes; {inputs} inputs"
+        )?;
         writeln!(f, "cells    {} asked for, {} added", self.cells, counted(self.controls, "control"))?;
         let (cells, seeds) = (counted(self.cells + self.controls, "cell"), counted(self.seeds, "seed"));
         writeln!(f, "trials   {} ({cells} × {seeds})", self.trials)?;

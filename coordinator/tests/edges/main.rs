@@ -188,6 +188,7 @@ const BANS: &[Ban] = &[
         within: &[
             "worker/src/data",
             "worker/src/net",
+            "worker/src/metrics",
             "worker/src/metrics.rs",
             "worker/src/random.rs",
             "worker/src/tensors.rs",

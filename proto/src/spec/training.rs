@@ -63,6 +63,8 @@ pub enum SelectBy {
     Auc,
     /// The lowest log loss.
     LogLoss,
+    /// The highest accuracy.
+    Accuracy,
     /// The last epoch's net, whatever it is worth.
     Last,
 }

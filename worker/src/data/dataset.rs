@@ -4,13 +4,14 @@
 //!
 //! | tensor | type | shape | content |
 //! |---|---|---|---|
-//! | `p.inputs` | F32 | [n, width] | features, row-major |
-//! | `p.targets` | F32 | [n] | 0 or 1 |
+//! | `p.inputs` | F32, or U8 of images | [n, width] | features, row-major |
+//! | `p.targets` | F32 | [n] | index of the class; of two, 1 is positive |
 //! | `p.rows` | U32 | [n] | row of the table, from 0, ascending |
 //! | `p.groups.<i>` | U32 | [n] | index of the row's level of group i |
 //!
-//! and, under the metadata key `secateur`, a JSON object: `format` (1), `features` (their names) and `groups` (`name` and
-//! `levels` of each). Equal datasets give equal bytes.
+//! and, under the metadata key `secateur`, a JSON object: `format` (2), `features` (their names), `groups` (`name` and `levels`
+//! of each), `classes` (how many), and of images `image` (channels, height, width) and `pixel_scale` (`mean` and `sd`): a byte v
+//! stands for the feature (v / 255 − mean) / sd. Equal datasets give equal bytes.
 
 use std::{
     borrow::Cow,
@@ -20,10 +21,10 @@ use std::{
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
-use super::{error::DataError, split::PARTS};
+use super::{classes::MAX_CLASSES, encoding::Scale, error::DataError, pixels::Pixels, split::PARTS};
 
 /// The version of the file that this code writes, and the only one that it reads.
-pub const DATASET_FORMAT: u32 = 1;
+pub const DATASET_FORMAT: u32 = 2;
 
 const METADATA_KEY: &str = "secateur";
 
@@ -34,6 +35,12 @@ pub struct Dataset {
     pub features: Vec<String>,
     /// The columns that metrics are reported by.
     pub groups: Vec<Group>,
+    /// How many classes there are, at least two.
+    pub classes: u32,
+    /// Channels, height and width, where a row is an image.
+    pub image: Option<[u32; 3]>,
+    /// What the bytes of images became inputs by; of images, and of them alone.
+    pub pixel_scale: Option<Scale>,
     /// What nets and preparation are fitted on.
     pub train: Part,
     /// What decisions are made on.
@@ -59,7 +66,7 @@ pub struct Part {
     pub rows: Vec<u32>,
     /// Shape [rows, features], row-major, finite.
     pub inputs: Vec<f32>,
-    /// 0 or 1 for each row.
+    /// The index of each row's class: 0 or 1, where 1 is positive, or up to so many classes as there are.
     pub targets: Vec<f32>,
     /// For each group column the index of each row's level.
     pub groups: Vec<Vec<u32>>,
@@ -78,10 +85,16 @@ impl Part {
         self.rows.is_empty()
     }
 
-    /// Rows of the positive class.
+    /// Rows of each of so many classes.
     #[must_use]
-    pub fn positives(&self) -> usize {
-        self.targets.iter().filter(|target| **target == 1.0).count()
+    pub fn of_classes(&self, classes: u32) -> Vec<usize> {
+        let mut counts = vec![0; classes as usize];
+        for target in &self.targets {
+            if let Some(count) = counts.get_mut(*target as usize) {
+                *count += 1;
+            }
+        }
+        counts
     }
 }
 
@@ -91,6 +104,11 @@ struct Metadata<'a> {
     format: u32,
     features: Cow<'a, [String]>,
     groups: Cow<'a, [Group]>,
+    classes: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<[u32; 3]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pixel_scale: Option<Scale>,
 }
 
 impl Dataset {
@@ -109,13 +127,20 @@ impl Dataset {
     /// The file.
     ///
     /// # Errors
-    /// None in practice: the shapes are those of the vectors.
+    /// If inputs of images are not those of bytes under the scale.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, DataError> {
         let unwritable = |error: &dyn std::fmt::Display| DataError::Prepared(error.to_string());
+        let no_bytes = || DataError::Prepared("inputs of images that are not those of bytes".to_owned());
+        let pixels = self.pixel_scale.map(|scale| Pixels::of(scale).ok_or_else(no_bytes)).transpose()?;
         let mut tensors = Vec::new();
         for (name, part) in self.parts() {
             let n = part.len();
-            tensors.push((format!("{name}.inputs"), Tensor::floats(vec![n, self.width()], &part.inputs)));
+            let shape = vec![n, self.width()];
+            let inputs = match &pixels {
+                None => Tensor::floats(shape, &part.inputs),
+                Some(pixels) => Tensor::bytes(shape, pixels.bytes(&part.inputs).ok_or_else(no_bytes)?),
+            };
+            tensors.push((format!("{name}.inputs"), inputs));
             tensors.push((format!("{name}.targets"), Tensor::floats(vec![n], &part.targets)));
             tensors.push((format!("{name}.rows"), Tensor::indices(vec![n], &part.rows)));
             for (index, levels) in part.groups.iter().enumerate() {
@@ -126,6 +151,9 @@ impl Dataset {
             format: DATASET_FORMAT,
             features: Cow::Borrowed(&self.features),
             groups: Cow::Borrowed(&self.groups),
+            classes: self.classes,
+            image: self.image,
+            pixel_scale: self.pixel_scale,
         };
         let metadata = serde_json::to_string(&metadata).map_err(|error| unwritable(&error))?;
         // One key only: the library writes several in no fixed order.
@@ -151,10 +179,20 @@ fn read(bytes: &[u8]) -> Result<Dataset, String> {
     if metadata.format != DATASET_FORMAT {
         return Err(format!("it has format {} and this version reads {DATASET_FORMAT}", metadata.format));
     }
+    let Metadata { classes, image, pixel_scale, .. } = metadata;
     let (features, groups) = (metadata.features.into_owned(), metadata.groups.into_owned());
     if features.is_empty() {
         return Err("it has no features".into());
     }
+    if !(2..=MAX_CLASSES as u32).contains(&classes) {
+        return Err(format!("it has {classes} classes"));
+    }
+    let sizes = image.map(|sizes| sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size as usize)));
+    if image.is_some() != pixel_scale.is_some() || sizes.is_some_and(|pixels| pixels != Some(features.len())) {
+        return Err("its image, scale and features do not belong together".into());
+    }
+    let unusable = || "its scale of pixels cannot be used".to_owned();
+    let pixels = pixel_scale.map(|scale| Pixels::of(scale).ok_or_else(unusable)).transpose()?;
 
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let expected = PARTS.len() * (3 + groups.len());
@@ -166,10 +204,14 @@ fn read(bytes: &[u8]) -> Result<Dataset, String> {
         let rows = Tensor::read(&tensors, format!("{name}.rows"), Dtype::U32)?;
         let &[n] = rows.shape.as_slice() else { return Err(format!("{name}.rows is not a vector")) };
         let vector = |what: &str, dtype| Tensor::read(&tensors, format!("{name}.{what}"), dtype)?.shaped(&[n]);
-        let inputs = Tensor::read(&tensors, format!("{name}.inputs"), Dtype::F32)?.shaped(&[n, features.len()])?;
+        let dtype = if pixels.is_some() { Dtype::U8 } else { Dtype::F32 };
+        let inputs = Tensor::read(&tensors, format!("{name}.inputs"), dtype)?.shaped(&[n, features.len()])?;
         let part = Part {
             rows: rows.u32s().collect(),
-            inputs: inputs.f32s().collect(),
+            inputs: match &pixels {
+                None => inputs.f32s().collect(),
+                Some(pixels) => pixels.standardised(&inputs.bytes).collect(),
+            },
             targets: vector("targets", Dtype::F32)?.f32s().collect(),
             groups: (0..groups.len())
                 .map(|index| Ok(vector(&format!("groups.{index}"), Dtype::U32)?.u32s().collect()))
@@ -178,11 +220,12 @@ fn read(bytes: &[u8]) -> Result<Dataset, String> {
         if !part.inputs.iter().all(|value| value.is_finite()) {
             return Err(format!("{name}.inputs holds a value that is not finite"));
         }
-        if !part.targets.iter().all(|target| *target == 0.0 || *target == 1.0) {
-            return Err(format!("{name}.targets holds a value that is neither 0 nor 1"));
+        let is_class = |target: &f32| (0.0..classes as f32).contains(target) && target.fract() == 0.0;
+        if !part.targets.iter().all(is_class) {
+            return Err(format!("{name}.targets holds a value that is none of {classes} classes"));
         }
-        if part.positives() == 0 || part.positives() == n {
-            return Err(format!("{name} does not have both classes"));
+        if part.of_classes(classes).contains(&0) {
+            return Err(format!("{name} does not have rows of every class"));
         }
         if !part.rows.is_sorted_by(|a, b| a < b) || !part.rows.iter().all(|row| seen.insert(*row)) {
             return Err(format!("{name}.rows is not ascending, or shares a row with another part"));
@@ -195,7 +238,7 @@ fn read(bytes: &[u8]) -> Result<Dataset, String> {
         Ok(part)
     };
     let (train, validation, test) = (part(PARTS[0])?, part(PARTS[1])?, part(PARTS[2])?);
-    Ok(Dataset { features, groups, train, validation, test })
+    Ok(Dataset { features, groups, classes, image, pixel_scale, train, validation, test })
 }
 
 /// One tensor of the file: little-endian, as safetensors has it.
@@ -215,6 +258,10 @@ impl<'a> Tensor<'a> {
     fn indices(shape: Vec<usize>, values: &[u32]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self { name: String::new(), dtype: Dtype::U32, shape, bytes: Cow::Owned(bytes) }
+    }
+
+    fn bytes(shape: Vec<usize>, bytes: Vec<u8>) -> Self {
+        Self { name: String::new(), dtype: Dtype::U8, shape, bytes: Cow::Owned(bytes) }
     }
 
     fn read(tensors: &SafeTensors<'a>, name: String, dtype: Dtype) -> Result<Self, String> {

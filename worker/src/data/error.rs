@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Why a table could not become tensors. Every variant is a fault of the file or of what the sweep file says about it, so
+/// Why a table, or images, could not become tensors. Every variant is a fault of the file or of what the sweep file says about it, so
 /// the same call would fail again.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DataError {
@@ -93,6 +93,29 @@ pub enum DataError {
         describe(.0)
     )]
     OneClass([PartCounts; 3]),
+    /// Metrics and training need rows of every class in every part.
+    #[error("the split leaves a part without a class: {}; each part needs rows of every class", listed(.0))]
+    AbsentClass(Vec<String>),
+    /// So few rows are to be kept that a class has none.
+    #[error("{0}")]
+    Rows(String),
+    /// Labels that are not what the task needs.
+    #[error("the labels {0}")]
+    Labels(String),
+    /// An idx file that is not what its name says, or that does not belong to the others.
+    #[error("{file}: {problem}")]
+    Idx {
+        /// Its name.
+        file: String,
+        /// What was found, and what is needed.
+        problem: String,
+    },
+    /// Idx files that are missing or there twice.
+    #[error("the folder has to hold four idx files: {}", .0.join("; "))]
+    IdxFolder(Vec<String>),
+    /// Packed images that are not what [`super::idx::pack`] writes.
+    #[error("the packed images cannot be read: {0}")]
+    PackedImages(String),
     /// Input columns that cannot be used.
     #[error("{}", .0.join("; "))]
     Inputs(Vec<String>),
@@ -121,6 +144,16 @@ fn describe(parts: &[PartCounts; 3]) -> String {
         let separator = if text.is_empty() { "" } else { ", " };
         // Writing to a string cannot fail.
         let _ = write!(text, "{separator}{part} has {rows} rows of which {positives} are positive");
+    }
+    text
+}
+
+/// The first few of a list of sentences, and how many more there are.
+fn listed(items: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = items.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if items.len() > SHOWN {
+        let _ = write!(text, " and {} more", items.len() - SHOWN);
     }
     text
 }

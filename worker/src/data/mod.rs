@@ -1,13 +1,17 @@
-//! From the bytes of a table to tensors: reading, splitting, and a preparation that is fitted on the train rows alone.
+//! From the bytes of a table or of packed images to tensors: reading, splitting, and a preparation that is fitted on the train rows alone.
 //!
 //! It takes bytes and gives data and bytes: it knows nothing of Burn, files, stages or the network.
 
-use secateur_proto::spec::{PrepareSpec, Task};
+use secateur_proto::spec::{PrepareSpec, TableFormat};
 use serde::{Deserialize, Serialize};
 
+mod classes;
 mod dataset;
 mod encoding;
 mod error;
+pub mod idx;
+mod images;
+mod pixels;
 mod preparation;
 mod split;
 mod table;
@@ -15,12 +19,14 @@ mod table;
 mod tests;
 mod values;
 
+pub use classes::MAX_CLASSES;
 pub use dataset::{DATASET_FORMAT, Dataset, Group, Part};
 pub use encoding::{Categorical, Encoding, FARTHEST, HEAVY_TAIL, Numeric, RARE, ROWS_PER_LEVEL, Scale};
 pub use error::{DataError, PartCounts};
-pub use preparation::{InputColumn, PREPARATION_FORMAT, Preparation, Target};
+pub use preparation::{ImageInput, InputColumn, PREPARATION_FORMAT, Preparation, Target};
 pub use table::{Column, MAX_FIELD, MAX_NAME, MAX_TEXT, Table};
 
+use classes::Classes;
 use error::shown;
 use preparation::Roles;
 use values::Levels;
@@ -39,28 +45,38 @@ pub struct Prepared {
     pub notes: Vec<String>,
 }
 
-/// Turns a table into tensors. Medians, means, levels and all else that is fitted come from the train rows; only whether a
-/// column is numeric is seen from all rows.
+/// Turns a table, or packed images, into tensors. Medians, means, levels and all else that is fitted come from the train rows;
+/// only which classes there are, and whether a column is numeric, is seen from all rows.
 ///
 /// # Errors
-/// If the bytes are no table, or the spec does not fit it.
+/// If the bytes are not of the format, or the spec does not fit them.
 pub fn prepare(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> {
-    let Task::Binary = spec.task;
+    match spec.format {
+        TableFormat::Csv | TableFormat::CsvGz => prepare_table(spec, bytes),
+        TableFormat::Idx => images::prepare(spec, bytes),
+    }
+}
+
+fn prepare_table(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> {
     let table = Table::read(spec.format, bytes)?;
     let roles = Roles::find(spec, &table)?;
-    let (target, positive) = preparation::classes(&table, roles.target)?;
-    let rows = split::split(&spec.split, &table, roles.split, &positive)?;
+    let classes = Classes::of_target(spec.task, &table, roles.target)?;
+    let mut rows = split::split(&spec.split, &table, roles.split, &classes)?;
+    split::keep(&mut rows, spec, &classes)?;
     let (groups, levels_of_rows) = read_groups(&roles.groups)?;
+    let target = Target { column: Some(roles.target.name().to_owned()), classes: classes.names.clone() };
     let (preparation, values) = Preparation::fit(target, &roles.inputs, &rows[0])?;
     let notes = preparation.notes(&values);
     let [train, validation, test] = rows.map(|rows| Part {
         inputs: preparation.encode(&values, &rows),
-        targets: rows.iter().map(|&row| if positive[row as usize] { 1.0 } else { 0.0 }).collect(),
+        targets: classes.targets(&rows),
         groups: levels_of_rows.iter().map(|levels| rows.iter().map(|&row| levels[row as usize]).collect()).collect(),
         rows,
     });
     let features = preparation.features().map(str::to_owned).collect();
-    Ok(Prepared { preparation, dataset: Dataset { features, groups, train, validation, test }, notes })
+    let classes = classes.count();
+    let dataset = Dataset { features, groups, classes, image: None, pixel_scale: None, train, validation, test };
+    Ok(Prepared { preparation, dataset, notes })
 }
 
 fn read_groups(columns: &[&Column]) -> Result<(Vec<Group>, Vec<Vec<u32>>), DataError> {
@@ -103,35 +119,41 @@ pub struct Facts {
     pub validation: PartFacts,
     /// Of the test rows.
     pub test: PartFacts,
-    /// Input columns of the table.
+    /// What the classes are called, in the order of their indices.
+    pub classes: Vec<String>,
+    /// Input columns of the table; images have none.
     pub columns: usize,
     /// Features of a prepared row.
     pub width: usize,
+    /// Channels, height and width of images.
+    pub image: Option<[u32; 3]>,
     /// Input columns that gave no feature, because they have nothing to learn from.
     pub constant: Vec<String>,
 }
 
 /// Size of a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartFacts {
     /// Rows.
     pub rows: usize,
-    /// Rows of the positive class.
-    pub positives: usize,
+    /// Rows of each class.
+    pub of_classes: Vec<usize>,
 }
 
 impl Prepared {
     /// Sizes, and what was left out.
     #[must_use]
     pub fn facts(&self) -> Facts {
-        let of = |part: &Part| PartFacts { rows: part.len(), positives: part.positives() };
+        let of = |part: &Part| PartFacts { rows: part.len(), of_classes: part.of_classes(self.dataset.classes) };
         let columns = &self.preparation.columns;
         Facts {
             train: of(&self.dataset.train),
             validation: of(&self.dataset.validation),
             test: of(&self.dataset.test),
+            classes: self.preparation.target.classes.clone(),
             columns: columns.len(),
             width: self.dataset.width(),
+            image: self.dataset.image,
             constant: (columns.iter())
                 .filter(|column| column.features.is_empty())
                 .map(|column| column.name.clone())

@@ -4,39 +4,60 @@ use secateur_proto::spec::{PrepareSpec, SplitSpec};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    encoding::{Encoding, RARE, ROWS_PER_LEVEL, Unfit},
+    encoding::{Encoding, RARE, ROWS_PER_LEVEL, Scale, Unfit},
     error::{DataError, shown},
+    idx::MAX_PIXELS,
+    pixels::Pixels,
     table::{Column, Table},
-    values::{Levels, Values, missing, number},
+    values::{Levels, Values, number},
 };
 
 /// The version of the JSON that this code writes, and the only one that it reads.
-pub const PREPARATION_FORMAT: u32 = 1;
+pub const PREPARATION_FORMAT: u32 = 2;
 
-/// How a table became tensors.
+/// How a table, or images, became tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preparation {
     /// [`PREPARATION_FORMAT`].
     pub format: u32,
-    /// The column that is predicted.
+    /// What is predicted.
     pub target: Target,
     /// How many rows everything was fitted on.
     pub train_rows: usize,
-    /// The input columns, in the order of their features.
+    /// The input columns of a table, in the order of their features; images have none.
     pub columns: Vec<InputColumn>,
+    /// How an image becomes inputs; a table has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageInput>,
 }
 
-/// The column that is predicted, and its classes.
+/// What is predicted, and its classes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// Its name.
-    pub column: String,
-    /// The value that became 0.
-    pub negative: String,
-    /// The value that became 1: the larger.
-    pub positive: String,
+    /// The column of a table; images have labels of their own.
+    pub column: Option<String>,
+    /// The values or labels that became 0, 1 and so on, sorted. Of two the second is the positive class.
+    pub classes: Vec<String>,
+}
+
+/// How an image becomes inputs: every byte v as (v / 255 − mean) / sd.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageInput {
+    /// Channels, height, width.
+    pub shape: [u32; 3],
+    /// Of all pixels / 255 of all train rows.
+    pub scale: Scale,
+}
+
+impl ImageInput {
+    /// Pixels of an image, nothing if they are too many.
+    fn pixels(&self) -> Option<usize> {
+        let product = self.shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size as usize));
+        product.filter(|pixels| (1..=MAX_PIXELS).contains(pixels))
+    }
 }
 
 /// One input column.
@@ -55,10 +76,11 @@ impl Preparation {
     /// Features of a prepared row.
     #[must_use]
     pub fn width(&self) -> usize {
-        self.columns.iter().map(|column| column.features.len()).sum()
+        let pixels = self.image.as_ref().and_then(ImageInput::pixels).unwrap_or(0);
+        pixels + self.columns.iter().map(|column| column.features.len()).sum::<usize>()
     }
 
-    /// The names of the features, in their order.
+    /// The names of the features of a table, in their order.
     pub fn features(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().flat_map(|column| &column.features).map(String::as_str)
     }
@@ -81,6 +103,14 @@ impl Preparation {
         if preparation.format != PREPARATION_FORMAT {
             return Err(invalid(format!("format {} instead of {PREPARATION_FORMAT}", preparation.format)));
         }
+        if let Some(image) = &preparation.image {
+            if image.pixels().is_none() || Pixels::of(image.scale).is_none() {
+                return Err(invalid("images of a shape or scale that cannot be used".to_owned()));
+            }
+            if !preparation.columns.is_empty() {
+                return Err(invalid("both columns and images".to_owned()));
+            }
+        }
         for InputColumn { name, encoding, features } in &preparation.columns {
             encoding.check().map_err(|problem| invalid(format!("column {} has {problem}", shown(name))))?;
             if *features != encoding.features(name) {
@@ -90,12 +120,35 @@ impl Preparation {
         Ok(preparation)
     }
 
+    /// Prepares one new image, bit for bit as a train row of the same pixels: bytes in the order channels, rows, columns. The
+    /// inputs are appended to `out`.
+    ///
+    /// # Errors
+    /// If the preparation is not of images, or of images of another size. Nothing is appended then.
+    pub fn apply_image(&self, image: &[u8], out: &mut Vec<f32>) -> Result<(), DataError> {
+        let of_images = self.image.as_ref().and_then(|image| Some((image.pixels()?, Pixels::of(image.scale)?)));
+        let Some((count, pixels)) = of_images else {
+            return Err(DataError::NewRow("the preparation is of a table and not of images".to_owned()));
+        };
+        if image.len() != count {
+            return Err(DataError::NewRow(format!(
+                "an image has to have {count} pixels, and this has {}",
+                image.len()
+            )));
+        }
+        out.extend(pixels.standardised(image));
+        Ok(())
+    }
+
     /// Prepares one new row, bit for bit as a train row of the same cells. `cell` gives the cell of a column, or nothing if the
     /// value is missing. The features are appended to `out`.
     ///
     /// # Errors
-    /// If a numeric column holds something else. Nothing is appended then.
+    /// If a numeric column holds something else, or the preparation is of images. Nothing is appended then.
     pub fn apply<'a>(&self, cell: impl Fn(&str) -> Option<&'a str>, out: &mut Vec<f32>) -> Result<(), DataError> {
+        if self.image.is_some() {
+            return Err(DataError::NewRow("the preparation is of images and not of a table".to_owned()));
+        }
         let start = out.len();
         out.resize(start + self.width(), 0.0);
         let mut rest = &mut out[start..];
@@ -156,7 +209,7 @@ impl Preparation {
             }
             all_values.push(values);
         }
-        let preparation = Self { format: PREPARATION_FORMAT, target, train_rows: train.len(), columns };
+        let preparation = Self { format: PREPARATION_FORMAT, target, train_rows: train.len(), columns, image: None };
         if problems.is_empty() && preparation.width() == 0 {
             problems.push(if inputs.is_empty() {
                 "no input column is left beside the target, the dropped columns, the groups and the split's own".to_owned()
@@ -235,53 +288,6 @@ impl Preparation {
     }
 }
 
-/// The classes of the rows: whether each is positive.
-pub(super) fn classes(table: &Table, column: &Column) -> Result<(Target, Vec<bool>), DataError> {
-    let name = column.name();
-    let invalid = |problem: String| DataError::Target { column: name.to_owned(), problem };
-    let levels = Levels::of(column);
-    if let Some((row, count)) = missing(&levels.of_rows) {
-        let line = table.line(row);
-        return Err(invalid(format!(
-            "is missing in {count} of {} rows, first on line {line}; take rows without an outcome out of the table",
-            table.rows()
-        )));
-    }
-    // 1 and 1.0 are one class if all classes are numbers.
-    let numbers: Option<Vec<f64>> = levels.names.iter().map(|level| number(level)).collect();
-    let mut order: Vec<usize> = (0..levels.names.len()).collect();
-    order.sort_by(|&a, &b| match &numbers {
-        Some(numbers) => numbers[a].partial_cmp(&numbers[b]).unwrap_or(std::cmp::Ordering::Equal),
-        None => levels.names[a].cmp(levels.names[b]),
-    });
-    order.dedup_by(|a, b| match &numbers {
-        Some(numbers) => numbers[*a] == numbers[*b],
-        None => false,
-    });
-    let &[negative, positive] = order.as_slice() else {
-        let shown_levels = super::error::some_of(order.iter().map(|&level| levels.names[level]));
-        return Err(invalid(match order.len() {
-            1 => {
-                format!("is {shown_levels} in all {} rows; there has to be another class to tell it from", table.rows())
-            }
-            count => format!("has {count} values where `binary` needs two: {shown_levels}"),
-        }));
-    };
-    let is_positive: Vec<bool> = (0..levels.names.len())
-        .map(|level| match &numbers {
-            Some(numbers) => numbers[level] == numbers[positive],
-            None => level == positive,
-        })
-        .collect();
-    let target = Target {
-        column: name.to_owned(),
-        negative: levels.names[negative].to_owned(),
-        positive: levels.names[positive].to_owned(),
-    };
-    let rows = levels.of_rows.iter().flatten().map(|&level| is_positive[level as usize]).collect();
-    Ok((target, rows))
-}
-
 /// The columns in their roles.
 pub(super) struct Roles<'a> {
     pub target: &'a Column,
@@ -302,10 +308,11 @@ impl<'a> Roles<'a> {
             column
         };
         let split_name = match &spec.split {
-            SplitSpec::Stratified { .. } => None,
+            SplitSpec::Stratified { .. } | SplitSpec::Files { .. } => None,
             SplitSpec::Time { column, .. } | SplitSpec::Column { column } => Some(column.as_str()),
         };
-        let target = find("the target", &spec.target);
+        let target_name = spec.target.as_deref();
+        let target = target_name.and_then(|name| find("the target", name));
         let split = split_name.and_then(|name| find("the split's column", name));
         let groups: Vec<_> = spec.groups.iter().filter_map(|name| find("the group", name)).collect();
         for name in &spec.drop {
@@ -313,11 +320,14 @@ impl<'a> Roles<'a> {
         }
         let named: Option<Vec<_>> =
             spec.inputs.as_ref().map(|names| names.iter().filter_map(|name| find("the input", name)).collect());
-        problems.extend(conflicts(spec, split_name));
+        match target_name {
+            Some(target) => problems.extend(conflicts(spec, target, split_name)),
+            None => problems.push("a table has to have a target".to_owned()),
+        }
         let (Some(target), true) = (target, problems.is_empty()) else { return Err(DataError::Columns(problems)) };
 
         let taken = |name: &str| {
-            name == spec.target
+            Some(name) == target_name
                 || Some(name) == split_name
                 || spec.drop.iter().chain(&spec.groups).any(|other| other == name)
         };
@@ -326,16 +336,15 @@ impl<'a> Roles<'a> {
     }
 }
 
-fn conflicts(spec: &PrepareSpec, split: Option<&str>) -> Vec<String> {
+fn conflicts(spec: &PrepareSpec, target: &str, split: Option<&str>) -> Vec<String> {
     let mut problems = Vec::new();
     let inputs = spec.inputs.as_deref().unwrap_or_default();
-    let target = shown(&spec.target);
-    if split == Some(spec.target.as_str()) {
-        problems.push(format!("the target {target} cannot be the split's column"));
+    if split == Some(target) {
+        problems.push(format!("the target {} cannot be the split's column", shown(target)));
     }
     for (what, names) in [("an input", inputs), ("dropped", &spec.drop), ("a group", &spec.groups)] {
-        if names.contains(&spec.target) {
-            problems.push(format!("the target {target} cannot be {what}"));
+        if names.iter().any(|name| name == target) {
+            problems.push(format!("the target {} cannot be {what}", shown(target)));
         }
     }
     for name in inputs {

@@ -1,11 +1,12 @@
-//! Which rows are train, validation and test. Knows the target's classes and nothing of the inputs.
+//! Which rows are train, validation and test. Knows the classes of rows and nothing of the inputs.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_proto::spec::SplitSpec;
+use secateur_proto::spec::{PrepareSpec, SplitSpec};
 
 use super::{
-    error::{DataError, PartCounts, shown},
+    classes::Classes,
+    error::{DataError, shown},
     table::{Column, Table},
     values::{Levels, Values, missing, number},
 };
@@ -16,16 +17,16 @@ pub(super) const PARTS: [&str; 3] = ["train", "validation", "test"];
 /// Row numbers, ascending, of train, validation and test.
 pub(super) type Rows = [Vec<u32>; 3];
 
-/// Divides the rows of a table. `positive` is the class of each row; `column` is the split's own, if it has one.
+/// Divides the rows of a table. `column` is the split's own, if it has one.
 pub(super) fn split(
     spec: &SplitSpec,
     table: &Table,
     column: Option<&Column>,
-    positive: &[bool],
+    classes: &Classes,
 ) -> Result<Rows, DataError> {
     let rows = match (spec, column) {
         (SplitSpec::Stratified { train, validation, test, seed }, _) => {
-            stratified(checked([*train, *validation, *test])?, *seed, positive)
+            stratified(checked([*train, *validation, *test])?, *seed, 0..classes.of_rows.len() as u32, classes)
         }
         (SplitSpec::Time { train, validation, test, .. }, Some(column)) => {
             by_time(checked([*train, *validation, *test])?, table, column)?
@@ -34,16 +35,50 @@ pub(super) fn split(
         (SplitSpec::Time { column, .. } | SplitSpec::Column { column }, None) => {
             return Err(DataError::Columns(vec![table.unknown("the split's column", column)]));
         }
+        (SplitSpec::Files { .. }, _) => {
+            return Err(DataError::Split("goes by files, and a table is one file".to_owned()));
+        }
     };
-    let counts = [0, 1, 2].map(|part| PartCounts {
-        part: PARTS[part],
-        rows: rows[part].len(),
-        positives: rows[part].iter().filter(|&&row| positive[row as usize]).count(),
-    });
-    if counts.iter().any(|part| part.positives == 0 || part.positives == part.rows) {
-        return Err(DataError::OneClass(counts));
-    }
+    classes.refuse_absent(&rows)?;
     Ok(rows)
+}
+
+/// Divides rows of which the first `not_test` are train and validation, and the others test.
+pub(super) fn files(validation: f64, seed: u64, not_test: usize, classes: &Classes) -> Result<Rows, DataError> {
+    if !(0.0 < validation && validation < 1.0) {
+        let problem = format!("has the validation share {validation}; it has to be above 0 and below 1");
+        return Err(DataError::Split(problem));
+    }
+    let (not_test, all) = (not_test as u32, classes.of_rows.len() as u32);
+    let mut rows = stratified([1.0 - validation, validation, 0.0], seed, 0..not_test, classes);
+    rows[2] = (not_test..all).collect();
+    classes.refuse_absent(&rows)?;
+    Ok(rows)
+}
+
+/// Keeps at most `most` train rows, a sample with the classes' shares by the split's seed (0 where it has none); the other parts stay as they are.
+pub(super) fn keep(rows: &mut Rows, spec: &PrepareSpec, classes: &Classes) -> Result<(), DataError> {
+    let Some(most) = spec.rows.map(|most| most as usize).filter(|most| *most < rows[0].len()) else { return Ok(()) };
+    let counts = classes.counts(&rows[0]);
+    let quotas: Vec<f64> = counts.iter().map(|count| *count as f64 * most as f64 / rows[0].len() as f64).collect();
+    let kept = largest_remainder(&quotas, most);
+    if let Some(class) = kept.iter().position(|count| *count == 0) {
+        return Err(DataError::Rows(format!(
+            "{most} rows leave no train row of the class {}, which has {} of {}; keep more",
+            shown(&classes.names[class]),
+            counts[class],
+            rows[0].len()
+        )));
+    }
+    let seed = match spec.split {
+        SplitSpec::Stratified { seed, .. } | SplitSpec::Files { seed, .. } => seed,
+        SplitSpec::Time { .. } | SplitSpec::Column { .. } => 0,
+    };
+    // Another stream than that of the split, so that the sample does not depend on who was dealt first.
+    let shuffled = shuffled(seed, SAMPLE_STREAM, rows[0].iter().copied(), classes);
+    rows[0] = shuffled.into_iter().zip(kept).flat_map(|(class, kept)| class.into_iter().take(kept)).collect();
+    rows[0].sort_unstable();
+    Ok(())
 }
 
 fn checked(shares: [f64; 3]) -> Result<[f64; 3], DataError> {
@@ -59,21 +94,36 @@ fn checked(shares: [f64; 3]) -> Result<[f64; 3], DataError> {
     }
 }
 
-/// Draws a key for every row and deals the rows of each class out in the order of their keys. This depends on nothing but
-/// the definition of ChaCha8: not on the platform, and not on how a library draws from a range.
-fn stratified(shares: [f64; 3], seed: u64, positive: &[bool]) -> Rows {
+/// Streams of ChaCha8 under the split's seed.
+const SPLIT_STREAM: u64 = 0;
+const SAMPLE_STREAM: u64 = 1;
+
+/// The rows of each class in an order by chance: that of a key drawn for every row. This depends on nothing but the definition
+/// of ChaCha8: not on the platform, and not on how a library draws from a range.
+fn shuffled(seed: u64, stream: u64, rows: impl Iterator<Item = u32>, classes: &Classes) -> Vec<Vec<u32>> {
     let mut seed_bytes = [0; 32];
     seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut random = ChaCha8Rng::from_seed(seed_bytes);
-    let mut classes = [Vec::new(), Vec::new()];
-    for (row, &positive) in (0_u32..).zip(positive) {
-        classes[usize::from(positive)].push((random.next_u64(), row));
+    random.set_stream(stream);
+    let mut of_class = vec![Vec::new(); classes.names.len()];
+    for row in rows {
+        of_class[classes.of_rows[row as usize] as usize].push((random.next_u64(), row));
     }
-    let mut rows = Rows::default();
-    for mut class in classes {
+    let in_order = |mut class: Vec<(u64, u32)>| {
         class.sort_unstable();
-        let mut dealt = class.iter().map(|&(_, row)| row);
-        for (part, count) in rows.iter_mut().zip(largest_remainder(shares, class.len())) {
+        class.into_iter().map(|(_, row)| row).collect()
+    };
+    of_class.into_iter().map(in_order).collect()
+}
+
+/// Deals the shuffled rows of each class out by the shares.
+fn stratified(shares: [f64; 3], seed: u64, all: std::ops::Range<u32>, classes: &Classes) -> Rows {
+    let mut rows = Rows::default();
+    for class in shuffled(seed, SPLIT_STREAM, all, classes) {
+        let total = class.len();
+        let mut dealt = class.into_iter();
+        let counts = largest_remainder(&shares.map(|share| share * total as f64), total);
+        for (part, count) in rows.iter_mut().zip(counts) {
             part.extend(dealt.by_ref().take(count));
         }
     }
@@ -83,17 +133,16 @@ fn stratified(shares: [f64; 3], seed: u64, positive: &[bool]) -> Rows {
     rows
 }
 
-/// Whole numbers that sum to `total` and are nearest to its shares: each is rounded down, and what is left goes to the
-/// largest remainders, the earlier part first.
-fn largest_remainder(shares: [f64; 3], total: usize) -> [usize; 3] {
-    let quotas = shares.map(|share| share * total as f64);
-    let mut counts = quotas.map(|quota| quota.floor() as usize);
-    let mut order = [0, 1, 2];
-    let remainder = |part: usize| quotas[part] - quotas[part].floor();
+/// Whole numbers that sum to `total` and are nearest to the quotas, which do: each is rounded down, and what is left goes to the
+/// largest remainders, the earlier one first.
+fn largest_remainder(quotas: &[f64], total: usize) -> Vec<usize> {
+    let mut counts: Vec<usize> = quotas.iter().map(|quota| quota.floor() as usize).collect();
+    let mut order: Vec<usize> = (0..quotas.len()).collect();
+    let remainder = |index: usize| quotas[index] - quotas[index].floor();
     order.sort_by(|&a, &b| remainder(b).total_cmp(&remainder(a)).then(a.cmp(&b)));
     let left = total.saturating_sub(counts.iter().sum());
-    for part in order.into_iter().cycle().take(left) {
-        counts[part] += 1;
+    for index in order.into_iter().cycle().take(left) {
+        counts[index] += 1;
     }
     counts
 }

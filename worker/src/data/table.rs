@@ -71,6 +71,7 @@ impl Table {
             }
             TableFormat::Csv => Self::parse(bytes),
             TableFormat::CsvGz => Self::parse(&decompress(bytes, MAX_TEXT)?),
+            TableFormat::Idx => Err(DataError::Csv("it is of packed images and not of columns".into())),
         }
     }
 
@@ -162,7 +163,7 @@ impl Table {
     }
 }
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 pub(super) fn decompress(bytes: &[u8], limit: u64) -> Result<Vec<u8>, DataError> {

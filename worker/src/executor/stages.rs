@@ -311,7 +311,7 @@ impl Stages {
             if logits.iter().any(|logit| !logit.is_finite()) {
                 return Err(Ended(StageOutcome::Diverged { step: 0 }));
             }
-            metrics::of_scores(&logits, &rows.targets)?.set_into(&mut metrics, split);
+            metrics::of_logits(&logits, &rows.targets, net.outputs())?.set_into(&mut metrics, split);
             scores.push((split, rows, logits));
         }
         let curve = serde_json::to_vec(&Curve { best_epoch: trained.epoch, epochs: &trained.curve })
@@ -336,6 +336,11 @@ impl Stages {
         let wanted = model.inputs();
         if width as u64 != wanted {
             let message = format!("the prepared rows have {width} inputs, and the net {wanted}");
+            return Err(Failure::new(FailureClass::Input, message).into());
+        }
+        let (classes, outputs) = (self.data()?.classes, model.outputs());
+        if outputs != classes && (outputs, classes) != (1, 2) {
+            let message = format!("the prepared rows are of {classes} classes, and the net has {outputs} outputs");
             return Err(Failure::new(FailureClass::Input, message).into());
         }
         Ok(())

@@ -3,6 +3,8 @@ use secateur_proto::spec::{Activation, ModelSpec};
 
 use super::*;
 
+mod classes;
+
 fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-12, "{found} instead of {expected}");
 }
@@ -20,13 +22,14 @@ fn textbook_scores() {
     close(metrics.auc, 0.75);
     close(metrics.gini, 0.5);
     // Below 0.1: (0, 1/2); below 0.35: (1/2, 1/2); below 0.4: (1/2, 1).
-    close(metrics.ks, 0.5);
+    close(metrics.ks.expect("two classes"), 0.5);
 }
 
 #[test]
 fn separated_reversed_and_tied_scores() {
     let targets = [0.0, 0.0, 1.0];
-    let of = |logits: &[f32]| of_scores(logits, &targets).map(|metrics| (metrics.auc, metrics.ks));
+    let of =
+        |logits: &[f32]| of_scores(logits, &targets).map(|metrics| (metrics.auc, metrics.ks.expect("two classes")));
     assert_eq!(of(&[-3.0, -2.0, 5.0]), Ok((1.0, 1.0)));
     assert_eq!(of(&[3.0, 2.0, -5.0]), Ok((0.0, 1.0)));
     assert_eq!(of(&[1.0, 1.0, 1.0]), Ok((0.5, 0.0)));
@@ -110,7 +113,7 @@ proptest! {
             rows.iter().filter(|(logit, _)| **logit <= cut).count() as f64 / rows.len() as f64
         };
         let ks = logits.iter().map(|&cut| (share(&positives, cut) - share(&negatives, cut)).abs()).fold(0.0, f64::max);
-        close(metrics.ks, ks);
+        close(metrics.ks.expect("two classes"), ks);
     }
 
     #[test]
@@ -119,7 +122,7 @@ proptest! {
         let other: Vec<f32> = targets.iter().map(|target| 1.0 - target).collect();
         let (a, b) = (of_scores(&logits, &targets).expect("scores"), of_scores(&negated, &other).expect("scores"));
         close(a.auc, b.auc);
-        close(a.ks, b.ks);
+        close(a.ks.expect("two classes"), b.ks.expect("two classes"));
         close(a.brier, b.brier);
         close(a.log_loss, b.log_loss);
     }
@@ -164,7 +167,7 @@ proptest! {
             let mut vector = Metrics::new();
             metrics.set_into(&mut vector, Split::Test);
             prop_assert!(Metric::ALL.iter().filter_map(|metric| vector.get(*metric, Split::Test)).all(|v| v.is_finite()));
-            prop_assert!((0.0..=1.0).contains(&metrics.auc) && (0.0..=1.0).contains(&metrics.ks));
+            prop_assert!((0.0..=1.0).contains(&metrics.auc) && metrics.ks.is_some_and(|ks| (0.0..=1.0).contains(&ks)));
         }
     }
 }

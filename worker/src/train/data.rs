@@ -9,7 +9,9 @@ use crate::data::{Dataset, Part};
 pub struct DeviceData {
     /// `[n, width]`.
     pub train_inputs: Tensor<2>,
-    /// `[n]`, 0 or 1.
+    /// How many classes there are.
+    pub classes: u32,
+    /// `[n]`, the class of each row.
     pub train_targets: Tensor<1>,
     /// What epochs are chosen by.
     pub validation: EvaluationRows,
@@ -22,7 +24,7 @@ pub struct DeviceData {
 pub struct EvaluationRows {
     /// `[n, width]`.
     pub inputs: Tensor<2>,
-    /// 0 or 1.
+    /// The class of each row.
     pub targets: Vec<f32>,
     /// Row numbers in the table.
     pub rows: Vec<u32>,
@@ -41,6 +43,7 @@ impl DeviceData {
             |part: Part| EvaluationRows { inputs: inputs(part.inputs), targets: part.targets, rows: part.rows };
         let rows = dataset.train.targets.len();
         Self {
+            classes: dataset.classes,
             train_inputs: inputs(dataset.train.inputs),
             train_targets: Tensor::from_data(TensorData::new(dataset.train.targets, [rows]), device),
             validation: evaluation(dataset.validation),

@@ -110,6 +110,7 @@ fn synthetic(rows: usize, width: usize, device: &Device) -> DeviceData {
         rows: vec![0],
     };
     DeviceData {
+        classes: 2,
         train_inputs: Tensor::from_data(TensorData::new(values, [rows, width]), device),
         train_targets: Tensor::from_data(TensorData::new(targets, [rows]), device),
         validation: empty(),

@@ -290,7 +290,7 @@ impl Training<'_, '_> {
                     return Err(Failure::new(FailureClass::Internal, message));
                 }
             }
-            let validation = metrics::of_scores(&scores[index], &self.data.validation.targets)
+            let validation = metrics::of_logits(&scores[index], &self.data.validation.targets, self.bundle.net().outputs())
                 .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
             let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
             (self.watch)(index, &record);
@@ -320,6 +320,7 @@ fn worth(lane: &Lane, record: &EpochRecord) -> f64 {
     match lane.training.select_by {
         SelectBy::Auc => record.validation.auc,
         SelectBy::LogLoss => -record.validation.log_loss,
+        SelectBy::Accuracy => record.validation.accuracy,
         SelectBy::Last => f64::from(record.epoch),
     }
 }

@@ -1,4 +1,4 @@
-//! Reads `data`: the table, its columns and its split.
+//! Reads `data`: the table or the images, columns and split.
 
 use std::collections::HashMap;
 
@@ -15,18 +15,48 @@ use super::{
 
 const COLUMN: &str = "the name of a column";
 const COLUMNS: &str = "a list of column names";
-const PATH: &str = "the path of a .csv or .csv.gz file";
-const SPLIT: &str = "a map with the kind stratified, time or column";
+const PATH: &str =
+    "the path of a .csv or .csv.gz file, or of a folder of idx files (ending in / if its name has a point)";
+const SPLIT: &str = "a map with the kind stratified, time or column, or files for images";
 
 pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
-    let known = ["path", "target", "task", "split", "drop", "inputs", "groups"];
+    let known = ["path", "target", "task", "split", "rows", "drop", "inputs", "groups"];
     let fields = reader.fields(field, &known)?;
-    let path = reader.required(&fields, "path", PATH).and_then(|field| table_path(reader, &field));
-    let target = reader.required(&fields, "target", COLUMN).and_then(|field| reader.text(&field, COLUMN));
-    let task = reader
-        .required(&fields, "task", "binary")
-        .and_then(|field| reader.choice(&field, &[("binary", Task::Binary)], &["multiclass"]));
-    let split = reader.required(&fields, "split", SPLIT).and_then(|field| split(reader, &field));
+    let path = reader.required(&fields, "path", PATH).and_then(|field| data_path(reader, &field));
+    let format = path.as_ref().map(|(_, format)| *format);
+    let task = task(reader, &fields, format);
+    let split = reader.required(&fields, "split", SPLIT).and_then(|field| split(reader, &field, format));
+    let rows = match fields.get("rows") {
+        None => Some(None),
+        Some(field) => reader.integer(&field, 1, u32::MAX).map(Some),
+    };
+    if let Some((path, format @ TableFormat::Idx)) = &path {
+        for field in ["target", "drop", "inputs", "groups"].into_iter().filter_map(|key| fields.get(key)) {
+            let message = "found a key of tables, allowed none of them: images have labels of their own and no columns";
+            reader.report(field.mark(), &field.path, message);
+        }
+        return Some(DataSpec {
+            path: path.clone(),
+            named: Vec::new(),
+            split_mark: fields.mark_of("split"),
+            path_mark: fields.mark_of("path"),
+            task_mark: fields.mark_of("task"),
+            rows_mark: fields.mark_of("rows"),
+            format: *format,
+            target: None,
+            task: task?,
+            split: split?,
+            rows: rows?,
+            inputs: None,
+            drop: Vec::new(),
+            groups: Vec::new(),
+        });
+    }
+    let target = match fields.get("target") {
+        // Of what the path is not known to be a table nothing is missed.
+        None if format.is_none() => None,
+        _ => reader.required(&fields, "target", COLUMN).and_then(|field| reader.text(&field, COLUMN)),
+    };
     let drop = columns(reader, &fields, "drop");
     let inputs = columns(reader, &fields, "inputs");
     let groups = columns(reader, &fields, "groups");
@@ -59,19 +89,35 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
         named: all_named,
         split_mark: fields.mark_of("split"),
         path_mark: fields.mark_of("path"),
+        task_mark: fields.mark_of("task"),
+        rows_mark: fields.mark_of("rows"),
         format,
-        target: target?.to_owned(),
+        target: target.map(str::to_owned),
         task: task?,
         split: split?,
+        rows: rows?,
         inputs: fields.get("inputs").and(names(inputs)),
         drop: names(drop)?,
         groups: names(groups)?,
     })
 }
 
-fn table_path(reader: &mut Reader, field: &Field<'_>) -> Option<(String, TableFormat)> {
+/// What is predicted. Images are of several classes unless the file says that they are of two.
+fn task(reader: &mut Reader, fields: &Fields<'_>, format: Option<TableFormat>) -> Option<Task> {
+    const TASKS: [(&str, Task); 2] = [("binary", Task::Binary), ("multiclass", Task::Multiclass)];
+    match (fields.get("task"), format) {
+        (None, Some(TableFormat::Idx)) => Some(Task::Multiclass),
+        (None, None) => None,
+        (None, Some(TableFormat::Csv | TableFormat::CsvGz)) => {
+            reader.required(fields, "task", "binary or multiclass");
+            None
+        }
+        (Some(field), _) => reader.choice(&field, &TASKS, &[]),
+    }
+}
+
+fn data_path(reader: &mut Reader, field: &Field<'_>) -> Option<(String, TableFormat)> {
     let path = reader.text(field, PATH)?;
-    let lower = path.to_lowercase();
     if path.contains("://") {
         let message = format!("found {}, but only local files are supported yet, allowed {PATH}", quote(path));
         reader.report(field.mark(), &field.path, message);
@@ -81,15 +127,27 @@ fn table_path(reader: &mut Reader, field: &Field<'_>) -> Option<(String, TableFo
         reader.wrong(field, &format!("{PATH} without control characters"));
         return None;
     }
-    let formats = [(".csv", TableFormat::Csv), (".csv.gz", TableFormat::CsvGz)];
-    let format = formats.into_iter().find(|(ending, _)| lower.ends_with(ending)).map(|(_, format)| format);
+    let format = format_of(path);
     if format.is_none() {
         reader.wrong(field, PATH);
     }
     Some((path.to_owned(), format?))
 }
 
-fn split(reader: &mut Reader, field: &Field<'_>) -> Option<SplitSpec> {
+/// By the name alone: a folder is what has no ending, or says so with a `/`.
+fn format_of(path: &str) -> Option<TableFormat> {
+    let lower = path.to_lowercase();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if lower.ends_with(".csv.gz") {
+        Some(TableFormat::CsvGz)
+    } else if lower.ends_with(".csv") {
+        Some(TableFormat::Csv)
+    } else {
+        (matches!(name, "" | "." | "..") || !name.contains('.')).then_some(TableFormat::Idx)
+    }
+}
+
+fn split(reader: &mut Reader, field: &Field<'_>, format: Option<TableFormat>) -> Option<SplitSpec> {
     // The kind decides which other keys are known, so it is read first.
     let all = ["kind", "train", "validation", "test", "seed", "column"];
     let silent = &mut Reader::default();
@@ -98,17 +156,33 @@ fn split(reader: &mut Reader, field: &Field<'_>) -> Option<SplitSpec> {
         Some("stratified") => &["kind", "train", "validation", "test", "seed"],
         Some("time") => &["kind", "column", "train", "validation", "test"],
         Some("column") => &["kind", "column"],
+        Some("files") => &["kind", "validation", "seed"],
         _ => &all,
     };
     let fields = reader.fields(field, known)?;
-    let kinds = [("stratified", "stratified"), ("time", "time"), ("column", "column")];
-    let kind = reader
-        .required(&fields, "kind", "stratified, time or column")
-        .and_then(|field| reader.choice(&field, &kinds, &[]))?;
+    let kinds = ["stratified", "time", "column", "files"].map(|kind| (kind, kind));
+    let allowed = match format {
+        None => &kinds[..],
+        Some(TableFormat::Csv | TableFormat::CsvGz) => &kinds[..3],
+        Some(TableFormat::Idx) => &kinds[3..],
+    };
+    let field =
+        reader.required(&fields, "kind", &allowed.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(", "))?;
+    let kind = match kind {
+        Some("files") if allowed.len() == 3 => {
+            reader.wrong(&field, "stratified, time or column: files is the split of images");
+            None
+        }
+        Some("stratified" | "time" | "column") if allowed.len() == 1 => {
+            reader.wrong(&field, "files, the split of images: their own test files are the test");
+            None
+        }
+        _ => reader.choice(&field, allowed, &[]),
+    }?;
     match kind {
         "stratified" => {
             let shares = shares(reader, &fields);
-            let seed = fields.get("seed").map_or(Some(0), |field| reader.integer(&field, 0, u64::MAX));
+            let seed = seed(reader, &fields);
             let [train, validation, test] = shares?;
             Some(SplitSpec::Stratified { train, validation, test, seed: seed? })
         }
@@ -116,6 +190,11 @@ fn split(reader: &mut Reader, field: &Field<'_>) -> Option<SplitSpec> {
             let column = column(reader, &fields);
             let [train, validation, test] = shares(reader, &fields)?;
             Some(SplitSpec::Time { column: column?, train, validation, test })
+        }
+        "files" => {
+            let validation = reader.required(&fields, "validation", SHARE).and_then(|field| share(reader, &field));
+            let seed = seed(reader, &fields);
+            Some(SplitSpec::Files { validation: validation?, seed: seed? })
         }
         _ => Some(SplitSpec::Column { column: column(reader, &fields)? }),
     }
@@ -129,16 +208,25 @@ fn column(reader: &mut Reader, fields: &Fields<'_>) -> Option<String> {
 /// The column that decides the split.
 fn split_column(split: &SplitSpec) -> Option<&str> {
     match split {
-        SplitSpec::Stratified { .. } => None,
+        SplitSpec::Stratified { .. } | SplitSpec::Files { .. } => None,
         SplitSpec::Time { column, .. } | SplitSpec::Column { column } => Some(column),
     }
 }
 
+const SHARE: &str = "a share between 0 and 1";
+
+fn share(reader: &mut Reader, field: &Field<'_>) -> Option<f64> {
+    reader.number(field, SHARE, |share| 0.0 < share && share < 1.0)
+}
+
+fn seed(reader: &mut Reader, fields: &Fields<'_>) -> Option<u64> {
+    fields.get("seed").map_or(Some(0), |field| reader.integer(&field, 0, u64::MAX))
+}
+
 fn shares(reader: &mut Reader, fields: &Fields<'_>) -> Option<[f64; 3]> {
-    const SHARE: &str = "a share between 0 and 1";
     let shares = ["train", "validation", "test"].map(|part| {
         let field = reader.required(fields, part, SHARE)?;
-        reader.number(&field, SHARE, |share| 0.0 < share && share < 1.0)
+        share(reader, &field)
     });
     let [Some(train), Some(validation), Some(test)] = shares else { return None };
     let sum = train + validation + test;

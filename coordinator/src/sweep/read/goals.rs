@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use secateur_proto::metrics::{Direction, Metric, MetricOf};
+use secateur_proto::{
+    metrics::{Direction, Metric, MetricOf},
+    spec::Task,
+};
 
 use super::{
     super::{
@@ -72,19 +75,28 @@ pub(super) fn seeds(reader: &mut Reader, field: &Field<'_>) -> Option<Seeds> {
     }
 }
 
-fn metric(reader: &mut Reader, field: &Field<'_>) -> Option<Metric> {
+fn metric(reader: &mut Reader, field: &Field<'_>, task: Option<Task>) -> Option<Metric> {
     let names: Vec<(&str, Metric)> = Metric::ALL.iter().map(|metric| (metric.name(), *metric)).collect();
-    reader.choice(field, &names, &["latency_p50_us", "latency_p99_us"])
+    let metric = reader.choice(field, &names, &["latency_p50_us", "latency_p99_us"])?;
+    if metric == Metric::Ks && task == Some(Task::Multiclass) {
+        reader.report(field.mark(), &field.path, "found ks, which is of two classes alone, and the task is multiclass");
+        return None;
+    }
+    Some(metric)
 }
 
-/// The front's default axes.
-const DEFAULT: [Objective; 2] = [
-    Objective { metric: Metric::Auc, direction: Direction::Maximize },
-    Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize },
-];
+/// The front's default axes: what is chosen among several classes is judged by its errors.
+fn default_objectives(task: Option<Task>) -> Vec<Objective> {
+    let of_data = match task {
+        Some(Task::Multiclass) => Metric::Error,
+        Some(Task::Binary) | None => Metric::Auc,
+    };
+    let objective = |metric: Metric| Objective { metric, direction: metric.better() };
+    vec![objective(of_data), objective(Metric::NonzeroParameters)]
+}
 
-pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>) -> Option<Vec<Objective>> {
-    let Some(field) = fields.get("objectives") else { return Some(DEFAULT.to_vec()) };
+pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, task: Option<Task>) -> Option<Vec<Objective>> {
+    let Some(field) = fields.get("objectives") else { return Some(default_objectives(task)) };
     let allowed = "a list such as [{maximize: auc}, {minimize: nonzero_parameters}]";
     let Some(items) = field.items().filter(|items| !items.is_empty()) else {
         reader.wrong(&field, allowed);
@@ -101,7 +113,7 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>) -> Option<Vec
                 return None;
             }
         };
-        let metric = metric(reader, &field)?;
+        let metric = metric(reader, &field, task)?;
         if metric.better() != direction {
             let better = match metric.better() {
                 Direction::Maximize => "higher is better: write maximize",
@@ -120,7 +132,7 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>) -> Option<Vec
     Some(objectives)
 }
 
-pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>) -> Option<Vec<Constraint>> {
+pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>, task: Option<Task>) -> Option<Vec<Constraint>> {
     let Some(field) = fields.get("constraints") else { return Some(Vec::new()) };
     let Some(items) = field.items() else {
         reader.wrong(&field, "a list such as [{metric: brier, max: 0.15}]");
@@ -133,7 +145,7 @@ pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>) -> Option<Ve
     reader.values(&field, items, same, |reader, item| {
         let fields = reader.fields(item, &["metric", "min", "max"])?;
         let metric =
-            reader.required(&fields, "metric", "the name of a metric").and_then(|field| metric(reader, &field));
+            reader.required(&fields, "metric", "the name of a metric").and_then(|field| metric(reader, &field, task));
         let mut complete = true;
         let [min, max] = ["min", "max"].map(|key| {
             let bound = reader.number(&fields.get(key)?, "a finite number", |_| true);

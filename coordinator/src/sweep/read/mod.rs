@@ -48,15 +48,17 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     let name = reader.required(&fields, "name", NAME).and_then(|field| name(reader, &field));
     let data = reader.required(&fields, "data", "a map").and_then(|field| data::read(reader, &field));
     let hidden = reader.required(&fields, "model", "a map").and_then(|field| training::model(reader, &field));
-    let training = reader.required(&fields, "training", "a map").and_then(|field| training::training(reader, &field));
+    let task = data.as_ref().map(|data| data.task);
+    let training =
+        reader.required(&fields, "training", "a map").and_then(|field| training::training(reader, &field, task));
     let pruning = reader.required(&fields, "pruning", "a map").and_then(|field| pruning::pruning(reader, &field));
     let penalty = pruning::regularization(reader, &fields);
     if let Some(field) = fields.get("quantization") {
         reader.choice(&field, &[("none", ())], &["int8"]);
     }
     let seeds = reader.required(&fields, "seeds", goals::SEEDS).and_then(|field| goals::seeds(reader, &field));
-    let objectives = goals::objectives(reader, &fields);
-    let constraints = goals::constraints(reader, &fields);
+    let objectives = goals::objectives(reader, &fields, task);
+    let constraints = goals::constraints(reader, &fields, task);
     let controls = match fields.get("controls") {
         None => Some(Controls::Auto),
         Some(field) => reader.choice(&field, &[("auto", Controls::Auto), ("none", Controls::None)], &[]),

@@ -1,6 +1,6 @@
 //! Reads `model` and `training`.
 
-use secateur_proto::spec::{OptimizerSpec, SelectBy};
+use secateur_proto::spec::{OptimizerSpec, SelectBy, Task};
 
 use super::{
     super::{
@@ -56,7 +56,7 @@ pub(super) struct Training {
     pub(super) clip_gradient_norm: Axis<Option<f64>>,
 }
 
-pub(super) fn training(reader: &mut Reader, field: &Field<'_>) -> Option<Training> {
+pub(super) fn training(reader: &mut Reader, field: &Field<'_>, task: Option<Task>) -> Option<Training> {
     let known = ["optimizer", "batch_size", "epochs", "clip_gradient_norm", "select_by"];
     let fields = reader.fields(field, &known)?;
     let optimizer = reader
@@ -78,8 +78,12 @@ pub(super) fn training(reader: &mut Reader, field: &Field<'_>) -> Option<Trainin
         }),
     };
     let select_by = match fields.get("select_by") {
+        None if task == Some(Task::Multiclass) => Some(SelectBy::Accuracy),
         None => Some(SelectBy::Auc),
-        Some(field) => reader.choice(&field, &[("auc", SelectBy::Auc), ("log_loss", SelectBy::LogLoss)], &[]),
+        Some(field) => {
+            let metrics = [("auc", SelectBy::Auc), ("log_loss", SelectBy::LogLoss), ("accuracy", SelectBy::Accuracy)];
+            reader.choice(&field, &metrics, &[])
+        }
     };
     let (optimizer, lr, weight_decay) = optimizer?;
     Some(Training {

@@ -15,7 +15,7 @@ name: a sweep
 data:
   path: loans.txt
   target: y
-  task: multiclass
+  task: regression
   split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.3}
   drop: [y]
 model: {kind: mlp, hidden: [64, 0]}
@@ -31,8 +31,8 @@ objectives: [{maximize: aux}]
     let expected = "\
 sweep.yaml:1:10: version: found 2, allowed 1, the only version of the sweep file
 sweep.yaml:2:7: name: found \"a sweep\", allowed 1 to 48 letters, digits, '-', '_' and '.', the first a letter or digit
-sweep.yaml:4:9: data.path: found \"loans.txt\", allowed the path of a .csv or .csv.gz file
-sweep.yaml:6:9: data.task: found \"multiclass\", which is not supported yet, allowed binary
+sweep.yaml:4:9: data.path: found \"loans.txt\", allowed the path of a .csv or .csv.gz file, or of a folder of idx files (ending in / if its name has a point)
+sweep.yaml:6:9: data.task: found \"regression\", allowed binary, multiclass
 sweep.yaml:7:10: data.split: found shares that sum to 1.1, allowed train + validation + test = 1
 sweep.yaml:8:10: data.drop[0]: found \"y\", which is the target and cannot be dropped
 sweep.yaml:9:33: model.hidden[1]: found 0, allowed an integer from 1 to 65536
@@ -332,4 +332,55 @@ fn long_files_of_any_one_thing_are_answered() {
         assert!(!problems(&text).is_empty(), "{piece:?}");
         assert!(!problems(&format!("{SMALL}exclude:\n - {text}")).is_empty(), "{piece:?}");
     }
+}
+
+/// [`SMALL`] with images for a table, and further lines of `data`.
+fn images(path: &str, lines: &str) -> String {
+    let split = "split: {kind: files, validation: 0.1, seed: 42}";
+    let data = format!("  path: {path}\n  {split}\n{lines}");
+    let start = SMALL.find("  path").expect("a path");
+    let end = SMALL.find("model:").expect("a model");
+    format!("{}{data}{}", &SMALL[..start], &SMALL[end..])
+}
+
+#[test]
+fn images_have_no_columns_and_a_split_of_their_own() {
+    assert_eq!(problems(&images("mnist", "")), [""; 0]);
+    let found = problems(&images("mnist", "  target: y\n  drop: [a]\n  inputs: [a]\n  groups: [a]\n"));
+    assert_eq!(found.len(), 4, "{found:#?}");
+    assert!(found[0].contains("6:11: data.target: found a key of tables, allowed none of them: images have labels"));
+    let other = |split: &str| problems(&images("mnist", "").replace("{kind: files, validation: 0.1, seed: 42}", split));
+    let found = other("{kind: stratified, train: 0.6, validation: 0.2, test: 0.2}");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("5:17: data.split.kind: found \"stratified\", allowed files, the split of images"));
+    assert!(other("{kind: files}")[0].contains("data.split.validation: found nothing, required a share"));
+    assert!(other("{kind: files, validation: 1}")[0].contains("data.split.validation: found 1, allowed a share"));
+    assert!(other("{kind: files, validation: 0.1, test: 0.1}")[0].contains("allowed kind, validation, seed"));
+    let found = problem("  split: {kind: files, validation: 0.1}");
+    assert!(
+        found.contains("found \"files\", allowed stratified, time or column: files is the split of images"),
+        "{found}"
+    );
+    assert!(
+        problem("  path: my.mnist").contains("found \"my.mnist\", allowed the path of a .csv or .csv.gz file, or of")
+    );
+    assert_eq!(problems(&images("my.mnist/", "")), [""; 0]);
+}
+
+#[test]
+fn rows_and_metrics_have_to_fit_the_task() {
+    for rows in ["0", "-1", "0.5", "many", "4294967296"] {
+        let found = problems(&images("mnist", &format!("  rows: {rows}\n")));
+        assert!(
+            found[0].contains("data.rows: found") && found[0].contains("an integer from 1 to 4294967295"),
+            "{found:#?}"
+        );
+    }
+    let goals = "objectives: [{maximize: ks}]\nconstraints: [{metric: ks, min: 0.5}]\n";
+    let found = problems(&(images("mnist", "") + goals));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found.iter().all(|found| found.contains("found ks, which is of two classes alone, and the task is multiclass"))
+    );
+    assert_eq!(problems(&(images("mnist", "  task: binary\n") + goals)), [""; 0]);
 }

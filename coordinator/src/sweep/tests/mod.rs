@@ -8,7 +8,7 @@ mod reading;
 
 use secateur_proto::{ids::ContentHash, outcome::Artifact};
 
-use super::{SweepSpec, TableFacts, plan, plan::Plan};
+use super::{ClassRows, SweepSpec, TableFacts, plan, plan::Plan};
 
 /// A small sweep file that is right; tests replace lines of it.
 const SMALL: &str = "\
@@ -46,9 +46,13 @@ fn table() -> TableFacts {
     TableFacts {
         artifact: Artifact { hash: ContentHash::of(b"table"), size: 5 },
         rows: [600, 200, 200],
-        positives: [120, 40, 40],
+        classes: vec![
+            ClassRows { name: "0".to_owned(), rows: [480, 160, 160] },
+            ClassRows { name: "1".to_owned(), rows: [120, 40, 40] },
+        ],
         columns: 10,
         inputs: 19,
+        image: None,
     }
 }
 

@@ -1,6 +1,6 @@
 use secateur_proto::{
     metrics::{Direction, Metric},
-    spec::{OptimizerSpec, RegularizationKind, SelectBy, SplitSpec, TableFormat},
+    spec::{OptimizerSpec, RegularizationKind, SelectBy, SplitSpec, TableFormat, Task},
 };
 
 use super::*;
@@ -140,4 +140,29 @@ fn exclusions_are_nested_or_dotted() {
     );
     // A key with one value can be named too.
     assert_eq!(count("exclude: [{training.epochs: 20, pruning.sparsity: 0.5}]"), 6);
+}
+
+#[test]
+fn images_are_of_several_classes_unless_the_file_says_two() {
+    let text = SMALL
+        .replace("  path: table.csv\n  target: y\n  task: binary\n", "  path: ../data/mnist\n  rows: 5000\n")
+        .replace(
+            "{kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 42}",
+            "{kind: files, validation: 0.1}",
+        );
+    let spec = parsed(&text);
+    assert_eq!((spec.data.format, spec.data.task, spec.data.rows), (TableFormat::Idx, Task::Multiclass, Some(5000)));
+    assert_eq!((spec.data.target, spec.data.split), (None, SplitSpec::Files { validation: 0.1, seed: 0 }));
+    assert_eq!(spec.select_by, SelectBy::Accuracy);
+    assert_eq!(spec.objectives[0], Objective { metric: Metric::Error, direction: Direction::Minimize });
+    let spec = parsed(&text.replace("  rows: 5000", "  task: binary"));
+    assert_eq!((spec.data.task, spec.data.rows, spec.select_by), (Task::Binary, None, SelectBy::Auc));
+    assert_eq!(spec.objectives[0], Objective { metric: Metric::Auc, direction: Direction::Maximize });
+    for folder in ["mnist/", "a.b/mnist", ".", "..", "../mnist-1.0/"] {
+        assert_eq!(parsed(&text.replace("../data/mnist", folder)).data.format, TableFormat::Idx, "{folder}");
+    }
+
+    let spec =
+        parsed(&small_with(&["  task: multiclass", "training: {optimizer: {kind: adam}, epochs: 1, select_by: auc}"]));
+    assert_eq!((spec.data.format, spec.data.task, spec.select_by), (TableFormat::Csv, Task::Multiclass, SelectBy::Auc));
 }

@@ -133,7 +133,7 @@ fn other_encodings_are_refused() {
 #[test]
 fn unknown_columns_are_told_all_at_once() {
     let spec = PrepareSpec {
-        target: "defualt".into(),
+        target: Some("defualt".into()),
         split: SplitSpec::Time { column: "Year".into(), train: 0.6, validation: 0.2, test: 0.2 },
         inputs: Some(vec!["incmoe".into()]),
         drop: vec!["zzz".into()],
@@ -194,13 +194,13 @@ fn targets_need_two_classes() {
     let classes = |values| {
         let prepared = prepared(&with(values));
         assert_eq!(prepared.dataset.train.targets, [0.0, 1.0]);
-        (prepared.preparation.target.negative, prepared.preparation.target.positive)
+        prepared.preparation.target.classes
     };
     // As texts 10 would come before 9.
-    assert_eq!(classes(["9", "10", "9", "10", "9", "10"]), ("9".into(), "10".into()));
-    assert_eq!(classes(["0", "1", "0.0", "1.0", "-0", "1e0"]), ("0".into(), "1".into()));
-    assert_eq!(classes(["no", "yes", "no", "yes", "no", "yes"]), ("no".into(), "yes".into()));
-    assert_eq!(classes(["10", "9a", "10", "9a", "10", "9a"]), ("10".into(), "9a".into()));
+    assert_eq!(classes(["9", "10", "9", "10", "9", "10"]), ["9", "10"]);
+    assert_eq!(classes(["0", "1", "0.0", "1.0", "-0", "1e0"]), ["0", "1"]);
+    assert_eq!(classes(["no", "yes", "no", "yes", "no", "yes"]), ["no", "yes"]);
+    assert_eq!(classes(["10", "9a", "10", "9a", "10", "9a"]), ["10", "9a"]);
 }
 
 #[test]
@@ -235,8 +235,10 @@ fn prepared_files_are_checked() {
         Dataset::from_safetensors(&bytes).expect_err("a bad file").to_string()
     };
     assert!(refused(|data| data.train.inputs[0] = f32::NAN).contains("train.inputs holds a value that is not finite"));
-    assert!(refused(|data| data.test.targets[0] = 0.5).contains("test.targets holds a value that is neither 0 nor 1"));
-    assert!(refused(|data| data.test.targets[0] = 1.0).contains("test does not have both classes"));
+    assert!(
+        refused(|data| data.test.targets[0] = 0.5).contains("test.targets holds a value that is none of 2 classes")
+    );
+    assert!(refused(|data| data.test.targets[0] = 1.0).contains("test does not have rows of every class"));
     assert!(refused(|data| data.validation.rows[0] = 0).contains("shares a row with another part"));
     assert!(refused(|data| data.validation.rows.reverse()).contains("not ascending"));
     assert!(refused(|data| data.test.groups[0][0] = 4).contains("holds a level that \"x\" does not have"));
@@ -254,7 +256,7 @@ fn prepared_files_are_checked() {
         changed[at..at + from.len()].copy_from_slice(to);
         Dataset::from_safetensors(&changed).expect_err("a bad file").to_string()
     };
-    assert!(replaced(b"\\\"format\\\":1", b"\\\"format\\\":2").contains("format 2 and this version reads 1"));
+    assert!(replaced(b"\\\"format\\\":2", b"\\\"format\\\":1").contains("format 1 and this version reads 2"));
     assert!(replaced(b"train.inputs", b"train.inputz").contains("no tensor train.inputs"));
     assert!(replaced(b"\"secateur\"", b"\"sekateur\"").contains("no metadata"));
     assert!(replaced(b"[2,1]", b"[1,2]").contains("has shape [1, 2] instead of [2, 1]"));
@@ -270,7 +272,7 @@ fn preparations_are_checked() {
     let prepared = prepared(&text);
     let json = String::from_utf8(prepared.preparation.to_json().expect("bytes")).expect("a text");
     for (from, to, expected) in [
-        ("\"format\": 1", "\"format\": 2", "format 2 instead of 1"),
+        ("\"format\": 2", "\"format\": 1", "format 1 instead of 2"),
         ("\"sd\": ", "\"sd\": -", "not a usable number"),
         ("x (missing)", "x", "features that do not belong"),
         ("\"missing_flag\": true", "\"missing_flag\": false", "features that do not belong"),

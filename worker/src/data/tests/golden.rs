@@ -8,7 +8,7 @@ const GERMAN: &[u8] = include_bytes!("../../../../configs/data/german_credit.csv
 fn sba() -> PrepareSpec {
     PrepareSpec {
         format: TableFormat::CsvGz,
-        target: "default".into(),
+        target: Some("default".into()),
         split: stratified(42),
         drop: vec!["ApprovalFY".into()],
         groups: vec!["UrbanRural".into()],
@@ -36,9 +36,9 @@ fn sba_parts() {
     let prepared = prepare(&sba(), SBA).expect("a good table");
     let facts = prepared.facts();
     // 17,562 positives are 10,537.2 + 3,512.4 + 3,512.4, and 82,438 negatives are 49,462.8 + 16,487.6 + 16,487.6.
-    assert_eq!(facts.train, PartFacts { rows: 60_000, positives: 10_537 });
-    assert_eq!(facts.validation, PartFacts { rows: 20_001, positives: 3_513 });
-    assert_eq!(facts.test, PartFacts { rows: 19_999, positives: 3_512 });
+    assert_eq!(facts.train, PartFacts { rows: 60_000, of_classes: vec![49_463, 10_537] });
+    assert_eq!(facts.validation, PartFacts { rows: 20_001, of_classes: vec![16_488, 3_513] });
+    assert_eq!(facts.test, PartFacts { rows: 19_999, of_classes: vec![16_487, 3_512] });
     assert_eq!(facts.columns, 12);
     assert_eq!(facts.constant, Vec::<String>::new());
     // 32 of the 51 states hold 1 % of the rows.
@@ -77,7 +77,7 @@ fn sba_parts() {
     assert_eq!(heavy, ["NoEmp", "CreateJob", "RetainedJob", "is_franchise", "GrAppv", "SBA_Appv"]);
 
     let target = &prepared.preparation.target;
-    assert_eq!((target.negative.as_str(), target.positive.as_str()), ("0", "1"));
+    assert_eq!((target.column.as_deref(), target.classes.join(" ")), (Some("default"), "0 1".to_owned()));
     assert!(prepared.preparation.columns.iter().all(|column| column.name != "UrbanRural"));
     let group = &prepared.dataset.groups[0];
     let missing = group.levels.iter().position(|level| level == "(missing)").expect("missing values");
@@ -90,12 +90,12 @@ fn sba_parts() {
 
 #[test]
 fn german_parts() {
-    let spec = PrepareSpec { target: "default".into(), split: stratified(0), ..spec() };
+    let spec = PrepareSpec { target: Some("default".into()), split: stratified(0), ..spec() };
     let prepared = prepare(&spec, GERMAN).expect("a good table");
     let facts = prepared.facts();
-    assert_eq!(facts.train, PartFacts { rows: 600, positives: 180 });
-    assert_eq!(facts.validation, PartFacts { rows: 200, positives: 60 });
-    assert_eq!(facts.test, PartFacts { rows: 200, positives: 60 });
+    assert_eq!(facts.train, PartFacts { rows: 600, of_classes: vec![420, 180] });
+    assert_eq!(facts.validation, PartFacts { rows: 200, of_classes: vec![140, 60] });
+    assert_eq!(facts.test, PartFacts { rows: 200, of_classes: vec![140, 60] });
     assert_eq!(facts.columns, 20);
 
     let column = |name: &str| {
@@ -113,7 +113,8 @@ fn german_parts() {
 
 #[test]
 fn preparing_twice_gives_the_same_bytes() {
-    let spec = PrepareSpec { target: "default".into(), split: stratified(7), groups: vec!["housing".into()], ..spec() };
+    let spec =
+        PrepareSpec { target: Some("default".into()), split: stratified(7), groups: vec!["housing".into()], ..spec() };
     let bytes = || {
         let prepared = prepare(&spec, GERMAN).expect("a good table");
         (prepared.dataset.to_safetensors().expect("bytes"), prepared.preparation.to_json().expect("bytes"))

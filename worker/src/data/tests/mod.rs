@@ -10,6 +10,7 @@ use super::*;
 mod faults;
 mod fitting;
 mod golden;
+mod images;
 mod splits;
 
 /// A plain spec: the target `y` and the split in the column `part`.
@@ -17,9 +18,10 @@ fn spec() -> PrepareSpec {
     PrepareSpec {
         table: ContentHash::of(b""),
         format: TableFormat::Csv,
-        target: "y".into(),
+        target: Some("y".into()),
         task: Task::Binary,
         split: SplitSpec::Column { column: "part".into() },
+        rows: None,
         inputs: None,
         drop: vec![],
         groups: vec![],

@@ -109,9 +109,72 @@ proptest! {
         prop_assert!(rows.into_iter().eq(0..targets.len() as u32), "each row is in one part");
         let positives = targets.iter().filter(|positive| **positive).count();
         for ((_, part), share) in parts.iter().zip(shares) {
-            let (found, others) = (part.positives() as f64, (part.len() - part.positives()) as f64);
+            let [others, found] = [0, 1].map(|class| part.of_classes(2)[class] as f64);
             prop_assert!((found - share * positives as f64).abs() < 1.0);
             prop_assert!((others - share * (targets.len() - positives) as f64).abs() < 1.0);
         }
     }
+}
+
+/// A table of 60 rows with the classes a, b and c in the shares 3 : 2 : 1.
+fn three_classes() -> String {
+    let class = |row: usize| ["a", "b", "a", "c", "b", "a"][row % 6];
+    (0..60).fold(String::from("y,x\n"), |text, row| text + &format!("{},{row}\n", class(row)))
+}
+
+#[test]
+fn several_classes_are_indices_in_their_order_and_shared_out() {
+    let spec = PrepareSpec { task: Task::Multiclass, split: stratified(3), ..spec() };
+    let prepared = prepare(&spec, three_classes().as_bytes()).expect("a good table");
+    assert_eq!((prepared.dataset.classes, prepared.dataset.image), (3, None));
+    assert_eq!(prepared.preparation.target.classes, ["a", "b", "c"]);
+    let facts = prepared.facts();
+    assert_eq!(facts.classes, ["a", "b", "c"]);
+    assert_eq!([facts.train.of_classes, facts.validation.of_classes], [vec![18, 12, 6], vec![6, 4, 2]]);
+    for (_, part) in prepared.dataset.parts() {
+        assert!(
+            part.rows
+                .iter()
+                .map(|row| [0.0, 1.0, 0.0, 2.0, 1.0, 0.0][*row as usize % 6])
+                .eq(part.targets.iter().copied())
+        );
+    }
+    let bytes = prepared.dataset.to_safetensors().expect("bytes");
+    assert_eq!(Dataset::from_safetensors(&bytes), Ok(prepared.dataset));
+
+    // Numbers sort as numbers, and different texts of one number are one class.
+    let text = three_classes().replace("\na", "\n10").replace("\nb", "\n9").replace("\nc", "\n9.50");
+    let prepared = prepare(&spec, text.replacen("\n10,0", "\n1e1,0", 1).as_bytes()).expect("a good table");
+    assert_eq!(prepared.preparation.target.classes, ["9", "9.50", "1e1"]);
+}
+
+#[test]
+fn several_classes_have_to_be_in_every_part_and_not_too_many() {
+    let multiclass = PrepareSpec { task: Task::Multiclass, ..spec() };
+    let text =
+        "y,part,x\na,train,1\nb,train,2\nc,train,1\na,validation,3\nb,validation,4\na,test,4\nb,test,4\nc,test,1\n";
+    let found = problem(&multiclass, text);
+    assert_eq!(
+        found,
+        "the split leaves a part without a class: validation has no row of \"c\"; each part needs rows of every class"
+    );
+    let many = (0..600).fold(String::from("y,x\n"), |text, row| text + &format!("{},{row}\n", row % 257));
+    let found = problem(&PrepareSpec { split: stratified(1), ..multiclass.clone() }, &many);
+    assert!(found.contains("has 257 different values, and at most 256 classes are allowed"), "{found}");
+    let found = problem(&PrepareSpec { split: stratified(1), ..multiclass }, "y,x\n1,1\n1,2\n");
+    assert!(found.contains("is \"1\" in all 2 rows"), "{found}");
+}
+
+#[test]
+fn fewer_train_rows_keep_the_shares_of_the_classes() {
+    let spec = PrepareSpec { task: Task::Multiclass, split: stratified(3), ..spec() };
+    let whole = prepare(&spec, three_classes().as_bytes()).expect("a good table").dataset;
+    let some = PrepareSpec { rows: Some(12), ..spec.clone() };
+    let some = prepare(&some, three_classes().as_bytes()).expect("a good table");
+    assert_eq!(some.facts().train, PartFacts { rows: 12, of_classes: vec![6, 4, 2] });
+    assert!(some.dataset.train.rows.iter().all(|row| whole.train.rows.contains(row)));
+    assert_eq!(some.dataset.validation.rows, whole.validation.rows);
+    assert_eq!(some.dataset.test.rows, whole.test.rows);
+    let found = problem(&PrepareSpec { rows: Some(2), ..spec }, &three_classes());
+    assert!(found.contains("2 rows leave no train row of the class \"c\", which has 6 of 36"), "{found}");
 }

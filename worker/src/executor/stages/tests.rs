@@ -120,9 +120,10 @@ fn prepare_stage(stages: &Stages, table: &str) -> StageWithInputs {
     let spec = PrepareSpec {
         table: table.hash,
         format: TableFormat::Csv,
-        target: "y".into(),
+        target: Some("y".into()),
         task: Task::Binary,
         split: SplitSpec::Stratified { train: 0.6, validation: 0.2, test: 0.2, seed: 1 },
+        rows: None,
         inputs: None,
         drop: vec![],
         groups: vec![],

@@ -108,8 +108,16 @@ fn a_net_with_an_infinite_number_behind_a_relu_is_not_handed_out() {
         targets: (0..8).map(|index| f32::from(u8::from(index == 0))).collect(),
         groups: vec![],
     };
-    let dataset =
-        Dataset { features: vec!["x".into()], groups: vec![], train: part(0), validation: part(8), test: part(16) };
+    let dataset = Dataset {
+        features: vec!["x".into()],
+        groups: vec![],
+        classes: 2,
+        image: None,
+        pixel_scale: None,
+        train: part(0),
+        validation: part(8),
+        test: part(16),
+    };
     let data = DeviceData::load(dataset, &device());
     let mut lane = lane(&model, 0, training(sgd(3e38), 8, 1));
     lane.start = Parameters { tensors: vec![vec![5e-4], vec![0.0], vec![100.0], vec![0.0]] };

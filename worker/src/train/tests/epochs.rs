@@ -38,6 +38,7 @@ fn the_net_of_the_best_epoch_is_kept() {
                 SelectBy::Auc => record.validation.auc,
                 SelectBy::LogLoss => -record.validation.log_loss,
                 SelectBy::Last => f64::from(record.epoch),
+                SelectBy::Accuracy => record.validation.accuracy,
             })
             .collect();
         // What was before training is no candidate, and the earliest of the best wins.

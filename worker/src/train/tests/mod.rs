@@ -62,7 +62,7 @@ pub(crate) fn dataset(seed: u64, width: usize, train_rows: usize) -> Dataset {
     };
     let (train, validation, test) = (part(train_rows), part(40), part(30));
     let features = (0..width).map(|index| format!("x{index}")).collect();
-    Dataset { features, groups: vec![], train, validation, test }
+    Dataset { features, groups: vec![], classes: 2, image: None, pixel_scale: None, train, validation, test }
 }
 
 pub(crate) fn adam(lr: f64) -> OptimizerSpec {

@@ -1,0 +1,91 @@
+//! What the stage is to do that makes tensors of a table or of images.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ContentHash;
+
+/// Turns a table, or images, into tensors: everything is fitted on the train rows alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareSpec {
+    /// The bytes of the table's file, or of what images are packed into.
+    pub table: ContentHash,
+    /// How to read them.
+    pub format: TableFormat,
+    /// The column to predict; nothing for data that have labels of their own.
+    pub target: Option<String>,
+    /// What is predicted.
+    pub task: Task,
+    /// Which rows are for what.
+    pub split: SplitSpec,
+    /// The most train rows that are kept: a sample with the classes' shares, by the split's seed. Nothing means all.
+    pub rows: Option<u32>,
+    /// The input columns; nothing means all that are neither target, nor dropped, nor groups, nor the split's own.
+    pub inputs: Option<Vec<String>>,
+    /// Columns to ignore.
+    pub drop: Vec<String>,
+    /// Columns that metrics are reported by, and that are no inputs unless `inputs` names them.
+    pub groups: Vec<String>,
+}
+
+/// File formats of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableFormat {
+    /// Comma-separated, with a header.
+    Csv,
+    /// The same, gzipped.
+    CsvGz,
+    /// Grey images and their labels, packed from the four idx files of a folder (LeCun's MNIST and its kin).
+    Idx,
+}
+
+/// What is predicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// One of two classes. The positive class is the larger of the target's two values.
+    Binary,
+    /// One of two or more classes: the sorted different values of the target, or labels.
+    Multiclass,
+}
+
+/// Which rows are train, validation and test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SplitSpec {
+    /// At random, with the same share of each class in each part.
+    Stratified {
+        /// Shares; they sum to 1.
+        train: f64,
+        /// Share for validation.
+        validation: f64,
+        /// Share for test.
+        test: f64,
+        /// Of the shuffle.
+        seed: u64,
+    },
+    /// By the order of a column: the oldest rows are train, the newest are test. Rows with equal values stay together.
+    Time {
+        /// Numbers, or texts that sort as time does. No input.
+        column: String,
+        /// Shares; they sum to 1.
+        train: f64,
+        /// Share for validation.
+        validation: f64,
+        /// Share for test.
+        test: f64,
+    },
+    /// A column says `train`, `validation` or `test`. No input.
+    Column {
+        /// Its name.
+        column: String,
+    },
+    /// The data say themselves what is test. Validation is a share of the rest, at random, with the same share of each class.
+    Files {
+        /// Share of the rows that are not test; below 1.
+        validation: f64,
+        /// Of the shuffle.
+        seed: u64,
+    },
+}
