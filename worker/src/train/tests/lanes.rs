@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use secateur_proto::spec::{Activation, ModelSpec, OptimizerSpec, RegularizationKind, TrainingSpec};
 
-use super::{KINDS, assert_same, dataset, device, lane, mask, masked, mlp, penalty, run, training, zoo};
+use super::{KINDS, assert_same, dataset, device, lane, mask, masked, mlp, penalty, run, sgd, training, values, zoo};
 use crate::train::{
-    bundle::{Lane, Phase},
+    bundle::{Bundle, Lane, Phase},
     data::DeviceData,
 };
 
@@ -199,5 +199,28 @@ fn convolutions_of_few_and_many_channels_agree() {
         };
         let lanes: Vec<Lane> = [0, 1, 2].map(|number| common.lane(number)).to_vec();
         common.check_prefixes(&lanes, &[2, 3]);
+    }
+}
+
+/// The loss of several classes, whose rows are chosen by their targets.
+#[test]
+fn gradients_of_several_classes_agree() {
+    let (inputs, outputs, activation) = (7, 4, Activation::Gelu);
+    let model = ModelSpec::Mlp { inputs, hidden: vec![9, 6], outputs, activation, batch_norm: true };
+    let mut dataset = dataset(3, inputs as usize, 40);
+    dataset.train.targets.iter_mut().enumerate().for_each(|(row, target)| *target = (row * row % 4) as f32);
+    let data = DeviceData::load(dataset, &device());
+    let lanes: Vec<Lane> = (0..5).map(|seed| lane(&model, seed, training(sgd(0.1), 11, 1))).collect();
+    let rows = |lane: i32| (0..11).map(move |row| (row * 3 + lane) % 40);
+    let gradient = |lanes: &[Lane], rows: Vec<i32>| {
+        let found = Bundle::new(&model, lanes, &device()).gradient(&data, rows.into());
+        (values(&found.loss), values(&found.gradient))
+    };
+    let together = gradient(&lanes, (0..5).flat_map(rows).collect());
+    for (index, lane) in (0..).zip(&lanes) {
+        let (loss, gradient) = gradient(std::slice::from_ref(lane), rows(index).collect());
+        let bits = |row: &[f32]| row.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&loss[0]), bits(&together.0[index as usize]));
+        assert_eq!(bits(&gradient[0]), bits(&together.1[index as usize]));
     }
 }
