@@ -168,9 +168,10 @@ impl<'a> Planner<'a> {
     fn merge_dense_points(&mut self) {
         for (point, work) in std::mem::take(&mut self.dense_points) {
             let reason = format!(
-                "sparsity {} removes none of {}: this is the dense control",
+                "sparsity {} removes none of {} {}: this is the dense control",
                 point.of(&self.spec.grid.sparsity),
-                work.prunable()
+                work.prunable(),
+                work.what()
             );
             if let Some((into, _)) = self.by_work.get(&self.identity(&work.dense_control())).cloned() {
                 self.merged.push(Merged { into, settings: self.spec.grid.settings(point), reason });
@@ -248,12 +249,21 @@ impl<'a> Planner<'a> {
             prunable_weights: work.prunable(),
             removed_weights: work.removed(),
         });
-        let spec = self.spec;
-        for seed in &spec.seeds {
-            let mut stages = vec![self.prepare];
-            for stage in work.stages(self.prepare, *seed) {
-                stages.push(self.stage(stage, Artifacts::new()));
+        let seeds = &self.spec.seeds;
+        let chains: Vec<Vec<StageSpec>> = seeds.iter().map(|seed| work.stages(self.prepare, *seed)).collect();
+        let mut keys = vec![vec![self.prepare]; chains.len()];
+        // Depth by depth: stages that can share a bundle come together.
+        let mut chains: Vec<_> = chains.into_iter().map(Vec::into_iter).collect();
+        loop {
+            let stages: Vec<Option<StageSpec>> = chains.iter_mut().map(Iterator::next).collect();
+            if stages.iter().all(Option::is_none) {
+                break;
             }
+            for (stage, keys) in stages.into_iter().zip(&mut keys) {
+                keys.extend(stage.map(|stage| self.stage(stage, Artifacts::new())));
+            }
+        }
+        for (seed, stages) in seeds.iter().zip(keys) {
             self.trials.push(Trial {
                 id: format!("{id}-{seed}").parse().expect("a cell id and a number are safe"),
                 cell: id.clone(),
@@ -304,7 +314,7 @@ impl<'a> Planner<'a> {
         if differs(AxisKey::Sparsity) {
             let (one, two) = (kept.of(&grid.sparsity), point.of(&grid.sparsity));
             reasons.push(match removed {
-                Some(removed) => format!("sparsity {one} and {two} both remove {removed} of {weights}"),
+                Some(removed) => format!("sparsity {one} and {two} both remove {removed} of {weights} {}", work.what()),
                 None => "the penalty decides how many weights go, and the sparsity nothing".to_owned(),
             });
         }

@@ -215,6 +215,14 @@ impl Work {
         self.layers.iter().map(size).sum()
     }
 
+    /// What that is.
+    pub(super) const fn what(&self) -> &'static str {
+        match self.granularity {
+            Granularity::Weight => "weights",
+            Granularity::Unit => "units",
+        }
+    }
+
     /// How much of that goes, where it is known before anything is trained.
     pub(super) fn removed(&self) -> Option<u64> {
         let layers = self.model.layers();
