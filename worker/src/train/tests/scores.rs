@@ -235,10 +235,11 @@ fn scaling_a_layer_and_unscaling_the_next_changes_global_magnitude_and_not_synfl
     scaled.tensors[0].iter_mut().for_each(|weight| *weight *= 8.0);
     scaled.tensors[2].iter_mut().for_each(|weight| *weight /= 8.0);
     let selected = |net, criterion| {
-        let asked = Asked { count: Some(30), ..Asked::of(&model, net) };
+        // Few enough that magnitude leaves the second layer some.
+        let asked = Asked { count: Some(15), ..Asked::of(&model, net) };
         let scores = asked.scores(criterion, &[]);
         let mut places: Vec<(u32, u32)> =
-            asked.selected(&scores, 30).expect("a selection").iter().map(|place| (place.layer, place.index)).collect();
+            asked.selected(&scores, 15).expect("a selection").iter().map(|place| (place.layer, place.index)).collect();
         places.sort_unstable();
         places
     };
@@ -266,6 +267,27 @@ fn what_went_before_counts_and_does_not_go_again() {
     // Fewer than are gone already: nothing is cut.
     let asked = Asked { count: Some(3), ..asked };
     assert!(asked.scores("synflow", &[]).iter().flatten().all(|score| *score >= 0.0));
+}
+
+#[test]
+fn a_flow_too_large_for_numbers_orders_nothing() {
+    let model = mlp(1, &[1; 9]);
+    let mut net = Parameters::initial(&model, 1);
+    // Ten weights in a row: 10³⁸⁰.
+    net.tensors.iter_mut().step_by(2).for_each(|weight| weight[0] = 1e38);
+    let asked = Asked { count: Some(3), ..Asked::of(&model, &net) };
+    let scores = Scores::Weights(asked.scores("synflow", &[]));
+    let (removal, layers) = (Removal::global(3), model.prunable());
+    let request = Request {
+        model: &model,
+        layers: &layers,
+        granularity: Granularity::Weight,
+        ranking: Ranking::Raw,
+        removal: &removal,
+        net: &net,
+        removed: None,
+    };
+    assert_eq!(candidates(&request, &scores).map(|_| ()), Err(NoSelection::NotFinite));
 }
 
 /// Weights that earlier levels removed are not in the net whose gradient flow is measured.
