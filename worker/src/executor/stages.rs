@@ -9,7 +9,10 @@ use secateur_proto::{
     ids::{ContentHash, StageKey},
     metrics::{Metrics, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
-    spec::{DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, StageSpec, Start, Subject, TrainingSpec},
+    spec::{
+        DenseSpec, Granularity, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, StageSpec, Start, Subject,
+        TrainingSpec,
+    },
     v1,
 };
 use tracing::{debug, info};
@@ -199,7 +202,8 @@ impl Stages {
             layers: &spec.layers,
             net: &net,
             removed: removed.as_ref(),
-            count: spec.removed(),
+            // Of units it says nothing about weights.
+            count: spec.removed().filter(|_| spec.granularity == Granularity::Weight),
             training: &spec.training,
             seed: spec.seed,
             probe: &mut probe,

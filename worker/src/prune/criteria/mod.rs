@@ -4,9 +4,16 @@
 //! parameters it has, what it has to look at and when. The sweep file, the help and the planner read it from there. Criteria are plain
 //! functions over numbers on the host: what has to be measured of a net comes through a [`Probe`], and none knows a device.
 
+mod fisher_diag;
+mod grasp;
+mod han_threshold;
 mod magnitude;
 mod random;
+mod snip;
+mod synflow;
 mod taylor;
+mod taylor_fo;
+mod taylor_group;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -19,7 +26,18 @@ use super::probe::Probe;
 use crate::net::{Mask, Parameters, weight_tensors};
 
 /// Every criterion, in the order in which they are shown.
-pub const ALL: &[&Definition] = &[&random::CRITERION, &magnitude::CRITERION, &taylor::CRITERION];
+pub const ALL: &[&Definition] = &[
+    &random::CRITERION,
+    &magnitude::CRITERION,
+    &han_threshold::CRITERION,
+    &taylor::CRITERION,
+    &taylor_fo::CRITERION,
+    &taylor_group::CRITERION,
+    &fisher_diag::CRITERION,
+    &snip::CRITERION,
+    &grasp::CRITERION,
+    &synflow::CRITERION,
+];
 
 /// What a criterion is.
 #[derive(Debug)]

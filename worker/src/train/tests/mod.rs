@@ -2,12 +2,14 @@
 
 mod divergence;
 mod epochs;
+mod golden;
 mod gradients;
 mod lanes;
 mod masks;
 mod optimizers;
 mod probe;
 pub(crate) mod reference;
+mod scores;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt as _, seq::SliceRandom as _};
