@@ -8,10 +8,7 @@ use burn::tensor::{
 };
 use secateur_proto::spec::{Activation, Architecture, LayerKind, ModelSpec, Step, TensorKind};
 
-use crate::net::{flat::FlatLayout, tensors_of};
-
-/// ε of a batch normalisation, PyTorch's.
-pub const NORM_EPSILON: f64 = 1e-5;
+use crate::net::{NORM_EPSILON, flat::FlatLayout, tensors_of};
 
 /// The values of a batch between two steps.
 #[derive(Debug, Clone)]

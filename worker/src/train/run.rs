@@ -238,8 +238,9 @@ impl Training<'_, '_> {
                     return Err(Failure::new(FailureClass::Internal, message));
                 }
             }
-            let validation = metrics::of_logits(&scores[index], &self.data.validation.targets, self.bundle.net().outputs())
-                .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
+            let validation =
+                metrics::of_logits(&scores[index], &self.data.validation.targets, self.bundle.net().outputs())
+                    .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
             let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
             (self.watch)(index, &record);
             let settled = self.schedules.get(index).is_none_or(|schedule| steps >= schedule.settled());

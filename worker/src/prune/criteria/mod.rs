@@ -4,9 +4,21 @@
 //! parameters it has, what it has to look at and when. The sweep file, the help and the planner read it from there. Criteria are plain
 //! functions over numbers on the host: what has to be measured of a net comes through a [`Probe`], and none knows a device.
 
+mod apoz;
+mod bn_scale;
+mod calibration;
+mod curvature;
+mod filter_norm;
+mod fpgm;
+mod groups;
 mod magnitude;
+mod mean_activation;
+mod neuron_grouped;
+mod obs;
 mod random;
+mod sparsegpt;
 mod taylor;
+mod wanda;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -19,7 +31,20 @@ use super::probe::Probe;
 use crate::net::{Mask, Parameters, weight_tensors};
 
 /// Every criterion, in the order in which they are shown.
-pub const ALL: &[&Definition] = &[&random::CRITERION, &magnitude::CRITERION, &taylor::CRITERION];
+pub const ALL: &[&Definition] = &[
+    &random::CRITERION,
+    &magnitude::CRITERION,
+    &taylor::CRITERION,
+    &obs::CRITERION,
+    &wanda::CRITERION,
+    &sparsegpt::CRITERION,
+    &filter_norm::CRITERION,
+    &fpgm::CRITERION,
+    &bn_scale::CRITERION,
+    &apoz::CRITERION,
+    &mean_activation::CRITERION,
+    &neuron_grouped::CRITERION,
+];
 
 /// What a criterion is.
 #[derive(Debug)]
@@ -234,5 +259,7 @@ impl fmt::Display for ParameterDefinition {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod given;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,5 +1,6 @@
 //! Small nets and data for the tests of everything that trains.
 
+mod activations;
 mod divergence;
 mod epochs;
 mod gradients;
