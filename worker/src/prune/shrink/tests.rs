@@ -1,7 +1,6 @@
 //! Against a naive forward pass in double precision, and the sizes of published nets.
 
 use proptest::prelude::*;
-use rand::RngExt as _;
 
 use super::*;
 use crate::{net::units::units, random};

@@ -21,7 +21,8 @@ fn dataset(inputs: &[Vec<f64>], targets: &[f64]) -> Dataset {
         groups: vec![],
     };
     let features = (0..inputs[0].len()).map(|index| format!("x{index}")).collect();
-    Dataset { features, groups: vec![], train: part.clone(), validation: part.clone(), test: part }
+    let like = super::dataset(1, 1, 2);
+    Dataset { features, train: part.clone(), validation: part.clone(), test: part, ..like }
 }
 
 /// The scores by a criterion with these parameters, over all rows.
