@@ -20,9 +20,9 @@ use secateur::{
 use secateur_proto::{
     ids::{ContentHash, InvalidId, StageKey},
     outcome::{Artifacts, StageOutcome, StageResult},
-    spec::{Initialization, LearningRateSchedule, 
-        DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, SelectBy, SplitSpec, StageSpec, TableFormat, Task,
-        TrainingSpec,
+    spec::{
+        DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, SelectBy, SplitSpec,
+        StageSpec, TableFormat, Task, TrainingSpec,
     },
 };
 

@@ -17,7 +17,13 @@ pub(crate) fn run(output: Output) -> Result<ExitCode, CliError> {
     let document: Vec<_> = strategies.iter().map(document).collect();
     output.print(&document, || {
         let rows = strategies.iter().map(|strategy| {
-            vec![strategy.name.to_owned(), formula(strategy), looks_at(strategy).to_owned(), parameters(strategy), source(strategy)]
+            vec![
+                strategy.name.to_owned(),
+                formula(strategy),
+                looks_at(strategy).to_owned(),
+                parameters(strategy),
+                source(strategy),
+            ]
         });
         table(&["strategy", "score (the lowest go)", "looks at", "parameters", "source"], 5, rows)
     });

@@ -75,11 +75,13 @@ pub fn erdos_renyi(sparsity: f64, layers: &[Layer]) -> Vec<f64> {
     let mut dense = vec![false; layers.len()];
     loop {
         let fixed: f64 = sizes.iter().zip(&dense).filter(|(_, dense)| **dense).map(|(size, _)| size).sum();
-        let raw: f64 = layers.iter().zip(&dense).filter(|(_, dense)| !**dense).map(|(layer, _)| dimensions(layer)).sum();
+        let raw: f64 =
+            layers.iter().zip(&dense).filter(|(_, dense)| !**dense).map(|(layer, _)| dimensions(layer)).sum();
         // Of density ε · dimensions / size a layer keeps ε · dimensions.
         let epsilon = if raw > 0.0 { (kept - fixed).max(0.0) / raw } else { 0.0 };
         let density = |place: usize| epsilon * dimensions(&layers[place]) / sizes[place];
-        let widest = (0..layers.len()).filter(|place| !dense[*place]).max_by(|one, two| density(*one).total_cmp(&density(*two)));
+        let widest =
+            (0..layers.len()).filter(|place| !dense[*place]).max_by(|one, two| density(*one).total_cmp(&density(*two)));
         match widest {
             Some(place) if density(place) > 1.0 => dense[place] = true,
             _ => return (0..layers.len()).map(|place| if dense[place] { 0.0 } else { 1.0 - density(place) }).collect(),
@@ -107,7 +109,9 @@ pub fn removal(request: &Request<'_>, layers: &[Layer]) -> Result<Removal, Strin
     let counts = match scope {
         _ if count == 0 || single => None,
         Scope::Local => Some(per_layer(sparsity, &sizes)),
-        Scope::Erk if units => return Err("erk shares out weights; with units take local, global or sensitivity".to_owned()),
+        Scope::Erk if units => {
+            return Err("erk shares out weights; with units take local, global or sensitivity".to_owned());
+        }
         Scope::Erk => Some(apportion(count, &quotas(&erdos_renyi(sparsity, layers), &sizes), &sizes)),
         Scope::Factors(factors) => {
             let share = |layer: &Layer| (factors.get(&layer.name).copied().unwrap_or(1.0) * sparsity).min(1.0);
@@ -115,7 +119,8 @@ pub fn removal(request: &Request<'_>, layers: &[Layer]) -> Result<Removal, Strin
         }
         Scope::Global | Scope::Lamp | Scope::Sensitivity => None,
     };
-    let caps: Option<Vec<u64>> = most.map(|most| sizes.iter().map(|size| total(most, *size).min(size.saturating_sub(1))).collect());
+    let caps: Option<Vec<u64>> =
+        most.map(|most| sizes.iter().map(|size| total(most, *size).min(size.saturating_sub(1))).collect());
     if let Some(counts) = counts {
         let limits = caps.unwrap_or_else(|| sizes.iter().map(|size| size.saturating_sub(1)).collect());
         for ((layer, count), (limit, size)) in layers.iter().zip(&counts).zip(limits.iter().zip(&sizes)) {
@@ -124,7 +129,9 @@ pub fn removal(request: &Request<'_>, layers: &[Layer]) -> Result<Removal, Strin
             }
             if count > limit {
                 let name = &layer.name;
-                return Err(format!("sparsity {sparsity} would remove {count} of {size} {what} of {name}, allowed at most {limit}"));
+                return Err(format!(
+                    "sparsity {sparsity} would remove {count} of {size} {what} of {name}, allowed at most {limit}"
+                ));
             }
         }
         return Ok(Removal::PerLayer { counts });
@@ -139,7 +146,9 @@ pub fn removal(request: &Request<'_>, layers: &[Layer]) -> Result<Removal, Strin
     if let Some(caps) = caps.filter(|_| count > 0) {
         let room: u64 = caps.iter().sum();
         if count > room {
-            return Err(format!("sparsity {sparsity} would remove {count} {what}, and the cap of each layer allows {room} in all"));
+            return Err(format!(
+                "sparsity {sparsity} would remove {count} {what}, and the cap of each layer allows {room} in all"
+            ));
         }
         return Ok(Removal::Global { count, caps: Some(caps) });
     }
@@ -231,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_cap_holds_for_every_layer_and_a_pattern_decides_by_itself() {
-        let request = |scope, grain, sparsity, most| super::removal(&Request { scope, grain, sparsity, most }, &lenet());
+        let request =
+            |scope, grain, sparsity, most| super::removal(&Request { scope, grain, sparsity, most }, &lenet());
         assert_eq!(
             request(&Scope::Global, Grain::Unstructured, 0.9, Some(0.95)),
             Ok(Removal::Global { count: 239_580, caps: Some(vec![223_440, 28_500, 950]) })

@@ -207,7 +207,11 @@ impl<'a> Planner<'a> {
                 set(AxisKey::Ablation, json!(AblationSetting::Reinitialize.name()));
             }
             Control::ScratchEpochs | Control::ScratchCompute => {
-                let name = if control == Control::ScratchEpochs { "scratch (as many epochs)" } else { "scratch (as much compute)" };
+                let name = if control == Control::ScratchEpochs {
+                    "scratch (as many epochs)"
+                } else {
+                    "scratch (as much compute)"
+                };
                 set(AxisKey::Strategy, json!(name));
                 set(AxisKey::Scope, json!("none"));
                 if let Some(widths) = work.widths() {
@@ -293,7 +297,8 @@ impl<'a> Planner<'a> {
         if self.known.insert(key) {
             let (bundle_class, bundled) = bundle::class(&spec);
             let lane_steps = spec.training().map_or(0, |(_, training)| {
-                let all = self.table.rows[0].div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into());
+                let all =
+                    self.table.rows[0].div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into());
                 match &spec {
                     StageSpec::Dense(DenseSpec { stop_after: Some(last), .. }) => all.min(*last),
                     StageSpec::Prune(spec) => all.saturating_sub(spec.skip_steps),

@@ -33,13 +33,8 @@ impl Strategy {
     /// Every strategy without parameters: the criteria, and what is made of them.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let plain = |name, criterion| Self {
-            name,
-            criterion,
-            ranking: Ranking::Raw,
-            ablation: None,
-            given: BTreeMap::new(),
-        };
+        let plain =
+            |name, criterion| Self { name, criterion, ranking: Ranking::Raw, ablation: None, given: BTreeMap::new() };
         let magnitude = Definition::named("magnitude");
         let mut all: Vec<Self> =
             criteria::ALL.iter().map(|criterion| plain(criterion.name, Some(*criterion))).collect();

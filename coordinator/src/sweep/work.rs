@@ -70,7 +70,9 @@ impl Work {
         };
         let levels = match (strategy.criterion, timing) {
             (None, Timing::OneShot) => vec![Removal::Zeros {}],
-            (None, _) => return Err(format!("{} removes at once what is zero; take the schedule one_shot", strategy.name)),
+            (None, _) => {
+                return Err(format!("{} removes at once what is zero; take the schedule one_shot", strategy.name));
+            }
             (Some(_), Timing::Iterative { ladder, .. }) => {
                 ladder_of(ladder, sparsity)?.into_iter().map(removal).collect::<Result<_, _>>()?
             }
@@ -150,13 +152,20 @@ impl Work {
     }
 
     /// In steps of the training of what is left.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares of a training")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "shares of a training"
+    )]
     fn schedule_of(&self, timing: &Timing, rows: u64) -> Result<Schedule, String> {
         let training = self.training_of(self.way).0;
         let steps = rows.div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into());
         let at = |share: f64| (share * steps as f64).round() as u64;
         let never = |what: &str, every: u64, until: u64| {
-            format!("{what} every {every} steps would never come: its part of the training has {until} of {steps} steps; take a smaller number")
+            format!(
+                "{what} every {every} steps would never come: its part of the training has {until} of {steps} steps; take a smaller number"
+            )
         };
         Ok(match *timing {
             Timing::OneShot | Timing::Iterative { .. } => Schedule::OneShot,
@@ -487,7 +496,9 @@ fn fits(strategy: &Strategy, grain: Grain, timing: &Timing, scope: &Scope, remov
     if matches!(timing, Timing::Gradual { .. } | Timing::Dynamic { .. } | Timing::Alternating { .. })
         && (grain != Grain::Unstructured || *scope == Scope::Sensitivity)
     {
-        return Err("a mask that changes in training takes single weights and a scope other than sensitivity".to_owned());
+        return Err(
+            "a mask that changes in training takes single weights and a scope other than sensitivity".to_owned()
+        );
     }
     Ok(())
 }
@@ -528,7 +539,8 @@ fn penalty(
 ) -> Result<Option<RegularizationSpec>, String> {
     let grid = &spec.grid;
     let strength = *point.of(&grid.strength);
-    let Some(kind) = point.of(&grid.regularization).filter(|_| strength > 0.0 && on.contains(point.of(&grid.phase))) else {
+    let Some(kind) = point.of(&grid.regularization).filter(|_| strength > 0.0 && on.contains(point.of(&grid.phase)))
+    else {
         return Ok(None);
     };
     if kind == RegularizationKind::BatchNormScale && model.layers().iter().all(|layer| layer.weights() > 0) {
@@ -536,7 +548,9 @@ fn penalty(
     }
     let (warm_up_epochs, healing_epochs) = (spec.warm_up_epochs, spec.healing_epochs);
     if warm_up_epochs.saturating_add(healing_epochs) >= epochs {
-        return Err(format!("{warm_up_epochs} epochs of warm-up and {healing_epochs} of healing leave none of {epochs} to the penalty"));
+        return Err(format!(
+            "{warm_up_epochs} epochs of warm-up and {healing_epochs} of healing leave none of {epochs} to the penalty"
+        ));
     }
     Ok(Some(RegularizationSpec { kind, strength, warm_up_epochs, healing_epochs }))
 }

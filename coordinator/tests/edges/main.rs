@@ -128,11 +128,7 @@ const BANS: &[Ban] = &[
     },
     Ban {
         within: &["worker/src"],
-        except: &[
-            "worker/src/device.rs",
-            "worker/src/executor/stages.rs",
-            "worker/src/train",
-        ],
+        except: &["worker/src/device.rs", "worker/src/executor/stages.rs", "worker/src/train"],
         names: &["burn", "burn_flex"],
         reason: "data, files, plans and metrics are on the host, and need no device to be tested",
     },

@@ -10,7 +10,7 @@ use secateur_proto::{
     metrics::{Metrics, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{
-        DenseSpec, Granularity, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, StageSpec, Start, Subject,
+        DenseSpec, Granularity, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Removal, StageSpec, Start, Subject,
         TrainingSpec,
     },
     v1,
@@ -26,7 +26,9 @@ use crate::{
     prune::{
         criteria::{Context, Definition, InvalidCriterion, Scores},
         plan::PruningPlan,
-        select::NoSelection,
+        probe::Probe,
+        select::{self, NoSelection, Request},
+        sensitivity,
     },
     store::{Store, StoreError},
     tensors::{InvalidTensors, f32_bytes, u32_bytes},
@@ -214,7 +216,9 @@ impl Stages {
             // Nothing is chosen, so nothing competes.
             None => Scores::Weights(context.weights().map(|weights| vec![0.0; weights.len()]).collect()),
         };
-        let plan = PruningPlan::make(spec, &net, removed.as_ref(), &scores)?;
+        let request = Request::of(spec, &net, removed.as_ref());
+        let removal = shared_out(&request, &scores, context.probe)?;
+        let plan = PruningPlan::of(spec, &Request { removal: &removal, ..request }, &scores)?;
         let saved = self.store.put(&plan.write()?)?;
         let mut mask = PruningPlan::read(&self.store.get(saved.hash)?)?.mask(&spec.model, &spec.layers)?;
         if let Some(removed) = &removed {
@@ -354,6 +358,13 @@ impl Stages {
         let missing = || Failure::new(FailureClass::Internal, "no data are loaded");
         self.loaded.as_ref().map(|(_, data)| data).ok_or_else(missing)
     }
+}
+
+/// The removal that is asked for, with counts for each layer where they depend on what layers can bear.
+fn shared_out(request: &Request<'_>, scores: &Scores, probe: &mut dyn Probe) -> Result<Removal, Ended> {
+    let Removal::Sensitivity { count } = *request.removal else { return Ok(request.removal.clone()) };
+    let curves = sensitivity::curves(request, &select::candidates(request, scores)?, probe)?;
+    Ok(Removal::PerLayer { counts: sensitivity::share(&curves, count)? })
 }
 
 fn initial(model: &ModelSpec, training: &TrainingSpec, seed: u64) -> Parameters {

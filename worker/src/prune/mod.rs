@@ -6,3 +6,5 @@ pub mod criteria;
 pub mod plan;
 pub mod probe;
 pub mod select;
+pub mod sensitivity;
+pub mod shrink;

@@ -183,7 +183,7 @@ pub fn select(request: &Request<'_>, candidates: &[Candidates]) -> Result<Vec<Pl
 }
 
 /// Every place of these layers, in the order in which they go.
-fn sorted(layers: &[Candidates]) -> Vec<Place> {
+pub(super) fn sorted(layers: &[Candidates]) -> Vec<Place> {
     let mut places: Vec<(bool, Place)> = (layers.iter())
         .flat_map(|layer| {
             (0..)

@@ -290,8 +290,9 @@ impl Training<'_, '_> {
                     return Err(Failure::new(FailureClass::Internal, message));
                 }
             }
-            let validation = metrics::of_logits(&scores[index], &self.data.validation.targets, self.bundle.net().outputs())
-                .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
+            let validation =
+                metrics::of_logits(&scores[index], &self.data.validation.targets, self.bundle.net().outputs())
+                    .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
             let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
             (self.watch)(index, &record);
             let heals = lane.regularization.as_ref().is_some_and(|penalty| penalty.healing_epochs > 0);

@@ -14,8 +14,8 @@ use secateur_proto::{
     metrics::{Metric, Metrics, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{
-        DenseSpec, Granularity, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Ranking,
-        Removal, Schedule, SelectBy, SplitSpec, StageSpec, Start, Subject, TableFormat, Task, TrainingSpec,
+        DenseSpec, Granularity, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec,
+        Ranking, Removal, Schedule, SelectBy, SplitSpec, StageSpec, Start, Subject, TableFormat, Task, TrainingSpec,
     },
 };
 
@@ -64,7 +64,8 @@ impl PlanBuilder {
     }
 
     fn dense(&mut self, prepare: StageKey, seed: u64) -> StageKey {
-        let spec = DenseSpec { prepare, model: model(), training: training(), regularization: None, stop_after: None, seed };
+        let spec =
+            DenseSpec { prepare, model: model(), training: training(), regularization: None, stop_after: None, seed };
         self.add(StageSpec::Dense(spec), Some("dense"))
     }
 

@@ -214,7 +214,8 @@ fn selection(reader: &mut Reader, field: &Field<'_>) -> Option<Selection> {
     let fields = reader.fields(field, &["include", "exclude"])?;
     let mut names = |key: &str| -> Option<Option<Vec<String>>> {
         let Some(field) = fields.get(key) else { return Some(None) };
-        let read = |reader: &mut Reader, field: &Field<'_>| reader.text(field, "the name of a layer").map(str::to_owned);
+        let read =
+            |reader: &mut Reader, field: &Field<'_>| reader.text(field, "the name of a layer").map(str::to_owned);
         reader.values(&field, field.items_or_self(), PartialEq::eq, read).map(Some)
     };
     let (include, exclude) = (names("include"), names("exclude"));

@@ -74,7 +74,8 @@ fn iterative(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
     const BETWEEN: &str = "a number between 0 and 1";
     let between = |number: f64| 0.0 < number && number < 1.0;
     let parameters = Parameters::of(reader, field.clone(), &["fraction", "rounds", "levels", "then", "rewind_to"])?;
-    let given: Vec<&str> = ["fraction", "rounds", "levels"].into_iter().filter(|key| parameters.get(key).is_some()).collect();
+    let given: Vec<&str> =
+        ["fraction", "rounds", "levels"].into_iter().filter(|key| parameters.get(key).is_some()).collect();
     if given.len() > 1 {
         if let Some(field) = field {
             reader.wrong(&field, "only one of fraction, rounds and levels");
@@ -93,7 +94,10 @@ fn iterative(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
         }
         levels.map(Ladder::Levels)
     } else {
-        parameters.get("fraction").map_or(Some(0.2), |field| reader.number(&field, BETWEEN, between)).map(Ladder::Fraction)
+        parameters
+            .get("fraction")
+            .map_or(Some(0.2), |field| reader.number(&field, BETWEEN, between))
+            .map(Ladder::Fraction)
     };
     let names = [
         ("finetune", Then::Finetune),

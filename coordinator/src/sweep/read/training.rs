@@ -160,7 +160,12 @@ pub(super) fn training(reader: &mut Reader, field: &Field<'_>, task: Option<Task
         None if task == Some(Task::Multiclass) => Some(SelectBy::Accuracy),
         None => Some(SelectBy::Auc),
         Some(field) => {
-            let metrics = [("auc", SelectBy::Auc), ("log_loss", SelectBy::LogLoss), ("accuracy", SelectBy::Accuracy), ("last", SelectBy::Last)];
+            let metrics = [
+                ("auc", SelectBy::Auc),
+                ("log_loss", SelectBy::LogLoss),
+                ("accuracy", SelectBy::Accuracy),
+                ("last", SelectBy::Last),
+            ];
             reader.choice(&field, &metrics, &[])
         }
     };
@@ -196,7 +201,8 @@ pub(super) fn lr_schedule(reader: &mut Reader, fields: &Fields<'_>) -> Option<Le
     let fields = reader.fields(&field, &["step"])?;
     let step = reader.required(&fields, "step", "a map of every and factor")?;
     let fields = reader.fields(&step, &["every", "factor"])?;
-    let every = reader.required(&fields, "every", "a number of epochs").and_then(|field| reader.integer(&field, 1, MAX_EPOCHS));
+    let every =
+        reader.required(&fields, "every", "a number of epochs").and_then(|field| reader.integer(&field, 1, MAX_EPOCHS));
     let factor = fields.get("factor").map_or(Some(0.1), |field| {
         reader.number(&field, "a number above 0, up to 1", |factor| 0.0 < factor && factor <= 1.0)
     });

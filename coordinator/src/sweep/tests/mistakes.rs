@@ -234,9 +234,7 @@ fn pruning_and_penalties() {
         problem("regularization: {kind: l1, strength: -1}")
             .contains("strength: found -1, allowed a finite number from 0")
     );
-    assert!(
-        problem("regularization: {kind: group_laso, strength: 1}").contains("did you mean \"group_lasso\"?")
-    );
+    assert!(problem("regularization: {kind: group_laso, strength: 1}").contains("did you mean \"group_lasso\"?"));
     assert!(problem("regularization: l1").contains("found \"l1\", allowed none, or a map of kind, strength, phase"));
     let schedule = |line: &str| problems(&SMALL.replace("  strategy", &format!("  {line}\n  strategy")));
     for (line, expected) in [
@@ -277,7 +275,9 @@ fn goals() {
     assert!(problem("objectives: [{maximize: latency_p50_us}]").contains("not supported yet"));
     assert!(problem("constraints: [{metric: auc}]").contains("found no bound, required min, max or both"));
     assert!(problem("constraints: [{metric: auc, min: 0.9, max: 0.8}]").contains("found min 0.9 above max 0.8"));
-    assert!(problem("controls: always").contains("controls: found \"always\", allowed auto, none, all, or a list of dense"));
+    assert!(
+        problem("controls: always").contains("controls: found \"always\", allowed auto, none, all, or a list of dense")
+    );
     assert!(problem("seeds: 0").contains("seeds: found 0, allowed an integer from 1"));
     assert!(problem("seeds: [-1]").contains("seeds[0]: found -1, allowed an integer from 0"));
     assert_eq!(problems(&small_with(&["seeds: [x, -1, 2, 2.5]"])).len(), 3);

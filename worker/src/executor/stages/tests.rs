@@ -37,6 +37,10 @@ fn taylor(batches: f64) -> CriterionSpec {
     CriterionSpec::new("taylor", &[("batches", batches)])
 }
 
+fn with_defaults(name: &str) -> CriterionSpec {
+    Definition::named(name).expect("a criterion").spec(&std::collections::BTreeMap::new())
+}
+
 /// Two numbers and a category of three levels: five inputs.
 fn table(rows: usize, shift: f64) -> String {
     let mut text = String::from("x1,x2,c,y\n");
@@ -176,9 +180,17 @@ fn from_a_table_to_a_pruned_net() {
     assert_eq!(fixture.prepared.keys().copied().collect::<Vec<_>>(), [Role::Prepared, Role::Preparation]);
     let (key, dense) = fixture.trained();
     assert_eq!(roles(&dense), [Role::Prepared, Role::Preparation, Role::Checkpoint, Role::Scores, Role::Curve]);
-    let removal = Removal::PerLayer { counts: vec![20, 11] };
-    for criterion in [random(), magnitude(), taylor(2.0)] {
-        let spec = fixture.prune(key, Some(criterion.clone()), removal.clone());
+    let fixed = Removal::PerLayer { counts: vec![20, 11] };
+    let shared = Removal::Sensitivity { count: 31 };
+    let made = [
+        (random(), fixed.clone()),
+        (magnitude(), shared.clone()),
+        (taylor(2.0), fixed.clone()),
+        (with_defaults("obs"), shared),
+        (with_defaults("sparsegpt"), fixed),
+    ];
+    for (criterion, removal) in made {
+        let spec = fixture.prune(key, Some(criterion.clone()), removal);
         let stage = fixture.prune_stage(spec, &dense);
         let mut epochs = Vec::new();
         let mut results = Vec::new();

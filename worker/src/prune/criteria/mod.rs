@@ -4,16 +4,28 @@
 //! parameters it has, what it has to look at and when. The sweep file, the help and the planner read it from there. Criteria are plain
 //! functions over numbers on the host: what has to be measured of a net comes through a [`Probe`], and none knows a device.
 
+mod apoz;
+mod bn_scale;
+mod calibration;
+mod curvature;
+mod filter_norm;
 mod fisher_diag;
+mod fpgm;
 mod grasp;
+mod groups;
 mod han_threshold;
 mod magnitude;
+mod mean_activation;
+mod neuron_grouped;
+mod obs;
 mod random;
 mod snip;
+mod sparsegpt;
 mod synflow;
 mod taylor;
 mod taylor_fo;
 mod taylor_group;
+mod wanda;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -37,6 +49,15 @@ pub const ALL: &[&Definition] = &[
     &snip::CRITERION,
     &grasp::CRITERION,
     &synflow::CRITERION,
+    &obs::CRITERION,
+    &wanda::CRITERION,
+    &sparsegpt::CRITERION,
+    &filter_norm::CRITERION,
+    &fpgm::CRITERION,
+    &bn_scale::CRITERION,
+    &apoz::CRITERION,
+    &mean_activation::CRITERION,
+    &neuron_grouped::CRITERION,
 ];
 
 /// What a criterion is.
@@ -252,5 +273,7 @@ impl fmt::Display for ParameterDefinition {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod given;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,5 +1,6 @@
 //! Small nets and data for the tests of everything that trains.
 
+mod activations;
 mod architectures;
 mod divergence;
 mod dropout;
@@ -12,8 +13,8 @@ mod naive;
 mod optimizers;
 mod penalties;
 mod probe;
-pub(crate) mod reference;
 mod pytorch;
+pub(crate) mod reference;
 mod scores;
 mod spans;
 
