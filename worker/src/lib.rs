@@ -26,6 +26,8 @@ pub mod executor;
 #[cfg(feature = "train")]
 pub mod net;
 #[cfg(feature = "train")]
+pub mod probe;
+#[cfg(feature = "train")]
 pub mod prune;
 #[cfg(feature = "train")]
 pub mod train;

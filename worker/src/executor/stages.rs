@@ -17,7 +17,6 @@ use tracing::{debug, info};
 use crate::{
     causes::with_causes,
     data::{self, DataError, Dataset},
-    device::DeviceName,
     metrics::{self, MetricError},
     net::{Mask, Parameters, checkpoint, flat::FlatLayout},
     prune::{
@@ -105,8 +104,8 @@ struct Ready<'a> {
 impl Stages {
     /// With the files of `store`, on `device`.
     #[must_use]
-    pub fn new(store: Store, device: DeviceName) -> Self {
-        Self { store, device: device.open(), loaded: None }
+    pub fn new(store: Store, device: Device) -> Self {
+        Self { store, device, loaded: None }
     }
 
     /// Where it computes.

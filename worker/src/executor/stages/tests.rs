@@ -8,7 +8,7 @@ use secateur_proto::{
 use super::*;
 use crate::{
     store::Durability,
-    train::tests::{adam, mlp, reference::Net, sgd, training},
+    train::tests::{adam, device, mlp, reference::Net, sgd, training},
 };
 
 /// Stages, and what has been made so far.
@@ -37,7 +37,7 @@ impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(folder.path(), Durability::Cached).expect("a store");
-        let mut stages = Stages::new(store, DeviceName::Cpu);
+        let mut stages = Stages::new(store, device());
         let prepare = prepare_stage(&stages, &table(400, 0.0));
         let prepared = completed(one(&mut stages, &prepare)).artifacts;
         Self { stages, _folder: folder, prepare, prepared }
@@ -304,7 +304,7 @@ fn inputs_that_are_wrong_fail_the_stage_and_nothing_else() {
     // Rows of another width: one level less.
     let narrow = prepare_stage(&fixture.stages, &table(400, 0.0).replace(",c,", ",a,"));
     let mut narrow_stages =
-        Stages::new(Store::open(fixture.stages.store.root(), Durability::Cached).expect("a store"), DeviceName::Cpu);
+        Stages::new(Store::open(fixture.stages.store.root(), Durability::Cached).expect("a store"), device());
     let narrow = completed(one(&mut narrow_stages, &narrow)).artifacts[&Role::Prepared];
     // Rows of the right width, and another table.
     let other = prepare_stage(&fixture.stages, &table(400, 0.3));

@@ -24,8 +24,17 @@ use crate::{
     random,
 };
 
+/// The variable that names the device to test on; `cpu` without it.
+const DEVICE_VARIABLE: &str = "SECATEUR_TEST_DEVICE";
+
+fn device_name() -> DeviceName {
+    let name = std::env::var(DEVICE_VARIABLE).unwrap_or_else(|_| "cpu".to_owned());
+    name.parse().unwrap_or_else(|error| panic!("{DEVICE_VARIABLE}: {error}"))
+}
+
+/// Where everything that trains is tested.
 pub(crate) fn device() -> Device {
-    DeviceName::Cpu.open()
+    device_name().open().unwrap_or_else(|error| panic!("{DEVICE_VARIABLE}: {error}"))
 }
 
 pub(crate) fn mlp(inputs: u32, hidden: &[u32]) -> ModelSpec {
