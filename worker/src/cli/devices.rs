@@ -81,9 +81,8 @@ pub async fn usable(
     if let Some(again) = wanted.iter().find(|wanted| !seen.insert(wanted.device)) {
         return Err(DeviceError::Twice(again.device));
     }
-    // Burn's own backend is a part of the program, and needs nothing that could be missing.
-    let foreign = wanted.iter().filter(|wanted| wanted.device.backend() != Backend::Flex);
-    try_join_all(foreign.map(|wanted| probe::check(program, wanted.device))).await?;
+    let untried = wanted.iter().filter(|wanted| !wanted.device.is_built_in());
+    try_join_all(untried.map(|wanted| probe::check(program, wanted.device))).await?;
     let default = |device: DeviceName| if device.is_processor() { processors() } else { 1 };
     let slots = |wanted: &DeviceArgument| wanted.slots.or(slots).unwrap_or_else(|| default(wanted.device));
     Ok(wanted.iter().map(|wanted| DeviceSlots { device: wanted.device, slots: slots(wanted) }).collect())
@@ -181,7 +180,7 @@ mod tests {
         assert_eq!(of(slots("cpu", None).await), processors());
         let twice = slots("cpu,cpu=2", None).await.expect_err("twice");
         assert!(twice.to_string().contains("cpu twice"), "{twice}");
-        // Anything but Burn's own is tried first.
+        // What is no part of the program is tried first.
         let untried = slots("wgpu", None).await.expect_err("no program to try it with");
         assert!(matches!(untried, DeviceError::Unusable(ProbeError::Start { .. })), "{untried}");
     }
