@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use secateur_proto::spec::{ModelSpec, OptimizerSpec, RegularizationKind, SelectBy, TrainingSpec};
 
-use super::{assert_same, dataset, device, lane, mask, masked, mlp, penalty, run};
+use super::{alone, assert_same, dataset, device, lane, mask, masked, mlp, penalty, run};
 use crate::train::{
     bundle::{Lane, Phase},
     data::DeviceData,
@@ -59,8 +59,7 @@ impl Common {
         let lanes: Vec<Lane> = numbers.iter().map(|number| self.lane(*number)).collect();
         let together = run(&self.model, &lanes, &data);
         for (lane, found) in lanes.iter().zip(&together) {
-            let alone = run(&self.model, std::slice::from_ref(lane), &data);
-            assert_same(found, &alone[0]);
+            assert_same(found, &alone(&self.model, lane, &data));
         }
     }
 }
@@ -105,9 +104,9 @@ fn bundles_of_every_width_agree() {
     };
     let data = DeviceData::load(dataset(3, 9, common.train_rows), &device());
     let lanes: Vec<Lane> = (0..64).map(|number| common.lane(number)).collect();
-    let alone = run(&common.model, &lanes[..1], &data);
+    let alone = alone(&common.model, &lanes[0], &data);
     for width in [2, 4, 16, 64] {
-        assert_same(&run(&common.model, &lanes[..width], &data)[0], &alone[0]);
+        assert_same(&run(&common.model, &lanes[..width], &data)[0], &alone);
     }
 }
 
