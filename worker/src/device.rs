@@ -59,11 +59,20 @@ impl FromStr for DeviceName {
         let adapter = || text.strip_prefix("wgpu:").and_then(number).map(Self::Wgpu);
         name.or_else(numbered).or_else(adapter).ok_or_else(|| {
             let found: String = text.chars().take(80).collect();
-            let lower = found.to_lowercase();
-            let nearest = NAMES.into_iter().min_by_key(|name| strsim::osa_distance(&lower, name)).unwrap_or("cpu");
-            UnknownDevice { found, nearest }
+            UnknownDevice { nearest: nearest(&found), found }
         })
     }
+}
+
+/// The name that was most likely meant: one that has the text in it, whatever the number, or else the most similar one.
+fn nearest(text: &str) -> &'static str {
+    let words = text.split(|letter: char| letter.is_ascii_digit());
+    let mut asked = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("0").to_lowercase();
+    if text.ends_with(|letter: char| letter.is_ascii_digit()) {
+        asked.push('0');
+    }
+    let distance = |name: &&str| (!name.contains(&asked), strsim::osa_distance(&asked, name));
+    NAMES.into_iter().min_by_key(distance).unwrap_or("cpu")
 }
 
 impl fmt::Display for DeviceName {

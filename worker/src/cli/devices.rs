@@ -201,8 +201,8 @@ mod tests {
         };
         let text = list.to_string();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[1], "cpu     a thing      1.5 GiB      16          1234");
-        assert_eq!(lines[2], "wgpu:0  a thing      unknown      16          1234");
+        assert_eq!(lines[1], "cpu     a thing     1.5 GiB      16          1234");
+        assert_eq!(lines[2], "wgpu:0  a thing     unknown      16          1234");
         assert_eq!(lines[5], "Not usable: libtorch cannot be used");
         assert_eq!(lines[6], "Not in this build: wgpu (cargo build --features wgpu)");
     }

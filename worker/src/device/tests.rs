@@ -22,11 +22,13 @@ fn every_name_is_known_in_every_build_and_written_as_it_is_read() {
 fn any_other_name_is_told_what_there_is_and_what_is_nearest() {
     for (text, nearest) in [
         ("", "cpu"),
-        ("gpu", "cpu"),
+        ("gpu", "wgpu"),
         ("CPU", "cpu"),
         ("cpu ", "cpu"),
         ("cpu:0", "cpu"),
-        ("cuda:0", "libtorch:cuda:0"),
+        ("cuda", "libtorch:cuda:0"),
+        ("cuda:3", "libtorch:cuda:0"),
+        ("mps", "libtorch:mps"),
         ("libtorch", "libtorch:cpu"),
         ("libtorch:cuda", "libtorch:cuda:0"),
         ("libtorch:cuda:", "libtorch:cuda:0"),
@@ -34,7 +36,7 @@ fn any_other_name_is_told_what_there_is_and_what_is_nearest() {
         ("libtorch:cuda:+1", "libtorch:cuda:0"),
         ("libtorch:cuda:00", "libtorch:cuda:0"),
         ("libtorch:cuda:65536", "libtorch:cuda:0"),
-        ("wgpu:", "wgpu"),
+        ("wgpu:", "wgpu:0"),
         ("wgpu:gpu", "wgpu:cpu"),
         ("webgpu", "wgpu"),
     ] {
