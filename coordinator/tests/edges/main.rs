@@ -117,6 +117,7 @@ const BANS: &[Ban] = &[
             "secateur_worker::executor",
             "secateur_worker::device",
             "secateur_worker::cli",
+            "secateur_worker::probe",
         ],
         reason: "only the verbs that start workers need what trains; the rest must build without the feature `worker`",
     },
@@ -155,7 +156,10 @@ const BANS: &[Ban] = &[
             "*::libtorch",
             "*::LibTorch",
             "*::LibTorchDevice",
+            "*::Libtorch",
             "*::burn_tch",
+            "*::tch",
+            "*::torch_sys",
             "*::cuda",
             "*::Cuda",
             "*::CudaDevice",
@@ -246,7 +250,11 @@ const MANIFESTS: &[(&str, &[&str], &str)] = &[
         &["secateur", "sqlx", "serde_yaml", "saphyr-parser", "statrs"],
         "a worker must build and run without the coordinator and what only that needs",
     ),
-    ("coordinator/Cargo.toml", &["burn", "burn-flex", "burn-tch", "safetensors"], "tensors are the worker's"),
+    (
+        "coordinator/Cargo.toml",
+        &["burn", "burn-flex", "burn-tch", "tch", "torch-sys", "safetensors"],
+        "tensors are the worker's",
+    ),
 ];
 
 /// Files that may be longer than [`LONGEST`], and why.

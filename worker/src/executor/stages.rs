@@ -20,7 +20,6 @@ use tracing::{debug, info};
 use crate::{
     causes::with_causes,
     data::{self, DataError, Dataset},
-    device::DeviceName,
     metrics::{self, MetricError},
     net::{Parameters, checkpoint, flat::FlatLayout},
     prune::{
@@ -120,8 +119,8 @@ struct Ready<'a> {
 impl Stages {
     /// With the files of `store`, on `device`.
     #[must_use]
-    pub fn new(store: Store, device: DeviceName) -> Self {
-        Self { store, device: device.open(), loaded: None }
+    pub fn new(store: Store, device: Device) -> Self {
+        Self { store, device, loaded: None }
     }
 
     /// Where it computes.

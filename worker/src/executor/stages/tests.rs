@@ -11,7 +11,7 @@ use secateur_proto::{
 use super::*;
 use crate::{
     store::Durability,
-    train::tests::{adam, mlp, reference::Net, sgd, training},
+    train::tests::{adam, device, mlp, one_is_like_many, reference::Net, sgd, training},
 };
 
 /// Stages, and what has been made so far.
@@ -56,7 +56,7 @@ impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(folder.path(), Durability::Cached).expect("a store");
-        let mut stages = Stages::new(store, DeviceName::Cpu);
+        let mut stages = Stages::new(store, device());
         let prepare = prepare_stage(&stages, &table(400, 0.0));
         let prepared = completed(one(&mut stages, &prepare)).artifacts;
         Self { stages, _folder: folder, prepare, prepared }
@@ -264,7 +264,12 @@ fn a_bundle_makes_the_files_that_its_stages_make_alone() {
     for (stage, found) in bundle.iter().zip(together) {
         let mut alone = Fixture::new();
         let _ = alone.trained();
-        assert_eq!(one(&mut alone.stages, stage), found);
+        let alone = one(&mut alone.stages, stage);
+        if one_is_like_many() {
+            assert_eq!(alone, found);
+        } else {
+            assert_eq!(alone.name(), found.name());
+        }
     }
 }
 
@@ -340,7 +345,7 @@ fn inputs_that_are_wrong_fail_the_stage_and_nothing_else() {
     // Rows of another width: one level less.
     let narrow = prepare_stage(&fixture.stages, &table(400, 0.0).replace(",c,", ",a,"));
     let mut narrow_stages =
-        Stages::new(Store::open(fixture.stages.store.root(), Durability::Cached).expect("a store"), DeviceName::Cpu);
+        Stages::new(Store::open(fixture.stages.store.root(), Durability::Cached).expect("a store"), device());
     let narrow = completed(one(&mut narrow_stages, &narrow)).artifacts[&Role::Prepared];
     // Rows of the right width, and another table.
     let other = prepare_stage(&fixture.stages, &table(400, 0.3));

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use secateur_proto::spec::{Activation, ModelSpec, OptimizerSpec, RegularizationKind, TrainingSpec};
 
-use super::{KINDS, assert_same, dataset, device, lane, mask, masked, mlp, penalty, run, training, zoo};
+use super::{KINDS, alone, assert_same, dataset, device, lane, mask, masked, mlp, penalty, run, training, zoo};
 use crate::train::{
     bundle::{Lane, Phase},
     data::DeviceData,
@@ -67,8 +67,7 @@ impl Common {
     /// Trains each lane alone, and the first of them together, so many each time.
     fn check_prefixes(&self, lanes: &[Lane], widths: &[usize]) {
         let data = DeviceData::load(dataset(3, self.model.inputs() as usize, self.train_rows), &device());
-        let alone: Vec<_> =
-            lanes.iter().map(|lane| run(&self.model, std::slice::from_ref(lane), &data).remove(0)).collect();
+        let alone: Vec<_> = lanes.iter().map(|lane| alone(&self.model, lane, &data)).collect();
         for width in widths {
             for (found, alone) in run(&self.model, &lanes[..*width], &data).iter().zip(&alone) {
                 assert_same(found, alone);
@@ -118,9 +117,9 @@ fn bundles_of_every_width_agree() {
     };
     let data = DeviceData::load(dataset(3, 9, common.train_rows), &device());
     let lanes: Vec<Lane> = (0..64).map(|number| common.lane(number)).collect();
-    let alone = run(&common.model, &lanes[..1], &data);
+    let alone = alone(&common.model, &lanes[0], &data);
     for width in [2, 4, 16, 64] {
-        assert_same(&run(&common.model, &lanes[..width], &data)[0], &alone[0]);
+        assert_same(&run(&common.model, &lanes[..width], &data)[0], &alone);
     }
 }
 
