@@ -12,7 +12,9 @@ use std::{
 use clap::ValueEnum as _;
 use secateur_proto::{
     ids::{ContentHash, StageKey},
-    spec::{DenseSpec, ModelSpec, OptimizerSpec, SelectBy, StageSpec, TrainingSpec},
+    spec::{
+        DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, SelectBy, StageSpec, TrainingSpec,
+    },
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -152,8 +154,11 @@ fn try_out(name: DeviceName, measured: bool) -> Answer {
 fn small_net() -> StageSpec {
     StageSpec::Dense(DenseSpec {
         prepare: StageKey(ContentHash::of(b"measured")),
-        model: ModelSpec::Mlp { inputs: 64, hidden: vec![64, 32] },
+        model: ModelSpec::mlp(64, vec![64, 32]),
         training: TrainingSpec {
+            initialization: Initialization::Pytorch,
+            lr_schedule: LearningRateSchedule::Constant,
+            dropout: 0.0,
             optimizer: OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
             batch_size: 256,
             epochs: 1,
@@ -161,6 +166,7 @@ fn small_net() -> StageSpec {
             select_by: SelectBy::Auc,
         },
         regularization: None,
+        stop_after: None,
         seed: 0,
     })
 }

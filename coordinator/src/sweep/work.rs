@@ -518,9 +518,10 @@ fn ladder_of(ladder: &Ladder, sparsity: f64) -> Result<Vec<f64>, String> {
             (1..*rounds).map(|round| 1.0 - (1.0 - sparsity).powf(f64::from(round) / f64::from(*rounds))).collect()
         }
         Ladder::Fraction(fraction) => {
-            // Powers, not products: a level is the same number in every ladder.
+            // Powers, not products: a level is the same number in every ladder. One that leaves hardly more than the last is the last.
             let level = |round: i32| 1.0 - (1.0 - fraction).powi(round);
-            (1..).map(level).take_while(|level| *level < sparsity - 1e-9).take(MAX_LEVELS + 1).collect()
+            let is_before = |level: &f64| 1.0 - level > (1.0 - sparsity) * 1.01;
+            (1..).map(level).take_while(is_before).take(MAX_LEVELS + 1).collect()
         }
     };
     levels.push(sparsity);
