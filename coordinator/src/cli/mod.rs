@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod serve;
 mod show;
+mod strategies;
 mod submit;
 mod watch;
 mod workers;
@@ -82,6 +83,8 @@ enum Verb {
     Report(report::ReportArguments),
     /// List the workers that are attached
     Workers(workers::WorkersArguments),
+    /// List the pruning strategies that a sweep file can name, with their formulas, sources and parameters
+    Strategies,
     /// Print shell completions, for example: secateur completions bash > /etc/bash_completion.d/secateur
     Completions {
         /// For which shell
@@ -157,6 +160,7 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Cancel(arguments) => cancel::run(arguments, output).await,
         Verb::Report(arguments) => report::run(arguments, output).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,
+        Verb::Strategies => strategies::run(output),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

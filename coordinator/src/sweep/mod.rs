@@ -12,6 +12,7 @@ pub mod expand;
 pub mod plan;
 mod planner;
 mod read;
+pub mod setting;
 pub mod spec;
 pub mod summary;
 #[cfg(test)]

@@ -128,14 +128,21 @@ const BANS: &[Ban] = &[
     },
     Ban {
         within: &["worker/src"],
-        except: &[
-            "worker/src/device.rs",
-            "worker/src/executor/stages.rs",
-            "worker/src/prune/criterion.rs",
-            "worker/src/train",
-        ],
+        except: &["worker/src/device.rs", "worker/src/executor/stages.rs", "worker/src/train"],
         names: &["burn", "burn_flex"],
         reason: "data, files, plans and metrics are on the host, and need no device to be tested",
+    },
+    Ban {
+        within: &["worker/src/prune", "worker/src/net"],
+        except: &[],
+        names: &["crate::train", "crate::executor", "crate::client", "crate::device"],
+        reason: "what goes is decided by numbers: a probe brings them, whatever computes them",
+    },
+    Ban {
+        within: &["coordinator/src/sweep"],
+        except: &["coordinator/src/sweep/setting.rs", "coordinator/src/sweep/work.rs"],
+        names: &["secateur_worker"],
+        reason: "the planner asks the worker's crate which criteria there are and which units hang together, and nothing else",
     },
     Ban {
         within: &["proto/src", "worker/src", "coordinator/src"],

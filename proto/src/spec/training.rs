@@ -160,8 +160,8 @@ pub enum RegularizationKind {
     /// The gradient of each group gets λ · γ · w, γ = 2^(4 · (max − ‖w‖) / (max − min)) over the layer's groups: the weaker a
     /// group, the harder it is pushed (Fang et al. 2023).
     GroupNorm,
-    /// The gradient gets λ · t · w for the weights that magnitude would remove, t growing from 0 to 1 over the training
-    /// (Wang et al. 2021).
+    /// The gradient gets λ · t · w for the weights that magnitude would remove, t growing from epoch to epoch up to 1 (Wang et al.
+    /// 2021): of each layer but the last the smaller half of the weights that are left, chosen anew at the beginning of each epoch.
     Growing,
     /// The gradient of the scales of batch normalisations gets λ · sign(γ) (Liu et al. 2017).
     BatchNormScale,

@@ -10,7 +10,8 @@ use secateur_proto::{
     metrics::{Metrics, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{
-        DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Removal, StageSpec, Start, Subject, TrainingSpec,
+        DenseSpec, Granularity, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Removal, StageSpec, Start, Subject,
+        TrainingSpec,
     },
     v1,
 };
@@ -203,7 +204,8 @@ impl Stages {
             layers: &spec.layers,
             net: &net,
             removed: removed.as_ref(),
-            count: spec.removed(),
+            // Of units it says nothing about weights.
+            count: spec.removed().filter(|_| spec.granularity == Granularity::Weight),
             training: &spec.training,
             seed: spec.seed,
             probe: &mut probe,

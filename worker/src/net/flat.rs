@@ -23,11 +23,20 @@ pub struct FlatTensor {
     pub offset: usize,
     /// Its numbers.
     pub length: usize,
+    /// Its units, filters or features: the first dimension in files.
+    units: usize,
     /// Rows and columns in files of a matrix that lies transposed in the row.
     transposed: Option<(usize, usize)>,
 }
 
 impl FlatTensor {
+    /// The shape in which its second dimension is that of its units, filters or features.
+    #[must_use]
+    pub const fn by_unit(&self) -> [usize; 3] {
+        let rest = self.length / self.units;
+        if self.transposed.is_some() { [rest, self.units, 1] } else { [1, self.units, rest] }
+    }
+
     /// From a tensor as in files to one as in a row.
     fn scatter<T: Copy>(&self, values: &[T], row: &mut [T]) {
         match self.transposed {
@@ -67,7 +76,14 @@ impl FlatLayout {
                     (TensorKind::Weight, LayerKind::Linear { .. }) => Some((tensor.shape[0], tensor.shape[1])),
                     _ => None,
                 };
-                FlatTensor { layer: tensor.layer, kind: tensor.kind, offset, length: tensor.numel(), transposed }
+                FlatTensor {
+                    layer: tensor.layer,
+                    kind: tensor.kind,
+                    offset,
+                    length: tensor.numel(),
+                    units: tensor.shape[0],
+                    transposed,
+                }
             })
             .collect();
         Self { tensors, length }

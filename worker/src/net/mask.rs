@@ -29,6 +29,15 @@ impl Mask {
         Self { kept: kept.collect() }
     }
 
+    /// Removes the weights of a net that are exactly zero.
+    #[must_use]
+    pub fn of_zeros(model: &ModelSpec, parameters: &Parameters) -> Self {
+        let kept = (model.tensors().into_iter().zip(&parameters.tensors)).map(|(tensor, values)| {
+            (tensor.kind == TensorKind::Weight).then(|| values.iter().map(|value| *value != 0.0).collect())
+        });
+        Self { kept: kept.collect() }
+    }
+
     /// Numbers removed.
     #[must_use]
     pub fn removed(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! The forward pass of a bundle, and its loss. Lanes never mix: convolutions of K lanes are one convolution of K groups.
+//! The forward pass of a bundle, and its loss. Lanes never mix: convolutions of K lanes are one convolution of K groups, or K.
 
 use burn::tensor::{
     Device, Int, Tensor, TensorData,
@@ -9,6 +9,13 @@ use burn::tensor::{
 use secateur_proto::spec::{Activation, Architecture, LayerKind, ModelSpec, Step, TensorKind};
 
 use crate::net::{NORM_EPSILON, flat::FlatLayout, tensors_of};
+
+/// Up to so many channels in and filters, Burn's flex backend has code of its own for a convolution of one group, faster than that
+/// for several and not in the same order of sums. Lanes of such a convolution are computed one after the other, so that a lane
+/// alone and in company computes the same. For more channels a group is computed as a single convolution is, and lanes need not be
+/// cut apart, which the backward pass pays for.
+const FEW_INPUTS: usize = 4;
+const FEW_OUTPUTS: usize = 16;
 
 /// The values of a batch between two steps.
 #[derive(Debug, Clone)]
@@ -292,14 +299,23 @@ impl Net {
             }
             LayerKind::Convolution { inputs, outputs, kernel, stride, padding } => {
                 let (inputs, outputs, kernel) = (inputs as usize, outputs as usize, kernel as usize);
-                let weight = weight.reshape([lanes * outputs, inputs, kernel, kernel]);
-                let bias = bias.map(|bias| bias.reshape([lanes * outputs]));
                 let (stride, padding) = (stride as usize, padding as usize);
-                let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], lanes);
-                match values {
-                    Values::Images(images) => Values::Images(conv2d(images, weight, bias, options)),
-                    rows @ Values::Rows(_) => rows,
+                let options = |groups| ConvOptions::new([stride, stride], [padding, padding], [1, 1], groups);
+                let images = match values {
+                    Values::Images(images) => images,
+                    rows @ Values::Rows(_) => return rows,
+                };
+                if inputs > FEW_INPUTS || outputs > FEW_OUTPUTS {
+                    let weight = weight.reshape([lanes * outputs, inputs, kernel, kernel]);
+                    let bias = bias.map(|bias| bias.reshape([lanes * outputs]));
+                    return Values::Images(conv2d(images, weight, bias, options(lanes)));
                 }
+                let of_lane = |lane: usize| {
+                    let weight = weight.clone().narrow(0, lane, 1).reshape([outputs, inputs, kernel, kernel]);
+                    let bias = bias.clone().map(|bias| bias.narrow(0, lane, 1).reshape([outputs]));
+                    conv2d(images.clone().narrow(1, lane * inputs, inputs), weight, bias, options(1))
+                };
+                Values::Images(Tensor::cat((0..lanes).map(of_lane).collect(), 1))
             }
             LayerKind::BatchNorm { .. } => values,
         }

@@ -26,6 +26,10 @@ const TOLERANCE: f64 = 0.05;
 /// into memory.
 const MOST_ROWS: usize = 4096;
 
+/// A step that takes longer, in seconds, is wide enough, whatever is still to gain: wider bundles of large nets need not fit into
+/// memory either.
+const LONGEST_STEP: f64 = 1.0;
+
 /// What one width reached.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
@@ -35,7 +39,8 @@ pub struct Rate {
     pub lane_steps_per_second: f64,
 }
 
-/// Trains synthetic bundles of the stage's shape for about `budget` each, at every width. Nothing for a stage that trains nothing.
+/// Trains synthetic bundles of the stage's shape for about `budget` each, one width after the other until wider is of no use.
+/// Nothing for a stage that trains nothing.
 #[must_use]
 pub fn rates(spec: &StageSpec, device: &Device, budget: Duration) -> Vec<Rate> {
     let Some((model, training)) = spec.training() else { return Vec::new() };
@@ -53,29 +58,45 @@ pub fn rates(spec: &StageSpec, device: &Device, budget: Duration) -> Vec<Rate> {
         skip_steps: 0,
         stop_after: None,
     };
-    (WIDTHS.into_iter())
-        .map(|lanes| {
-            let bundle: Vec<Lane> = (0..lanes as u64).map(lane).collect();
-            let mut bundle = Bundle::new(model, &bundle, device);
-            let rows: Vec<i32> = (0..lanes).flat_map(|_| (0..).take(batch)).collect();
-            // The first step pays for memory and caches.
+    let mut rates: Vec<Rate> = Vec::new();
+    for lanes in WIDTHS {
+        let bundle: Vec<Lane> = (0..lanes as u64).map(lane).collect();
+        let mut bundle = Bundle::new(model, &bundle, device);
+        let rows: Vec<i32> = (0..lanes).flat_map(|_| (0..).take(batch)).collect();
+        // The first step pays for memory and caches.
+        let _ = bundle.step(&data, rows.clone().into()).0.into_data();
+        let start = Instant::now();
+        let mut steps = 0_u32;
+        while steps == 0 || start.elapsed() < budget {
             let _ = bundle.step(&data, rows.clone().into()).0.into_data();
-            let start = Instant::now();
-            let mut steps = 0_u32;
-            while steps == 0 || start.elapsed() < budget {
-                let _ = bundle.step(&data, rows.clone().into()).0.into_data();
-                steps += 1;
-            }
-            let rate = f64::from(steps) * lanes as f64 / start.elapsed().as_secs_f64();
-            Rate { lanes, lane_steps_per_second: rate }
-        })
-        .collect()
+            steps += 1;
+        }
+        let rate = f64::from(steps) * lanes as f64 / start.elapsed().as_secs_f64();
+        rates.push(Rate { lanes, lane_steps_per_second: rate });
+        if are_enough(&rates) {
+            break;
+        }
+    }
+    rates
+}
+
+/// Whether a wider bundle is not worth a try: the last step took long, or the last two widths were both slower than one before.
+fn are_enough(rates: &[Rate]) -> bool {
+    let Some(last) = rates.last() else { return false };
+    let (before, two) = rates.split_at(rates.len().saturating_sub(2));
+    let best = fastest(before);
+    last.lanes as f64 / last.lane_steps_per_second > LONGEST_STEP
+        || two.iter().all(|rate| rate.lane_steps_per_second < best)
+}
+
+fn fastest(rates: &[Rate]) -> f64 {
+    rates.iter().map(|rate| rate.lane_steps_per_second).fold(0.0, f64::max)
 }
 
 /// The narrowest width within a few percent of the best.
 #[must_use]
 pub fn best(rates: &[Rate]) -> Option<Rate> {
-    let fastest = rates.iter().map(|rate| rate.lane_steps_per_second).fold(0.0, f64::max);
+    let fastest = fastest(rates);
     rates.iter().copied().find(|rate| rate.lane_steps_per_second >= fastest * (1.0 - TOLERANCE))
 }
 
@@ -99,13 +120,53 @@ fn synthetic(rows: usize, width: usize, device: &Device) -> DeviceData {
 
 #[cfg(test)]
 mod tests {
+    use secateur_proto::{
+        ids::{ContentHash, StageKey},
+        spec::DenseSpec,
+    };
+
     use super::*;
+    use crate::train::tests::{device, mlp, sgd, training};
+
+    /// However little time there is, a net alone is measured, and wider bundles in order.
+    #[test]
+    fn a_net_alone_is_always_measured() {
+        let spec = StageSpec::Dense(DenseSpec {
+            prepare: StageKey(ContentHash::of(b"a stage")),
+            model: mlp(4, &[5]),
+            training: training(sgd(0.1), 8, 1),
+            regularization: None,
+            stop_after: None,
+            seed: 1,
+        });
+        let rates = rates(&spec, &device(), Duration::ZERO);
+        assert_eq!(rates[0].lanes, 1);
+        assert!(rates.iter().zip(WIDTHS).all(|(rate, width)| rate.lanes == width));
+        assert!(rates.iter().all(|rate| rate.lane_steps_per_second.is_finite() && rate.lane_steps_per_second > 0.0));
+    }
+
+    fn rates_of<const N: usize>(rates: [(usize, f64); N]) -> [Rate; N] {
+        rates.map(|(lanes, lane_steps_per_second)| Rate { lanes, lane_steps_per_second })
+    }
 
     #[test]
     fn the_narrowest_of_the_fast_widths_is_taken() {
-        let rates = [(1, 50.0), (2, 96.0), (4, 100.0), (8, 99.0)]
-            .map(|(lanes, lane_steps_per_second)| Rate { lanes, lane_steps_per_second });
+        let rates = rates_of([(1, 50.0), (2, 96.0), (4, 100.0), (8, 99.0)]);
         assert_eq!(best(&rates).map(|rate| rate.lanes), Some(2));
         assert_eq!(best(&[]), None);
+    }
+
+    #[test]
+    fn widening_ends_after_two_slower_widths_or_a_long_step() {
+        assert!(!are_enough(&[]));
+        assert!(!are_enough(&rates_of([(1, 50.0)])));
+        assert!(!are_enough(&rates_of([(1, 50.0), (2, 40.0)])));
+        assert!(are_enough(&rates_of([(1, 50.0), (2, 40.0), (4, 45.0)])));
+        assert!(!are_enough(&rates_of([(1, 50.0), (2, 40.0), (4, 51.0)])));
+        assert!(!are_enough(&rates_of([(1, 40.0), (2, 50.0), (4, 45.0)])));
+        // Four steps a second of four lanes are one of the bundle.
+        assert!(!are_enough(&rates_of([(1, 1.1), (2, 2.2), (4, 4.1)])));
+        assert!(are_enough(&rates_of([(1, 1.1), (2, 2.2), (4, 3.9)])));
+        assert!(are_enough(&rates_of([(1, 0.9)])));
     }
 }

@@ -119,6 +119,7 @@ impl Optimizer {
             let shrinkage = (decay.clone() * self.lr.clone()).neg().add_scalar(1.0);
             parameters = parameters * shrinkage;
         }
+        parameters = self.penalty.before_step(parameters, &self.lr);
         let update = match &mut self.rule {
             Rule::Adam { betas: [beta_1, beta_2], eps, moments } => {
                 let squared = gradient.clone() * gradient.clone();

@@ -12,6 +12,7 @@ use super::{
     bundle::{Bundle, GUARDS, Lane},
     data::DeviceData,
     evaluate::logits,
+    penalty::Period,
 };
 use crate::{
     metrics::{self, ScoreMetrics},
@@ -80,8 +81,25 @@ pub trait MaskSchedule {
 struct LaneState {
     curve: Vec<EpochRecord>,
     best: Option<(u32, Vec<f32>)>,
+    /// What the lane began with, or its schedule said last.
     mask: Option<Mask>,
+    /// What its penalty had driven to zero when it was over.
+    healed: Option<Mask>,
     ended: Option<LaneEnd>,
+}
+
+impl LaneState {
+    /// All that stays zero.
+    fn removed(&self) -> Option<Mask> {
+        match (&self.mask, &self.healed) {
+            (Some(mask), Some(healed)) => {
+                let mut both = mask.clone();
+                both.remove_all(healed);
+                Some(both)
+            }
+            (mask, healed) => mask.as_ref().or(healed.as_ref()).cloned(),
+        }
+    }
 }
 
 /// Trains `lanes`, which are of one bundle class; `schedules` holds one for each lane whose mask changes on the way, and is empty if
@@ -98,9 +116,10 @@ pub fn train(
     watch: &mut dyn FnMut(usize, &EpochRecord),
 ) -> Result<Vec<LaneEnd>, Failure> {
     let mut training = Training {
+        model,
         bundle: Bundle::new(model, lanes, device),
         states: (lanes.iter())
-            .map(|lane| LaneState { curve: Vec::new(), best: None, mask: lane.mask.clone(), ended: None })
+            .map(|lane| LaneState { curve: Vec::new(), best: None, mask: lane.mask.clone(), healed: None, ended: None })
             .collect(),
         lanes,
         schedules,
@@ -110,20 +129,24 @@ pub fn train(
     training.run()?;
     let Training { bundle, states, .. } = training;
     Ok((states.into_iter())
-        .map(|state| match (state.ended, state.best) {
-            (Some(end), _) => end,
-            (None, Some((epoch, row))) => LaneEnd::Trained(Trained {
-                parameters: bundle.layout().unflatten(&row),
-                mask: state.mask,
-                epoch,
-                curve: state.curve,
-            }),
-            (None, None) => LaneEnd::Diverged { step: 0 },
+        .map(|state| {
+            let mask = state.removed();
+            match (state.ended, state.best) {
+                (Some(end), _) => end,
+                (None, Some((epoch, row))) => LaneEnd::Trained(Trained {
+                    parameters: bundle.layout().unflatten(&row),
+                    mask,
+                    epoch,
+                    curve: state.curve,
+                }),
+                (None, None) => LaneEnd::Failed(Failure::new(FailureClass::Internal, "no epoch left a net to keep")),
+            }
         })
         .collect())
 }
 
 struct Training<'a, 'b> {
+    model: &'a ModelSpec,
     bundle: Bundle,
     states: Vec<LaneState>,
     lanes: &'a [Lane],
@@ -147,7 +170,7 @@ impl Training<'_, '_> {
             if begin >= last || self.states.iter().all(|state| state.ended.is_some()) {
                 break;
             }
-            self.bundle.optimizer().penalty().begin_epoch(epoch, training.epochs);
+            self.begin_penalties(epoch, training.epochs);
             batches.shuffle(epoch);
             let mut guards = Vec::new();
             let first = begin.max(*skip_steps);
@@ -165,6 +188,40 @@ impl Training<'_, '_> {
         Ok(())
     }
 
+    /// Tells penalties of the epoch, and makes what is zero stay zero in the lanes whose penalty is over.
+    fn begin_penalties(&mut self, epoch: u32, epochs: u32) {
+        let parameters = self.bundle.parameters().clone();
+        self.bundle.optimizer().penalty().begin_epoch(epoch, epochs, &parameters);
+        let heals = |lane: &Lane| {
+            lane.regularization.as_ref().is_some_and(|penalty| Period::of(penalty, epoch, epochs) == Period::Healing)
+        };
+        let begins: Vec<bool> =
+            self.lanes.iter().zip(&self.states).map(|(lane, state)| heals(lane) && state.healed.is_none()).collect();
+        if !begins.contains(&true) {
+            return;
+        }
+        let layout = self.bundle.layout();
+        let rows = host(&parameters);
+        for ((state, row), begins) in self.states.iter_mut().zip(rows.chunks_exact(layout.length())).zip(begins) {
+            if begins {
+                state.healed = Some(Mask::of_zeros(self.model, &layout.unflatten(row)));
+            }
+        }
+        self.set_masks();
+    }
+
+    /// Puts the lanes' masks on the bundle.
+    fn set_masks(&mut self) {
+        let layout = self.bundle.layout();
+        let masks = (self.states.iter())
+            .flat_map(|state| match state.removed() {
+                Some(mask) => layout.flatten_mask(&mask),
+                None => vec![1.0; layout.length()],
+            })
+            .collect();
+        self.bundle.set_masks(masks);
+    }
+
     /// Lets the schedules that are due change their lanes' masks.
     fn change_masks(&mut self, steps: u64, gradient: Option<Tensor<2>>) {
         if !self.schedules.iter().any(|schedule| schedule.is_due(steps)) {
@@ -173,7 +230,6 @@ impl Training<'_, '_> {
         let layout = self.bundle.layout();
         let rows = host(self.bundle.parameters());
         let gradients = gradient.map(|gradient| host(&gradient));
-        let mut masks = Vec::with_capacity(rows.len());
         for (index, (state, row)) in self.states.iter_mut().zip(rows.chunks_exact(layout.length())).enumerate() {
             if state.ended.is_none()
                 && let Some(schedule) = self.schedules.get_mut(index)
@@ -192,12 +248,8 @@ impl Training<'_, '_> {
                     }
                 }
             }
-            masks.extend(match &state.mask {
-                Some(mask) => layout.flatten_mask(mask),
-                None => vec![1.0; layout.length()],
-            });
         }
-        self.bundle.set_masks(masks);
+        self.set_masks();
     }
 
     /// Finds lanes that met a number that is not finite since step `before`, and gives the mean loss of each lane.
@@ -231,7 +283,7 @@ impl Training<'_, '_> {
                 state.ended = Some(LaneEnd::Diverged { step: steps });
                 continue;
             }
-            if let Some(mask) = &state.mask {
+            if let Some(mask) = state.removed() {
                 let violations = mask.violations(&layout.unflatten(row));
                 if violations > 0 {
                     let message = format!("{violations} removed weights are not zero after epoch {epoch}");
@@ -243,7 +295,9 @@ impl Training<'_, '_> {
                     .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
             let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
             (self.watch)(index, &record);
-            let settled = self.schedules.get(index).is_none_or(|schedule| steps >= schedule.settled());
+            let heals = lane.regularization.as_ref().is_some_and(|penalty| penalty.healing_epochs > 0);
+            let settled = self.schedules.get(index).is_none_or(|schedule| steps >= schedule.settled())
+                && (!heals || state.healed.is_some() || lane.stop_after.is_some());
             let worth = worth(lane, &record);
             let better = match &state.best {
                 None => true,
@@ -290,4 +344,59 @@ fn lr_factor(training: &TrainingSpec, per_epoch: u64, step: u64) -> f64 {
 /// The numbers of a tensor.
 fn host(tensor: &Tensor<2>) -> Vec<f32> {
     tensor.to_data().try_into_vec().expect("tensors of a bundle are f32")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::tests::{sgd, training};
+
+    /// Rates of the epochs, with 5 steps each, at a rate of 0.1.
+    fn rates(schedule: LearningRateSchedule, epochs: u32, steps: impl Iterator<Item = u64>) -> Vec<f64> {
+        let mut training = training(sgd(0.1), 1, epochs);
+        training.lr_schedule = schedule;
+        steps.map(|step| 0.1 * lr_factor(&training, 5, step)).collect()
+    }
+
+    fn assert_close(found: &[f64], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-15, "{found} instead of {expected}");
+        }
+    }
+
+    /// `torch.optim.lr_scheduler.StepLR(optimizer, 3, gamma=0.3)`, PyTorch 2.9.0.
+    #[test]
+    fn the_rate_falls_in_steps_as_in_pytorch() {
+        let expected = [0.1, 0.1, 0.1, 0.03, 0.03, 0.03, 0.009, 0.009, 0.009, 0.0026999999999999997];
+        let schedule = LearningRateSchedule::Step { every: 3, factor: 0.3 };
+        // The same for the first and the last step of an epoch.
+        for place in [0, 4] {
+            assert_close(&rates(schedule, 10, (0..10).map(|epoch| epoch * 5 + place)), &expected);
+        }
+    }
+
+    /// `torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 15)`, PyTorch 2.9.0, a step each batch.
+    #[test]
+    fn the_rate_falls_along_a_cosine_as_in_pytorch() {
+        let expected = [
+            0.1,
+            0.09890738003669029,
+            0.09567727288213004,
+            0.09045084971874738,
+            0.08345653031794292,
+            0.07500000000000001,
+            0.06545084971874739,
+            0.05522642316338269,
+            0.04477357683661735,
+            0.03454915028125265,
+            0.02500000000000002,
+            0.01654346968205711,
+            0.009549150281252635,
+            0.004322727117869953,
+            0.001092619963309716,
+        ];
+        assert_close(&rates(LearningRateSchedule::Cosine, 3, 0..15), &expected);
+        assert_close(&rates(LearningRateSchedule::Constant, 3, 0..3), &[0.1; 3]);
+    }
 }

@@ -9,15 +9,22 @@ mod bn_scale;
 mod calibration;
 mod curvature;
 mod filter_norm;
+mod fisher_diag;
 mod fpgm;
+mod grasp;
 mod groups;
+mod han_threshold;
 mod magnitude;
 mod mean_activation;
 mod neuron_grouped;
 mod obs;
 mod random;
+mod snip;
 mod sparsegpt;
+mod synflow;
 mod taylor;
+mod taylor_fo;
+mod taylor_group;
 mod wanda;
 
 use std::{collections::BTreeMap, fmt};
@@ -34,8 +41,15 @@ use crate::net::{Mask, Parameters, weight_tensors};
 pub const ALL: &[&Definition] = &[
     &random::CRITERION,
     &magnitude::CRITERION,
+    &han_threshold::CRITERION,
     &taylor::CRITERION,
+    &taylor_fo::CRITERION,
+    &taylor_group::CRITERION,
+    &fisher_diag::CRITERION,
     &obs::CRITERION,
+    &snip::CRITERION,
+    &grasp::CRITERION,
+    &synflow::CRITERION,
     &wanda::CRITERION,
     &sparsegpt::CRITERION,
     &filter_norm::CRITERION,

@@ -2,7 +2,7 @@
 
 use secateur_proto::spec::SelectBy;
 
-use super::{adam, assert_same, dataset, device, lane, mask, masked, mlp, run, sgd, trained, training};
+use super::{adam, assert_same, dataset, device, lane, mask, masked, mlp, run, sgd, trained, training, zoo};
 use crate::{
     data::{Dataset, Part},
     net::Parameters,
@@ -131,4 +131,27 @@ fn a_large_rate_that_stays_finite_is_no_divergence() {
     let data = DeviceData::load(dataset(1, 3, 20), &device());
     let ends = run(&model, &[lane(&model, 0, training(adam(10.0), 8, 3))], &data);
     assert!(trained(&ends[0]).parameters.is_finite());
+}
+
+/// Sixteen lanes of every kind of net, one of them far too fast, against the same without it.
+#[test]
+fn a_wild_lane_among_sixteen_leaves_the_others_as_they_are_without_it() {
+    const WILD: usize = 5;
+    for model in zoo() {
+        let width = usize::try_from(model.inputs()).expect("a width");
+        let data = DeviceData::load(dataset(1, width, 12), &device());
+        for lr in [1e3, 1e30] {
+            let lanes: Vec<Lane> = (0..16)
+                .map(|seed| lane(&model, seed, training(sgd(if seed == WILD as u64 { lr } else { 1e-2 }), 4, 1)))
+                .collect();
+            let others = [&lanes[..WILD], &lanes[WILD + 1..]].concat();
+            let mut found = run(&model, &lanes, &data);
+            let wild = found.remove(WILD);
+            assert!(lr < 1e30 || step(&wild).is_some(), "{model:?}: {wild:?}");
+            for (found, expected) in found.iter().zip(&run(&model, &others, &data)) {
+                assert!(step(found).is_none());
+                assert_same(found, expected);
+            }
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! What a lane computes does not depend on who its neighbours are, bit for bit.
 
 use proptest::prelude::*;
-use secateur_proto::spec::{ModelSpec, OptimizerSpec, RegularizationKind, TrainingSpec};
+use secateur_proto::spec::{Activation, ModelSpec, OptimizerSpec, RegularizationKind, TrainingSpec};
 
-use super::{assert_same, dataset, device, lane, mask, masked, mlp, penalty, run, training};
+use super::{KINDS, assert_same, dataset, device, lane, mask, masked, mlp, penalty, run, training, zoo};
 use crate::train::{
     bundle::{Lane, Phase},
     data::DeviceData,
@@ -19,6 +19,8 @@ struct Common {
     optimizer: usize,
     clips: bool,
     masks: bool,
+    penalty: Option<RegularizationKind>,
+    dropout: bool,
 }
 
 impl Common {
@@ -39,12 +41,17 @@ impl Common {
             ..training(optimizer, self.batch_size, self.epochs)
         };
         let mut lane = lane(&self.model, number, training);
+        if self.dropout {
+            lane.training.dropout = [0.0, 0.2, 0.5][number as usize / 2 % 3];
+        }
         // Lanes of one class have one kind of penalty, or none.
-        lane.regularization = match (number % 4, self.epochs % 2) {
-            (0 | 1, 0) => penalty(RegularizationKind::L1, 1e-3 * (number + 1) as f64),
-            (0 | 1, _) => penalty(RegularizationKind::L2, 1e-2 * (number + 1) as f64),
-            _ => None,
-        };
+        if let Some(kind) = self.penalty.filter(|_| number % 4 < 2) {
+            let mut spec = penalty(kind, 1e-2 * (number + 1) as f64);
+            if let Some(spec) = &mut spec {
+                (spec.warm_up_epochs, spec.healing_epochs) = (number as u32 % 2, number as u32 % 3);
+            }
+            lane.regularization = spec;
+        }
         if number % 2 == 1 {
             lane.phase = Phase::Retrain;
         }
@@ -53,27 +60,33 @@ impl Common {
 
     /// Trains lane after lane alone, and then all together.
     fn check(&self, numbers: &[u64]) {
-        let data = DeviceData::load(dataset(3, self.model.inputs() as usize, self.train_rows), &device());
         let lanes: Vec<Lane> = numbers.iter().map(|number| self.lane(*number)).collect();
-        let together = run(&self.model, &lanes, &data);
-        for (lane, found) in lanes.iter().zip(&together) {
-            let alone = run(&self.model, std::slice::from_ref(lane), &data);
-            assert_same(found, &alone[0]);
+        self.check_prefixes(&lanes, &[lanes.len()]);
+    }
+
+    /// Trains each lane alone, and the first of them together, so many each time.
+    fn check_prefixes(&self, lanes: &[Lane], widths: &[usize]) {
+        let data = DeviceData::load(dataset(3, self.model.inputs() as usize, self.train_rows), &device());
+        let alone: Vec<_> =
+            lanes.iter().map(|lane| run(&self.model, std::slice::from_ref(lane), &data).remove(0)).collect();
+        for width in widths {
+            for (found, alone) in run(&self.model, &lanes[..*width], &data).iter().zip(&alone) {
+                assert_same(found, alone);
+            }
         }
     }
 }
 
 fn common() -> impl Strategy<Value = Common> {
     let shape = (1_u32..10, proptest::collection::vec(1_u32..9, 0..4));
-    (shape, 2_usize..70, 1_u32..40, 1_u32..4, 0_usize..5, any::<bool>(), any::<bool>()).prop_map(
-        |((inputs, hidden), train_rows, batch_size, epochs, optimizer, clips, masks)| Common {
-            model: mlp(inputs, &hidden),
-            train_rows,
-            batch_size,
-            epochs,
-            optimizer,
-            clips,
-            masks,
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let penalty = proptest::option::of(proptest::sample::select(KINDS.as_slice()));
+    (shape, 2_usize..70, 1_u32..40, 1_u32..4, 0_usize..5, switches, penalty).prop_map(
+        |((inputs, hidden), train_rows, batch_size, epochs, optimizer, switches, penalty)| {
+            let (clips, masks, batch_norm, dropout) = switches;
+            let (outputs, activation) = (1, Activation::Relu);
+            let model = ModelSpec::Mlp { inputs, hidden, outputs, activation, batch_norm };
+            Common { model, train_rows, batch_size, epochs, optimizer, clips, masks, penalty, dropout }
         },
     )
 }
@@ -100,6 +113,8 @@ fn bundles_of_every_width_agree() {
         optimizer: 0,
         clips: true,
         masks: true,
+        penalty: Some(RegularizationKind::L1),
+        dropout: false,
     };
     let data = DeviceData::load(dataset(3, 9, common.train_rows), &device());
     let lanes: Vec<Lane> = (0..64).map(|number| common.lane(number)).collect();
@@ -120,6 +135,69 @@ fn bundles_of_a_net_of_real_size_agree() {
         optimizer: 0,
         clips: false,
         masks: true,
+        penalty: Some(RegularizationKind::L1),
+        dropout: false,
     };
     common.check(&[0, 1, 2, 5, 10, 11]);
+}
+
+#[test]
+fn penalties_of_every_kind_agree() {
+    for kind in KINDS {
+        let model = zoo().swap_remove(0);
+        let common = Common {
+            model,
+            train_rows: 21,
+            batch_size: 8,
+            epochs: 4,
+            optimizer: 0,
+            clips: true,
+            masks: true,
+            penalty: Some(kind),
+            dropout: false,
+        };
+        // Lanes 2 and 6 have none.
+        common.check(&[0, 1, 2, 5, 6]);
+    }
+}
+
+/// Every architecture, with a last batch of 5 rows.
+#[test]
+fn nets_of_every_kind_agree_at_every_width() {
+    for (index, model) in zoo().into_iter().enumerate() {
+        let common = Common {
+            model,
+            train_rows: 21,
+            batch_size: 8,
+            epochs: 2,
+            optimizer: index,
+            clips: index % 2 == 0,
+            masks: index % 2 == 1,
+            penalty: Some(RegularizationKind::GroupLasso),
+            dropout: true,
+        };
+        // Rates that go well among them, and one that diverges.
+        let lanes: Vec<Lane> = [0, 1, 6, 5, 4].map(|number| common.lane(number)).to_vec();
+        common.check_prefixes(&lanes, &[2, 5]);
+    }
+}
+
+/// Image nets around the number of channels and filters from which on flex computes a single convolution another way.
+#[test]
+fn convolutions_of_few_and_many_channels_agree() {
+    for (image, channels) in [([4, 5, 5], vec![16, 17]), ([5, 5, 5], vec![2, 16]), ([1, 4, 4], vec![1, 2])] {
+        let common = Common {
+            model: ModelSpec::ResidualCnn { image, channels, blocks: 1, outputs: 1 },
+            train_rows: 12,
+            batch_size: 5,
+            epochs: 1,
+            optimizer: 0,
+            clips: false,
+            masks: false,
+            penalty: None,
+            dropout: false,
+        };
+        let lanes: Vec<Lane> = [0, 1, 2].map(|number| common.lane(number)).to_vec();
+        common.check_prefixes(&lanes, &[2, 3]);
+    }
 }

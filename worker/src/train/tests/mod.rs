@@ -1,20 +1,28 @@
 //! Small nets and data for the tests of everything that trains.
 
 mod activations;
+mod architectures;
 mod divergence;
+mod dropout;
 mod epochs;
+mod golden;
 mod gradients;
 mod lanes;
 mod masks;
+mod naive;
 mod optimizers;
+mod penalties;
 mod probe;
+mod pytorch;
 pub(crate) mod reference;
+mod scores;
+mod spans;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt as _, seq::SliceRandom as _};
 use secateur_proto::spec::{
-    Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy,
-    TrainingSpec,
+    Activation, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec,
+    SelectBy, TrainingSpec,
 };
 
 use super::{
@@ -95,8 +103,32 @@ pub(crate) fn lane(model: &ModelSpec, seed: u64, training: TrainingSpec) -> Lane
     }
 }
 
+/// Every form of penalty.
+const KINDS: [RegularizationKind; 8] = [
+    RegularizationKind::L1,
+    RegularizationKind::L1Subgradient,
+    RegularizationKind::L2,
+    RegularizationKind::L2Decoupled,
+    RegularizationKind::GroupLasso,
+    RegularizationKind::GroupNorm,
+    RegularizationKind::Growing,
+    RegularizationKind::BatchNormScale,
+];
+
 fn penalty(kind: RegularizationKind, strength: f64) -> Option<RegularizationSpec> {
     Some(RegularizationSpec { kind, strength, warm_up_epochs: 0, healing_epochs: 0 })
+}
+
+/// Nets with every kind of step, small enough to train many of: batch normalisations, dropout, convolutions of few and of many
+/// channels, residual blocks with and without a projection. All for 16 × 16 images or as many inputs as given, with one logit.
+fn zoo() -> Vec<ModelSpec> {
+    let activation = Activation::Silu;
+    vec![
+        ModelSpec::Mlp { inputs: 7, hidden: vec![9, 5], outputs: 1, activation: Activation::Relu, batch_norm: true },
+        ModelSpec::ResidualMlp { inputs: 6, width: 8, blocks: 2, outputs: 1, activation },
+        ModelSpec::Lenet5 { image: [1, 16, 16], outputs: 1 },
+        ModelSpec::ResidualCnn { image: [3, 6, 6], channels: vec![4, 18], blocks: 1, outputs: 1 },
+    ]
 }
 
 /// Removes `share` of each prunable layer at random, rounded down.
