@@ -16,7 +16,10 @@ pub(super) fn damping(diagonal: impl Iterator<Item = f64>, damp: f64) -> f64 {
 /// The Cholesky factor of a matrix of which the lower triangle is read.
 pub(super) fn cholesky(matrix: DMatrix<f64>) -> Result<Cholesky<f64, Dyn>, Failure> {
     Cholesky::new(matrix).ok_or_else(|| {
-        Failure::new(FailureClass::Input, "the curvature is not positive definite: a larger damp is needed")
+        Failure::new(
+            FailureClass::Input,
+            "the curvature is not positive definite: it is not finite, or needs a larger damp",
+        )
     })
 }
 

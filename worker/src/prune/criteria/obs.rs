@@ -7,7 +7,8 @@
 //! training an absolute λ would be all of the curvature in one net and nothing in another, and directions in which 1024 rows say
 //! nothing would take unbounded updates.
 //!
-//! Scores are of one weight going alone; what is made up for is the loss of all that go together.
+//! Scores are of one weight going alone; what is made up for is the loss of all that go together. The blocks of a net take 8 bytes
+//! times their size for each of its weights.
 
 use nalgebra::{DMatrix, DVector};
 use secateur_proto::{outcome::Failure, spec::Granularity};

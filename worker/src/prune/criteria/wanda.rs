@@ -49,7 +49,7 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
         for row in context.net.tensors[tensor].chunks_exact(norms.len()) {
             let begin = scores.len();
             scores.extend(row.iter().zip(&norms).map(|(weight, norm)| f64::from(weight.abs()) * norm));
-            if arguments.number("per_row") == 1.0 {
+            if arguments.count("per_row") == 1 {
                 let is_gone = |column: usize| context.removed.is_some_and(|mask| !mask.keeps(tensor, begin + column));
                 rank(&mut scores[begin..], is_gone);
             }
