@@ -1,10 +1,7 @@
 //! The absolute weight in standard deviations of its layer: a threshold on it is one quality parameter for all layers. How many go
 //! decides what the parameter is.
 
-use secateur_proto::{
-    outcome::{Failure, FailureClass},
-    spec::Granularity,
-};
+use secateur_proto::{outcome::Failure, spec::Granularity};
 
 use super::{Arguments, Context, Definition, Needs, Scores, When};
 
@@ -21,18 +18,16 @@ pub(super) const CRITERION: Definition = Definition {
 };
 
 /// What earlier levels removed counts as the zeros that it is.
+#[expect(clippy::unnecessary_wraps, reason = "the form of every criterion")]
 fn scores(context: &mut Context<'_>, _: &Arguments) -> Result<Scores, Failure> {
     let layers = context.prunable().into_iter().map(|(layer, tensor)| {
         let weights: Vec<f64> = context.net.tensors[tensor].iter().map(|weight| f64::from(*weight)).collect();
         let count = weights.len() as f64;
         let mean = weights.iter().sum::<f64>() / count;
         let deviation = (weights.iter().map(|weight| (weight - mean).powi(2)).sum::<f64>() / count).sqrt();
-        if deviation == 0.0 {
-            let message =
-                format!("the weights of {} are all equal: there is no threshold in their deviation", layer.name);
-            return Err(Failure::new(FailureClass::Input, message));
-        }
-        Ok(weights.into_iter().map(|weight| weight.abs() / deviation).collect())
+        // Weights that do not differ are not told apart.
+        let scale = if deviation > 0.0 { deviation } else { f64::INFINITY };
+        weights.into_iter().map(|weight| weight.abs() / scale).collect()
     });
-    Ok(Scores::Weights(layers.collect::<Result<_, _>>()?))
+    Ok(Scores::Weights(layers.collect()))
 }
