@@ -6,6 +6,7 @@
 
 pub mod frame;
 pub mod process;
+mod selection;
 pub mod stages;
 
 use std::{

@@ -1,6 +1,6 @@
 //! What an executor does for each kind of stage: from input files to output files and metrics.
 
-use std::collections::HashMap;
+use std::{cell::Cell, collections::HashMap};
 
 use burn::tensor::Device;
 use safetensors::{Dtype, tensor::TensorView};
@@ -14,15 +14,16 @@ use secateur_proto::{
 };
 use tracing::{debug, info};
 
+use super::selection::Selection;
 use crate::{
     causes::with_causes,
     data::{self, DataError, Dataset},
     device::DeviceName,
     metrics::{self, MetricError},
-    net::{Parameters, checkpoint, flat::FlatLayout},
+    net::{Mask, Parameters, checkpoint, flat::FlatLayout},
     prune::{
-        criteria::{Context, Definition, InvalidCriterion, Scores},
         plan::PruningPlan,
+        schedule::{self, MaskSchedule, NoPlan, Plans},
         select::NoSelection,
     },
     store::{Store, StoreError},
@@ -99,9 +100,12 @@ impl From<NoSelection> for Ended {
     }
 }
 
-impl From<InvalidCriterion> for Ended {
-    fn from(error: InvalidCriterion) -> Self {
-        Failure::new(FailureClass::Input, error.to_string()).into()
+impl From<NoPlan> for Ended {
+    fn from(reason: NoPlan) -> Self {
+        match reason {
+            NoPlan::Selection(reason) => reason.into(),
+            NoPlan::Failure(failure) => failure.into(),
+        }
     }
 }
 
@@ -110,6 +114,16 @@ struct Ready<'a> {
     stage: &'a StageWithInputs,
     lane: Lane,
     artifacts: Artifacts,
+    /// Of a pruning.
+    pruning: Option<Pruning<'a>>,
+}
+
+/// What a pruning begins with.
+struct Pruning<'a> {
+    spec: &'a PruneSpec,
+    /// What earlier levels removed.
+    earlier: Option<Mask>,
+    plan: PruningPlan,
 }
 
 impl Stages {
@@ -177,11 +191,11 @@ impl Stages {
             skip_steps: 0,
             stop_after: spec.stop_after,
         };
-        Ok(Ready { stage, lane, artifacts: Artifacts::new() })
+        Ok(Ready { stage, lane, artifacts: Artifacts::new(), pruning: None })
     }
 
     /// Score, sort, save the plan; then execute the plan that was saved.
-    fn prune<'a>(&mut self, spec: &PruneSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
+    fn prune<'a>(&mut self, spec: &'a PruneSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
         self.load(&spec.model, stage)?;
         let net = match spec.subject {
             Subject::Initial {} => initial(&spec.model, &spec.training, spec.seed),
@@ -193,35 +207,23 @@ impl Stages {
             }
             Subject::Dense { .. } | Subject::Initial {} => None,
         };
+        self.check_schedule(spec)?;
         let mut probe = NetProbe::new(&spec.model, self.data()?, &self.device);
-        let mut context = Context {
-            model: &spec.model,
-            layers: &spec.layers,
-            net: &net,
-            removed: removed.as_ref(),
-            count: spec.removed(),
-            training: &spec.training,
-            seed: spec.seed,
-            probe: &mut probe,
+        let mut selection = Selection::new(spec, &net, removed.as_ref(), &mut probe)?;
+        let (plan, conditioned) = match schedule::begins_dense(&spec.schedule) {
+            true => (PruningPlan::of_gone(spec, &net, removed.as_ref())?, None),
+            false => selection.plan()?,
         };
-        let criterion = spec.criterion.as_ref().map(Definition::of).transpose()?;
-        let scores = match &criterion {
-            Some((definition, arguments)) => (definition.scores)(&mut context, arguments)?,
-            // Nothing is chosen, so nothing competes.
-            None => Scores::Weights(context.weights().map(|weights| vec![0.0; weights.len()]).collect()),
-        };
-        let plan = PruningPlan::make(spec, &net, removed.as_ref(), &scores)?;
         let saved = self.store.put(&plan.write()?)?;
-        let mut mask = PruningPlan::read(&self.store.get(saved.hash)?)?.mask(&spec.model, &spec.layers)?;
+        let plan = PruningPlan::read(&self.store.get(saved.hash)?)?;
+        let mut mask = plan.mask(&spec.model, &spec.layers)?;
         if let Some(removed) = &removed {
             mask.remove_all(removed);
         }
-        let compensate = criterion.and_then(|(definition, arguments)| Some((definition.compensate?, arguments)));
-        let scored = match compensate {
-            Some((compensate, arguments)) if spec.start == (Start::Scored {}) => {
-                compensate(&mut context, &arguments, &mask)?
-            }
-            _ => net.clone(),
+        let scored = match conditioned {
+            Some(conditioned) => conditioned,
+            None if spec.start == (Start::Scored {}) => selection.compensated(&mask)?,
+            None => net.clone(),
         };
         let mut start = match spec.start {
             Start::Scored {} => scored,
@@ -232,10 +234,7 @@ impl Stages {
             }
         };
         mask.apply(&mut start);
-        let artifacts = Artifacts::from([
-            (Role::Plan, saved),
-            (Role::Mask, self.store.put(&checkpoint::write_mask(&spec.model, &mask)?)?),
-        ]);
+        let artifacts = Artifacts::from([(Role::Plan, saved)]);
         // A net that takes the dense training over sees the batches that the dense net saw.
         let phase = match spec.start {
             Start::Scored {} if spec.subject != (Subject::Initial {}) => Phase::Retrain,
@@ -251,7 +250,48 @@ impl Stages {
             skip_steps: spec.skip_steps,
             stop_after: None,
         };
-        Ok(Ready { stage, lane, artifacts })
+        Ok(Ready { stage, lane, artifacts, pruning: Some(Pruning { spec, earlier: removed, plan }) })
+    }
+
+    /// A mask that would still change after the last step would never be the one that was asked for.
+    fn check_schedule(&self, spec: &PruneSpec) -> Result<(), Ended> {
+        let per_epoch = (self.data()?.train_rows() as u64).div_ceil(u64::from(spec.training.batch_size));
+        let steps = (per_epoch * u64::from(spec.training.epochs)).saturating_sub(spec.skip_steps);
+        let settled = schedule::settled(&spec.schedule);
+        if settled > steps {
+            let message = format!("the mask changes until step {settled}, and the training has {steps}");
+            return Err(Failure::new(FailureClass::Input, message).into());
+        }
+        Ok(())
+    }
+
+    /// The schedule of a lane whose mask changes while it trains; its last plan comes to lie in `saved`.
+    fn schedule<'s>(
+        &'s self,
+        pruning: &'s Pruning<'_>,
+        saved: &'s Cell<Option<Artifact>>,
+    ) -> Result<Option<Box<dyn MaskSchedule + 's>>, Ended> {
+        let Pruning { spec, earlier, plan } = pruning;
+        let mut probe = NetProbe::new(&spec.model, self.data()?, &self.device);
+        let plans = Plans {
+            spec,
+            earlier: earlier.as_ref(),
+            choose: Box::new(move |net, removed, removal| {
+                let spec = PruneSpec { removal: removal.clone(), ..(*spec).clone() };
+                let (plan, _) = Selection::new(&spec, net, removed, &mut probe)?.plan()?;
+                Ok(plan)
+            }),
+            save: Box::new(|plan| {
+                let failed = |error: StoreError| match Ended::from(error).0 {
+                    StageOutcome::Failed(failure) => failure,
+                    other => Failure::new(FailureClass::Storage, format!("{other:?}")),
+                };
+                let artifact = self.store.put(plan).map_err(failed)?;
+                saved.set(Some(artifact));
+                self.store.get(artifact.hash).map_err(failed)
+            }),
+        };
+        Ok(schedule::of(plans, plan.clone())?)
     }
 
     fn net(&self, model: &ModelSpec, stage: &StageWithInputs, role: Role) -> Result<Parameters, Ended> {
@@ -269,13 +309,20 @@ impl Stages {
         let mut watch = |lane: usize, record: &EpochRecord| {
             report(BundleEvent::Progress(progress(ready[lane].stage.key, training, record)));
         };
-        let ends = train(model, &lanes, &mut [], self.data()?, &self.device, &mut watch)?;
-        for (ready, end) in ready.iter().zip(ends) {
+        let saved: Vec<Cell<Option<Artifact>>> = ready.iter().map(|_| Cell::new(None)).collect();
+        let mut schedules = Vec::new();
+        for (ready, saved) in ready.iter().zip(&saved) {
+            if let Some(pruning) = &ready.pruning {
+                schedules.extend(self.schedule(pruning, saved)?);
+            }
+        }
+        let ends = train(model, &lanes, &mut schedules, self.data()?, &self.device, &mut watch)?;
+        for ((ready, end), saved) in ready.iter().zip(ends).zip(&saved) {
             let outcome = match end {
                 LaneEnd::Diverged { step } => StageOutcome::Diverged { step },
                 LaneEnd::Collapsed { layer } => StageOutcome::Collapsed { layer },
                 LaneEnd::Failed(failure) => StageOutcome::Failed(failure),
-                LaneEnd::Trained(trained) => match self.finish(model, ready, &trained) {
+                LaneEnd::Trained(trained) => match self.finish(model, ready, saved.get(), &trained) {
                     Ok(result) => StageOutcome::Completed(result),
                     Err(Ended(outcome)) => outcome,
                 },
@@ -285,13 +332,24 @@ impl Stages {
         Ok(())
     }
 
-    /// Evaluates a trained net and saves what it leaves.
-    fn finish(&self, model: &ModelSpec, ready: &Ready<'_>, trained: &Trained) -> Result<StageResult, Ended> {
+    /// Evaluates a trained net and saves what it leaves. `plan` is that of the last change of a mask that changed.
+    fn finish(
+        &self,
+        model: &ModelSpec,
+        ready: &Ready<'_>,
+        plan: Option<Artifact>,
+        trained: &Trained,
+    ) -> Result<StageResult, Ended> {
         let mut artifacts = ready.artifacts.clone();
+        artifacts.extend(plan.map(|plan| (Role::Plan, plan)));
         if let StageSpec::Dense(DenseSpec { stop_after: Some(_), .. }) = &ready.stage.spec {
             let net = self.store.put(&checkpoint::write_parameters(model, &trained.parameters)?)?;
             artifacts.insert(Role::EarlyCheckpoint, net);
             return Ok(StageResult { metrics: Metrics::new(), artifacts });
+        }
+        if let (Some(pruning), Some(mask)) = (&ready.pruning, &trained.mask) {
+            self.audit(pruning, artifacts[&Role::Plan], mask)?;
+            artifacts.insert(Role::Mask, self.store.put(&checkpoint::write_mask(model, mask)?)?);
         }
         let violations = trained.mask.as_ref().map_or(0, |mask| mask.violations(&trained.parameters));
         if violations > 0 {
@@ -323,6 +381,25 @@ impl Stages {
         artifacts.insert(Role::Scores, self.store.put(&write_scores(&scores)?)?);
         artifacts.insert(Role::Curve, self.store.put(&curve)?);
         Ok(StageResult { metrics, artifacts })
+    }
+
+    /// Whether the mask that a net ended with is that of the plan that was saved last, and that plan the one that was asked for.
+    fn audit(&self, pruning: &Pruning<'_>, plan: Artifact, mask: &Mask) -> Result<(), Ended> {
+        let defect = |what: String| Err(Failure::new(FailureClass::Internal, what).into());
+        let Pruning { spec, earlier, .. } = pruning;
+        let plan = PruningPlan::read(&self.store.get(plan.hash)?)?;
+        let planned = plan.removed.len() as u64;
+        if let Some(asked) = spec.removed().filter(|asked| *asked != planned) {
+            return defect(format!("the plan removes {planned} instead of {asked}"));
+        }
+        let mut expected = plan.mask(&spec.model, &spec.layers)?;
+        if let Some(earlier) = earlier {
+            expected.remove_all(earlier);
+        }
+        if *mask != expected {
+            return defect("the mask is not that of the plan".to_owned());
+        }
+        Ok(())
     }
 
     /// Loads the prepared data that the stage reads, unless they are there already.
@@ -380,7 +457,7 @@ fn shared_shape<'a>(ready: &[Ready<'a>]) -> Result<(&'a ModelSpec, u32), Failure
             penalty,
             span,
             clipped,
-            ready.lane.mask.is_some(),
+            ready.pruning.as_ref().map(|pruning| pruning.spec.schedule),
             prepared,
         ))
     };

@@ -5,4 +5,5 @@
 pub mod criteria;
 pub mod plan;
 pub mod probe;
+pub mod schedule;
 pub mod select;

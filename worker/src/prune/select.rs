@@ -82,7 +82,7 @@ pub fn candidates(request: &Request<'_>, scores: &Scores) -> Result<Vec<Candidat
     let unfit = |what: &str| Err(NoSelection::Unfit(what.to_owned()));
     let (layers, weights) = (request.model.layers(), weight_tensors(request.model));
     let (given, of_units) = match scores {
-        Scores::Weights(given) => (given, false),
+        Scores::Weights(given) | Scores::Conditioned(given, _) => (given, false),
         Scores::Units(given) => (given, true),
     };
     if given.len() != request.layers.len() {

@@ -4,7 +4,12 @@
 //! parameters it has, what it has to look at and when. The sweep file, the help and the planner read it from there. Criteria are plain
 //! functions over numbers on the host: what has to be measured of a net comes through a [`Probe`], and none knows a device.
 
+mod adam_fisher;
+mod admm;
+mod conditioned;
+mod l0;
 mod magnitude;
+mod movement;
 mod random;
 mod taylor;
 
@@ -19,7 +24,15 @@ use super::probe::Probe;
 use crate::net::{Mask, Parameters, weight_tensors};
 
 /// Every criterion, in the order in which they are shown.
-pub const ALL: &[&Definition] = &[&random::CRITERION, &magnitude::CRITERION, &taylor::CRITERION];
+pub const ALL: &[&Definition] = &[
+    &random::CRITERION,
+    &magnitude::CRITERION,
+    &taylor::CRITERION,
+    &adam_fisher::CRITERION,
+    &movement::CRITERION,
+    &l0::CRITERION,
+    &admm::CRITERION,
+];
 
 /// What a criterion is.
 #[derive(Debug)]
@@ -91,7 +104,7 @@ pub struct Context<'a> {
     pub net: &'a Parameters,
     /// What earlier levels removed.
     pub removed: Option<&'a Mask>,
-    /// How many weights will go in all, where that is known.
+    /// How many weights will go in all, where that is known; where units go, the same share of the weights.
     pub count: Option<u64>,
     /// How what is left will be trained.
     pub training: &'a TrainingSpec,
@@ -108,6 +121,19 @@ pub enum Scores {
     Weights(Vec<Vec<f64>>),
     /// Of every unit or filter.
     Units(Vec<Vec<f64>>),
+    /// Of every weight, by a criterion that trained the net to find them: what is left begins from that net.
+    Conditioned(Vec<Vec<f64>>, Parameters),
+}
+
+impl Scores {
+    /// The net that the criterion trained, if it did.
+    #[must_use]
+    pub const fn conditioned(&self) -> Option<&Parameters> {
+        match self {
+            Self::Conditioned(_, net) => Some(net),
+            Self::Weights(_) | Self::Units(_) => None,
+        }
+    }
 }
 
 impl Context<'_> {

@@ -8,6 +8,7 @@ mod masks;
 mod optimizers;
 mod probe;
 pub(crate) mod reference;
+mod schedules;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt as _, seq::SliceRandom as _};
