@@ -6,6 +6,7 @@
 
 pub mod frame;
 pub mod process;
+mod pruning;
 mod selection;
 pub mod stages;
 

@@ -14,16 +14,19 @@ use secateur_proto::{
 };
 use tracing::{debug, info};
 
-use super::selection::Selection;
+use super::{
+    pruning::{self, Pruning},
+    selection::Selection,
+};
 use crate::{
     causes::with_causes,
     data::{self, DataError, Dataset},
     device::DeviceName,
     metrics::{self, MetricError},
-    net::{Mask, Parameters, checkpoint, flat::FlatLayout},
+    net::{Parameters, checkpoint, flat::FlatLayout},
     prune::{
         plan::PruningPlan,
-        schedule::{self, MaskSchedule, NoPlan, Plans},
+        schedule::{self, NoPlan},
         select::NoSelection,
     },
     store::{Store, StoreError},
@@ -56,6 +59,12 @@ pub struct Stages {
     loaded: Option<(ContentHash, DeviceData)>,
 }
 
+/// What it means for a stage that the store does not do as asked.
+pub(super) fn storage_failure(error: &StoreError) -> Failure {
+    let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
+    Failure::new(class, with_causes(error))
+}
+
 /// A stage that cannot go on: its outcome.
 struct Ended(StageOutcome);
 
@@ -67,8 +76,7 @@ impl From<Failure> for Ended {
 
 impl From<StoreError> for Ended {
     fn from(error: StoreError) -> Self {
-        let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
-        Failure::new(class, with_causes(&error)).into()
+        storage_failure(&error).into()
     }
 }
 
@@ -116,14 +124,6 @@ struct Ready<'a> {
     artifacts: Artifacts,
     /// Of a pruning.
     pruning: Option<Pruning<'a>>,
-}
-
-/// What a pruning begins with.
-struct Pruning<'a> {
-    spec: &'a PruneSpec,
-    /// What earlier levels removed.
-    earlier: Option<Mask>,
-    plan: PruningPlan,
 }
 
 impl Stages {
@@ -207,7 +207,7 @@ impl Stages {
             }
             Subject::Dense { .. } | Subject::Initial {} => None,
         };
-        self.check_schedule(spec)?;
+        pruning::check_schedule(spec, self.data()?.train_rows())?;
         let mut probe = NetProbe::new(&spec.model, self.data()?, &self.device);
         let mut selection = Selection::new(spec, &net, removed.as_ref(), &mut probe)?;
         let (plan, conditioned) = match schedule::begins_dense(&spec.schedule) {
@@ -253,47 +253,6 @@ impl Stages {
         Ok(Ready { stage, lane, artifacts, pruning: Some(Pruning { spec, earlier: removed, plan }) })
     }
 
-    /// A mask that would still change after the last step would never be the one that was asked for.
-    fn check_schedule(&self, spec: &PruneSpec) -> Result<(), Ended> {
-        let per_epoch = (self.data()?.train_rows() as u64).div_ceil(u64::from(spec.training.batch_size));
-        let steps = (per_epoch * u64::from(spec.training.epochs)).saturating_sub(spec.skip_steps);
-        let settled = schedule::settled(&spec.schedule);
-        if settled > steps {
-            let message = format!("the mask changes until step {settled}, and the training has {steps}");
-            return Err(Failure::new(FailureClass::Input, message).into());
-        }
-        Ok(())
-    }
-
-    /// The schedule of a lane whose mask changes while it trains; its last plan comes to lie in `saved`.
-    fn schedule<'s>(
-        &'s self,
-        pruning: &'s Pruning<'_>,
-        saved: &'s Cell<Option<Artifact>>,
-    ) -> Result<Option<Box<dyn MaskSchedule + 's>>, Ended> {
-        let Pruning { spec, earlier, plan } = pruning;
-        let mut probe = NetProbe::new(&spec.model, self.data()?, &self.device);
-        let plans = Plans {
-            spec,
-            earlier: earlier.as_ref(),
-            choose: Box::new(move |net, removed, removal| {
-                let spec = PruneSpec { removal: removal.clone(), ..(*spec).clone() };
-                let (plan, _) = Selection::new(&spec, net, removed, &mut probe)?.plan()?;
-                Ok(plan)
-            }),
-            save: Box::new(|plan| {
-                let failed = |error: StoreError| match Ended::from(error).0 {
-                    StageOutcome::Failed(failure) => failure,
-                    other => Failure::new(FailureClass::Storage, format!("{other:?}")),
-                };
-                let artifact = self.store.put(plan).map_err(failed)?;
-                saved.set(Some(artifact));
-                self.store.get(artifact.hash).map_err(failed)
-            }),
-        };
-        Ok(schedule::of(plans, plan.clone())?)
-    }
-
     fn net(&self, model: &ModelSpec, stage: &StageWithInputs, role: Role) -> Result<Parameters, Ended> {
         Ok(checkpoint::read_parameters(model, &self.store.get(input(stage, role)?.hash)?)?)
     }
@@ -313,7 +272,7 @@ impl Stages {
         let mut schedules = Vec::new();
         for (ready, saved) in ready.iter().zip(&saved) {
             if let Some(pruning) = &ready.pruning {
-                schedules.extend(self.schedule(pruning, saved)?);
+                schedules.extend(pruning.schedule(&self.store, self.data()?, &self.device, saved)?);
             }
         }
         let ends = train(model, &lanes, &mut schedules, self.data()?, &self.device, &mut watch)?;
@@ -348,7 +307,7 @@ impl Stages {
             return Ok(StageResult { metrics: Metrics::new(), artifacts });
         }
         if let (Some(pruning), Some(mask)) = (&ready.pruning, &trained.mask) {
-            self.audit(pruning, artifacts[&Role::Plan], mask)?;
+            pruning.audit(&self.store.get(artifacts[&Role::Plan].hash)?, mask)?;
             artifacts.insert(Role::Mask, self.store.put(&checkpoint::write_mask(model, mask)?)?);
         }
         let violations = trained.mask.as_ref().map_or(0, |mask| mask.violations(&trained.parameters));
@@ -381,25 +340,6 @@ impl Stages {
         artifacts.insert(Role::Scores, self.store.put(&write_scores(&scores)?)?);
         artifacts.insert(Role::Curve, self.store.put(&curve)?);
         Ok(StageResult { metrics, artifacts })
-    }
-
-    /// Whether the mask that a net ended with is that of the plan that was saved last, and that plan the one that was asked for.
-    fn audit(&self, pruning: &Pruning<'_>, plan: Artifact, mask: &Mask) -> Result<(), Ended> {
-        let defect = |what: String| Err(Failure::new(FailureClass::Internal, what).into());
-        let Pruning { spec, earlier, .. } = pruning;
-        let plan = PruningPlan::read(&self.store.get(plan.hash)?)?;
-        let planned = plan.removed.len() as u64;
-        if let Some(asked) = spec.removed().filter(|asked| *asked != planned) {
-            return defect(format!("the plan removes {planned} instead of {asked}"));
-        }
-        let mut expected = plan.mask(&spec.model, &spec.layers)?;
-        if let Some(earlier) = earlier {
-            expected.remove_all(earlier);
-        }
-        if *mask != expected {
-            return defect("the mask is not that of the plan".to_owned());
-        }
-        Ok(())
     }
 
     /// Loads the prepared data that the stage reads, unless they are there already.

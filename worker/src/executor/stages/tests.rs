@@ -1,3 +1,5 @@
+mod schedules;
+
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use secateur_proto::{
