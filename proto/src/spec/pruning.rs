@@ -122,6 +122,18 @@ impl PruneSpec {
         if !fires {
             return Err("a schedule that never comes to its first step");
         }
+        let goes_together = match self.schedule {
+            Schedule::OneShot => true,
+            Schedule::Gradual { .. } | Schedule::Alternating { .. } => self.removal != (Removal::Zeros {}),
+            // Single weights come and go, wherever in their layer.
+            Schedule::Dynamic { .. } => {
+                self.granularity == Granularity::Weight
+                    && !matches!(self.removal, Removal::Grouped { .. } | Removal::Zeros {})
+            }
+        };
+        if !goes_together {
+            return Err("a schedule that cannot be kept with this removal");
+        }
         Ok(())
     }
 }

@@ -6,6 +6,8 @@
 
 pub mod frame;
 pub mod process;
+mod pruning;
+mod selection;
 pub mod stages;
 
 use std::{

@@ -1,3 +1,5 @@
+mod schedules;
+
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use secateur_proto::{
@@ -38,7 +40,7 @@ fn taylor(batches: f64) -> CriterionSpec {
 }
 
 fn with_defaults(name: &str) -> CriterionSpec {
-    Definition::named(name).expect("a criterion").spec(&std::collections::BTreeMap::new())
+    crate::prune::criteria::Definition::named(name).expect("a criterion").spec(&std::collections::BTreeMap::new())
 }
 
 /// Two numbers and a category of three levels: five inputs.

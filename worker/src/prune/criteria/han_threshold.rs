@@ -20,7 +20,7 @@ pub(super) const CRITERION: Definition = Definition {
 /// What earlier levels removed counts as the zeros that it is.
 #[expect(clippy::unnecessary_wraps, reason = "the form of every criterion")]
 fn scores(context: &mut Context<'_>, _: &Arguments) -> Result<Scores, Failure> {
-    let layers = context.prunable().into_iter().map(|(layer, tensor)| {
+    let layers = context.prunable().into_iter().map(|(_, tensor)| {
         let weights: Vec<f64> = context.net.tensors[tensor].iter().map(|weight| f64::from(*weight)).collect();
         let count = weights.len() as f64;
         let mean = weights.iter().sum::<f64>() / count;

@@ -4,9 +4,12 @@
 //! parameters it has, what it has to look at and when. The sweep file, the help and the planner read it from there. Criteria are plain
 //! functions over numbers on the host: what has to be measured of a net comes through a [`Probe`], and none knows a device.
 
+mod adam_fisher;
+mod admm;
 mod apoz;
 mod bn_scale;
 mod calibration;
+mod conditioned;
 mod curvature;
 mod filter_norm;
 mod fisher_diag;
@@ -14,8 +17,10 @@ mod fpgm;
 mod grasp;
 mod groups;
 mod han_threshold;
+mod l0;
 mod magnitude;
 mod mean_activation;
+mod movement;
 mod neuron_grouped;
 mod obs;
 mod random;
@@ -58,6 +63,10 @@ pub const ALL: &[&Definition] = &[
     &apoz::CRITERION,
     &mean_activation::CRITERION,
     &neuron_grouped::CRITERION,
+    &adam_fisher::CRITERION,
+    &movement::CRITERION,
+    &l0::CRITERION,
+    &admm::CRITERION,
 ];
 
 /// What a criterion is.
@@ -130,7 +139,7 @@ pub struct Context<'a> {
     pub net: &'a Parameters,
     /// What earlier levels removed.
     pub removed: Option<&'a Mask>,
-    /// How many weights will go in all, where that is known.
+    /// How many weights will go in all, where that is known; where units go, the same share of the weights.
     pub count: Option<u64>,
     /// How what is left will be trained.
     pub training: &'a TrainingSpec,
@@ -147,6 +156,19 @@ pub enum Scores {
     Weights(Vec<Vec<f64>>),
     /// Of every unit or filter.
     Units(Vec<Vec<f64>>),
+    /// Of every weight, by a criterion that trained the net to find them: what is left begins from that net.
+    Conditioned(Vec<Vec<f64>>, Parameters),
+}
+
+impl Scores {
+    /// The net that the criterion trained, if it did.
+    #[must_use]
+    pub const fn conditioned(&self) -> Option<&Parameters> {
+        match self {
+            Self::Conditioned(_, net) => Some(net),
+            Self::Weights(_) | Self::Units(_) => None,
+        }
+    }
 }
 
 impl Context<'_> {

@@ -43,7 +43,7 @@ fn scores(name: &str, given: &[(&str, f64)], model: &ModelSpec, net: &Parameters
         probe: &mut NetProbe::new(model, &data, &device),
     };
     match (definition.scores)(&mut context, &arguments).expect("scores") {
-        Scores::Weights(scores) | Scores::Units(scores) => scores,
+        Scores::Weights(scores) | Scores::Units(scores) | Scores::Conditioned(scores, _) => scores,
     }
 }
 

@@ -15,6 +15,7 @@ mod penalties;
 mod probe;
 mod pytorch;
 pub(crate) mod reference;
+mod schedules;
 mod scores;
 mod spans;
 

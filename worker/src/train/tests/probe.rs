@@ -41,7 +41,7 @@ fn scores_of(criterion: &CriterionSpec, net: &Parameters, batch_size: u32, seed:
 
 fn weights(scores: Scores) -> Vec<Vec<f64>> {
     match scores {
-        Scores::Weights(scores) | Scores::Units(scores) => scores,
+        Scores::Weights(scores) | Scores::Units(scores) | Scores::Conditioned(scores, _) => scores,
     }
 }
 
@@ -61,7 +61,7 @@ fn every_criterion_is_repeatable_and_finite() {
         let scores = scores_of(&spec, &net(), 8, 3);
         assert_eq!(scores, scores_of(&spec, &net(), 8, 3), "{}", criterion.name);
         let expected = match scores {
-            Scores::Weights(_) => [30, 24],
+            Scores::Weights(_) | Scores::Conditioned(..) => [30, 24],
             Scores::Units(_) => [6, 4],
         };
         let scores = weights(scores);
@@ -167,7 +167,7 @@ fn permuting_hidden_units_permutes_the_scores() {
         let spec = criterion.spec(&BTreeMap::new());
         let (scores, found) = (scores_of(&spec, &net(), 8, 3), scores_of(&spec, &other, 8, 3));
         let expected = match scores {
-            Scores::Weights(scores) => {
+            Scores::Weights(scores) | Scores::Conditioned(scores, _) => {
                 let rows = order.iter().flat_map(|unit| scores[0][unit * 5..][..5].to_vec()).collect();
                 let columns =
                     scores[1].chunks_exact(6).flat_map(|row| order.iter().map(|unit| row[*unit]).collect::<Vec<_>>());
