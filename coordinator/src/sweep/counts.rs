@@ -18,12 +18,7 @@ pub fn total(sparsity: f64, weights: u64) -> u64 {
 
 /// Shares [`total`] among layers of these sizes in proportion to them, by largest remainder (Hamilton's method): every layer gets
 /// s · n rounded down, and the layers with the largest remainders one more each, ties by index, until the sum is exact.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "nets have at most 2^31 weights and a sparsity is in [0, 1)"
-)]
+#[expect(clippy::cast_precision_loss, reason = "nets have at most 2^31 weights")]
 #[must_use]
 pub fn per_layer(sparsity: f64, sizes: &[u64]) -> Vec<u64> {
     let quotas: Vec<f64> = sizes.iter().map(|size| sparsity * *size as f64).collect();

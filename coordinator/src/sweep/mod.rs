@@ -9,6 +9,7 @@ mod bundle;
 pub mod counts;
 pub mod diagnostic;
 pub mod expand;
+mod parts;
 pub mod plan;
 mod planner;
 mod read;

@@ -129,7 +129,12 @@ const BANS: &[Ban] = &[
     },
     Ban {
         within: &["worker/src"],
-        except: &["worker/src/device.rs", "worker/src/executor/stages.rs", "worker/src/train"],
+        except: &[
+            "worker/src/device.rs",
+            "worker/src/executor/pruning.rs",
+            "worker/src/executor/stages.rs",
+            "worker/src/train",
+        ],
         names: &["burn", "burn_flex"],
         reason: "data, files, plans and metrics are on the host, and need no device to be tested",
     },
@@ -141,7 +146,7 @@ const BANS: &[Ban] = &[
     },
     Ban {
         within: &["coordinator/src/sweep"],
-        except: &["coordinator/src/sweep/setting.rs", "coordinator/src/sweep/work.rs"],
+        except: &["coordinator/src/sweep/setting.rs", "coordinator/src/sweep/parts.rs"],
         names: &["secateur_worker"],
         reason: "the planner asks the worker's crate which criteria there are and which units hang together, and nothing else",
     },

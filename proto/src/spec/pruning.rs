@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelSpec, RegularizationSpec, TrainingSpec, model::Layer};
+use super::{Layer, ModelSpec, RegularizationSpec, TrainingSpec};
 use crate::ids::StageKey;
 
 /// Trains the unpruned net from its initialisation.

@@ -89,8 +89,11 @@ pub struct Definition {
     /// The scores. The lowest go first.
     pub scores: fn(&mut Context<'_>, &Arguments) -> Result<Scores, Failure>,
     /// What the kept weights become when the mask is known, for a criterion that makes up for what goes.
-    pub compensate: Option<fn(&mut Context<'_>, &Arguments, &Mask) -> Result<Parameters, Failure>>,
+    pub compensate: Option<Compensate>,
 }
+
+/// Gives the net whose kept weights make up for what a mask removes.
+pub type Compensate = fn(&mut Context<'_>, &Arguments, &Mask) -> Result<Parameters, Failure>;
 
 /// A number that a criterion can be given.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -295,7 +298,5 @@ impl fmt::Display for ParameterDefinition {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod given;
 #[cfg(test)]
 pub(crate) mod tests;

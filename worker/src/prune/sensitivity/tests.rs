@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     net::Mask,
     prune::{
-        criteria::{Scores, given::Given},
+        criteria::{Scores, tests::given::Given},
         select::candidates,
     },
 };

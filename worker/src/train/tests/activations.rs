@@ -8,7 +8,7 @@ use super::{device, training};
 use crate::{
     data::{Dataset, Part},
     net::Parameters,
-    prune::criteria::{Context, Definition, Scores, given::Golden},
+    prune::criteria::{Context, Definition, Scores, tests::given::Golden},
     train::{data::DeviceData, probe::NetProbe, tests::adam},
 };
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use secateur_proto::spec::{Activation, Granularity, ModelSpec, Ranking, Removal};
+use secateur_proto::{
+    outcome::FailureClass,
+    spec::{Activation, Granularity, ModelSpec, Ranking, Removal},
+};
 
 use super::{dataset, device, mask, mlp, reference::Net, sgd, training};
 use crate::{

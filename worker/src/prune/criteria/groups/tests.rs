@@ -11,8 +11,10 @@ use crate::{
     net::{Mask, Parameters},
     prune::criteria::{
         ALL, Context, Definition, Needs, Scores,
-        given::{Given, Golden},
-        tests::{scores_of_weights, training},
+        tests::{
+            given::{Given, Golden},
+            scores_of_weights, training,
+        },
     },
 };
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use secateur_proto::spec::ModelSpec;
 
 use super::*;
-use crate::prune::criteria::given::{Given, Golden};
+use crate::prune::criteria::tests::given::{Given, Golden};
 
 /// A net whose first layer is one unit with these weights.
 fn unit(weights: &[f64]) -> (ModelSpec, Parameters) {

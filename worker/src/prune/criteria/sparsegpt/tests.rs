@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use secateur_proto::spec::ModelSpec;
 
 use super::*;
-use crate::prune::criteria::given::{Given, Golden};
+use crate::prune::criteria::tests::given::{Given, Golden};
 
 fn layer(weights: &[Vec<f64>]) -> (ModelSpec, Parameters) {
     let model = ModelSpec::mlp(weights[0].len() as u32, vec![weights.len() as u32]);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     net::{Mask, Parameters},
     prune::{
-        criteria::given::Given,
+        criteria::tests::given::Given,
         select::{Request, candidates, select},
     },
 };

@@ -8,7 +8,10 @@ use secateur_proto::{
     spec::{ModelSpec, TrainingSpec},
 };
 
-use super::{Arguments, Context, Definition, tests::training};
+use super::{
+    super::{Arguments, Context, Definition},
+    training,
+};
 use crate::{
     net::{Mask, Parameters},
     prune::probe::{Conditioning, Loss, Probe},
