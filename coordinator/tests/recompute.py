@@ -24,7 +24,7 @@ METRIC_TOLERANCE = 1e-5
 # The same scores, the same arithmetic, another order of additions.
 SCORE_TOLERANCE = 1e-9
 SPLITS = ("validation", "test")
-TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "U32": np.dtype("<u4"), "U8": np.dtype("u1")}
+TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U8": np.dtype("u1")}
 
 
 class Difference(Exception):
