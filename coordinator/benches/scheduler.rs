@@ -21,8 +21,8 @@ use secateur_proto::{
     ids::{ContentHash, InvalidId, StageKey},
     outcome::{Artifacts, StageOutcome, StageResult},
     spec::{
-        DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, SelectBy, SplitSpec, StageSpec, TableFormat, Task,
-        TrainingSpec,
+        DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, SelectBy, SplitSpec,
+        StageSpec, TableFormat, Task, TrainingSpec,
     },
 };
 
@@ -127,8 +127,11 @@ fn plan(stages: u64) -> Result<Plan, InvalidId> {
     let dense = |seed| {
         StageSpec::Dense(DenseSpec {
             prepare: root,
-            model: ModelSpec::Mlp { inputs: 10, hidden: vec![64, 32] },
+            model: ModelSpec::mlp(10, vec![64, 32]),
             training: TrainingSpec {
+                initialization: Initialization::Pytorch,
+                lr_schedule: LearningRateSchedule::Constant,
+                dropout: 0.0,
                 optimizer: OptimizerSpec::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false },
                 batch_size: 256,
                 epochs: 1,
@@ -136,6 +139,7 @@ fn plan(stages: u64) -> Result<Plan, InvalidId> {
                 select_by: SelectBy::Auc,
             },
             regularization: None,
+            stop_after: None,
             seed,
         })
     };

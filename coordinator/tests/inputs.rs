@@ -282,7 +282,12 @@ fn nonsense_on_the_command_line_is_exit_code_2() {
         (&["run"][..], &["<SWEEP>"][..]),
         (&["run", "sweep.yaml", "--workers", "0"], &["--workers", "1..=1024"]),
         (&["run", "sweep.yaml", "--lanes=-1"], &["--lanes"]),
-        (&["run", "sweep.yaml", "--device", "toaster"], &["--device", "toaster", "cpu"]),
+        (&["run", "sweep.yaml", "--device", "toaster"], &["--device", "toaster", "cpu", "wgpu:N", "did you mean"]),
+        (&["run", "sweep.yaml", "--device", "cpu=1025"], &["--device", "1025", "1 to 1024"]),
+        (&["run", "sweep.yaml", "--device", "cpu,cpu=2"], &["--device", "cpu twice"]),
+        // Not in this build, or not in this machine.
+        (&["run", "sweep.yaml", "--device", "cpu,libtorch:cuda:65535"], &["libtorch:cuda:65535", "libtorch"]),
+        (&["worker", "--device", "wgpu:65535"], &["wgpu:65535"]),
         (&["submit", "sweep.yaml", "--out", "out"], &["--wait"]),
         (&["serve", "--listen", "nowhere"], &["--listen"]),
         (&["serve", "--listen", "0.0.0.0:0"], &["--insecure"]),

@@ -24,7 +24,7 @@ METRIC_TOLERANCE = 1e-5
 # The same scores, the same arithmetic, another order of additions.
 SCORE_TOLERANCE = 1e-9
 SPLITS = ("validation", "test")
-TYPES = {"F32": np.dtype("<f4"), "U32": np.dtype("<u4"), "U8": np.dtype("u1")}
+TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U8": np.dtype("u1")}
 
 
 class Difference(Exception):
@@ -241,7 +241,7 @@ def check_plan(trial, cell, store, net):
         for part, most in parts:
             removed, exact = int((~part).sum()), wanted * part.size
             require(abs(removed - exact) <= most + 1e-6, f"{removed} of {part.size} weights go at a sparsity of {wanted}")
-    if plan["criterion"] == {"name": "magnitude"} and asked > 0:
+    if plan["criterion"] == {"name": "magnitude", "parameters": {}} and plan["ranking"] == "raw" and asked > 0:
         check_magnitude(store, net, removal, layers, indices, scores)
     return kept
 
@@ -252,7 +252,7 @@ def check_magnitude(store, net, removal, layers, indices, scores):
     candidates = 0
     for dense in store.nets().get(shapes(net), []):
         flat = [np.abs(weight.ravel()) for weight, _ in dense[:-1]]
-        if all(flat[layer][index] == np.float32(score) for score, layer, index in found):
+        if all(float(flat[layer][index]) == score for score, layer, index in found):
             candidates += 1
             if smallest(dense, removal) == [(layer, index) for _, layer, index in found]:
                 return

@@ -104,7 +104,7 @@ fn every_trial_is_what_its_artifacts_say() {
     };
     changed(&store, trial, "checkpoint", "layers.0.weight", revive, fails("1 removed weights of layer 0 are not zero"));
     // The lowest score stays the lowest, and is that of no net any more.
-    let lowest = |scores: &mut [u8]| scores[..4].fill(0);
+    let lowest = |scores: &mut [u8]| scores[..8].fill(0);
     changed(&store, trial, "plan", "removed.score", lowest, fails("no net in the store has the weights"));
     let high = |logits: &mut [u8]| logits[..4].copy_from_slice(&9.0_f32.to_le_bytes());
     changed(&store, trial, "scores", "test.logits", high, fails("the logits differ"));

@@ -173,6 +173,19 @@ fn mean(report: &Value, cell: &Value, metric: &str) -> f64 {
 }
 
 #[test]
+fn the_devices_are_listed_with_their_speed() {
+    let lab = Lab::new(SWEEP, 10);
+    let ended = lab.run(&["worker", "--list-devices", "--output", "json"]).expect(0);
+    // It takes more than a second.
+    assert!(ended.stderr.contains("measuring cpu"), "{}", ended.stderr);
+    let listed = ended.json();
+    let cpu = &list(&listed, "devices")[0];
+    assert_eq!(cpu["name"], "cpu");
+    assert!(cpu["lane_steps_per_second"].as_f64().is_some_and(|rate| rate > 1.0), "{cpu}");
+    assert!(cpu["memory_bytes"].as_u64().is_none_or(|bytes| bytes > 1 << 26), "{cpu}");
+}
+
+#[test]
 fn the_front_is_what_the_validation_means_of_the_trials_say() {
     let lab = Lab::new(&SWEEP.replace("[0.5, 0.8]", "[0.3, 0.5, 0.7, 0.85]"), 300);
     lab.run(&["run", "sweep.yaml", "--out", "out", "--lanes", "4"]).expect(0);

@@ -4,15 +4,15 @@
 //! is the stage key, so renaming or reordering a field changes every key: raise
 //! [`SEMANTICS_VERSION`] with it.
 
+mod architecture;
 mod data;
 mod model;
 mod pruning;
 mod training;
 
+pub use architecture::{Architecture, Layer, LayerKind, Step, TensorKind, TensorSpec};
 pub use data::{PrepareSpec, SplitSpec, TableFormat, Task};
-pub use model::{
-    Activation, Architecture, Layer, LayerKind, MAX_DEPTH, MAX_WIDTH, ModelSpec, Step, TensorKind, TensorSpec,
-};
+pub use model::{Activation, MAX_DEPTH, MAX_WIDTH, ModelSpec};
 pub use pruning::{
     Ablation, CriterionSpec, DenseSpec, Granularity, Growth, PruneSpec, Ramp, Ranking, Removal, Schedule, Start,
     Subject,

@@ -1,8 +1,8 @@
 //! Lane-steps per second by bundle width: how much is won by training K nets in lockstep. Run with
-//! `cargo bench --profile dev -p secateur-worker`.
+//! `cargo bench --profile dev -p secateur-worker`, on the device that SECATEUR_BENCH_DEVICE names, or else the processor.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use secateur_proto::{
     ids::{ContentHash, StageKey},
@@ -13,7 +13,10 @@ use secateur_proto::{
 use secateur_worker::{device::DeviceName, train::measure};
 
 fn main() {
-    let device = DeviceName::Cpu.open();
+    let name: DeviceName =
+        env::var("SECATEUR_BENCH_DEVICE").map_or(Ok(DeviceName::Cpu), |name| name.parse()).expect("a device");
+    let device = name.open().expect("the device is there");
+    println!("on {name}");
     println!("{:<22} {:>5} {:>6} {:>14} {:>10}", "net", "batch", "K", "lane-steps/s", "vs K = 1");
     for (inputs, hidden, batch_size) in [(68, vec![64, 32], 256), (23, vec![64, 32], 256), (784, vec![300, 100], 60)] {
         let name = format!("{inputs}-{}-1", hidden.iter().map(u32::to_string).collect::<Vec<_>>().join("-"));

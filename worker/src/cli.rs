@@ -1,8 +1,10 @@
 //! The `worker` and `executor` verbs, shared by the slim binary for GPU nodes and by `secateur`.
 
+pub mod devices;
+
 use std::{
     fs::{self, File, TryLockError},
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -10,10 +12,9 @@ use std::{
 
 use clap::Args;
 
+use self::devices::{DeviceArgument, DeviceError};
 use crate::{
     client::{self, WorkerError, WorkerOptions},
-    device::DeviceName,
-    executor::process::ExecutorCommand,
     transfer,
 };
 
@@ -26,19 +27,35 @@ pub struct WorkerArguments {
     /// Name to show to people [default: the host's name]
     #[arg(long)]
     pub name: Option<String>,
-    /// Bundles to train at the same time, one thread each [default: the number of processors]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Bundles to train at the same time on each device, one thread each [default: the number of processors; 1 on a GPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub slots: Option<u32>,
     /// Nets to train in lockstep [default: measured for each architecture]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub lanes: Option<u32>,
-    /// Where to train: cpu
-    #[arg(long, default_value = "cpu")]
-    pub device: DeviceName,
+    /// Where to train; several with commas, or with --device again, and each with slots of its own, as in libtorch:cuda:0=2
+    #[arg(long = "device", value_name = "NAME[=SLOTS]", default_value = "cpu", value_delimiter = ',', long_help = DEVICE_HELP)]
+    pub devices: Vec<DeviceArgument>,
+    /// Show the devices of this build and their speed, and end; takes seconds
+    #[arg(long)]
+    pub list_devices: bool,
     /// Folder for data and nets while they are worked on; one worker at a time [default: a folder of its own under the user's cache]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
 }
+
+/// The help of `--device`, of other verbs too.
+pub const DEVICE_HELP: &str = "\
+Where to train. Several with commas, or with --device again; each may have slots of its own, as in libtorch:cuda:0=2
+
+  cpu              the processor, a thread for each slot
+  libtorch:cpu     the same through libtorch (feature libtorch)
+  libtorch:cuda:N  an NVIDIA GPU through libtorch, numbered as nvidia-smi does
+  libtorch:mps     the GPU of an Apple processor through libtorch
+  wgpu:N           any GPU, through Vulkan, Metal or OpenGL (feature wgpu)
+  wgpu:cpu         a processor that a driver shows as a GPU, for tests
+
+secateur worker --list-devices shows those of this build and machine.";
 
 /// Why the worker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +75,9 @@ pub enum StartError {
     /// The system does not say which program this is.
     #[error("cannot find this program's own file, which executors are started from")]
     Program(#[source] io::Error),
+    /// A device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// It started, and cannot work.
     #[error(transparent)]
     Worker(#[from] WorkerError),
@@ -68,20 +88,31 @@ pub enum StartError {
 /// # Errors
 /// If the worker cannot start, or the coordinator refuses it.
 pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
+    let program = client::this_program().map_err(StartError::Program)?;
+    let devices = devices::usable(&program, &arguments.devices, arguments.slots).await?;
     let (store, _lock) = lock_cache(arguments.cache_dir)?;
     let options = WorkerOptions {
         coordinator: transfer::url(&arguments.coordinator),
         name: arguments.name.unwrap_or_else(host_name),
-        slots: arguments.slots.unwrap_or_else(processors),
+        devices,
         lanes: arguments.lanes,
-        executor: ExecutorCommand {
-            program: client::this_program().map_err(StartError::Program)?,
-            store,
-            synced: false,
-            device: arguments.device,
-        },
+        program,
+        store,
+        synced: false,
     };
     client::serve(options).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the devices to choose from, for a program without other output.
+///
+/// # Errors
+/// If the system does not say which program this is.
+pub async fn print_devices() -> Result<ExitCode, StartError> {
+    let program = client::this_program().map_err(StartError::Program)?;
+    // A reader of either that went away is no error.
+    let list = devices::list(&program, |what| _ = writeln!(io::stderr(), "{what}")).await;
+    let _ = write!(io::stdout(), "{list}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,4 +27,6 @@ pub mod device;
 #[cfg(feature = "train")]
 pub mod executor;
 #[cfg(feature = "train")]
+pub mod probe;
+#[cfg(feature = "train")]
 pub mod train;

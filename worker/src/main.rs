@@ -8,6 +8,7 @@ use secateur_worker::{
     cli::{self, WorkerArguments},
     executor::{self, ExecutorArguments},
     logging::{self, LogFormat},
+    probe::{self, ProbeArguments},
     signals,
 };
 
@@ -28,6 +29,8 @@ struct Arguments {
 enum Verb {
     #[command(hide = true)]
     Executor(ExecutorArguments),
+    #[command(hide = true)]
+    Probe(ProbeArguments),
 }
 
 #[tokio::main]
@@ -39,9 +42,19 @@ async fn main() -> ExitCode {
             logging::start("warn", format);
             executor::main(&arguments).map_err(|error| with_causes(&error))
         }
+        Some(Verb::Probe(arguments)) => {
+            logging::start("warn", format);
+            Ok(probe::main(&arguments))
+        }
         None => {
             logging::start("info", format);
-            let work = cli::work(arguments.worker);
+            let work = async {
+                if arguments.worker.list_devices {
+                    cli::print_devices().await
+                } else {
+                    cli::work(arguments.worker).await
+                }
+            };
             tokio::select! {
                 ended = work => ended.map_err(|error| with_causes(&error)),
                 () = signals::interrupted() => Ok(ExitCode::from(130)),

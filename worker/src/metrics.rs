@@ -8,8 +8,8 @@ use serde::Serialize;
 
 mod classes;
 
-pub use classes::of_class_scores;
 use crate::net::Parameters;
+pub use classes::of_class_scores;
 
 /// Bins of the expected calibration error.
 pub const CALIBRATION_BINS: usize = 10;

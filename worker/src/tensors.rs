@@ -93,6 +93,15 @@ pub fn u32_list(file: &SafeTensors<'_>, name: &str) -> Result<Vec<u32>, InvalidT
     Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
 }
 
+/// A list of u64 numbers of that length.
+///
+/// # Errors
+/// If it is missing, or of another type or length.
+pub fn u64_list(file: &SafeTensors<'_>, name: &str, length: usize) -> Result<Vec<u64>, InvalidTensors> {
+    let bytes = checked(file, name, Dtype::U64, Some(&[length]))?;
+    Ok(bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+}
+
 /// The bytes of a tensor of f32.
 #[must_use]
 pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
@@ -108,5 +117,11 @@ pub fn f64_bytes(values: &[f64]) -> Vec<u8> {
 /// The bytes of a tensor of u32.
 #[must_use]
 pub fn u32_bytes(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The bytes of a tensor of u64.
+#[must_use]
+pub fn u64_bytes(values: &[u64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }

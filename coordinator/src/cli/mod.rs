@@ -13,8 +13,11 @@ mod report;
 mod run;
 mod serve;
 mod show;
+mod strategies;
 mod submit;
 mod watch;
+#[cfg(feature = "worker")]
+mod worker;
 mod workers;
 
 use std::process::ExitCode;
@@ -82,6 +85,8 @@ enum Verb {
     Report(report::ReportArguments),
     /// List the workers that are attached
     Workers(workers::WorkersArguments),
+    /// List the pruning strategies that a sweep file can name, with their formulas, sources and parameters
+    Strategies,
     /// Print shell completions, for example: secateur completions bash > /etc/bash_completion.d/secateur
     Completions {
         /// For which shell
@@ -90,6 +95,9 @@ enum Verb {
     #[cfg(feature = "worker")]
     #[command(hide = true)]
     Executor(secateur_worker::executor::ExecutorArguments),
+    #[cfg(feature = "worker")]
+    #[command(hide = true)]
+    Probe(secateur_worker::probe::ProbeArguments),
 }
 
 /// Runs the command that the process was started with.
@@ -109,11 +117,15 @@ pub fn main() -> ExitCode {
     };
     logging::start_to(screen.log_writer(), default, format);
     #[cfg(feature = "worker")]
-    if let Verb::Executor(arguments) = &arguments.verb {
-        return secateur_worker::executor::main(arguments).unwrap_or_else(|error| {
-            tracing::error!("{}", secateur_worker::causes::with_causes(&error));
-            ExitCode::FAILURE
-        });
+    match &arguments.verb {
+        Verb::Executor(arguments) => {
+            return secateur_worker::executor::main(arguments).unwrap_or_else(|error| {
+                tracing::error!("{}", secateur_worker::causes::with_causes(&error));
+                ExitCode::FAILURE
+            });
+        }
+        Verb::Probe(arguments) => return secateur_worker::probe::main(arguments),
+        _ => {}
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -149,7 +161,7 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Plan(arguments) => plan::run(arguments, output, screen).await,
         Verb::Serve(arguments) => serve::run(arguments).await,
         #[cfg(feature = "worker")]
-        Verb::Worker(arguments) => secateur_worker::cli::work(arguments).await.map_err(|error| CliError::input(&error)),
+        Verb::Worker(arguments) => worker::run(arguments, output, screen).await,
         Verb::Submit(arguments) => submit::run(arguments, output, screen).await,
         Verb::Ls(arguments) => list::run(arguments, output).await,
         Verb::Show(arguments) => show::run(arguments, output).await,
@@ -157,13 +169,14 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Cancel(arguments) => cancel::run(arguments, output).await,
         Verb::Report(arguments) => report::run(arguments, output).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,
+        Verb::Strategies => strategies::run(output),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
-        // Handled before there is a runtime: an executor has none.
+        // Handled before there is a runtime: they have none.
         #[cfg(feature = "worker")]
-        Verb::Executor(_) => Ok(ExitCode::FAILURE),
+        Verb::Executor(_) | Verb::Probe(_) => Ok(ExitCode::FAILURE),
     }
 }
 

@@ -10,10 +10,11 @@ use std::{
 use clap::Args;
 use secateur_proto::v1::SweepState;
 use secateur_worker::{
-    cli::processors,
-    client::{self, WorkerOptions},
-    device::DeviceName,
-    executor::process::ExecutorCommand,
+    cli::{
+        DEVICE_HELP,
+        devices::{self, DeviceArgument},
+    },
+    client::{self, DeviceSlots, WorkerOptions},
 };
 use tokio::task::JoinSet;
 use tracing::error;
@@ -36,18 +37,21 @@ pub(crate) struct RunArguments {
     /// Where to write the report, and to keep what is needed to go on after an interruption [default: runs/<name>-<id>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Workers, one thread each [default: the number of processors]
+    /// Workers for each device, one thread each [default: the number of processors; 1 on a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
-    /// Where to train: cpu
-    #[arg(long, default_value = "cpu")]
-    device: DeviceName,
+    /// Where to train; several with commas, or with --device again, and each with workers of its own, as in libtorch:cuda:0=2
+    #[arg(long = "device", value_name = "NAME[=N]", default_value = "cpu", value_delimiter = ',', long_help = DEVICE_HELP)]
+    devices: Vec<DeviceArgument>,
     /// Nets to train in lockstep [default: measured for each architecture]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=4096))]
     lanes: Option<u32>,
 }
 
 pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
+    let program = client::this_program().map_err(|error| CliError::failed(&error))?;
+    let devices = devices::usable(&program, &arguments.devices, arguments.workers).await;
+    let devices = devices.map_err(|error| CliError::input(&error))?;
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
     let info = &sweep.plan.sweep;
     let folder = arguments.out.clone().unwrap_or_else(|| outputs::default_folder(&info.name, info.id.as_str()));
@@ -63,19 +67,17 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let coordinator = Coordinator::start(data_dir, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let address = coordinator.address.to_string();
     let mut workers = JoinSet::new();
-    for number in 0..arguments.workers.unwrap_or_else(processors) {
+    let each = devices.iter().flat_map(|device| (0..device.slots).map(|_| device.device));
+    for (number, device) in each.enumerate() {
         let options = WorkerOptions {
             coordinator: format!("http://{address}"),
             name: format!("local-{number}"),
-            slots: 1,
+            devices: vec![DeviceSlots { device, slots: 1 }],
             lanes: arguments.lanes,
-            executor: ExecutorCommand {
-                program: client::this_program().map_err(|error| CliError::failed(&error))?,
-                // The coordinator's own: what a worker makes is where it belongs at once.
-                store: store.clone(),
-                synced: true,
-                device: arguments.device,
-            },
+            program: program.clone(),
+            // The coordinator's own: what a worker makes is where it belongs at once.
+            store: store.clone(),
+            synced: true,
         };
         workers.spawn(async move {
             if let Err(error) = client::serve(options).await {

@@ -13,7 +13,7 @@ use super::{
     model::{CellReport, FailedTrial, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport},
     statistics::{Paired, Sample, Summary},
 };
-use crate::sweep::plan::{Cell, Constraint, Control, Objective, Plan, Settings};
+use crate::sweep::plan::{Cell, Constraint, Objective, Plan};
 
 /// The outcome of a trial that has none yet.
 const PENDING: &str = "pending";
@@ -30,13 +30,11 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
     let trials_of = |cell: &CellId| by_cell.get(cell).map_or(&[][..], Vec::as_slice);
     let samples: Vec<Metrics<Sample>> = plan.cells.iter().map(|cell| samples(trials_of(&cell.id))).collect();
 
-    let dense: HashMap<String, usize> = (plan.cells.iter().enumerate().rev())
-        .filter(|(_, cell)| cell.control == Some(Control::Dense))
-        .map(|(index, cell)| (without_pruning(&cell.settings), index))
-        .collect();
+    let places: HashMap<&CellId, usize> =
+        plan.cells.iter().enumerate().map(|(place, cell)| (&cell.id, place)).collect();
     let mut cells: Vec<CellReport> = (plan.cells.iter().zip(&samples))
         .map(|(cell, sample)| {
-            let control = dense.get(&without_pruning(&cell.settings)).filter(|_| cell.control != Some(Control::Dense));
+            let control = cell.dense_control.as_ref().and_then(|id| places.get(id));
             let metrics = summaries(sample);
             let reason = ineligibility(plan, cell, trials_of(&cell.id), &metrics);
             CellReport {
@@ -50,7 +48,7 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
                 dominated_by: Vec::new(),
                 metrics,
                 difference_to_dense: control.map(|index| differences(sample, &samples[*index])),
-                dense_control: control.map(|index| plan.cells[*index].id.clone()),
+                dense_control: cell.dense_control.clone(),
                 requested_sparsity: cell.settings.get("pruning.sparsity").and_then(serde_json::Value::as_f64),
                 removed_weights: cell.removed_weights,
                 prunable_weights: cell.prunable_weights,
@@ -175,15 +173,6 @@ fn differences(cell: &Metrics<Sample>, dense: &Metrics<Sample>) -> Metrics<Paire
         }
     }
     differences
-}
-
-/// What a cell shares with its dense control: every setting but how and how much is pruned.
-fn without_pruning(settings: &Settings) -> String {
-    let of_pruning =
-        |key: &str| key.starts_with("pruning.strategy") || matches!(key, "pruning.scope" | "pruning.sparsity");
-    let rest: Vec<_> = settings.iter().filter(|(key, _)| !of_pruning(key)).collect();
-    // Debug text quotes and escapes, so that no two settings run into one.
-    format!("{rest:?}")
 }
 
 /// Why `cell` does not compete for the front; nothing if it does.

@@ -39,8 +39,9 @@ fn cell(settings: Settings, control: Option<Control>) -> Cell {
         id,
         settings,
         control,
+        dense_control: None,
         prunable_weights: PRUNABLE,
-        removed_weights: (sparsity * PRUNABLE as f64).round() as u64,
+        removed_weights: Some((sparsity * PRUNABLE as f64).round() as u64),
     }
 }
 
@@ -51,10 +52,14 @@ fn wobble(key: &str, salt: u64) -> f64 {
     (0..4).map(|index| f64::from(bytes[index]) / 127.5 - 1.0).sum::<f64>() / 3.0
 }
 
+fn removed(cell: &Cell) -> f64 {
+    cell.removed_weights.unwrap_or(0) as f64
+}
+
 /// What a completed trial of `cell` might have measured.
 pub(crate) fn outcome(cell: &Cell, seed: u64) -> StageOutcome {
     let text = |key: &str| cell.settings.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-    let sparsity = cell.removed_weights as f64 / PRUNABLE as f64;
+    let sparsity = removed(cell) / PRUNABLE as f64;
     let strength = cell.settings.get("regularization.strength").and_then(Value::as_f64).unwrap_or(0.0);
     let (loss, steepness) = match (text("pruning.strategy").as_str(), text("pruning.scope").as_str()) {
         ("random", _) => (0.110, 6.0),
@@ -66,7 +71,7 @@ pub(crate) fn outcome(cell: &Cell, seed: u64) -> StageOutcome {
     let noise = 0.0018 * wobble("seed", seed) + 0.0009 * wobble(cell.id.as_str(), seed);
     let auc =
         0.7575 + if strength > 0.0 { 0.0011 - strength * 9.0 } else { 0.0 } - loss * sparsity.powf(steepness) + noise;
-    let nonzero = (PARAMETERS - cell.removed_weights as f64 - (strength * 4e6 * (1.0 - sparsity)).round()).max(1.0);
+    let nonzero = (PARAMETERS - removed(cell) - (strength * 4e6 * (1.0 - sparsity)).round()).max(1.0);
     let mut metrics = Metrics::new();
     for (split, shift) in
         [(Split::Validation, 0.0), (Split::Test, -0.0024 + 0.0006 * wobble(cell.id.as_str(), seed + 100))]
@@ -97,7 +102,16 @@ pub(crate) fn outcome(cell: &Cell, seed: u64) -> StageOutcome {
 }
 
 /// A plan of `cells`, each with `seeds` seeds, of which all trials completed.
-pub(crate) fn sweep(cells: Vec<Cell>, seeds: u64) -> Sweep {
+pub(crate) fn sweep(mut cells: Vec<Cell>, seeds: u64) -> Sweep {
+    let strength = |cell: &Cell| cell.settings.get("regularization.strength").cloned();
+    let dense: Vec<(Option<Value>, CellId)> = (cells.iter())
+        .filter(|cell| cell.control == Some(Control::Dense))
+        .map(|cell| (strength(cell), cell.id.clone()))
+        .collect();
+    for cell in cells.iter_mut().filter(|cell| cell.control != Some(Control::Dense)) {
+        let own = dense.iter().find(|(found, _)| *found == strength(cell));
+        cell.dense_control = own.map(|(_, id)| id.clone());
+    }
     let key = |text: String| StageKey(ContentHash::of(text.as_bytes()));
     let mut trials = Vec::new();
     let mut outcomes = BTreeMap::new();

@@ -51,7 +51,9 @@ impl Labels {
     /// What a cell's points are drawn and filtered as: strategy, its parameters if they vary, scope.
     pub(super) fn series_of(&self, cell: &CellReport) -> String {
         if cell.control_kind == Some(Control::Dense) {
-            return "dense control".to_owned();
+            // Its strategy is called `none`, and in brackets how it is trained where that is not as usual.
+            let how = cell.settings.get(STRATEGY).and_then(Value::as_str).and_then(|name| name.strip_prefix("none"));
+            return format!("dense control{}", how.unwrap_or_default());
         }
         let mut parts = vec![cell.settings.get(STRATEGY).map_or_else(|| "no pruning".to_owned(), text)];
         parts.extend(self.parameters.iter().filter_map(|key| named(&cell.settings, key)));

@@ -94,9 +94,9 @@ pub struct CellReport {
     pub dense_control: Option<CellId>,
     /// `pruning.sparsity` of the settings.
     pub requested_sparsity: Option<f64>,
-    /// Weights that pruning takes.
-    pub removed_weights: u64,
-    /// Weights that pruning may take from.
+    /// Weights, or units, that pruning takes; nothing where only training tells.
+    pub removed_weights: Option<u64>,
+    /// Weights, or units, that pruning may take from.
     pub prunable_weights: u64,
 }
 

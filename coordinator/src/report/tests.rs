@@ -24,8 +24,9 @@ fn cell(name: &str, strategy: Option<&str>, sparsity: f64, control: Option<Contr
     if let Some(strategy) = strategy {
         settings.insert("pruning.strategy".to_owned(), json!(strategy));
     }
-    let removed_weights = (sparsity * 10_112.0) as u64;
-    Cell { id: name.parse().expect("an id"), settings, control, prunable_weights: 10_112, removed_weights }
+    let removed_weights = Some((sparsity * 10_112.0) as u64);
+    let id = name.parse().expect("an id");
+    Cell { id, settings, control, dense_control: None, prunable_weights: 10_112, removed_weights }
 }
 
 fn change(outcomes: &mut BTreeMap<TrialId, StageOutcome>, trial: &str, metric: Metric, split: Split, value: f64) {

@@ -1,9 +1,6 @@
 //! Settings that can have several values. Knows which keys can, in which order the grid counts them, and how their values are
 //! written; not what they do.
 
-use secateur_proto::spec::RegularizationKind;
-use serde_json::json;
-
 use super::{
     diagnostic::Mark,
     yaml::{Node, Value},
@@ -28,6 +25,12 @@ pub enum AxisKey {
     Strategy,
     /// `pruning.scope`
     Scope,
+    /// `pruning.granularity`
+    Granularity,
+    /// `pruning.schedule`
+    Schedule,
+    /// `pruning.ablation`
+    Ablation,
     /// `pruning.sparsity`
     Sparsity,
     /// `pruning.retrain.epochs`
@@ -44,7 +47,7 @@ pub enum AxisKey {
 
 impl AxisKey {
     /// Every key, in the order of the grid.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Hidden,
         Self::LearningRate,
         Self::WeightDecay,
@@ -53,6 +56,9 @@ impl AxisKey {
         Self::ClipGradientNorm,
         Self::Strategy,
         Self::Scope,
+        Self::Granularity,
+        Self::Schedule,
+        Self::Ablation,
         Self::Sparsity,
         Self::RetrainEpochs,
         Self::RetrainLearningRate,
@@ -73,6 +79,9 @@ impl AxisKey {
             Self::ClipGradientNorm => "training.clip_gradient_norm",
             Self::Strategy => "pruning.strategy",
             Self::Scope => "pruning.scope",
+            Self::Granularity => "pruning.granularity",
+            Self::Schedule => "pruning.schedule",
+            Self::Ablation => "pruning.ablation",
             Self::Sparsity => "pruning.sparsity",
             Self::RetrainEpochs => "pruning.retrain.epochs",
             Self::RetrainLearningRate => "pruning.retrain.lr",
@@ -157,32 +166,8 @@ pub(crate) trait Named: Setting {
     }
 }
 
-impl Named for f64 {}
-impl Named for u32 {}
-impl Named for Vec<u32> {}
-impl Named for Option<f64> {}
-impl Named for Scope {}
-impl Named for Option<RegularizationKind> {}
-impl Named for Phase {}
-
-impl Named for Strategy {
-    fn is_named_by(&self, node: &Node) -> bool {
-        let names = |text: &str| text == self.name();
-        match (&node.value, self) {
-            (Value::Text(text), _) => names(text),
-            (Value::Map(entries), Self::Taylor { batches, .. }) => {
-                matches!(entries.as_slice(), [strategy] if names(&strategy.key)
-                    && matches!(&strategy.value.value, Value::Map(parameters)
-                        if matches!(parameters.as_slice(), [parameter] if parameter.key == "batches"
-                            && same(&parameter.value.value, &json!(batches)))))
-            }
-            _ => false,
-        }
-    }
-}
-
 /// Numbers are equal when their values are: `0` and `0.0` name the same.
-fn same(found: &Value, setting: &serde_json::Value) -> bool {
+pub(super) fn same(found: &Value, setting: &serde_json::Value) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "settings are f64 or small integers")]
     match (found, setting) {
         (Value::Text(text), serde_json::Value::String(name)) => text == name,
@@ -192,121 +177,5 @@ fn same(found: &Value, setting: &serde_json::Value) -> bool {
             items.len() == values.len() && items.iter().zip(values).all(|(item, value)| same(&item.value, value))
         }
         _ => false,
-    }
-}
-
-/// How weights are scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
-    /// At random.
-    Random,
-    /// By |w|.
-    Magnitude,
-    /// By |w · g|.
-    Taylor {
-        /// Train batches that the gradient is averaged over.
-        batches: u32,
-        /// Whether the file gives their number.
-        given: bool,
-    },
-}
-
-impl Strategy {
-    /// The name in the sweep file.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Random => "random",
-            Self::Magnitude => "magnitude",
-            Self::Taylor { .. } => "taylor",
-        }
-    }
-
-    /// Whether both do the same.
-    pub(super) const fn same_work(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Random, Self::Random) | (Self::Magnitude, Self::Magnitude) => true,
-            (Self::Taylor { batches: one, .. }, Self::Taylor { batches: two, .. }) => one == two,
-            _ => false,
-        }
-    }
-}
-
-/// Which weights compete for staying.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Those of all prunable layers together.
-    Global,
-    /// Those of each layer: every layer gets the same sparsity.
-    Local,
-}
-
-/// When the penalty is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// While the dense net is trained.
-    Dense,
-    /// While the pruned net is retrained.
-    Retrain,
-    /// Always.
-    Both,
-}
-
-impl Setting for f64 {
-    fn json(&self) -> serde_json::Value {
-        json!(self)
-    }
-}
-
-impl Setting for u32 {
-    fn json(&self) -> serde_json::Value {
-        json!(self)
-    }
-}
-
-impl Setting for Vec<u32> {
-    fn json(&self) -> serde_json::Value {
-        json!(self)
-    }
-}
-
-impl Setting for Option<f64> {
-    fn json(&self) -> serde_json::Value {
-        self.map_or(json!("none"), |value| json!(value))
-    }
-}
-
-impl Setting for Strategy {
-    fn json(&self) -> serde_json::Value {
-        json!(self.name())
-    }
-}
-
-impl Setting for Scope {
-    fn json(&self) -> serde_json::Value {
-        json!(match self {
-            Self::Global => "global",
-            Self::Local => "local",
-        })
-    }
-}
-
-impl Setting for Option<RegularizationKind> {
-    fn json(&self) -> serde_json::Value {
-        json!(match self {
-            None => "none",
-            Some(RegularizationKind::L1) => "l1",
-            Some(RegularizationKind::L2) => "l2",
-        })
-    }
-}
-
-impl Setting for Phase {
-    fn json(&self) -> serde_json::Value {
-        json!(match self {
-            Self::Dense => "dense",
-            Self::Retrain => "retrain",
-            Self::Both => "both",
-        })
     }
 }

@@ -2,12 +2,12 @@
 
 use secateur_proto::{
     ids::{BundleClass, ContentHash},
-    spec::{ModelSpec, OptimizerSpec, RegularizationKind, SelectBy, StageSpec},
+    spec::{LearningRateSchedule, ModelSpec, OptimizerSpec, RegularizationKind, Schedule, SelectBy, StageSpec},
 };
 use serde::Serialize;
 
 /// All that lanes trained in lockstep must have in common: the data, every shape, and every branch of the training loop. Numbers
-/// that a lane can have of its own (seed, learning rate, strength, weight decay, norm to clip to, criterion, counts, the dense net
+/// that a lane can have of its own (seed, learning rate, strength, weight decay, dropout, norm to clip to, criterion, counts, the net
 /// it starts from) are left out.
 #[derive(Serialize)]
 struct Common<'a> {
@@ -17,17 +17,22 @@ struct Common<'a> {
     batch_size: u32,
     epochs: u32,
     optimizer: OptimizerSpec,
-    regularization: Option<RegularizationKind>,
+    lr_schedule: LearningRateSchedule,
+    regularization: Option<(RegularizationKind, u32, u32)>,
+    masks: Option<Schedule>,
+    skip_steps: u64,
+    stop_after: Option<u64>,
+    drops: bool,
     clips: bool,
     select_by: SelectBy,
 }
 
 /// The class of a stage, and whether it has lanes at all.
 pub(super) fn class(spec: &StageSpec) -> (BundleClass, bool) {
-    let (stage, prepare) = match spec {
+    let (stage, prepare, masks, skip_steps, stop_after) = match spec {
         StageSpec::Prepare(_) => return (name(spec.key().to_string().as_bytes()), false),
-        StageSpec::Dense(spec) => ("dense", spec.prepare),
-        StageSpec::Prune(spec) => ("prune", spec.prepare),
+        StageSpec::Dense(spec) => ("dense", spec.prepare, None, 0, spec.stop_after),
+        StageSpec::Prune(spec) => ("prune", spec.prepare, Some(spec.schedule), spec.skip_steps, None),
     };
     let Some((model, training)) = spec.training() else { return (name(spec.key().to_string().as_bytes()), false) };
     let common = Common {
@@ -37,7 +42,13 @@ pub(super) fn class(spec: &StageSpec) -> (BundleClass, bool) {
         batch_size: training.batch_size,
         epochs: training.epochs,
         optimizer: without_lane_numbers(&training.optimizer),
-        regularization: spec.regularization().map(|penalty| penalty.kind),
+        lr_schedule: training.lr_schedule,
+        regularization: (spec.regularization())
+            .map(|penalty| (penalty.kind, penalty.warm_up_epochs, penalty.healing_epochs)),
+        masks,
+        skip_steps,
+        stop_after,
+        drops: training.dropout > 0.0,
         clips: training.clip_gradient_norm.is_some(),
         select_by: training.select_by,
     };

@@ -1,8 +1,8 @@
 //! From a sparsity to exact numbers of weights.
 
-use secateur_proto::spec::Removal;
+use secateur_proto::spec::{Layer, LayerKind, Removal};
 
-use super::axis::Scope;
+use super::setting::{Grain, Scope};
 
 /// How many of `weights` a `sparsity` removes: s · N rounded to the nearest integer, halves away from zero.
 #[expect(
@@ -18,20 +18,25 @@ pub fn total(sparsity: f64, weights: u64) -> u64 {
 
 /// Shares [`total`] among layers of these sizes in proportion to them, by largest remainder (Hamilton's method): every layer gets
 /// s · n rounded down, and the layers with the largest remainders one more each, ties by index, until the sum is exact.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "nets have at most 2^31 weights and a sparsity is in [0, 1)"
-)]
+#[expect(clippy::cast_precision_loss, reason = "nets have at most 2^31 weights")]
 #[must_use]
 pub fn per_layer(sparsity: f64, sizes: &[u64]) -> Vec<u64> {
-    let quotas = sizes.iter().map(|size| sparsity * *size as f64);
-    let mut counts: Vec<u64> = quotas.clone().map(|quota| quota.floor() as u64).collect();
-    let mut order: Vec<(usize, f64)> = quotas.map(|quota| quota - quota.floor()).enumerate().collect();
+    let quotas: Vec<f64> = sizes.iter().map(|size| sparsity * *size as f64).collect();
+    apportion(total(sparsity, sizes.iter().sum()), &quotas, sizes)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nets have at most 2^31 weights")]
+fn quotas(sparsities: &[f64], sizes: &[u64]) -> Vec<f64> {
+    sparsities.iter().zip(sizes).map(|(sparsity, size)| sparsity * *size as f64).collect()
+}
+
+/// Rounds `quotas` to whole numbers that sum to `total`: each down, and the largest remainders one more.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "quotas are of at most 2^31 weights")]
+fn apportion(total: u64, quotas: &[f64], sizes: &[u64]) -> Vec<u64> {
+    let mut counts: Vec<u64> = quotas.iter().map(|quota| quota.floor() as u64).collect();
+    let mut order: Vec<(usize, f64)> = quotas.iter().map(|quota| quota - quota.floor()).enumerate().collect();
     order.sort_by(|(_, one), (_, two)| two.total_cmp(one));
-    let total = total(sparsity, sizes.iter().sum());
-    let mut missing = total as i128 - counts.iter().map(|count| i128::from(*count)).sum::<i128>();
+    let mut missing = i128::from(total) - counts.iter().map(|count| i128::from(*count)).sum::<i128>();
     for (layer, _) in &order {
         if missing > 0 && counts[*layer] < sizes[*layer] {
             counts[*layer] += 1;
@@ -48,31 +53,132 @@ pub fn per_layer(sparsity: f64, sizes: &[u64]) -> Vec<u64> {
     counts
 }
 
-/// What to remove from layers of these sizes. Nothing is nothing whatever the scope, and within a single layer both scopes are one.
+/// Shares [`total`] among layers so that their densities are as Erdős–Rényi–Kernel has them: in proportion to the sum of a layer's
+/// dimensions over their product, where a layer whose density would exceed 1 stays dense (Evci et al. 2020).
+#[expect(clippy::cast_precision_loss, reason = "nets have at most 2^31 weights")]
+#[must_use]
+pub fn erdos_renyi(sparsity: f64, layers: &[Layer]) -> Vec<f64> {
+    let dimensions = |layer: &Layer| match layer.kind {
+        LayerKind::Linear { inputs, outputs } => f64::from(inputs) + f64::from(outputs),
+        LayerKind::Convolution { inputs, outputs, kernel, .. } => {
+            f64::from(inputs) + f64::from(outputs) + 2.0 * f64::from(kernel)
+        }
+        LayerKind::BatchNorm { features } => f64::from(features),
+    };
+    let sizes: Vec<f64> = layers.iter().map(|layer| layer.weights() as f64).collect();
+    let kept = (1.0 - sparsity) * sizes.iter().sum::<f64>();
+    let mut dense = vec![false; layers.len()];
+    loop {
+        let fixed: f64 = sizes.iter().zip(&dense).filter(|(_, dense)| **dense).map(|(size, _)| size).sum();
+        let raw: f64 =
+            layers.iter().zip(&dense).filter(|(_, dense)| !**dense).map(|(layer, _)| dimensions(layer)).sum();
+        // Of density ε · dimensions / size a layer keeps ε · dimensions.
+        let epsilon = if raw > 0.0 { (kept - fixed).max(0.0) / raw } else { 0.0 };
+        let density = |place: usize| epsilon * dimensions(&layers[place]) / sizes[place];
+        let widest =
+            (0..layers.len()).filter(|place| !dense[*place]).max_by(|one, two| density(*one).total_cmp(&density(*two)));
+        match widest {
+            Some(place) if density(place) > 1.0 => dense[place] = true,
+            _ => return (0..layers.len()).map(|place| if dense[place] { 0.0 } else { 1.0 - density(place) }).collect(),
+        }
+    }
+}
+
+/// What to remove from the prunable `layers`.
 ///
 /// # Errors
-/// In words, if a layer would be emptied.
-pub fn removal(scope: Scope, sparsity: f64, layers: &[(String, u64)]) -> Result<Removal, String> {
-    let sizes: Vec<u64> = layers.iter().map(|(_, size)| *size).collect();
-    let weights: u64 = sizes.iter().sum();
-    let count = total(sparsity, weights);
-    if scope == Scope::Local && sizes.len() > 1 && count > 0 {
-        let counts = per_layer(sparsity, &sizes);
-        if let Some((name, size)) =
-            (layers.iter().zip(&counts)).find_map(|(layer, count)| (layer.1 == *count).then_some(layer))
-        {
-            return Err(format!("sparsity {sparsity} would remove all {size} weights of {name}"));
+/// In words, if a layer would be emptied, a cap leaves too much, or the scope does not go with the grain.
+pub fn removal(request: &Request<'_>, layers: &[Layer]) -> Result<Removal, String> {
+    let Request { scope, grain, sparsity, most } = *request;
+    if let Grain::Grouped { keep, group } = grain {
+        return grouped(request, keep, group, layers);
+    }
+    let units = matches!(grain, Grain::Neuron | Grain::Filter);
+    let what = if units { "units" } else { "weights" };
+    let sizes: Vec<u64> =
+        layers.iter().map(|layer| if units { u64::from(layer.outputs()) } else { layer.weights() }).collect();
+    let all: u64 = sizes.iter().sum();
+    let count = total(sparsity, all);
+    // Nothing is nothing whatever the scope, and within a single layer all scopes are one.
+    let single = sizes.len() == 1 && !matches!(scope, Scope::Factors(_));
+    let counts = match scope {
+        _ if count == 0 || single => None,
+        Scope::Local => Some(per_layer(sparsity, &sizes)),
+        Scope::Erk if units => {
+            return Err("erk shares out weights; with units take local, global or sensitivity".to_owned());
+        }
+        Scope::Erk => Some(apportion(count, &quotas(&erdos_renyi(sparsity, layers), &sizes), &sizes)),
+        Scope::Factors(factors) => {
+            let share = |layer: &Layer| (factors.get(&layer.name).copied().unwrap_or(1.0) * sparsity).min(1.0);
+            Some(layers.iter().zip(&sizes).map(|(layer, size)| total(share(layer), *size)).collect())
+        }
+        Scope::Global | Scope::Lamp | Scope::Sensitivity => None,
+    };
+    let caps: Option<Vec<u64>> =
+        most.map(|most| sizes.iter().map(|size| total(most, *size).min(size.saturating_sub(1))).collect());
+    if let Some(counts) = counts {
+        let limits = caps.unwrap_or_else(|| sizes.iter().map(|size| size.saturating_sub(1)).collect());
+        for ((layer, count), (limit, size)) in layers.iter().zip(&counts).zip(limits.iter().zip(&sizes)) {
+            if count == size {
+                return Err(format!("sparsity {sparsity} would remove all {size} {what} of {}", layer.name));
+            }
+            if count > limit {
+                let name = &layer.name;
+                return Err(format!(
+                    "sparsity {sparsity} would remove {count} of {size} {what} of {name}, allowed at most {limit}"
+                ));
+            }
         }
         return Ok(Removal::PerLayer { counts });
     }
     let least = sizes.len() as u64;
-    if count > 0 && count > weights.saturating_sub(least) {
+    if count > 0 && count > all.saturating_sub(least) {
         return Err(format!(
-            "sparsity {sparsity} would leave {} of {weights} weights, fewer than the {least} prunable layers: at least one would be emptied",
-            weights - count
+            "sparsity {sparsity} would leave {} of {all} {what}, fewer than the {least} prunable layers: at least one would be emptied",
+            all - count
         ));
     }
-    Ok(Removal::Global { count })
+    if let Some(caps) = caps.filter(|_| count > 0) {
+        let room: u64 = caps.iter().sum();
+        if count > room {
+            return Err(format!(
+                "sparsity {sparsity} would remove {count} {what}, and the cap of each layer allows {room} in all"
+            ));
+        }
+        return Ok(Removal::Global { count, caps: Some(caps) });
+    }
+    Ok(match scope {
+        Scope::Sensitivity if count > 0 && !single => Removal::Sensitivity { count },
+        _ => Removal::global(count),
+    })
+}
+
+/// What decides how many go.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Which compete.
+    pub scope: &'a Scope,
+    /// What goes as one.
+    pub grain: Grain,
+    /// The share that goes.
+    pub sparsity: f64,
+    /// The largest share that a layer may lose.
+    pub most: Option<f64>,
+}
+
+/// A pattern decides by itself how many go.
+fn grouped(request: &Request<'_>, keep: u32, group: u32, layers: &[Layer]) -> Result<Removal, String> {
+    let wanted = 1.0 - f64::from(keep) / f64::from(group);
+    if request.sparsity == 0.0 {
+        return Ok(Removal::NONE);
+    }
+    if (request.sparsity - wanted).abs() > 1e-9 {
+        return Err(format!("{keep}:{group} removes a share of {wanted}, not {}", request.sparsity));
+    }
+    if let Some(layer) = layers.iter().find(|layer| layer.fan_in() < u64::from(group)) {
+        return Err(format!("{keep}:{group} takes at least {group} inputs, and {} has {}", layer.name, layer.fan_in()));
+    }
+    Ok(Removal::Grouped { keep, group })
 }
 
 #[cfg(test)]
@@ -81,8 +187,74 @@ mod tests {
 
     use super::*;
 
-    fn layers(sizes: &[u64]) -> Vec<(String, u64)> {
-        sizes.iter().enumerate().map(|(index, size)| (format!("layers.{index}"), *size)).collect()
+    fn layers(sizes: &[u64]) -> Vec<Layer> {
+        let layer = |(index, size): (usize, &u64)| Layer {
+            name: format!("layers.{index}"),
+            kind: LayerKind::Linear { inputs: u32::try_from(*size).expect("small"), outputs: 1 },
+            bias: true,
+            positions: 1,
+        };
+        sizes.iter().enumerate().map(layer).collect()
+    }
+
+    fn removal(scope: Scope, sparsity: f64, layers: &[Layer]) -> Result<Removal, String> {
+        super::removal(&Request { scope: &scope, grain: Grain::Unstructured, sparsity, most: None }, layers)
+    }
+
+    /// LeNet-300-100 with its output layer.
+    fn lenet() -> Vec<Layer> {
+        [(784, 300), (300, 100), (100, 10)]
+            .into_iter()
+            .enumerate()
+            .map(|(index, (inputs, outputs))| Layer {
+                name: format!("layers.{index}"),
+                kind: LayerKind::Linear { inputs, outputs },
+                bias: true,
+                positions: 1,
+            })
+            .collect()
+    }
+
+    /// Computed with the algorithm of the authors' code.
+    #[test]
+    fn erdos_renyi_densities_of_lenet_300_100() {
+        for (sparsity, expected) in [
+            (0.8, [0.83776, 0.53064, 0.0]),
+            (0.9, [0.92043, 0.76981, 0.0]),
+            (0.95, [0.96152, 0.88867, 0.08149]),
+            (0.98, [0.98461, 0.95547, 0.6326]),
+            (0.99, [0.9923, 0.97773, 0.8163]),
+        ] {
+            for (found, expected) in erdos_renyi(sparsity, &lenet()).iter().zip(expected) {
+                assert!((found - expected).abs() < 6e-6, "{sparsity}: {found} instead of {expected}");
+            }
+            let Ok(Removal::PerLayer { counts }) = removal(Scope::Erk, sparsity, &lenet()) else { panic!("counts") };
+            assert_eq!(counts.iter().sum::<u64>(), total(sparsity, 266_200));
+        }
+    }
+
+    #[test]
+    fn a_cap_holds_for_every_layer_and_a_pattern_decides_by_itself() {
+        let request =
+            |scope, grain, sparsity, most| super::removal(&Request { scope, grain, sparsity, most }, &lenet());
+        assert_eq!(
+            request(&Scope::Global, Grain::Unstructured, 0.9, Some(0.95)),
+            Ok(Removal::Global { count: 239_580, caps: Some(vec![223_440, 28_500, 950]) })
+        );
+        assert!(request(&Scope::Global, Grain::Unstructured, 0.96, Some(0.95)).is_err());
+        assert!(request(&Scope::Local, Grain::Unstructured, 0.96, Some(0.95)).is_err());
+        let pattern = Grain::Grouped { keep: 2, group: 4 };
+        assert_eq!(request(&Scope::Global, pattern, 0.5, None), Ok(Removal::Grouped { keep: 2, group: 4 }));
+        assert!(request(&Scope::Global, pattern, 0.75, None).expect_err("half").contains("2:4 removes a share of 0.5"));
+        assert_eq!(
+            request(&Scope::Local, Grain::Neuron, 0.5, None),
+            Ok(Removal::PerLayer { counts: vec![150, 50, 5] })
+        );
+        let factors = Scope::Factors([("layers.2".to_owned(), 0.5)].into());
+        assert_eq!(
+            request(&factors, Grain::Unstructured, 0.2, None),
+            Ok(Removal::PerLayer { counts: vec![47_040, 6000, 100] })
+        );
     }
 
     #[test]
@@ -110,14 +282,14 @@ mod tests {
         assert_eq!(error, "sparsity 0.95 would remove all 8 weights of layers.1");
         let error = removal(Scope::Global, 0.999, &layers(&[1000, 8])).expect_err("one weight for two layers");
         assert!(error.contains("would leave 1 of 1008 weights, fewer than the 2 prunable layers"), "{error}");
-        assert_eq!(removal(Scope::Global, 0.95, &layers(&[1000, 8])), Ok(Removal::Global { count: 958 }));
+        assert_eq!(removal(Scope::Global, 0.95, &layers(&[1000, 8])), Ok(Removal::global(958)));
     }
 
     #[test]
     fn one_layer_knows_no_scope_and_nothing_is_nothing() {
-        assert_eq!(removal(Scope::Local, 0.5, &layers(&[10])), Ok(Removal::Global { count: 5 }));
-        assert_eq!(removal(Scope::Local, 0.0, &layers(&[10, 10])), Ok(Removal::Global { count: 0 }));
-        assert_eq!(removal(Scope::Global, 0.0, &layers(&[1, 1])), Ok(Removal::Global { count: 0 }));
+        assert_eq!(removal(Scope::Local, 0.5, &layers(&[10])), Ok(Removal::global(5)));
+        assert_eq!(removal(Scope::Local, 0.0, &layers(&[10, 10])), Ok(Removal::global(0)));
+        assert_eq!(removal(Scope::Global, 0.0, &layers(&[1, 1])), Ok(Removal::global(0)));
     }
 
     proptest! {
@@ -149,8 +321,9 @@ mod tests {
             let scope = if local { Scope::Local } else { Scope::Global };
             if let Ok(removal) = removal(scope, sparsity, &layers(&sizes)) {
                 let weights: u64 = sizes.iter().sum();
-                prop_assert_eq!(removal.total(), total(sparsity, weights));
-                prop_assert!(weights - removal.total() >= sizes.len() as u64 || removal.total() == 0);
+                let removed = removal.total(&layers(&sizes)).expect("known");
+                prop_assert_eq!(removed, total(sparsity, weights));
+                prop_assert!(weights - removed >= sizes.len() as u64 || removed == 0);
                 if let Removal::PerLayer { counts } = removal {
                     prop_assert!(counts.iter().zip(&sizes).all(|(count, size)| count < size));
                 }

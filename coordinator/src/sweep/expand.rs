@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::{
-    axis::{Axis, AxisKey, Setting, Strategy},
+    axis::{Axis, AxisKey},
     plan::Settings,
     spec::{Exclusion, Grid, SweepSpec},
 };
@@ -57,12 +59,17 @@ impl Grid {
         for axis in self.axes() {
             let key = axis.key();
             let penalty = matches!(key, AxisKey::RegularizationKind | AxisKey::Strength | AxisKey::Phase);
-            if axis.listed() || (key.always_named() && (!penalty || self.regularized())) {
+            // Nets that have no list of widths are of one kind in a file.
+            let empty = key == AxisKey::Hidden && axis.json(point.index(key)) == json!([]);
+            if axis.listed() || (key.always_named() && !empty && (!penalty || self.regularized())) {
                 settings.insert(key.path().to_owned(), axis.json(point.index(key)));
             }
         }
-        if let Strategy::Taylor { batches, given: true } = point.of(&self.strategy) {
-            settings.insert(format!("{}.taylor.batches", AxisKey::Strategy.path()), batches.json());
+        let strategy = point.of(&self.strategy);
+        for (parameter, value) in &strategy.given {
+            #[expect(clippy::cast_possible_truncation, reason = "a whole number is written as one")]
+            let value = if value.fract() == 0.0 { json!(*value as i64) } else { json!(value) };
+            settings.insert(format!("{}.{}.{parameter}", AxisKey::Strategy.path(), strategy.name), value);
         }
         settings
     }

@@ -9,9 +9,11 @@ mod bundle;
 pub mod counts;
 pub mod diagnostic;
 pub mod expand;
+mod parts;
 pub mod plan;
 mod planner;
 mod read;
+pub mod setting;
 pub mod spec;
 pub mod summary;
 #[cfg(test)]

@@ -125,10 +125,12 @@ pub struct Cell {
     pub settings: Settings,
     /// Why the planner added it; nothing for a cell that the file asks for.
     pub control: Option<Control>,
-    /// Weights that pruning may take from.
+    /// The dense control that it is compared with.
+    pub dense_control: Option<CellId>,
+    /// Weights, or units, that pruning may take from.
     pub prunable_weights: u64,
-    /// Weights that it takes.
-    pub removed_weights: u64,
+    /// How many it takes; nothing where only training tells.
+    pub removed_weights: Option<u64>,
 }
 
 /// Trials that the planner adds by itself.
@@ -139,6 +141,16 @@ pub enum Control {
     Dense,
     /// Random weights removed at the same sparsity: what every criterion has to beat.
     Random,
+    /// As many of each layer as the criterion removes, at random (Blalock et al. 2020).
+    RandomMatched,
+    /// The criterion's mask, shuffled within each layer (Frankle et al. 2021).
+    Shuffle,
+    /// The criterion's mask over other initial weights (Frankle & Carbin 2019).
+    Reinitialize,
+    /// A dense net of as many parameters as are left, trained for as many epochs (Liu et al. 2019, scratch-E).
+    ScratchEpochs,
+    /// The same, trained for as much compute (scratch-B).
+    ScratchCompute,
 }
 
 /// A cell and a seed.

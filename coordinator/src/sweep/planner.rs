@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use secateur_proto::{
     ids::{CellId, ContentHash, StageKey, SweepId},
     outcome::{Artifact, Artifacts, Role},
-    spec::StageSpec,
+    spec::{DenseSpec, StageSpec},
 };
 use serde_json::json;
 
@@ -15,7 +15,8 @@ use super::{
     diagnostic::{Diagnostics, Mark},
     expand::Point,
     plan::{Cell, ClassRows, Control, DataSummary, Merged, Plan, PlannedStage, Refused, Settings, SweepInfo, Trial},
-    spec::{Controls, SweepSpec},
+    setting::AblationSetting,
+    spec::SweepSpec,
     work::Work,
 };
 
@@ -51,9 +52,7 @@ pub fn plan(spec: &SweepSpec, file_text: &str, table: TableFacts) -> Result<Plan
     }
     let mut planner = Planner::new(spec, table);
     planner.add_asked();
-    if spec.controls == Controls::Auto {
-        planner.add_controls();
-    }
+    planner.add_controls();
     planner.finish(spec, file_text)
 }
 
@@ -63,10 +62,10 @@ struct Planner<'a> {
     prepare: StageKey,
     stages: Vec<PlannedStage>,
     known: HashSet<StageKey>,
-    /// Dense stages of every seed, by that of the first.
-    dense: HashMap<StageKey, Vec<StageKey>>,
     cells: Vec<Cell>,
     ids: HashSet<CellId>,
+    /// Hashes of the settings of all cells.
+    taken: HashSet<ContentHash>,
     trials: Vec<Trial>,
     merged: Vec<Merged>,
     refused: Vec<Refused>,
@@ -88,9 +87,9 @@ impl<'a> Planner<'a> {
             prepare: prepare.key(),
             stages: Vec::new(),
             known: HashSet::new(),
-            dense: HashMap::new(),
             cells: Vec::new(),
             ids: HashSet::new(),
+            taken: HashSet::new(),
             trials: Vec::new(),
             merged: Vec::new(),
             refused: Vec::new(),
@@ -106,14 +105,14 @@ impl<'a> Planner<'a> {
     fn add_asked(&mut self) {
         for point in self.spec.points() {
             let settings = self.spec.grid.settings(point);
-            let work = match Work::of(self.spec, point, self.table.inputs) {
+            let work = match Work::of(self.spec, point, &self.table) {
                 Ok(work) => work,
                 Err(reason) => {
                     self.refused.push(Refused { settings, reason });
                     continue;
                 }
             };
-            if work.removal.total() == 0 && self.spec.controls == Controls::Auto {
+            if work.is_dense() && self.spec.controls.has(Control::Dense) {
                 self.dense_points.push((point, work));
                 continue;
             }
@@ -130,52 +129,117 @@ impl<'a> Planner<'a> {
 
     fn add_controls(&mut self) {
         let asked = std::mem::take(&mut self.asked);
-        for (point, work) in asked.iter().chain(&self.dense_points.clone()) {
-            self.control(Control::Dense, *point, &work.dense_control());
-        }
-        for (point, work) in std::mem::take(&mut self.dense_points) {
-            let reason = format!(
-                "sparsity {} removes none of {} weights: this is the dense control",
-                point.of(&self.spec.grid.sparsity),
-                prunable(&work)
-            );
-            if let Some((into, _)) = self.by_work.get(&self.identity(&work)).cloned() {
-                self.merged.push(Merged { into, settings: self.spec.grid.settings(point), reason });
+        for control in &self.spec.controls.0 {
+            if *control == Control::Dense {
+                for (point, work) in asked.iter().chain(&self.dense_points.clone()) {
+                    self.control(Control::Dense, *point, Some(work.dense_control()));
+                }
+                self.merge_dense_points();
+                continue;
+            }
+            for (point, work) in &asked {
+                let other = match control {
+                    Control::Dense => None,
+                    // What a penalty drives to zero is not chosen, so nothing else can be chosen in its place.
+                    _ if work.removed().is_none() => None,
+                    Control::Random => Some(work.random_control()),
+                    Control::RandomMatched => Some(work.ablated(AblationSetting::RandomMatched)),
+                    Control::Shuffle => Some(work.ablated(AblationSetting::Shuffle)),
+                    Control::Reinitialize => Some(work.ablated(AblationSetting::Reinitialize)),
+                    Control::ScratchEpochs => work.scratch(false),
+                    Control::ScratchCompute => work.scratch(true),
+                };
+                self.control(*control, *point, other);
             }
         }
-        for (point, work) in &asked {
-            self.control(Control::Random, *point, &work.random_control());
+        let places: HashMap<CellId, usize> =
+            self.cells.iter().enumerate().map(|(place, cell)| (cell.id.clone(), place)).collect();
+        for (_, work) in &asked {
+            let dense = self.by_work.get(&self.identity(&work.dense_control())).map(|(id, _)| id.clone());
+            let own = self.by_work.get(&self.identity(work)).map(|(id, _)| id.clone());
+            if let Some(place) = own.and_then(|own| places.get(&own).copied()) {
+                self.cells[place].dense_control = dense;
+            }
         }
         self.asked = asked;
     }
 
-    fn control(&mut self, control: Control, point: Point, work: &Work) {
-        let identity = self.identity(work);
+    /// Points that remove nothing are the dense controls.
+    fn merge_dense_points(&mut self) {
+        for (point, work) in std::mem::take(&mut self.dense_points) {
+            let reason = format!(
+                "sparsity {} removes none of {} {}: this is the dense control",
+                point.of(&self.spec.grid.sparsity),
+                work.prunable(),
+                work.what()
+            );
+            if let Some((into, _)) = self.by_work.get(&self.identity(&work.dense_control())).cloned() {
+                self.merged.push(Merged { into, settings: self.spec.grid.settings(point), reason });
+            }
+        }
+    }
+
+    fn control(&mut self, control: Control, point: Point, work: Option<Work>) {
+        let Some(work) = work else { return };
+        let identity = self.identity(&work);
         if self.by_work.contains_key(&identity) {
             return;
         }
         let mut settings = self.spec.grid.settings(point);
         let strategy = AxisKey::Strategy.path();
-        settings.retain(|key, _| !key.starts_with(&format!("{strategy}.")));
         let mut set = |key: AxisKey, value| settings.insert(key.path().to_owned(), value);
         match control {
             Control::Dense => {
-                set(AxisKey::Strategy, json!("none"));
+                set(AxisKey::Strategy, json!(work.dense_name()));
                 set(AxisKey::Scope, json!("none"));
                 set(AxisKey::Sparsity, json!(0.0));
             }
             Control::Random => {
                 set(AxisKey::Strategy, json!("random"));
             }
+            Control::RandomMatched => {
+                set(AxisKey::Ablation, json!(AblationSetting::RandomMatched.name()));
+            }
+            Control::Shuffle => {
+                set(AxisKey::Ablation, json!(AblationSetting::Shuffle.name()));
+            }
+            Control::Reinitialize => {
+                set(AxisKey::Ablation, json!(AblationSetting::Reinitialize.name()));
+            }
+            Control::ScratchEpochs | Control::ScratchCompute => {
+                let name = if control == Control::ScratchEpochs {
+                    "scratch (as many epochs)"
+                } else {
+                    "scratch (as much compute)"
+                };
+                set(AxisKey::Strategy, json!(name));
+                set(AxisKey::Scope, json!("none"));
+                if let Some(widths) = work.widths() {
+                    set(AxisKey::Hidden, json!(widths));
+                }
+            }
         }
-        self.cell(settings, work, identity, Some(control), point);
+        if control == Control::Dense {
+            for key in [AxisKey::Granularity, AxisKey::Schedule, AxisKey::Ablation] {
+                settings.remove(key.path());
+            }
+        }
+        if matches!(control, Control::Dense | Control::Random | Control::ScratchEpochs | Control::ScratchCompute) {
+            settings.retain(|key, _| !key.starts_with(&format!("{strategy}.")));
+        }
+        // Controls of different cells can have equal settings where those differ in what no setting tells.
+        let mut number = 2;
+        while self.taken.contains(&hash_of(&settings)) {
+            settings.insert("control".to_owned(), json!(number));
+            number += 1;
+        }
+        self.cell(settings, &work, identity, Some(control), point);
     }
 
     /// The last stage of the first seed: equal for points that are the same work.
     fn identity(&self, work: &Work) -> StageKey {
-        let seed = self.spec.seeds[0];
-        let dense = work.dense_stage(self.prepare, seed).key();
-        work.prune_stage(self.prepare, dense, seed).key()
+        let stages = work.stages(self.prepare, self.spec.seeds[0]);
+        stages.last().map_or(self.prepare, StageSpec::key)
     }
 
     fn cell(&mut self, settings: Settings, work: &Work, identity: StageKey, control: Option<Control>, point: Point) {
@@ -185,25 +249,38 @@ impl<'a> Planner<'a> {
             id: id.clone(),
             settings,
             control,
-            prunable_weights: prunable(work),
-            removed_weights: work.removal.total(),
+            dense_control: None,
+            prunable_weights: work.prunable(),
+            removed_weights: work.removed(),
         });
-        let dense = self.dense_stages(work);
-        let spec = self.spec;
-        for (seed, dense) in spec.seeds.iter().zip(dense) {
-            let last = self.stage(work.prune_stage(self.prepare, dense, *seed), Artifacts::new());
+        let seeds = &self.spec.seeds;
+        let chains: Vec<Vec<StageSpec>> = seeds.iter().map(|seed| work.stages(self.prepare, *seed)).collect();
+        let mut keys = vec![vec![self.prepare]; chains.len()];
+        // Depth by depth: stages that can share a bundle come together.
+        let mut chains: Vec<_> = chains.into_iter().map(Vec::into_iter).collect();
+        loop {
+            let stages: Vec<Option<StageSpec>> = chains.iter_mut().map(Iterator::next).collect();
+            if stages.iter().all(Option::is_none) {
+                break;
+            }
+            for (stage, keys) in stages.into_iter().zip(&mut keys) {
+                keys.extend(stage.map(|stage| self.stage(stage, Artifacts::new())));
+            }
+        }
+        for (seed, stages) in seeds.iter().zip(keys) {
             self.trials.push(Trial {
                 id: format!("{id}-{seed}").parse().expect("a cell id and a number are safe"),
                 cell: id.clone(),
                 seed: *seed,
-                stages: vec![self.prepare, dense, last],
+                stages,
             });
         }
     }
 
     /// The first 12 digits of the settings' hash; more only where two cells would share them.
     fn cell_id(&mut self, settings: &Settings) -> CellId {
-        let hash = ContentHash::of(&serde_json::to_vec(settings).expect("settings are plain data"));
+        let hash = hash_of(settings);
+        self.taken.insert(hash);
         let mut digits = 12;
         loop {
             let id: CellId = hash.short(digits).parse().expect("hexadecimal digits are safe");
@@ -215,25 +292,18 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn dense_stages(&mut self, work: &Work) -> Vec<StageKey> {
-        let spec = self.spec;
-        let first = work.dense_stage(self.prepare, spec.seeds[0]).key();
-        if let Some(stages) = self.dense.get(&first) {
-            return stages.clone();
-        }
-        let stages: Vec<_> = (spec.seeds.iter())
-            .map(|seed| self.stage(work.dense_stage(self.prepare, *seed), Artifacts::new()))
-            .collect();
-        self.dense.insert(first, stages.clone());
-        stages
-    }
-
     fn stage(&mut self, spec: StageSpec, given: Artifacts) -> StageKey {
         let key = spec.key();
         if self.known.insert(key) {
             let (bundle_class, bundled) = bundle::class(&spec);
             let lane_steps = spec.training().map_or(0, |(_, training)| {
-                self.table.rows[0].div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into())
+                let all =
+                    self.table.rows[0].div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into());
+                match &spec {
+                    StageSpec::Dense(DenseSpec { stop_after: Some(last), .. }) => all.min(*last),
+                    StageSpec::Prune(spec) => all.saturating_sub(spec.skip_steps),
+                    StageSpec::Dense(_) | StageSpec::Prepare(_) => all,
+                }
             });
             self.stages.push(PlannedStage { key, spec, given, bundle_class, bundled, lane_steps });
         }
@@ -243,17 +313,24 @@ impl<'a> Planner<'a> {
     /// Why two points with different settings are the same work.
     fn why_same(&self, kept: Point, point: Point, work: &Work) -> String {
         let grid = &self.spec.grid;
-        let (removed, weights) = (work.removal.total(), prunable(work));
+        let (removed, weights) = (work.removed(), work.prunable());
         let differs = |key: AxisKey| kept.index(key) != point.index(key);
         let mut reasons = Vec::new();
         if differs(AxisKey::Sparsity) {
             let (one, two) = (kept.of(&grid.sparsity), point.of(&grid.sparsity));
-            reasons.push(format!("sparsity {one} and {two} both remove {removed} of {weights} weights"));
+            reasons.push(match removed {
+                Some(removed) => format!("sparsity {one} and {two} both remove {removed} of {weights} {}", work.what()),
+                None => "the penalty decides how many weights go, and the sparsity nothing".to_owned(),
+            });
         }
-        if removed == 0 && (differs(AxisKey::Strategy) || differs(AxisKey::Scope)) {
+        if work.is_dense() && (differs(AxisKey::Strategy) || differs(AxisKey::Scope)) {
             reasons.push("where nothing is removed, strategy and scope decide nothing".to_owned());
         } else if differs(AxisKey::Scope) {
-            reasons.push("with one prunable layer, global and local are the same".to_owned());
+            let same = match removed {
+                Some(_) => "with one prunable layer all scopes are the same",
+                None => "what is zero goes, whatever the scope",
+            };
+            reasons.push(same.to_owned());
         }
         if [AxisKey::RegularizationKind, AxisKey::Strength, AxisKey::Phase].into_iter().any(differs) {
             reasons.push("without a penalty, its kind, strength and phase decide nothing".to_owned());
@@ -316,6 +393,6 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn prunable(work: &Work) -> u64 {
-    work.model.prunable_sizes().iter().sum()
+fn hash_of(settings: &Settings) -> ContentHash {
+    ContentHash::of(&serde_json::to_vec(settings).expect("settings are plain data"))
 }

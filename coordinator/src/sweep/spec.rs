@@ -2,14 +2,18 @@
 
 use secateur_proto::{
     ids::ContentHash,
-    spec::{OptimizerSpec, PrepareSpec, RegularizationKind, SelectBy, SplitSpec, TableFormat, Task},
+    spec::{
+        Activation, Initialization, LearningRateSchedule, OptimizerSpec, PrepareSpec, RegularizationKind, SelectBy,
+        SplitSpec, TableFormat, Task,
+    },
 };
 
 use super::{
-    axis::{AnyAxis, Axis, AxisKey, Phase, Scope, Strategy},
+    axis::{AnyAxis, Axis, AxisKey},
     diagnostic::{Diagnostics, Mark},
-    plan::{Constraint, Objective},
+    plan::{Constraint, Control, Objective},
     read,
+    setting::{AblationSetting, Grain, Phase, Scope, Strategy, Timing},
 };
 
 /// Points that a grid may have.
@@ -29,8 +33,26 @@ pub struct SweepSpec {
     pub data: DataSpec,
     /// Every setting that can have several values.
     pub grid: Grid,
+    /// The form of the net. The widths of a perceptron are the grid's.
+    pub architecture: Architecture,
+    /// Initial values.
+    pub initialization: Initialization,
     /// The update rule. Its learning rate and weight decay are the grid's.
     pub optimizer: OptimizerSpec,
+    /// What the learning rate does while the dense net is trained.
+    pub lr_schedule: LearningRateSchedule,
+    /// And while it is retrained.
+    pub retrain_lr_schedule: LearningRateSchedule,
+    /// Share of the values that a dropout step drops.
+    pub dropout: f64,
+    /// Epochs of each training before the penalty sets in.
+    pub warm_up_epochs: u32,
+    /// Epochs at the end of each training without the penalty, in which zeros stay.
+    pub healing_epochs: u32,
+    /// The layers that pruning may take from.
+    pub layers: Selection,
+    /// The largest share that a layer may lose.
+    pub most_per_layer: Option<f64>,
     /// Which epoch's net is kept.
     pub select_by: SelectBy,
     /// At least one, all different.
@@ -41,7 +63,7 @@ pub struct SweepSpec {
     pub constraints: Vec<Constraint>,
     /// Partial cells to leave out.
     pub exclude: Vec<Exclusion>,
-    /// Whether to add controls.
+    /// What to add to compare with.
     pub controls: Controls,
 }
 
@@ -136,6 +158,12 @@ pub struct Grid {
     pub strategy: Axis<Strategy>,
     /// Which weights compete.
     pub scope: Axis<Scope>,
+    /// What is removed as one.
+    pub granularity: Axis<Grain>,
+    /// When weights go.
+    pub schedule: Axis<Timing>,
+    /// What is changed to see whether it matters.
+    pub ablation: Axis<AblationSetting>,
     /// Fraction of the prunable weights that is removed.
     pub sparsity: Axis<f64>,
     /// Epochs of retraining.
@@ -162,6 +190,9 @@ impl Grid {
             &self.clip_gradient_norm,
             &self.strategy,
             &self.scope,
+            &self.granularity,
+            &self.schedule,
+            &self.ablation,
             &self.sparsity,
             &self.retrain_epochs,
             &self.retrain_lr,
@@ -177,6 +208,45 @@ impl Grid {
     }
 }
 
+/// The form of the net.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Architecture {
+    /// A perceptron.
+    Mlp {
+        /// Between the layers.
+        activation: Activation,
+        /// Whether batch normalisation stands before each activation.
+        batch_norm: bool,
+    },
+    /// A perceptron of residual blocks.
+    ResidualMlp {
+        /// Of every hidden layer.
+        width: u32,
+        /// How many.
+        blocks: u32,
+        /// Between the layers.
+        activation: Activation,
+    },
+    /// LeNet-5 as Caffe has it.
+    Lenet5,
+    /// A small residual net of convolutions.
+    ResidualCnn {
+        /// Filters of each stage.
+        channels: Vec<u32>,
+        /// Blocks a stage.
+        blocks: u32,
+    },
+}
+
+/// The layers that pruning may take from, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Only these; nothing for all but the output layer.
+    pub include: Option<Vec<String>>,
+    /// None of these.
+    pub exclude: Vec<String>,
+}
+
 /// A partial cell: every point of the grid that has one of the values chosen on each axis named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exclusion {
@@ -186,11 +256,20 @@ pub struct Exclusion {
     pub chosen: Vec<(AxisKey, Vec<bool>)>,
 }
 
-/// Whether to add trials to compare with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Controls {
-    /// Dense with the same extra epochs, and random at each sparsity.
-    Auto,
-    /// None.
-    None,
+/// Which trials to add to compare with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controls(pub Vec<Control>);
+
+impl Controls {
+    /// The unpruned net trained for as long, and random weights removed at each sparsity.
+    #[must_use]
+    pub fn auto() -> Self {
+        Self(vec![Control::Dense, Control::Random])
+    }
+
+    /// Whether there is that one.
+    #[must_use]
+    pub fn has(&self, control: Control) -> bool {
+        self.0.contains(&control)
+    }
 }

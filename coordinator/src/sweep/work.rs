@@ -1,17 +1,19 @@
-//! What a point of the grid comes to: nets, training and exact counts, but no seed.
+//! What a point of the grid comes to: nets, training, exact counts and a chain of stages, but no seed.
 
 use secateur_proto::{
     ids::StageKey,
     spec::{
-        CriterionSpec, DenseSpec, MAX_WEIGHTS, ModelSpec, OptimizerSpec, PruneSpec, RegularizationSpec, Removal,
-        StageSpec, TrainingSpec,
+        Ablation, CriterionSpec, DenseSpec, Granularity, ModelSpec, PruneSpec, Ranking, RegularizationSpec, Removal,
+        Schedule, StageSpec, Start, Subject, TrainingSpec,
     },
 };
 
 use super::{
-    axis::{Phase, Strategy},
     counts,
     expand::Point,
+    parts::{fits, granularity, ladder_of, model, penalty, prunable, shrunk, update_rule},
+    planner::TableFacts,
+    setting::{AblationSetting, Pace, Phase, Scope, Then, Timing},
     spec::SweepSpec,
 };
 
@@ -19,30 +21,69 @@ use super::{
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Work {
     pub(super) model: ModelSpec,
+    /// Indices of the prunable layers.
+    layers: Vec<u32>,
     training: TrainingSpec,
     dense_penalty: Option<RegularizationSpec>,
     retraining: TrainingSpec,
     retrain_penalty: Option<RegularizationSpec>,
     criterion: Option<CriterionSpec>,
-    pub(super) removal: Removal,
+    granularity: Granularity,
+    ranking: Ranking,
+    ablation: Option<Ablation>,
+    /// From the first level to the last; one where all goes at once.
+    levels: Vec<Removal>,
+    way: Way,
+    schedule: Schedule,
+}
+
+/// The way from the initial net to the pruned one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Pruned before training, and trained for as long as a dense net with its retraining; from other initial weights if so said.
+    FromInitial { reinitialized: bool },
+    /// The dense net is trained, pruned, and trained again, level by level; the last one from other initial weights if so said.
+    FromDense { then: Then, reinitialized: bool },
 }
 
 impl Work {
-    /// The work of `point` for a table of so many prepared `inputs`; in words, why it cannot be done.
-    pub(super) fn of(spec: &SweepSpec, point: Point, inputs: u32) -> Result<Self, String> {
+    /// The work of `point` for the data of `facts`; in words, why it cannot be done.
+    pub(super) fn of(spec: &SweepSpec, point: Point, facts: &TableFacts) -> Result<Self, String> {
         let grid = &spec.grid;
-        let model = ModelSpec::Mlp { inputs, hidden: point.of(&grid.hidden).clone() };
-        if model.macs() > MAX_WEIGHTS {
-            return Err(format!("the net would have {} weights, allowed at most {MAX_WEIGHTS}", model.macs()));
-        }
-        let layers: Vec<_> = (model.layers().into_iter().filter(|layer| layer.prunable))
-            .map(|layer| (layer.name.clone(), layer.weights()))
-            .collect();
-        let removal = counts::removal(*point.of(&grid.scope), *point.of(&grid.sparsity), &layers)?;
+        let model = model(spec, point, facts)?;
+        let strategy = point.of(&grid.strategy);
+        let grain = *point.of(&grid.granularity);
+        let layers = prunable(spec, &model, grain)?;
+        let timing = point.of(&grid.schedule);
+        let scope = point.of(&grid.scope);
+        let sparsity = *point.of(&grid.sparsity);
+        let names: Vec<_> = {
+            let all = model.layers();
+            layers.iter().filter_map(|index| all.get(*index as usize).cloned()).collect()
+        };
+        let removal = |sparsity: f64| {
+            counts::removal(&counts::Request { scope, grain, sparsity, most: spec.most_per_layer }, &names)
+        };
+        let levels = match (strategy.criterion, timing) {
+            (None, Timing::OneShot) => vec![Removal::Zeros {}],
+            (None, _) => {
+                return Err(format!("{} removes at once what is zero; take the schedule one_shot", strategy.name));
+            }
+            (Some(_), Timing::Iterative { ladder, .. }) => {
+                ladder_of(ladder, sparsity)?.into_iter().map(removal).collect::<Result<_, _>>()?
+            }
+            (Some(_), _) => vec![removal(sparsity)?],
+        };
+        let removes = levels.iter().any(|removal| !removal.is_none());
+        fits(strategy, grain, timing, scope, removes)?;
+
         let training = TrainingSpec {
+            initialization: spec.initialization,
             optimizer: update_rule(&spec.optimizer, *point.of(&grid.lr), *point.of(&grid.weight_decay)),
+            lr_schedule: spec.lr_schedule,
             batch_size: *point.of(&grid.batch_size),
             epochs: *point.of(&grid.epochs),
+            dropout: spec.dropout,
             clip_gradient_norm: *point.of(&grid.clip_gradient_norm),
             select_by: spec.select_by,
         };
@@ -50,72 +91,325 @@ impl Work {
         let retraining = TrainingSpec {
             optimizer: training.optimizer.with_lr(retrain_lr),
             epochs: *point.of(&grid.retrain_epochs),
+            lr_schedule: spec.retrain_lr_schedule,
             ..training.clone()
         };
-        let penalty = |on: [Phase; 2]| {
-            let kind = (*point.of(&grid.regularization))?;
-            let strength = *point.of(&grid.strength);
-            (strength > 0.0 && on.contains(point.of(&grid.phase))).then_some(RegularizationSpec { kind, strength })
+        let ablation = *point.of(&grid.ablation);
+        let reinitialized = removes && ablation == AblationSetting::Reinitialize;
+        let way = match timing {
+            Timing::Iterative { then, .. } => Way::FromDense { then: *then, reinitialized },
+            Timing::Dynamic { .. } | Timing::Alternating { .. } => Way::FromInitial { reinitialized },
+            _ if strategy.is_initial() && removes => Way::FromInitial { reinitialized },
+            _ => Way::FromDense { then: Then::Finetune, reinitialized },
         };
-        let criterion = match point.of(&grid.strategy) {
-            _ if removal.total() == 0 => None,
-            Strategy::Random => Some(CriterionSpec::Random {}),
-            Strategy::Magnitude => Some(CriterionSpec::Magnitude {}),
-            Strategy::Taylor { batches, .. } => Some(CriterionSpec::Taylor { batches: *batches }),
-        };
-        Ok(Self {
-            dense_penalty: penalty([Phase::Dense, Phase::Both]),
-            retrain_penalty: penalty([Phase::Retrain, Phase::Both]),
-            model,
+        let penalty = |on: [Phase; 2], epochs: u32| penalty(spec, point, &model, on, epochs);
+        let mut work = Self {
+            dense_penalty: penalty([Phase::Dense, Phase::Both], training.epochs)?,
+            retrain_penalty: penalty([Phase::Retrain, Phase::Both], retraining.epochs)?,
+            layers,
             training,
             retraining,
-            criterion,
-            removal,
+            criterion: strategy.spec().filter(|_| removes),
+            granularity: if removes { granularity(grain) } else { Granularity::Weight },
+            ranking: match (scope, removes) {
+                (Scope::Lamp, true) => Ranking::Lamp,
+                (_, true) => strategy.ranking,
+                (_, false) => Ranking::Raw,
+            },
+            ablation: match ablation {
+                _ if !removes => None,
+                AblationSetting::Shuffle => Some(Ablation::ShuffleMask),
+                AblationSetting::RandomMatched => Some(Ablation::RandomMatched),
+                AblationSetting::None | AblationSetting::Reinitialize => strategy.ablation,
+            },
+            levels: if removes { levels } else { vec![Removal::NONE] },
+            way,
+            schedule: Schedule::OneShot,
+            model,
+        };
+        if removes {
+            work.schedule = work.schedule_of(timing, facts.rows[0])?;
+        }
+        Ok(work)
+    }
+
+    /// The training of what is left that goes with `way`, and its penalty.
+    fn training_of(&self, way: Way) -> (TrainingSpec, Option<RegularizationSpec>) {
+        match way {
+            Way::FromDense { then: Then::Finetune, reinitialized: false } => {
+                (self.retraining.clone(), self.retrain_penalty.clone())
+            }
+            Way::FromDense { .. } => (self.training.clone(), self.dense_penalty.clone()),
+            Way::FromInitial { .. } => {
+                let epochs = self.training.epochs.saturating_add(self.retraining.epochs);
+                (TrainingSpec { epochs, ..self.training.clone() }, self.dense_penalty.clone())
+            }
+        }
+    }
+
+    /// In steps of the training of what is left.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "shares of a training"
+    )]
+    fn schedule_of(&self, timing: &Timing, rows: u64) -> Result<Schedule, String> {
+        let training = self.training_of(self.way).0;
+        let steps = rows.div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into());
+        let at = |share: f64| (share * steps as f64).round() as u64;
+        let never = |what: &str, every: u64, until: u64| {
+            format!(
+                "{what} every {every} steps would never come: its part of the training has {until} of {steps} steps; take a smaller number"
+            )
+        };
+        Ok(match *timing {
+            Timing::OneShot | Timing::Iterative { .. } => Schedule::OneShot,
+            Timing::Gradual { shape, begin, end, pace } => {
+                let (begin, end) = (at(begin), at(end));
+                let span = end.saturating_sub(begin);
+                let (every, times) = match pace {
+                    // The first removal is at the beginning, the last at the end.
+                    Pace::Times(times) => ((span / times.saturating_sub(1).max(1)).max(1), times),
+                    Pace::Every(every) => (every, span / every + 1),
+                };
+                if matches!(pace, Pace::Every(every) if every > span) {
+                    return Err(never("a gradual removal", every, span));
+                }
+                let last = begin + (times - 1) * every;
+                if last >= steps {
+                    return Err(format!("{times} removals take {last} steps, and the training has {steps}"));
+                }
+                Schedule::Gradual { shape, begin, every, times }
+            }
+            Timing::Dynamic { growth, fraction, every, end } => {
+                let end = at(end);
+                if every > end {
+                    return Err(never("a change of the mask", every, end));
+                }
+                Schedule::Dynamic { growth, fraction, every, end }
+            }
+            Timing::Alternating { every, end } => {
+                let end = at(end);
+                if every.saturating_mul(2) > end {
+                    return Err(never("a phase", every, end));
+                }
+                Schedule::Alternating { every, end }
+            }
         })
     }
 
-    /// The same with nothing removed.
+    /// What goes in the end.
+    pub(super) fn removal(&self) -> &Removal {
+        self.levels.last().unwrap_or(&Removal::NONE)
+    }
+
+    /// Whether nothing goes.
+    pub(super) fn is_dense(&self) -> bool {
+        self.removal().is_none()
+    }
+
+    /// What can go: weights or units.
+    pub(super) fn prunable(&self) -> u64 {
+        let layers = self.model.layers();
+        let size = |index: &u32| match (layers.get(*index as usize), self.granularity) {
+            (None, _) => 0,
+            (Some(layer), Granularity::Weight) => layer.weights(),
+            (Some(layer), Granularity::Unit) => u64::from(layer.outputs()),
+        };
+        self.layers.iter().map(size).sum()
+    }
+
+    /// What that is.
+    pub(super) const fn what(&self) -> &'static str {
+        match self.granularity {
+            Granularity::Weight => "weights",
+            Granularity::Unit => "units",
+        }
+    }
+
+    /// How much of that goes, where it is known before anything is trained.
+    pub(super) fn removed(&self) -> Option<u64> {
+        let layers = self.model.layers();
+        let layers: Vec<_> = self.layers.iter().filter_map(|index| layers.get(*index as usize).cloned()).collect();
+        self.removal().total(&layers)
+    }
+
+    /// What a dense control of this way is called where a strategy is named.
+    pub(super) fn dense_name(&self) -> String {
+        match (self.way, self.levels.len()) {
+            (Way::FromDense { then: Then::Finetune, .. }, 1) => "none".to_owned(),
+            (Way::FromDense { then: Then::Finetune, .. }, levels) => format!("none (retrained {levels} times)"),
+            (Way::FromDense { then: Then::RewindLearningRate, .. }, _) => "none (trained twice)".to_owned(),
+            (Way::FromDense { .. }, _) => "none (trained once)".to_owned(),
+            (Way::FromInitial { .. }, _) => "none (trained once, for all epochs)".to_owned(),
+        }
+    }
+
+    /// Widths of the hidden layers of a perceptron.
+    pub(super) fn widths(&self) -> Option<Vec<u32>> {
+        match &self.model {
+            ModelSpec::Mlp { hidden, .. } => Some(hidden.clone()),
+            ModelSpec::ResidualMlp { width, .. } => Some(vec![*width]),
+            ModelSpec::Lenet5 { .. } | ModelSpec::ResidualCnn { .. } => None,
+        }
+    }
+
+    /// The same with nothing removed: trained for just as long.
     pub(super) fn dense_control(&self) -> Self {
-        Self { criterion: None, removal: Removal::Global { count: 0 }, ..self.clone() }
+        Self {
+            criterion: None,
+            granularity: Granularity::Weight,
+            ranking: Ranking::Raw,
+            ablation: None,
+            levels: match self.way {
+                // Each level trains on with what there is, so levels add up.
+                Way::FromDense { then: Then::Finetune, reinitialized: false } => vec![Removal::NONE; self.levels.len()],
+                _ => vec![Removal::NONE],
+            },
+            way: match self.way {
+                Way::FromDense { then: then @ (Then::Finetune | Then::RewindLearningRate), reinitialized: false } => {
+                    Way::FromDense { then, reinitialized: false }
+                }
+                // A net that begins anew is compared with a dense net of its own training.
+                Way::FromDense { .. } => Way::FromDense { then: Then::RewindWeights { step: 0 }, reinitialized: false },
+                Way::FromInitial { .. } => Way::FromInitial { reinitialized: false },
+            },
+            schedule: Schedule::OneShot,
+            ..self.clone()
+        }
     }
 
     /// The same with random weights removed.
     pub(super) fn random_control(&self) -> Self {
-        Self { criterion: Some(CriterionSpec::Random {}), ..self.clone() }
+        Self {
+            criterion: Some(CriterionSpec::new("random", &[])),
+            ranking: Ranking::Raw,
+            ablation: None,
+            ..self.clone()
+        }
     }
 
-    /// Trains the unpruned net.
-    pub(super) fn dense_stage(&self, prepare: StageKey, seed: u64) -> StageSpec {
-        StageSpec::Dense(DenseSpec {
-            prepare,
-            model: self.model.clone(),
-            training: self.training.clone(),
-            regularization: self.dense_penalty.clone(),
-            seed,
-        })
+    /// The same with a change to the mask, or to what is left.
+    pub(super) fn ablated(&self, ablation: AblationSetting) -> Self {
+        let mut work = self.clone();
+        match ablation {
+            AblationSetting::None => {}
+            AblationSetting::Shuffle => work.ablation = Some(Ablation::ShuffleMask),
+            AblationSetting::RandomMatched => work.ablation = Some(Ablation::RandomMatched),
+            AblationSetting::Reinitialize => {
+                work.way = match work.way {
+                    Way::FromInitial { .. } => Way::FromInitial { reinitialized: true },
+                    Way::FromDense { then, .. } => Way::FromDense { then, reinitialized: true },
+                };
+            }
+        }
+        work
     }
 
-    /// Prunes and retrains the net that the stage `dense` trained.
-    pub(super) fn prune_stage(&self, prepare: StageKey, dense: StageKey, seed: u64) -> StageSpec {
+    /// A dense net of about as many parameters as are left, trained from its beginning for as many epochs, or for as many
+    /// multiply-accumulates; nothing where that many parameters are not known or no such net can be made.
+    pub(super) fn scratch(&self, same_compute: bool) -> Option<Self> {
+        let removed = match self.granularity {
+            Granularity::Weight => self.removed()?,
+            // All units alike: a share of units is about that share of the weights.
+            Granularity::Unit => self.model.weights().saturating_mul(self.removed()?) / self.prunable().max(1),
+        };
+        let target = self.model.parameters().saturating_sub(removed);
+        let model = shrunk(&self.model, target)?;
+        let mut work = self.dense_control();
+        work.layers = model.prunable();
+        work.way = Way::FromInitial { reinitialized: false };
+        work.levels = vec![Removal::NONE];
+        if same_compute {
+            let ratio = self.model.macs() / model.macs().max(1);
+            let total = u64::from(self.training.epochs) + u64::from(self.retraining.epochs);
+            // More than ten times as long teaches no small net anything.
+            let extra = total.saturating_mul(ratio.clamp(1, 10)) - total;
+            work.training.epochs = work.training.epochs.saturating_add(u32::try_from(extra).ok()?);
+        }
+        work.model = model;
+        Some(work)
+    }
+
+    /// The stages of one seed, parents before children; the last one's result is the trial's.
+    pub(super) fn stages(&self, prepare: StageKey, seed: u64) -> Vec<StageSpec> {
+        let dense = |stop_after| {
+            StageSpec::Dense(DenseSpec {
+                prepare,
+                model: self.model.clone(),
+                training: self.training.clone(),
+                regularization: self.dense_penalty.clone(),
+                stop_after,
+                seed,
+            })
+        };
+        let mut stages = Vec::new();
+        let (then, reinitialized) = match self.way {
+            Way::FromInitial { reinitialized } => {
+                let start = if reinitialized { Start::Reinitialized {} } else { Start::Scored {} };
+                stages.push(self.level(prepare, seed, Subject::Initial {}, self.removal(), start, 0, true));
+                return stages;
+            }
+            Way::FromDense { then, reinitialized } => (then, reinitialized),
+        };
+        let first = dense(None);
+        let mut subject = Subject::Dense { stage: first.key() };
+        stages.push(first);
+        let (start, skip) = match then {
+            Then::Finetune | Then::RewindLearningRate => (Start::Scored {}, 0),
+            Then::RewindWeights { step: 0 } => (Start::Initial {}, 0),
+            Then::RewindWeights { step } => {
+                let early = dense(Some(step));
+                let start = Start::Rewound { stage: early.key() };
+                stages.push(early);
+                (start, step)
+            }
+            Then::Reinitialize => (Start::Reinitialized {}, 0),
+        };
+        for (index, removal) in self.levels.iter().enumerate() {
+            let last = index + 1 == self.levels.len();
+            let (start, skip) = if last && reinitialized { (Start::Reinitialized {}, 0) } else { (start, skip) };
+            let level = self.level(prepare, seed, subject, removal, start, skip, last);
+            subject = Subject::Pruned { stage: level.key() };
+            stages.push(level);
+        }
+        stages
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what differs between the levels of one work")]
+    fn level(
+        &self,
+        prepare: StageKey,
+        seed: u64,
+        subject: Subject,
+        removal: &Removal,
+        start: Start,
+        skip_steps: u64,
+        last: bool,
+    ) -> StageSpec {
+        // A change of the last mask or of the last start leaves the levels before it as they are, so that they are shared.
+        let way = match self.way {
+            Way::FromDense { then, .. } if !last => Way::FromDense { then, reinitialized: false },
+            way => way,
+        };
+        let (training, regularization) = self.training_of(way);
         StageSpec::Prune(PruneSpec {
             prepare,
-            dense,
+            subject,
             model: self.model.clone(),
-            criterion: self.criterion.clone(),
-            removal: self.removal.clone(),
-            training: self.retraining.clone(),
-            regularization: self.retrain_penalty.clone(),
+            layers: self.layers.clone(),
+            criterion: self.criterion.clone().filter(|_| !removal.is_none()),
+            granularity: self.granularity,
+            ranking: self.ranking,
+            removal: removal.clone(),
+            ablation: self.ablation.filter(|_| last),
+            start,
+            schedule: self.schedule,
+            training,
+            skip_steps,
+            regularization,
             seed,
         })
     }
-}
-
-fn update_rule(template: &OptimizerSpec, lr: f64, decay: f64) -> OptimizerSpec {
-    let mut rule = template.with_lr(lr);
-    match &mut rule {
-        OptimizerSpec::Adam { weight_decay, .. }
-        | OptimizerSpec::AdamW { weight_decay, .. }
-        | OptimizerSpec::Sgd { weight_decay, .. } => *weight_decay = decay,
-    }
-    rule
 }

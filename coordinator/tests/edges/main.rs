@@ -117,6 +117,7 @@ const BANS: &[Ban] = &[
             "secateur_worker::executor",
             "secateur_worker::device",
             "secateur_worker::cli",
+            "secateur_worker::probe",
         ],
         reason: "only the verbs that start workers need what trains; the rest must build without the feature `worker`",
     },
@@ -130,12 +131,24 @@ const BANS: &[Ban] = &[
         within: &["worker/src"],
         except: &[
             "worker/src/device.rs",
+            "worker/src/executor/pruning.rs",
             "worker/src/executor/stages.rs",
-            "worker/src/prune/criterion.rs",
             "worker/src/train",
         ],
         names: &["burn", "burn_flex"],
         reason: "data, files, plans and metrics are on the host, and need no device to be tested",
+    },
+    Ban {
+        within: &["worker/src/prune", "worker/src/net"],
+        except: &[],
+        names: &["crate::train", "crate::executor", "crate::client", "crate::device"],
+        reason: "what goes is decided by numbers: a probe brings them, whatever computes them",
+    },
+    Ban {
+        within: &["coordinator/src/sweep"],
+        except: &["coordinator/src/sweep/setting.rs", "coordinator/src/sweep/parts.rs"],
+        names: &["secateur_worker"],
+        reason: "the planner asks the worker's crate which criteria there are and which units hang together, and nothing else",
     },
     Ban {
         within: &["proto/src", "worker/src", "coordinator/src"],
@@ -148,7 +161,10 @@ const BANS: &[Ban] = &[
             "*::libtorch",
             "*::LibTorch",
             "*::LibTorchDevice",
+            "*::Libtorch",
             "*::burn_tch",
+            "*::tch",
+            "*::torch_sys",
             "*::cuda",
             "*::Cuda",
             "*::CudaDevice",
@@ -239,7 +255,11 @@ const MANIFESTS: &[(&str, &[&str], &str)] = &[
         &["secateur", "sqlx", "serde_yaml", "saphyr-parser", "statrs"],
         "a worker must build and run without the coordinator and what only that needs",
     ),
-    ("coordinator/Cargo.toml", &["burn", "burn-flex", "burn-tch", "safetensors"], "tensors are the worker's"),
+    (
+        "coordinator/Cargo.toml",
+        &["burn", "burn-flex", "burn-tch", "tch", "torch-sys", "safetensors"],
+        "tensors are the worker's",
+    ),
 ];
 
 /// Files that may be longer than [`LONGEST`], and why.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelSpec, RegularizationSpec, TrainingSpec, model::Layer};
+use super::{Layer, ModelSpec, RegularizationSpec, TrainingSpec};
 use crate::ids::StageKey;
 
 /// Trains the unpruned net from its initialisation.
@@ -121,6 +121,18 @@ impl PruneSpec {
         };
         if !fires {
             return Err("a schedule that never comes to its first step");
+        }
+        let goes_together = match self.schedule {
+            Schedule::OneShot => true,
+            Schedule::Gradual { .. } | Schedule::Alternating { .. } => self.removal != (Removal::Zeros {}),
+            // Single weights come and go, wherever in their layer.
+            Schedule::Dynamic { .. } => {
+                self.granularity == Granularity::Weight
+                    && !matches!(self.removal, Removal::Grouped { .. } | Removal::Zeros {})
+            }
+        };
+        if !goes_together {
+            return Err("a schedule that cannot be kept with this removal");
         }
         Ok(())
     }

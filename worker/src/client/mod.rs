@@ -8,6 +8,7 @@ mod session;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures::future::try_join_all;
 use secateur_proto::v1::worker_service_client::WorkerServiceClient;
 use tonic::{
     Code, Status,
@@ -18,8 +19,9 @@ use tracing::{info, warn};
 pub use self::lease::Slots;
 use crate::{
     causes::with_causes,
+    device::DeviceName,
     executor::process::ExecutorCommand,
-    store::{Store, StoreError},
+    store::{Durability, Store, StoreError},
     transfer::ArtifactClient,
 };
 
@@ -33,12 +35,25 @@ pub struct WorkerOptions {
     pub coordinator: String,
     /// For people.
     pub name: String,
-    /// Bundles at the same time.
-    pub slots: u32,
+    /// Where it trains.
+    pub devices: Vec<DeviceSlots>,
     /// Nets to train in lockstep; nothing: as many as a measurement says.
     pub lanes: Option<u32>,
-    /// How to start executors; their store is the worker's.
-    pub executor: ExecutorCommand,
+    /// The program that executors are started from.
+    pub program: PathBuf,
+    /// Folder of files by hash, the executors' too.
+    pub store: PathBuf,
+    /// Whether its files are flushed to the disk.
+    pub synced: bool,
+}
+
+/// A device, and how much is done on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceSlots {
+    /// Which.
+    pub device: DeviceName,
+    /// Bundles at the same time.
+    pub slots: u32,
 }
 
 /// Why a worker ends.
@@ -60,16 +75,29 @@ pub enum WorkerError {
 
 /// Serves the coordinator until the future is dropped.
 ///
+/// Each device attaches by itself: how wide its bundles are, and what is under way on it, is its own. They share the store.
+///
 /// # Errors
 /// If it can never work: a bad address, another version.
 pub async fn serve(options: WorkerOptions) -> Result<(), WorkerError> {
-    let durability =
-        if options.executor.synced { crate::store::Durability::Synced } else { crate::store::Durability::Cached };
-    let store = Arc::new(Store::open(options.executor.store.clone(), durability)?);
+    let durability = if options.synced { Durability::Synced } else { Durability::Cached };
+    let store = Arc::new(Store::open(options.store.clone(), durability)?);
+    try_join_all(options.devices.iter().map(|device| attach(&options, *device, &store))).await?;
+    Ok(())
+}
+
+/// Attaches with one device, again and again.
+async fn attach(options: &WorkerOptions, device: DeviceSlots, store: &Arc<Store>) -> Result<(), WorkerError> {
+    let executor = ExecutorCommand {
+        program: options.program.clone(),
+        store: options.store.clone(),
+        synced: options.synced,
+        device: device.device,
+    };
     let address = || WorkerError::Address { address: options.coordinator.clone() };
     let endpoint = Endpoint::from_shared(options.coordinator.clone()).map_err(|_| address())?;
     let endpoint = endpoint.connect_timeout(Duration::from_secs(5)).http2_keep_alive_interval(Duration::from_secs(10));
-    let slots = Arc::new(Slots::new(options.executor.clone(), options.slots));
+    let slots = Arc::new(Slots::new(executor, device.slots));
     let mut wait = Duration::from_millis(100);
     loop {
         let ended = match endpoint.connect().await {
@@ -77,9 +105,9 @@ pub async fn serve(options: WorkerOptions) -> Result<(), WorkerError> {
                 let connection = Connection {
                     worker: WorkerServiceClient::new(channel.clone()),
                     artifacts: ArtifactClient::new(channel),
-                    store: Arc::clone(&store),
+                    store: Arc::clone(store),
                 };
-                session::run(&options, connection, &slots, || wait = Duration::from_millis(100)).await
+                session::run(options, device, connection, &slots, || wait = Duration::from_millis(100)).await
             }
             Err(error) => Status::unavailable(with_causes(&error)),
         };

@@ -18,7 +18,7 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::Status;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
-use super::{Connection, WorkerOptions, lease, lease::Slots};
+use super::{Connection, DeviceSlots, WorkerOptions, lease, lease::Slots};
 
 /// Messages that may wait for the network.
 const WAITING: usize = 256;
@@ -33,6 +33,7 @@ enum Work {
 /// executors with them.
 pub(super) async fn run(
     options: &WorkerOptions,
+    device: DeviceSlots,
     mut connection: Connection,
     slots: &Arc<Slots>,
     mut attached: impl FnMut(),
@@ -43,8 +44,8 @@ pub(super) async fn run(
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
         semantics_version: SEMANTICS_VERSION,
         name: options.name.clone(),
-        device: options.executor.device.to_string(),
-        slots: options.slots,
+        device: device.device.to_string(),
+        slots: device.slots,
     };
     lease::send(&messages, Message::Hello(hello)).await;
     let outgoing = ReceiverStream::new(outgoing).map(|message| WorkerMessage { message: Some(message) });
@@ -55,7 +56,7 @@ pub(super) async fn run(
     let interval = match orders.message().await {
         Ok(Some(order)) => match order.message {
             Some(Order::Welcome(welcome)) => {
-                info!(worker = welcome.worker_id, "attached");
+                info!(worker = welcome.worker_id, device = %device.device, "attached");
                 attached();
                 Duration::from_millis(u64::from(welcome.heartbeat_interval_ms.max(100)))
             }

@@ -1,7 +1,7 @@
 //! The four idx files of a folder of grey images (LeCun's MNIST and its kin), and the one file that they are packed into. Names
 //! and bytes come from the caller: it knows nothing of folders, splits or nets.
 //!
-//! The packed file is safetensors of bytes: `train.images` [n, height, width], `train.labels` [n], `test.images` and
+//! The packed file is safetensors of bytes: `train.images` `[n, height, width]`, `train.labels` `[n]`, `test.images` and
 //! `test.labels`. It holds what is in the files and nothing of how they are named or compressed, so equal data have equal hashes.
 
 use std::io::{self, Read};

@@ -6,6 +6,8 @@
 
 pub mod frame;
 pub mod process;
+mod pruning;
+mod selection;
 pub mod stages;
 
 use std::{
@@ -30,7 +32,7 @@ use self::{
     stages::{BundleEvent, Stages},
 };
 use crate::{
-    device::DeviceName,
+    device::{DeviceName, NoDevice},
     store::{Durability, Store, StoreError},
     train::measure,
 };
@@ -55,6 +57,9 @@ pub struct ExecutorArguments {
 /// Why an executor ends before its input does.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutorError {
+    /// The device cannot be opened.
+    #[error(transparent)]
+    Device(#[from] NoDevice),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,13 +74,13 @@ pub enum ExecutorError {
 /// Serves the worker on standard input and output until its end.
 ///
 /// # Errors
-/// If the store cannot be opened, or the worker sends nonsense.
+/// If the store or the device cannot be opened, or the worker sends nonsense.
 pub fn main(arguments: &ExecutorArguments) -> Result<ExitCode, ExecutorError> {
     let durability = if arguments.synced { Durability::Synced } else { Durability::Cached };
     let store = Store::open(&arguments.store, durability)?;
     let requests = read_requests(BufReader::new(io::stdin()));
     let mut output = BufWriter::new(io::stdout().lock());
-    let mut stages = Stages::new(store, arguments.device);
+    let mut stages = Stages::new(store, arguments.device.open()?);
     for request in requests {
         serve(request?, &mut stages, &mut output)?;
     }

@@ -1,6 +1,10 @@
 //! The worker's end of an executor: starts the child process, talks to it, and kills it.
 
-use std::{ffi::OsString, path::PathBuf, process::Stdio};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use secateur_proto::v1::{ExecutorReply, ExecutorRequest, executor_reply::Reply, executor_request::Request};
 use tokio::{
@@ -56,6 +60,26 @@ pub enum ProcessError {
     Frame(#[from] FrameError),
 }
 
+/// A child process in which a device is opened, with the surroundings of an executor; it dies with its handle.
+pub(crate) fn child(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        // A slot is one thread: several slots use a processor better than one slot with many threads.
+        .env("RAYON_NUM_THREADS", "1")
+        // libtorch reads these before it can be told.
+        .env("OMP_NUM_THREADS", "1")
+        .env("MKL_NUM_THREADS", "1")
+        // The numbers of GPUs that nvidia-smi shows, not those of CUDA's guess at which is fastest.
+        .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        // Steps free and allocate the same tensors over and over: glibc is to keep the memory, not to map it anew each time.
+        .env("MALLOC_MMAP_THRESHOLD_", "4294967296")
+        .env("MALLOC_TRIM_THRESHOLD_", "4294967296")
+        .env("MALLOC_TOP_PAD_", "67108864")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
 impl ExecutorProcess {
     /// Starts one.
     ///
@@ -68,19 +92,7 @@ impl ExecutorProcess {
             arguments.push("--synced".into());
         }
         let failed = |source| ProcessError::Start { program: command.program.clone(), source };
-        let mut child = Command::new(&command.program)
-            .args(arguments)
-            // A slot is one thread: several slots use a processor better than one slot with many threads.
-            .env("RAYON_NUM_THREADS", "1")
-            // Steps free and allocate the same tensors over and over: glibc is to keep the memory, not to map it anew each time.
-            .env("MALLOC_MMAP_THRESHOLD_", "4294967296")
-            .env("MALLOC_TRIM_THRESHOLD_", "4294967296")
-            .env("MALLOC_TOP_PAD_", "67108864")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
+        let mut child = child(&command.program).args(arguments).stdin(Stdio::piped()).spawn().map_err(failed)?;
         let pipe_missing = || failed(std::io::Error::other("no pipe to it"));
         let input = BufWriter::new(child.stdin.take().ok_or_else(pipe_missing)?);
         let output = BufReader::new(child.stdout.take().ok_or_else(pipe_missing)?);

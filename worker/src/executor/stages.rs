@@ -1,6 +1,6 @@
 //! What an executor does for each kind of stage: from input files to output files and metrics.
 
-use std::collections::HashMap;
+use std::{cell::Cell, collections::HashMap};
 
 use burn::tensor::Device;
 use safetensors::{Dtype, tensor::TensorView};
@@ -14,15 +14,18 @@ use secateur_proto::{
 };
 use tracing::{debug, info};
 
+use super::{
+    pruning::{self, Pruning},
+    selection::Selection,
+};
 use crate::{
     causes::with_causes,
     data::{self, DataError, Dataset},
-    device::DeviceName,
     metrics::{self, MetricError},
     net::{Parameters, checkpoint, flat::FlatLayout},
     prune::{
-        criteria::{Context, Definition, InvalidCriterion, Scores},
         plan::PruningPlan,
+        schedule::{self, NoPlan},
         select::NoSelection,
     },
     store::{Store, StoreError},
@@ -55,6 +58,12 @@ pub struct Stages {
     loaded: Option<(ContentHash, DeviceData)>,
 }
 
+/// What it means for a stage that the store does not do as asked.
+pub(super) fn storage_failure(error: &StoreError) -> Failure {
+    let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
+    Failure::new(class, with_causes(error))
+}
+
 /// A stage that cannot go on: its outcome.
 struct Ended(StageOutcome);
 
@@ -66,8 +75,7 @@ impl From<Failure> for Ended {
 
 impl From<StoreError> for Ended {
     fn from(error: StoreError) -> Self {
-        let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
-        Failure::new(class, with_causes(&error)).into()
+        storage_failure(&error).into()
     }
 }
 
@@ -99,9 +107,12 @@ impl From<NoSelection> for Ended {
     }
 }
 
-impl From<InvalidCriterion> for Ended {
-    fn from(error: InvalidCriterion) -> Self {
-        Failure::new(FailureClass::Input, error.to_string()).into()
+impl From<NoPlan> for Ended {
+    fn from(reason: NoPlan) -> Self {
+        match reason {
+            NoPlan::Selection(reason) => reason.into(),
+            NoPlan::Failure(failure) => failure.into(),
+        }
     }
 }
 
@@ -110,13 +121,15 @@ struct Ready<'a> {
     stage: &'a StageWithInputs,
     lane: Lane,
     artifacts: Artifacts,
+    /// Of a pruning.
+    pruning: Option<Pruning<'a>>,
 }
 
 impl Stages {
     /// With the files of `store`, on `device`.
     #[must_use]
-    pub fn new(store: Store, device: DeviceName) -> Self {
-        Self { store, device: device.open(), loaded: None }
+    pub fn new(store: Store, device: Device) -> Self {
+        Self { store, device, loaded: None }
     }
 
     /// Where it computes.
@@ -177,11 +190,11 @@ impl Stages {
             skip_steps: 0,
             stop_after: spec.stop_after,
         };
-        Ok(Ready { stage, lane, artifacts: Artifacts::new() })
+        Ok(Ready { stage, lane, artifacts: Artifacts::new(), pruning: None })
     }
 
     /// Score, sort, save the plan; then execute the plan that was saved.
-    fn prune<'a>(&mut self, spec: &PruneSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
+    fn prune<'a>(&mut self, spec: &'a PruneSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
         self.load(&spec.model, stage)?;
         let net = match spec.subject {
             Subject::Initial {} => initial(&spec.model, &spec.training, spec.seed),
@@ -193,35 +206,23 @@ impl Stages {
             }
             Subject::Dense { .. } | Subject::Initial {} => None,
         };
+        pruning::check_schedule(spec, self.data()?.train_rows())?;
         let mut probe = NetProbe::new(&spec.model, self.data()?, &self.device);
-        let mut context = Context {
-            model: &spec.model,
-            layers: &spec.layers,
-            net: &net,
-            removed: removed.as_ref(),
-            count: spec.removed(),
-            training: &spec.training,
-            seed: spec.seed,
-            probe: &mut probe,
+        let mut selection = Selection::new(spec, &net, removed.as_ref(), &mut probe)?;
+        let (plan, conditioned) = match schedule::begins_dense(&spec.schedule) {
+            true => (PruningPlan::of_gone(spec, &net, removed.as_ref())?, None),
+            false => selection.plan()?,
         };
-        let criterion = spec.criterion.as_ref().map(Definition::of).transpose()?;
-        let scores = match &criterion {
-            Some((definition, arguments)) => (definition.scores)(&mut context, arguments)?,
-            // Nothing is chosen, so nothing competes.
-            None => Scores::Weights(context.weights().map(|weights| vec![0.0; weights.len()]).collect()),
-        };
-        let plan = PruningPlan::make(spec, &net, removed.as_ref(), &scores)?;
         let saved = self.store.put(&plan.write()?)?;
-        let mut mask = PruningPlan::read(&self.store.get(saved.hash)?)?.mask(&spec.model, &spec.layers)?;
+        let plan = PruningPlan::read(&self.store.get(saved.hash)?)?;
+        let mut mask = plan.mask(&spec.model, &spec.layers)?;
         if let Some(removed) = &removed {
             mask.remove_all(removed);
         }
-        let compensate = criterion.and_then(|(definition, arguments)| Some((definition.compensate?, arguments)));
-        let scored = match compensate {
-            Some((compensate, arguments)) if spec.start == (Start::Scored {}) => {
-                compensate(&mut context, &arguments, &mask)?
-            }
-            _ => net.clone(),
+        let scored = match conditioned {
+            Some(conditioned) => conditioned,
+            None if spec.start == (Start::Scored {}) => selection.compensated(&mask)?,
+            None => net.clone(),
         };
         let mut start = match spec.start {
             Start::Scored {} => scored,
@@ -232,10 +233,7 @@ impl Stages {
             }
         };
         mask.apply(&mut start);
-        let artifacts = Artifacts::from([
-            (Role::Plan, saved),
-            (Role::Mask, self.store.put(&checkpoint::write_mask(&spec.model, &mask)?)?),
-        ]);
+        let artifacts = Artifacts::from([(Role::Plan, saved)]);
         // A net that takes the dense training over sees the batches that the dense net saw.
         let phase = match spec.start {
             Start::Scored {} if spec.subject != (Subject::Initial {}) => Phase::Retrain,
@@ -251,7 +249,7 @@ impl Stages {
             skip_steps: spec.skip_steps,
             stop_after: None,
         };
-        Ok(Ready { stage, lane, artifacts })
+        Ok(Ready { stage, lane, artifacts, pruning: Some(Pruning { spec, earlier: removed, plan }) })
     }
 
     fn net(&self, model: &ModelSpec, stage: &StageWithInputs, role: Role) -> Result<Parameters, Ended> {
@@ -269,13 +267,20 @@ impl Stages {
         let mut watch = |lane: usize, record: &EpochRecord| {
             report(BundleEvent::Progress(progress(ready[lane].stage.key, training, record)));
         };
-        let ends = train(model, &lanes, &mut [], self.data()?, &self.device, &mut watch)?;
-        for (ready, end) in ready.iter().zip(ends) {
+        let saved: Vec<Cell<Option<Artifact>>> = ready.iter().map(|_| Cell::new(None)).collect();
+        let mut schedules = Vec::new();
+        for (ready, saved) in ready.iter().zip(&saved) {
+            if let Some(pruning) = &ready.pruning {
+                schedules.extend(pruning.schedule(&self.store, self.data()?, &self.device, saved)?);
+            }
+        }
+        let ends = train(model, &lanes, &mut schedules, self.data()?, &self.device, &mut watch)?;
+        for ((ready, end), saved) in ready.iter().zip(ends).zip(&saved) {
             let outcome = match end {
                 LaneEnd::Diverged { step } => StageOutcome::Diverged { step },
                 LaneEnd::Collapsed { layer } => StageOutcome::Collapsed { layer },
                 LaneEnd::Failed(failure) => StageOutcome::Failed(failure),
-                LaneEnd::Trained(trained) => match self.finish(model, ready, &trained) {
+                LaneEnd::Trained(trained) => match self.finish(model, ready, saved.get(), &trained) {
                     Ok(result) => StageOutcome::Completed(result),
                     Err(Ended(outcome)) => outcome,
                 },
@@ -285,13 +290,24 @@ impl Stages {
         Ok(())
     }
 
-    /// Evaluates a trained net and saves what it leaves.
-    fn finish(&self, model: &ModelSpec, ready: &Ready<'_>, trained: &Trained) -> Result<StageResult, Ended> {
+    /// Evaluates a trained net and saves what it leaves. `plan` is that of the last change of a mask that changed.
+    fn finish(
+        &self,
+        model: &ModelSpec,
+        ready: &Ready<'_>,
+        plan: Option<Artifact>,
+        trained: &Trained,
+    ) -> Result<StageResult, Ended> {
         let mut artifacts = ready.artifacts.clone();
+        artifacts.extend(plan.map(|plan| (Role::Plan, plan)));
         if let StageSpec::Dense(DenseSpec { stop_after: Some(_), .. }) = &ready.stage.spec {
             let net = self.store.put(&checkpoint::write_parameters(model, &trained.parameters)?)?;
             artifacts.insert(Role::EarlyCheckpoint, net);
             return Ok(StageResult { metrics: Metrics::new(), artifacts });
+        }
+        if let (Some(pruning), Some(mask)) = (&ready.pruning, &trained.mask) {
+            pruning.audit(&self.store.get(artifacts[&Role::Plan].hash)?, mask)?;
+            artifacts.insert(Role::Mask, self.store.put(&checkpoint::write_mask(model, mask)?)?);
         }
         let violations = trained.mask.as_ref().map_or(0, |mask| mask.violations(&trained.parameters));
         if violations > 0 {
@@ -385,7 +401,7 @@ fn shared_shape<'a>(ready: &[Ready<'a>]) -> Result<(&'a ModelSpec, u32), Failure
             penalty,
             span,
             clipped,
-            ready.lane.mask.is_some(),
+            ready.pruning.as_ref().map(|pruning| pruning.spec.schedule),
             prepared,
         ))
     };

@@ -13,6 +13,9 @@ use secateur_proto::spec::{ModelSpec, TensorKind};
 
 pub use self::mask::Mask;
 
+/// ε of a batch normalisation, PyTorch's.
+pub const NORM_EPSILON: f64 = 1e-5;
+
 /// The numbers of one net, tensor by tensor in the order of [`ModelSpec::tensors`], each as in files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameters {

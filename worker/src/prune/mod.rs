@@ -5,4 +5,7 @@
 pub mod criteria;
 pub mod plan;
 pub mod probe;
+pub mod schedule;
 pub mod select;
+pub mod sensitivity;
+pub mod shrink;

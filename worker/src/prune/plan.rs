@@ -2,10 +2,15 @@
 //! from the saved file.
 //!
 //! The file is safetensors: `removed.layer` (index among all layers), `removed.index` (the weight's place, `[outputs, inputs, …]`
-//! row-major, or the unit) and `removed.score`, lowest score first; the metadata entry `plan` says as JSON what was asked and what
-//! each layer loses.
+//! row-major, or the unit), `removed.score` and `removed.step`, the steps of the training after which the place went for good: 0 for
+//! what goes before it. In the order of steps, and of those that went at one step the lowest score first. The metadata entry `plan`
+//! says as JSON what was asked and what each layer loses, with the scores of the last change.
+//!
+//! Of a mask that changes while the net trains, every change is a plan of its own, and the mask is made from the plan as written and
+//! read back. Those that a later change takes the place of are not kept: what grows by removals holds them all in its steps, and of
+//! what comes and goes only the last tells what is gone. The plan of the last change is saved before it is executed, as any other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rand::seq::SliceRandom as _;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -19,10 +24,10 @@ use super::{
 use crate::{
     net::{Mask, Parameters, units::units, weight_tensors},
     random,
-    tensors::{InvalidTensors, f64_bytes, finite_f64, u32_bytes, u32_list},
+    tensors::{InvalidTensors, f64_bytes, finite_f64, u32_bytes, u32_list, u64_bytes, u64_list},
 };
 
-/// What is removed, lowest score first.
+/// What is removed, in the order in which it goes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PruningPlan {
     /// What was asked and what each layer loses.
@@ -40,6 +45,8 @@ pub struct RemovedPlace {
     pub index: u32,
     /// Why.
     pub score: f64,
+    /// After how many steps of the training it went for good.
+    pub step: u64,
 }
 
 /// What was asked and what each layer loses.
@@ -107,9 +114,30 @@ impl PruningPlan {
         if let Some(ablation) = spec.ablation {
             places = ablate(ablation, &candidates, places, spec.seed);
         }
+        Ok(Self::listing(spec, &candidates, places))
+    }
+
+    /// What is gone of the subject `net` already: the plan that a net begins with from which nothing more is taken yet.
+    ///
+    /// # Errors
+    /// If the net is not of the spec's architecture.
+    pub fn of_gone(spec: &PruneSpec, net: &Parameters, removed: Option<&Mask>) -> Result<Self, NoSelection> {
+        let weights = weight_tensors(&spec.model);
+        let none = |layer: &u32| weights[*layer as usize].map_or(0, |tensor| net.tensors[tensor].len());
+        let scores = Scores::Weights(spec.layers.iter().map(|layer| vec![0.0; none(layer)]).collect());
+        let candidates = candidates(&Request::of(spec, net, removed), &scores)?;
+        let gone = (candidates.iter()).flat_map(|layer| {
+            let places = (0..).zip(&layer.gone).filter(|(_, gone)| **gone);
+            places.map(|(index, _)| Place { layer: layer.index, index, score: 0.0 })
+        });
+        let gone = gone.collect();
+        Ok(Self::listing(spec, &candidates, gone))
+    }
+
+    fn listing(spec: &PruneSpec, candidates: &[Candidates], places: Vec<Place>) -> Self {
         let layers = candidates.iter().map(|layer| summary(layer, &places)).collect();
         let removed = places.into_iter();
-        Ok(Self {
+        Self {
             summary: PlanSummary {
                 subject: spec.subject,
                 criterion: spec.criterion.clone(),
@@ -119,8 +147,29 @@ impl PruningPlan {
                 ablation: spec.ablation,
                 layers,
             },
-            removed: removed.map(|Place { layer, index, score }| RemovedPlace { layer, index, score }).collect(),
-        })
+            removed: removed
+                .map(|Place { layer, index, score }| RemovedPlace { layer, index, score, step: 0 })
+                .collect(),
+        }
+    }
+
+    /// This plan, executed after `steps` steps.
+    #[must_use]
+    pub fn at(mut self, steps: u64) -> Self {
+        self.removed.iter_mut().for_each(|entry| entry.step = steps);
+        self
+    }
+
+    /// The plan `newer`, which is executed after `steps` steps: what this plan removes as well went when it says.
+    #[must_use]
+    pub fn followed_by(&self, newer: Self, steps: u64) -> Self {
+        let place = |entry: &RemovedPlace| (entry.layer, entry.index);
+        let still: HashSet<(u32, u32)> = newer.removed.iter().map(place).collect();
+        let known: HashSet<(u32, u32)> = self.removed.iter().map(place).collect();
+        let before = self.removed.iter().filter(|entry| still.contains(&place(entry))).copied();
+        let newer = newer.at(steps);
+        let after = newer.removed.iter().filter(|entry| !known.contains(&place(entry))).copied();
+        Self { removed: before.chain(after).collect(), summary: newer.summary }
     }
 
     /// What is kept.
@@ -163,12 +212,15 @@ impl PruningPlan {
         let layers: Vec<u32> = self.removed.iter().map(|entry| entry.layer).collect();
         let indices: Vec<u32> = self.removed.iter().map(|entry| entry.index).collect();
         let scores: Vec<f64> = self.removed.iter().map(|entry| entry.score).collect();
-        let (layers, indices, scores) = (u32_bytes(&layers), u32_bytes(&indices), f64_bytes(&scores));
+        let steps: Vec<u64> = self.removed.iter().map(|entry| entry.step).collect();
+        let (layers, indices) = (u32_bytes(&layers), u32_bytes(&indices));
+        let (scores, steps) = (f64_bytes(&scores), u64_bytes(&steps));
         let shape = vec![self.removed.len()];
         let views = [
             ("removed.layer", TensorView::new(Dtype::U32, shape.clone(), &layers)?),
             ("removed.index", TensorView::new(Dtype::U32, shape.clone(), &indices)?),
-            ("removed.score", TensorView::new(Dtype::F64, shape, &scores)?),
+            ("removed.score", TensorView::new(Dtype::F64, shape.clone(), &scores)?),
+            ("removed.step", TensorView::new(Dtype::U64, shape, &steps)?),
         ];
         let summary = serde_json::to_string(&self.summary).expect("a plan summary is plain data");
         Ok(safetensors::serialize(views, Some(HashMap::from([("plan".to_owned(), summary)])))?)
@@ -189,12 +241,13 @@ impl PruningPlan {
         let layers = u32_list(&file, "removed.layer")?;
         let indices = u32_list(&file, "removed.index")?;
         let scores = finite_f64(&file, "removed.score", &[layers.len()])?;
+        let steps = u64_list(&file, "removed.step", layers.len())?;
         let asked: u64 = summary.layers.iter().map(|layer| layer.removed).sum();
         if indices.len() != layers.len() || layers.len() as u64 != asked {
             return Err(inconsistent("the pruning plan's lists have different lengths".into()));
         }
-        let removed = (layers.into_iter().zip(indices).zip(scores))
-            .map(|((layer, index), score)| RemovedPlace { layer, index, score })
+        let removed = (layers.into_iter().zip(indices).zip(scores).zip(steps))
+            .map(|(((layer, index), score), step)| RemovedPlace { layer, index, score, step })
             .collect();
         Ok(Self { summary, removed })
     }
@@ -243,4 +296,4 @@ fn summary(layer: &Candidates, places: &[Place]) -> LayerSummary {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -116,8 +116,14 @@ pub trait Conditioning {
 /// Train rows of `batches` batches, drawn without replacement from the random numbers of `purpose`; all if there are fewer.
 #[must_use]
 pub fn calibration_rows(context: &Context<'_>, purpose: &str, batches: usize) -> Vec<u32> {
+    drawn_rows(context, purpose, batches.saturating_mul(context.training.batch_size as usize))
+}
+
+/// `count` train rows, drawn without replacement from the random numbers of `purpose`; all if there are fewer.
+#[must_use]
+pub fn drawn_rows(context: &Context<'_>, purpose: &str, count: usize) -> Vec<u32> {
     let mut rows: Vec<u32> = (0..).take(context.probe.rows()).collect();
     rows.shuffle(&mut random::generator(purpose, &[context.seed]));
-    rows.truncate(batches.saturating_mul(context.training.batch_size as usize));
+    rows.truncate(count);
     rows
 }

@@ -82,7 +82,7 @@ pub fn candidates(request: &Request<'_>, scores: &Scores) -> Result<Vec<Candidat
     let unfit = |what: &str| Err(NoSelection::Unfit(what.to_owned()));
     let (layers, weights) = (request.model.layers(), weight_tensors(request.model));
     let (given, of_units) = match scores {
-        Scores::Weights(given) => (given, false),
+        Scores::Weights(given) | Scores::Conditioned(given, _) => (given, false),
         Scores::Units(given) => (given, true),
     };
     if given.len() != request.layers.len() {
@@ -114,6 +114,9 @@ pub fn candidates(request: &Request<'_>, scores: &Scores) -> Result<Vec<Candidat
         }
         if scores.iter().zip(&gone).any(|(score, gone)| !score.is_finite() && !gone) {
             return Err(NoSelection::NotFinite);
+        }
+        if request.ranking == Ranking::Lamp && scores.iter().any(|score| *score < 0.0) {
+            return unfit("lamp compares squares, and the criterion has scores below zero");
         }
         scores.iter_mut().zip(&gone).filter(|(_, gone)| **gone).for_each(|(score, _)| *score = 0.0);
         rank(request.ranking, &mut scores, &gone);
@@ -183,7 +186,7 @@ pub fn select(request: &Request<'_>, candidates: &[Candidates]) -> Result<Vec<Pl
 }
 
 /// Every place of these layers, in the order in which they go.
-fn sorted(layers: &[Candidates]) -> Vec<Place> {
+pub(super) fn sorted(layers: &[Candidates]) -> Vec<Place> {
     let mut places: Vec<(bool, Place)> = (layers.iter())
         .flat_map(|layer| {
             (0..)

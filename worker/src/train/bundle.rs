@@ -194,7 +194,8 @@ impl Bundle {
             None => mask.clone(),
         };
         self.optimizer.keep(&same);
-        self.parameters = self.parameters.clone() * mask.clone();
+        // A negative weight times 0 is −0, which plus 0 is 0.
+        self.parameters = (self.parameters.clone() * mask.clone()).add_scalar(0.0);
         self.mask = Some(mask);
     }
 

@@ -8,10 +8,7 @@ use burn::tensor::{
 };
 use secateur_proto::spec::{Activation, Architecture, LayerKind, ModelSpec, Step, TensorKind};
 
-use crate::net::{flat::FlatLayout, tensors_of};
-
-/// ε of a batch normalisation, PyTorch's.
-pub const NORM_EPSILON: f64 = 1e-5;
+use crate::net::{NORM_EPSILON, flat::FlatLayout, tensors_of};
 
 /// Up to so many channels in and filters, Burn's flex backend has code of its own for a convolution of one group, faster than that
 /// for several and not in the same order of sums. Lanes of such a convolution are computed one after the other, so that a lane

@@ -17,7 +17,10 @@ use super::{
 use crate::{
     metrics::{self, ScoreMetrics},
     net::{Mask, Parameters},
-    prune::select::NoSelection,
+    prune::{
+        schedule::{MaskSchedule, NoPlan},
+        select::NoSelection,
+    },
 };
 
 /// How a lane ended.
@@ -61,21 +64,6 @@ pub struct EpochRecord {
     pub train_loss: Option<f64>,
     /// On validation, after the epoch.
     pub validation: ScoreMetrics,
-}
-
-/// Changes a lane's mask while the lane trains.
-pub trait MaskSchedule {
-    /// Whether the mask may change when `steps` steps have been done.
-    fn is_due(&self, steps: u64) -> bool;
-
-    /// The mask from now on. `net` is the lane's; `gradient` that of the last step, of the whole net; nothing before the first.
-    ///
-    /// # Errors
-    /// If a layer would be left empty, or a score is not finite.
-    fn update(&mut self, steps: u64, net: &Parameters, gradient: Option<&Parameters>) -> Result<Mask, NoSelection>;
-
-    /// The number of steps from which on the mask no longer changes. Only epochs that end there or later can be the best.
-    fn settled(&self) -> u64;
 }
 
 struct LaneState {
@@ -179,7 +167,7 @@ impl Training<'_, '_> {
                 self.bundle.optimizer().scale_lr(factor);
                 let (guard, gradient) = self.bundle.step(self.data, batches.batch((step - begin) as usize, step));
                 guards.push(guard);
-                self.change_masks(step + 1, Some(gradient));
+                self.change_masks(step + 1 - skip_steps, Some(gradient));
             }
             let done = first + guards.len() as u64;
             let losses = self.check(guards, first);
@@ -222,10 +210,14 @@ impl Training<'_, '_> {
         self.bundle.set_masks(masks);
     }
 
-    /// Lets the schedules that are due change their lanes' masks.
+    /// Lets the schedules that are due after `steps` steps of this training change their lanes' masks.
     fn change_masks(&mut self, steps: u64, gradient: Option<Tensor<2>>) {
         if !self.schedules.iter().any(|schedule| schedule.is_due(steps)) {
             return;
+        }
+        // Lanes of one class share their schedule.
+        if self.schedules.iter().any(|schedule| schedule.resets_moments()) {
+            self.bundle.optimizer().reset();
         }
         let layout = self.bundle.layout();
         let rows = host(self.bundle.parameters());
@@ -241,11 +233,7 @@ impl Training<'_, '_> {
                 });
                 match schedule.update(steps, &net, gradient.as_ref()) {
                     Ok(mask) => state.mask = Some(mask),
-                    Err(NoSelection::Collapsed { layer }) => state.ended = Some(LaneEnd::Collapsed { layer }),
-                    Err(NoSelection::NotFinite) => state.ended = Some(LaneEnd::Diverged { step: steps }),
-                    Err(error @ NoSelection::Unfit(_)) => {
-                        state.ended = Some(LaneEnd::Failed(Failure::new(FailureClass::Internal, error.to_string())));
-                    }
+                    Err(error) => state.ended = Some(unplanned(error, self.lanes[index].skip_steps + steps)),
                 }
             }
         }
@@ -296,7 +284,8 @@ impl Training<'_, '_> {
             let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
             (self.watch)(index, &record);
             let heals = lane.regularization.as_ref().is_some_and(|penalty| penalty.healing_epochs > 0);
-            let settled = self.schedules.get(index).is_none_or(|schedule| steps >= schedule.settled())
+            let trained = steps.saturating_sub(lane.skip_steps);
+            let settled = self.schedules.get(index).is_none_or(|schedule| trained >= schedule.settled())
                 && (!heals || state.healed.is_some() || lane.stop_after.is_some());
             let worth = worth(lane, &record);
             let better = match &state.best {
@@ -313,6 +302,18 @@ impl Training<'_, '_> {
             state.curve.push(record);
         }
         Ok(())
+    }
+}
+
+/// How a lane ends whose mask cannot be changed after step `step`.
+fn unplanned(error: NoPlan, step: u64) -> LaneEnd {
+    match error {
+        NoPlan::Selection(NoSelection::Collapsed { layer }) => LaneEnd::Collapsed { layer },
+        NoPlan::Selection(NoSelection::NotFinite) => LaneEnd::Diverged { step },
+        NoPlan::Selection(error @ NoSelection::Unfit(_)) => {
+            LaneEnd::Failed(Failure::new(FailureClass::Input, error.to_string()))
+        }
+        NoPlan::Failure(failure) => LaneEnd::Failed(failure),
     }
 }
 

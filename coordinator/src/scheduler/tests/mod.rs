@@ -14,8 +14,8 @@ use secateur_proto::{
     metrics::{Metric, Metrics, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{
-        DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Removal, SelectBy, SplitSpec, StageSpec,
-        TableFormat, Task, TrainingSpec,
+        DenseSpec, Granularity, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec,
+        Ranking, Removal, Schedule, SelectBy, SplitSpec, StageSpec, Start, Subject, TableFormat, Task, TrainingSpec,
     },
 };
 
@@ -64,18 +64,26 @@ impl PlanBuilder {
     }
 
     fn dense(&mut self, prepare: StageKey, seed: u64) -> StageKey {
-        let spec = DenseSpec { prepare, model: model(), training: training(), regularization: None, seed };
+        let spec =
+            DenseSpec { prepare, model: model(), training: training(), regularization: None, stop_after: None, seed };
         self.add(StageSpec::Dense(spec), Some("dense"))
     }
 
     fn prune(&mut self, prepare: StageKey, dense: StageKey, count: u64) -> StageKey {
         let spec = PruneSpec {
             prepare,
-            dense,
+            subject: Subject::Dense { stage: dense },
             model: model(),
+            layers: vec![0],
             criterion: None,
-            removal: Removal::Global { count },
+            granularity: Granularity::Weight,
+            ranking: Ranking::Raw,
+            removal: Removal::global(count),
+            ablation: None,
+            start: Start::Scored {},
+            schedule: Schedule::OneShot,
             training: training(),
+            skip_steps: 0,
             regularization: None,
             seed: 0,
         };
@@ -119,11 +127,14 @@ impl PlanBuilder {
 }
 
 fn model() -> ModelSpec {
-    ModelSpec::Mlp { inputs: 100, hidden: vec![10] }
+    ModelSpec::mlp(100, vec![10])
 }
 
 fn training() -> TrainingSpec {
     TrainingSpec {
+        initialization: Initialization::Pytorch,
+        lr_schedule: LearningRateSchedule::Constant,
+        dropout: 0.0,
         optimizer: OptimizerSpec::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false },
         batch_size: 1,
         epochs: 1,

@@ -9,9 +9,9 @@ use secateur_proto::{
 
 use super::{
     super::{
-        diagnostic::Mark,
-        plan::{Constraint, Objective},
-        spec::MAX_TRIALS,
+        diagnostic::{Mark, did_you_mean},
+        plan::{Constraint, Control, Objective},
+        spec::{Controls, MAX_TRIALS},
         yaml::Value,
     },
     reader::{Field, Fields, Reader},
@@ -167,4 +167,32 @@ pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>, task: Option
         }
         Some(Constraint { metric: metric?, min, max })
     })
+}
+
+/// `auto`, `none`, or a list of controls.
+pub(super) fn controls(reader: &mut Reader, fields: &Fields<'_>) -> Option<Controls> {
+    const NAMES: [(&str, Control); 7] = [
+        ("dense", Control::Dense),
+        ("random", Control::Random),
+        ("random_matched", Control::RandomMatched),
+        ("shuffle", Control::Shuffle),
+        ("reinitialize", Control::Reinitialize),
+        ("scratch_epochs", Control::ScratchEpochs),
+        ("scratch_compute", Control::ScratchCompute),
+    ];
+    let Some(field) = fields.get("controls") else { return Some(Controls::auto()) };
+    match field.text() {
+        Some("auto") => return Some(Controls::auto()),
+        Some("none") => return Some(Controls(Vec::new())),
+        Some("all") => return Some(Controls(NAMES.map(|(_, control)| control).to_vec())),
+        _ => {}
+    }
+    if field.items().is_none() {
+        let names = NAMES.map(|(name, _)| name);
+        let hint = field.text().map(|text| did_you_mean(text, ["auto", "none", "all"])).unwrap_or_default();
+        reader.wrong(&field, &format!("auto, none, all, or a list of {}{hint}", names.join(", ")));
+        return None;
+    }
+    let read = |reader: &mut Reader, field: &Field<'_>| reader.choice(field, &NAMES, &[]);
+    reader.values(&field, field.items_or_self(), PartialEq::eq, read).map(Controls)
 }

@@ -5,13 +5,15 @@ mod exclude;
 mod goals;
 mod pruning;
 mod reader;
+mod schedule;
 mod training;
 
 use self::reader::{Field, Fields, Reader};
 use super::{
-    axis::{Axis, AxisKey, Phase},
+    axis::{Axis, AxisKey},
     diagnostic::{Diagnostics, Mark},
-    spec::{Controls, Grid, MAX_CELLS, MAX_TRIALS, SweepSpec},
+    setting::Phase,
+    spec::{Grid, MAX_CELLS, MAX_TRIALS, SweepSpec},
     yaml,
 };
 
@@ -47,7 +49,7 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     version(reader, &fields);
     let name = reader.required(&fields, "name", NAME).and_then(|field| name(reader, &field));
     let data = reader.required(&fields, "data", "a map").and_then(|field| data::read(reader, &field));
-    let hidden = reader.required(&fields, "model", "a map").and_then(|field| training::model(reader, &field));
+    let model = reader.required(&fields, "model", "a map").and_then(|field| training::model(reader, &field));
     let task = data.as_ref().map(|data| data.task);
     let training =
         reader.required(&fields, "training", "a map").and_then(|field| training::training(reader, &field, task));
@@ -59,13 +61,10 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     let seeds = reader.required(&fields, "seeds", goals::SEEDS).and_then(|field| goals::seeds(reader, &field));
     let objectives = goals::objectives(reader, &fields, task);
     let constraints = goals::constraints(reader, &fields, task);
-    let controls = match fields.get("controls") {
-        None => Some(Controls::Auto),
-        Some(field) => reader.choice(&field, &[("auto", Controls::Auto), ("none", Controls::None)], &[]),
-    };
+    let controls = goals::controls(reader, &fields);
 
     let excluded = fields.get("exclude");
-    let grid = assemble(hidden, training.as_ref(), pruning, penalty);
+    let grid = assemble(model.as_ref(), training.as_ref(), pruning.as_ref(), penalty.as_ref());
     let Some(grid) = grid else {
         // The axes are not known, so only the shape of what they are excluded by can be checked.
         excluded.iter().for_each(|field| exclude::check_keys(reader, field));
@@ -73,13 +72,22 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     };
     check_size(reader, root.mark(), &grid, seeds.as_ref());
     let exclude = excluded.map_or(Some(Vec::new()), |field| exclude::exclude(reader, &field, &grid));
-    let training = training?;
+    let (model, training, pruning, penalty) = (model?, training?, pruning?, penalty?);
     Some(SweepSpec {
         file: file.to_owned(),
         name: name?,
         data: data?,
         grid,
+        architecture: model.architecture,
+        initialization: training.initialization,
         optimizer: training.optimizer,
+        lr_schedule: training.lr_schedule,
+        retrain_lr_schedule: pruning.retrain.lr_schedule,
+        dropout: model.dropout,
+        warm_up_epochs: penalty.warm_up_epochs,
+        healing_epochs: penalty.healing_epochs,
+        layers: pruning.layers,
+        most_per_layer: pruning.most_per_layer,
         select_by: training.select_by,
         seeds: seeds?.list(),
         objectives: objectives?,
@@ -113,27 +121,30 @@ fn name(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
 }
 
 fn assemble(
-    hidden: Option<Axis<Vec<u32>>>,
+    model: Option<&training::Model>,
     training: Option<&training::Training>,
-    pruning: Option<pruning::Pruning>,
-    penalty: Option<pruning::Penalty>,
+    pruning: Option<&pruning::Pruning>,
+    penalty: Option<&pruning::Penalty>,
 ) -> Option<Grid> {
-    let (hidden, training, pruning, penalty) = (hidden?, training?, pruning?, penalty?);
+    let (model, training, pruning, penalty) = (model?, training?, pruning?, penalty?);
     Some(Grid {
-        hidden,
+        hidden: model.hidden.clone(),
         lr: training.lr.clone(),
         weight_decay: training.weight_decay.clone(),
         batch_size: training.batch_size.clone(),
         epochs: training.epochs.clone(),
         clip_gradient_norm: training.clip_gradient_norm.clone(),
-        strategy: pruning.strategy,
-        scope: pruning.scope,
-        sparsity: pruning.sparsity,
-        retrain_epochs: pruning.retrain_epochs,
-        retrain_lr: pruning.retrain_lr,
-        regularization: penalty.kind,
-        strength: penalty.strength,
-        phase: penalty.phase,
+        strategy: pruning.strategy.clone(),
+        scope: pruning.scope.clone(),
+        granularity: pruning.granularity.clone(),
+        schedule: pruning.schedule.clone(),
+        ablation: pruning.ablation.clone(),
+        sparsity: pruning.sparsity.clone(),
+        retrain_epochs: pruning.retrain.epochs.clone(),
+        retrain_lr: pruning.retrain.lr.clone(),
+        regularization: penalty.kind.clone(),
+        strength: penalty.strength.clone(),
+        phase: penalty.phase.clone(),
     })
 }
 
@@ -168,5 +179,7 @@ fn no_penalty(mark: Mark) -> pruning::Penalty {
         kind: single(AxisKey::RegularizationKind, mark, None),
         strength: single(AxisKey::Strength, mark, 0.0),
         phase: single(AxisKey::Phase, mark, Phase::Both),
+        warm_up_epochs: 0,
+        healing_epochs: 0,
     }
 }

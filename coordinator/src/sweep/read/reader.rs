@@ -34,6 +34,11 @@ impl<'a> Field<'a> {
         self.items().unwrap_or_else(|| vec![self.clone()])
     }
 
+    /// The value of an entry of this map.
+    pub(super) fn entry(&self, entry: &'a Entry) -> Field<'a> {
+        Field { path: join(&self.path, &entry.key), node: &entry.value }
+    }
+
     pub(super) fn text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Text(text) => Some(text),

@@ -1,36 +1,112 @@
 //! Reads `model` and `training`.
 
-use secateur_proto::spec::{OptimizerSpec, SelectBy, Task};
+use secateur_proto::spec::{
+    Activation, Initialization, LearningRateSchedule, MAX_DEPTH, MAX_WIDTH, OptimizerSpec, SelectBy, Task,
+};
 
 use super::{
     super::{
         axis::{Axis, AxisKey},
+        spec::Architecture,
         yaml::Value,
     },
     reader::{Field, Fields, Reader},
     single,
 };
 
-/// The widest hidden layer.
-const MAX_WIDTH: u32 = 65_536;
 /// The most hidden layers.
-const MAX_LAYERS: usize = 32;
+const MAX_LAYERS: usize = MAX_DEPTH;
+const MAX_BLOCKS: u32 = 32;
 const SHAPE: &str =
     "a list of 1 to 32 widths such as [64, 32], each an integer from 1 to 65536, or a list of such lists";
 pub(super) const MAX_EPOCHS: u32 = 1_000_000;
 const MAX_BATCH_SIZE: u32 = 1 << 24;
 pub(super) const RATE: &str = "a finite number above 0";
 
-pub(super) fn model(reader: &mut Reader, field: &Field<'_>) -> Option<Axis<Vec<u32>>> {
-    let fields = reader.fields(field, &["kind", "hidden"])?;
-    let kind =
-        reader.required(&fields, "kind", "mlp").and_then(|field| reader.choice(&field, &[("mlp", ())], &["lenet5"]));
-    let hidden = reader.required(&fields, "hidden", SHAPE)?;
+/// What `model` says.
+pub(super) struct Model {
+    pub(super) architecture: Architecture,
+    /// Widths of a perceptron; one empty value of another net.
+    pub(super) hidden: Axis<Vec<u32>>,
+    pub(super) dropout: f64,
+}
+
+pub(super) fn model(reader: &mut Reader, field: &Field<'_>) -> Option<Model> {
+    const KINDS: [&str; 5] = ["mlp", "lenet_300_100", "lenet5", "residual_mlp", "residual_cnn"];
+    // The kind decides which other keys are known, so it is read first.
+    const ALL: [&str; 8] = ["kind", "hidden", "activation", "batch_norm", "dropout", "width", "blocks", "channels"];
+    let silent = &mut Reader::default();
+    let kind = silent.fields(field, &ALL).and_then(|fields| fields.get("kind")).and_then(|kind| kind.text());
+    let known: &[&str] = match kind {
+        Some("mlp") => &["kind", "hidden", "activation", "batch_norm", "dropout"],
+        Some("lenet_300_100") => &["kind", "activation", "batch_norm", "dropout"],
+        Some("lenet5") => &["kind", "dropout"],
+        Some("residual_mlp") => &["kind", "width", "blocks", "activation", "dropout"],
+        Some("residual_cnn") => &["kind", "channels", "blocks"],
+        _ => &ALL,
+    };
+    let fields = reader.fields(field, known)?;
+    let kind = reader
+        .required(&fields, "kind", &KINDS.join(", "))
+        .and_then(|field| reader.choice(&field, &KINDS.map(|kind| (kind, kind)), &[]));
+    let hidden = if kind == Some("mlp") || (kind.is_none() && fields.get("hidden").is_some()) {
+        reader.required(&fields, "hidden", SHAPE).and_then(|field| widths(reader, &field))
+    } else {
+        let fixed = if kind == Some("lenet_300_100") { vec![300, 100] } else { Vec::new() };
+        Some(single(AxisKey::Hidden, fields.mark, fixed))
+    };
+    let activations = [
+        ("relu", Activation::Relu),
+        ("gelu", Activation::Gelu),
+        ("silu", Activation::Silu),
+        ("tanh", Activation::Tanh),
+    ];
+    let activation =
+        fields.get("activation").map_or(Some(Activation::Relu), |field| reader.choice(&field, &activations, &[]));
+    let batch_norm = fields.get("batch_norm").map_or(Some(false), |field| reader.boolean(&field));
+    let dropout = fields.get("dropout").map_or(Some(0.0), |field| {
+        reader.number(&field, "a number from 0 up to but not including 1", |share| (0.0..1.0).contains(&share))
+    });
+    let mut size = |key: &str, default: Option<u32>, most: u32| match (fields.get(key), default) {
+        (Some(field), _) => reader.integer(&field, 1, most),
+        (None, Some(default)) => Some(default),
+        (None, None) => reader.required(&fields, key, "an integer").and(None),
+    };
+    let architecture = match kind? {
+        "residual_mlp" => {
+            let (width, blocks) = (size("width", None, MAX_WIDTH), size("blocks", Some(2), MAX_BLOCKS));
+            Architecture::ResidualMlp { width: width?, blocks: blocks?, activation: activation? }
+        }
+        "residual_cnn" => {
+            let blocks = size("blocks", Some(1), MAX_BLOCKS);
+            let channels = match fields.get("channels") {
+                None => Some(vec![8, 16, 32]),
+                Some(field) => channels(reader, &field),
+            };
+            Architecture::ResidualCnn { channels: channels?, blocks: blocks? }
+        }
+        "lenet5" => Architecture::Lenet5,
+        _ => Architecture::Mlp { activation: activation?, batch_norm: batch_norm? },
+    };
+    Some(Model { architecture, hidden: hidden?, dropout: dropout? })
+}
+
+fn widths(reader: &mut Reader, hidden: &Field<'_>) -> Option<Axis<Vec<u32>>> {
     // A list of widths is one value; only a list of lists is an axis.
     let shapes = hidden.items().filter(|items| items.iter().any(|item| matches!(item.node.value, Value::List(_))));
     let listed = shapes.is_some();
-    let values = reader.values(&hidden, shapes.unwrap_or_else(|| vec![hidden.clone()]), PartialEq::eq, shape)?;
-    kind.map(|()| Axis { key: AxisKey::Hidden, mark: hidden.mark(), listed, values })
+    let values = reader.values(hidden, shapes.unwrap_or_else(|| vec![hidden.clone()]), PartialEq::eq, shape)?;
+    Some(Axis { key: AxisKey::Hidden, mark: hidden.mark(), listed, values })
+}
+
+fn channels(reader: &mut Reader, field: &Field<'_>) -> Option<Vec<u32>> {
+    const CHANNELS: &str = "a list of 1 to 8 numbers of filters such as [8, 16, 32]";
+    let Some(items) = field.items().filter(|items| (1..=8).contains(&items.len())) else {
+        reader.wrong(field, CHANNELS);
+        return None;
+    };
+    let channels: Vec<_> = items.iter().map(|item| reader.integer(item, 1, 4096)).collect();
+    channels.into_iter().collect()
 }
 
 fn shape(reader: &mut Reader, field: &Field<'_>) -> Option<Vec<u32>> {
@@ -54,10 +130,13 @@ pub(super) struct Training {
     pub(super) batch_size: Axis<u32>,
     pub(super) epochs: Axis<u32>,
     pub(super) clip_gradient_norm: Axis<Option<f64>>,
+    pub(super) initialization: Initialization,
+    pub(super) lr_schedule: LearningRateSchedule,
 }
 
 pub(super) fn training(reader: &mut Reader, field: &Field<'_>, task: Option<Task>) -> Option<Training> {
-    let known = ["optimizer", "batch_size", "epochs", "clip_gradient_norm", "select_by"];
+    let known =
+        ["optimizer", "batch_size", "epochs", "lr_schedule", "initialization", "clip_gradient_norm", "select_by"];
     let fields = reader.fields(field, &known)?;
     let optimizer = reader
         .required(&fields, "optimizer", "a map with the kind adam, adamw or sgd")
@@ -81,12 +160,27 @@ pub(super) fn training(reader: &mut Reader, field: &Field<'_>, task: Option<Task
         None if task == Some(Task::Multiclass) => Some(SelectBy::Accuracy),
         None => Some(SelectBy::Auc),
         Some(field) => {
-            let metrics = [("auc", SelectBy::Auc), ("log_loss", SelectBy::LogLoss), ("accuracy", SelectBy::Accuracy)];
+            let metrics = [
+                ("auc", SelectBy::Auc),
+                ("log_loss", SelectBy::LogLoss),
+                ("accuracy", SelectBy::Accuracy),
+                ("last", SelectBy::Last),
+            ];
             reader.choice(&field, &metrics, &[])
         }
     };
+    let initializations = [
+        ("pytorch", Initialization::Pytorch),
+        ("kaiming_normal", Initialization::KaimingNormal),
+        ("glorot_normal", Initialization::GlorotNormal),
+    ];
+    let initialization = (fields.get("initialization"))
+        .map_or(Some(Initialization::Pytorch), |field| reader.choice(&field, &initializations, &[]));
+    let lr_schedule = lr_schedule(reader, &fields);
     let (optimizer, lr, weight_decay) = optimizer?;
     Some(Training {
+        initialization: initialization?,
+        lr_schedule: lr_schedule?,
         optimizer,
         select_by: select_by?,
         lr,
@@ -95,6 +189,24 @@ pub(super) fn training(reader: &mut Reader, field: &Field<'_>, task: Option<Task
         epochs: epochs?,
         clip_gradient_norm: clip?,
     })
+}
+
+/// The key `lr_schedule`: constant, cosine, or `{step: {every: 10, factor: 0.1}}`.
+pub(super) fn lr_schedule(reader: &mut Reader, fields: &Fields<'_>) -> Option<LearningRateSchedule> {
+    let Some(field) = fields.get("lr_schedule") else { return Some(LearningRateSchedule::Constant) };
+    if !matches!(field.node.value, Value::Map(_)) {
+        let names = [("constant", LearningRateSchedule::Constant), ("cosine", LearningRateSchedule::Cosine)];
+        return reader.choice(&field, &names, &[]);
+    }
+    let fields = reader.fields(&field, &["step"])?;
+    let step = reader.required(&fields, "step", "a map of every and factor")?;
+    let fields = reader.fields(&step, &["every", "factor"])?;
+    let every =
+        reader.required(&fields, "every", "a number of epochs").and_then(|field| reader.integer(&field, 1, MAX_EPOCHS));
+    let factor = fields.get("factor").map_or(Some(0.1), |field| {
+        reader.number(&field, "a number above 0, up to 1", |factor| 0.0 < factor && factor <= 1.0)
+    });
+    Some(LearningRateSchedule::Step { every: every?, factor: factor? })
 }
 
 /// The required key `epochs`.

@@ -1,7 +1,33 @@
 use std::{fs, path::Path};
 
+use secateur_proto::spec::TableFormat;
+
 use super::*;
-use crate::sweep::PlanSummary;
+use crate::sweep::{ClassRows, PlanSummary};
+
+fn mnist() -> TableFacts {
+    let classes = (0..10).map(|class| ClassRows { name: class.to_string(), rows: [5400, 600, 1000] }).collect();
+    TableFacts { rows: [54_000, 6_000, 10_000], classes, columns: 0, inputs: 784, image: Some([1, 28, 28]), ..table() }
+}
+
+#[test]
+fn lottery_tickets_share_their_ladder() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/lottery-ticket.yaml");
+    let text = fs::read_to_string(path).expect("a config can be read");
+    let spec = SweepSpec::parse("lottery-ticket.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+    let plan = plan(&spec, &text, mnist()).unwrap_or_else(|problems| panic!("{problems}"));
+    let stages = |wanted: &str| {
+        plan.trials.iter().find(|trial| {
+            let cell = plan.cells.iter().find(|cell| cell.id == trial.cell).expect("a cell");
+            cell.settings["pruning.sparsity"] == 0.9648 && cell.settings["pruning.ablation"] == wanted
+        })
+    };
+    let (ticket, other) = (stages("none").expect("a trial"), stages("reinitialize").expect("a trial"));
+    // Prepare, dense, fifteen levels, of which the last alone differs.
+    assert_eq!((ticket.stages.len(), other.stages.len()), (17, 17));
+    assert_eq!(ticket.stages[..16], other.stages[..16]);
+    assert_ne!(ticket.stages[16], other.stages[16]);
+}
 
 #[test]
 fn every_file_in_configs_is_parsed_and_planned() {
@@ -13,13 +39,16 @@ fn every_file_in_configs_is_parsed_and_planned() {
             let text = fs::read_to_string(&path).expect("a config can be read");
             let spec =
                 SweepSpec::parse(&path.display().to_string(), &text).unwrap_or_else(|problems| panic!("{problems}"));
-            plan(&spec, &text, table()).unwrap_or_else(|problems| panic!("{problems}"));
-            assert!(folder.join(&spec.data.path).is_file(), "{} is missing", spec.data.path);
+            let images = spec.data.format == TableFormat::Idx;
+            let facts = if images { mnist() } else { table() };
+            plan(&spec, &text, facts).unwrap_or_else(|problems| panic!("{problems}"));
+            // Images do not come with the project.
+            assert!(images || folder.join(&spec.data.path).is_file(), "{} is missing", spec.data.path);
             names.push(spec.name);
         }
     }
     names.sort();
-    assert_eq!(names, ["german-credit", "sba-loans"]);
+    assert_eq!(names, ["credit-strategies", "german-credit", "lenet-mnist", "lottery-ticket", "sba-loans"]);
 }
 
 #[test]

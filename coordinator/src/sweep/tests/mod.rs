@@ -5,6 +5,7 @@ mod mistakes;
 mod planning;
 mod properties;
 mod reading;
+mod ways;
 
 use secateur_proto::{ids::ContentHash, outcome::Artifact};
 

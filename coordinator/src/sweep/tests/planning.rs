@@ -18,7 +18,7 @@ fn a_cell_a_dense_control_and_a_random_control() {
     let controls: Vec<_> = plan.cells.iter().map(|cell| cell.control).collect();
     assert_eq!(controls, [None, Some(Control::Dense), Some(Control::Random)]);
     // 19 · 64 + 64 · 32 weights; the output layer is not pruned.
-    assert_eq!((plan.cells[0].prunable_weights, plan.cells[0].removed_weights), (3264, 1632));
+    assert_eq!((plan.cells[0].prunable_weights, plan.cells[0].removed_weights), (3264, Some(1632)));
     let settings = json!({"model.hidden": [64, 32], "pruning.strategy": "magnitude", "pruning.scope": "global", "pruning.sparsity": 0.5});
     assert_eq!(json!(plan.cells[0].settings), settings);
     let settings =
@@ -28,10 +28,10 @@ fn a_cell_a_dense_control_and_a_random_control() {
     // One prepare, two dense (one a seed), six prune: each cell retrains.
     assert_eq!(plan.stages.len(), 1 + 2 + 6);
     assert_eq!(plan.trials.len(), 6);
-    assert_eq!(prune_stage(&plan, 0).criterion, Some(CriterionSpec::Magnitude {}));
-    assert_eq!(prune_stage(&plan, 0).removal, Removal::Global { count: 1632 });
+    assert_eq!(prune_stage(&plan, 0).criterion, Some(CriterionSpec::new("magnitude", &[])));
+    assert_eq!(prune_stage(&plan, 0).removal, Removal::global(1632));
     assert_eq!(prune_stage(&plan, 2).criterion, None);
-    assert_eq!(prune_stage(&plan, 4).criterion, Some(CriterionSpec::Random {}));
+    assert_eq!(prune_stage(&plan, 4).criterion, Some(CriterionSpec::new("random", &[])));
     // ⌈600 / 256⌉ = 3 steps an epoch.
     assert_eq!(plan.stages.iter().map(|stage| stage.lane_steps).collect::<Vec<_>>()[..4], [0, 60, 60, 30]);
 }
@@ -154,8 +154,8 @@ fn strategy_parameters_are_part_of_a_cell() {
     let plan = planned(&small_with(&["  strategy: [taylor, {taylor: {batches: 4}}]", "controls: none"]));
     assert_eq!(plan.cells[0].settings.get("pruning.strategy.taylor.batches"), None);
     assert_eq!(plan.cells[1].settings["pruning.strategy.taylor.batches"], 4);
-    assert_eq!(prune_stage(&plan, 0).criterion, Some(CriterionSpec::Taylor { batches: 8 }));
-    assert_eq!(prune_stage(&plan, 2).criterion, Some(CriterionSpec::Taylor { batches: 4 }));
+    assert_eq!(prune_stage(&plan, 0).criterion, Some(CriterionSpec::new("taylor", &[("batches", 8.0)])));
+    assert_eq!(prune_stage(&plan, 2).criterion, Some(CriterionSpec::new("taylor", &[("batches", 4.0)])));
 }
 
 #[test]

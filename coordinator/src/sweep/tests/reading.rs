@@ -5,8 +5,8 @@ use secateur_proto::{
 
 use super::*;
 use crate::sweep::{
-    axis::{Phase, Scope, Strategy},
     plan::{Constraint, Objective},
+    setting::{Phase, Scope, Strategy},
     spec::Controls,
 };
 
@@ -26,7 +26,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(spec.grid.retrain_lr.values, [None]);
     assert_eq!(spec.grid.regularization.values, [None]);
     assert_eq!(spec.seeds, [0, 1]);
-    assert_eq!(spec.controls, Controls::Auto);
+    assert_eq!(spec.controls, Controls::auto());
     assert_eq!(
         spec.objectives,
         [
@@ -73,7 +73,9 @@ fn a_list_where_one_value_is_expected_is_an_axis() {
     let spec = parsed(&text);
     assert_eq!(spec.grid.hidden.values, [vec![64, 32], vec![16]]);
     assert_eq!(spec.grid.clip_gradient_norm.values, [None, Some(1.0)]);
-    assert_eq!(spec.grid.strategy.values, [Strategy::Random, Strategy::Taylor { batches: 3, given: true }]);
+    let mut taylor = Strategy::named("taylor").expect("a strategy");
+    taylor.given.insert("batches".to_owned(), 3.0);
+    assert_eq!(spec.grid.strategy.values, [Strategy::named("random").expect("a strategy"), taylor]);
     assert_eq!(spec.grid.scope.values, [Scope::Global, Scope::Local]);
     assert_eq!(spec.grid.sparsity.values, [0.0, 0.5, 0.9]);
     assert_eq!(spec.grid.retrain_lr.values, [Some(1e-4), Some(1e-3)]);
@@ -106,7 +108,7 @@ fn splits_constraints_and_columns_are_read() {
             Constraint { metric: Metric::Auc, min: Some(0.7), max: Some(1.0) },
         ]
     );
-    assert_eq!(spec.controls, Controls::None);
+    assert_eq!(spec.controls, Controls(vec![]));
 }
 
 #[test]

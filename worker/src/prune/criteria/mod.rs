@@ -4,9 +4,33 @@
 //! parameters it has, what it has to look at and when. The sweep file, the help and the planner read it from there. Criteria are plain
 //! functions over numbers on the host: what has to be measured of a net comes through a [`Probe`], and none knows a device.
 
+mod adam_fisher;
+mod admm;
+mod apoz;
+mod bn_scale;
+mod calibration;
+mod conditioned;
+mod curvature;
+mod filter_norm;
+mod fisher_diag;
+mod fpgm;
+mod grasp;
+mod groups;
+mod han_threshold;
+mod l0;
 mod magnitude;
+mod mean_activation;
+mod movement;
+mod neuron_grouped;
+mod obs;
 mod random;
+mod snip;
+mod sparsegpt;
+mod synflow;
 mod taylor;
+mod taylor_fo;
+mod taylor_group;
+mod wanda;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -19,7 +43,31 @@ use super::probe::Probe;
 use crate::net::{Mask, Parameters, weight_tensors};
 
 /// Every criterion, in the order in which they are shown.
-pub const ALL: &[&Definition] = &[&random::CRITERION, &magnitude::CRITERION, &taylor::CRITERION];
+pub const ALL: &[&Definition] = &[
+    &random::CRITERION,
+    &magnitude::CRITERION,
+    &han_threshold::CRITERION,
+    &taylor::CRITERION,
+    &taylor_fo::CRITERION,
+    &taylor_group::CRITERION,
+    &fisher_diag::CRITERION,
+    &snip::CRITERION,
+    &grasp::CRITERION,
+    &synflow::CRITERION,
+    &obs::CRITERION,
+    &wanda::CRITERION,
+    &sparsegpt::CRITERION,
+    &filter_norm::CRITERION,
+    &fpgm::CRITERION,
+    &bn_scale::CRITERION,
+    &apoz::CRITERION,
+    &mean_activation::CRITERION,
+    &neuron_grouped::CRITERION,
+    &adam_fisher::CRITERION,
+    &movement::CRITERION,
+    &l0::CRITERION,
+    &admm::CRITERION,
+];
 
 /// What a criterion is.
 #[derive(Debug)]
@@ -41,8 +89,11 @@ pub struct Definition {
     /// The scores. The lowest go first.
     pub scores: fn(&mut Context<'_>, &Arguments) -> Result<Scores, Failure>,
     /// What the kept weights become when the mask is known, for a criterion that makes up for what goes.
-    pub compensate: Option<fn(&mut Context<'_>, &Arguments, &Mask) -> Result<Parameters, Failure>>,
+    pub compensate: Option<Compensate>,
 }
+
+/// Gives the net whose kept weights make up for what a mask removes.
+pub type Compensate = fn(&mut Context<'_>, &Arguments, &Mask) -> Result<Parameters, Failure>;
 
 /// A number that a criterion can be given.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,7 +142,7 @@ pub struct Context<'a> {
     pub net: &'a Parameters,
     /// What earlier levels removed.
     pub removed: Option<&'a Mask>,
-    /// How many weights will go in all, where that is known.
+    /// How many weights will go in all, where that is known; where units go, the same share of the weights.
     pub count: Option<u64>,
     /// How what is left will be trained.
     pub training: &'a TrainingSpec,
@@ -108,6 +159,19 @@ pub enum Scores {
     Weights(Vec<Vec<f64>>),
     /// Of every unit or filter.
     Units(Vec<Vec<f64>>),
+    /// Of every weight, by a criterion that trained the net to find them: what is left begins from that net.
+    Conditioned(Vec<Vec<f64>>, Parameters),
+}
+
+impl Scores {
+    /// The net that the criterion trained, if it did.
+    #[must_use]
+    pub const fn conditioned(&self) -> Option<&Parameters> {
+        match self {
+            Self::Conditioned(_, net) => Some(net),
+            Self::Weights(_) | Self::Units(_) => None,
+        }
+    }
 }
 
 impl Context<'_> {

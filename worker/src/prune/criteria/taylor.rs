@@ -1,4 +1,5 @@
-//! The first-order change of the loss when a weight goes.
+//! The first-order change of the loss when a weight goes. With one batch it is what others call saliency (JaxPruner) or gradient
+//! magnitude of one minibatch (`MagGrad` of Blalock et al. 2020), so that these have no criterion of their own.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -17,7 +18,7 @@ pub(super) const CRITERION: Definition = Definition {
     compensate: None,
 };
 
-const BATCHES: ParameterDefinition = ParameterDefinition {
+pub(super) const BATCHES: ParameterDefinition = ParameterDefinition {
     name: "batches",
     summary: "train batches that the gradient is averaged over",
     default: 8.0,

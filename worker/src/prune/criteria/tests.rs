@@ -1,3 +1,5 @@
+pub(crate) mod given;
+
 use secateur_proto::{
     outcome::Failure,
     spec::{Initialization, LearningRateSchedule, OptimizerSpec, SelectBy},

@@ -11,7 +11,7 @@ fn model() -> ModelSpec {
 }
 
 /// A pruning of a dense net of [`model`].
-fn spec(removal: Removal) -> PruneSpec {
+pub(crate) fn spec(removal: Removal) -> PruneSpec {
     let key = StageKey(ContentHash::of(b"a stage"));
     PruneSpec {
         prepare: key,

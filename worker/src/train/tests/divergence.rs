@@ -2,7 +2,7 @@
 
 use secateur_proto::spec::SelectBy;
 
-use super::{adam, assert_same, dataset, device, lane, mask, masked, mlp, run, sgd, trained, training, zoo};
+use super::{adam, alone, assert_same, dataset, device, lane, mask, masked, mlp, run, sgd, trained, training, zoo};
 use crate::{
     data::{Dataset, Part},
     net::Parameters,
@@ -52,7 +52,7 @@ fn an_infinite_rate_is_a_divergence_and_not_a_defect() {
             .map(|lr| masked(lane(&model, 1, training(adam(lr), batch_size, 2)), mask(&model, 1, 0.5)))
             .to_vec();
         let ends = run(&model, &lanes, &data);
-        assert_same(&ends[0], &run(&model, &lanes[..1], &data)[0]);
+        assert_same(&ends[0], &alone(&model, &lanes[0], &data));
         // With one step an epoch it is seen when the epoch is recorded, else in the next step.
         assert_eq!(step(&ends[1]), Some(if batch_size == 4 { 2 } else { 1 }));
     }
@@ -79,7 +79,7 @@ fn a_row_that_overflows_is_met_at_its_place_in_the_order() {
 fn a_start_that_is_not_finite_is_found_before_the_first_step() {
     let model = mlp(3, &[4, 4]);
     let data = DeviceData::load(dataset(1, 3, 20), &device());
-    let good = run(&model, &[lane(&model, 0, training(adam(1e-2), 8, 2))], &data);
+    let good = alone(&model, &lane(&model, 0, training(adam(1e-2), 8, 2)), &data);
     for layer in 0..3 {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for at_bias in [false, true] {
@@ -91,7 +91,7 @@ fn a_start_that_is_not_finite_is_found_before_the_first_step() {
                 }
                 let ends = run(&model, &[bad, lane(&model, 0, training(adam(1e-2), 8, 2))], &data);
                 assert_eq!(step(&ends[0]), Some(0), "{value} at bias: {at_bias}");
-                assert_same(&ends[1], &good[0]);
+                assert_same(&ends[1], &good);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Small nets and data for the tests of everything that trains.
 
+mod activations;
 mod architectures;
 mod divergence;
 mod dropout;
@@ -12,7 +13,10 @@ mod naive;
 mod optimizers;
 mod penalties;
 mod probe;
+mod pytorch;
 pub(crate) mod reference;
+mod schedules;
+mod scores;
 mod spans;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -34,8 +38,17 @@ use crate::{
     random,
 };
 
+/// The variable that names the device to test on; `cpu` without it.
+const DEVICE_VARIABLE: &str = "SECATEUR_TEST_DEVICE";
+
+fn device_name() -> DeviceName {
+    let name = std::env::var(DEVICE_VARIABLE).unwrap_or_else(|_| "cpu".to_owned());
+    name.parse().unwrap_or_else(|error| panic!("{DEVICE_VARIABLE}: {error}"))
+}
+
+/// Where everything that trains is tested.
 pub(crate) fn device() -> Device {
-    DeviceName::Cpu.open()
+    device_name().open().unwrap_or_else(|error| panic!("{DEVICE_VARIABLE}: {error}"))
 }
 
 pub(crate) fn mlp(inputs: u32, hidden: &[u32]) -> ModelSpec {
@@ -149,6 +162,18 @@ fn masked(mut lane: Lane, mask: Mask) -> Lane {
 
 fn run(model: &ModelSpec, lanes: &[Lane], data: &DeviceData) -> Vec<LaneEnd> {
     train(model, lanes, &mut [], data, &device(), &mut |_, _| ()).expect("no defect")
+}
+
+/// Whether a bundle of one computes what any other does, bit for bit. Flex alone promises that: elsewhere a product of one pair of
+/// matrices may round differently from one of several.
+pub(crate) fn one_is_like_many() -> bool {
+    device_name().is_built_in()
+}
+
+/// The end of a lane without company, or where that is another computation, of the lane beside itself.
+fn alone(model: &ModelSpec, lane: &Lane, data: &DeviceData) -> LaneEnd {
+    let copies = if one_is_like_many() { 1 } else { 2 };
+    run(model, &vec![lane.clone(); copies], data).remove(0)
 }
 
 fn trained(end: &LaneEnd) -> &Trained {

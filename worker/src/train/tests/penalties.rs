@@ -236,7 +236,7 @@ fn in_healing_zeros_stay_and_the_rest_is_free() {
     for (kind, rule) in [Kind::L1, Kind::GroupLasso].into_iter().flat_map(|kind| [(kind, adam(0.02)), (kind, sgd(0.3))])
     {
         let mut telling = 0;
-        for strength in (0..14).map(|power| 0.01 * 1.6_f64.powi(power)) {
+        for strength in [0.01, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0] {
             let lanes = HEALING.map(|healing_epochs| {
                 let mut lane = lane(&model, 3, training(rule.clone(), 8, 6));
                 lane.training.select_by = SelectBy::Last;
@@ -257,7 +257,7 @@ fn in_healing_zeros_stay_and_the_rest_is_free() {
                 telling += usize::from(gone > 0 && gone < 5 * 8 + 8 * 6 + 6);
             }
         }
-        assert!(telling > 0, "{kind:?} with {rule:?} drove nothing to zero, or all");
+        assert!(telling > 1, "{kind:?} drove nothing to zero, or all");
     }
 }
 

@@ -1,0 +1,189 @@
+//! The parts of a point's work: its net, its prunable layers, the levels of its ladder, its penalty; or why there are none.
+
+use secateur_proto::spec::{
+    Granularity, MAX_WEIGHTS, ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec, Task,
+};
+use secateur_worker::net::units::units;
+
+use super::{
+    expand::Point,
+    planner::TableFacts,
+    setting::{Grain, Ladder, Phase, Scope, Strategy, Timing},
+    spec::{Architecture, Selection, SweepSpec},
+};
+
+/// The most levels of an iterative schedule.
+const MAX_LEVELS: usize = 200;
+
+pub(super) fn model(spec: &SweepSpec, point: Point, facts: &TableFacts) -> Result<ModelSpec, String> {
+    let outputs = match spec.data.task {
+        Task::Binary => 1,
+        Task::Multiclass => u32::try_from(facts.classes.len()).unwrap_or(u32::MAX),
+    };
+    let image = || facts.image.ok_or_else(|| "the net takes images, and the data are a table".to_owned());
+    let model = match &spec.architecture {
+        Architecture::Mlp { activation, batch_norm } => ModelSpec::Mlp {
+            inputs: facts.inputs,
+            hidden: point.of(&spec.grid.hidden).clone(),
+            outputs,
+            activation: *activation,
+            batch_norm: *batch_norm,
+        },
+        Architecture::ResidualMlp { width, blocks, activation } => ModelSpec::ResidualMlp {
+            inputs: facts.inputs,
+            width: *width,
+            blocks: *blocks,
+            outputs,
+            activation: *activation,
+        },
+        Architecture::Lenet5 => ModelSpec::Lenet5 { image: image()?, outputs },
+        Architecture::ResidualCnn { channels, blocks } => {
+            ModelSpec::ResidualCnn { image: image()?, channels: channels.clone(), blocks: *blocks, outputs }
+        }
+    };
+    model.check().map_err(str::to_owned)?;
+    if model.weights() > MAX_WEIGHTS {
+        return Err(format!("the net would have {} weights, allowed at most {MAX_WEIGHTS}", model.weights()));
+    }
+    Ok(model)
+}
+
+/// The layers that the file leaves to pruning, of those that the grain can take from.
+pub(super) fn prunable(spec: &SweepSpec, model: &ModelSpec, grain: Grain) -> Result<Vec<u32>, String> {
+    let all = model.layers();
+    let named = |index: u32, names: &[String]| all.get(index as usize).is_some_and(|layer| names.contains(&layer.name));
+    let weighted = |index: &u32| all.get(*index as usize).is_some_and(|layer| layer.weights() > 0);
+    let known: Vec<&str> = all.iter().filter(|layer| layer.weights() > 0).map(|layer| layer.name.as_str()).collect();
+    let Selection { include, exclude } = &spec.layers;
+    if let Some(unknown) = include.iter().flatten().chain(exclude).find(|name| !known.contains(&name.as_str())) {
+        return Err(format!("the net has no layer {unknown}; it has {}", known.join(", ")));
+    }
+    let mut layers: Vec<u32> = match include {
+        Some(names) => (0..).take(all.len()).filter(weighted).filter(|index| named(*index, names)).collect(),
+        None => model.prunable(),
+    };
+    layers.retain(|index| !named(*index, exclude));
+    if matches!(grain, Grain::Neuron | Grain::Filter) {
+        let units = units(model);
+        // Units that are added to others, and the output layer's, cannot go alone.
+        layers.retain(|index| units[*index as usize].is_some());
+    }
+    if layers.is_empty() && include.is_some() {
+        return Err("no layer is left to prune".to_owned());
+    }
+    Ok(layers)
+}
+
+/// Whether strategy, grain, timing and scope go together.
+pub(super) fn fits(
+    strategy: &Strategy,
+    grain: Grain,
+    timing: &Timing,
+    scope: &Scope,
+    removes: bool,
+) -> Result<(), String> {
+    if !removes {
+        return Ok(());
+    }
+    let name = strategy.name;
+    let units = matches!(grain, Grain::Neuron | Grain::Filter);
+    if strategy.is_of_units() && !units {
+        return Err(format!("{name} scores units: take the granularity neuron or filter"));
+    }
+    if strategy.criterion.is_none() && grain != Grain::Unstructured {
+        return Err(format!("{name} removes single weights: take the granularity unstructured"));
+    }
+    if strategy.is_initial() && matches!(timing, Timing::Iterative { .. } | Timing::Gradual { .. }) {
+        return Err(format!("{name} prunes before training: take the schedule one_shot"));
+    }
+    if matches!(timing, Timing::Gradual { .. } | Timing::Dynamic { .. } | Timing::Alternating { .. })
+        && (grain != Grain::Unstructured || *scope == Scope::Sensitivity)
+    {
+        return Err(
+            "a mask that changes in training takes single weights and a scope other than sensitivity".to_owned()
+        );
+    }
+    Ok(())
+}
+
+pub(super) const fn granularity(grain: Grain) -> Granularity {
+    match grain {
+        Grain::Unstructured | Grain::Grouped { .. } => Granularity::Weight,
+        Grain::Neuron | Grain::Filter => Granularity::Unit,
+    }
+}
+
+/// The sparsities of all levels, the last one `sparsity` itself.
+pub(super) fn ladder_of(ladder: &Ladder, sparsity: f64) -> Result<Vec<f64>, String> {
+    let mut levels: Vec<f64> = match ladder {
+        Ladder::Levels(levels) => levels.iter().copied().filter(|level| *level < sparsity).collect(),
+        Ladder::Rounds(rounds) => {
+            (1..*rounds).map(|round| 1.0 - (1.0 - sparsity).powf(f64::from(round) / f64::from(*rounds))).collect()
+        }
+        Ladder::Fraction(fraction) => {
+            // Powers, not products: a level is the same number in every ladder. One that leaves hardly more than the last is the last.
+            let level = |round: i32| 1.0 - (1.0 - fraction).powi(round);
+            let is_before = |level: &f64| 1.0 - level > (1.0 - sparsity) * 1.01;
+            (1..).map(level).take_while(is_before).take(MAX_LEVELS + 1).collect()
+        }
+    };
+    levels.push(sparsity);
+    if levels.len() > MAX_LEVELS {
+        return Err(format!("more than {MAX_LEVELS} levels on the way to sparsity {sparsity}; take a larger fraction"));
+    }
+    Ok(levels)
+}
+
+pub(super) fn penalty(
+    spec: &SweepSpec,
+    point: Point,
+    model: &ModelSpec,
+    on: [Phase; 2],
+    epochs: u32,
+) -> Result<Option<RegularizationSpec>, String> {
+    let grid = &spec.grid;
+    let strength = *point.of(&grid.strength);
+    let Some(kind) = point.of(&grid.regularization).filter(|_| strength > 0.0 && on.contains(point.of(&grid.phase)))
+    else {
+        return Ok(None);
+    };
+    if kind == RegularizationKind::BatchNormScale && model.layers().iter().all(|layer| layer.weights() > 0) {
+        return Err("batch_norm_scale takes a net with batch normalisation".to_owned());
+    }
+    let (warm_up_epochs, healing_epochs) = (spec.warm_up_epochs, spec.healing_epochs);
+    if warm_up_epochs.saturating_add(healing_epochs) >= epochs {
+        return Err(format!(
+            "{warm_up_epochs} epochs of warm-up and {healing_epochs} of healing leave none of {epochs} to the penalty"
+        ));
+    }
+    Ok(Some(RegularizationSpec { kind, strength, warm_up_epochs, healing_epochs }))
+}
+
+/// The net of the same form whose hidden layers are all narrower by the same factor, with at most `parameters`; nothing of a form
+/// without widths, or if not even one unit a layer is left.
+pub(super) fn shrunk(model: &ModelSpec, parameters: u64) -> Option<ModelSpec> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a width")]
+    let scaled = |width: u32, share: f64| ((f64::from(width) * share).round() as u32).max(1);
+    let narrower = |share: f64| {
+        let mut model = model.clone();
+        match &mut model {
+            ModelSpec::Mlp { hidden, .. } => hidden.iter_mut().for_each(|width| *width = scaled(*width, share)),
+            ModelSpec::ResidualMlp { width, .. } => *width = scaled(*width, share),
+            ModelSpec::Lenet5 { .. } | ModelSpec::ResidualCnn { .. } => return None,
+        }
+        Some(model)
+    };
+    let fits = |share: f64| narrower(share).filter(|model| model.parameters() <= parameters);
+    // The widest of a thousand shares: widths are whole numbers, so finer steps change little.
+    (1..=1000).rev().map(|step| f64::from(step) / 1000.0).find_map(fits)
+}
+
+pub(super) fn update_rule(template: &OptimizerSpec, lr: f64, decay: f64) -> OptimizerSpec {
+    let mut rule = template.with_lr(lr);
+    match &mut rule {
+        OptimizerSpec::Adam { weight_decay, .. }
+        | OptimizerSpec::AdamW { weight_decay, .. }
+        | OptimizerSpec::Sgd { weight_decay, .. } => *weight_decay = decay,
+    }
+    rule
+}

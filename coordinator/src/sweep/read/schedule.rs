@@ -1,0 +1,154 @@
+//! Reads `pruning.schedule`.
+
+use secateur_proto::spec::{Growth, Ramp};
+
+use super::{
+    super::{
+        setting::{Ladder, Pace, Then, Timing},
+        yaml::Value,
+    },
+    reader::{Field, Fields, Reader},
+};
+
+const KINDS: [&str; 6] = ["one_shot", "iterative", "gradual", "set", "rigl", "ac_dc"];
+const SHARE: &str = "a share of the training from 0 to 1";
+const MAX_STEPS: u64 = 1 << 40;
+
+/// A name, or a name with parameters: `{iterative: {fraction: 0.2}}`.
+pub(super) fn timing(reader: &mut Reader, field: &Field<'_>) -> Option<Timing> {
+    let (name, parameters) = match &field.node.value {
+        Value::Map(entries) if entries.len() == 1 => (entries[0].key.as_str(), Some(field.entry(&entries[0]))),
+        Value::Map(_) => {
+            reader.wrong(field, "one schedule in a map; write a list to have several");
+            return None;
+        }
+        _ => (reader.choice(field, &KINDS.map(|kind| (kind, kind)), &[])?, None),
+    };
+    match name {
+        "one_shot" => {
+            Parameters::of(reader, parameters, &[])?;
+            Some(Timing::OneShot)
+        }
+        "iterative" => iterative(reader, parameters),
+        "gradual" => gradual(reader, parameters),
+        "set" => dynamic(reader, parameters, Growth::Random),
+        "rigl" => dynamic(reader, parameters, Growth::Gradient),
+        "ac_dc" => {
+            let parameters = Parameters::of(reader, parameters, &["every", "end"])?;
+            let (every, end) = (parameters.steps(reader, 100), parameters.share(reader, "end", 0.75));
+            Some(Timing::Alternating { every: every?, end: end? })
+        }
+        _ => {
+            // Says what is allowed.
+            reader.fields(field, &KINDS);
+            None
+        }
+    }
+}
+
+/// The parameters of a schedule, or none of them.
+struct Parameters<'a>(Option<Fields<'a>>);
+
+impl<'a> Parameters<'a> {
+    fn of(reader: &mut Reader, field: Option<Field<'a>>, known: &[&str]) -> Option<Self> {
+        match field {
+            None => Some(Self(None)),
+            Some(field) => reader.fields(&field, known).map(|fields| Self(Some(fields))),
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<Field<'a>> {
+        self.0.as_ref().and_then(|fields| fields.get(key))
+    }
+
+    fn share(&self, reader: &mut Reader, key: &str, default: f64) -> Option<f64> {
+        self.get(key).map_or(Some(default), |field| reader.number(&field, SHARE, |share| (0.0..=1.0).contains(&share)))
+    }
+
+    fn steps(&self, reader: &mut Reader, default: u64) -> Option<u64> {
+        self.get("every").map_or(Some(default), |field| reader.integer(&field, 1, MAX_STEPS))
+    }
+}
+
+fn iterative(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
+    const BETWEEN: &str = "a number between 0 and 1";
+    let between = |number: f64| 0.0 < number && number < 1.0;
+    let parameters = Parameters::of(reader, field.clone(), &["fraction", "rounds", "levels", "then", "rewind_to"])?;
+    let given: Vec<&str> =
+        ["fraction", "rounds", "levels"].into_iter().filter(|key| parameters.get(key).is_some()).collect();
+    if given.len() > 1 {
+        if let Some(field) = field {
+            reader.wrong(&field, "only one of fraction, rounds and levels");
+        }
+        return None;
+    }
+    let ladder = if let Some(field) = parameters.get("rounds") {
+        reader.integer(&field, 1_u32, 200).map(Ladder::Rounds)
+    } else if let Some(field) = parameters.get("levels") {
+        let levels = reader.values(&field, field.items_or_self(), PartialEq::eq, |reader, field| {
+            reader.number(field, BETWEEN, between)
+        });
+        if levels.as_ref().is_some_and(|levels| !levels.is_sorted()) {
+            reader.wrong(&field, "levels in ascending order");
+            return None;
+        }
+        levels.map(Ladder::Levels)
+    } else {
+        parameters
+            .get("fraction")
+            .map_or(Some(0.2), |field| reader.number(&field, BETWEEN, between))
+            .map(Ladder::Fraction)
+    };
+    let names = [
+        ("finetune", Then::Finetune),
+        ("lr_rewind", Then::RewindLearningRate),
+        ("weight_rewind", Then::RewindWeights { step: 0 }),
+        ("reinitialize", Then::Reinitialize),
+    ];
+    let then = parameters.get("then").map_or(Some(Then::Finetune), |field| reader.choice(&field, &names, &[]));
+    let step = parameters.get("rewind_to").map(|field| (reader.integer(&field, 0, MAX_STEPS), field));
+    let then = match (then?, step) {
+        (then, None) => then,
+        (Then::RewindWeights { .. }, Some((step, _))) => Then::RewindWeights { step: step? },
+        (_, Some((_, field))) => {
+            reader.wrong(&field, "rewind_to with then: weight_rewind");
+            return None;
+        }
+    };
+    Some(Timing::Iterative { ladder: ladder?, then })
+}
+
+fn gradual(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
+    let parameters = Parameters::of(reader, field, &["shape", "begin", "end", "times", "every"])?;
+    let shapes = [
+        ("cubic", Ramp::Cubic),
+        ("linear", Ramp::Linear),
+        ("exponential", Ramp::Exponential),
+        ("cosine", Ramp::Cosine),
+    ];
+    let shape = parameters.get("shape").map_or(Some(Ramp::Cubic), |field| reader.choice(&field, &shapes, &[]));
+    let (begin, end) = (parameters.share(reader, "begin", 0.0)?, parameters.share(reader, "end", 0.75)?);
+    if let Some(field) = parameters.get("end").or_else(|| parameters.get("begin")).filter(|_| end <= begin) {
+        reader.wrong(&field, &format!("an end after the beginning, which is at {begin}"));
+        return None;
+    }
+    let pace = match (parameters.get("times"), parameters.get("every")) {
+        (Some(_), Some(field)) => {
+            reader.wrong(&field, "only one of times and every");
+            return None;
+        }
+        (None, Some(field)) => reader.integer(&field, 1, MAX_STEPS).map(Pace::Every),
+        (Some(field), None) => reader.integer(&field, 1_u64, 1_000_000).map(Pace::Times),
+        (None, None) => Some(Pace::Times(10)),
+    };
+    Some(Timing::Gradual { shape: shape?, begin, end, pace: pace? })
+}
+
+fn dynamic(reader: &mut Reader, field: Option<Field<'_>>, growth: Growth) -> Option<Timing> {
+    let parameters = Parameters::of(reader, field, &["fraction", "every", "end"])?;
+    let fraction = parameters.get("fraction").map_or(Some(0.3), |field| {
+        reader.number(&field, "a number above 0, up to 1", |fraction| 0.0 < fraction && fraction <= 1.0)
+    });
+    let (every, end) = (parameters.steps(reader, 100), parameters.share(reader, "end", 0.75));
+    Some(Timing::Dynamic { growth, fraction: fraction?, every: every?, end: end? })
+}

@@ -1,0 +1,256 @@
+//! Asks a child process about devices, because a native library that finds no driver may end the process that asks it.
+//!
+//! The child is the verb `probe` of the program that asks. It answers with one line of JSON on its standard output.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::{ExitCode, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use clap::ValueEnum as _;
+use secateur_proto::{
+    ids::{ContentHash, StageKey},
+    spec::{
+        DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, SelectBy, StageSpec, TrainingSpec,
+    },
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use crate::{
+    device::{Backend, DeviceName},
+    executor::process::child,
+    train::measure,
+};
+
+/// The longest that a child may take. A driver that compiles programs for a GPU takes seconds for each width.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// How long each width is measured.
+const MEASURE: Duration = Duration::from_millis(60);
+
+/// What the child is asked.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProbeArguments {
+    /// The devices that this backend finds.
+    #[arg(long, conflicts_with = "device", required_unless_present = "device")]
+    list: Option<Backend>,
+    /// Whether this device works.
+    #[arg(long)]
+    device: Option<DeviceName>,
+    /// And how fast it is.
+    #[arg(long, requires = "device")]
+    measure: bool,
+}
+
+/// What the child answers.
+#[derive(Debug, Serialize, Deserialize)]
+enum Answer {
+    Devices(Vec<String>),
+    Works,
+    Measured(DeviceReport),
+    Refused(String),
+}
+
+/// A device that works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceReport {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// Its memory, where it can be known.
+    pub memory_bytes: Option<u64>,
+    /// The width of bundle that is best for [`MEASURED`].
+    pub lanes: usize,
+    /// Optimiser steps of one lane per second at that width, in one slot.
+    pub lane_steps_per_second: f64,
+}
+
+/// The net and the batch that devices are compared with.
+pub const MEASURED: &str = "64-64-32-1, batches of 256";
+
+/// What is wrong with a device.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// It is not there.
+    #[error("{0}")]
+    Refused(String),
+    /// The child died over it.
+    #[error("{what} cannot be used: the process that tried it ended with {status}{output}")]
+    Died {
+        /// What was asked about.
+        what: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of its standard error.
+        output: String,
+    },
+    /// The child did not answer in time.
+    #[error("{what} cannot be used: it did not answer within {} s", LONGEST.as_secs())]
+    Silent {
+        /// What was asked about.
+        what: String,
+    },
+    /// The child cannot be started.
+    #[error("cannot start a process to try {what} in")]
+    Start {
+        /// What was asked about.
+        what: String,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The child answered something else.
+    #[error("the process that tried {what} answered nonsense")]
+    Nonsense {
+        /// What was asked about.
+        what: String,
+    },
+}
+
+/// Answers in the child.
+#[must_use]
+pub fn main(arguments: &ProbeArguments) -> ExitCode {
+    let answer = match (arguments.list, arguments.device) {
+        (Some(backend), _) => Answer::Devices(backend.devices().iter().map(DeviceName::to_string).collect()),
+        (None, Some(device)) => try_out(device, arguments.measure),
+        (None, None) => Answer::Devices(vec![]),
+    };
+    let written = serde_json::to_vec(&answer).map_err(io::Error::from);
+    match written.and_then(|line| io::stdout().write_all(&line)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn try_out(name: DeviceName, measured: bool) -> Answer {
+    let device = match name.open() {
+        Ok(device) => device,
+        Err(reason) => return Answer::Refused(reason.to_string()),
+    };
+    if !name.computes(&device) {
+        return Answer::Refused(format!("{name} cannot be used: it multiplies wrongly"));
+    }
+    if !measured {
+        return Answer::Works;
+    }
+    let description = name.describe(&device);
+    match measure::best(&measure::rates(&small_net(), &device, MEASURE)) {
+        Some(best) => Answer::Measured(DeviceReport {
+            name: name.to_string(),
+            description: description.what,
+            memory_bytes: description.memory,
+            lanes: best.lanes,
+            lane_steps_per_second: best.lane_steps_per_second,
+        }),
+        None => Answer::Refused(format!("{name} cannot be measured")),
+    }
+}
+
+/// [`MEASURED`].
+fn small_net() -> StageSpec {
+    StageSpec::Dense(DenseSpec {
+        prepare: StageKey(ContentHash::of(b"measured")),
+        model: ModelSpec::mlp(64, vec![64, 32]),
+        training: TrainingSpec {
+            initialization: Initialization::Pytorch,
+            lr_schedule: LearningRateSchedule::Constant,
+            dropout: 0.0,
+            optimizer: OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
+            batch_size: 256,
+            epochs: 1,
+            clip_gradient_norm: None,
+            select_by: SelectBy::Auc,
+        },
+        regularization: None,
+        stop_after: None,
+        seed: 0,
+    })
+}
+
+/// The devices of this build that are in this machine, backend after backend. `program` has the verb `probe`.
+///
+/// # Errors
+/// One for each backend that cannot be asked, in its place.
+pub async fn devices(program: &Path) -> Vec<Result<DeviceName, ProbeError>> {
+    let mut found = Vec::new();
+    for backend in Backend::built() {
+        let value = backend.to_possible_value();
+        let value = value.as_ref().map_or("", |value| value.get_name());
+        match ask(program, value, &["--list", value]).await {
+            Ok(Answer::Devices(names)) => found.extend(
+                names.iter().map(|name| name.parse().map_err(|_| ProbeError::Nonsense { what: value.to_owned() })),
+            ),
+            Ok(_) => found.push(Err(ProbeError::Nonsense { what: value.to_owned() })),
+            Err(error) => found.push(Err(error)),
+        }
+    }
+    found
+}
+
+/// Whether the device is there and computes. `program` has the verb `probe`.
+///
+/// # Errors
+/// If not.
+pub async fn check(program: &Path, device: DeviceName) -> Result<(), ProbeError> {
+    let what = device.to_string();
+    match ask(program, &what, &["--device", &what]).await? {
+        Answer::Works => Ok(()),
+        _ => Err(ProbeError::Nonsense { what }),
+    }
+}
+
+/// How fast the device is. `program` has the verb `probe`.
+///
+/// # Errors
+/// If it does not work.
+pub async fn measure(program: &Path, device: DeviceName) -> Result<DeviceReport, ProbeError> {
+    let what = device.to_string();
+    match ask(program, &what, &["--device", &what, "--measure"]).await? {
+        Answer::Measured(report) => Ok(report),
+        _ => Err(ProbeError::Nonsense { what }),
+    }
+}
+
+async fn ask(program: &Path, what: &str, arguments: &[&str]) -> Result<Answer, ProbeError> {
+    let what = || what.to_owned();
+    let started = child(program).arg("probe").args(arguments).stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let started = started.map_err(|source| ProbeError::Start { what: what(), source })?;
+    let output = timeout(LONGEST, started.wait_with_output()).await.map_err(|_| ProbeError::Silent { what: what() })?;
+    let output = output.map_err(|source| ProbeError::Start { what: what(), source })?;
+    if !output.status.success() {
+        let output_end = last_lines(&String::from_utf8_lossy(&output.stderr));
+        return Err(ProbeError::Died { what: what(), status: output.status, output: output_end });
+    }
+    match serde_json::from_slice(&output.stdout) {
+        Ok(Answer::Refused(reason)) => Err(ProbeError::Refused(reason)),
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(ProbeError::Nonsense { what: what() }),
+    }
+}
+
+/// What a process that died has said at last, as the end of a sentence: a library may log on and on.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("note: ")).collect();
+    let last = lines[lines.len().saturating_sub(3)..].join(" ");
+    let last: String = last.chars().take(500).collect();
+    if last.is_empty() { last } else { format!(": {last}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_what_a_dead_process_said_is_told() {
+        let panic =
+            "loading\n\nthread 'main' panicked at device.rs:1:1:\nno driver\nnote: run with `RUST_BACKTRACE=1`\n";
+        assert_eq!(last_lines(panic), ": loading thread 'main' panicked at device.rs:1:1: no driver");
+        assert_eq!(last_lines("\n \n"), "");
+        assert_eq!(last_lines(&"x".repeat(10_000)).len(), 502);
+    }
+}

@@ -1,0 +1,89 @@
+//! What criteria that train have in common: the places that compete in a training, and which of them are the lowest.
+
+use secateur_proto::{
+    outcome::{Failure, FailureClass},
+    spec::TrainingSpec,
+};
+
+use super::{Arguments, Context, ParameterDefinition};
+
+pub(super) const EPOCHS: ParameterDefinition = ParameterDefinition {
+    name: "epochs",
+    summary: "epochs of the training that finds the scores",
+    default: 3.0,
+    range: (1.0, 1e4),
+    integer: true,
+};
+
+/// The weights that a conditioned training chooses from.
+#[derive(Debug, Clone)]
+pub(super) struct Competition {
+    /// Of each prunable layer, the index of its weight among the tensors.
+    pub(super) tensors: Vec<usize>,
+    /// Of each prunable layer, what earlier levels removed.
+    gone: Vec<Vec<bool>>,
+    /// How many go in all.
+    pub(super) count: u64,
+}
+
+impl Competition {
+    /// What competes in `context`.
+    ///
+    /// # Errors
+    /// If it is not known how many go.
+    pub(super) fn of(context: &Context<'_>) -> Result<Self, Failure> {
+        let unknown = "the criterion has to know how many weights go, and the removal does not say";
+        let count = context.count.ok_or_else(|| Failure::new(FailureClass::Input, unknown))?;
+        let tensors: Vec<usize> = context.prunable().into_iter().map(|(_, tensor)| tensor).collect();
+        let gone = |tensor: &usize| {
+            let places = 0..context.net.tensors[*tensor].len();
+            places.map(|place| context.removed.is_some_and(|removed| !removed.keeps(*tensor, place))).collect()
+        };
+        Ok(Self { gone: tensors.iter().map(gone).collect(), tensors, count })
+    }
+
+    /// How many are gone already.
+    pub(super) fn lost(&self) -> u64 {
+        self.gone.iter().flatten().filter(|gone| **gone).count() as u64
+    }
+
+    /// Places in all.
+    pub(super) fn places(&self) -> u64 {
+        self.gone.iter().map(Vec::len).sum::<usize>() as u64
+    }
+
+    /// Zero for every place.
+    pub(super) fn zeros(&self) -> Vec<Vec<f64>> {
+        self.gone.iter().map(|layer| vec![0.0; layer.len()]).collect()
+    }
+
+    /// Which places stay when the `count` lowest of all layers go, what is gone already first, ties by layer and place.
+    pub(super) fn kept(&self, scores: &[Vec<f64>], count: u64) -> Vec<Vec<bool>> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut kept: Vec<Vec<bool>> = self.gone.iter().map(|layer| vec![true; layer.len()]).collect();
+        let mut places: Vec<(bool, f64, usize, usize)> = (self.gone.iter().zip(scores).enumerate())
+            .flat_map(|(layer, (gone, scores))| {
+                let places = gone.iter().zip(scores).enumerate();
+                places.map(move |(place, (gone, score))| (!gone, *score, layer, place))
+            })
+            .collect();
+        if count > 0 && count < places.len() {
+            places.select_nth_unstable_by(count - 1, |one, two| {
+                one.0.cmp(&two.0).then(one.1.total_cmp(&two.1)).then((one.2, one.3).cmp(&(two.2, two.3)))
+            });
+        }
+        for (_, _, layer, place) in places.into_iter().take(count) {
+            kept[layer][place] = false;
+        }
+        kept
+    }
+}
+
+/// How the conditioned training goes: as what is left will be trained, for the epochs that the criterion is given.
+pub(super) fn training(context: &Context<'_>, arguments: &Arguments) -> TrainingSpec {
+    let epochs = u32::try_from(arguments.count(EPOCHS.name)).unwrap_or(u32::MAX);
+    TrainingSpec { epochs, ..context.training.clone() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! More and more is removed while the net trains (Zhu & Gupta 2017, arXiv 1710.01878).
+
+use secateur_proto::spec::{Removal, Schedule};
+
+use super::{MaskSchedule, NoPlan, Plans, removed_at, settled};
+use crate::{
+    net::{Mask, Parameters},
+    prune::plan::PruningPlan,
+};
+
+/// Removes by the scores of the net as it is at each removal; what is gone stays gone.
+pub(super) struct Gradual<'a> {
+    plans: Plans<'a>,
+    /// What each prunable layer had lost before.
+    lost: Vec<u64>,
+    plan: PruningPlan,
+}
+
+impl<'a> Gradual<'a> {
+    pub(super) fn new(plans: Plans<'a>, begin: PruningPlan) -> Self {
+        let lost = begin.summary.layers.iter().map(|layer| layer.removed).collect();
+        Self { plans, lost, plan: begin }
+    }
+
+    /// Of how many removals how many there have been with the one after `steps` steps; nothing if there is none then.
+    const fn removal(&self, steps: u64) -> Option<(u64, u64)> {
+        let Schedule::Gradual { begin, every, times, .. } = self.plans.spec.schedule else { return None };
+        if steps < begin || !(steps - begin).is_multiple_of(every) || (steps - begin) / every >= times {
+            return None;
+        }
+        Some(((steps - begin) / every + 1, times))
+    }
+
+    /// How many are gone after that share of the removals.
+    fn counts(&self, progress: f64) -> Removal {
+        let Schedule::Gradual { shape, .. } = self.plans.spec.schedule else { return self.plans.spec.removal.clone() };
+        let sizes = self.plans.spec.sizes();
+        let all = |to: u64| removed_at(shape, self.lost.iter().sum(), to, sizes.iter().sum(), progress);
+        match self.plans.spec.removal.clone() {
+            Removal::Global { count, caps } => Removal::Global { count: all(count), caps },
+            Removal::Sensitivity { count } => Removal::Sensitivity { count: all(count) },
+            Removal::PerLayer { counts } => {
+                let of_layer = |((to, from), size): ((u64, &u64), u64)| removed_at(shape, *from, to, size, progress);
+                Removal::PerLayer { counts: counts.into_iter().zip(&self.lost).zip(sizes).map(of_layer).collect() }
+            }
+            Removal::Grouped { keep, group } => {
+                let size = u64::from(group);
+                let goes = removed_at(shape, 0, size - u64::from(keep), size, progress);
+                Removal::Grouped { keep: u32::try_from(size - goes).unwrap_or(group), group }
+            }
+            Removal::Zeros {} => Removal::Zeros {},
+        }
+    }
+}
+
+impl MaskSchedule for Gradual<'_> {
+    fn is_due(&self, steps: u64) -> bool {
+        self.removal(steps).is_some()
+    }
+
+    fn update(&mut self, steps: u64, net: &Parameters, _: Option<&Parameters>) -> Result<Mask, NoPlan> {
+        let (nth, times) = self.removal(steps).unwrap_or((1, 1));
+        let gone = self.plans.mask(&self.plan)?;
+        let counts = self.counts(nth as f64 / times as f64);
+        let newer = (self.plans.choose)(net, Some(&gone), &counts)?;
+        self.plan = self.plan.followed_by(newer, steps);
+        self.plans.execute(&self.plan, nth == times)
+    }
+
+    fn settled(&self) -> u64 {
+        settled(&self.plans.spec.schedule)
+    }
+}
