@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use secateur_proto::metrics::Direction;
 
-use super::svg::{Anchor, MUTED, Svg, shortened, width};
+use super::svg::{Anchor, INK, MUTED, Svg, shortened, width};
 use crate::report::{
     number,
-    surface::{Panel, Surface},
+    surface::{Panel, Slot, Surface},
 };
 
 /// The smallest width of a drawing; more columns make it wider.
@@ -18,6 +18,7 @@ const CELL_HEIGHT: f64 = 30.0;
 /// Above a panel for its title, below it for its axis.
 const ABOVE: f64 = 26.0;
 const BELOW: f64 = 30.0;
+const LEGEND_TOP: f64 = 46.0;
 const LEGEND_BAR: f64 = 220.0;
 
 /// Cividis (Nuñez, Anderton & Renslow 2018), equally spaced: its lightness rises steadily, and colour-blind readers see it alike.
@@ -131,16 +132,18 @@ impl Layout {
 /// Draws `surface`. The brighter a place, the better.
 pub(crate) fn heatmap(surface: &Surface<'_>) -> String {
     let shades = Shades::of(surface);
-    let text = |slot: &crate::report::surface::Slot<'_>| match slot.value {
+    let text = |slot: &Slot<'_>| match slot.value {
         Some(value) if slot.note.is_empty() => surface.text(value),
         Some(value) => format!("{}*", surface.text(value)),
         None => slot.note.clone(),
     };
     let texts: Vec<Vec<String>> = surface.panels.iter().map(|panel| panel.slots.iter().map(text).collect()).collect();
     let layout = Layout::of(surface, &texts);
-    let top = 50.0;
+    let top = LEGEND_TOP + 44.0;
     let height = top + layout.rows.iter().sum::<f64>() + 26.0;
     let mut svg = Svg::new(layout.width, height);
+    let title = shortened(&surface.title(), (layout.width - 2.0 * MARGIN) / 1.1);
+    svg.text(MARGIN, 18.0, Anchor::Start, "ink strong", &title);
     draw_legend(&mut svg, surface, shades.as_ref());
     let mut y = top;
     let rows = surface.panels.chunks(layout.columns).zip(texts.chunks(layout.columns));
@@ -152,7 +155,7 @@ pub(crate) fn heatmap(surface: &Surface<'_>) -> String {
         y += height;
     }
     let axes = "down: strength λ of the penalty; across: sparsity asked for";
-    svg.text(layout.width / 2.0, height - 12.0, Anchor::Middle, "ink", axes);
+    svg.text(MARGIN, height - 12.0, Anchor::Start, "ink", axes);
     svg.finish(&surface.title())
 }
 
@@ -161,26 +164,26 @@ fn draw_legend(svg: &mut Svg, surface: &Surface<'_>, shades: Option<&Shades>) {
     let (worst, best) =
         (format!("worse  {}", surface.text(shades.worst)), format!("{}  better", surface.text(shades.best)));
     let x = MARGIN + width(&worst) + 8.0;
-    svg.text(x - 8.0, 28.0, Anchor::End, "ink", &worst);
+    svg.text(x - 8.0, LEGEND_TOP + 12.0, Anchor::End, "ink", &worst);
     let steps = 55;
     for step in 0..steps {
         let share = f64::from(step) / f64::from(steps - 1);
         let wide = LEGEND_BAR / f64::from(steps);
         // A little wider than a step, so that no seam shows.
         let overlap = if step + 1 < steps { 0.5 } else { 0.0 };
-        svg.band([x + f64::from(step) * wide, 16.0, wide + overlap, 16.0], "", &hex(shade(share)), 1.0);
+        svg.band([x + f64::from(step) * wide, LEGEND_TOP, wide + overlap, 16.0], "", &hex(shade(share)), 1.0);
     }
-    svg.text(x + LEGEND_BAR + 8.0, 28.0, Anchor::Start, "ink", &best);
+    svg.text(x + LEGEND_BAR + 8.0, LEGEND_TOP + 12.0, Anchor::Start, "ink", &best);
     let (low, high) = (shades.worst.min(shades.best), shades.worst.max(shades.best));
     if surface.is_relative && low < 0.0 && high > 0.0 {
         let at = x + shades.share(0.0) * LEGEND_BAR;
-        svg.line(&format!("M{at:.1} 12v24"), "dense", super::svg::INK, 1.5, "");
-        svg.text(at, 9.0, Anchor::Middle, "muted", "dense");
+        svg.line(&format!("M{at:.1} {:.1}v24", LEGEND_TOP - 4.0), "dense", INK, 1.5, "");
+        svg.text(at, LEGEND_TOP - 7.0, Anchor::Middle, "muted", "dense");
     }
     if surface.panels.iter().any(|panel| panel.slots.iter().any(|slot| slot.value.is_none())) {
         let x = x + LEGEND_BAR + width(&best) + 40.0;
-        svg.line(&hatching([x, 16.0, 24.0, 16.0]), "axis", MUTED, 0.75, "");
-        svg.text(x + 32.0, 28.0, Anchor::Start, "ink", "no value");
+        svg.line(&hatching([x, LEGEND_TOP, 24.0, 16.0]), "axis", MUTED, 0.75, "");
+        svg.text(x + 32.0, LEGEND_TOP + 12.0, Anchor::Start, "ink", "no value");
     }
 }
 

@@ -94,7 +94,7 @@ fn places(svg: &str) -> Vec<(String, String)> {
     let is_place = |pair: &&[&str]| {
         pair[0].starts_with("<rect") && pair[0].contains(r#"class="""#) && pair[1].starts_with("<text")
     };
-    let of_panels = svg.find("strong").expect("a panel");
+    let of_panels = svg.rfind(r#"class="ink strong""#).expect("a panel");
     let legend = svg[..of_panels].lines().count();
     lines[legend - 1..].windows(2).filter(is_place).map(|pair| (text(pair[1]), colour(pair[0]))).collect()
 }
