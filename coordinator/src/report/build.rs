@@ -10,6 +10,7 @@ use secateur_proto::{
 
 use super::{
     front::{Standing, standings},
+    label::SPARSITY,
     model::{CellReport, FailedTrial, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport},
     statistics::{Paired, Sample, Summary},
 };
@@ -49,7 +50,7 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
                 metrics,
                 difference_to_dense: control.map(|index| differences(sample, &samples[*index])),
                 dense_control: cell.dense_control.clone(),
-                requested_sparsity: cell.settings.get("pruning.sparsity").and_then(serde_json::Value::as_f64),
+                requested_sparsity: requested_sparsity(cell),
                 removed_weights: cell.removed_weights,
                 prunable_weights: cell.prunable_weights,
             }
@@ -77,6 +78,11 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
         failed,
         data: plan.sweep.data.clone(),
     }
+}
+
+/// The sparsity asked for; nothing where a penalty alone decides what goes, whatever the settings say.
+fn requested_sparsity(cell: &Cell) -> Option<f64> {
+    cell.removed_weights.and(cell.settings.get(SPARSITY)).and_then(serde_json::Value::as_f64)
 }
 
 fn trial_report(trial: &crate::sweep::plan::Trial, outcome: Option<&StageOutcome>) -> TrialReport {

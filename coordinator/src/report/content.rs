@@ -56,7 +56,7 @@ const READING: [&str; 6] = [
     "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Where a sentence says that a net loses at most so much, its whole interval lies within that: an interval that merely reaches zero would say no more than that there were few seeds. The margins are 0.01 of AUC and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point.",
     "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
     "Controls are trials that the planner adds to compare with: the unpruned net, and random weights removed at each sparsity. They are never on the front. A cell is not eligible while one of its trials has not completed, or when it breaks a constraint.",
-    "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer.",
+    "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer. Where neurons or filters go it is a share of those, while the measured sparsity is one of weights.",
 ];
 
 impl Content {

@@ -88,7 +88,7 @@ pub(crate) fn outcome(cell: &Cell, seed: u64) -> StageOutcome {
     }
     metrics.set_net(Metric::Parameters, PARAMETERS);
     metrics.set_net(Metric::NonzeroParameters, nonzero);
-    metrics.set_net(Metric::Sparsity, sparsity);
+    metrics.set_net(Metric::Sparsity, sparsity + strength * 4e6 * (1.0 - sparsity) / PRUNABLE as f64);
     metrics.set_net(Metric::CompressionRatio, PARAMETERS / nonzero);
     metrics.set_net(Metric::Macs, (nonzero - 97.0).max(1.0));
     metrics.set_net(Metric::TheoreticalSpeedup, 10_208.0 / (nonzero - 97.0).max(1.0));
@@ -217,6 +217,22 @@ pub(crate) fn images() -> Sweep {
     data.classes = (0..10).map(|class| ClassRows { name: class.to_string(), rows: [5_400, 600, 1_000] }).collect();
     (data.columns, data.inputs, data.image) = (0, 784, Some([1, 28, 28]));
     (plan, outcomes)
+}
+
+/// Magnitudes and the zeros of a proximal penalty, three strengths in no order, two sparsities, two seeds, the dense controls.
+pub(crate) fn penalties() -> Sweep {
+    let strengths = [1e-3, 0.0, 1e-4];
+    let mut cells: Vec<Cell> = strengths
+        .into_iter()
+        .flat_map(|strength| [0.9, 0.5].map(|sparsity| (sparsity, strength)))
+        .map(|(sparsity, strength)| cell(settings(Some("magnitude"), "global", sparsity, strength), None))
+        .collect();
+    cells.extend(strengths.map(|strength| {
+        let free = cell(settings(Some("regularized"), "global", 0.9, strength), None);
+        Cell { removed_weights: None, ..free }
+    }));
+    cells.extend(strengths.map(|strength| cell(settings(None, "", 0.0, strength), Some(Control::Dense))));
+    sweep(cells, 2)
 }
 
 /// Names that want to be markup, formulas, or the end of something.

@@ -14,6 +14,7 @@ use super::{
     number,
     plot::{self, clean, escape},
     statistics::Summary,
+    surface::{Surface, surface},
     table::{Place, at, places, setting_keys},
 };
 use crate::sweep::plan::Control;
@@ -41,6 +42,7 @@ pub fn html(report: &Report) -> String {
         "pareto" => plot::pareto(report).map_or_else(|| note("There is nothing to plot yet."), figure),
         "front" => grid(&content.front, "No cell is on the front."),
         "curves" => curves(report),
+        "surface" => surface(report).map_or_else(String::new, |surface| heatmap(&surface)),
         "cells" => grid(&content.cells, "The plan has no cells."),
         "cells_left_out" if content.cells_left_out > 0 => note(&format!(
             "{} more are in trials.csv and report.json, and here when scripts may run.",
@@ -112,6 +114,18 @@ fn curves(report: &Report) -> String {
         })
         .collect();
     if figures.is_empty() { note("No pruned cell has a result yet.") } else { figures.concat() }
+}
+
+/// The heat maps, what they say, and their numbers.
+fn heatmap(surface: &Surface<'_>) -> String {
+    let svg = plot::heatmap(surface);
+    let caption = escape(&surface.caption());
+    let free = surface.free_sparsity();
+    let free = if free.is_empty() { String::new() } else { list(&free) };
+    let table = grid(&surface.grid(), "");
+    format!(
+        r#"<h3>Strength and sparsity</h3><figure><div class="scroll">{svg}</div><figcaption>{caption}</figcaption></figure>{free}<details><summary>The numbers of the heat map</summary>{table}</details>"#
+    )
 }
 
 fn grid(grid: &Grid, otherwise: &str) -> String {

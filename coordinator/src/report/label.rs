@@ -12,7 +12,8 @@ use crate::sweep::plan::{Control, Settings};
 
 const STRATEGY: &str = "pruning.strategy";
 const SCOPE: &str = "pruning.scope";
-const SPARSITY: &str = "pruning.sparsity";
+pub(super) const SPARSITY: &str = "pruning.sparsity";
+pub(super) const STRENGTH: &str = "regularization.strength";
 
 /// Naming rules of one report.
 pub(super) struct Labels {
@@ -66,6 +67,13 @@ impl Labels {
     pub(super) fn panel_of(&self, cell: &CellReport) -> String {
         let parts: Vec<String> = self.others.iter().filter_map(|key| named(&cell.settings, key)).collect();
         parts.join(" · ")
+    }
+
+    /// What a cell shares with the others of its heat map: everything but the strength of the penalty and the sparsity.
+    pub(super) fn surface_of(&self, cell: &CellReport) -> String {
+        let others = self.others.iter().filter(|key| *key != STRENGTH);
+        let parts = others.filter_map(|key| named(&cell.settings, key));
+        std::iter::once(self.series_of(cell)).chain(parts).collect::<Vec<_>>().join(" · ")
     }
 
     /// The whole name of a cell.

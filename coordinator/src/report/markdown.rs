@@ -7,6 +7,7 @@ use super::{
     glossary::title,
     model::Report,
     plot,
+    surface::surface,
 };
 
 /// A page and the plots that it refers to.
@@ -33,6 +34,16 @@ pub fn markdown(report: &Report) -> MarkdownReport {
     for metric in curve_metrics(report) {
         let name = format!("{} against sparsity", title(metric));
         page.plot(&format!("curves-{metric}"), &name, plot::curves(report, metric));
+    }
+    if let Some(surface) = surface(report) {
+        page.line("### Strength and sparsity");
+        page.plot(&format!("heatmap-{}", surface.metric), &surface.title(), Some(plot::heatmap(&surface)));
+        page.line(&escape(&surface.caption()));
+        let free = surface.free_sparsity();
+        if !free.is_empty() {
+            page.list(&free);
+        }
+        page.grid(&surface.grid(), "");
     }
     page.heading("Controls");
     page.grid(&content.controls, "The plan has none.");
@@ -143,7 +154,7 @@ mod tests {
         let (plan, outcomes) = example::realistic();
         let page = markdown(&build(&plan, &outcomes));
         let names: Vec<&str> = page.plots.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["pareto.svg", "curves-auc.svg"]);
+        assert_eq!(names, ["pareto.svg", "curves-auc.svg", "heatmap-auc.svg"]);
         assert!(names.iter().all(|name| page.text.contains(&format!("]({name})"))));
         assert!(page.plots.iter().all(|(_, svg)| svg.starts_with("<svg") && svg.ends_with("</svg>\n")));
     }

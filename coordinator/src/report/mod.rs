@@ -11,6 +11,7 @@ mod markdown;
 mod model;
 mod number;
 mod plot;
+mod surface;
 mod table;
 
 pub mod front;

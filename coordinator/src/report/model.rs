@@ -92,7 +92,7 @@ pub struct CellReport {
     pub difference_to_dense: Option<PairedMetrics>,
     /// The cell that this one is compared with.
     pub dense_control: Option<CellId>,
-    /// `pruning.sparsity` of the settings.
+    /// `pruning.sparsity` of the settings; nothing where only training tells.
     pub requested_sparsity: Option<f64>,
     /// Weights, or units, that pruning takes; nothing where only training tells.
     pub removed_weights: Option<u64>,

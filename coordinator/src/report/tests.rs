@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     Report, build,
-    example::{hostile, images, outcome, realistic, sweep},
+    example::{hostile, images, outcome, penalties, realistic, sweep},
 };
 use crate::sweep::plan::{Cell, Constraint, Control, Objective, Settings};
 
@@ -296,6 +296,11 @@ fn look() {
     for (name, svg) in page.plots {
         write(&name, svg);
     }
+    let (plan, mut outcomes) = penalties();
+    outcomes.remove(&plan.trials[0].id);
+    outcomes.insert(plan.trials[2].id.clone(), StageOutcome::Diverged { step: 3 });
+    outcomes.insert(plan.trials[3].id.clone(), StageOutcome::Diverged { step: 3 });
+    write("penalties.html", super::html(&build(&plan, &outcomes)));
     let (plan, outcomes) = hostile();
     write("hostile.html", super::html(&build(&plan, &outcomes)));
     let cells = (0..10_000).map(|index| {

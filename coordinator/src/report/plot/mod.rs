@@ -2,11 +2,13 @@
 //! its own too, for print in grey. Classes let a page restyle what a file of its own shows dark on white.
 
 mod curves;
+mod heatmap;
 mod pareto;
 mod scale;
 mod svg;
 
 pub(super) use curves::curves;
+pub(super) use heatmap::heatmap;
 pub(super) use pareto::{Axes, axes, pareto};
 pub(super) use svg::{clean, escape};
 

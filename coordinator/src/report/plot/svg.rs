@@ -71,6 +71,12 @@ impl Svg {
         ));
     }
 
+    /// A line of text on a ground of its own, whose colour does not change with the page's.
+    pub(super) fn text_on_colour(&mut self, x: f64, y: f64, fill: &str, text: &str) {
+        let text = escape(text);
+        self.add(format_args!(r#"<text x="{x:.1}" y="{y:.1}" text-anchor="middle" fill="{fill}">{text}</text>"#));
+    }
+
     /// The title of a vertical axis, read from below.
     pub(super) fn upright(&mut self, x: f64, y: f64, text: &str) {
         let text = escape(text);
@@ -132,6 +138,15 @@ impl Svg {
 /// About how wide `text` is at 12 pixels.
 pub(super) fn width(text: &str) -> f64 {
     text.chars().count() as f64 * 6.5
+}
+
+/// `text`, cut so that it takes about so much `room` at 12 pixels.
+pub(super) fn shortened(text: &str, room: f64) -> String {
+    if width(text) <= room {
+        return text.to_owned();
+    }
+    let kept = (room / width("…") - 1.0).max(0.0) as usize;
+    text.chars().take(kept).chain(['…']).collect()
 }
 
 /// A legend in rows from (x, y) on, no wider than `room`; `draw` gets the index and the centre of each key. Returns its height.
