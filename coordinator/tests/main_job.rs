@@ -60,18 +60,19 @@ fn the_main_job_finds_what_is_known_of_the_loans() {
         }
     }
 
-    // Without a penalty on the dense net this is not so: over ten seeds the difference is −0.0007 [−0.0105, +0.0091], since one cut to
-    // a twentieth by weights that nothing has kept small is little better than chance. L1 before the cut is what makes sizes tell
+    // Without a penalty on the dense net this is not so: over ten seeds the difference is +0.001 [−0.010, +0.011], since one cut to a
+    // twentieth by weights that nothing has kept small is little better than chance. L1 before the cut is what makes sizes tell
     // (Han et al. 2015).
     for scope in ["global", "local"] {
         let (magnitude, random) =
             (aucs(&report, "magnitude", scope, 0.95, 1e-1), aucs(&report, "random", scope, 0.95, 1e-1));
         let differences: Vec<f64> = magnitude.iter().map(|(seed, auc)| auc - random[seed]).collect();
-        // Over ten seeds, global competition gains +0.014 [+0.004, +0.025]: three seeds can tell the sign of the mean and no more.
-        let gain = differences.iter().sum::<f64>() / differences.len() as f64;
-        assert!(gain > 0.0, "{scope}: {differences:?}");
         if scope == "local" {
+            assert!(differences.iter().all(|difference| *difference > 0.0), "{differences:?}");
             assert!(lower_end(&differences) > 0.0, "magnitude cannot be told from random at 0.95: {differences:?}");
+        } else {
+            // +0.009 [−0.002, +0.020] over ten seeds: three can tell no more than that the mean is on that side.
+            assert!(differences.iter().sum::<f64>() > 0.0, "{differences:?}");
         }
     }
 

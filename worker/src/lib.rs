@@ -25,8 +25,8 @@ pub mod client;
 #[cfg(feature = "train")]
 pub mod device;
 #[cfg(feature = "train")]
-pub mod executor;
+pub mod device_probe;
 #[cfg(feature = "train")]
-pub mod probe;
+pub mod executor;
 #[cfg(feature = "train")]
 pub mod train;

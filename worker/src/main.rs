@@ -6,9 +6,9 @@ use clap::{Parser, Subcommand};
 use secateur_worker::{
     causes::with_causes,
     cli::{self, WorkerArguments},
+    device_probe::{self, ProbeArguments},
     executor::{self, ExecutorArguments},
     logging::{self, LogFormat},
-    probe::{self, ProbeArguments},
     signals,
 };
 
@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
         }
         Some(Verb::Probe(arguments)) => {
             logging::start("warn", format);
-            Ok(probe::main(&arguments))
+            Ok(device_probe::main(&arguments))
         }
         None => {
             logging::start("info", format);

@@ -97,7 +97,7 @@ enum Verb {
     Executor(secateur_worker::executor::ExecutorArguments),
     #[cfg(feature = "worker")]
     #[command(hide = true)]
-    Probe(secateur_worker::probe::ProbeArguments),
+    Probe(secateur_worker::device_probe::ProbeArguments),
 }
 
 /// Runs the command that the process was started with.
@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             });
         }
-        Verb::Probe(arguments) => return secateur_worker::probe::main(arguments),
+        Verb::Probe(arguments) => return secateur_worker::device_probe::main(arguments),
         _ => {}
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

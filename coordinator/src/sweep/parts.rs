@@ -1,7 +1,7 @@
 //! The parts of a point's work: its net, its prunable layers, the levels of its ladder, its penalty; or why there are none.
 
 use secateur_proto::spec::{
-    Granularity, MAX_WEIGHTS, ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec, Task,
+    Granularity, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec, Task,
 };
 use secateur_worker::net::units::units;
 
@@ -95,6 +95,21 @@ pub(super) fn fits(
     }
     if strategy.is_initial() && matches!(timing, Timing::Iterative { .. } | Timing::Gradual { .. }) {
         return Err(format!("{name} prunes before training: take the schedule one_shot"));
+    }
+    if let Some(criterion) = strategy.criterion {
+        if criterion.changes_the_net() && matches!(timing, Timing::Gradual { .. } | Timing::Alternating { .. }) {
+            return Err(format!(
+                "{name} changes the net that it scores, and cannot while it trains: take another schedule"
+            ));
+        }
+        if criterion.signed && (*scope == Scope::Lamp || strategy.ranking != Ranking::Raw) {
+            return Err(format!("{name} has scores below zero, of which lamp cannot take squares: take another scope"));
+        }
+    }
+    if units && strategy.ranks_within_rows() {
+        return Err(format!(
+            "{name} ranks the weights of a row, which says nothing of rows: take {{{name}: {{per_row: 0}}}}"
+        ));
     }
     if matches!(timing, Timing::Gradual { .. } | Timing::Dynamic { .. } | Timing::Alternating { .. })
         && (grain != Grain::Unstructured || *scope == Scope::Sensitivity)

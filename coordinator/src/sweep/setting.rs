@@ -69,6 +69,12 @@ impl Strategy {
         self.criterion.is_some_and(|criterion| criterion.granularity == Granularity::Unit)
     }
 
+    /// Whether its scores compare the weights of a row and nothing else.
+    #[must_use]
+    pub fn ranks_within_rows(&self) -> bool {
+        self.spec().is_some_and(|spec| spec.parameters.get("per_row") == Some(&1.0))
+    }
+
     /// Whether both do the same.
     pub(super) fn same_work(&self, other: &Self) -> bool {
         self.name == other.name && self.spec() == other.spec()

@@ -10,7 +10,7 @@ use crate::{
     causes::with_causes,
     client::DeviceSlots,
     device::{Backend, DeviceName, UnknownDevice},
-    probe::{self, DeviceReport, MEASURED, ProbeError},
+    device_probe::{self, DeviceReport, MEASURED, ProbeError},
 };
 
 /// Slots of a device at most.
@@ -82,7 +82,7 @@ pub async fn usable(
         return Err(DeviceError::Twice(again.device));
     }
     let untried = wanted.iter().filter(|wanted| !wanted.device.is_built_in());
-    try_join_all(untried.map(|wanted| probe::check(program, wanted.device))).await?;
+    try_join_all(untried.map(|wanted| device_probe::check(program, wanted.device))).await?;
     let default = |device: DeviceName| if device.is_processor() { processors() } else { 1 };
     let slots = |wanted: &DeviceArgument| wanted.slots.or(slots).unwrap_or_else(|| default(wanted.device));
     Ok(wanted.iter().map(|wanted| DeviceSlots { device: wanted.device, slots: slots(wanted) }).collect())
@@ -104,11 +104,11 @@ pub struct DeviceList {
 pub async fn list(program: &Path, mut tell: impl FnMut(&str)) -> DeviceList {
     let mut list = DeviceList { devices: vec![], unusable: vec![], features_not_built: Backend::features_not_built() };
     tell("looking for devices");
-    for found in probe::devices(program).await {
+    for found in device_probe::devices(program).await {
         let report = match found {
             Ok(device) => {
                 tell(&format!("measuring {device}"));
-                probe::measure(program, device).await
+                device_probe::measure(program, device).await
             }
             Err(error) => Err(error),
         };

@@ -8,7 +8,7 @@ use secateur_proto::{
 use crate::{
     net::{Mask, Parameters},
     prune::{
-        criteria::{Arguments, Context, Definition, Needs, Scores},
+        criteria::{Arguments, Context, Definition, Scores},
         plan::PruningPlan,
         probe::Probe,
         schedule::{NoPlan, begins_dense},
@@ -39,8 +39,7 @@ impl<'a> Selection<'a> {
         let criterion =
             (spec.criterion.as_ref().map(Definition::of).transpose()).map_err(|error| invalid(error.to_string()))?;
         // It would train the net apart from the training whose mask it decides.
-        let apart = |definition: &Definition| definition.needs == Needs::Training || definition.compensate.is_some();
-        if let Some((definition, _)) = criterion.as_ref().filter(|(definition, _)| apart(definition))
+        if let Some((definition, _)) = criterion.as_ref().filter(|(definition, _)| definition.changes_the_net())
             && begins_dense(&spec.schedule)
         {
             let message = format!("the criterion {:?} changes the net, and cannot while it trains", definition.name);

@@ -309,7 +309,7 @@ impl Stages {
             pruning.audit(&self.store.get(artifacts[&Role::Plan].hash)?, mask)?;
             artifacts.insert(Role::Mask, self.store.put(&checkpoint::write_mask(model, mask)?)?);
         }
-        let violations = trained.mask.as_ref().map_or(0, |mask| mask.violations(&trained.parameters));
+        let violations = trained.frozen.as_ref().map_or(0, |mask| mask.violations(&trained.parameters));
         if violations > 0 {
             let message = format!("{violations} of the removed weights are not zero");
             return Err(Failure::new(FailureClass::Internal, message).into());

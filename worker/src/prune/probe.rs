@@ -77,7 +77,7 @@ pub trait Probe {
     /// Trains from `net` for `epochs` of `training` with a say of `conditioning` in every step; the net afterwards.
     ///
     /// # Errors
-    /// If a number is not finite.
+    /// If it cannot be computed. A training that diverges gives a net that is not finite, of which no score is.
     fn condition(
         &mut self,
         net: &Parameters,

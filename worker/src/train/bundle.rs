@@ -112,7 +112,7 @@ pub struct Gradient {
     /// The sum of all values before activations, `[K, 1]`.
     pub activations: Tensor<2>,
     /// What batch normalisations met.
-    statistics: Vec<BatchStatistics>,
+    pub(super) statistics: Vec<BatchStatistics>,
 }
 
 impl Bundle {
@@ -201,12 +201,19 @@ impl Bundle {
 
     /// One step. Gives what it met, and the gradient of the whole net before it.
     pub fn step(&mut self, data: &DeviceData, batch: Batch) -> (Guard, Tensor<2>) {
-        let Gradient { loss, gradient: whole, activations, statistics } = self.gradient(data, batch);
+        let found = self.gradient(data, batch);
+        let whole = found.gradient.clone();
+        (self.follow(found), whole)
+    }
+
+    /// One step along a gradient. Gives what it met.
+    pub fn follow(&mut self, found: Gradient) -> Guard {
+        let Gradient { loss, gradient, activations, statistics } = found;
         // The mask is on the gradient, so that clipping and moments see what is left of the net and nothing else, and below on
         // the parameters, so that nothing else could ever revive a removed weight.
         let gradient = match &self.mask {
-            Some(mask) => whole.clone() * mask.clone(),
-            None => whole.clone(),
+            Some(mask) => gradient * mask.clone(),
+            None => gradient,
         };
         let squared_norm = (gradient.clone() * gradient.clone()).sum_dim(1);
         let gradient = match &self.clip {
@@ -222,7 +229,7 @@ impl Bundle {
             Some(mask) => moved * mask.clone(),
             None => moved,
         };
-        (Tensor::cat(vec![loss, squared_norm, activations], 1), whole)
+        Tensor::cat(vec![loss, squared_norm, activations], 1)
     }
 
     /// Loss and gradient on a batch.

@@ -113,9 +113,11 @@ impl Penalty {
     pub fn add_gradient(&self, parameters: &Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
         let (Some(kind), Some(places)) = (self.kind, &self.places) else { return gradient };
         match kind {
-            RegularizationKind::L2 | RegularizationKind::Growing => gradient + parameters.clone() * places.clone(),
+            RegularizationKind::L2 | RegularizationKind::Growing => {
+                gradient + only_at(places, parameters.clone() * places.clone())
+            }
             RegularizationKind::L1Subgradient | RegularizationKind::BatchNormScale => {
-                gradient + parameters.clone().sign() * places.clone()
+                gradient + only_at(places, parameters.clone().sign() * places.clone())
             }
             RegularizationKind::GroupNorm => {
                 let pushes = self.map_weights(parameters, |weights| {
@@ -125,7 +127,7 @@ impl Penalty {
                     let harder = ((longest - lengths) / span).mul_scalar(RAMP * std::f64::consts::LN_2).exp();
                     weights * harder
                 });
-                gradient + pushes * places.clone()
+                gradient + only_at(places, pushes * places.clone())
             }
             RegularizationKind::L1 | RegularizationKind::L2Decoupled | RegularizationKind::GroupLasso => gradient,
         }
@@ -183,6 +185,12 @@ impl Penalty {
 /// The 2-norm of each unit's weights `[K, before, units, after]`: `[K, 1, units, 1]`.
 fn lengths(weights: &Tensor<4>) -> Tensor<4> {
     (weights.clone() * weights.clone()).sum_dim(1).sum_dim(3).sqrt()
+}
+
+/// `pushes` where `places` are not 0, and 0 elsewhere: a product with 0 is none for a lane that is about to diverge, whose penalty may be
+/// on only because a neighbour's is.
+fn only_at(places: &Tensor<2>, pushes: Tensor<2>) -> Tensor<2> {
+    pushes.mask_fill(places.clone().equal_elem(0.0), 0.0)
 }
 
 /// What a penalty is on.

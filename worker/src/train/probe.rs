@@ -11,11 +11,11 @@ use secateur_proto::{
 
 use super::{
     batches::Batches,
-    bundle::{Bundle, Lane, Phase},
+    bundle::{Bundle, Gradient, Lane, Phase},
     data::DeviceData,
     evaluate::logits_of,
     forward::{Mode, Net, Nobody, Observer, Values, forward, indices, lane_losses, split},
-    optimizer::Optimizer,
+    run::lr_factor,
 };
 use crate::{
     device,
@@ -208,7 +208,7 @@ impl Probe for NetProbe<'_> {
     ) -> Result<Parameters, Failure> {
         let lane = Lane {
             start: net.clone(),
-            mask: None,
+            mask: mask.cloned(),
             training: training.clone(),
             regularization: None,
             seed,
@@ -218,27 +218,29 @@ impl Probe for NetProbe<'_> {
         };
         let lanes = [lane];
         let mut bundle = Bundle::new(self.model, &lanes, self.device);
-        let mut optimizer = Optimizer::new(&lanes, &self.layout, self.device);
         let mut batches = Batches::new(&lanes, self.data.train_rows(), bundle.net());
-        let steps = batches.per_epoch() as u64 * u64::from(training.epochs);
-        let upload =
-            |row: Vec<f32>| Tensor::<2>::from_data(TensorData::new(row, [1, self.layout.length()]), self.device);
+        let per_epoch = batches.per_epoch() as u64;
+        let steps = per_epoch * u64::from(training.epochs);
+        let upload = |tensors: &[Vec<f32>]| {
+            let row = TensorData::new(self.layout.flatten_values(tensors), [1, self.layout.length()]);
+            Tensor::<2>::from_data(row, self.device)
+        };
+        let download = |row: &Tensor<2>| -> Vec<Vec<f32>> {
+            self.layout.unflatten_values(&row.to_data().iter::<f32>().collect::<Vec<f32>>())
+        };
         let mut current = net.clone();
         let mut step = 0;
         for epoch in 1..=training.epochs {
             batches.shuffle(epoch);
             for place in 0..batches.per_epoch() {
-                let effective = conditioning.effective(step, steps, &current);
-                bundle.set_parameters(upload(self.layout.flatten(&effective)));
-                let gradient = bundle.gradient(self.data, batches.batch(place, step)).gradient;
-                let gradient: Vec<f32> = gradient.into_data().iter::<f32>().collect();
-                let gradient = conditioning.gradient(step, &current, self.layout.unflatten_values(&gradient));
-                let gradient = upload(self.layout.flatten_values(&gradient));
-                let moved = optimizer.step(upload(self.layout.flatten(&current)), gradient);
-                current = self.layout.unflatten(&moved.into_data().iter::<f32>().collect::<Vec<f32>>());
-                if let Some(mask) = mask {
-                    mask.apply(&mut current);
-                }
+                let own = bundle.parameters().clone();
+                bundle.set_parameters(upload(&conditioning.effective(step, steps, &current).tensors));
+                let found = bundle.gradient(self.data, batches.batch(place, step));
+                let gradient = conditioning.gradient(step, &current, download(&found.gradient));
+                bundle.set_parameters(own);
+                bundle.optimizer().scale_lr(lr_factor(training, per_epoch, step));
+                let _ = bundle.follow(Gradient { gradient: upload(&gradient), ..found });
+                current = Parameters { tensors: download(bundle.parameters()) };
                 step += 1;
             }
             conditioning.end_epoch(epoch, &current);

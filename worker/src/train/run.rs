@@ -47,8 +47,10 @@ pub enum LaneEnd {
 pub struct Trained {
     /// Of the best epoch.
     pub parameters: Parameters,
-    /// What stayed zero at the end.
+    /// What was removed: what the lane began with, or its schedule said last.
     pub mask: Option<Mask>,
+    /// That, and what healing kept at zero: all that stayed zero at the end.
+    pub frozen: Option<Mask>,
     /// Which epoch was the best.
     pub epoch: u32,
     /// Every epoch, and what the net was before the first as epoch 0.
@@ -78,7 +80,7 @@ struct LaneState {
 
 impl LaneState {
     /// All that stays zero.
-    fn removed(&self) -> Option<Mask> {
+    fn frozen(&self) -> Option<Mask> {
         match (&self.mask, &self.healed) {
             (Some(mask), Some(healed)) => {
                 let mut both = mask.clone();
@@ -118,12 +120,13 @@ pub fn train(
     let Training { bundle, states, .. } = training;
     Ok((states.into_iter())
         .map(|state| {
-            let mask = state.removed();
+            let frozen = state.frozen();
             match (state.ended, state.best) {
                 (Some(end), _) => end,
                 (None, Some((epoch, row))) => LaneEnd::Trained(Trained {
                     parameters: bundle.layout().unflatten(&row),
-                    mask,
+                    mask: state.mask,
+                    frozen,
                     epoch,
                     curve: state.curve,
                 }),
@@ -202,7 +205,7 @@ impl Training<'_, '_> {
     fn set_masks(&mut self) {
         let layout = self.bundle.layout();
         let masks = (self.states.iter())
-            .flat_map(|state| match state.removed() {
+            .flat_map(|state| match state.frozen() {
                 Some(mask) => layout.flatten_mask(&mask),
                 None => vec![1.0; layout.length()],
             })
@@ -271,7 +274,7 @@ impl Training<'_, '_> {
                 state.ended = Some(LaneEnd::Diverged { step: steps });
                 continue;
             }
-            if let Some(mask) = state.removed() {
+            if let Some(mask) = state.frozen() {
                 let violations = mask.violations(&layout.unflatten(row));
                 if violations > 0 {
                     let message = format!("{violations} removed weights are not zero after epoch {epoch}");
@@ -328,7 +331,7 @@ fn worth(lane: &Lane, record: &EpochRecord) -> f64 {
 }
 
 /// What the learning rate of step `step`, from 0, is multiplied by.
-fn lr_factor(training: &TrainingSpec, per_epoch: u64, step: u64) -> f64 {
+pub(super) fn lr_factor(training: &TrainingSpec, per_epoch: u64, step: u64) -> f64 {
     match training.lr_schedule {
         LearningRateSchedule::Constant => 1.0,
         LearningRateSchedule::Step { every, factor } => {

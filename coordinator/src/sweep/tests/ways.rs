@@ -216,6 +216,11 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         (&["layers: {exclude: [layers.7]}"], "magnitude", "the net has no layer layers.7"),
         (&["max_layer_sparsity: 0.5"], "magnitude", "the cap of each layer allows"),
         (&["schedule: gradual"], "regularized", "take the schedule one_shot"),
+        (&["schedule: {ac_dc: {every: 2}}"], "obs", "changes the net that it scores"),
+        (&["schedule: {gradual: {times: 2}}"], "movement", "changes the net that it scores"),
+        (&["scope: lamp"], "grasp", "has scores below zero"),
+        (&["granularity: neuron", "scope: local"], "wanda", "take {wanda: {per_row: 0}}"),
+        (&[], "filter_norm", "take the granularity neuron or filter"),
     ] {
         let text = with(lines, strategy, "0.9");
         let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use secateur_proto::{
     metrics::{Metric, MetricOf},
     spec::{
-        CriterionSpec, Granularity, OptimizerSpec, Ranking, Removal, Schedule, SplitSpec, TableFormat, Task,
-        TrainingSpec,
+        CriterionSpec, Granularity, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec, Removal, Schedule,
+        SplitSpec, TableFormat, Task, TrainingSpec,
     },
 };
 
@@ -245,6 +245,35 @@ fn from_a_table_to_a_pruned_net() {
         let best = curve["best_epoch"].as_u64().expect("a number") as usize;
         let auc = curve["epochs"][best]["validation"]["auc"].as_f64();
         assert_eq!(auc.as_ref(), result.metrics.get(Metric::Auc, Split::Validation));
+    }
+}
+
+/// Zeros that a penalty leaves are no pruning: they are not in the mask, and the next level does not count them as removed.
+#[test]
+fn what_healing_keeps_at_zero_is_not_what_was_removed() {
+    let mut fixture = Fixture::new();
+    let (key, dense) = fixture.trained();
+    let healing = |mut spec: PruneSpec| {
+        spec.training.epochs = 4;
+        let kind = RegularizationKind::L1;
+        spec.regularization = Some(RegularizationSpec { kind, strength: 20.0, warm_up_epochs: 0, healing_epochs: 2 });
+        spec
+    };
+    let first = fixture.prune_stage(healing(fixture.prune(key, Some(magnitude()), Removal::global(5))), &dense);
+    let level = completed(one(&mut fixture.stages, &first));
+    let mut next = healing(fixture.prune(key, Some(magnitude()), Removal::global(9)));
+    next.subject = Subject::Pruned { stage: first.key };
+    let mut next = fixture.prune_stage(next, &level);
+    next.inputs.insert(Role::Mask, level.artifacts[&Role::Mask]);
+    let next = completed(one(&mut fixture.stages, &next));
+    let model = mlp(WIDTH, &[6, 4]);
+    for (result, asked) in [(&level, 5), (&next, 9)] {
+        let read = |role| fixture.stages.store.get(result.artifacts[&role].hash).expect("it was made");
+        let mask = checkpoint::read_mask(&model, &read(Role::Mask)).expect("a mask");
+        let net = checkpoint::read_parameters(&model, &read(Role::Checkpoint)).expect("a net");
+        let zeros = [0, 2].into_iter().flat_map(|weight| &net.tensors[weight]).filter(|weight| **weight == 0.0);
+        assert_eq!(mask.removed(), asked);
+        assert!(zeros.count() as u64 > asked, "the penalty leaves no zeros of its own");
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[BATCHES],
     needs: Needs::Gradients,
     granularity: Granularity::Weight,
+    signed: false,
     when: When::Trained,
     scores,
     compensate: None,

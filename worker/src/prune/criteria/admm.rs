@@ -15,6 +15,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[EPOCHS, RHO],
     needs: Needs::Training,
     granularity: Granularity::Weight,
+    signed: false,
     when: When::Trained,
     scores,
     compensate: None,

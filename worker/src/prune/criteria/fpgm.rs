@@ -15,6 +15,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[],
     needs: Needs::Weights,
     granularity: Granularity::Unit,
+    signed: false,
     when: When::Trained,
     scores,
     compensate: None,

@@ -84,6 +84,8 @@ pub struct Definition {
     pub needs: Needs,
     /// What has a score.
     pub granularity: Granularity,
+    /// Whether scores can lie below zero, so that their squares and norms say nothing.
+    pub signed: bool,
     /// Which net it scores unless told otherwise.
     pub when: When,
     /// The scores. The lowest go first.
@@ -263,6 +265,12 @@ impl Definition {
             arguments.insert(parameter.name, value);
         }
         Ok((definition, Arguments(arguments)))
+    }
+
+    /// Whether the net is another one after scoring, so that nothing that is in training can be scored.
+    #[must_use]
+    pub fn changes_the_net(&self) -> bool {
+        self.needs == Needs::Training || self.compensate.is_some()
     }
 
     /// The parameter of that name.

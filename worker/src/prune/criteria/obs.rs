@@ -29,6 +29,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[SAMPLES, BLOCK, DAMP],
     needs: Needs::Gradients,
     granularity: Granularity::Weight,
+    signed: false,
     when: When::Trained,
     scores,
     compensate: Some(compensate),

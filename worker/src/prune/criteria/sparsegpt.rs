@@ -25,6 +25,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[ROWS, DAMP],
     needs: Needs::Activations,
     granularity: Granularity::Weight,
+    signed: false,
     when: When::Trained,
     scores,
     compensate: Some(compensate),

@@ -1,68 +1,8 @@
 pub(crate) mod given;
 
-use secateur_proto::{
-    outcome::Failure,
-    spec::{Initialization, LearningRateSchedule, OptimizerSpec, SelectBy},
-};
+use secateur_proto::spec::{Initialization, LearningRateSchedule, OptimizerSpec, SelectBy};
 
 use super::*;
-use crate::prune::probe::{Conditioning, Loss};
-
-/// A probe for criteria that look at nothing but weights.
-struct Blind;
-
-fn unasked<T>() -> Result<T, Failure> {
-    panic!("the criterion looked at more than weights")
-}
-
-impl Probe for Blind {
-    fn rows(&self) -> usize {
-        0
-    }
-
-    fn targets(&self) -> Vec<f32> {
-        Vec::new()
-    }
-
-    fn gradient(&mut self, _: &Parameters, _: &[u32], _: Loss) -> Result<Vec<Vec<f64>>, Failure> {
-        unasked()
-    }
-
-    fn hessian_vector(&mut self, _: &Parameters, _: &[u32], _: &[Vec<f64>], _: Loss) -> Result<Vec<Vec<f64>>, Failure> {
-        unasked()
-    }
-
-    fn sample_gradients(&mut self, _: &Parameters, _: &[u32], _: &mut dyn FnMut(&[Vec<f64>])) -> Result<(), Failure> {
-        unasked()
-    }
-
-    fn flow(&mut self, _: &[Vec<f64>]) -> Result<Vec<Vec<f64>>, Failure> {
-        unasked()
-    }
-
-    fn layer_inputs(&mut self, _: &Parameters, _: &[u32]) -> Result<Vec<Vec<f64>>, Failure> {
-        unasked()
-    }
-
-    fn activations(&mut self, _: &Parameters, _: &[u32]) -> Result<Vec<Vec<Vec<f64>>>, Failure> {
-        unasked()
-    }
-
-    fn validation_loss(&mut self, _: &Parameters) -> Result<f64, Failure> {
-        unasked()
-    }
-
-    fn condition(
-        &mut self,
-        _: &Parameters,
-        _: Option<&Mask>,
-        _: &TrainingSpec,
-        _: u64,
-        _: &mut dyn Conditioning,
-    ) -> Result<Parameters, Failure> {
-        unasked()
-    }
-}
 
 pub(crate) fn training() -> TrainingSpec {
     TrainingSpec {
@@ -91,7 +31,7 @@ pub(crate) fn scores_of_weights(name: &str, model: &ModelSpec, net: &Parameters,
         count: None,
         training: &training,
         seed,
-        probe: &mut Blind,
+        probe: &mut given::Given::nothing(),
     };
     (definition.scores)(&mut context, &arguments).expect("scores")
 }

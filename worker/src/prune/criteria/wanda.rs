@@ -19,6 +19,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[ROWS, PER_ROW],
     needs: Needs::Activations,
     granularity: Granularity::Weight,
+    signed: false,
     when: When::Trained,
     scores,
     compensate: None,

@@ -163,6 +163,25 @@ fn penalties_of_every_kind_agree() {
     }
 }
 
+/// Weights whose squares are out of range, in a lane whose penalty is over while its neighbour's is on.
+#[test]
+fn a_penalty_that_is_over_changes_nothing_however_large_the_weights_are() {
+    for kind in KINDS {
+        let common = Common {
+            model: mlp(1, &[]),
+            train_rows: 16,
+            batch_size: 1,
+            epochs: 1,
+            optimizer: 0,
+            clips: false,
+            masks: false,
+            penalty: Some(kind),
+            dropout: false,
+        };
+        common.check(&[49, 12]);
+    }
+}
+
 /// Every architecture, with a last batch of 5 rows.
 #[test]
 fn nets_of_every_kind_agree_at_every_width() {

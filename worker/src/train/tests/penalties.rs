@@ -244,7 +244,7 @@ fn in_healing_zeros_stay_and_the_rest_is_free() {
                 lane
             });
             let ends = run(&model, &lanes, &data);
-            assert_eq!(trained(&ends[0]).mask, None);
+            assert_eq!(trained(&ends[0]).frozen, None);
             for (end, healing) in ends.iter().zip(HEALING).skip(1) {
                 // Until its healing a lane goes as one that never heals.
                 let stop_after = Some(5 * u64::from(6 - healing));
@@ -252,7 +252,8 @@ fn in_healing_zeros_stay_and_the_rest_is_free() {
                 let (healed, before) = (trained(end), &trained(&before).parameters);
                 assert_eq!(zeros(&healed.parameters), zeros(before), "{kind:?} {strength}");
                 let gone = zeros(before).iter().filter(|zero| **zero).count();
-                assert_eq!(healed.mask.as_ref().map(Mask::removed), Some(gone as u64));
+                assert_eq!(healed.frozen.as_ref().map(Mask::removed), Some(gone as u64));
+                assert_eq!(healed.mask, None, "zeros of a penalty are no pruning");
                 assert_ne!(healed.parameters, *before);
                 telling += usize::from(gone > 0 && gone < 5 * 8 + 8 * 6 + 6);
             }
@@ -271,7 +272,8 @@ fn the_mask_of_a_pruned_net_and_that_of_healing_combine() {
         Some(RegularizationSpec { kind: Kind::L1, strength: 0.1, warm_up_epochs: 1, healing_epochs: 2 });
     let end = run(&model, &[lane], &data).remove(0);
     let healed = trained(&end);
-    let mask = healed.mask.as_ref().expect("a mask");
+    assert_eq!(healed.mask.as_ref(), Some(&removed));
+    let mask = healed.frozen.as_ref().expect("zeros");
     assert!(mask.removed() > removed.removed());
     assert_eq!((mask.violations(&healed.parameters), removed.violations(&healed.parameters)), (0, 0));
     // Only an epoch of the healing has the zeros of the healing.

@@ -106,6 +106,21 @@ fn model() -> ModelSpec {
     ModelSpec::mlp(3, vec![2])
 }
 
+/// `of` a criterion where the six weights are scored, of which `count` are to go.
+fn asked<T>(
+    (criterion, seed): (&CriterionSpec, u64),
+    net: &Parameters,
+    removed: Option<&Mask>,
+    count: Option<u64>,
+    slope: &dyn Fn(&[f32]) -> Vec<f32>,
+    of: impl FnOnce(&Definition, &mut Context<'_>, &Arguments) -> T,
+) -> T {
+    let (definition, arguments) = Definition::of(criterion).expect("a criterion");
+    let (model, training, probe) = (model(), training(), &mut Descent { slope });
+    let mut context = Context { model: &model, layers: &[0], net, removed, count, training: &training, seed, probe };
+    of(definition, &mut context, &arguments)
+}
+
 /// The scores of the six weights and the net that a criterion leaves.
 fn conditioned(
     criterion: &CriterionSpec,
@@ -115,21 +130,12 @@ fn conditioned(
     seed: u64,
     slope: &dyn Fn(&[f32]) -> Vec<f32>,
 ) -> (Vec<f64>, Parameters) {
-    let (definition, arguments) = Definition::of(criterion).expect("a criterion");
     let mut net = Parameters::initial(&model(), 1);
     net.tensors[0] = weights.to_vec();
-    let training = training();
-    let mut context = Context {
-        model: &model(),
-        layers: &[0],
-        net: &net,
-        removed,
-        count: Some(count),
-        training: &training,
-        seed,
-        probe: &mut Descent { slope },
+    let scores = |definition: &Definition, context: &mut Context<'_>, arguments: &Arguments| {
+        (definition.scores)(context, arguments).expect("scores")
     };
-    match (definition.scores)(&mut context, &arguments).expect("scores") {
+    match asked((criterion, seed), &net, removed, Some(count), slope, scores) {
         Scores::Conditioned(scores, net) => (scores.concat(), net),
         other => panic!("{other:?} without a net"),
     }
@@ -305,43 +311,26 @@ fn scores_are_those_of_the_seed_and_what_is_gone_stays_zero() {
 fn a_removal_of_unknown_size_is_refused() {
     for name in ["movement", "admm"] {
         let spec = Definition::named(name).expect("a criterion").spec(&BTreeMap::new());
-        let (definition, arguments) = Definition::of(&spec).expect("defaults");
-        let (net, training) = (Parameters::initial(&model(), 1), training());
-        let mut context = Context {
-            model: &model(),
-            layers: &[0],
-            net: &net,
-            removed: None,
-            count: None,
-            training: &training,
-            seed: 1,
-            probe: &mut Descent { slope: &|_| unreachable!("nothing is trained") },
-        };
-        let failure = (definition.scores)(&mut context, &arguments).expect_err("refused");
+        let net = Parameters::initial(&model(), 1);
+        let untrained = |_: &[f32]| unreachable!("nothing is trained");
+        let failure = asked((&spec, 1), &net, None, None, &untrained, |definition, context, arguments| {
+            (definition.scores)(context, arguments).expect_err("refused")
+        });
         assert_eq!(failure.class, FailureClass::Input);
     }
 }
 
 #[test]
 fn adam_fisher_is_the_bias_corrected_second_moment_times_the_squared_weight() {
-    let (definition, arguments) =
-        Definition::of(&CriterionSpec::new("adam_fisher", &[("batches", 3.0)])).expect("a criterion");
-    let (net, training) = (Parameters::initial(&model(), 1), training());
-    let mut context = Context {
-        model: &model(),
-        layers: &[0],
-        net: &net,
-        removed: None,
-        count: None,
-        training: &training,
-        seed: 5,
-        probe: &mut Descent { slope: &|_| unreachable!("nothing is trained") },
-    };
-    let rows = crate::prune::probe::calibration_rows(&context, "rows for adam_fisher", 3);
+    let spec = CriterionSpec::new("adam_fisher", &[("batches", 3.0)]);
+    let net = Parameters::initial(&model(), 1);
+    let untrained = |_: &[f32]| unreachable!("nothing is trained");
+    let (rows, scores) = asked((&spec, 5), &net, None, None, &untrained, |definition, context, arguments| {
+        let rows = crate::prune::probe::calibration_rows(context, "rows for adam_fisher", 3);
+        (rows, (definition.scores)(context, arguments).expect("scores"))
+    });
     let firsts = [rows[0], rows[8], rows[16]].map(f64::from);
-    let Scores::Weights(scores) = (definition.scores)(&mut context, &arguments).expect("scores") else {
-        panic!("scores of weights")
-    };
+    let Scores::Weights(scores) = scores else { panic!("scores of weights") };
     // ν̂ of three gradients, as a weighted mean: weights β², β and 1.
     for (place, score) in scores[0].iter().enumerate() {
         let squares = firsts.map(|first| (place as f64 + first).powi(2));

@@ -87,6 +87,7 @@ impl Probe for Given {
         rows: &[u32],
         each: &mut dyn FnMut(&[Vec<f64>]),
     ) -> Result<(), Failure> {
+        assert!(!self.gradients.is_empty(), "gradients were asked for");
         rows.iter().for_each(|row| each(&self.gradients[*row as usize]));
         Ok(())
     }
@@ -96,11 +97,13 @@ impl Probe for Given {
     }
 
     fn layer_inputs(&mut self, _: &Parameters, rows: &[u32]) -> Result<Vec<Vec<f64>>, Failure> {
+        assert!(!self.inputs.is_empty(), "inputs were asked for");
         let of_rows = |layer: &Vec<Vec<f64>>| rows.iter().flat_map(|row| layer[*row as usize].clone()).collect();
         Ok(self.inputs.iter().map(of_rows).collect())
     }
 
     fn activations(&mut self, _: &Parameters, rows: &[u32]) -> Result<Vec<Vec<Vec<f64>>>, Failure> {
+        assert!(!self.activations.is_empty(), "activations were asked for");
         let of_rows = |unit: &Vec<f64>| rows.iter().map(|row| unit[*row as usize]).collect();
         Ok(self.activations.iter().map(|layer| layer.iter().map(of_rows).collect()).collect())
     }
