@@ -63,7 +63,7 @@ fn a_bundle_of_one_schedule_makes_the_files_that_its_stages_make_alone() {
             .to_vec();
         let together = fixture.outcomes(&bundle);
         for (stage, found) in bundle.iter().zip(together) {
-            assert_eq!(one(&mut fixture.stages, stage), found);
+            assert_same(&one(&mut fixture.stages, stage), &found);
         }
     }
 }
