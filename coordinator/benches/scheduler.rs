@@ -165,6 +165,7 @@ fn plan(stages: u64) -> Result<Plan, InvalidId> {
                 inputs: 10,
                 image: None,
             },
+            weights: None,
         },
         stages: vec![planned(root, prepare, "prepare", false)?],
         cells: vec![],

@@ -4,16 +4,18 @@
 use std::time::Instant;
 
 use secateur_proto::{
+    ids::ContentHash,
     outcome::Artifact,
     spec::{TableFormat, Task},
 };
 use secateur_worker::{
     causes::with_causes,
     data::{self, DataError, Facts, Table},
+    net::import,
 };
 use tracing::info;
 
-use crate::sweep::{self, ClassRows, Diagnostic, Diagnostics, SweepSpec, TableFacts, plan::Plan};
+use crate::sweep::{self, ClassRows, Diagnostic, Diagnostics, InputFacts, SweepSpec, WeightsFacts, plan::Plan};
 
 /// A sweep that can be computed.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,19 +26,51 @@ pub struct Admitted {
     pub notes: Vec<String>,
 }
 
-/// Plans the sweep in `text` over the table, or the packed images, in `bytes`.
+/// A file that a sweep names: what it is known by, and what is in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Hash and size.
+    pub artifact: Artifact,
+    /// The content.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    /// Of these bytes.
+    #[must_use]
+    pub fn of(bytes: &'a [u8]) -> Self {
+        Self { artifact: Artifact { hash: ContentHash::of(bytes), size: bytes.len() as u64 }, bytes }
+    }
+}
+
+/// Plans the sweep in `text` over the table, or the packed images, and the tensors of a net that was trained elsewhere.
 ///
 /// # Errors
-/// If the file, the table or the two together are wrong.
-pub fn admit(file_name: &str, text: &str, table: Artifact, bytes: &[u8]) -> Result<Admitted, Diagnostics> {
+/// If the sweep file, the others or all together are wrong.
+pub fn admit(
+    file_name: &str,
+    text: &str,
+    table: Input<'_>,
+    weights: Option<Input<'_>>,
+) -> Result<Admitted, Diagnostics> {
     let spec = SweepSpec::parse(file_name, text)?;
     let begun = Instant::now();
-    let prepared = data::prepare(&spec.data.prepare(table.hash), bytes)
-        .map_err(|error| Diagnostics::new(file_name, problems(&spec, bytes, &error)))?;
+    let prepared = data::prepare(&spec.data.prepare(table.artifact.hash), table.bytes)
+        .map_err(|error| Diagnostics::new(file_name, problems(&spec, table.bytes, &error)))?;
+    let weights = match (&spec.weights, weights) {
+        (Some(named), Some(file)) => {
+            let tensors = import::shapes(file.bytes).map_err(|error| {
+                let message = format!("{}: {}", named.path, with_causes(&error));
+                Diagnostics::one(file_name, named.mark, "model.weights", message)
+            })?;
+            Some(WeightsFacts { artifact: file.artifact, tensors })
+        }
+        _ => None,
+    };
     let Facts { train, validation, test, classes, columns, width, image, .. } = prepared.facts();
     let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let facts = TableFacts {
-        artifact: table,
+    let facts = InputFacts {
+        artifact: table.artifact,
         rows: [&train, &validation, &test].map(|part| part.rows as u64),
         classes: (classes.into_iter().enumerate())
             .map(|(class, name)| {
@@ -47,6 +81,7 @@ pub fn admit(file_name: &str, text: &str, table: Artifact, bytes: &[u8]) -> Resu
         columns: narrow(columns),
         inputs: narrow(width),
         image,
+        weights,
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
     Ok(Admitted { plan: sweep::plan(&spec, text, facts)?, notes: prepared.notes })

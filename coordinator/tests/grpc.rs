@@ -184,7 +184,7 @@ async fn a_worker_of_another_version_is_told_what_to_do() {
 }
 
 fn sweep_file(table: &[u8]) -> SweepFile {
-    SweepFile { name: "sweep.yaml".to_owned(), text: SWEEP.to_owned(), data: Some(artifact(table)) }
+    SweepFile { name: "sweep.yaml".to_owned(), text: SWEEP.to_owned(), data: Some(artifact(table)), weights: None }
 }
 
 /// Uploads the table and submits the sweep.

@@ -58,6 +58,39 @@ fn a_coordinator_with_two_workers_gives_the_files_of_a_run() {
     assert_eq!(files(&lab.path("submit")), run);
 }
 
+/// A net that one sweep has left begins another, here and at a coordinator, and is measured as it was.
+#[test]
+fn a_net_of_one_sweep_begins_another() {
+    let lab = Lab::new(SWEEP, 300);
+    lab.run(&["run", "sweep.yaml", "--out", "first"]).expect(0);
+    let first = parse(&lab, "first/report.json");
+    let trial = list(&first, "trials").iter().find(|trial| {
+        lab.path(&format!("first/models/{}.safetensors", trial["id"].as_str().expect("an id"))).is_file()
+    });
+    let trial = trial.expect("a trial with a model");
+    let model = format!("first/models/{}.safetensors", trial["id"].as_str().expect("an id"));
+    let from_file = SWEEP
+        .replace("hidden: [8, 4]}", &format!("hidden: [8, 4], weights: {model}}}"))
+        .replace("name: small", "name: second")
+        .replace("strategy: [magnitude, taylor]", "strategy: magnitude")
+        .replace("strength: [0, 1.0e-3]", "strength: 0");
+    lab.write("second.yaml", from_file);
+    lab.run(&["run", "second.yaml", "--out", "second", "--lanes", "4"]).expect(0);
+    let plan = parse(&lab, "second/plan.json");
+    let stages = |plan: &Value, kind: &str| {
+        list(plan, "stages").iter().filter(|stage| stage["spec"]["stage"] == kind).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!((stages(&plan, "import").len(), stages(&plan, "dense").len()), (1, 0));
+    let report_of_second = parse(&lab, "second/report.json");
+    assert_eq!(report_of_second["sweep"]["weights"]["path"], model.as_str());
+    let server = Server::start(&lab);
+    let submit = ["submit", "second.yaml", "--coordinator", &server.address, "--wait", "--out", "submitted"];
+    let submitted = lab.start(&submit);
+    let _worker = server.worker(&lab, "one");
+    submitted.end().expect(0);
+    assert_eq!(report(&lab.path("submitted")), report(&lab.path("second")));
+}
+
 #[test]
 fn a_finished_sweep_run_again_computes_nothing_and_leaves_the_same_files() {
     let lab = Lab::new(SWEEP, 300);

@@ -21,6 +21,8 @@ pub struct Artifact {
 pub enum Role {
     /// The table, or the packed images, that the sweep file names.
     Table,
+    /// A net that was trained elsewhere, as safetensors.
+    Weights,
     /// Inputs and targets of every split, as safetensors.
     Prepared,
     /// How they became tensors, as JSON: enough to prepare new rows for serving.
@@ -41,8 +43,9 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Table,
+        Self::Weights,
         Self::Prepared,
         Self::Preparation,
         Self::Checkpoint,
@@ -58,6 +61,7 @@ impl Role {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
+            Self::Weights => "weights",
             Self::Prepared => "prepared",
             Self::Preparation => "preparation",
             Self::Checkpoint => "checkpoint",

@@ -14,8 +14,8 @@ pub use architecture::{Architecture, Layer, LayerKind, Step, TensorKind, TensorS
 pub use data::{PrepareSpec, SplitSpec, TableFormat, Task};
 pub use model::{Activation, MAX_DEPTH, MAX_WIDTH, ModelSpec};
 pub use pruning::{
-    Ablation, CriterionSpec, DenseSpec, Granularity, Growth, PruneSpec, Ramp, Ranking, Removal, Schedule, Start,
-    Subject,
+    Ablation, CriterionSpec, DenseSpec, Granularity, Growth, ImportSpec, PruneSpec, Ramp, Ranking, Removal, Schedule,
+    Start, Subject,
 };
 use serde::{Deserialize, Serialize};
 pub use training::{
@@ -36,6 +36,8 @@ pub enum StageSpec {
     Prepare(PrepareSpec),
     /// Train the unpruned net.
     Dense(DenseSpec),
+    /// Evaluate an unpruned net that was trained elsewhere.
+    Import(ImportSpec),
     /// Score, plan, mask, retrain, evaluate.
     Prune(PruneSpec),
 }
@@ -97,6 +99,7 @@ impl StageSpec {
         match self {
             Self::Prepare(_) => vec![],
             Self::Dense(spec) => vec![spec.prepare],
+            Self::Import(spec) => vec![spec.prepare],
             Self::Prune(spec) => {
                 let rewound = match spec.start {
                     Start::Rewound { stage } => Some(stage),
@@ -113,6 +116,7 @@ impl StageSpec {
         match self {
             Self::Prepare(_) => vec![Role::Table],
             Self::Dense(_) => vec![Role::Prepared],
+            Self::Import(_) => vec![Role::Prepared, Role::Weights],
             Self::Prune(spec) => {
                 let subject: &[Role] = match spec.subject {
                     Subject::Dense { .. } => &[Role::Checkpoint],
@@ -128,11 +132,22 @@ impl StageSpec {
         }
     }
 
+    /// The net; nothing for a stage that has none.
+    #[must_use]
+    pub const fn model(&self) -> Option<&ModelSpec> {
+        match self {
+            Self::Prepare(_) => None,
+            Self::Dense(spec) => Some(&spec.model),
+            Self::Import(spec) => Some(&spec.model),
+            Self::Prune(spec) => Some(&spec.model),
+        }
+    }
+
     /// The net and how it is trained; nothing for a stage that trains nothing.
     #[must_use]
     pub const fn training(&self) -> Option<(&ModelSpec, &TrainingSpec)> {
         match self {
-            Self::Prepare(_) => None,
+            Self::Prepare(_) | Self::Import(_) => None,
             Self::Dense(spec) => Some((&spec.model, &spec.training)),
             Self::Prune(spec) => Some((&spec.model, &spec.training)),
         }
@@ -142,7 +157,7 @@ impl StageSpec {
     #[must_use]
     pub const fn regularization(&self) -> Option<&RegularizationSpec> {
         match self {
-            Self::Prepare(_) => None,
+            Self::Prepare(_) | Self::Import(_) => None,
             Self::Dense(spec) => spec.regularization.as_ref(),
             Self::Prune(spec) => spec.regularization.as_ref(),
         }
@@ -150,13 +165,15 @@ impl StageSpec {
 
     fn check(&self) -> Result<(), InvalidSpec> {
         let impossible = |what| Err(InvalidSpec::Impossible(what));
-        if let Some((model, training)) = self.training() {
+        if let Some(model) = self.model() {
             if let Err(reason) = model.check() {
                 return impossible(reason);
             }
             if model.weights() > MAX_WEIGHTS {
                 return impossible("more than 2^31 weights");
             }
+        }
+        if let Some((_, training)) = self.training() {
             if training.batch_size == 0 || training.epochs == 0 {
                 return impossible("an empty batch or no epoch");
             }
@@ -166,7 +183,7 @@ impl StageSpec {
         }
         match self {
             Self::Prune(spec) => spec.check().map_err(InvalidSpec::Impossible),
-            Self::Prepare(_) | Self::Dense(_) => Ok(()),
+            Self::Prepare(_) | Self::Dense(_) | Self::Import(_) => Ok(()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The devices that there are to train on. The one file that names Burn's backends, and what they need of their own.
 //!
 //! Names are known in every build, so that a sentence about a missing backend can say how to get it. Everything that asks a native
-//! library for something may end the process: [`crate::probe`] does so in a child.
+//! library for something may end the process: [`crate::device_probe`] does so in a child.
 
 use std::{fmt, str::FromStr};
 

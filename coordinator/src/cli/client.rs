@@ -9,7 +9,6 @@ use std::{
 
 use clap::Args;
 use secateur_proto::{
-    outcome::Artifact,
     spec::TableFormat,
     v1::{
         GetReportRequest, ReportFormat, SubmitReply, SubmitRequest, SweepFile, SweepState, SweepStatus, WatchRequest,
@@ -19,6 +18,7 @@ use secateur_proto::{
 use secateur_worker::{
     causes::with_causes,
     data::{DataError, idx},
+    net::import,
     store::StoreError,
     transfer::{self, ArtifactClient, TransferError},
 };
@@ -29,9 +29,9 @@ use super::{
     progress::{Screen, SweepProgress},
 };
 use crate::{
-    admission,
+    admission::{self, Input},
     grpc::LONGEST_MESSAGE,
-    sweep::{Diagnostics, SweepSpec, plan::Plan},
+    sweep::{Diagnostics, SweepSpec, plan::Plan, spec::WeightsSpec},
 };
 
 /// The largest sweep file: more is no file that a person wrote.
@@ -50,6 +50,7 @@ pub(crate) struct LocalSweep {
     pub(crate) file_name: String,
     pub(crate) text: String,
     pub(crate) table: Arc<[u8]>,
+    pub(crate) weights: Option<Arc<[u8]>>,
     pub(crate) plan: Plan,
 }
 
@@ -85,9 +86,20 @@ impl LocalSweep {
         };
         let table: Arc<[u8]> =
             read.map_err(|message| Diagnostics::one(&file_name, spec.data.path_mark, "data.path", message))?.into();
-        let artifact = Artifact { hash: secateur_proto::ids::ContentHash::of(&table), size: table.len() as u64 };
-        let admission::Admitted { plan, notes } = admission::admit(&file_name, &text, artifact, &table)?;
-        Ok((Self { file_name, text, table, plan }, notes))
+        let mut left_out = Vec::new();
+        let weights: Option<Arc<[u8]>> = match &spec.weights {
+            None => None,
+            Some(named) => {
+                let (bytes, notes) = read_weights(file, named)
+                    .map_err(|message| Diagnostics::one(&file_name, named.mark, "model.weights", message))?;
+                left_out.extend(notes);
+                Some(bytes.into())
+            }
+        };
+        let admission::Admitted { plan, mut notes } =
+            admission::admit(&file_name, &text, Input::of(&table), weights.as_deref().map(Input::of))?;
+        notes.append(&mut left_out);
+        Ok((Self { file_name, text, table, weights, plan }, notes))
     }
 }
 
@@ -112,6 +124,18 @@ fn read_images(folder: &Path) -> Result<Vec<u8>, String> {
         files.push(fs::read(&path).map_err(|error| unreadable(&path, &error))?);
     }
     idx::pack([0, 1, 2, 3].map(|index| (found[index], files[index].as_slice()))).map_err(wrong)
+}
+
+/// The tensors of a net that was trained elsewhere under the names that they are to have, and what a person should know of them; or
+/// what is wrong with its file.
+fn read_weights(file: &Path, named: &WeightsSpec) -> Result<(Vec<u8>, Option<String>), String> {
+    let path = data_path(file, &named.path);
+    let net = import::read(&path).and_then(|net| net.rename(&named.rename));
+    let net = net.map_err(|error| format!("{}: {}", path.display(), with_causes(&error)))?;
+    let note = (!net.left_out.is_empty())
+        .then(|| format!("{}: left out what holds no floating-point numbers: {}", named.path, net.left_out.join(", ")));
+    let bytes = net.to_safetensors().map_err(|error| format!("{}: {}", path.display(), with_causes(&error)))?;
+    Ok((bytes, note))
 }
 
 /// Paths in a sweep file are relative to it.
@@ -149,7 +173,12 @@ impl Client {
     /// Uploads the data and submits the file.
     pub(crate) async fn submit(&mut self, sweep: &LocalSweep) -> Result<SubmitReply, CliError> {
         let table = self.artifacts.upload_bytes(&sweep.table).await?;
-        let file = SweepFile { name: sweep.file_name.clone(), text: sweep.text.clone(), data: Some(table.into()) };
+        let weights = match &sweep.weights {
+            Some(weights) => Some(self.artifacts.upload_bytes(weights).await?.into()),
+            None => None,
+        };
+        let (name, text) = (sweep.file_name.clone(), sweep.text.clone());
+        let file = SweepFile { name, text, data: Some(table.into()), weights };
         Ok(self.sweeps.submit(SubmitRequest { file: Some(file) }).await?.into_inner())
     }
 

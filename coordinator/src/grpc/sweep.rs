@@ -23,7 +23,7 @@ use tracing::info;
 
 use super::invalid;
 use crate::{
-    admission,
+    admission::{self, Input},
     driver::{Driver, Notice, outcomes},
     report,
     scheduler::{self, Event, SweepState},
@@ -54,15 +54,22 @@ impl Sweeps {
         let file = file.ok_or_else(|| invalid(InvalidMessage::Missing("file")))?;
         let table: Artifact =
             file.data.ok_or_else(|| invalid(InvalidMessage::Missing("data")))?.try_into().map_err(invalid)?;
+        let weights: Option<Artifact> = file.weights.map(TryInto::try_into).transpose().map_err(invalid)?;
         let _turn = self.planning.acquire().await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
         let store = Arc::clone(&self.store);
         let planned = tokio::task::spawn_blocking(move || {
-            let bytes = store.get(table.hash).map_err(|error| match error {
-                StoreError::Missing(_) => Status::failed_precondition("the data of the sweep must be uploaded first"),
-                _ => Status::internal("the data of the sweep cannot be read"),
-            })?;
-            let table = Artifact { hash: table.hash, size: bytes.len() as u64 };
-            let admitted = admission::admit(&file.name, &file.text, table, &bytes);
+            let read = |artifact: Artifact| {
+                store.get(artifact.hash).map_err(|error| match error {
+                    StoreError::Missing(_) => {
+                        Status::failed_precondition("the data and the weights of the sweep must be uploaded first")
+                    }
+                    _ => Status::internal("the data and the weights of the sweep cannot be read"),
+                })
+            };
+            let table = read(table)?;
+            let weights = weights.map(read).transpose()?;
+            let admitted =
+                admission::admit(&file.name, &file.text, Input::of(&table), weights.as_deref().map(Input::of));
             admitted.map(|admitted| admitted.plan).map_err(|problems| Status::invalid_argument(problems.to_string()))
         });
         planned.await.map_err(|error| Status::internal(format!("planning failed: {error}")))?

@@ -66,6 +66,7 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
             id: plan.sweep.id.clone(),
             file_hash: plan.sweep.file_hash,
             file_text: plan.sweep.file_text.clone(),
+            weights: plan.sweep.weights.clone(),
         },
         objectives: plan.sweep.objectives.clone(),
         constraints: plan.sweep.constraints.clone(),

@@ -263,7 +263,12 @@ fn facts(report: &Report) -> Grid {
         ),
         ("optimiser steps", number::grouped(totals.lane_steps)),
     ];
-    grid.rows.extend(facts.map(|(name, value)| vec![name.to_owned(), value]));
+    let weights = report
+        .sweep
+        .weights
+        .iter()
+        .flat_map(|weights| [("weights", weights.path.clone()), ("weights, BLAKE3", weights.hash.to_string())]);
+    grid.rows.extend(facts.into_iter().chain(weights).map(|(name, value)| vec![name.to_owned(), value]));
     grid
 }
 

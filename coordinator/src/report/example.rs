@@ -148,6 +148,7 @@ pub(crate) fn sweep(mut cells: Vec<Cell>, seeds: u64) -> Sweep {
             inputs: 92,
             image: None,
         },
+        weights: None,
     };
     (Plan { sweep, stages: Vec::new(), cells, trials, merged: Vec::new(), refused: Vec::new() }, outcomes)
 }

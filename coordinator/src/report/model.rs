@@ -14,7 +14,7 @@ use super::{
     label::Labels,
     statistics::{Paired, Summary},
 };
-use crate::sweep::plan::{Constraint, Control, DataSummary, Merged, Objective, Refused, Settings};
+use crate::sweep::plan::{Constraint, Control, DataSummary, Merged, Objective, Refused, Settings, WeightsSummary};
 
 /// Version of the shape of `report.json`.
 pub const SCHEMA: u32 = 2;
@@ -65,6 +65,9 @@ pub struct SweepSummary {
     pub file_hash: ContentHash,
     /// The file, as it was submitted.
     pub file_text: String,
+    /// The net that all others come from, where it was trained elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightsSummary>,
 }
 
 /// One point of the grid, over its seeds.

@@ -30,7 +30,7 @@ struct Common<'a> {
 /// The class of a stage, and whether it has lanes at all.
 pub(super) fn class(spec: &StageSpec) -> (BundleClass, bool) {
     let (stage, prepare, masks, skip_steps, stop_after) = match spec {
-        StageSpec::Prepare(_) => return (name(spec.key().to_string().as_bytes()), false),
+        StageSpec::Prepare(_) | StageSpec::Import(_) => return (name(spec.key().to_string().as_bytes()), false),
         StageSpec::Dense(spec) => ("dense", spec.prepare, None, 0, spec.stop_after),
         StageSpec::Prune(spec) => ("prune", spec.prepare, Some(spec.schedule), spec.skip_steps, None),
     };

@@ -18,13 +18,14 @@ pub mod spec;
 pub mod summary;
 #[cfg(test)]
 mod tests;
+mod weights;
 mod work;
 mod yaml;
 
 pub use self::{
     diagnostic::{Diagnostic, Diagnostics, Mark},
     plan::ClassRows,
-    planner::{TableFacts, plan},
+    planner::{InputFacts, WeightsFacts, plan},
     spec::SweepSpec,
     summary::PlanSummary,
 };

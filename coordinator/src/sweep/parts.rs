@@ -7,7 +7,7 @@ use secateur_worker::net::units::units;
 
 use super::{
     expand::Point,
-    planner::TableFacts,
+    planner::InputFacts,
     setting::{Grain, Ladder, Phase, Scope, Strategy, Timing},
     spec::{Architecture, Selection, SweepSpec},
 };
@@ -15,7 +15,7 @@ use super::{
 /// The most levels of an iterative schedule.
 const MAX_LEVELS: usize = 200;
 
-pub(super) fn model(spec: &SweepSpec, point: Point, facts: &TableFacts) -> Result<ModelSpec, String> {
+pub(super) fn model(spec: &SweepSpec, point: Point, facts: &InputFacts) -> Result<ModelSpec, String> {
     let outputs = match spec.data.task {
         Task::Binary => 1,
         Task::Multiclass => u32::try_from(facts.classes.len()).unwrap_or(u32::MAX),

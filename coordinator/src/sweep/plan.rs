@@ -47,6 +47,9 @@ pub struct SweepInfo {
     pub constraints: Vec<Constraint>,
     /// Rows of each split, and the like: for people.
     pub data: DataSummary,
+    /// The net that the dense stages are replaced by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightsSummary>,
 }
 
 /// An axis of the front.
@@ -67,6 +70,15 @@ pub struct Constraint {
     pub min: Option<f64>,
     /// The highest value allowed.
     pub max: Option<f64>,
+}
+
+/// A net that was trained elsewhere and that all others come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsSummary {
+    /// The name of its file in the sweep file.
+    pub path: String,
+    /// Hash of its tensors, as safetensors.
+    pub hash: ContentHash,
 }
 
 /// What is known of the data when the plan is made.

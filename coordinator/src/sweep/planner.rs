@@ -1,4 +1,5 @@
-//! From a sweep's points to the plan: cells, trials and the stages that they share. A plain function of the spec and the table.
+//! From a sweep's points to the plan: cells, trials and the stages that they share. A plain function of the spec and of what is known
+//! of the files that it names.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,16 +15,20 @@ use super::{
     bundle,
     diagnostic::{Diagnostics, Mark},
     expand::Point,
-    plan::{Cell, ClassRows, Control, DataSummary, Merged, Plan, PlannedStage, Refused, Settings, SweepInfo, Trial},
+    plan::{
+        Cell, ClassRows, Control, DataSummary, Merged, Plan, PlannedStage, Refused, Settings, SweepInfo, Trial,
+        WeightsSummary,
+    },
     setting::AblationSetting,
     spec::SweepSpec,
+    weights,
     work::Work,
 };
 
-/// What the planner must know of the table, or of the images.
+/// What the planner must know of the files that a sweep names: the table, or the images, and the weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableFacts {
-    /// The file.
+pub struct InputFacts {
+    /// The table, or the packed images.
     pub artifact: Artifact,
     /// Rows for train, validation, test.
     pub rows: [u64; 3],
@@ -35,22 +40,34 @@ pub struct TableFacts {
     pub inputs: u32,
     /// Channels, height and width of images.
     pub image: Option<[u32; 3]>,
+    /// The net that was trained elsewhere, where the sweep names one.
+    pub weights: Option<WeightsFacts>,
 }
 
-/// Plans the sweep `spec`, read from the bytes of `file_text`, over a table.
+/// What the planner must know of a net that was trained elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightsFacts {
+    /// The file.
+    pub artifact: Artifact,
+    /// Names and shapes of its tensors.
+    pub tensors: Vec<(String, Vec<usize>)>,
+}
+
+/// Plans the sweep `spec`, read from the bytes of `file_text`, over its files.
 ///
 /// # Errors
-/// If there is nothing to compute: the table has no train rows or no inputs, `exclude` takes every point away, no point can be
-/// done, or every point removes nothing and so is a control.
-pub fn plan(spec: &SweepSpec, file_text: &str, table: TableFacts) -> Result<Plan, Diagnostics> {
-    if table.inputs == 0 || table.rows[0] == 0 {
+/// If the weights are not those of the net, or if there is nothing to compute: the table has no train rows or no inputs, `exclude`
+/// takes every point away, no point can be done, or every point removes nothing and so is a control.
+pub fn plan(spec: &SweepSpec, file_text: &str, inputs: InputFacts) -> Result<Plan, Diagnostics> {
+    if inputs.inputs == 0 || inputs.rows[0] == 0 {
         let message = format!(
             "found a table with {} input columns and {} train rows, required at least one of each",
-            table.inputs, table.rows[0]
+            inputs.inputs, inputs.rows[0]
         );
         return Err(Diagnostics::one(&spec.file, spec.data.path_mark, "data.path", message));
     }
-    let mut planner = Planner::new(spec, table);
+    weights::check(spec, &inputs)?;
+    let mut planner = Planner::new(spec, inputs);
     planner.add_asked();
     planner.add_controls();
     planner.finish(spec, file_text)
@@ -58,7 +75,7 @@ pub fn plan(spec: &SweepSpec, file_text: &str, table: TableFacts) -> Result<Plan
 
 struct Planner<'a> {
     spec: &'a SweepSpec,
-    table: TableFacts,
+    inputs: InputFacts,
     prepare: StageKey,
     stages: Vec<PlannedStage>,
     known: HashSet<StageKey>,
@@ -78,12 +95,11 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(spec: &'a SweepSpec, table: TableFacts) -> Self {
-        let prepare = StageSpec::Prepare(spec.data.prepare(table.artifact.hash));
-        let given = Artifacts::from([(Role::Table, table.artifact)]);
+    fn new(spec: &'a SweepSpec, inputs: InputFacts) -> Self {
+        let prepare = StageSpec::Prepare(spec.data.prepare(inputs.artifact.hash));
         let mut planner = Self {
             spec,
-            table,
+            inputs,
             prepare: prepare.key(),
             stages: Vec::new(),
             known: HashSet::new(),
@@ -97,7 +113,7 @@ impl<'a> Planner<'a> {
             asked: Vec::new(),
             dense_points: Vec::new(),
         };
-        planner.stage(prepare, given);
+        planner.stage(prepare);
         planner
     }
 
@@ -105,7 +121,7 @@ impl<'a> Planner<'a> {
     fn add_asked(&mut self) {
         for point in self.spec.points() {
             let settings = self.spec.grid.settings(point);
-            let work = match Work::of(self.spec, point, &self.table) {
+            let work = match Work::of(self.spec, point, &self.inputs) {
                 Ok(work) => work,
                 Err(reason) => {
                     self.refused.push(Refused { settings, reason });
@@ -264,7 +280,7 @@ impl<'a> Planner<'a> {
                 break;
             }
             for (stage, keys) in stages.into_iter().zip(&mut keys) {
-                keys.extend(stage.map(|stage| self.stage(stage, Artifacts::new())));
+                keys.extend(stage.map(|stage| self.stage(stage)));
             }
         }
         for (seed, stages) in seeds.iter().zip(keys) {
@@ -292,19 +308,24 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn stage(&mut self, spec: StageSpec, given: Artifacts) -> StageKey {
+    fn stage(&mut self, spec: StageSpec) -> StageKey {
         let key = spec.key();
         if self.known.insert(key) {
             let (bundle_class, bundled) = bundle::class(&spec);
             let lane_steps = spec.training().map_or(0, |(_, training)| {
                 let all =
-                    self.table.rows[0].div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into());
+                    self.inputs.rows[0].div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into());
                 match &spec {
                     StageSpec::Dense(DenseSpec { stop_after: Some(last), .. }) => all.min(*last),
                     StageSpec::Prune(spec) => all.saturating_sub(spec.skip_steps),
-                    StageSpec::Dense(_) | StageSpec::Prepare(_) => all,
+                    StageSpec::Dense(_) | StageSpec::Prepare(_) | StageSpec::Import(_) => all,
                 }
             });
+            let given = match (&spec, &self.inputs.weights) {
+                (StageSpec::Prepare(_), _) => Artifacts::from([(Role::Table, self.inputs.artifact)]),
+                (StageSpec::Import(_), Some(weights)) => Artifacts::from([(Role::Weights, weights.artifact)]),
+                _ => Artifacts::new(),
+            };
             self.stages.push(PlannedStage { key, spec, given, bundle_class, bundled, lane_steps });
         }
         key
@@ -365,11 +386,12 @@ impl<'a> Planner<'a> {
             };
         }
         let file_hash = ContentHash::of(file_text.as_bytes());
-        let table = self.table;
-        let id: SweepId = ContentHash::of(format!("secateur sweep\n{file_hash}\n{}\n", table.artifact.hash).as_bytes())
-            .short(12)
-            .parse()
-            .expect("hexadecimal digits are safe");
+        let inputs = self.inputs;
+        let mut identity = format!("secateur sweep\n{file_hash}\n{}\n", inputs.artifact.hash);
+        if let Some(weights) = &inputs.weights {
+            identity.push_str(&format!("{}\n", weights.artifact.hash));
+        }
+        let id: SweepId = ContentHash::of(identity.as_bytes()).short(12).parse().expect("hexadecimal digits are safe");
         let sweep = SweepInfo {
             name: spec.name.clone(),
             id,
@@ -377,15 +399,17 @@ impl<'a> Planner<'a> {
             file_text: file_text.to_owned(),
             objectives: spec.objectives.clone(),
             constraints: spec.constraints.clone(),
+            weights: (spec.weights.iter().zip(&inputs.weights).next())
+                .map(|(named, file)| WeightsSummary { path: named.path.clone(), hash: file.artifact.hash }),
             data: DataSummary {
                 path: spec.data.path.clone(),
-                hash: table.artifact.hash,
-                size: table.artifact.size,
-                rows: table.rows,
-                classes: table.classes,
-                columns: table.columns,
-                inputs: table.inputs,
-                image: table.image,
+                hash: inputs.artifact.hash,
+                size: inputs.artifact.size,
+                rows: inputs.rows,
+                classes: inputs.classes,
+                columns: inputs.columns,
+                inputs: inputs.inputs,
+                image: inputs.image,
             },
         };
         let Self { stages, cells, trials, merged, refused, .. } = self;

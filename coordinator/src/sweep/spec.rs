@@ -35,6 +35,8 @@ pub struct SweepSpec {
     pub grid: Grid,
     /// The form of the net. The widths of a perceptron are the grid's.
     pub architecture: Architecture,
+    /// The file that dense nets come from, where they are not trained.
+    pub weights: Option<WeightsSpec>,
     /// Initial values.
     pub initialization: Initialization,
     /// The update rule. Its learning rate and weight decay are the grid's.
@@ -236,6 +238,17 @@ pub enum Architecture {
         /// Blocks a stage.
         blocks: u32,
     },
+}
+
+/// A net that was trained elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightsSpec {
+    /// Its file, relative to the sweep file.
+    pub path: String,
+    /// Where the file says so.
+    pub mark: Mark,
+    /// Beginnings of its tensors' names, and what stands there in the names of the net's.
+    pub rename: Vec<(String, String)>,
 }
 
 /// The layers that pruning may take from, by name.

@@ -54,6 +54,8 @@ pub struct PlanSummary {
 pub struct StageCounts {
     /// Table to tensors.
     pub prepare: usize,
+    /// Evaluation of a net that was trained elsewhere.
+    pub import: usize,
     /// Training of unpruned nets.
     pub dense: usize,
     /// Pruning and retraining.
@@ -64,12 +66,13 @@ impl StageCounts {
     /// All of them.
     #[must_use]
     pub const fn total(self) -> usize {
-        self.prepare + self.dense + self.prune
+        self.prepare + self.import + self.dense + self.prune
     }
 
     fn count(&mut self, spec: &StageSpec) {
         match spec {
             StageSpec::Prepare(_) => self.prepare += 1,
+            StageSpec::Import(_) => self.import += 1,
             StageSpec::Dense(_) => self.dense += 1,
             StageSpec::Prune(_) => self.prune += 1,
         }
@@ -178,9 +181,10 @@ impl fmt::Display for PlanSummary {
         writeln!(f, "trials   {} ({cells} × {seeds})", self.trials)?;
         writeln!(
             f,
-            "stages   {}: {} prepare, {} dense, {} prune ({} without sharing)",
+            "stages   {}: {} prepare, {}{} dense, {} prune ({} without sharing)",
             self.stages.total(),
             self.stages.prepare,
+            if self.stages.import > 0 { "1 import, " } else { "" },
             self.stages.dense,
             self.stages.prune,
             self.stages_without_sharing.total()

@@ -1,10 +1,10 @@
 //! What a point of the grid comes to: nets, training, exact counts and a chain of stages, but no seed.
 
 use secateur_proto::{
-    ids::StageKey,
+    ids::{ContentHash, StageKey},
     spec::{
-        Ablation, CriterionSpec, DenseSpec, Granularity, ModelSpec, PruneSpec, Ranking, RegularizationSpec, Removal,
-        Schedule, StageSpec, Start, Subject, TrainingSpec,
+        Ablation, CriterionSpec, DenseSpec, Granularity, ImportSpec, ModelSpec, PruneSpec, Ranking, RegularizationSpec,
+        Removal, Schedule, StageSpec, Start, Subject, TrainingSpec,
     },
 };
 
@@ -12,7 +12,7 @@ use super::{
     counts,
     expand::Point,
     parts::{fits, granularity, ladder_of, model, penalty, prunable, shrunk, update_rule},
-    planner::TableFacts,
+    planner::InputFacts,
     setting::{AblationSetting, Pace, Phase, Scope, Then, Timing},
     spec::SweepSpec,
 };
@@ -21,6 +21,8 @@ use super::{
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Work {
     pub(super) model: ModelSpec,
+    /// The dense net, where it is not trained.
+    weights: Option<ContentHash>,
     /// Indices of the prunable layers.
     layers: Vec<u32>,
     training: TrainingSpec,
@@ -46,9 +48,23 @@ enum Way {
     FromDense { then: Then, reinitialized: bool },
 }
 
+/// Whether a way can begin at a net that is trained already.
+fn begins_trained(strategy: &str, timing: &Timing, way: Way) -> Result<(), String> {
+    match (timing, way) {
+        (Timing::Dynamic { .. } | Timing::Alternating { .. }, _) => {
+            Err("a mask that changes from the beginning of training takes a net that is not trained: leave model.weights out".to_owned())
+        }
+        (_, Way::FromInitial { .. }) => Err(format!("{strategy} prunes before training, and the net of model.weights is trained")),
+        (_, Way::FromDense { then: Then::RewindWeights { .. }, .. }) => {
+            Err("the earlier weights of the net of model.weights are not known: take another `then` than weight_rewind".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Work {
     /// The work of `point` for the data of `facts`; in words, why it cannot be done.
-    pub(super) fn of(spec: &SweepSpec, point: Point, facts: &TableFacts) -> Result<Self, String> {
+    pub(super) fn of(spec: &SweepSpec, point: Point, facts: &InputFacts) -> Result<Self, String> {
         let grid = &spec.grid;
         let model = model(spec, point, facts)?;
         let strategy = point.of(&grid.strategy);
@@ -102,6 +118,10 @@ impl Work {
             _ if strategy.is_initial() && removes => Way::FromInitial { reinitialized },
             _ => Way::FromDense { then: Then::Finetune, reinitialized },
         };
+        let weights = facts.weights.as_ref().map(|weights| weights.artifact.hash);
+        if weights.is_some() {
+            begins_trained(strategy.name, timing, way)?;
+        }
         let penalty = |on: [Phase; 2], epochs: u32| penalty(spec, point, &model, on, epochs);
         let mut work = Self {
             dense_penalty: penalty([Phase::Dense, Phase::Both], training.epochs)?,
@@ -125,6 +145,7 @@ impl Work {
             levels: if removes { levels } else { vec![Removal::NONE] },
             way,
             schedule: Schedule::OneShot,
+            weights,
             model,
         };
         if removes {
@@ -319,6 +340,7 @@ impl Work {
         let model = shrunk(&self.model, target)?;
         let mut work = self.dense_control();
         work.layers = model.prunable();
+        work.weights = None;
         work.way = Way::FromInitial { reinitialized: false };
         work.levels = vec![Removal::NONE];
         if same_compute {
@@ -353,7 +375,10 @@ impl Work {
             }
             Way::FromDense { then, reinitialized } => (then, reinitialized),
         };
-        let first = dense(None);
+        let first = match self.weights {
+            Some(weights) => StageSpec::Import(ImportSpec { prepare, model: self.model.clone(), weights }),
+            None => dense(None),
+        };
         let mut subject = Subject::Dense { stage: first.key() };
         stages.push(first);
         let (start, skip) = match then {

@@ -117,7 +117,7 @@ const BANS: &[Ban] = &[
             "secateur_worker::executor",
             "secateur_worker::device",
             "secateur_worker::cli",
-            "secateur_worker::probe",
+            "secateur_worker::device_probe",
         ],
         reason: "only the verbs that start workers need what trains; the rest must build without the feature `worker`",
     },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Layer, ModelSpec, RegularizationSpec, TrainingSpec};
-use crate::ids::StageKey;
+use crate::ids::{ContentHash, StageKey};
 
 /// Trains the unpruned net from its initialisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,18 @@ pub struct DenseSpec {
     pub stop_after: Option<u64>,
     /// Decides the initial weights and the order of rows.
     pub seed: u64,
+}
+
+/// Takes a net that was trained elsewhere for the unpruned one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportSpec {
+    /// Where the data come from that it is evaluated on.
+    pub prepare: StageKey,
+    /// The net.
+    pub model: ModelSpec,
+    /// The hash of its parameters, as a file of safetensors.
+    pub weights: ContentHash,
 }
 
 /// Prunes a net and trains what is left.

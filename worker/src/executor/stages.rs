@@ -9,7 +9,10 @@ use secateur_proto::{
     ids::{ContentHash, StageKey},
     metrics::{Metrics, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
-    spec::{DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, StageSpec, Start, Subject, TrainingSpec},
+    spec::{
+        DenseSpec, ImportSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, StageSpec, Start, Subject,
+        TrainingSpec,
+    },
     v1,
 };
 use tracing::{debug, info};
@@ -148,6 +151,10 @@ impl Stages {
                     report(BundleEvent::Done(stage.key, StageOutcome::Completed(result)));
                     None
                 }),
+                StageSpec::Import(spec) => self.import(spec, stage).map(|result| {
+                    report(BundleEvent::Done(stage.key, StageOutcome::Completed(result)));
+                    None
+                }),
                 StageSpec::Dense(spec) => self.dense(spec, stage).map(Some),
                 StageSpec::Prune(spec) => self.prune(spec, stage).map(Some),
             };
@@ -176,6 +183,14 @@ impl Stages {
             (Role::Preparation, self.store.put(&preparation)?),
         ]);
         Ok(StageResult { metrics: Metrics::new(), artifacts })
+    }
+
+    /// Evaluates a net that was trained elsewhere.
+    fn import(&mut self, spec: &ImportSpec, stage: &StageWithInputs) -> Result<StageResult, Ended> {
+        self.load(&spec.model, stage)?;
+        let parameters = self.net(&spec.model, stage, Role::Weights)?;
+        let trained = Trained { parameters, mask: None, frozen: None, epoch: 0, curve: Vec::new() };
+        self.evaluate(&spec.model, stage, Artifacts::new(), &trained)
     }
 
     fn dense<'a>(&mut self, spec: &DenseSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
@@ -290,7 +305,7 @@ impl Stages {
         Ok(())
     }
 
-    /// Evaluates a trained net and saves what it leaves. `plan` is that of the last change of a mask that changed.
+    /// Audits a trained net, measures it and saves what it leaves. `plan` is that of the last change of a mask that changed.
     fn finish(
         &self,
         model: &ModelSpec,
@@ -314,11 +329,22 @@ impl Stages {
             let message = format!("{violations} of the removed weights are not zero");
             return Err(Failure::new(FailureClass::Internal, message).into());
         }
+        self.evaluate(model, ready.stage, artifacts, trained)
+    }
+
+    /// Measures a net and saves it, with the score of every validation and test row, beside `artifacts`.
+    fn evaluate(
+        &self,
+        model: &ModelSpec,
+        stage: &StageWithInputs,
+        mut artifacts: Artifacts,
+        trained: &Trained,
+    ) -> Result<StageResult, Ended> {
         let data = self.data()?;
         let (layout, net) = (FlatLayout::of(model), Net::of(model));
-        let prunable = match &ready.stage.spec {
+        let prunable = match &stage.spec {
             StageSpec::Prune(spec) => spec.layers.clone(),
-            StageSpec::Prepare(_) | StageSpec::Dense(_) => model.prunable(),
+            StageSpec::Prepare(_) | StageSpec::Dense(_) | StageSpec::Import(_) => model.prunable(),
         };
         let mut metrics = metrics::of_net(model, &prunable, &trained.parameters)?;
         let mut scores = Vec::new();
@@ -334,7 +360,7 @@ impl Stages {
             .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
         // With these a result is complete: enough to compute its metrics anew, and to serve the net.
         let data = [Role::Prepared, Role::Preparation];
-        artifacts.extend(data.iter().filter_map(|role| Some((*role, *ready.stage.inputs.get(role)?))));
+        artifacts.extend(data.iter().filter_map(|role| Some((*role, *stage.inputs.get(role)?))));
         artifacts.insert(Role::Checkpoint, self.store.put(&checkpoint::write_parameters(model, &trained.parameters)?)?);
         artifacts.insert(Role::Scores, self.store.put(&write_scores(&scores)?)?);
         artifacts.insert(Role::Curve, self.store.put(&curve)?);

@@ -94,6 +94,18 @@ def net_file(name):
     return arrays, index
 
 
+def foreign():
+    """A net of 4-3-1 as somebody else may have saved it: names, types and views of its own."""
+    torch.manual_seed(7)
+    return {
+        "module.fc1.weight": torch.randn(4, 3).t(),
+        "module.fc1.bias": torch.randn(3).to(torch.float16),
+        "module.fc2.weight": torch.randn(2, 3, dtype=torch.float64)[1:],
+        "module.fc2.bias": torch.randn(1).to(torch.bfloat16),
+        "module.norm.num_batches_tracked": torch.tensor(5),
+    }
+
+
 def write(folder):
     def arrays(name, tensors):
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / f"{name}.safetensors")
@@ -105,6 +117,10 @@ def write(folder):
     for name in NETS:
         tensors, index["nets"][name] = net_file(name)
         arrays(name, tensors)
+    saved = foreign()
+    torch.save(saved, folder / "foreign.pt")
+    arrays("foreign", saved)
+    index["foreign"] = {name: tensor.float().tolist() for name, tensor in saved.items() if tensor.is_floating_point()}
     document("index", index)
     arrays("second_order", second_order_file())
     arrays("optimizers", optimizers_file())

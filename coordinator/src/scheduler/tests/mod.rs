@@ -116,6 +116,7 @@ impl PlanBuilder {
                     inputs: 1,
                     image: None,
                 },
+                weights: None,
             },
             stages: self.stages,
             cells: vec![],

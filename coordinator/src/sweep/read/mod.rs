@@ -7,6 +7,7 @@ mod pruning;
 mod reader;
 mod schedule;
 mod training;
+mod weights;
 
 use self::reader::{Field, Fields, Reader};
 use super::{
@@ -79,6 +80,7 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
         data: data?,
         grid,
         architecture: model.architecture,
+        weights: model.weights,
         initialization: training.initialization,
         optimizer: training.optimizer,
         lr_schedule: training.lr_schedule,

@@ -7,11 +7,11 @@ use secateur_proto::spec::{
 use super::{
     super::{
         axis::{Axis, AxisKey},
-        spec::Architecture,
+        spec::{Architecture, WeightsSpec},
         yaml::Value,
     },
     reader::{Field, Fields, Reader},
-    single,
+    single, weights,
 };
 
 /// The most hidden layers.
@@ -29,20 +29,22 @@ pub(super) struct Model {
     /// Widths of a perceptron; one empty value of another net.
     pub(super) hidden: Axis<Vec<u32>>,
     pub(super) dropout: f64,
+    pub(super) weights: Option<WeightsSpec>,
 }
 
 pub(super) fn model(reader: &mut Reader, field: &Field<'_>) -> Option<Model> {
     const KINDS: [&str; 5] = ["mlp", "lenet_300_100", "lenet5", "residual_mlp", "residual_cnn"];
     // The kind decides which other keys are known, so it is read first.
-    const ALL: [&str; 8] = ["kind", "hidden", "activation", "batch_norm", "dropout", "width", "blocks", "channels"];
+    const ALL: [&str; 9] =
+        ["kind", "hidden", "activation", "batch_norm", "dropout", "width", "blocks", "channels", "weights"];
     let silent = &mut Reader::default();
     let kind = silent.fields(field, &ALL).and_then(|fields| fields.get("kind")).and_then(|kind| kind.text());
     let known: &[&str] = match kind {
-        Some("mlp") => &["kind", "hidden", "activation", "batch_norm", "dropout"],
-        Some("lenet_300_100") => &["kind", "activation", "batch_norm", "dropout"],
-        Some("lenet5") => &["kind", "dropout"],
-        Some("residual_mlp") => &["kind", "width", "blocks", "activation", "dropout"],
-        Some("residual_cnn") => &["kind", "channels", "blocks"],
+        Some("mlp") => &["kind", "hidden", "activation", "batch_norm", "dropout", "weights"],
+        Some("lenet_300_100") => &["kind", "activation", "batch_norm", "dropout", "weights"],
+        Some("lenet5") => &["kind", "dropout", "weights"],
+        Some("residual_mlp") => &["kind", "width", "blocks", "activation", "dropout", "weights"],
+        Some("residual_cnn") => &["kind", "channels", "blocks", "weights"],
         _ => &ALL,
     };
     let fields = reader.fields(field, known)?;
@@ -67,6 +69,11 @@ pub(super) fn model(reader: &mut Reader, field: &Field<'_>) -> Option<Model> {
     let dropout = fields.get("dropout").map_or(Some(0.0), |field| {
         reader.number(&field, "a number from 0 up to but not including 1", |share| (0.0..1.0).contains(&share))
     });
+    let from_file = fields.get("weights").map_or(Some(None), |field| weights::weights(reader, &field).map(Some));
+    if let (Some(Some(file)), Some(hidden)) = (&from_file, hidden.as_ref().filter(|hidden| hidden.values.len() > 1)) {
+        let message = format!("found several nets, and {} holds one; take one list of widths", file.path);
+        reader.report(hidden.mark, "model.hidden", message);
+    }
     let mut size = |key: &str, default: Option<u32>, most: u32| match (fields.get(key), default) {
         (Some(field), _) => reader.integer(&field, 1, most),
         (None, Some(default)) => Some(default),
@@ -88,7 +95,7 @@ pub(super) fn model(reader: &mut Reader, field: &Field<'_>) -> Option<Model> {
         "lenet5" => Architecture::Lenet5,
         _ => Architecture::Mlp { activation: activation?, batch_norm: batch_norm? },
     };
-    Some(Model { architecture, hidden: hidden?, dropout: dropout? })
+    Some(Model { architecture, hidden: hidden?, dropout: dropout?, weights: from_file? })
 }
 
 fn widths(reader: &mut Reader, hidden: &Field<'_>) -> Option<Axis<Vec<u32>>> {

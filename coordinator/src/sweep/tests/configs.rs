@@ -5,9 +5,9 @@ use secateur_proto::spec::TableFormat;
 use super::*;
 use crate::sweep::{ClassRows, PlanSummary};
 
-fn mnist() -> TableFacts {
+fn mnist() -> InputFacts {
     let classes = (0..10).map(|class| ClassRows { name: class.to_string(), rows: [5400, 600, 1000] }).collect();
-    TableFacts { rows: [54_000, 6_000, 10_000], classes, columns: 0, inputs: 784, image: Some([1, 28, 28]), ..table() }
+    InputFacts { rows: [54_000, 6_000, 10_000], classes, columns: 0, inputs: 784, image: Some([1, 28, 28]), ..table() }
 }
 
 #[test]

@@ -6,10 +6,11 @@ mod planning;
 mod properties;
 mod reading;
 mod ways;
+mod weights;
 
 use secateur_proto::{ids::ContentHash, outcome::Artifact};
 
-use super::{ClassRows, SweepSpec, TableFacts, plan, plan::Plan};
+use super::{ClassRows, InputFacts, SweepSpec, plan, plan::Plan};
 
 /// A small sweep file that is right; tests replace lines of it.
 const SMALL: &str = "\
@@ -43,8 +44,8 @@ fn small_with(lines: &[&str]) -> String {
     text
 }
 
-fn table() -> TableFacts {
-    TableFacts {
+fn table() -> InputFacts {
+    InputFacts {
         artifact: Artifact { hash: ContentHash::of(b"table"), size: 5 },
         rows: [600, 200, 200],
         classes: vec![
@@ -54,6 +55,7 @@ fn table() -> TableFacts {
         columns: 10,
         inputs: 19,
         image: None,
+        weights: None,
     }
 }
 

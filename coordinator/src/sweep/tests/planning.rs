@@ -141,7 +141,7 @@ fn a_plan_of_nothing_is_an_error() {
     );
     assert!(error(&["  sparsity: 0"]).starts_with("sweep.yaml:12:13: pruning.sparsity: every cell removes nothing"));
     let spec = SweepSpec::parse("sweep.yaml", SMALL).expect("the file is right");
-    let empty = TableFacts { rows: [0, 0, 0], ..table() };
+    let empty = InputFacts { rows: [0, 0, 0], ..table() };
     let error = plan(&spec, SMALL, empty).expect_err("there are no rows").to_string();
     assert!(
         error.starts_with("sweep.yaml:4:9: data.path: found a table with 19 input columns and 0 train rows"),

@@ -24,7 +24,7 @@ fn specs<'a>(plan: &'a Plan, cell: &Cell) -> Vec<&'a StageSpec> {
 fn prunings<'a>(plan: &'a Plan, cell: &Cell) -> Vec<&'a PruneSpec> {
     let pruning = |spec: &'a StageSpec| match spec {
         StageSpec::Prune(spec) => Some(spec),
-        StageSpec::Prepare(_) | StageSpec::Dense(_) => None,
+        StageSpec::Prepare(_) | StageSpec::Import(_) | StageSpec::Dense(_) => None,
     };
     specs(plan, cell).into_iter().filter_map(pruning).collect()
 }
@@ -91,7 +91,7 @@ fn a_rewound_level_begins_where_the_dense_training_was() {
     let plan = planned(&with(&["schedule: {iterative: {then: weight_rewind, rewind_to: 7}}"], "magnitude", "0.5"));
     let early = specs(&plan, &plan.cells[0]).into_iter().filter(|spec| match spec {
         StageSpec::Dense(spec) => spec.stop_after == Some(7),
-        StageSpec::Prepare(_) | StageSpec::Prune(_) => false,
+        StageSpec::Prepare(_) | StageSpec::Import(_) | StageSpec::Prune(_) => false,
     });
     assert_eq!(early.count(), 1);
 }

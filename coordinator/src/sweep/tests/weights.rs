@@ -1,0 +1,143 @@
+//! Sweeps whose dense net was trained elsewhere.
+
+use secateur_proto::{
+    outcome::{Artifacts, Role},
+    spec::{StageSpec, Start, Subject},
+};
+
+use super::*;
+use crate::sweep::{PlanSummary, WeightsFacts};
+
+const MODEL: &str = "model: {kind: mlp, hidden: [64, 32], weights: net.pt}";
+
+fn file() -> Artifact {
+    Artifact { hash: ContentHash::of(b"weights"), size: 7 }
+}
+
+/// The tensors of the net of [`SMALL`] over [`table`], with their layers called `names`.
+fn tensors(names: [&str; 3]) -> Vec<(String, Vec<usize>)> {
+    let sizes = [(64, 19), (32, 64), (1, 32)];
+    let of_layer = |(name, (outputs, inputs)): (&str, (usize, usize))| {
+        [(format!("{name}.bias"), vec![outputs]), (format!("{name}.weight"), vec![outputs, inputs])]
+    };
+    names.into_iter().zip(sizes).flat_map(of_layer).collect()
+}
+
+fn fitting() -> Vec<(String, Vec<usize>)> {
+    tensors(["layers.0", "layers.1", "layers.2"])
+}
+
+fn planned_with(text: &str, tensors: Vec<(String, Vec<usize>)>) -> Result<Plan, Vec<String>> {
+    let spec = SweepSpec::parse("sweep.yaml", text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
+    let inputs = InputFacts { weights: Some(WeightsFacts { artifact: file(), tensors }), ..table() };
+    plan(&spec, text, inputs).map_err(|problems| {
+        let lines = problems.to_string();
+        lines.lines().map(|line| line.trim_start_matches("sweep.yaml:").to_owned()).collect()
+    })
+}
+
+#[test]
+fn one_import_stands_for_the_dense_nets_of_all_seeds() {
+    let plan = planned_with(&small_with(&[MODEL]), fitting()).expect("is planned");
+    let imports: Vec<_> = plan.stages.iter().filter(|stage| matches!(stage.spec, StageSpec::Import(_))).collect();
+    let [import] = imports.as_slice() else { panic!("{imports:?}") };
+    assert_eq!(import.given, Artifacts::from([(Role::Weights, file())]));
+    assert!(plan.stages.iter().all(|stage| !matches!(stage.spec, StageSpec::Dense(_))));
+    let prunings = plan.stages.iter().filter_map(|stage| match &stage.spec {
+        StageSpec::Prune(spec) => Some((spec.subject, spec.start)),
+        _ => None,
+    });
+    assert!(prunings.clone().all(|pruning| pruning == (Subject::Dense { stage: import.key }, Start::Scored {})));
+    // The cell, and dense and random controls, of two seeds.
+    assert_eq!(prunings.count(), 6);
+    let summary = PlanSummary::of(&plan).to_string();
+    assert!(summary.contains("stages   8: 1 prepare, 1 import, 0 dense, 6 prune"), "{summary}");
+    assert_eq!(plan.sweep.weights.as_ref().map(|weights| weights.hash), Some(file().hash));
+}
+
+#[test]
+fn other_weights_are_another_sweep() {
+    let text = small_with(&[MODEL]);
+    let spec = SweepSpec::parse("sweep.yaml", &text).expect("is right");
+    let id = |content: &[u8]| {
+        let artifact = Artifact { hash: ContentHash::of(content), size: 1 };
+        let inputs = InputFacts { weights: Some(WeightsFacts { artifact, tensors: fitting() }), ..table() };
+        plan(&spec, &text, inputs).expect("is planned").sweep.id
+    };
+    assert_ne!(id(b"one"), id(b"another"));
+    assert_eq!(id(b"one"), id(b"one"));
+}
+
+#[test]
+fn every_tensor_that_does_not_fit_is_listed() {
+    let mut found = fitting();
+    found[1].1 = vec![64, 20];
+    found[2].0 = "layers.1.bias_".to_owned();
+    let expected = [
+        "layers.0.weight is [64, 19] in the net and [64, 20] in the file",
+        "the file has layers.1.bias_ [32], which the net does not have",
+        "the net has layers.1.bias [32], which the file does not have",
+        "3 problems",
+    ];
+    let lines = planned_with(&small_with(&[MODEL]), found).expect_err("does not fit");
+    assert_eq!(lines.len(), expected.len());
+    for (found, expected) in lines.iter().zip(expected) {
+        assert!(found.contains(expected), "{found}");
+    }
+    let column = MODEL.find("net.pt").map_or(0, |place| place + 1);
+    assert!(lines[0].starts_with(&format!("8:{column}: model.weights: ")), "{}", lines[0]);
+}
+
+#[test]
+fn names_that_would_fit_are_told() {
+    let lines = planned_with(&small_with(&[MODEL]), tensors(["fc1", "fc2", "out"])).expect_err("other names");
+    let hint = "weights: {path: net.pt, rename: {fc1: layers.0, fc2: layers.1, out: layers.2}}";
+    assert!(lines.iter().any(|line| line.contains(hint)), "{lines:#?}");
+    // Not of a net with another shape.
+    let mut other = tensors(["fc1", "fc2", "out"]);
+    other[0].1 = vec![63];
+    let lines = planned_with(&small_with(&[MODEL]), other).expect_err("does not fit");
+    assert!(!lines.iter().any(|line| line.contains("rename")), "{lines:#?}");
+}
+
+#[test]
+fn weights_that_did_not_come_along_are_missed() {
+    let text = small_with(&[MODEL]);
+    let spec = SweepSpec::parse("sweep.yaml", &text).expect("is right");
+    let problems = plan(&spec, &text, table()).expect_err("are missing").to_string();
+    assert!(problems.contains("net.pt did not come along"), "{problems}");
+}
+
+#[test]
+fn what_needs_a_net_at_its_beginning_is_refused() {
+    let cases = [
+        ("magnitude", "{iterative: {rounds: 2, then: weight_rewind}}", "the earlier weights"),
+        ("magnitude", "{rigl: {every: 5}}", "leave model.weights out"),
+        ("snip", "one_shot", "snip prunes before training"),
+    ];
+    for (strategy, schedule, reason) in cases {
+        let text = small_with(&[MODEL]).replace(
+            "  strategy: magnitude\n",
+            &format!("  strategy: [magnitude, {strategy}]\n  schedule: [one_shot, {schedule}]\n"),
+        );
+        let text = text.replace("[magnitude, magnitude]", "magnitude").replace("[one_shot, one_shot]", "one_shot");
+        let plan = planned_with(&text, fitting()).expect("the others are planned");
+        assert!(plan.refused.iter().any(|refused| refused.reason.contains(reason)), "{:#?}", plan.refused);
+    }
+}
+
+#[test]
+fn mistakes_in_weights_are_told() {
+    let problem = |line: &str| problems(&small_with(&[line])).join("\n");
+    let several = problem("model: {kind: mlp, hidden: [[64, 32], [8]], weights: net.pt}");
+    assert!(several.contains("model.hidden: found several nets, and net.pt holds one"), "{several}");
+    for wrong in ["''", "3", "{rename: {a: b}}", "{path: net.pt, rename: [a]}", "{path: net.pt, rename: {a: 1}}"] {
+        let problem = problem(&format!("model: {{kind: mlp, hidden: [64, 32], weights: {wrong}}}"));
+        assert!(problem.contains("model.weights"), "{wrong}: {problem}");
+    }
+    let text =
+        small_with(&["model: {kind: mlp, hidden: [64, 32], weights: {path: a.pth, rename: {a.b: c, module: ''}}}"]);
+    let weights = SweepSpec::parse("sweep.yaml", &text).expect("is right").weights.expect("is named");
+    let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
+    assert_eq!(weights.rename, [pair("a.b", "c"), pair("module", "")]);
+}
