@@ -11,7 +11,7 @@ use secateur_proto::{
 use secateur_worker::{
     causes::with_causes,
     data::{self, DataError, Facts, Table},
-    net::import,
+    import,
 };
 use tracing::info;
 

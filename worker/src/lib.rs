@@ -3,11 +3,12 @@
 //! Burn is named in this crate alone, and its backends in [`device`] alone. The crate knows nothing of sweeps, schedules, SQL or
 //! reports: it does the stages that it is handed.
 //!
-//! Without the feature `train` only what a coordinator needs is there: [`data`], [`store`], [`transfer`], and what [`prune`] knows of
-//! criteria.
+//! Without the feature `train` only what a coordinator needs is there: [`data`], [`mod@import`], [`store`], [`transfer`], and
+//! what [`prune`] knows of criteria.
 
 pub mod causes;
 pub mod data;
+pub mod import;
 pub mod logging;
 pub mod metrics;
 pub mod net;

@@ -18,7 +18,7 @@ use secateur_proto::{
 use secateur_worker::{
     causes::with_causes,
     data::{DataError, idx},
-    net::import,
+    import,
     store::StoreError,
     transfer::{self, ArtifactClient, TransferError},
 };

@@ -5,7 +5,6 @@
 
 pub mod checkpoint;
 pub mod flat;
-pub mod import;
 pub mod initial;
 pub mod mask;
 pub mod units;

@@ -1,3 +1,4 @@
+mod backends;
 mod schedules;
 
 use std::{collections::BTreeSet, fmt::Write as _};
@@ -56,9 +57,13 @@ fn table(rows: usize, shift: f64) -> String {
 
 impl Fixture {
     fn new() -> Self {
+        Self::on(device())
+    }
+
+    fn on(device: Device) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(folder.path(), Durability::Cached).expect("a store");
-        let mut stages = Stages::new(store, device());
+        let mut stages = Stages::new(store, device);
         let prepare = prepare_stage(&stages, &table(400, 0.0));
         let prepared = completed(one(&mut stages, &prepare)).artifacts;
         Self { stages, _folder: folder, prepare, prepared }

@@ -1,6 +1,6 @@
 //! A number that is not finite ends its own lane, at the right step, and nothing else.
 
-use secateur_proto::spec::SelectBy;
+use secateur_proto::spec::{OptimizerSpec, SelectBy};
 
 use super::{adam, alone, assert_same, dataset, device, lane, mask, masked, mlp, run, sgd, trained, training, zoo};
 use crate::{
@@ -39,6 +39,23 @@ fn a_lane_that_diverges_leaves_its_neighbours_as_they_are() {
         }
     }
     assert_eq!(step(&run(&model, &lanes(1e30)[3..4], &data)[0]), Some(2));
+}
+
+/// A rate that somebody may well try, in a bundle of sixteen: what the others compute is what they compute without it.
+#[test]
+fn fifteen_lanes_do_not_see_that_the_sixteenth_diverges() {
+    let model = mlp(4, &[6, 5]);
+    let data = DeviceData::load(dataset(1, 4, 50), &device());
+    let rule = |lr| OptimizerSpec::Sgd { lr, momentum: 0.0, weight_decay: 0.3, nesterov: false };
+    let lanes: Vec<Lane> =
+        (0..16).map(|seed| lane(&model, seed, training(rule(if seed == 5 { 1e3 } else { 0.05 }), 8, 3))).collect();
+    let mut together = run(&model, &lanes, &data);
+    assert!(step(&together.remove(5)).is_some(), "a rate of 1000 does not diverge");
+    let others: Vec<Lane> =
+        (lanes.iter().enumerate()).filter(|(index, _)| *index != 5).map(|(_, lane)| lane.clone()).collect();
+    for (found, expected) in together.iter().zip(run(&model, &others, &data)) {
+        assert_same(found, &expected);
+    }
 }
 
 /// A rate of 1e300 is infinite in single precision, and infinity times nothing is not a number, not even where a weight is
