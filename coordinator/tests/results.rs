@@ -58,6 +58,31 @@ fn a_coordinator_with_two_workers_gives_the_files_of_a_run() {
     assert_eq!(files(&lab.path("submit")), run);
 }
 
+/// Units that went leave a net without them, with the parameters that are counted.
+#[test]
+fn pruned_units_leave_a_smaller_net() {
+    let sweep = SWEEP
+        .replace("strategy: [magnitude, taylor]", "strategy: filter_norm\n  granularity: neuron\n  scope: local")
+        .replace("strength: [0, 1.0e-3]", "strength: 0");
+    let lab = Lab::new(&sweep, 300);
+    lab.run(&["run", "sweep.yaml", "--out", "out", "--lanes", "4"]).expect(0);
+    let report = parse(&lab, "out/report.json");
+    let mut small = 0;
+    for trial in list(&report, "trials") {
+        let file = format!("out/models/{}.small.safetensors", trial["id"].as_str().expect("an id"));
+        let Ok(bytes) = fs::read(lab.path(&file)) else { continue };
+        let header = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes"))).expect("it is short");
+        let numbers = ((bytes.len() - 8 - header) / 4) as f64;
+        let nonzero = trial["metrics"]["nonzero_parameters"].as_f64().expect("a count");
+        // What is left is dense, but for biases that happen to be zero.
+        assert!((nonzero..=nonzero + 8.0).contains(&numbers), "{numbers} and {nonzero}");
+        let inputs = parse(&lab, &file.replace("safetensors", "inputs.json"));
+        assert!(!list(&inputs, "inputs").is_empty());
+        small += 1;
+    }
+    assert!(small > 0, "no net of the front has lost a unit");
+}
+
 /// A net that one sweep has left begins another, here and at a coordinator, and is measured as it was.
 #[test]
 fn a_net_of_one_sweep_begins_another() {

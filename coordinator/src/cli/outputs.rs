@@ -6,10 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use secateur_proto::{outcome::Role, v1::ReportFormat};
+use secateur_proto::{outcome::Role, spec::ModelSpec, v1::ReportFormat};
+use secateur_worker::{net::checkpoint, prune::shrink::shrink, tensors::InvalidTensors};
+use serde_json::json;
 
 use super::{client::Client, error::CliError};
-use crate::report::{self, Report};
+use crate::{
+    report::{self, Report},
+    sweep::plan::Plan,
+};
 
 /// Writes `report.html`, `report.md` with its plots, `report.json`, `trials.csv`, `front.csv`, `plan.json` and `models/`, and gives
 /// the report. Each file is there whole or not at all.
@@ -18,6 +23,10 @@ pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) ->
     let plan = client.report(sweep_id, ReportFormat::PlanJson).await?;
     let report: Report = serde_json::from_slice(&json)
         .map_err(|error| CliError::Failed(format!("the coordinator's report cannot be read: {error}")))?;
+    let planned: Plan = serde_json::from_slice(&plan)
+        .map_err(|error| CliError::Failed(format!("the coordinator's plan cannot be read: {error}")))?;
+    let models: BTreeMap<_, _> =
+        planned.stages.iter().filter_map(|stage| Some((stage.key, stage.spec.model()?))).collect();
     let markdown = report::markdown(&report);
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
         ("report.json".into(), json),
@@ -34,6 +43,12 @@ pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) ->
         for (role, ending) in [(Role::Checkpoint, "safetensors"), (Role::Plan, "plan.safetensors")] {
             if let Some(hash) = trial.artifacts.get(&role) {
                 let bytes = client.artifacts.fetch(*hash).await?;
+                if let (Role::Checkpoint, Some(model)) = (role, trial.stages.last().and_then(|key| models.get(key))) {
+                    let small = small(model, &bytes).map_err(|error| CliError::failed(&error))?;
+                    files.extend(
+                        small.into_iter().map(|(ending, bytes)| (format!("models/{}.{ending}", trial.id), bytes)),
+                    );
+                }
                 files.insert(format!("models/{}.{ending}", trial.id), bytes);
             }
         }
@@ -54,6 +69,20 @@ pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) ->
         write_whole(&path, bytes).map_err(|error| unwritable(&path, &error))?;
     }
     Ok(report)
+}
+
+/// The smaller net that computes what `net` does, and which inputs it takes, by their places in a prepared row; nothing if no unit and
+/// no input can go.
+fn small(model: &ModelSpec, net: &[u8]) -> Result<Vec<(&'static str, Vec<u8>)>, InvalidTensors> {
+    let compact = shrink(model, &checkpoint::read_parameters(model, net)?);
+    if compact.model == *model {
+        return Ok(Vec::new());
+    }
+    let inputs = json!({"inputs": compact.inputs, "unused_inputs": compact.unused_inputs});
+    Ok(vec![
+        ("small.safetensors", checkpoint::write_parameters(&compact.model, &compact.parameters)?),
+        ("small.inputs.json", inputs.to_string().into_bytes()),
+    ])
 }
 
 /// Writes a file so that it is there whole or not at all.

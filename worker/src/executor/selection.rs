@@ -55,6 +55,7 @@ impl<'a> Selection<'a> {
             net,
             removed,
             count,
+            counts: counts(spec),
             training: &spec.training,
             seed: spec.seed,
             probe,
@@ -98,6 +99,20 @@ fn shared_out(request: &Request<'_>, scores: &Scores, probe: &mut dyn Probe) -> 
     let Removal::Sensitivity { count } = *request.removal else { return Ok(request.removal.clone()) };
     let curves = sensitivity::curves(request, &select::candidates(request, scores)?, probe)?;
     Ok(Removal::PerLayer { counts: sensitivity::share(&curves, count)? })
+}
+
+/// How many weights of each layer go, where the removal says so.
+fn counts(spec: &PruneSpec) -> Option<Vec<u64>> {
+    let Removal::PerLayer { counts } = &spec.removal else { return None };
+    let layers = spec.prunable_layers();
+    Some(match spec.granularity {
+        Granularity::Weight => counts.clone(),
+        Granularity::Unit => counts
+            .iter()
+            .zip(&layers)
+            .map(|(units, layer)| units * layer.weights() / u64::from(layer.outputs()).max(1))
+            .collect(),
+    })
 }
 
 /// As large a share of the weights as `count` is of the units, rounded.

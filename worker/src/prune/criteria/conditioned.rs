@@ -1,5 +1,7 @@
 //! What criteria that train have in common: the places that compete in a training, and which of them are the lowest.
 
+use std::ops::Range;
+
 use secateur_proto::{
     outcome::{Failure, FailureClass},
     spec::TrainingSpec,
@@ -24,6 +26,8 @@ pub(super) struct Competition {
     gone: Vec<Vec<bool>>,
     /// How many go in all.
     pub(super) count: u64,
+    /// How many of each layer, where layers do not compete.
+    counts: Option<Vec<u64>>,
 }
 
 impl Competition {
@@ -39,7 +43,7 @@ impl Competition {
             let places = 0..context.net.tensors[*tensor].len();
             places.map(|place| context.removed.is_some_and(|removed| !removed.keeps(*tensor, place))).collect()
         };
-        Ok(Self { gone: tensors.iter().map(gone).collect(), tensors, count })
+        Ok(Self { gone: tensors.iter().map(gone).collect(), tensors, count, counts: context.counts.clone() })
     }
 
     /// How many are gone already.
@@ -57,12 +61,29 @@ impl Competition {
         self.gone.iter().map(|layer| vec![0.0; layer.len()]).collect()
     }
 
-    /// Which places stay when the `count` lowest of all layers go, what is gone already first, ties by layer and place.
+    /// Which places stay when the `count` lowest go, what is gone already first, ties by layer and place: of all layers together, or
+    /// of each as large a share of what it is to lose.
     pub(super) fn kept(&self, scores: &[Vec<f64>], count: u64) -> Vec<Vec<bool>> {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
         let mut kept: Vec<Vec<bool>> = self.gone.iter().map(|layer| vec![true; layer.len()]).collect();
-        let mut places: Vec<(bool, f64, usize, usize)> = (self.gone.iter().zip(scores).enumerate())
-            .flat_map(|(layer, (gone, scores))| {
+        let Some(counts) = &self.counts else {
+            self.remove_lowest(scores, 0..self.gone.len(), count, &mut kept);
+            return kept;
+        };
+        let (lost, all) = (self.lost(), self.count);
+        let share = count.saturating_sub(lost) as f64 / all.saturating_sub(lost).max(1) as f64;
+        for (layer, count) in counts.iter().enumerate() {
+            let gone = self.gone[layer].iter().filter(|gone| **gone).count() as u64;
+            let now = gone + (count.saturating_sub(gone) as f64 * share.min(1.0)).round() as u64;
+            self.remove_lowest(scores, layer..layer + 1, now, &mut kept);
+        }
+        kept
+    }
+
+    fn remove_lowest(&self, scores: &[Vec<f64>], layers: Range<usize>, count: u64, kept: &mut [Vec<bool>]) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut places: Vec<(bool, f64, usize, usize)> = layers
+            .flat_map(|layer| {
+                let (gone, scores) = (&self.gone[layer], &scores[layer]);
                 let places = gone.iter().zip(scores).enumerate();
                 places.map(move |(place, (gone, score))| (!gone, *score, layer, place))
             })
@@ -75,7 +96,6 @@ impl Competition {
         for (_, _, layer, place) in places.into_iter().take(count) {
             kept[layer][place] = false;
         }
-        kept
     }
 }
 

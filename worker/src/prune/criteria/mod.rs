@@ -146,6 +146,8 @@ pub struct Context<'a> {
     pub removed: Option<&'a Mask>,
     /// How many weights will go in all, where that is known; where units go, the same share of the weights.
     pub count: Option<u64>,
+    /// How many of each prunable layer, where layers do not compete; where units go, the same share of the layer's weights.
+    pub counts: Option<Vec<u64>>,
     /// How what is left will be trained.
     pub training: &'a TrainingSpec,
     /// The trial's seed.

@@ -38,6 +38,7 @@ fn scores(name: &str, given: &[(&str, f64)], model: &ModelSpec, net: &Parameters
         net,
         removed: None,
         count: None,
+        counts: None,
         training: &training(adam(1e-3), 8, 1),
         seed: 1,
         probe: &mut NetProbe::new(model, &data, &device),

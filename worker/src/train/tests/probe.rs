@@ -32,6 +32,7 @@ fn scores_of(criterion: &CriterionSpec, net: &Parameters, batch_size: u32, seed:
         net,
         removed: None,
         count: Some(20),
+        counts: None,
         training: &training,
         seed,
         probe: &mut NetProbe::new(&model, &data, &device),

@@ -149,6 +149,7 @@ fn what_is_left_begins_from_the_net_that_a_criterion_trained() {
             net: &net,
             removed: None,
             count: Some(30),
+            counts: None,
             training: &spec.training,
             seed: spec.seed,
             probe: &mut probe,

@@ -117,7 +117,8 @@ fn asked<T>(
 ) -> T {
     let (definition, arguments) = Definition::of(criterion).expect("a criterion");
     let (model, training, probe) = (model(), training(), &mut Descent { slope });
-    let mut context = Context { model: &model, layers: &[0], net, removed, count, training: &training, seed, probe };
+    let mut context =
+        Context { model: &model, layers: &[0], net, removed, count, counts: None, training: &training, seed, probe };
     of(definition, &mut context, &arguments)
 }
 
@@ -305,6 +306,30 @@ fn scores_are_those_of_the_seed_and_what_is_gone_stays_zero() {
             assert_ne!(found(1).0, found(2).0);
         }
     }
+}
+
+/// Where layers do not compete each keeps what it is to keep, at the end and in proportion on the way; what is gone stays so.
+#[test]
+fn layers_that_do_not_compete_lose_their_own_shares() {
+    let competition = Competition {
+        tensors: vec![0, 2],
+        gone: vec![vec![true, false, false, false], vec![false; 6]],
+        count: 5,
+        counts: Some(vec![3, 2]),
+    };
+    // The second layer has the lowest scores.
+    let scores = vec![vec![9.0, 7.0, 8.0, 6.0], vec![1.0, 2.0, 3.0, 0.5, 4.0, 5.0]];
+    assert_eq!(
+        competition.kept(&scores, 5),
+        [vec![false, false, true, false], vec![false, true, true, false, true, true]]
+    );
+    // Half way from the one that is gone to five: half of two, and half of two.
+    assert_eq!(
+        competition.kept(&scores, 3),
+        [vec![false, true, true, false], vec![true, true, true, false, true, true]]
+    );
+    let together = Competition { counts: None, ..competition };
+    assert_eq!(together.kept(&scores, 5)[1], [false, false, false, false, true, true]);
 }
 
 #[test]

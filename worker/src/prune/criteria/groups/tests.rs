@@ -33,8 +33,17 @@ fn scores(name: &str, model: &ModelSpec, net: &Parameters, removed: Option<&Mask
     let mut probe = Given { rows: 4, activations: model.layers().iter().map(of_layer).collect(), ..Given::nothing() };
     let training = training();
     let layers = model.prunable();
-    let mut context =
-        Context { model, layers: &layers, net, removed, count: None, training: &training, seed: 1, probe: &mut probe };
+    let mut context = Context {
+        model,
+        layers: &layers,
+        net,
+        removed,
+        count: None,
+        counts: None,
+        training: &training,
+        seed: 1,
+        probe: &mut probe,
+    };
     match (definition.scores)(&mut context, &arguments)? {
         Scores::Units(scores) => Ok(scores),
         Scores::Weights(_) | Scores::Conditioned(..) => panic!("scores of units"),
@@ -106,6 +115,7 @@ fn the_smallest_units_are_those_that_pytorch_removes() {
             net: &net,
             removed: None,
             count: None,
+            counts: None,
             training: &training,
             seed: 1,
             probe: &mut Given::nothing(),

@@ -59,7 +59,8 @@ impl Given {
         let (definition, arguments) = Definition::of(&spec).expect("arguments");
         let training = training();
         let (layers, seed, count) = (&[0_u32][..], 1, None);
-        let mut context = Context { model, layers, net, removed, count, training: &training, seed, probe: self };
+        let mut context =
+            Context { model, layers, net, removed, count, counts: None, training: &training, seed, probe: self };
         of(definition, &mut context, &arguments)
     }
 }

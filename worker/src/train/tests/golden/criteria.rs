@@ -60,6 +60,7 @@ impl Golden {
             net: &self.net,
             removed: self.outside.as_ref(),
             count,
+            counts: None,
             training: &training,
             seed: 5,
             probe: &mut NetProbe::new(&self.model, &self.data, &device),
