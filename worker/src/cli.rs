@@ -37,7 +37,7 @@ pub struct WorkerArguments {
     #[arg(long = "device", value_name = "NAME[=SLOTS]", default_value = "cpu", value_delimiter = ',', long_help = DEVICE_HELP)]
     pub devices: Vec<DeviceArgument>,
     /// Show the devices of this build and their speed, and end; takes seconds
-    #[arg(long)]
+    #[arg(long, conflicts_with = "devices")]
     pub list_devices: bool,
     /// Folder for data and nets while they are worked on; one worker at a time [default: a folder of its own under the user's cache]
     #[arg(long, value_name = "DIR")]

@@ -14,7 +14,10 @@ use super::{
     model::{CellReport, FailedTrial, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport},
     statistics::{Paired, Sample, Summary},
 };
-use crate::sweep::plan::{Cell, Constraint, Objective, Plan};
+use crate::sweep::{
+    axis::AxisKey,
+    plan::{Cell, Constraint, Objective, Plan},
+};
 
 /// The outcome of a trial that has none yet.
 const PENDING: &str = "pending";
@@ -50,6 +53,7 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
                 metrics,
                 difference_to_dense: control.map(|index| differences(sample, &samples[*index])),
                 dense_control: cell.dense_control.clone(),
+                random_control: cell.random_control.clone(),
                 requested_sparsity: requested_sparsity(cell),
                 removed_weights: cell.removed_weights,
                 prunable_weights: cell.prunable_weights,
@@ -187,6 +191,9 @@ fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], metrics: &Su
     let mut reasons = Vec::new();
     if cell.control.is_some() {
         reasons.push("a control is there to compare with".to_owned());
+    }
+    if cell.settings.get(AxisKey::Ablation.path()).is_some_and(|name| name != "none") {
+        reasons.push("an ablation is there to compare with".to_owned());
     }
     let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
     for trial in trials {

@@ -40,6 +40,7 @@ fn cell(settings: Settings, control: Option<Control>) -> Cell {
         settings,
         control,
         dense_control: None,
+        random_control: None,
         prunable_weights: PRUNABLE,
         removed_weights: Some((sparsity * PRUNABLE as f64).round() as u64),
     }
@@ -111,6 +112,15 @@ pub(crate) fn sweep(mut cells: Vec<Cell>, seeds: u64) -> Sweep {
     for cell in cells.iter_mut().filter(|cell| cell.control != Some(Control::Dense)) {
         let own = dense.iter().find(|(found, _)| *found == strength(cell));
         cell.dense_control = own.map(|(_, id)| id.clone());
+    }
+    let sparsity = |cell: &Cell| cell.settings.get("pruning.sparsity").cloned();
+    let is_random = |cell: &Cell| cell.settings.get("pruning.strategy").is_some_and(|name| name == "random");
+    let random: Vec<_> = (cells.iter().filter(|cell| is_random(cell)))
+        .map(|cell| (strength(cell), sparsity(cell), cell.id.clone()))
+        .collect();
+    for cell in cells.iter_mut().filter(|cell| !is_random(cell)) {
+        let own = random.iter().find(|(one, two, _)| (one, two) == (&strength(cell), &sparsity(cell)));
+        cell.random_control = own.map(|(_, _, id)| id.clone());
     }
     let key = |text: String| StageKey(ContentHash::of(text.as_bytes()));
     let mut trials = Vec::new();

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use secateur_proto::metrics::{Direction, Metric, MetricOf, Split};
+use secateur_proto::{
+    ids::CellId,
+    metrics::{Direction, Metric, MetricOf, Split},
+};
 
 use super::{
     glossary::title,
@@ -168,30 +171,28 @@ fn pairs(metric: Metric, paired: &Paired) -> String {
     format!("{} (paired over {seeds}{shown})", number::difference(metric, &paired.summary))
 }
 
-/// The best criterion at the highest sparsity at which random pruning was tried too, and by how much it beats it.
+/// The best cell at the highest sparsity at which its own random control was tried too, and by how much it beats that.
 fn against_random(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
-    let strategy =
-        |cell: &CellReport| cell.settings.get("pruning.strategy").and_then(|value| value.as_str().map(str::to_owned));
-    let complete = |cell: &&CellReport| cell.eligible || (cell.control_kind == Some(Control::Random));
-    let mut groups: BTreeMap<(u64, String), [Vec<&CellReport>; 2]> = BTreeMap::new();
-    for cell in report.cells.iter().filter(complete) {
-        if let (Some(sparsity), Some(strategy)) = (cell.requested_sparsity.filter(|value| *value > 0.0), strategy(cell))
+    let by_id: BTreeMap<&CellId, &CellReport> = report.cells.iter().map(|cell| (&cell.id, cell)).collect();
+    let mut matched: BTreeMap<u64, Vec<&CellReport>> = BTreeMap::new();
+    for cell in report.cells.iter().filter(|cell| cell.eligible) {
+        let random = cell.random_control.as_ref().and_then(|id| by_id.get(id));
+        if let (Some(sparsity), Some(_)) =
+            (cell.requested_sparsity.filter(|value| *value > 0.0), random.and_then(|cell| mean(cell, axes.y)))
         {
-            let group = groups.entry((sparsity.to_bits(), labels.panel_of(cell))).or_default();
-            group[usize::from(strategy == "random")].push(cell);
+            // Positive numbers sort as their bits do.
+            matched.entry(sparsity.to_bits()).or_default().push(cell);
         }
     }
-    // Positive numbers sort as their bits do.
-    let (_, [criteria, random]) =
-        groups.into_iter().rev().find(|(_, [criteria, random])| !criteria.is_empty() && !random.is_empty())?;
-    let criterion = best(criteria.into_iter(), axes.y, axes.better[1])?;
-    let random = best(random.into_iter(), axes.y, axes.better[1])?;
-    let paired = Paired::of(&sample(report, criterion, axes.y), &sample(report, random, axes.y), axes.y.better())?;
+    let (_, cells) = matched.pop_last()?;
+    let cell = best(cells.into_iter(), axes.y, axes.better[1])?;
+    let random = by_id.get(cell.random_control.as_ref()?)?;
+    let paired = Paired::of(&sample(report, cell, axes.y), &sample(report, random, axes.y), axes.y.better())?;
     Some(format!(
         "At sparsity {}, the highest with a random baseline, {} differs from {} by {} in test {}.",
-        number::sparsity(criterion.requested_sparsity?),
-        labels.cell(criterion),
-        labels.series_of(random),
+        number::sparsity(cell.requested_sparsity?),
+        labels.cell(cell),
+        labels.cell(random),
         pairs(axes.y, &paired),
         title(axes.y),
     ))

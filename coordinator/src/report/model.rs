@@ -95,6 +95,9 @@ pub struct CellReport {
     pub difference_to_dense: Option<PairedMetrics>,
     /// The cell that this one is compared with.
     pub dense_control: Option<CellId>,
+    /// The cell that differs from it in that random places go.
+    #[serde(default)]
+    pub random_control: Option<CellId>,
     /// `pruning.sparsity` of the settings; nothing where only training tells.
     pub requested_sparsity: Option<f64>,
     /// Weights, or units, that pruning takes; nothing where only training tells.

@@ -109,6 +109,10 @@ pub fn removal(request: &Request<'_>, layers: &[Layer]) -> Result<Removal, Strin
         }
         Scope::Erk => Some(apportion(count, &quotas(&erdos_renyi(sparsity, layers), &sizes), &sizes)),
         Scope::Factors(factors) => {
+            if let Some(name) = factors.keys().find(|name| layers.iter().all(|layer| layer.name != **name)) {
+                let known: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+                return Err(format!("there is no prunable layer {name}; they are {}", known.join(", ")));
+            }
             let share = |layer: &Layer| (factors.get(&layer.name).copied().unwrap_or(1.0) * sparsity).min(1.0);
             Some(layers.iter().zip(&sizes).map(|(layer, size)| total(share(layer), *size)).collect())
         }
@@ -174,6 +178,9 @@ fn grouped(request: &Request<'_>, keep: u32, group: u32, layers: &[Layer]) -> Re
     }
     if (request.sparsity - wanted).abs() > 1e-9 {
         return Err(format!("{keep}:{group} removes a share of {wanted}, not {}", request.sparsity));
+    }
+    if let Some(most) = request.most.filter(|most| wanted > *most) {
+        return Err(format!("{keep}:{group} removes a share of {wanted} of each layer, allowed at most {most}"));
     }
     if let Some(layer) = layers.iter().find(|layer| layer.fan_in() < u64::from(group)) {
         return Err(format!("{keep}:{group} takes at least {group} inputs, and {} has {}", layer.name, layer.fan_in()));

@@ -3,7 +3,7 @@
 use secateur_proto::spec::{
     Granularity, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec, Task,
 };
-use secateur_worker::net::units::units;
+use secateur_worker::{net::units::units, prune::criteria::Needs};
 
 use super::{
     expand::Point,
@@ -74,6 +74,12 @@ pub(super) fn prunable(spec: &SweepSpec, model: &ModelSpec, grain: Grain) -> Res
     Ok(layers)
 }
 
+/// Whether a batch normalisation stands behind each of the layers.
+pub(super) fn is_normalised(model: &ModelSpec, layers: &[u32]) -> bool {
+    let units = units(model);
+    layers.iter().all(|layer| units[*layer as usize].as_ref().is_some_and(|units| units.norm.is_some()))
+}
+
 /// Whether strategy, grain, timing and scope go together.
 pub(super) fn fits(
     strategy: &Strategy,
@@ -97,13 +103,18 @@ pub(super) fn fits(
         return Err(format!("{name} prunes before training: take the schedule one_shot"));
     }
     if let Some(criterion) = strategy.criterion {
+        if units && criterion.needs == Needs::Training {
+            return Err(format!("{name} trains a choice of single weights: take the granularity unstructured"));
+        }
         if criterion.changes_the_net() && matches!(timing, Timing::Gradual { .. } | Timing::Alternating { .. }) {
             return Err(format!(
                 "{name} changes the net that it scores, and cannot while it trains: take another schedule"
             ));
         }
         if criterion.signed && (*scope == Scope::Lamp || strategy.ranking != Ranking::Raw) {
-            return Err(format!("{name} has scores below zero, of which lamp cannot take squares: take another scope"));
+            return Err(format!(
+                "{name} ranks by signs as well, of which lamp's squares know nothing: take another scope"
+            ));
         }
     }
     if units && strategy.ranks_within_rows() {

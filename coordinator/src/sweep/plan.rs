@@ -139,6 +139,9 @@ pub struct Cell {
     pub control: Option<Control>,
     /// The dense control that it is compared with.
     pub dense_control: Option<CellId>,
+    /// The cell that differs from it in that random places go.
+    #[serde(default)]
+    pub random_control: Option<CellId>,
     /// Weights, or units, that pruning may take from.
     pub prunable_weights: u64,
     /// How many it takes; nothing where only training tells.

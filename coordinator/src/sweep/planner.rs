@@ -170,11 +170,16 @@ impl<'a> Planner<'a> {
         }
         let places: HashMap<CellId, usize> =
             self.cells.iter().enumerate().map(|(place, cell)| (cell.id.clone(), place)).collect();
-        for (_, work) in &asked {
-            let dense = self.by_work.get(&self.identity(&work.dense_control())).map(|(id, _)| id.clone());
-            let own = self.by_work.get(&self.identity(work)).map(|(id, _)| id.clone());
+        let random =
+            asked.iter().map(|(_, work)| work).filter(|work| work.removed().is_some()).map(Work::random_control);
+        let works: Vec<Work> = asked.iter().map(|(_, work)| work.clone()).chain(random).collect();
+        for work in &works {
+            let cell = |work: &Work| self.by_work.get(&self.identity(work)).map(|(id, _)| id.clone());
+            let (own, dense) = (cell(work), cell(&work.dense_control()));
+            let random = cell(&work.random_control()).filter(|random| own.as_ref() != Some(random));
             if let Some(place) = own.and_then(|own| places.get(&own).copied()) {
                 self.cells[place].dense_control = dense;
+                self.cells[place].random_control = random;
             }
         }
         self.asked = asked;
@@ -266,6 +271,7 @@ impl<'a> Planner<'a> {
             settings,
             control,
             dense_control: None,
+            random_control: None,
             prunable_weights: work.prunable(),
             removed_weights: work.removed(),
         });
@@ -348,7 +354,9 @@ impl<'a> Planner<'a> {
             reasons.push("where nothing is removed, strategy and scope decide nothing".to_owned());
         } else if differs(AxisKey::Scope) {
             let same = match removed {
-                Some(_) => "with one prunable layer all scopes are the same",
+                Some(_) if differs(AxisKey::Strategy) => "the two strategies are one in these scopes",
+                Some(_) if work.layers().len() == 1 => "with one prunable layer all scopes are the same",
+                Some(_) => "these scopes come to the same",
                 None => "what is zero goes, whatever the scope",
             };
             reasons.push(same.to_owned());

@@ -3,17 +3,17 @@
 use secateur_proto::{
     ids::{ContentHash, StageKey},
     spec::{
-        Ablation, CriterionSpec, DenseSpec, Granularity, ImportSpec, ModelSpec, PruneSpec, Ranking, RegularizationSpec,
-        Removal, Schedule, StageSpec, Start, Subject, TrainingSpec,
+        Ablation, CriterionSpec, DenseSpec, Granularity, ImportSpec, ModelSpec, PruneSpec, Ranking, RegularizationKind,
+        RegularizationSpec, Removal, Schedule, StageSpec, Start, Subject, TrainingSpec,
     },
 };
 
 use super::{
     counts,
     expand::Point,
-    parts::{fits, granularity, ladder_of, model, penalty, prunable, shrunk, update_rule},
+    parts::{fits, granularity, is_normalised, ladder_of, model, penalty, prunable, shrunk, update_rule},
     planner::InputFacts,
-    setting::{AblationSetting, Pace, Phase, Scope, Then, Timing},
+    setting::{AblationSetting, Grain, Pace, Phase, Scope, Strategy, Then, Timing},
     spec::SweepSpec,
 };
 
@@ -46,6 +46,11 @@ enum Way {
     FromInitial { reinitialized: bool },
     /// The dense net is trained, pruned, and trained again, level by level; the last one from other initial weights if so said.
     FromDense { then: Then, reinitialized: bool },
+}
+
+/// Steps of a training on so many rows.
+fn steps_of(training: &TrainingSpec, rows: u64) -> u64 {
+    rows.div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into())
 }
 
 /// Whether a way can begin at a net that is trained already.
@@ -150,8 +155,37 @@ impl Work {
         };
         if removes {
             work.schedule = work.schedule_of(timing, facts.rows[0])?;
+            work.check(strategy, grain, timing, facts.rows[0])?;
         }
         Ok(work)
+    }
+
+    /// What can only be said of a work as a whole.
+    fn check(&self, strategy: &Strategy, grain: Grain, timing: &Timing, rows: u64) -> Result<(), String> {
+        if let Timing::Iterative { then: Then::RewindWeights { step }, .. } = timing {
+            let steps = steps_of(&self.training, rows);
+            if *step >= steps {
+                return Err(format!(
+                    "there is no step {step} to rewind to: the dense net is trained for {steps} steps"
+                ));
+            }
+        }
+        let proximal = |penalty: &RegularizationSpec| {
+            matches!(penalty.kind, RegularizationKind::L1 | RegularizationKind::GroupLasso)
+        };
+        if strategy.criterion.is_none() && !self.dense_penalty.as_ref().is_some_and(proximal) {
+            return Err(format!(
+                "{} removes what a penalty drove to zero in the dense net: take l1 or group_lasso with a strength above 0, in the phase dense or both",
+                strategy.name
+            ));
+        }
+        if strategy.name == "bn_scale" && !is_normalised(&self.model, &self.layers) {
+            return Err("bn_scale takes a net with batch normalisation behind every prunable layer".to_owned());
+        }
+        if matches!(grain, Grain::Grouped { .. }) && self.ablation.is_some() {
+            return Err("a mask that is drawn anew keeps no pattern: take the granularity unstructured".to_owned());
+        }
+        Ok(())
     }
 
     /// The training of what is left that goes with `way`, and its penalty.
@@ -177,7 +211,7 @@ impl Work {
     )]
     fn schedule_of(&self, timing: &Timing, rows: u64) -> Result<Schedule, String> {
         let training = self.training_of(self.way).0;
-        let steps = rows.div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into());
+        let steps = steps_of(&training, rows);
         let at = |share: f64| (share * steps as f64).round() as u64;
         let never = |what: &str, every: u64, until: u64| {
             format!(
@@ -204,7 +238,8 @@ impl Work {
                 Schedule::Gradual { shape, begin, every, times }
             }
             Timing::Dynamic { growth, fraction, every, end } => {
-                let end = at(end);
+                // The net is trained with its last mask, be it one step.
+                let end = at(end).min(steps.saturating_sub(1));
                 if every > end {
                     return Err(never("a change of the mask", every, end));
                 }
@@ -223,6 +258,11 @@ impl Work {
     /// What goes in the end.
     pub(super) fn removal(&self) -> &Removal {
         self.levels.last().unwrap_or(&Removal::NONE)
+    }
+
+    /// Indices of the prunable layers.
+    pub(super) fn layers(&self) -> &[u32] {
+        &self.layers
     }
 
     /// Whether nothing goes.
@@ -316,6 +356,9 @@ impl Work {
         let mut work = self.clone();
         match ablation {
             AblationSetting::None => {}
+            // A pattern is none when it is drawn anew.
+            AblationSetting::Shuffle | AblationSetting::RandomMatched
+                if matches!(self.removal(), Removal::Grouped { .. }) => {}
             AblationSetting::Shuffle => work.ablation = Some(Ablation::ShuffleMask),
             AblationSetting::RandomMatched => work.ablation = Some(Ablation::RandomMatched),
             AblationSetting::Reinitialize => {

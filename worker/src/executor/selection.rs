@@ -54,6 +54,7 @@ impl<'a> Selection<'a> {
             layers: &spec.layers,
             net,
             removed,
+            granularity: spec.granularity,
             count,
             counts: counts(spec),
             training: &spec.training,

@@ -102,7 +102,8 @@ pub fn candidates(request: &Request<'_>, scores: &Scores) -> Result<Vec<Candidat
             Granularity::Unit => {
                 let of_unit = |unit: usize| match of_units {
                     true => given.get(unit).copied().unwrap_or(f64::NAN),
-                    false => given[unit * fan_in..(unit + 1) * fan_in].iter().sum(),
+                    // Of one weight on the average, so that layers of any fan-in can compete.
+                    false => given[unit * fan_in..(unit + 1) * fan_in].iter().sum::<f64>() / fan_in as f64,
                 };
                 let row_gone = |unit: usize| (unit * fan_in..(unit + 1) * fan_in).all(gone);
                 ((0..units).map(of_unit).collect(), (0..units).map(row_gone).collect())

@@ -115,6 +115,7 @@ pub fn train(
         schedules,
         data,
         watch,
+        changed: None,
     };
     training.run()?;
     let Training { bundle, states, .. } = training;
@@ -144,6 +145,8 @@ struct Training<'a, 'b> {
     schedules: &'a mut [Box<dyn MaskSchedule + 'b>],
     data: &'a DeviceData,
     watch: &'a mut dyn FnMut(usize, &EpochRecord),
+    /// The steps after which a schedule last changed the masks.
+    changed: Option<u64>,
 }
 
 impl Training<'_, '_> {
@@ -222,6 +225,7 @@ impl Training<'_, '_> {
         if self.schedules.iter().any(|schedule| schedule.resets_moments()) {
             self.bundle.optimizer().reset();
         }
+        self.changed = Some(steps);
         let layout = self.bundle.layout();
         let rows = host(self.bundle.parameters());
         let gradients = gradient.map(|gradient| host(&gradient));
@@ -288,7 +292,10 @@ impl Training<'_, '_> {
             (self.watch)(index, &record);
             let heals = lane.regularization.as_ref().is_some_and(|penalty| penalty.healing_epochs > 0);
             let trained = steps.saturating_sub(lane.skip_steps);
-            let settled = self.schedules.get(index).is_none_or(|schedule| trained >= schedule.settled())
+            let changed = self.changed == Some(trained);
+            let is_settled =
+                |schedule: &Box<dyn MaskSchedule + '_>| trained >= schedule.settled() && !(changed && schedule.grows());
+            let settled = self.schedules.get(index).is_none_or(is_settled)
                 && (!heals || state.healed.is_some() || lane.stop_after.is_some());
             let worth = worth(lane, &record);
             let better = match &state.best {

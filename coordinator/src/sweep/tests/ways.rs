@@ -218,9 +218,14 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         (&["schedule: gradual"], "regularized", "take the schedule one_shot"),
         (&["schedule: {ac_dc: {every: 2}}"], "obs", "changes the net that it scores"),
         (&["schedule: {gradual: {times: 2}}"], "movement", "changes the net that it scores"),
-        (&["scope: lamp"], "grasp", "has scores below zero"),
+        (&["scope: lamp"], "grasp", "ranks by signs"),
         (&["granularity: neuron", "scope: local"], "wanda", "take {wanda: {per_row: 0}}"),
         (&[], "filter_norm", "take the granularity neuron or filter"),
+        (&[], "regularized", "take l1 or group_lasso"),
+        (&["granularity: neuron"], "movement", "trains a choice of single weights"),
+        (&["granularity: neuron", "scope: local"], "bn_scale", "with batch normalisation behind"),
+        (&["scope: {per_layer: {layers.7: 0.5}}"], "magnitude", "there is no prunable layer layers.7"),
+        (&["schedule: {iterative: {then: weight_rewind, rewind_to: 200}}"], "magnitude", "no step 200 to rewind to"),
     ] {
         let text = with(lines, strategy, "0.9");
         let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));

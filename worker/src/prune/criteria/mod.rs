@@ -144,6 +144,8 @@ pub struct Context<'a> {
     pub net: &'a Parameters,
     /// What earlier levels removed.
     pub removed: Option<&'a Mask>,
+    /// What goes as one.
+    pub granularity: Granularity,
     /// How many weights will go in all, where that is known; where units go, the same share of the weights.
     pub count: Option<u64>,
     /// How many of each prunable layer, where layers do not compete; where units go, the same share of the layer's weights.

@@ -8,7 +8,7 @@ use crate::random;
 
 pub(super) const CRITERION: Definition = Definition {
     name: "random",
-    formula: "uniform in [0, 1)",
+    formula: "uniform in [0, 1), of each weight or of each unit",
     source: "baseline of Blalock et al. 2020",
     parameters: &[],
     needs: Needs::Weights,
@@ -23,6 +23,12 @@ pub(super) const CRITERION: Definition = Definition {
 #[expect(clippy::unnecessary_wraps, reason = "the form of every criterion")]
 fn scores(context: &mut Context<'_>, _: &Arguments) -> Result<Scores, Failure> {
     let mut generator = random::generator("random scores", &[context.seed]);
-    let layers = context.weights().map(|weights| weights.iter().map(|_| generator.random::<f64>()).collect());
-    Ok(Scores::Weights(layers.collect()))
+    let mut scores = |count: usize| (0..count).map(|_| generator.random::<f64>()).collect::<Vec<f64>>();
+    // A sum over weights would hang on how many a unit has.
+    if context.granularity == Granularity::Unit {
+        let layers = context.model.layers();
+        let units = context.layers.iter().filter_map(|index| layers.get(*index as usize));
+        return Ok(Scores::Units(units.map(|layer| scores(layer.outputs() as usize)).collect()));
+    }
+    Ok(Scores::Weights(context.weights().map(|weights| scores(weights.len())).collect()))
 }

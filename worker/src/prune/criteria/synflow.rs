@@ -37,7 +37,7 @@ struct Place {
 }
 
 /// A weight that is kept has the score of the last cut. One that is cut has a negative score, the sooner the lower, so that exactly
-/// what the cuts took is what goes. Without a count nothing is cut.
+/// what the cuts took is what goes. Without a count nothing is cut, and neither where units go, whose flow is that of their weights.
 ///
 /// With n cuts the k-th leaves a share of d^(k/n) of the weights that there were, d the share that is kept in the end.
 fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Failure> {
@@ -52,6 +52,7 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
         places.partition(|place| context.removed.is_some_and(|mask| !mask.keeps(place.tensor, place.index)));
     let count = usize::try_from(context.count.unwrap_or(0)).unwrap_or(usize::MAX);
     let goes = count.saturating_sub(gone.len()).min(left.len());
+    let goes = if context.granularity == Granularity::Unit { 0 } else { goes };
     let cuts = if goes == 0 { 1 } else { arguments.count("iterations") };
     let (all, density) = (left.len(), (left.len() - goes) as f64 / left.len().max(1) as f64);
     let mut scores: Vec<Vec<f64>> = prunable.iter().map(|tensor| vec![0.0; weights[*tensor].len()]).collect();

@@ -1,6 +1,6 @@
 pub(crate) mod given;
 
-use secateur_proto::spec::{Initialization, LearningRateSchedule, OptimizerSpec, SelectBy};
+use secateur_proto::spec::{Granularity, Initialization, LearningRateSchedule, OptimizerSpec, SelectBy};
 
 use super::*;
 
@@ -30,6 +30,7 @@ pub(crate) fn scores_of_weights(name: &str, model: &ModelSpec, net: &Parameters,
         removed: None,
         count: None,
         counts: None,
+        granularity: Granularity::Weight,
         training: &training,
         seed,
         probe: &mut given::Given::nothing(),

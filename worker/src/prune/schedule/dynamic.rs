@@ -140,6 +140,10 @@ impl MaskSchedule for Dynamic<'_> {
         Ok(self.mask.clone())
     }
 
+    fn grows(&self) -> bool {
+        true
+    }
+
     fn settled(&self) -> u64 {
         settled(&self.plans.spec.schedule)
     }

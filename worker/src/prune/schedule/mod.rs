@@ -36,6 +36,11 @@ pub trait MaskSchedule {
     /// The number of steps from which on the mask no longer changes. Only epochs that end there or later can be the best.
     fn settled(&self) -> u64;
 
+    /// Whether a change brings weights back, which are zero until they have been trained. An epoch that ends with one is not the best.
+    fn grows(&self) -> bool {
+        false
+    }
+
     /// Whether the optimiser begins anew at each change, for the weights that were kept and stay so as well.
     fn resets_moments(&self) -> bool {
         false

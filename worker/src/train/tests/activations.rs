@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secateur_proto::spec::ModelSpec;
+use secateur_proto::spec::{Granularity, ModelSpec};
 
 use super::{device, training};
 use crate::{
@@ -39,6 +39,7 @@ fn scores(name: &str, given: &[(&str, f64)], model: &ModelSpec, net: &Parameters
         removed: None,
         count: None,
         counts: None,
+        granularity: Granularity::Weight,
         training: &training(adam(1e-3), 8, 1),
         seed: 1,
         probe: &mut NetProbe::new(model, &data, &device),

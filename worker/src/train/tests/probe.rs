@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secateur_proto::spec::{CriterionSpec, ModelSpec};
+use secateur_proto::spec::{CriterionSpec, Granularity, ModelSpec};
 
 use super::{adam, dataset, device, mlp, reference::Net, training};
 use crate::{
@@ -33,6 +33,7 @@ fn scores_of(criterion: &CriterionSpec, net: &Parameters, batch_size: u32, seed:
         removed: None,
         count: Some(20),
         counts: None,
+        granularity: Granularity::Weight,
         training: &training,
         seed,
         probe: &mut NetProbe::new(&model, &data, &device),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secateur_proto::spec::{Growth, Ramp, Schedule};
+use secateur_proto::spec::{Granularity, Growth, Ramp, Schedule};
 
 use super::{super::*, *};
 use crate::prune::{criteria::Definition, probe::Probe as _};
@@ -150,6 +150,7 @@ fn what_is_left_begins_from_the_net_that_a_criterion_trained() {
             removed: None,
             count: Some(30),
             counts: None,
+            granularity: Granularity::Weight,
             training: &spec.training,
             seed: spec.seed,
             probe: &mut probe,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use secateur_proto::{
     outcome::Failure,
-    spec::{CriterionSpec, ModelSpec, TrainingSpec},
+    spec::{CriterionSpec, Granularity, ModelSpec, TrainingSpec},
 };
 
 use super::*;
@@ -117,8 +117,18 @@ fn asked<T>(
 ) -> T {
     let (definition, arguments) = Definition::of(criterion).expect("a criterion");
     let (model, training, probe) = (model(), training(), &mut Descent { slope });
-    let mut context =
-        Context { model: &model, layers: &[0], net, removed, count, counts: None, training: &training, seed, probe };
+    let mut context = Context {
+        model: &model,
+        layers: &[0],
+        net,
+        removed,
+        count,
+        counts: None,
+        granularity: Granularity::Weight,
+        training: &training,
+        seed,
+        probe,
+    };
     of(definition, &mut context, &arguments)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secateur_proto::{
     outcome::{Failure, FailureClass},
-    spec::{Activation, ModelSpec},
+    spec::{Activation, Granularity, ModelSpec},
 };
 
 use crate::{
@@ -40,6 +40,7 @@ fn scores(name: &str, model: &ModelSpec, net: &Parameters, removed: Option<&Mask
         removed,
         count: None,
         counts: None,
+        granularity: Granularity::Weight,
         training: &training,
         seed: 1,
         probe: &mut probe,
@@ -116,6 +117,7 @@ fn the_smallest_units_are_those_that_pytorch_removes() {
             removed: None,
             count: None,
             counts: None,
+            granularity: Granularity::Weight,
             training: &training,
             seed: 1,
             probe: &mut Given::nothing(),

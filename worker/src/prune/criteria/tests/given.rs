@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use safetensors::{Dtype, SafeTensors};
 use secateur_proto::{
     outcome::Failure,
-    spec::{ModelSpec, TrainingSpec},
+    spec::{Granularity, ModelSpec, TrainingSpec},
 };
 
 use super::{
@@ -59,8 +59,18 @@ impl Given {
         let (definition, arguments) = Definition::of(&spec).expect("arguments");
         let training = training();
         let (layers, seed, count) = (&[0_u32][..], 1, None);
-        let mut context =
-            Context { model, layers, net, removed, count, counts: None, training: &training, seed, probe: self };
+        let mut context = Context {
+            model,
+            layers,
+            net,
+            removed,
+            count,
+            counts: None,
+            granularity: Granularity::Weight,
+            training: &training,
+            seed,
+            probe: self,
+        };
         of(definition, &mut context, &arguments)
     }
 }

@@ -61,6 +61,7 @@ impl Golden {
             removed: self.outside.as_ref(),
             count,
             counts: None,
+            granularity: Granularity::Weight,
             training: &training,
             seed: 5,
             probe: &mut NetProbe::new(&self.model, &self.data, &device),
