@@ -98,7 +98,7 @@ fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
     let test = cell.metrics.get(axes.y, Split::Test)?;
     let size = cell.metrics.get(axes.x, Split::Validation)?;
     Some(format!(
-        "The unpruned net ({}), trained for the same extra epochs, has {} {} on test and {} {}.",
+        "The unpruned net, {}, trained for the same extra epochs, has {} {} on test and {} {}.",
         labels.cell(cell),
         title(axes.y),
         number::summary(axes.y, test),
