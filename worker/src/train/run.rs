@@ -293,10 +293,11 @@ impl Training<'_, '_> {
             let heals = lane.regularization.as_ref().is_some_and(|penalty| penalty.healing_epochs > 0);
             let trained = steps.saturating_sub(lane.skip_steps);
             let changed = self.changed == Some(trained);
-            let is_settled =
-                |schedule: &Box<dyn MaskSchedule + '_>| trained >= schedule.settled() && !(changed && schedule.grows());
-            let settled = self.schedules.get(index).is_none_or(is_settled)
-                && (!heals || state.healed.is_some() || lane.stop_after.is_some());
+            let follows = match self.schedules.get(index) {
+                None => true,
+                Some(schedule) => trained >= schedule.settled() && !(changed && schedule.grows()),
+            };
+            let settled = follows && (!heals || state.healed.is_some() || lane.stop_after.is_some());
             let worth = worth(lane, &record);
             let better = match &state.best {
                 None => true,
