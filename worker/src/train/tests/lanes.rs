@@ -242,10 +242,20 @@ fn gradients_of_several_classes_agree() {
     };
     let together = gradient(&lanes, (0..5).flat_map(rows).collect());
     for (index, lane) in (0..).zip(&lanes) {
-        let copies = if one_is_like_many() { 1 } else { 2 };
-        let (loss, gradient) = gradient(&vec![lane.clone(); copies], rows(index).collect::<Vec<_>>().repeat(copies));
-        let bits = |row: &[f32]| row.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&loss[0]), bits(&together.0[index as usize]));
-        assert_eq!(bits(&gradient[0]), bits(&together.1[index as usize]));
+        let alone = gradient(std::slice::from_ref(lane), rows(index).collect());
+        for (found, expected) in
+            [(&alone.0[0], &together.0[index as usize]), (&alone.1[0], &together.1[index as usize])]
+        {
+            assert_same_numbers(found, expected);
+        }
+    }
+}
+
+/// The same bits on flex; elsewhere the same but for rounding.
+fn assert_same_numbers(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        let close = !one_is_like_many() && (found - expected).abs() < 1e-5 * (1.0 + expected.abs());
+        assert!(close || found.to_bits() == expected.to_bits(), "{found} instead of {expected}");
     }
 }
