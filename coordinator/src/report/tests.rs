@@ -166,6 +166,16 @@ fn without_a_dense_control_there_is_no_difference_and_one_seed_has_no_spread() {
 }
 
 #[test]
+fn an_ablation_is_never_on_the_front() {
+    let (mut plan, outcomes) = small();
+    assert_eq!(front(&build(&plan, &outcomes)), ["a", "b"]);
+    plan.cells[0].settings.insert("pruning.ablation".to_owned(), json!("shuffle"));
+    let report = build(&plan, &outcomes);
+    assert_eq!(front(&report), ["b"]);
+    assert_eq!(report.cells[0].reason.as_deref(), Some("an ablation is there to compare with"));
+}
+
+#[test]
 fn a_dense_control_of_other_training_is_not_the_one_to_compare_with() {
     let mut other = cell("e", None, 0.0, Some(Control::Dense));
     other.settings.insert("regularization.strength".to_owned(), json!(0.1));

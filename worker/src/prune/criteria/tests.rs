@@ -19,6 +19,10 @@ pub(crate) fn training() -> TrainingSpec {
 
 /// The scores of a criterion that looks at weights alone, with its defaults.
 pub(crate) fn scores_of_weights(name: &str, model: &ModelSpec, net: &Parameters, seed: u64) -> Scores {
+    scores_for(Granularity::Weight, name, model, net, seed)
+}
+
+fn scores_for(granularity: Granularity, name: &str, model: &ModelSpec, net: &Parameters, seed: u64) -> Scores {
     let definition = Definition::named(name).expect("a criterion");
     assert_eq!(definition.needs, Needs::Weights, "{name}");
     let (definition, arguments) = Definition::of(&definition.spec(&BTreeMap::new())).expect("defaults");
@@ -30,7 +34,7 @@ pub(crate) fn scores_of_weights(name: &str, model: &ModelSpec, net: &Parameters,
         removed: None,
         count: None,
         counts: None,
-        granularity: Granularity::Weight,
+        granularity,
         training: &training,
         seed,
         probe: &mut given::Given::nothing(),
@@ -40,6 +44,21 @@ pub(crate) fn scores_of_weights(name: &str, model: &ModelSpec, net: &Parameters,
 
 fn model() -> ModelSpec {
     ModelSpec::mlp(5, vec![6, 4])
+}
+
+/// Of 200 units with 50 inputs and as many with 200 the lowest are from both layers alike: a sum over weights would take the first.
+#[test]
+fn chance_does_not_see_how_many_weights_a_unit_has() {
+    let model = ModelSpec::mlp(50, vec![200, 200]);
+    let scores = scores_for(Granularity::Unit, "random", &model, &Parameters::initial(&model, 1), 7);
+    let Scores::Units(layers) = scores else { panic!("not of units") };
+    assert_eq!(layers.iter().map(Vec::len).collect::<Vec<_>>(), [200, 200]);
+    let mut all: Vec<(f64, usize)> =
+        layers.iter().enumerate().flat_map(|(layer, scores)| scores.iter().map(move |score| (*score, layer))).collect();
+    all.sort_by(|one, two| one.0.total_cmp(&two.0));
+    let first = all[..200].iter().filter(|(_, layer)| *layer == 0).count();
+    // Within five standard deviations of half of them.
+    assert!((75..=125).contains(&first), "{first} of 200");
 }
 
 #[test]
