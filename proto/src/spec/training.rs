@@ -35,6 +35,8 @@ pub enum Initialization {
     KaimingNormal,
     /// Weights normal with variance 2 / (fan-in + fan-out), biases 0 (Glorot & Bengio 2010).
     GlorotNormal,
+    /// Weights normal with variance 1 / fan-in, without what lies beyond two standard deviations, biases 0 (LeCun et al. 1998).
+    LecunNormal,
 }
 
 /// What the learning rate is multiplied by over a training.

@@ -43,6 +43,7 @@ fn weights(layer: &Layer, form: Initialization, count: usize, generator: &mut im
             let fan_out = f64::from(layer.outputs()) * kernel_area(layer);
             normal((2.0 / (fan_in + fan_out)).sqrt(), count, generator)
         }
+        Initialization::LecunNormal => truncated(fan_in.sqrt().recip(), count, generator),
     }
 }
 
@@ -74,6 +75,20 @@ fn normal(deviation: f64, count: usize, generator: &mut impl Rng) -> Vec<f32> {
     values
 }
 
+/// The standard deviation of a standard normal variable that is known to be in ±2: √(1 − 4·φ(2) / (2·Φ(2) − 1)).
+const TRUNCATED_DEVIATION: f64 = 0.879_625_661_034_239_8;
+
+/// Of that standard deviation, from a normal distribution without what lies beyond two of its own.
+fn truncated(deviation: f64, count: usize, generator: &mut impl Rng) -> Vec<f32> {
+    let scale = deviation / TRUNCATED_DEVIATION;
+    let mut values = Vec::with_capacity(count + 1);
+    while values.len() < count {
+        values.extend(normal(1.0, 2, generator).into_iter().filter(|value| value.abs() <= 2.0));
+    }
+    values.truncate(count);
+    values.into_iter().map(|value| (f64::from(value) * scale) as f32).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,9 +96,11 @@ mod tests {
     #[test]
     fn normal_values_have_the_variance_of_their_form() {
         let model = ModelSpec::mlp(400, vec![300]);
-        for (form, variance) in
-            [(Initialization::KaimingNormal, 2.0 / 400.0), (Initialization::GlorotNormal, 2.0 / 700.0)]
-        {
+        for (form, variance) in [
+            (Initialization::KaimingNormal, 2.0 / 400.0),
+            (Initialization::GlorotNormal, 2.0 / 700.0),
+            (Initialization::LecunNormal, 1.0 / 400.0),
+        ] {
             let net = Parameters::initial_as(&model, form, "test", 1);
             let weights: Vec<f64> = net.tensors[0].iter().map(|weight| f64::from(*weight)).collect();
             let mean = weights.iter().sum::<f64>() / weights.len() as f64;
@@ -92,5 +109,14 @@ mod tests {
             assert!((measured / variance - 1.0).abs() < 0.02, "{measured} {variance}");
             assert!(net.tensors[1].iter().all(|bias| *bias == 0.0));
         }
+    }
+
+    #[test]
+    fn a_truncated_normal_distribution_ends_at_two_of_its_deviations() {
+        let net = Parameters::initial_as(&ModelSpec::mlp(400, vec![300]), Initialization::LecunNormal, "test", 1);
+        let largest = net.tensors[0].iter().fold(0.0_f64, |largest, weight| largest.max(f64::from(weight.abs())));
+        // One in a thousand of 120,000 draws lies within 0.5 % of the end.
+        let end = 2.0 / 0.879_625_66 / 20.0;
+        assert!(largest <= end * (1.0 + 1e-6) && largest > end * 0.995, "{largest} {end}");
     }
 }

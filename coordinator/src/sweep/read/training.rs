@@ -180,6 +180,7 @@ pub(super) fn training(reader: &mut Reader, field: &Field<'_>, task: Option<Task
         ("pytorch", Initialization::Pytorch),
         ("kaiming_normal", Initialization::KaimingNormal),
         ("glorot_normal", Initialization::GlorotNormal),
+        ("lecun_normal", Initialization::LecunNormal),
     ];
     let initialization = (fields.get("initialization"))
         .map_or(Some(Initialization::Pytorch), |field| reader.choice(&field, &initializations, &[]));
