@@ -9,5 +9,6 @@ pub mod grpc;
 pub mod journal;
 pub mod report;
 pub mod scheduler;
+pub mod security;
 pub mod server;
 pub mod sweep;

@@ -12,6 +12,7 @@ use std::{
 
 use secateur_proto::{
     DESCRIPTORS,
+    ids::ContentHash,
     v1::{
         artifact_service_server::ArtifactServiceServer, sweep_service_server::SweepServiceServer,
         worker_service_server::WorkerServiceServer,
@@ -28,7 +29,18 @@ use crate::{
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
     journal::{Journal, JournalError},
     scheduler::{Policy, Rejection},
+    security::{
+        Access, AccessLayer, Audit, Door, Grants,
+        certificates::{CertificateError, TlsFiles},
+        tokens::{TokenError, Tokens},
+    },
 };
+
+/// Calls that a connection may have under way.
+const STREAMS: u32 = 256;
+
+/// Bytes of the headers of a call.
+const LARGEST_HEADERS: u32 = 16 << 10;
 
 /// A coordinator's folder, held by this process alone.
 #[derive(Debug)]
@@ -70,6 +82,15 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
+    /// The tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// The certificates.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
+    /// The certificates, again: what is in them.
+    #[error("the certificate and key cannot be used: are they PEM, and of each other?")]
+    Tls(#[source] tonic::transport::Error),
     /// The server.
     #[error("the gRPC server failed")]
     Serve(#[from] tonic::transport::Error),
@@ -110,11 +131,29 @@ impl DataDir {
         }
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the artifacts are.
     #[must_use]
     pub fn artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
     }
+}
+
+/// Who can reach a coordinator, and how it knows them.
+#[derive(Debug)]
+pub enum Reach {
+    /// Others: by the tokens in its folder, over TLS if there are certificates.
+    Others(Option<TlsFiles>),
+    /// The process that it is part of, by one token.
+    Itself {
+        /// The hash of that.
+        token: ContentHash,
+    },
 }
 
 /// A coordinator that is running.
@@ -130,11 +169,23 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts one in `folder`, on `address` (port 0: any free one).
+    /// Starts one in `folder`, on `address` (port 0: any free one), for those that `reach` says.
     ///
     /// # Errors
     /// If journal, store or address cannot be used.
-    pub async fn start(folder: DataDir, address: SocketAddr) -> Result<Self, ServerError> {
+    pub async fn start(folder: DataDir, address: SocketAddr, reach: Reach) -> Result<Self, ServerError> {
+        let (access, audit, tls) = match reach {
+            Reach::Others(tls) => {
+                // A file of tokens that cannot be read is told now, and not to the first caller.
+                Tokens::read(folder.path())?;
+                let failed = |source| ServerError::Folder { path: folder.path.clone(), source };
+                let audit = Audit::open(folder.path()).map_err(failed)?;
+                let certificates = tls.as_ref().is_some_and(|tls| tls.client_authority.is_some());
+                let door = Door::Folder { path: folder.path.clone(), certificates };
+                (Access::new(door, audit.clone()), audit, tls.map(|tls| tls.config()).transpose()?)
+            }
+            Reach::Itself { token } => (Access::new(Door::One(token), Audit::none()), Audit::none(), None),
+        };
         let store = Arc::new(Store::open(folder.artifacts(), Durability::Synced)?);
         store.remove_drafts()?;
         let (journal, entries) = Journal::open(&folder.path.join("journal.db")).await?;
@@ -143,9 +194,11 @@ impl Coordinator {
         let address = listener.local_addr().map_err(failed)?;
         let (driver, driving) = Driver::start(Policy::default(), journal, entries)?;
         let (health, health_service) = tonic_health::server::health_reporter();
-        let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store)));
-        let workers = WorkerServiceServer::new(Workers::new(driver.clone(), Arc::clone(&store)));
-        let artifacts = ArtifactServiceServer::new(Artifacts::new(store));
+        let grants = Grants::default();
+        let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store), audit.clone()));
+        let workers = Workers::new(driver.clone(), Arc::clone(&store), access.clone(), grants.clone(), audit.clone());
+        let workers = WorkerServiceServer::new(workers);
+        let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit));
         health.set_serving::<SweepServiceServer<Sweeps>>().await;
         health.set_serving::<WorkerServiceServer<Workers>>().await;
         health.set_serving::<ArtifactServiceServer<Artifacts>>().await;
@@ -154,8 +207,16 @@ impl Coordinator {
             .build_v1()
             .expect("the descriptors were compiled with this program");
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = Server::builder()
+        let mut server = Server::builder()
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
+            .max_concurrent_streams(STREAMS)
+            .http2_max_header_list_size(LARGEST_HEADERS);
+        let encrypted = tls.is_some();
+        if let Some(tls) = tls {
+            server = server.tls_config(tls).map_err(ServerError::Tls)?;
+        }
+        let server = server
+            .layer(AccessLayer(access))
             .add_service(health_service)
             .add_service(reflection)
             .add_service(sweeps.max_decoding_message_size(LONGEST_MESSAGE))
@@ -165,7 +226,7 @@ impl Coordinator {
             // A sender that is dropped means the same.
             let _ = stopped.await;
         });
-        info!(%address, folder = %folder.path.display(), "listening");
+        info!(%address, encrypted, folder = %folder.path.display(), "listening");
         Ok(Self { address, driver, driving, serving: tokio::spawn(serving), stop, _folder: folder })
     }
 

@@ -15,15 +15,15 @@ use clap::Args;
 use self::devices::{DeviceArgument, DeviceError};
 use crate::{
     client::{self, WorkerError, WorkerOptions},
-    transfer,
+    connection::{ConnectionError, CoordinatorArguments, Remote},
 };
 
 /// The options of the `worker` verb.
 #[derive(Debug, Clone, Args)]
 pub struct WorkerArguments {
-    /// Where the coordinator listens
-    #[arg(long, env = "SECATEUR_COORDINATOR", default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
-    pub coordinator: String,
+    /// Whom to work for.
+    #[command(flatten)]
+    pub coordinator: CoordinatorArguments,
     /// Name to show to people [default: the host's name]
     #[arg(long)]
     pub name: Option<String>,
@@ -78,6 +78,9 @@ pub enum StartError {
     /// A device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// There is no way to the coordinator.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
     /// It started, and cannot work.
     #[error(transparent)]
     Worker(#[from] WorkerError),
@@ -92,7 +95,7 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
     let devices = devices::usable(&program, &arguments.devices, arguments.slots).await?;
     let (store, _lock) = lock_cache(arguments.cache_dir)?;
     let options = WorkerOptions {
-        coordinator: transfer::url(&arguments.coordinator),
+        coordinator: Remote::of(&arguments.coordinator)?,
         name: arguments.name.unwrap_or_else(host_name),
         devices,
         lanes: arguments.lanes,

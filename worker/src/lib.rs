@@ -7,6 +7,7 @@
 //! what [`prune`] knows of criteria.
 
 pub mod causes;
+pub mod connection;
 pub mod data;
 pub mod import;
 pub mod logging;

@@ -16,9 +16,12 @@ use secateur_proto::{
         put_request::Part,
     },
 };
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
-use crate::store::{Store, StoreError};
+use crate::{
+    connection::AuthorizedChannel,
+    store::{Store, StoreError},
+};
 
 /// Bytes a message carries: well under gRPC's usual limit of 4 MiB.
 pub const CHUNK: usize = 1 << 20;
@@ -69,28 +72,16 @@ fn remote(hash: ContentHash) -> impl FnOnce(Status) -> TransferError {
     move |status| TransferError::Remote { hash, status: Box::new(status) }
 }
 
-/// Where coordinators listen unless they are told otherwise.
-pub const DEFAULT_PORT: u16 = 7400;
-
-/// `address` or `address:port` as the URL that a channel wants.
-#[must_use]
-pub fn url(address: &str) -> String {
-    let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
-    // An IPv6 address is in brackets and has colons of its own.
-    let has_port = rest.rsplit_once(']').map_or(rest, |(_, after)| after).contains(':');
-    if has_port { format!("{scheme}://{rest}") } else { format!("{scheme}://{rest}:{DEFAULT_PORT}") }
-}
-
 /// A connection to an artifact service.
 #[derive(Debug, Clone)]
 pub struct ArtifactClient {
-    service: ArtifactServiceClient<Channel>,
+    service: ArtifactServiceClient<AuthorizedChannel>,
 }
 
 impl ArtifactClient {
     /// Over `channel`.
     #[must_use]
-    pub fn new(channel: Channel) -> Self {
+    pub fn new(channel: AuthorizedChannel) -> Self {
         Self { service: ArtifactServiceClient::new(channel) }
     }
 
@@ -215,18 +206,4 @@ pub fn chunks(reader: impl Read + Send + 'static) -> impl futures::Stream<Item =
             _ => None,
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_without_a_port_gets_the_usual_one() {
-        assert_eq!(url("head"), "http://head:7400");
-        assert_eq!(url("head:1"), "http://head:1");
-        assert_eq!(url("https://head"), "https://head:7400");
-        assert_eq!(url("[::1]"), "http://[::1]:7400");
-        assert_eq!(url("[::1]:1"), "http://[::1]:1");
-    }
 }

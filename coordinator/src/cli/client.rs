@@ -4,10 +4,8 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use clap::Args;
 use secateur_proto::{
     spec::TableFormat,
     v1::{
@@ -17,12 +15,12 @@ use secateur_proto::{
 };
 use secateur_worker::{
     causes::with_causes,
+    connection::{AuthorizedChannel, ConnectError, CoordinatorArguments, Remote},
     data::{DataError, idx},
     import,
     store::StoreError,
-    transfer::{self, ArtifactClient, TransferError},
+    transfer::{ArtifactClient, TransferError},
 };
-use tonic::transport::{Channel, Endpoint};
 
 use super::{
     error::CliError,
@@ -36,14 +34,6 @@ use crate::{
 
 /// The largest sweep file: more is no file that a person wrote.
 const LARGEST_SWEEP_FILE: u64 = 1 << 20;
-
-/// Where the coordinator is.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct CoordinatorArguments {
-    /// Where the coordinator listens
-    #[arg(long, env = "SECATEUR_COORDINATOR", default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
-    pub(crate) coordinator: String,
-}
 
 /// A sweep file and its data, read and checked.
 pub(crate) struct LocalSweep {
@@ -146,22 +136,25 @@ fn data_path(file: &Path, path: &str) -> PathBuf {
 /// A connection to a coordinator.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    pub(crate) sweeps: SweepServiceClient<Channel>,
-    pub(crate) workers: WorkerServiceClient<Channel>,
+    pub(crate) sweeps: SweepServiceClient<AuthorizedChannel>,
+    pub(crate) workers: WorkerServiceClient<AuthorizedChannel>,
     pub(crate) artifacts: ArtifactClient,
 }
 
 impl Client {
+    /// The coordinator that a command line names.
     pub(crate) async fn connect(arguments: &CoordinatorArguments) -> Result<Self, CliError> {
-        let address = &arguments.coordinator;
-        let endpoint = Endpoint::from_shared(transfer::url(address)).map_err(|_| {
-            CliError::Input(format!("{address:?} is not an address such as 127.0.0.1:7400; see --coordinator"))
-        })?;
-        let channel = endpoint.connect_timeout(Duration::from_secs(5)).connect().await.map_err(|error| {
-            let reason = with_causes(&error);
-            CliError::Unreachable(format!(
-                "no coordinator at {address} ({reason}): start one with `secateur serve`, or say where it is with --coordinator or SECATEUR_COORDINATOR"
-            ))
+        Self::connect_to(&Remote::of(arguments).map_err(|error| CliError::input(&error))?).await
+    }
+
+    pub(crate) async fn connect_to(remote: &Remote) -> Result<Self, CliError> {
+        let channel = remote.connect().await.map_err(|error| match error {
+            ConnectError::Here(error) => CliError::input(&error),
+            ConnectError::There(error) => CliError::Unreachable(format!(
+                "no coordinator at {} ({}): start one with `secateur serve`, or say where it is with --coordinator or SECATEUR_COORDINATOR; one that uses TLS wants https:// and perhaps --ca",
+                remote.url(),
+                with_causes(&error),
+            )),
         })?;
         Ok(Self {
             sweeps: SweepServiceClient::new(channel.clone()).max_decoding_message_size(LONGEST_MESSAGE),

@@ -73,7 +73,11 @@ impl From<Diagnostics> for CliError {
 impl From<ServerError> for CliError {
     fn from(error: ServerError) -> Self {
         match error {
-            ServerError::InUse(_) | ServerError::Listen { .. } => Self::input(&error),
+            ServerError::InUse(_)
+            | ServerError::Listen { .. }
+            | ServerError::Tokens(_)
+            | ServerError::Certificates(_)
+            | ServerError::Tls(_) => Self::input(&error),
             ServerError::Folder { .. } if !error.is_full() => Self::input(&error),
             _ => Self::failed(&error),
         }
@@ -89,7 +93,11 @@ impl From<Status> for CliError {
         }
         match status.code() {
             Code::Unavailable => Self::Unreachable(format!("the connection to the coordinator is lost: {message}")),
-            Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => Self::Input(message),
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::FailedPrecondition
+            | Code::Unauthenticated
+            | Code::PermissionDenied => Self::Input(message),
             _ => Self::Failed(message),
         }
     }

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use secateur_proto::v1::{ListSweepsRequest, SweepStatus};
+use secateur_worker::connection::CoordinatorArguments;
 
 use super::{
-    client::{Client, CoordinatorArguments},
+    client::Client,
     error::CliError,
     output::{Output, table, thousands},
     show,

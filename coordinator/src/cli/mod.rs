@@ -1,6 +1,7 @@
 //! The `secateur` command: one file a verb. Results go to standard output, everything else to standard error.
 
 mod cancel;
+mod cert;
 mod client;
 mod error;
 mod list;
@@ -15,6 +16,7 @@ mod serve;
 mod show;
 mod strategies;
 mod submit;
+mod token;
 mod watch;
 #[cfg(feature = "worker")]
 mod worker;
@@ -85,6 +87,10 @@ enum Verb {
     Report(report::ReportArguments),
     /// List the workers that are attached
     Workers(workers::WorkersArguments),
+    /// Make, list and revoke the tokens of a coordinator
+    Token(token::TokenArguments),
+    /// Make certificates for a coordinator and its workers
+    Cert(cert::CertArguments),
     /// List the pruning strategies that a sweep file can name, with their formulas, sources and parameters
     Strategies,
     /// Print shell completions, for example: secateur completions bash > /etc/bash_completion.d/secateur
@@ -169,6 +175,8 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Cancel(arguments) => cancel::run(arguments, output).await,
         Verb::Report(arguments) => report::run(arguments, output).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,
+        Verb::Token(arguments) => token::run(arguments, output),
+        Verb::Cert(arguments) => cert::run(arguments, output),
         Verb::Strategies => strategies::run(output),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());

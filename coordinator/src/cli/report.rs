@@ -5,9 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, ValueEnum};
 use secateur_proto::v1::{GetSweepRequest, ReportFormat};
 use serde_json::json;
+use secateur_worker::connection::CoordinatorArguments;
 
 use super::{
-    client::{Client, CoordinatorArguments},
+    client::Client,
     error::CliError,
     output::{self, Output},
     outputs,

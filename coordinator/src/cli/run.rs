@@ -8,26 +8,30 @@ use std::{
 };
 
 use clap::Args;
-use secateur_proto::v1::SweepState;
+use secateur_proto::{ids::ContentHash, v1::SweepState};
 use secateur_worker::{
     cli::{
         DEVICE_HELP,
         devices::{self, DeviceArgument},
     },
     client::{self, DeviceSlots, WorkerOptions},
+    connection::Remote,
 };
 use tokio::task::JoinSet;
 use tracing::error;
 
 use super::{
-    client::{Client, CoordinatorArguments, LocalSweep},
+    client::{Client, LocalSweep},
     error::CliError,
     output::Output,
     outputs,
     progress::Screen,
     watch,
 };
-use crate::server::{Coordinator, DataDir};
+use crate::{
+    security::{Role, tokens},
+    server::{Coordinator, DataDir, Reach},
+};
 
 /// The options of the verb.
 #[derive(Debug, Args)]
@@ -64,13 +68,16 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let marker = folder.join(STATE).join(SWEEP);
     outputs::write_whole(&marker, info.id.as_str().as_bytes()).map_err(|error| outputs::unwritable(&marker, &error))?;
     let store = data_dir.artifacts();
-    let coordinator = Coordinator::start(data_dir, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-    let address = coordinator.address.to_string();
+    // Others on this machine can reach the port, and are to have nothing of it.
+    let token = tokens::secret(Role::Admin).map_err(|error| CliError::failed(&error))?;
+    let reach = Reach::Itself { token: ContentHash::of(token.as_bytes()) };
+    let coordinator = Coordinator::start(data_dir, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), reach).await?;
+    let remote = Remote::local(&coordinator.address.to_string(), token).map_err(|error| CliError::failed(&error))?;
     let mut workers = JoinSet::new();
     let each = devices.iter().flat_map(|device| (0..device.slots).map(|_| device.device));
     for (number, device) in each.enumerate() {
         let options = WorkerOptions {
-            coordinator: format!("http://{address}"),
+            coordinator: remote.clone(),
             name: format!("local-{number}"),
             devices: vec![DeviceSlots { device, slots: 1 }],
             lanes: arguments.lanes,
@@ -86,7 +93,7 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
         });
     }
     screen.say(&format!("sweep {} ({}) in {}", info.name, info.id, folder.display()));
-    let done = coordinator.run_until(compute(&sweep, address, &folder, output, screen)).await?;
+    let done = coordinator.run_until(compute(&sweep, &remote, &folder, output, screen)).await?;
     workers.abort_all();
     done
 }
@@ -110,12 +117,12 @@ fn refuse_other_sweep(folder: &Path, id: &str) -> Result<(), CliError> {
 
 async fn compute(
     sweep: &LocalSweep,
-    coordinator: String,
+    coordinator: &Remote,
     folder: &Path,
     output: Output,
     screen: &Screen,
 ) -> Result<ExitCode, CliError> {
-    let mut client = Client::connect(&CoordinatorArguments { coordinator }).await?;
+    let mut client = Client::connect_to(coordinator).await?;
     let id = client.submit(sweep).await?.sweep_id;
     let status = client.follow(&id, screen).await?;
     let completed = status.state() == SweepState::Completed;

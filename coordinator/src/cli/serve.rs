@@ -6,7 +6,10 @@ use clap::Args;
 use tracing::warn;
 
 use super::error::CliError;
-use crate::server::{Coordinator, DataDir};
+use crate::{
+    security::{certificates::TlsFiles, tokens::Tokens},
+    server::{Coordinator, DataDir, Reach},
+};
 
 /// The options of the verb.
 #[derive(Debug, Args)]
@@ -14,25 +17,52 @@ pub(crate) struct ServeArguments {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// Folder for the journal and the artifacts: all that must not be lost
+    /// Folder for the journal, the artifacts and the tokens: all that must not be lost
     #[arg(long, default_value = "secateur-data", value_name = "DIR")]
     data_dir: PathBuf,
-    /// Listen where other machines can connect, without encryption and without asking who they are
+    /// The coordinator's certificate (PEM), with --tls-key; `secateur cert init` makes one
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key (PEM) of --tls-cert
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Let workers in that show a certificate of this authority (PEM) in place of a token
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<PathBuf>,
+    /// Listen where other machines can connect, even without encryption or without asking who they are
     #[arg(long)]
     insecure: bool,
 }
 
 pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError> {
     let address = arguments.listen;
+    let tokens = Tokens::read(&arguments.data_dir).map_err(|error| CliError::input(&error))?;
+    let tls = arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles {
+        certificate,
+        key,
+        client_authority: arguments.client_ca,
+    });
     if !address.ip().is_loopback() {
-        if !arguments.insecure {
-            return Err(CliError::Input(format!(
-                "{address} can be reached from other machines, and this version has neither encryption nor passwords: listen on 127.0.0.1 and tunnel, or say --insecure if the network is yours"
-            )));
+        let missing = match (&tls, &tokens) {
+            (Some(_), Some(_)) => None,
+            (None, Some(_)) => Some("encryption: give --tls-cert and --tls-key, which `secateur cert init` makes"),
+            (Some(_), None) => Some("tokens: make one with `secateur token create`"),
+            (None, None) => Some(
+                "encryption (--tls-cert and --tls-key; `secateur cert init` makes them) and tokens (`secateur token create` makes them)",
+            ),
+        };
+        match missing {
+            Some(missing) if !arguments.insecure => {
+                return Err(CliError::Input(format!(
+                    "{address} can be reached from other machines, and there is no {missing}; or listen on 127.0.0.1 and tunnel, or say --insecure if the network is yours"
+                )));
+            }
+            Some(missing) => warn!(%address, "INSECURE: other machines can connect, and there is no {missing}"),
+            None => {}
         }
-        warn!(%address, "listening without encryption: whoever reaches this port can read all data and submit work");
     }
-    let coordinator = Coordinator::start(DataDir::lock(&arguments.data_dir)?, address).await?;
+    let coordinator =
+        Coordinator::start(DataDir::lock(&arguments.data_dir)?, address, Reach::Others(tls)).await?;
     coordinator.run_until(future::pending::<()>()).await?;
     Ok(ExitCode::SUCCESS)
 }

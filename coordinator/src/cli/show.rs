@@ -8,9 +8,10 @@ use secateur_proto::{
     v1::{GetSweepRequest, ReportFormat, SweepState, SweepStatus},
 };
 use serde_json::{Value, json};
+use secateur_worker::connection::CoordinatorArguments;
 
 use super::{
-    client::{Client, CoordinatorArguments},
+    client::Client,
     error::CliError,
     output::{Output, table, thousands},
 };

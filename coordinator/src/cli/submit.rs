@@ -5,9 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use secateur_proto::v1::submit_reply::Was;
 use serde_json::json;
+use secateur_worker::connection::CoordinatorArguments;
 
 use super::{
-    client::{Client, CoordinatorArguments, LocalSweep},
+    client::{Client, LocalSweep},
     error::CliError,
     output::Output,
     outputs,

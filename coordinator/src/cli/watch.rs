@@ -5,9 +5,10 @@ use std::{path::Path, process::ExitCode};
 use clap::Args;
 use secateur_proto::v1::{SweepState, SweepStatus};
 use serde_json::json;
+use secateur_worker::connection::CoordinatorArguments;
 
 use super::{
-    client::{Client, CoordinatorArguments},
+    client::Client,
     error::CliError,
     output::Output,
     progress::Screen,

@@ -24,20 +24,36 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::warn;
 
 use super::invalid;
+use crate::{
+    driver::Driver,
+    security::{Audit, Caller, Grants, Role},
+};
 
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     store: Arc<Store>,
+    driver: Driver,
+    grants: Grants,
+    audit: Audit,
     /// Uploads under way: two of one hash at a time would write into one file.
     uploads: Arc<Mutex<HashSet<ContentHash>>>,
 }
 
 impl Artifacts {
-    /// Over `store`.
+    /// Over `store`. Workers may read what `grants` says, and readers what reports refer to.
     #[must_use]
-    pub fn new(store: Arc<Store>) -> Self {
-        Self { store, uploads: Arc::default() }
+    pub fn new(store: Arc<Store>, driver: Driver, grants: Grants, audit: Audit) -> Self {
+        Self { store, driver, grants, audit, uploads: Arc::default() }
+    }
+
+    /// Whether `caller` may read that file.
+    async fn may_read(&self, caller: &Caller, hash: ContentHash) -> Result<bool, Status> {
+        Ok(match caller.role {
+            Role::Admin | Role::Submit => true,
+            Role::Worker => self.grants.holds(&caller.name, &hash),
+            Role::Read => self.driver.read(move |core| core.is_published(hash)).await?,
+        })
     }
 
     async fn receive(
@@ -127,8 +143,15 @@ impl ArtifactService for Artifacts {
     }
 
     async fn get(&self, request: Request<GetArtifactRequest>) -> Result<Response<Self::GetStream>, Status> {
+        let caller = Caller::of(&request);
         let GetArtifactRequest { hash, offset } = request.into_inner();
-        let reader = self.store.reader(hash.parse().map_err(invalid)?, offset).map_err(status)?;
+        let hash: ContentHash = hash.parse().map_err(invalid)?;
+        if !self.may_read(&caller, hash).await? {
+            let message = format!("{} may not read this artifact, whether it is there or not", caller.role);
+            self.audit.refused(caller.peer.map(|peer| peer.ip()), Some(&caller.name), "Get", &hash.to_string());
+            return Err(Status::permission_denied(message));
+        }
+        let reader = self.store.reader(hash, offset).map_err(status)?;
         Ok(Response::new(chunks(reader).map(|data| Ok(Chunk { data })).boxed()))
     }
 }

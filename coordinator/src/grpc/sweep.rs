@@ -27,6 +27,7 @@ use crate::{
     driver::{Driver, Notice, outcomes},
     report,
     scheduler::{self, Event, SweepState},
+    security::{Audit, Caller},
     sweep::plan::Plan,
 };
 
@@ -39,15 +40,16 @@ pub struct Sweeps {
     driver: Driver,
     store: Arc<Store>,
     planning: Arc<Semaphore>,
+    audit: Audit,
 }
 
 type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
 
 impl Sweeps {
-    /// Over `driver`, with tables from `store`.
+    /// Over `driver`, with tables from `store`. What callers do is written into `audit`.
     #[must_use]
-    pub fn new(driver: Driver, store: Arc<Store>) -> Self {
-        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)) }
+    pub fn new(driver: Driver, store: Arc<Store>, audit: Audit) -> Self {
+        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit }
     }
 
     async fn plan_of(&self, file: Option<SweepFile>) -> Result<Plan, Status> {
@@ -213,6 +215,7 @@ impl SweepService for Sweeps {
     type GetReportStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
+        let caller = Caller::of(&request);
         let plan = self.plan_of(request.into_inner().file).await?;
         let id = plan.sweep.id.clone();
         let wanted = id.clone();
@@ -224,7 +227,8 @@ impl SweepService for Sweeps {
             },
         };
         self.driver.apply(Event::SweepSubmitted { plan: Arc::new(plan) }).await?;
-        info!(sweep = %id, was = was.as_str_name(), "submitted");
+        self.audit.done(&caller, "submit", id.as_str());
+        info!(sweep = %id, by = caller.name, was = was.as_str_name(), "submitted");
         Ok(Response::new(SubmitReply { sweep_id: id.to_string(), was: was.into() }))
     }
 
@@ -250,15 +254,19 @@ impl SweepService for Sweeps {
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<SweepStatus>, Status> {
+        let caller = Caller::of(&request);
         let id = self.find(request.into_inner().sweep_id).await?;
         self.driver.apply(Event::SweepCancelled { sweep: id.clone() }).await?;
+        self.audit.done(&caller, "cancel", id.as_str());
         Ok(Response::new(self.status(id).await?))
     }
 
     async fn get_report(&self, request: Request<GetReportRequest>) -> Result<Response<Self::GetReportStream>, Status> {
+        let caller = Caller::of(&request);
         let request = request.into_inner();
         let format = request.format();
         let id = self.find(request.sweep_id).await?;
+        self.audit.done(&caller, "report", id.as_str());
         let bytes = self.render(id, format).await?;
         let empty = bytes.is_empty().then(|| Chunk { data: vec![] });
         let chunks = chunks(Cursor::new(bytes)).map(|data| Chunk { data });

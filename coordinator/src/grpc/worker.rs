@@ -22,10 +22,14 @@ use super::invalid;
 use crate::{
     driver::Driver,
     scheduler::{Departure, Event},
+    security::{Access, Audit, Caller, Grants},
 };
 
 /// What a worker is told to send heartbeats by.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Between two looks whether a worker's token is still good.
+const LOOKS: Duration = Duration::from_secs(2);
 
 /// The most slots a worker may claim.
 const MOST_SLOTS: u32 = 4096;
@@ -35,19 +39,23 @@ const MOST_SLOTS: u32 = 4096;
 pub struct Workers {
     driver: Driver,
     store: Arc<Store>,
+    access: Access,
+    grants: Grants,
+    audit: Audit,
 }
 
 type Orders = Pin<Box<dyn Stream<Item = Result<CoordinatorMessage, Status>> + Send>>;
 
 impl Workers {
-    /// Over `driver`; what workers leave is in `store`.
+    /// Over `driver`; what workers leave is in `store`. A worker may read what `grants` says while `access` knows it.
     #[must_use]
-    pub const fn new(driver: Driver, store: Arc<Store>) -> Self {
-        Self { driver, store }
+    pub const fn new(driver: Driver, store: Arc<Store>, access: Access, grants: Grants, audit: Audit) -> Self {
+        Self { driver, store, access, grants, audit }
     }
 
     async fn welcome(
         &self,
+        caller: Caller,
         mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin + Send + 'static,
     ) -> Result<Orders, Status> {
         let Some(Message::Hello(hello)) = messages.next().await.transpose()?.and_then(|message| message.message) else {
@@ -63,18 +71,46 @@ impl Workers {
         let welcome = CoordinatorMessage { message: Some(coordinator_message::Message::Welcome(welcome)) };
         // The channel is new and has room, so this is the first message that the worker sees.
         sender.send(Ok(welcome)).await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
-        info!(%worker, name, device, slots, "a worker attached");
+        self.audit.done(&caller, "attach", &format!("{worker} {name}"));
+        info!(%worker, name, device, slots, by = caller.name, "a worker attached");
         self.driver.apply(Event::WorkerJoined { worker: worker.clone(), name, device, slots }).await?;
-        let (driver, store) = (self.driver.clone(), Arc::clone(&self.store));
+        let (driver, store, access) = (self.driver.clone(), Arc::clone(&self.store), self.access.clone());
+        let session = self.grants.session(&caller.name);
         tokio::spawn(async move {
-            let reason = listen(&driver, &store, &worker, messages).await;
+            let reason = tokio::select! {
+                reason = listen(&driver, &store, &worker, messages) => reason,
+                reason = until_unknown(&access, &caller) => {
+                    // The worker may have gone meanwhile.
+                    let _ = sender.send(Err(reason.clone())).await;
+                    reason
+                }
+            };
             info!(%worker, reason = reason.message(), "a worker's stream ended");
             // A driver that has stopped needs no word of it.
             let _ = driver.notify(Event::WorkerLeft { worker, departure: Departure::Lost }).await;
             drop(sender);
         });
-        Ok(ReceiverStream::new(receiver).boxed())
+        Ok(ReceiverStream::new(receiver).inspect(move |order| session.grant(inputs(order))).boxed())
     }
+}
+
+/// Looks every so often whether the caller is still let in, and says so when it is not.
+async fn until_unknown(access: &Access, caller: &Caller) -> Status {
+    loop {
+        tokio::time::sleep(LOOKS).await;
+        if !access.still_knows(caller) {
+            return Status::unauthenticated("the token that this worker came in with opens nothing any more");
+        }
+    }
+}
+
+/// The files that an order needs.
+fn inputs(order: &Result<CoordinatorMessage, Status>) -> Vec<ContentHash> {
+    let Ok(CoordinatorMessage { message: Some(coordinator_message::Message::Lease(lease)) }) = order else {
+        return Vec::new();
+    };
+    let stages = lease.stages.iter().filter_map(|leased| leased.stage.as_ref());
+    stages.flat_map(|stage| stage.inputs.values()).filter_map(|input| input.hash.parse().ok()).collect()
 }
 
 /// Whether the worker speaks this coordinator's language; its slots.
@@ -192,7 +228,8 @@ impl WorkerService for Workers {
     type AttachStream = Orders;
 
     async fn attach(&self, request: Request<Streaming<WorkerMessage>>) -> Result<Response<Orders>, Status> {
-        self.welcome(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(&request);
+        self.welcome(caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_workers(&self, _: Request<ListWorkersRequest>) -> Result<Response<ListWorkersReply>, Status> {

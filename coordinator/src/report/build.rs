@@ -38,7 +38,9 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
         plan.cells.iter().enumerate().map(|(place, cell)| (&cell.id, place)).collect();
     let mut cells: Vec<CellReport> = (plan.cells.iter().zip(&samples))
         .map(|(cell, sample)| {
-            let control = cell.dense_control.as_ref().and_then(|id| places.get(id));
+            let minus = |control: Option<&CellId>| {
+                control.and_then(|id| places.get(id)).map(|place| differences(sample, &samples[*place]))
+            };
             let metrics = summaries(sample);
             let reason = ineligibility(plan, cell, trials_of(&cell.id), &metrics);
             CellReport {
@@ -51,7 +53,8 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
                 reason,
                 dominated_by: Vec::new(),
                 metrics,
-                difference_to_dense: control.map(|index| differences(sample, &samples[*index])),
+                difference_to_dense: minus(cell.dense_control.as_ref()),
+                difference_to_random: minus(cell.random_control.as_ref()),
                 dense_control: cell.dense_control.clone(),
                 random_control: cell.random_control.clone(),
                 requested_sparsity: requested_sparsity(cell),

@@ -7,7 +7,7 @@ use super::{
     findings::findings,
     glossary::{definition, title, title_on},
     label::{self, Labels},
-    model::{CellReport, Report},
+    model::{CellReport, PairedMetrics, Report},
     number,
     plot::axes,
     table::places,
@@ -53,7 +53,7 @@ pub(super) struct Content {
 const READING: [&str; 6] = [
     "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold the 95 % interval of that mean by Student's t with one degree of freedom less than there are seeds: mean ± t · sd / √n, sd being the sample standard deviation. With few seeds it is wide, and with one there is none.",
     "The intervals speak of the seed: initial weights, order of rows and random scores. They do not speak of other data, other borrowers or other times.",
-    "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Where a sentence says that a net loses at most so much, its whole interval lies within that: an interval that merely reaches zero would say no more than that there were few seeds. The margins are 0.01 of AUC and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point.",
+    "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Differences to random are to the cell that is the same but for its choice of weights, made by chance. Where a sentence says that a net loses at most so much, its whole interval lies within that: an interval that merely reaches zero would say no more than that there were few seeds. The margins are 0.01 of AUC and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point.",
     "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
     "Controls are trials that the planner adds to compare with: the unpruned net, and random weights removed at each sparsity. They are never on the front, and neither are ablations. A cell is not eligible while one of its trials has not completed, or when it breaks a constraint.",
     "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer. Where neurons or filters go it is a share of those, while the measured sparsity is one of weights.",
@@ -129,12 +129,16 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
             shown.push(metric);
         }
     }
+    let with_random = cells.iter().any(|cell| cell.difference_to_random.is_some());
     for metric in &shown {
         match metric.of() {
             MetricOf::Net => columns.push((title(*metric).to_owned(), true)),
             MetricOf::Data => {
                 columns.extend(Split::ALL.map(|split| (title_on(*metric, Some(split)), true)));
                 columns.push((format!("{}, test, minus dense", title(*metric)), true));
+                if with_random {
+                    columns.push((format!("{}, test, minus random", title(*metric)), true));
+                }
             }
         }
     }
@@ -152,11 +156,14 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
                 MetricOf::Net => row.push(on(Split::Validation)),
                 MetricOf::Data => {
                     row.extend(Split::ALL.map(on));
-                    let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(*metric, Split::Test));
-                    row.push(
-                        difference
-                            .map_or_else(|| "–".to_owned(), |paired| number::difference(*metric, &paired.summary)),
-                    );
+                    let difference = |differences: &Option<PairedMetrics>| {
+                        let paired = differences.as_ref().and_then(|all| all.get(*metric, Split::Test));
+                        paired.map_or_else(|| "–".to_owned(), |paired| number::difference(*metric, &paired.summary))
+                    };
+                    row.push(difference(&cell.difference_to_dense));
+                    if with_random {
+                        row.push(difference(&cell.difference_to_random));
+                    }
                 }
             }
         }

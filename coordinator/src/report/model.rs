@@ -95,6 +95,9 @@ pub struct CellReport {
     pub difference_to_dense: Option<PairedMetrics>,
     /// The cell that this one is compared with.
     pub dense_control: Option<CellId>,
+    /// Cell minus random control, in the same way. Nothing without such a cell.
+    #[serde(default)]
+    pub difference_to_random: Option<PairedMetrics>,
     /// The cell that differs from it in that random places go.
     #[serde(default)]
     pub random_control: Option<CellId>,

@@ -84,6 +84,25 @@ fn differences_are_taken_seed_by_seed_to_the_dense_control() {
 }
 
 #[test]
+fn differences_to_random_are_to_the_cell_that_the_plan_names() {
+    let (mut plan, outcomes) = small();
+    plan.cells[0].random_control = Some(plan.cells[1].id.clone());
+    let report = build(&plan, &outcomes);
+    let of = |place: usize| {
+        let differences = report.cells[place].difference_to_random.as_ref();
+        differences.and_then(|all| all.get(Metric::Auc, Split::Validation)).map(|paired| paired.summary.mean)
+    };
+    let [a, b] = [0, 1].map(|place| {
+        report.cells[place].metrics.get(Metric::Auc, Split::Validation).expect("both seeds completed").mean
+    });
+    assert!((of(0).expect("paired") - (a - b)).abs() < 1e-12);
+    assert_eq!((of(1), of(2)), (None, None));
+    // A column of its own in the table.
+    let page = super::markdown::markdown(&report).text;
+    assert!(page.contains("minus random"), "{page}");
+}
+
+#[test]
 fn a_control_is_never_on_the_front_even_when_it_beats_all() {
     let (plan, outcomes) = small();
     let report = build(&plan, &outcomes);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use secateur_proto::{
     convert::StageWithInputs,
-    ids::{BundleClass, LeaseId, StageKey, SweepId, WorkerId},
-    outcome::StageOutcome,
+    ids::{BundleClass, ContentHash, LeaseId, StageKey, SweepId, WorkerId},
+    outcome::{Role, StageOutcome},
 };
 
 use super::{
@@ -116,6 +116,17 @@ impl Core {
     /// All sweeps, in the order of submission.
     pub fn sweeps(&self) -> impl Iterator<Item = SweepStatus> {
         self.sweeps.iter().map(Sweep::status)
+    }
+
+    /// Whether a report hands that file out: a net, a plan or a preparation that some stage left. No data.
+    #[must_use]
+    pub fn is_published(&self, hash: ContentHash) -> bool {
+        self.stages.iter().any(|stage| {
+            let StageState::Ended(outcome) = &stage.state else { return false };
+            let StageOutcome::Completed(result) = outcome.unpack() else { return false };
+            let published = [Role::Checkpoint, Role::Plan, Role::Preparation];
+            published.iter().any(|role| result.artifacts.get(role).is_some_and(|artifact| artifact.hash == hash))
+        })
     }
 
     /// The plan of a sweep, as first submitted.

@@ -74,7 +74,10 @@ impl Lab {
     pub(crate) fn secateur(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
         command.args(arguments).current_dir(self.folder.path());
-        command.env_remove("SECATEUR_COORDINATOR").env("SECATEUR_LOG", "warn,secateur=debug,secateur_worker=debug");
+        for variable in ["COORDINATOR", "CA", "TOKEN", "TOKEN_FILE", "CERT", "KEY"] {
+            command.env_remove(format!("SECATEUR_{variable}"));
+        }
+        command.env("SECATEUR_LOG", "warn,secateur=debug,secateur_worker=debug");
         command.env("HOME", self.folder.path()).env_remove("XDG_CACHE_HOME");
         command
     }
@@ -315,7 +318,11 @@ impl Server {
 
     /// Starts one where another one was.
     pub(crate) fn start_on(lab: &Lab, address: &str) -> Self {
-        let mut process = lab.start(&["serve", "--listen", address, "--data-dir", "data"]);
+        Self::of(lab.start(&["serve", "--listen", address, "--data-dir", "data"]))
+    }
+
+    /// The one that a process begins to be.
+    pub(crate) fn of(mut process: Process) -> Self {
         let line = process.wait_for(&["listening", "address="]);
         let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
         Self { process, address: address.expect("an address").to_owned() }

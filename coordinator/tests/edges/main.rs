@@ -110,6 +110,23 @@ const BANS: &[Ban] = &[
         reason: "a coordinator serves more than this command line",
     },
     Ban {
+        within: &["coordinator/src/security"],
+        except: &[],
+        names: &[
+            "crate::admission",
+            "crate::cli",
+            "crate::driver",
+            "crate::grpc",
+            "crate::journal",
+            "crate::report",
+            "crate::scheduler",
+            "crate::server",
+            "crate::sweep",
+            "clap",
+        ],
+        reason: "who may do what is decided before anything is known of what it is",
+    },
+    Ban {
         within: &["coordinator/src"],
         except: &["coordinator/src/cli"],
         names: &[

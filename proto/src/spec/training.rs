@@ -53,6 +53,13 @@ pub enum LearningRateSchedule {
         /// Above 0, up to 1.
         factor: f64,
     },
+    /// By `factor` so many times, which part the training's steps equally.
+    EqualSteps {
+        /// Cuts.
+        times: u32,
+        /// Above 0, up to 1.
+        factor: f64,
+    },
     /// By (1 + cos(π · t / T)) / 2, t of T steps (Loshchilov & Hutter 2017, without restarts).
     Cosine,
 }

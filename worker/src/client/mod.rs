@@ -10,15 +10,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
 use secateur_proto::v1::worker_service_client::WorkerServiceClient;
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status};
 use tracing::{info, warn};
 
 pub use self::lease::Slots;
 use crate::{
     causes::with_causes,
+    connection::{AuthorizedChannel, Remote},
     device::DeviceName,
     executor::process::ExecutorCommand,
     store::{Durability, Store, StoreError},
@@ -31,8 +29,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How a worker is set up.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// `http://address:port`.
-    pub coordinator: String,
+    /// Whom it works for.
+    pub coordinator: Remote,
     /// For people.
     pub name: String,
     /// Where it trains.
@@ -59,16 +57,10 @@ pub struct DeviceSlots {
 /// Why a worker ends.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// Not an address.
-    #[error("{address:?} is not the address of a coordinator, such as http://127.0.0.1:7400")]
-    Address {
-        /// What was given.
-        address: String,
-    },
     /// Its store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another version of the protocol or of what stages compute: trying again would end the same way.
+    /// Another version of the protocol or of what stages compute, or a role that may not work: trying again would end the same way.
     #[error("the coordinator refuses this worker: {0}")]
     Refused(String),
 }
@@ -78,7 +70,7 @@ pub enum WorkerError {
 /// Each device attaches by itself: how wide its bundles are, and what is under way on it, is its own. They share the store.
 ///
 /// # Errors
-/// If it can never work: a bad address, another version.
+/// If it can never work: another version, or a coordinator that does not let it in.
 pub async fn serve(options: WorkerOptions) -> Result<(), WorkerError> {
     let durability = if options.synced { Durability::Synced } else { Durability::Cached };
     let store = Arc::new(Store::open(options.store.clone(), durability)?);
@@ -94,13 +86,10 @@ async fn attach(options: &WorkerOptions, device: DeviceSlots, store: &Arc<Store>
         synced: options.synced,
         device: device.device,
     };
-    let address = || WorkerError::Address { address: options.coordinator.clone() };
-    let endpoint = Endpoint::from_shared(options.coordinator.clone()).map_err(|_| address())?;
-    let endpoint = endpoint.connect_timeout(Duration::from_secs(5)).http2_keep_alive_interval(Duration::from_secs(10));
     let slots = Arc::new(Slots::new(executor, device.slots));
     let mut wait = Duration::from_millis(100);
     loop {
-        let ended = match endpoint.connect().await {
+        let ended = match options.coordinator.connect().await {
             Ok(channel) => {
                 let connection = Connection {
                     worker: WorkerServiceClient::new(channel.clone()),
@@ -111,20 +100,20 @@ async fn attach(options: &WorkerOptions, device: DeviceSlots, store: &Arc<Store>
             }
             Err(error) => Status::unavailable(with_causes(&error)),
         };
-        if ended.code() == Code::FailedPrecondition {
+        if matches!(ended.code(), Code::FailedPrecondition | Code::PermissionDenied) {
             return Err(WorkerError::Refused(ended.message().to_owned()));
         }
-        warn!(coordinator = options.coordinator, reason = ended.message(), "not attached; trying again");
+        warn!(coordinator = options.coordinator.url(), reason = ended.message(), "not attached; trying again");
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
-        info!(coordinator = options.coordinator, "attaching");
+        info!(coordinator = options.coordinator.url(), "attaching");
     }
 }
 
 /// What a session works with.
 #[derive(Debug, Clone)]
 struct Connection {
-    worker: WorkerServiceClient<Channel>,
+    worker: WorkerServiceClient<AuthorizedChannel>,
     artifacts: ArtifactClient,
     store: Arc<Store>,
 }

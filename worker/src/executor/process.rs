@@ -75,6 +75,8 @@ pub(crate) fn child(program: &Path) -> Command {
         .env("MALLOC_MMAP_THRESHOLD_", "4294967296")
         .env("MALLOC_TRIM_THRESHOLD_", "4294967296")
         .env("MALLOC_TOP_PAD_", "67108864")
+        // It talks to nobody, and what it never had it cannot leak.
+        .env_remove(crate::connection::TOKEN)
         .stdout(Stdio::piped())
         .kill_on_drop(true);
     command

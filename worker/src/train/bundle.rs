@@ -296,7 +296,10 @@ impl Observer for Watch {
     fn output(&mut self, _layer: usize, values: &Values) {
         let lanes = self.lanes;
         self.sums.push(match values.clone() {
-            Values::Rows(rows) => rows.inner().sum_dim(2).sum_dim(1).reshape([lanes, 1]),
+            Values::Rows(rows) => {
+                let [_, batch, features] = rows.dims();
+                rows.inner().reshape([lanes, batch * features]).sum_dim(1)
+            }
             Values::Images(images) => {
                 let [batch, channels, height, width] = images.dims();
                 let images = images.inner().reshape([batch, lanes, channels / lanes * height * width]);

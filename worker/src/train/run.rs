@@ -340,14 +340,13 @@ fn worth(lane: &Lane, record: &EpochRecord) -> f64 {
 
 /// What the learning rate of step `step`, from 0, is multiplied by.
 pub(super) fn lr_factor(training: &TrainingSpec, per_epoch: u64, step: u64) -> f64 {
+    let total = per_epoch * u64::from(training.epochs);
+    let cut = |factor: f64, times: u64| factor.powi(i32::try_from(times).unwrap_or(i32::MAX));
     match training.lr_schedule {
         LearningRateSchedule::Constant => 1.0,
-        LearningRateSchedule::Step { every, factor } => {
-            let cuts = step / per_epoch / u64::from(every.max(1));
-            factor.powi(i32::try_from(cuts).unwrap_or(i32::MAX))
-        }
+        LearningRateSchedule::Step { every, factor } => cut(factor, step / per_epoch / u64::from(every.max(1))),
+        LearningRateSchedule::EqualSteps { times, factor } => cut(factor, step.saturating_mul(u64::from(times) + 1) / total.max(1)),
         LearningRateSchedule::Cosine => {
-            let total = per_epoch * u64::from(training.epochs);
             (1.0 + (std::f64::consts::PI * step as f64 / total as f64).cos()) / 2.0
         }
     }
@@ -386,6 +385,14 @@ mod tests {
         for place in [0, 4] {
             assert_close(&rates(schedule, 10, (0..10).map(|epoch| epoch * 5 + place)), &expected);
         }
+    }
+
+    /// `torch.optim.lr_scheduler.MultiStepLR(optimizer, [5, 10], gamma=0.1)`, PyTorch 2.9.0, a step each batch of 15.
+    #[test]
+    fn the_rate_falls_at_equal_parts_of_the_training() {
+        let schedule = LearningRateSchedule::EqualSteps { times: 2, factor: 0.1 };
+        let expected = [0.1, 0.010000000000000002, 0.0010000000000000002].map(|rate| [rate; 5]).concat();
+        assert_close(&rates(schedule, 3, 0..15), &expected);
     }
 
     /// `torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 15)`, PyTorch 2.9.0, a step each batch.

@@ -199,7 +199,7 @@ pub(super) fn training(reader: &mut Reader, field: &Field<'_>, task: Option<Task
     })
 }
 
-/// The key `lr_schedule`: constant, cosine, or `{step: {every: 10, factor: 0.1}}`.
+/// The key `lr_schedule`: constant, cosine, `{step: {every: 10, factor: 0.1}}` or `{step: {times: 2, factor: 0.1}}`.
 pub(super) fn lr_schedule(reader: &mut Reader, fields: &Fields<'_>) -> Option<LearningRateSchedule> {
     let Some(field) = fields.get("lr_schedule") else { return Some(LearningRateSchedule::Constant) };
     if !matches!(field.node.value, Value::Map(_)) {
@@ -207,14 +207,24 @@ pub(super) fn lr_schedule(reader: &mut Reader, fields: &Fields<'_>) -> Option<Le
         return reader.choice(&field, &names, &[]);
     }
     let fields = reader.fields(&field, &["step"])?;
-    let step = reader.required(&fields, "step", "a map of every and factor")?;
-    let fields = reader.fields(&step, &["every", "factor"])?;
-    let every =
-        reader.required(&fields, "every", "a number of epochs").and_then(|field| reader.integer(&field, 1, MAX_EPOCHS));
+    let step = reader.required(&fields, "step", "a map of every or times, and factor")?;
+    let fields = reader.fields(&step, &["every", "times", "factor"])?;
     let factor = fields.get("factor").map_or(Some(0.1), |field| {
         reader.number(&field, "a number above 0, up to 1", |factor| 0.0 < factor && factor <= 1.0)
     });
-    Some(LearningRateSchedule::Step { every: every?, factor: factor? })
+    let mut number = |field: &Field<'_>| reader.integer(field, 1, MAX_EPOCHS);
+    match (fields.get("every"), fields.get("times")) {
+        (Some(field), None) => Some(LearningRateSchedule::Step { every: number(&field)?, factor: factor? }),
+        (None, Some(field)) => Some(LearningRateSchedule::EqualSteps { times: number(&field)?, factor: factor? }),
+        (Some(_), Some(field)) => {
+            reader.wrong(&field, "only one of every and times");
+            None
+        }
+        (None, None) => {
+            reader.wrong(&step, "every, a number of epochs, or times, a number of cuts");
+            None
+        }
+    }
 }
 
 /// The required key `epochs`.

@@ -1,0 +1,210 @@
+//! The door of a coordinator, with the real program on both sides of it: TLS, tokens, roles, and what is written down.
+
+mod common;
+
+use std::{fs, process::Command};
+
+use common::{Ended, Lab, Process, SWEEP, Server, until};
+use secateur_proto::{
+    ids::ContentHash,
+    v1::{GetArtifactRequest, artifact_service_client::ArtifactServiceClient},
+};
+use serde_json::Value;
+use tonic::{
+    Code, Request,
+    metadata::MetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig},
+};
+
+/// Makes a token and writes it into a file of its name.
+fn token(lab: &Lab, name: &str, role: &str) -> String {
+    let made = lab.run(&["token", "create", name, "--role", role, "--data-dir", "data"]).expect(0);
+    lab.write(&format!("{name}.token"), &made.stdout);
+    made.stdout.trim().to_owned()
+}
+
+/// A coordinator with certificates of its own authority, on a free port.
+fn encrypted(lab: &Lab, further: &[&str]) -> Server {
+    lab.run(&["cert", "init"]).expect(0);
+    let own = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"];
+    let tls = ["--tls-cert", "certs/server.pem", "--tls-key", "certs/server.key"];
+    Server::of(lab.start(&[&own[..], &tls[..], further].concat()))
+}
+
+/// A command against `server`, over TLS, with the token in that file.
+fn with_token(lab: &Lab, server: &Server, arguments: &[&str], name: &str) -> Ended {
+    let file = format!("{name}.token");
+    let way = ["--coordinator", &server.address, "--ca", "certs/ca.pem", "--token-file", &file];
+    lab.run(&[arguments, &way[..]].concat())
+}
+
+fn worker(lab: &Lab, server: &Server, further: &[&str]) -> Process {
+    let way = ["worker", "--coordinator", &server.address, "--ca", "certs/ca.pem"];
+    let own = ["--cache-dir", "cache", "--slots", "1", "--lanes", "4", "--name", "gpu"];
+    lab.start(&[&way[..], &own[..], further].concat())
+}
+
+fn audit(lab: &Lab) -> Vec<Value> {
+    let log = fs::read_to_string(lab.path("data/audit.jsonl")).expect("there is a log");
+    log.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
+}
+
+#[test]
+fn a_sweep_goes_through_and_nobody_may_more_than_their_role() {
+    let lab = Lab::new(SWEEP, 400);
+    let tokens =
+        [("alice", "submit"), ("gpus", "worker"), ("bob", "read"), ("root", "admin")].map(|(n, r)| token(&lab, n, r));
+    let server = encrypted(&lab, &[]);
+    let mut working = worker(&lab, &server, &["--token-file", "gpus.token"]);
+    working.wait_for(&["attached", "worker="]);
+    with_token(&lab, &server, &["submit", "sweep.yaml", "--wait", "--out", "report"], "alice").expect(0);
+    let sweep = with_token(&lab, &server, &["ls", "--output", "json"], "bob").expect(0).json();
+    let sweep = sweep[0]["sweep_id"].as_str().expect("an id").to_owned();
+    // A reader gets the same report, with the nets of the front.
+    with_token(&lab, &server, &["report", &sweep, "--out", "again"], "bob").expect(0);
+    assert_eq!(common::report(&lab.path("again")), common::report(&lab.path("report")));
+    for (who, verb) in [
+        ("bob", &["cancel", &sweep][..]),
+        ("bob", &["submit", "sweep.yaml"]),
+        ("gpus", &["ls"]),
+        ("gpus", &["submit", "sweep.yaml"]),
+        ("gpus", &["report", &sweep, "--out", "stolen"]),
+    ] {
+        let refused = with_token(&lab, &server, verb, who).expect(2);
+        assert!(refused.stderr.contains("does not permit"), "{who} {verb:?}: {}", refused.stderr);
+    }
+    with_token(&lab, &server, &["workers"], "root").expect(0);
+
+    // No token, a wrong one, no certificate that is trusted, no TLS.
+    let way = ["ls", "--coordinator", &server.address];
+    let nothing = lab.run(&[&way[..], &["--ca", "certs/ca.pem"]].concat()).expect(2);
+    assert!(nothing.stderr.contains("wants a token"), "{}", nothing.stderr);
+    lab.write("wrong.token", "secateur_admin_0000000000000000000000000000000000000000000000000000000000000000");
+    let wrong = with_token(&lab, &server, &["ls"], "wrong").expect(2);
+    assert!(wrong.stderr.contains("opens nothing here"), "{}", wrong.stderr);
+    lab.run(&["cert", "init", "--dir", "others"]).expect(0);
+    lab.run(&[&way[..], &["--ca", "others/ca.pem", "--token-file", "root.token"]].concat()).expect(3);
+    lab.run(&[&way[..], &["--token-file", "root.token"]].concat()).expect(3);
+
+    // Who did what is written down, and no token is written anywhere.
+    let done = |who: &str, what: &str| audit(&lab).iter().any(|entry| entry["who"] == who && entry["did"] == what);
+    assert!(done("alice", "submit") && done("gpus", "attach") && done("bob", "report"));
+    assert!(audit(&lab).iter().any(|entry| entry["refused"].as_str().is_some_and(|method| method.ends_with("Cancel"))));
+    server.process.interrupt();
+    working.interrupt();
+    let logs = [server.process.end().stderr, working.end().stderr].concat();
+    for secret in &tokens {
+        let random = secret.rsplit('_').next().expect("a random part");
+        assert!(!logs.contains(random), "a token is in a log");
+        let found = Command::new("grep").args(["-rl", random, "data", "report", "cache"]).current_dir(lab.path(".")).output();
+        assert_eq!(String::from_utf8_lossy(&found.expect("greps").stdout), "", "a token is in a file");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_reads_what_its_leases_need_and_a_reader_no_data() {
+    let lab = Lab::new(SWEEP, 400);
+    let [gpus, bob, alice] = [("gpus", "worker"), ("bob", "read"), ("alice", "submit")].map(|(n, r)| token(&lab, n, r));
+    let server = encrypted(&lab, &[]);
+    with_token(&lab, &server, &["submit", "sweep.yaml"], "alice").expect(0);
+    let authority = Certificate::from_pem(fs::read(lab.path("certs/ca.pem")).expect("reads"));
+    let channel = Channel::from_shared(format!("https://{}", server.address)).expect("an address");
+    let channel = channel.tls_config(ClientTlsConfig::new().ca_certificate(authority)).expect("a certificate");
+    let client = ArtifactServiceClient::new(channel.connect().await.expect("connects"));
+    let table = ContentHash::of(&fs::read(lab.path("table.csv")).expect("reads")).to_string();
+    let get = async |token: &str, hash: &str| {
+        let mut request = Request::new(GetArtifactRequest { hash: hash.to_owned(), offset: 0 });
+        let value: MetadataValue<_> = format!("Bearer {token}").parse().expect("a header");
+        request.metadata_mut().insert("authorization", value);
+        client.clone().get(request).await.map(drop).map_err(|status| status.code())
+    };
+    assert_eq!(get(&alice, &table).await, Ok(()));
+    assert_eq!(get(&gpus, &table).await, Err(Code::PermissionDenied), "no lease needs it");
+    assert_eq!(get(&bob, &table).await, Err(Code::PermissionDenied));
+    // What is not there is refused in the same words: a stranger is not to learn which data a bank has.
+    assert_eq!(get(&bob, &ContentHash::of(b"nothing").to_string()).await, Err(Code::PermissionDenied));
+    let mut working = worker(&lab, &server, &["--token-file", "gpus.token"]);
+    working.wait_for(&["attached", "worker="]);
+    // Its first lease prepares the table.
+    let waits = tokio::task::spawn_blocking(move || {
+        working.wait_for(&["working on a lease"]);
+        working
+    });
+    let working = waits.await.expect("does not panic");
+    assert_eq!(get(&gpus, &table).await, Ok(()));
+    assert_eq!(get(&bob, &table).await, Err(Code::PermissionDenied));
+    drop(working);
+}
+
+#[test]
+fn a_token_is_exchanged_without_a_restart_and_a_revoked_one_ends_a_session() {
+    let lab = Lab::empty();
+    token(&lab, "gpus", "worker");
+    let server = encrypted(&lab, &[]);
+    let mut working = worker(&lab, &server, &["--token-file", "gpus.token"]);
+    working.wait_for(&["attached", "worker="]);
+    lab.run(&["token", "revoke", "gpus", "--data-dir", "data"]).expect(0);
+    working.wait_for(&["not attached", "opens nothing"]);
+    token(&lab, "gpus", "worker");
+    working.wait_for(&["attached", "worker="]);
+    let list = lab.run(&["token", "list", "--data-dir", "data", "--output", "json"]).expect(0).json();
+    assert_eq!((list[0]["name"].as_str(), list.as_array().map(Vec::len)), (Some("gpus"), Some(1)));
+    // Another role's token is no worker's: that will not change by trying again.
+    token(&lab, "bob", "read");
+    let refused = worker(&lab, &server, &["--token-file", "bob.token", "--cache-dir", "other"]);
+    let refused = refused.end().expect(2);
+    assert!(refused.stderr.contains("the role read does not permit Attach"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_certificate_lets_a_worker_in_and_nobody_else() {
+    let lab = Lab::new(SWEEP, 400);
+    token(&lab, "alice", "submit");
+    let server = encrypted(&lab, &["--client-ca", "certs/ca.pem"]);
+    let certificate = ["--cert", "certs/worker.pem", "--key", "certs/worker.key"];
+    let mut working = worker(&lab, &server, &certificate);
+    working.wait_for(&["attached", "worker="]);
+    with_token(&lab, &server, &["submit", "sweep.yaml", "--wait", "--out", "report"], "alice").expect(0);
+    let way = ["ls", "--coordinator", &server.address, "--ca", "certs/ca.pem"];
+    let refused = lab.run(&[&way[..], &certificate[..]].concat()).expect(2);
+    assert!(refused.stderr.contains("the role worker does not permit List"), "{}", refused.stderr);
+    let attached = until("the session is written down", || {
+        audit(&lab).into_iter().find(|entry| entry["did"] == "attach")
+    });
+    assert!(attached["who"].as_str().is_some_and(|who| who.starts_with("certificate-")), "{attached}");
+}
+
+#[test]
+fn nothing_listens_off_loopback_without_encryption_and_tokens() {
+    let lab = Lab::empty();
+    let serve = |further: &[&str]| {
+        let own = ["serve", "--listen", "0.0.0.0:0", "--data-dir", "data"];
+        lab.secateur(&[&own[..], further].concat())
+    };
+    let refused = |further: &[&str], words: &[&str]| {
+        let ended = Process::start(serve(further)).end().expect(2);
+        for word in words {
+            assert!(ended.stderr.contains(word), "{word}: {}", ended.stderr);
+        }
+    };
+    refused(&[], &["encryption", "tokens", "secateur cert init", "secateur token create", "--insecure"]);
+    lab.run(&["cert", "init", "--host", "localhost"]).expect(0);
+    let tls = ["--tls-cert", "certs/server.pem", "--tls-key", "certs/server.key"];
+    refused(&tls, &["no tokens", "secateur token create"]);
+    token(&lab, "root", "admin");
+    refused(&[], &["no encryption"]);
+    refused(&["--tls-cert", "certs/server.pem", "--tls-key", "certs/worker.key"], &["certificate and key"]);
+    refused(&["--tls-cert", "certs/none.pem", "--tls-key", "certs/server.key"], &["certs/none.pem"]);
+    drop(Server::of(Process::start(serve(&tls))));
+    let mut insecure = Process::start(serve(&["--insecure"]));
+    insecure.wait_for(&["INSECURE", "no encryption"]);
+    // Tokens are wanted even so.
+    let server = Server::of(insecure);
+    let port = server.address.rsplit(':').next().expect("a port").to_owned();
+    let here = format!("127.0.0.1:{port}");
+    lab.run(&["ls", "--coordinator", &here]).expect(2);
+    lab.run(&["ls", "--coordinator", &here, "--token-file", "root.token"]).expect(0);
+    // A token does not leave this machine in the clear.
+    let clear = lab.run(&["ls", "--coordinator", "head.example:7400", "--token-file", "root.token"]).expect(2);
+    assert!(clear.stderr.contains("would travel readable"), "{}", clear.stderr);
+}

@@ -1,0 +1,303 @@
+//! The way to a coordinator: where it listens, which certificate it must show, and what opens its door. It knows nothing of what is
+//! said over the connection.
+
+use std::{
+    fmt, fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+/// Where coordinators listen unless they are told otherwise.
+pub const DEFAULT_PORT: u16 = 7400;
+
+/// The environment variable that may hold a token. A command line is read by everybody on the machine, so there is no option for it.
+pub(crate) const TOKEN: &str = "SECATEUR_TOKEN";
+
+/// Where the coordinator is, and how to get in.
+#[derive(Debug, Clone, Args)]
+pub struct CoordinatorArguments {
+    /// Where the coordinator listens; https:// before it where it uses TLS
+    #[arg(long, env = "SECATEUR_COORDINATOR", default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
+    pub coordinator: String,
+    /// The authority (PEM) that the coordinator's certificate comes from, if not one that the system trusts; implies TLS
+    #[arg(long, env = "SECATEUR_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// File with the token to show, read again at every connection; or the token itself in SECATEUR_TOKEN
+    #[arg(long, env = "SECATEUR_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate (PEM) to show in place of a token, with --key
+    #[arg(long, env = "SECATEUR_CERT", value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// The private key (PEM) of --cert
+    #[arg(long, env = "SECATEUR_KEY", value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+}
+
+/// Why no connection can even be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// Not an address.
+    #[error("{0:?} is not the address of a coordinator, such as 127.0.0.1:7400 or https://head:7400")]
+    Address(String),
+    /// A file cannot be read.
+    #[error("cannot read {path}, which {option} names")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The option that named it.
+        option: &'static str,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// What stands where a token should.
+    #[error("{0} holds no token: one line such as `secateur token create` prints")]
+    NoToken(String),
+    /// What is only for TLS.
+    #[error("{0} begins with http://, and --ca, --cert and --key are for https://")]
+    NoTls(String),
+    /// A token must not travel in the clear.
+    #[error(
+        "a token would travel readable to {0}: name the coordinator with https:// or give --ca, or unset SECATEUR_TOKEN and --token-file"
+    )]
+    Clear(String),
+    /// The certificates.
+    #[error("the certificates cannot be used")]
+    Tls(#[source] tonic::transport::Error),
+}
+
+/// A channel on which every call shows the token, if there is one.
+pub type AuthorizedChannel = InterceptedService<Channel, Bearer>;
+
+/// Puts a token on calls. What it prints of itself does not have it.
+#[derive(Debug, Clone, Default)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    /// Of `token`; nothing if it cannot be part of a header.
+    #[must_use]
+    pub fn of(token: &str) -> Option<Self> {
+        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
+        value.set_sensitive(true);
+        Some(Self(Some(value)))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// Where the token comes from.
+#[derive(Clone)]
+enum Source {
+    Nowhere,
+    Given(String),
+    File(PathBuf),
+}
+
+/// A coordinator that can be connected to.
+#[derive(Clone)]
+pub struct Remote {
+    url: String,
+    endpoint: Endpoint,
+    source: Source,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    /// The one that a command line names.
+    ///
+    /// # Errors
+    /// If that is no address, a file cannot be read, or a token would travel in the clear to another machine.
+    pub fn of(arguments: &CoordinatorArguments) -> Result<Self, ConnectionError> {
+        let source = match &arguments.token_file {
+            Some(path) => Source::File(path.clone()),
+            None => match std::env::var(TOKEN) {
+                Ok(token) if !token.trim().is_empty() => Source::Given(token),
+                _ => Source::Nowhere,
+            },
+        };
+        let tls = arguments.ca.is_some() || arguments.cert.is_some();
+        let url = url(&arguments.coordinator, tls);
+        let endpoint =
+            Endpoint::from_shared(url.clone()).map_err(|_| ConnectionError::Address(arguments.coordinator.clone()))?;
+        let endpoint = match (url.starts_with("https://"), tls) {
+            (true, _) => endpoint.tls_config(tls_config(arguments)?).map_err(ConnectionError::Tls)?,
+            (false, true) => return Err(ConnectionError::NoTls(arguments.coordinator.clone())),
+            (false, false) => endpoint,
+        };
+        let remote = Self::over(url, endpoint, source);
+        if !remote.url.starts_with("https://") && !is_here(&remote.endpoint) && !remote.is_open() {
+            return Err(ConnectionError::Clear(remote.url));
+        }
+        // So that a file which is not there is told now and not when the coordinator can be reached.
+        remote.bearer()?;
+        Ok(remote)
+    }
+
+    /// One on this machine, in the clear, which knows `token`.
+    ///
+    /// # Errors
+    /// If `address` is none.
+    pub fn local(address: &str, token: String) -> Result<Self, ConnectionError> {
+        let url = url(address, false);
+        let endpoint = Endpoint::from_shared(url.clone()).map_err(|_| ConnectionError::Address(address.to_owned()))?;
+        Ok(Self::over(url, endpoint, Source::Given(token)))
+    }
+
+    fn over(url: String, endpoint: Endpoint, source: Source) -> Self {
+        let endpoint =
+            endpoint.connect_timeout(Duration::from_secs(5)).http2_keep_alive_interval(Duration::from_secs(10));
+        Self { url, endpoint, source }
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Connects. A token is read anew, so that one that was exchanged works from here on.
+    ///
+    /// # Errors
+    /// If nobody answers there, or not as the certificates demand, or the token cannot be read.
+    pub async fn connect(&self) -> Result<AuthorizedChannel, ConnectError> {
+        let bearer = self.bearer()?;
+        let channel = self.endpoint.connect().await?;
+        Ok(InterceptedService::new(channel, bearer))
+    }
+
+    const fn is_open(&self) -> bool {
+        matches!(self.source, Source::Nowhere)
+    }
+
+    fn bearer(&self) -> Result<Bearer, ConnectionError> {
+        let (token, from) = match &self.source {
+            Source::Nowhere => return Ok(Bearer::default()),
+            Source::Given(token) => (token.clone(), TOKEN.to_owned()),
+            Source::File(path) => (read(path, "--token-file")?, path.display().to_string()),
+        };
+        let token = token.trim();
+        let bearer = if token.is_empty() { None } else { Bearer::of(token) };
+        bearer.ok_or(ConnectionError::NoToken(from))
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// On this side.
+    #[error(transparent)]
+    Here(#[from] ConnectionError),
+    /// On the way, or there.
+    #[error(transparent)]
+    There(#[from] tonic::transport::Error),
+}
+
+fn tls_config(arguments: &CoordinatorArguments) -> Result<ClientTlsConfig, ConnectionError> {
+    let config = ClientTlsConfig::new();
+    let config = match &arguments.ca {
+        Some(path) => config.ca_certificate(Certificate::from_pem(read(path, "--ca")?)),
+        None => config.with_native_roots(),
+    };
+    Ok(match (&arguments.cert, &arguments.key) {
+        (Some(cert), Some(key)) => config.identity(Identity::from_pem(read(cert, "--cert")?, read(key, "--key")?)),
+        _ => config,
+    })
+}
+
+fn read(path: &Path, option: &'static str) -> Result<String, ConnectionError> {
+    fs::read_to_string(path).map_err(|source| ConnectionError::File { path: path.to_owned(), option, source })
+}
+
+/// Whether what is sent there stays on this machine.
+fn is_here(endpoint: &Endpoint) -> bool {
+    let host = endpoint.uri().host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// `address` or `address:port` as the URL that a channel wants.
+fn url(address: &str, tls: bool) -> String {
+    let default = if tls { "https" } else { "http" };
+    let (scheme, rest) = address.split_once("://").unwrap_or((default, address));
+    // An IPv6 address is in brackets and has colons of its own.
+    let has_port = rest.rsplit_once(']').map_or(rest, |(_, after)| after).contains(':');
+    if has_port { format!("{scheme}://{rest}") } else { format!("{scheme}://{rest}:{DEFAULT_PORT}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(coordinator: &str) -> CoordinatorArguments {
+        CoordinatorArguments { coordinator: coordinator.to_owned(), ca: None, token_file: None, cert: None, key: None }
+    }
+
+    #[test]
+    fn an_address_without_a_port_gets_the_usual_one() {
+        assert_eq!(url("head", false), "http://head:7400");
+        assert_eq!(url("head", true), "https://head:7400");
+        assert_eq!(url("head:1", false), "http://head:1");
+        assert_eq!(url("https://head", false), "https://head:7400");
+        assert_eq!(url("[::1]", false), "http://[::1]:7400");
+        assert_eq!(url("[::1]:1", true), "https://[::1]:1");
+    }
+
+    #[test]
+    fn a_token_does_not_travel_in_the_clear() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let token_file = Some(folder.path().join("token"));
+        fs::write(folder.path().join("token"), "secateur_read_abc\n").expect("writes");
+        let open = |coordinator: &str| Remote::of(&CoordinatorArguments { token_file: token_file.clone(), ..arguments(coordinator) });
+        for here in ["127.0.0.1:7400", "localhost", "[::1]:1", "127.8.8.8"] {
+            open(here).unwrap_or_else(|error| panic!("{here}: {error}"));
+        }
+        for there in ["10.0.0.5:7400", "head", "0.0.0.0", "localhost.example", "http://127.0.0.1.example"] {
+            assert!(matches!(open(there), Err(ConnectionError::Clear(_))), "{there}");
+        }
+        let shown = format!("{:?} {:?}", open("localhost").expect("here"), Bearer::of("secateur_read_abc"));
+        assert!(!shown.contains("secateur_read_abc"), "{shown}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_told_before_anything_is_tried() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let missing = folder.path().join("missing");
+        let empty = folder.path().join("empty");
+        fs::write(&empty, "\n").expect("writes");
+        let of = |change: &dyn Fn(&mut CoordinatorArguments)| {
+            let mut arguments = arguments("localhost");
+            change(&mut arguments);
+            Remote::of(&arguments).expect_err("cannot work").to_string()
+        };
+        assert!(of(&|to| to.token_file = Some(missing.clone())).contains("--token-file"));
+        assert!(of(&|to| to.token_file = Some(empty.clone())).contains("holds no token"));
+        assert!(of(&|to| to.ca = Some(missing.clone())).contains("--ca"));
+        assert!(of(&|to| to.coordinator = "not an address".to_owned()).contains("not an address"));
+        let clear = |to: &mut CoordinatorArguments| {
+            to.coordinator = "http://localhost".to_owned();
+            to.ca = Some(empty.clone());
+        };
+        assert!(of(&clear).contains("https://"));
+    }
+}
