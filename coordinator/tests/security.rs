@@ -96,7 +96,8 @@ fn a_sweep_goes_through_and_nobody_may_more_than_their_role() {
     for secret in &tokens {
         let random = secret.rsplit('_').next().expect("a random part");
         assert!(!logs.contains(random), "a token is in a log");
-        let found = Command::new("grep").args(["-rl", random, "data", "report", "cache"]).current_dir(lab.path(".")).output();
+        let found =
+            Command::new("grep").args(["-rl", random, "data", "report", "cache"]).current_dir(lab.path(".")).output();
         assert_eq!(String::from_utf8_lossy(&found.expect("greps").stdout), "", "a token is in a file");
     }
 }
@@ -151,7 +152,8 @@ fn a_token_is_exchanged_without_a_restart_and_a_revoked_one_ends_a_session() {
     assert_eq!((list[0]["name"].as_str(), list.as_array().map(Vec::len)), (Some("gpus"), Some(1)));
     // Another role's token is no worker's: that will not change by trying again.
     token(&lab, "bob", "read");
-    let refused = worker(&lab, &server, &["--token-file", "bob.token", "--cache-dir", "other"]);
+    drop(working);
+    let refused = worker(&lab, &server, &["--token-file", "bob.token"]);
     let refused = refused.end().expect(2);
     assert!(refused.stderr.contains("the role read does not permit Attach"), "{}", refused.stderr);
 }
@@ -168,9 +170,8 @@ fn a_certificate_lets_a_worker_in_and_nobody_else() {
     let way = ["ls", "--coordinator", &server.address, "--ca", "certs/ca.pem"];
     let refused = lab.run(&[&way[..], &certificate[..]].concat()).expect(2);
     assert!(refused.stderr.contains("the role worker does not permit List"), "{}", refused.stderr);
-    let attached = until("the session is written down", || {
-        audit(&lab).into_iter().find(|entry| entry["did"] == "attach")
-    });
+    let attached =
+        until("the session is written down", || audit(&lab).into_iter().find(|entry| entry["did"] == "attach"));
     assert!(attached["who"].as_str().is_some_and(|who| who.starts_with("certificate-")), "{attached}");
 }
 

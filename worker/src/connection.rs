@@ -268,7 +268,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let token_file = Some(folder.path().join("token"));
         fs::write(folder.path().join("token"), "secateur_read_abc\n").expect("writes");
-        let open = |coordinator: &str| Remote::of(&CoordinatorArguments { token_file: token_file.clone(), ..arguments(coordinator) });
+        let open = |coordinator: &str| {
+            Remote::of(&CoordinatorArguments { token_file: token_file.clone(), ..arguments(coordinator) })
+        };
         for here in ["127.0.0.1:7400", "localhost", "[::1]:1", "127.8.8.8"] {
             open(here).unwrap_or_else(|error| panic!("{here}: {error}"));
         }

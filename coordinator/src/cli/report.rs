@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use secateur_proto::v1::{GetSweepRequest, ReportFormat};
-use serde_json::json;
 use secateur_worker::connection::CoordinatorArguments;
+use serde_json::json;
 
 use super::{
     client::Client,

@@ -61,8 +61,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             None => {}
         }
     }
-    let coordinator =
-        Coordinator::start(DataDir::lock(&arguments.data_dir)?, address, Reach::Others(tls)).await?;
+    let coordinator = Coordinator::start(DataDir::lock(&arguments.data_dir)?, address, Reach::Others(tls)).await?;
     coordinator.run_until(future::pending::<()>()).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,8 +7,8 @@ use secateur_proto::{
     metrics::{Metric, Split},
     v1::{GetSweepRequest, ReportFormat, SweepState, SweepStatus},
 };
-use serde_json::{Value, json};
 use secateur_worker::connection::CoordinatorArguments;
+use serde_json::{Value, json};
 
 use super::{
     client::Client,

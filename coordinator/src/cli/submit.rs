@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use secateur_proto::v1::submit_reply::Was;
-use serde_json::json;
 use secateur_worker::connection::CoordinatorArguments;
+use serde_json::json;
 
 use super::{
     client::{Client, LocalSweep},

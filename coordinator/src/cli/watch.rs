@@ -4,16 +4,10 @@ use std::{path::Path, process::ExitCode};
 
 use clap::Args;
 use secateur_proto::v1::{SweepState, SweepStatus};
-use serde_json::json;
 use secateur_worker::connection::CoordinatorArguments;
+use serde_json::json;
 
-use super::{
-    client::Client,
-    error::CliError,
-    output::Output,
-    progress::Screen,
-    show,
-};
+use super::{client::Client, error::CliError, output::Output, progress::Screen, show};
 
 /// The options of the verb.
 #[derive(Debug, Args)]

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use secateur_proto::v1::{ListWorkersRequest, WorkerInfo};
-use serde_json::json;
 use secateur_worker::connection::CoordinatorArguments;
+use serde_json::json;
 
 use super::{
     client::Client,

@@ -287,7 +287,8 @@ mod tests {
     /// Every method of the services, as a path.
     fn methods() -> Vec<String> {
         let set = <prost_types::FileDescriptorSet as prost::Message>::decode(DESCRIPTORS).expect("descriptors");
-        let services = set.file.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
+        let services =
+            set.file.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
         let paths = services.flat_map(|(package, service)| {
             service.method.iter().map(move |method| format!("/{package}.{}/{}", service.name(), method.name()))
         });
@@ -299,7 +300,10 @@ mod tests {
         let methods = methods();
         assert!(methods.len() >= 12, "{methods:?}");
         for method in methods {
-            assert!(matches!(admits(&method), Admits::Roles([_, ..])), "{method} is an administrator's alone: meant so?");
+            assert!(
+                matches!(admits(&method), Admits::Roles([_, ..])),
+                "{method} is an administrator's alone: meant so?"
+            );
         }
     }
 
@@ -310,7 +314,10 @@ mod tests {
         let token = |role: Role| create(folder.path(), role.name(), role, None);
         let [admin, submit, worker, read] = Role::ALL.map(token);
         let may = |token: &str, method: &str| {
-            access.enter(&knock(&format!("/secateur.v1.{method}"), Some(token))).map(drop).map_err(|status| status.code())
+            access
+                .enter(&knock(&format!("/secateur.v1.{method}"), Some(token)))
+                .map(drop)
+                .map_err(|status| status.code())
         };
         let denied = Err(Code::PermissionDenied);
         for method in methods() {
@@ -326,7 +333,11 @@ mod tests {
             ("ArtifactService/Get", [Ok(()), Ok(()), Ok(())]),
             ("SweepService/Unheard", [denied, denied, denied]),
         ] {
-            assert_eq!([may(&submit, method), may(&worker, method), may(&read, method)], [submits, works, reads], "{method}");
+            assert_eq!(
+                [may(&submit, method), may(&worker, method), may(&read, method)],
+                [submits, works, reads],
+                "{method}"
+            );
         }
     }
 

@@ -134,9 +134,7 @@ impl TlsFiles {
         let config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
         Ok(match &self.client_authority {
             // A token does as well.
-            Some(path) => {
-                config.client_ca_root(Certificate::from_pem(read(path)?)).client_auth_optional(true)
-            }
+            Some(path) => config.client_ca_root(Certificate::from_pem(read(path)?)).client_auth_optional(true),
             None => config,
         })
     }
@@ -168,6 +166,9 @@ mod tests {
             let mode = fs::metadata(folder.path().join(name)).expect("is there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
-        assert!(matches!(init(&folder.path().join("other"), &["naïve".to_owned()]), Err(CertificateError::Make { .. })));
+        assert!(matches!(
+            init(&folder.path().join("other"), &["naïve".to_owned()]),
+            Err(CertificateError::Make { .. })
+        ));
     }
 }

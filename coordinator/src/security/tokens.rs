@@ -219,7 +219,8 @@ mod tests {
         let hour = Some(Duration::from_secs(3600));
         let bob = Tokens::change(folder, |tokens| tokens.create("bob", Role::Read, now, hour)).expect("creates");
         let tokens = Tokens::read(folder).expect("reads").expect("two");
-        let of = |tokens: &Tokens, shown: &str, at| tokens.find(shown, at).map(|token| (token.name.clone(), token.role));
+        let of =
+            |tokens: &Tokens, shown: &str, at| tokens.find(shown, at).map(|token| (token.name.clone(), token.role));
         let later = now + Duration::from_secs(3600);
         assert_eq!(of(&tokens, &alice, later), Some(("alice".to_owned(), Role::Submit)));
         assert_eq!(of(&tokens, &bob, later - Duration::from_secs(1)), Some(("bob".to_owned(), Role::Read)));
@@ -237,7 +238,8 @@ mod tests {
 
     #[test]
     fn tokens_are_not_alike() {
-        let all: std::collections::BTreeSet<String> = (0..100).map(|_| secret(Role::Worker).expect("random numbers")).collect();
+        let all: std::collections::BTreeSet<String> =
+            (0..100).map(|_| secret(Role::Worker).expect("random numbers")).collect();
         assert_eq!(all.len(), 100);
         assert!(all.iter().all(|token| token.len() == "secateur_worker_".len() + 64));
     }

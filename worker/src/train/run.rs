@@ -345,10 +345,10 @@ pub(super) fn lr_factor(training: &TrainingSpec, per_epoch: u64, step: u64) -> f
     match training.lr_schedule {
         LearningRateSchedule::Constant => 1.0,
         LearningRateSchedule::Step { every, factor } => cut(factor, step / per_epoch / u64::from(every.max(1))),
-        LearningRateSchedule::EqualSteps { times, factor } => cut(factor, step.saturating_mul(u64::from(times) + 1) / total.max(1)),
-        LearningRateSchedule::Cosine => {
-            (1.0 + (std::f64::consts::PI * step as f64 / total as f64).cos()) / 2.0
+        LearningRateSchedule::EqualSteps { times, factor } => {
+            cut(factor, step.saturating_mul(u64::from(times) + 1) / total.max(1))
         }
+        LearningRateSchedule::Cosine => (1.0 + (std::f64::consts::PI * step as f64 / total as f64).cos()) / 2.0,
     }
 }
 

@@ -403,7 +403,9 @@ fn rows_and_metrics_have_to_fit_the_task() {
 
 #[test]
 fn a_rate_falls_every_so_often_or_so_many_times() {
-    let of = |step: &str| problem(&format!("training: {{optimizer: {{kind: adam}}, epochs: 5, lr_schedule: {{step: {step}}}}}"));
+    let of = |step: &str| {
+        problem(&format!("training: {{optimizer: {{kind: adam}}, epochs: 5, lr_schedule: {{step: {step}}}}}"))
+    };
     assert!(of("{every: 1, times: 2}").ends_with("found 2, allowed only one of every and times"));
     assert!(of("{factor: 0.5}").ends_with("allowed every, a number of epochs, or times, a number of cuts"));
 }
