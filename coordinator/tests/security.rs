@@ -84,7 +84,8 @@ fn a_sweep_goes_through_and_nobody_may_more_than_their_role() {
     assert!(wrong.stderr.contains("opens nothing here"), "{}", wrong.stderr);
     lab.run(&["cert", "init", "--dir", "others"]).expect(0);
     lab.run(&[&way[..], &["--ca", "others/ca.pem", "--token-file", "root.token"]].concat()).expect(3);
-    lab.run(&[&way[..], &["--token-file", "root.token"]].concat()).expect(3);
+    let clear = lab.run(&[&way[..], &["--token-file", "root.token"]].concat()).expect(3);
+    assert!(clear.stderr.contains("https://"), "{}", clear.stderr);
 
     // Who did what is written down, and no token is written anywhere.
     let done = |who: &str, what: &str| audit(&lab).iter().any(|entry| entry["who"] == who && entry["did"] == what);

@@ -59,6 +59,16 @@ pub enum ConnectionError {
         #[source]
         source: io::Error,
     },
+    /// What stands where certificates should.
+    #[error("{path}, which {option} names, holds no {what} in PEM")]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// The option that named it.
+        option: &'static str,
+        /// What it should hold.
+        what: &'static str,
+    },
     /// What stands where a token should.
     #[error("{0} holds no token: one line such as `secateur token create` prints")]
     NoToken(String),
@@ -216,13 +226,26 @@ pub enum ConnectError {
 fn tls_config(arguments: &CoordinatorArguments) -> Result<ClientTlsConfig, ConnectionError> {
     let config = ClientTlsConfig::new();
     let config = match &arguments.ca {
-        Some(path) => config.ca_certificate(Certificate::from_pem(read(path, "--ca")?)),
+        Some(path) => config.ca_certificate(Certificate::from_pem(pem(path, "--ca", CERTIFICATE)?)),
         None => config.with_native_roots(),
     };
     Ok(match (&arguments.cert, &arguments.key) {
-        (Some(cert), Some(key)) => config.identity(Identity::from_pem(read(cert, "--cert")?, read(key, "--key")?)),
+        (Some(cert), Some(key)) => {
+            config.identity(Identity::from_pem(pem(cert, "--cert", CERTIFICATE)?, pem(key, "--key", KEY)?))
+        }
         _ => config,
     })
+}
+
+/// The words of a PEM file that say what is in it.
+const CERTIFICATE: &str = "CERTIFICATE";
+const KEY: &str = "PRIVATE KEY";
+
+/// A file that holds `what`; a PEM reader finds nothing in any other file, and says nothing.
+fn pem(path: &Path, option: &'static str, what: &'static str) -> Result<String, ConnectionError> {
+    let text = read(path, option)?;
+    let holds = text.lines().any(|line| line.starts_with("-----BEGIN ") && line.contains(what));
+    if holds { Ok(text) } else { Err(ConnectionError::NotPem { path: path.to_owned(), option, what }) }
 }
 
 fn read(path: &Path, option: &'static str) -> Result<String, ConnectionError> {
@@ -295,6 +318,7 @@ mod tests {
         assert!(of(&|to| to.token_file = Some(missing.clone())).contains("--token-file"));
         assert!(of(&|to| to.token_file = Some(empty.clone())).contains("holds no token"));
         assert!(of(&|to| to.ca = Some(missing.clone())).contains("--ca"));
+        assert!(of(&|to| to.ca = Some(empty.clone())).contains("no CERTIFICATE in PEM"));
         assert!(of(&|to| to.coordinator = "not an address".to_owned()).contains("not an address"));
         let clear = |to: &mut CoordinatorArguments| {
             to.coordinator = "http://localhost".to_owned();

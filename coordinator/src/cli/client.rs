@@ -1,6 +1,7 @@
 //! The client's side of a coordinator: connect, submit, follow.
 
 use std::{
+    error::Error as _,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,6 +22,7 @@ use secateur_worker::{
     store::StoreError,
     transfer::{ArtifactClient, TransferError},
 };
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
     error::CliError,
@@ -156,6 +158,15 @@ impl Client {
                 with_causes(&error),
             )),
         })?;
+        // A server that wants TLS takes a connection in the clear, and answers nothing on it.
+        let asked = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+        if let Some(cause) = asked.as_ref().err().and_then(|status| status.source()) {
+            return Err(CliError::Unreachable(format!(
+                "what listens at {} does not answer as a coordinator does ({}): if it uses TLS, say https:// before its address, or give --ca",
+                remote.url(),
+                with_causes(cause),
+            )));
+        }
         Ok(Self {
             sweeps: SweepServiceClient::new(channel.clone()).max_decoding_message_size(LONGEST_MESSAGE),
             workers: WorkerServiceClient::new(channel.clone()),
