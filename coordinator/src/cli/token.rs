@@ -46,7 +46,7 @@ enum Verb {
         #[command(flatten)]
         folder: FolderArguments,
     },
-    /// Make a token open nothing any more; who came in with it is sent away within seconds
+    /// Make a token open nothing any more; workers that came in with it are sent away within seconds
     Revoke {
         /// Its name
         name: String,

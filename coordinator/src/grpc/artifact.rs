@@ -148,7 +148,7 @@ impl ArtifactService for Artifacts {
         let hash: ContentHash = hash.parse().map_err(invalid)?;
         if !self.may_read(&caller, hash).await? {
             let message = format!("{} may not read this artifact, whether it is there or not", caller.role);
-            self.audit.refused(caller.peer.map(|peer| peer.ip()), Some(&caller.name), "Get", &hash.to_string());
+            self.audit.refused(caller.peer.map(|peer| peer.ip()), Some(&caller.name), &format!("Get {hash}"), &message);
             return Err(Status::permission_denied(message));
         }
         let reader = self.store.reader(hash, offset).map_err(status)?;
