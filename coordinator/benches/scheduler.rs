@@ -69,9 +69,10 @@ fn run(plan: &Arc<Plan>, lanes: u32) -> Result<(Duration, Core), Box<dyn Error>>
     shell.apply(&Event::Started)?;
     shell.apply(&Event::SweepSubmitted { plan: Arc::clone(plan) })?;
     for number in 0..WORKERS {
-        let worker = format!("w{number}").parse()?;
+        let (worker, instance) = (format!("w{number}").parse()?, format!("i{number}").parse()?);
         let slots = NonZeroU32::new(SLOTS).ok_or("no slots")?;
-        shell.apply(&Event::WorkerJoined { worker, name: String::new(), device: String::new(), slots })?;
+        let (name, device, held) = (String::new(), String::new(), vec![]);
+        shell.apply(&Event::WorkerJoined { worker, instance, name, device, slots, held })?;
     }
     while let Some(effect) = shell.effects.pop_front() {
         match effect {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use secateur_proto::{
-    ids::{StageKey, SweepId, WorkerId},
+    ids::{LeaseId, StageKey, SweepId, WorkerId},
     outcome::{FailureClass, StageOutcome},
     v1::{self, CoordinatorMessage, coordinator_message::Message},
 };
@@ -78,7 +78,7 @@ type Read = Box<dyn FnOnce(&Core) + Send>;
 enum Command {
     Event(Event, Option<oneshot::Sender<Taken>>),
     Attach(WorkerId, WorkerSender),
-    Progress(StageKey, v1::Progress),
+    Progress(WorkerId, StageKey, v1::Progress),
     Read(Read),
     Close,
 }
@@ -130,12 +130,12 @@ impl Driver {
         self.commands.send(Command::Event(event, None)).await.map_err(|_| Stopped)
     }
 
-    /// Passes progress on to whoever watches.
+    /// Passes progress on to whoever watches, and notes that the worker is at it.
     ///
     /// # Errors
     /// If the driver has stopped.
-    pub async fn progress(&self, stage: StageKey, progress: v1::Progress) -> Result<(), Stopped> {
-        self.commands.send(Command::Progress(stage, progress)).await.map_err(|_| Stopped)
+    pub async fn progress(&self, worker: WorkerId, stage: StageKey, progress: v1::Progress) -> Result<(), Stopped> {
+        self.commands.send(Command::Progress(worker, stage, progress)).await.map_err(|_| Stopped)
     }
 
     /// Opens the channel to a worker that is about to join.
@@ -187,9 +187,18 @@ struct Shell {
 struct Batch {
     entries: Vec<Entry>,
     effects: Vec<Effect>,
+    /// Ends of stages, or of leases, that workers need not report again.
+    settled: BTreeMap<WorkerId, Vec<v1::SettledEnd>>,
     replies: Vec<(oneshot::Sender<Taken>, Taken)>,
     reads: Vec<Read>,
     changed: BTreeSet<SweepId>,
+}
+
+impl Batch {
+    fn settles(&mut self, worker: &WorkerId, lease: &LeaseId, stage_key: String) {
+        let end = v1::SettledEnd { lease_id: lease.to_string(), stage_key };
+        self.settled.entry(worker.clone()).or_default().push(end);
+    }
 }
 
 impl Shell {
@@ -236,7 +245,8 @@ impl Shell {
             Command::Attach(worker, sender) => {
                 self.workers.insert(worker, sender);
             }
-            Command::Progress(stage, progress) => {
+            Command::Progress(worker, stage, progress) => {
+                self.apply(Event::Progressed { worker, stage }, None, batch);
                 let sweeps = self.core.sweeps_of(&stage);
                 self.tell(Notice::Progress(sweeps.into(), Arc::new(progress)));
             }
@@ -252,7 +262,9 @@ impl Shell {
             Event::StageReported { worker, lease, stage, attempt, outcome } => {
                 debug!(%worker, %lease, %stage, attempt, outcome = outcome.name(), "a stage was reported");
                 batch.changed.extend(self.core.sweeps_of(stage));
+                batch.settles(worker, lease, stage.to_string());
             }
+            Event::LeaseEnded { worker, lease, .. } => batch.settles(worker, lease, String::new()),
             Event::SweepSubmitted { plan } => {
                 batch.changed.insert(plan.sweep.id.clone());
             }
@@ -267,7 +279,10 @@ impl Shell {
             Err(rejection) => {
                 match event {
                     // The rest of a lease that was taken back arrives late; that is as it should be.
-                    Event::StageReported { .. } | Event::LeaseEnded { .. } | Event::Calibrated { .. } => {
+                    Event::StageReported { .. }
+                    | Event::LeaseEnded { .. }
+                    | Event::Calibrated { .. }
+                    | Event::Progressed { .. } => {
                         debug!(%rejection, "an event was rejected");
                     }
                     _ => warn!(%rejection, "an event was rejected"),
@@ -284,6 +299,10 @@ impl Shell {
     async fn finish(&mut self, batch: Batch) -> Result<(), JournalError> {
         if !batch.entries.is_empty() {
             self.journal.append(&batch.entries).await?;
+        }
+        // What was taken in is durable now, and what was rejected would be again.
+        for (worker, ends) in batch.settled {
+            self.send(&worker, Message::Settled(v1::Settled { ends }));
         }
         let mut changed = batch.changed;
         for effect in batch.effects {

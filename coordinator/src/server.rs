@@ -173,7 +173,12 @@ impl Coordinator {
     ///
     /// # Errors
     /// If journal, store or address cannot be used.
-    pub async fn start(folder: DataDir, address: SocketAddr, reach: Reach) -> Result<Self, ServerError> {
+    pub async fn start(
+        folder: DataDir,
+        address: SocketAddr,
+        reach: Reach,
+        policy: Policy,
+    ) -> Result<Self, ServerError> {
         let (access, audit, tls) = match reach {
             Reach::Others(tls) => {
                 // A file of tokens that cannot be read is told now, and not to the first caller.
@@ -192,7 +197,7 @@ impl Coordinator {
         let failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let (driver, driving) = Driver::start(Policy::default(), journal, entries)?;
+        let (driver, driving) = Driver::start(policy, journal, entries)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
         let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store), audit.clone()));

@@ -181,8 +181,30 @@ fn a_worker_that_dies_with_a_lease_is_replaced_by_the_other() {
     same_report(submitted.end(), &lab);
 }
 
+/// The stages that workers completed, as their logs say.
+fn completed(workers: &[&Ended]) -> u64 {
+    let completes = |line: &&str| line.contains("a stage ended") && line.contains(r#"outcome="completed""#);
+    workers.iter().map(|worker| worker.stderr.lines().filter(completes).count() as u64).sum()
+}
+
+/// Whether some attempt has failed, as the journal of the lab's coordinator says.
+fn some_attempt_failed(lab: &Lab) -> bool {
+    let files =
+        ["data/journal.db", "data/journal.db-wal"].map(|name| std::fs::read(lab.path(name)).unwrap_or_default());
+    files.concat().windows(b"attempt_failed".len()).any(|window| window == b"attempt_failed")
+}
+
+/// Interrupts idle workers, which end at once then.
+fn dismiss(workers: impl IntoIterator<Item = Process>) -> Vec<Ended> {
+    let end = |worker: Process| {
+        worker.interrupt();
+        worker.end().expect(130)
+    };
+    workers.into_iter().map(end).collect()
+}
+
 #[test]
-fn a_coordinator_that_dies_is_started_again_and_its_workers_come_back_by_themselves() {
+fn workers_train_on_while_the_coordinator_is_away_and_nothing_is_computed_twice() {
     let lab = Lab::new(SWEEP, ROWS);
     undisturbed();
     let server = Server::start(&lab);
@@ -190,17 +212,85 @@ fn a_coordinator_that_dies_is_started_again_and_its_workers_come_back_by_themsel
     let mut workers = [server.worker(&lab, "first"), server.worker(&lab, "second")];
     for worker in &mut workers {
         stages_end(worker, 3);
+        worker.wait_for(&["training a bundle"]);
     }
     let Server { process, address } = server;
     process.kill();
     let lost = submitted.end().expect(3);
     assert!(lost.stderr.contains("coordinator"), "{}", lost.stderr);
+    for worker in &mut workers {
+        worker.wait_for(&["not attached; trying again"]);
+    }
+    // The rest of a bundle of two.
+    stages_end(&mut workers[0], 1);
     let server = Server::start_on(&lab, &address);
     for worker in &mut workers {
         worker.wait_for(&["attached", "worker="]);
     }
-    let computed = same_report(submit(&lab, &server).end(), &lab);
-    assert!(computed < all_stages(), "{computed} stages were computed anew");
+    same_report(submit(&lab, &server).end(), &lab);
+    let ended = dismiss(workers);
+    assert_eq!(completed(&ended.iter().collect::<Vec<_>>()), all_stages());
+    assert!(!some_attempt_failed(&lab));
+}
+
+#[test]
+fn what_a_worker_completed_for_a_coordinator_that_was_away_outlives_the_worker() {
+    let lab = Lab::new(SWEEP, ROWS);
+    undisturbed();
+    let server = Server::start(&lab);
+    let submitted = submit(&lab, &server);
+    let mut worker = server.worker(&lab, "first");
+    stages_end(&mut worker, 3);
+    worker.wait_for(&["training a bundle"]);
+    let Server { process, address } = server;
+    process.kill();
+    submitted.end().expect(3);
+    worker.wait_for(&["not attached; trying again"]);
+    stages_end(&mut worker, 2);
+    let before = worker.kill();
+    let server = Server::start_on(&lab, &address);
+    let worker = server.worker(&lab, "first");
+    same_report(submit(&lab, &server).end(), &lab);
+    let ended = dismiss([worker]);
+    assert_eq!(completed(&[&before, &ended[0]]), all_stages());
+    assert_eq!(std::fs::read_dir(lab.path("first/outbox/cpu")).expect("reads").count(), 0);
+}
+
+#[test]
+fn a_worker_that_is_asked_to_end_finishes_what_it_is_at() {
+    let lab = Lab::new(SWEEP, ROWS);
+    undisturbed();
+    let server = Server::start(&lab);
+    let submitted = submit(&lab, &server);
+    let mut first = server.worker(&lab, "first");
+    let second = server.worker(&lab, "second");
+    stages_end(&mut first, 2);
+    first.wait_for(&["training a bundle"]);
+    common::signal(first.id(), "TERM");
+    let first = first.end().expect(130);
+    assert!(first.stderr.contains("draining"), "{}", first.stderr);
+    same_report(submitted.end(), &lab);
+    let second = &dismiss([second])[0];
+    assert_eq!(completed(&[&first, second]), all_stages());
+    assert!(!some_attempt_failed(&lab));
+}
+
+#[test]
+fn what_is_not_done_within_the_grace_goes_back_and_costs_no_attempt() {
+    let lab = Lab::new(SWEEP, ROWS);
+    undisturbed();
+    let server = Server::start(&lab);
+    let submitted = submit(&lab, &server);
+    let mut first = server.worker_with(&lab, "first", &["--grace", "0"]);
+    stages_end(&mut first, 2);
+    first.wait_for(&["training a bundle"]);
+    let executors = first.executors();
+    common::signal(first.id(), "TERM");
+    first.end().expect(130);
+    until("executors end with their worker", || executors.iter().all(|id| !is_alive(*id)).then_some(()));
+    let _second = server.worker(&lab, "second");
+    same_report(submitted.end(), &lab);
+    assert!(!some_attempt_failed(&lab));
 }
 
 #[test]

@@ -129,6 +129,8 @@ fn hello(name: &str) -> Hello {
         name: name.to_owned(),
         device: "cpu".to_owned(),
         slots: 1,
+        instance: name.to_owned(),
+        held: vec![],
     }
 }
 
@@ -170,7 +172,11 @@ async fn a_worker_of_another_version_is_told_what_to_do() {
     let other = Hello { protocol_version: PROTOCOL_VERSION + 1, ..hello("new") };
     let (code, message) = refused(Message::Hello(other)).await;
     assert_eq!(code, Code::FailedPrecondition);
-    assert!(message.contains("protocol version 2") && message.contains("install the same release"), "{message}");
+    assert!(
+        message.contains(&format!("protocol version {}", PROTOCOL_VERSION + 1))
+            && message.contains("install the same release"),
+        "{message}"
+    );
     let other = Hello { semantics_version: SEMANTICS_VERSION + 1, ..hello("new") };
     let (code, message) = refused(Message::Hello(other)).await;
     assert_eq!(code, Code::FailedPrecondition);

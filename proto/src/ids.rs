@@ -172,6 +172,10 @@ text_id!(
     WorkerId, "a worker id"
 );
 text_id!(
+    /// A worker's process and device, at each of its attachments: random, and known to it and its coordinator alone.
+    InstanceId, "the instance of a worker"
+);
+text_id!(
     /// A bundle handed to a worker.
     LeaseId, "a lease id"
 );

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
+    time::Duration,
 };
 
 use clap::Args;
@@ -16,6 +17,7 @@ use self::devices::{DeviceArgument, DeviceError};
 use crate::{
     client::{self, WorkerError, WorkerOptions},
     connection::{ConnectionError, CoordinatorArguments, Remote},
+    signals::interrupted,
 };
 
 /// The options of the `worker` verb.
@@ -42,6 +44,10 @@ pub struct WorkerArguments {
     /// Folder for data and nets while they are worked on; one worker at a time [default: a folder of its own under the user's cache]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// Seconds to finish what is under way when asked to end (SIGTERM, Ctrl-C); what is not done by then goes back, and a second
+    /// request ends the worker at once
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub grace: u64,
 }
 
 /// The help of `--device`, of other verbs too.
@@ -56,6 +62,9 @@ Where to train. Several with commas, or with --device again; each may have slots
   wgpu:cpu         a processor that a driver shows as a GPU, for tests
 
 secateur worker --list-devices shows those of this build and machine.";
+
+/// The exit code of a worker that was asked to end.
+const INTERRUPTED: u8 = 130;
 
 /// Why the worker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -86,13 +95,16 @@ pub enum StartError {
     Worker(#[from] WorkerError),
 }
 
-/// Serves the coordinator until interrupted.
+/// Serves the coordinator until interrupted; then it drains.
 ///
 /// # Errors
 /// If the worker cannot start, or the coordinator refuses it.
 pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
     let program = client::this_program().map_err(StartError::Program)?;
-    let devices = devices::usable(&program, &arguments.devices, arguments.slots).await?;
+    let devices = tokio::select! {
+        devices = devices::usable(&program, &arguments.devices, arguments.slots) => devices?,
+        () = interrupted() => return Ok(ExitCode::from(INTERRUPTED)),
+    };
     let (store, _lock) = lock_cache(arguments.cache_dir)?;
     let options = WorkerOptions {
         coordinator: Remote::of(&arguments.coordinator)?,
@@ -100,11 +112,19 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
         devices,
         lanes: arguments.lanes,
         program,
+        outbox: Some(store.join("outbox")),
         store,
         synced: false,
     };
-    client::serve(options).await?;
-    Ok(ExitCode::SUCCESS)
+    let at_once = async {
+        interrupted().await;
+        interrupted().await;
+    };
+    tokio::select! {
+        ended = client::serve(options, interrupted(), Duration::from_secs(arguments.grace)) => ended?,
+        () = at_once => {}
+    }
+    Ok(ExitCode::from(INTERRUPTED))
 }
 
 /// Prints the devices to choose from, for a program without other output.

@@ -48,17 +48,16 @@ async fn main() -> ExitCode {
         }
         None => {
             logging::start("info", format);
-            let work = async {
-                if arguments.worker.list_devices {
-                    cli::print_devices().await
-                } else {
-                    cli::work(arguments.worker).await
+            let ended = if arguments.worker.list_devices {
+                tokio::select! {
+                    ended = cli::print_devices() => ended,
+                    () = signals::interrupted() => Ok(ExitCode::from(130)),
                 }
+            } else {
+                // It has an end of its own to an interruption.
+                cli::work(arguments.worker).await
             };
-            tokio::select! {
-                ended = work => ended.map_err(|error| with_causes(&error)),
-                () = signals::interrupted() => Ok(ExitCode::from(130)),
-            }
+            ended.map_err(|error| with_causes(&error))
         }
     };
     ended.unwrap_or_else(|message| {

@@ -2,6 +2,7 @@
 //! goes on where it stopped.
 
 use std::{
+    error::Error as _,
     io::{Cursor, Read},
     sync::Arc,
 };
@@ -56,6 +57,20 @@ impl TransferError {
             Self::Store(error) => error.is_full(),
             Self::Remote { status, .. } => status.code() == Code::ResourceExhausted,
             Self::Message(_) => false,
+        }
+    }
+
+    /// Whether nobody was reached who could have said something of the file: a connection that broke, or a token that was exchanged
+    /// while this one was up.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            // Of what the other side says itself a status has no source.
+            Self::Remote { status, .. } => {
+                matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unauthenticated)
+                    || status.source().is_some()
+            }
+            Self::Store(_) | Self::Message(_) => false,
         }
     }
 

@@ -4,12 +4,14 @@ mod cancel;
 mod cert;
 mod client;
 mod error;
+mod explain;
 mod list;
 mod output;
 mod outputs;
 mod plan;
 mod progress;
 mod report;
+mod retry;
 #[cfg(feature = "worker")]
 mod run;
 mod serve;
@@ -83,6 +85,10 @@ enum Verb {
     Watch(watch::WatchArguments),
     /// Give a sweep up; what has finished is kept
     Cancel(cancel::CancelArguments),
+    /// Say why a sweep waits, how a trial came to its end, or what a worker does
+    Explain(explain::ExplainArguments),
+    /// Do again what failed in a sweep, once its cause is gone
+    Retry(retry::RetryArguments),
     /// Fetch a sweep's report, also while it runs
     Report(report::ReportArguments),
     /// List the workers that are attached
@@ -139,6 +145,11 @@ pub fn main() -> ExitCode {
     };
     let output = arguments.output;
     let ended = runtime.block_on(async {
+        // A worker has an end of its own to an interruption.
+        #[cfg(feature = "worker")]
+        if matches!(&arguments.verb, Verb::Worker(worker) if !worker.list_devices) {
+            return dispatch(arguments.verb, output, &screen).await;
+        }
         tokio::select! {
             ended = dispatch(arguments.verb, output, &screen) => ended,
             () = signals::interrupted() => Err(CliError::Interrupted),
@@ -173,6 +184,8 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Show(arguments) => show::run(arguments, output).await,
         Verb::Watch(arguments) => watch::run(arguments, output, screen).await,
         Verb::Cancel(arguments) => cancel::run(arguments, output).await,
+        Verb::Explain(arguments) => explain::run(arguments, output).await,
+        Verb::Retry(arguments) => retry::run(arguments, output).await,
         Verb::Report(arguments) => report::run(arguments, output).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,
         Verb::Token(arguments) => token::run(arguments, output),

@@ -1,10 +1,11 @@
 //! `secateur run`: a coordinator and workers in one process, for one sweep.
 
 use std::{
-    fs,
+    fs, future,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
@@ -26,9 +27,10 @@ use super::{
     output::Output,
     outputs,
     progress::Screen,
-    watch,
+    retry, watch,
 };
 use crate::{
+    scheduler::Policy,
     security::{Role, tokens},
     server::{Coordinator, DataDir, Reach},
 };
@@ -50,6 +52,9 @@ pub(crate) struct RunArguments {
     /// Nets to train in lockstep [default: measured for each architecture]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=4096))]
     lanes: Option<u32>,
+    /// Do again what failed in an earlier run, once its cause is gone
+    #[arg(long)]
+    retry_failed: bool,
 }
 
 pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
@@ -71,7 +76,8 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     // Others on this machine can reach the port, and are to have nothing of it.
     let token = tokens::secret(Role::Admin).map_err(|error| CliError::failed(&error))?;
     let reach = Reach::Itself { token: ContentHash::of(token.as_bytes()) };
-    let coordinator = Coordinator::start(data_dir, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), reach).await?;
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let coordinator = Coordinator::start(data_dir, here, reach, Policy::default()).await?;
     let remote = Remote::local(&coordinator.address.to_string(), token).map_err(|error| CliError::failed(&error))?;
     let mut workers = JoinSet::new();
     let each = devices.iter().flat_map(|device| (0..device.slots).map(|_| device.device));
@@ -85,15 +91,17 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
             // The coordinator's own: what a worker makes is where it belongs at once.
             store: store.clone(),
             synced: true,
+            // They end together.
+            outbox: None,
         };
         workers.spawn(async move {
-            if let Err(error) = client::serve(options).await {
+            if let Err(error) = client::serve(options, future::pending(), Duration::ZERO).await {
                 error!(%error, "a worker ended");
             }
         });
     }
     screen.say(&format!("sweep {} ({}) in {}", info.name, info.id, folder.display()));
-    let done = coordinator.run_until(compute(&sweep, &remote, &folder, output, screen)).await?;
+    let done = coordinator.run_until(compute(&sweep, arguments.retry_failed, &remote, &folder, output, screen)).await?;
     workers.abort_all();
     done
 }
@@ -117,6 +125,7 @@ fn refuse_other_sweep(folder: &Path, id: &str) -> Result<(), CliError> {
 
 async fn compute(
     sweep: &LocalSweep,
+    retries: bool,
     coordinator: &Remote,
     folder: &Path,
     output: Output,
@@ -124,6 +133,9 @@ async fn compute(
 ) -> Result<ExitCode, CliError> {
     let mut client = Client::connect_to(coordinator).await?;
     let id = client.submit(sweep).await?.sweep_id;
+    if retries {
+        screen.say(&retry::said(&client.retry(&id).await?));
+    }
     let status = client.follow(&id, screen).await?;
     let completed = status.state() == SweepState::Completed;
     if completed {

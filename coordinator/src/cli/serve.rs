@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::error::CliError;
 use crate::{
+    scheduler::Policy,
     security::{certificates::TlsFiles, tokens::Tokens},
     server::{Coordinator, DataDir, Reach},
 };
@@ -29,6 +30,16 @@ pub(crate) struct ServeArguments {
     /// Let workers in that show a certificate of this authority (PEM) in place of a token
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
+    /// Seconds that a worker may be silent before it is taken for dead
+    #[arg(long, default_value = "15", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    worker_timeout: u64,
+    /// Seconds that the work of a worker whose connection broke is kept for it, and that a coordinator which starts again waits for
+    /// workers before it hands out what they may hold
+    #[arg(long, default_value = "15", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    reattach_within: u64,
+    /// Seconds without a result or progress after which a stage is taken back from a worker
+    #[arg(long, default_value = "3600", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..=8_640_000))]
+    stuck_after: u64,
     /// Listen where other machines can connect, even without encryption or without asking who they are
     #[arg(long)]
     insecure: bool,
@@ -61,7 +72,14 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             None => {}
         }
     }
-    let coordinator = Coordinator::start(DataDir::lock(&arguments.data_dir)?, address, Reach::Others(tls)).await?;
+    let policy = Policy {
+        worker_silence_ms: arguments.worker_timeout * 1000,
+        reattach_ms: arguments.reattach_within * 1000,
+        stuck_ms: Some(arguments.stuck_after * 1000),
+        ..Policy::default()
+    };
+    let folder = DataDir::lock(&arguments.data_dir)?;
+    let coordinator = Coordinator::start(folder, address, Reach::Others(tls), policy).await?;
     coordinator.run_until(future::pending::<()>()).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use super::{
     output::Output,
     outputs,
     progress::Screen,
-    watch,
+    retry, watch,
 };
 
 /// The options of the verb.
@@ -23,6 +23,9 @@ pub(crate) struct SubmitArguments {
     sweep: PathBuf,
     #[command(flatten)]
     coordinator: CoordinatorArguments,
+    /// Do again what failed before, once its cause is gone
+    #[arg(long)]
+    retry_failed: bool,
     /// Follow the sweep until it has ended
     #[arg(long)]
     wait: bool,
@@ -36,6 +39,9 @@ pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Scr
     let mut client = Client::connect(&arguments.coordinator).await?;
     let reply = client.submit(&sweep).await?;
     let id = reply.sweep_id.clone();
+    if arguments.retry_failed {
+        screen.say(&retry::said(&client.retry(&id).await?));
+    }
     let was = match reply.was() {
         Was::Known => "known already",
         Was::Stopped => "going on where it stopped",

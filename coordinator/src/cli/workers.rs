@@ -33,6 +33,7 @@ pub(crate) async fn run(arguments: WorkersArguments, output: Output) -> Result<E
             "leased_stages": worker.leased_stages,
             "stages_completed": worker.stages_completed,
             "lane_steps_per_second": worker.lane_steps_per_second,
+            "state": state(worker),
         })
     };
     output.print(&workers.iter().map(document).collect::<Vec<_>>(), || {
@@ -48,9 +49,23 @@ pub(crate) async fn run(arguments: WorkersArguments, output: Output) -> Result<E
                 thousands(u64::from(worker.leased_stages)),
                 thousands(worker.stages_completed),
                 thousands(worker.lane_steps_per_second as u64),
+                state(worker).to_owned(),
             ]
         };
-        table(&["worker", "name", "device", "busy", "stages", "completed", "lane-steps/s"], 3, workers.iter().map(row))
+        table(
+            &["worker", "name", "device", "busy", "stages", "completed", "lane-steps/s", "state"],
+            3,
+            workers.iter().map(row),
+        )
     });
     Ok(ExitCode::SUCCESS)
+}
+
+const fn state(worker: &WorkerInfo) -> &'static str {
+    match (worker.away, worker.leaving) {
+        // Its stream broke, and what it works on is kept for it.
+        (true, _) => "away",
+        (false, true) => "leaving",
+        (false, false) => "attached",
+    }
 }

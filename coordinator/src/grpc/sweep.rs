@@ -5,12 +5,13 @@ use std::{io::Cursor, pin::Pin, sync::Arc};
 use futures::{Stream, StreamExt as _, stream};
 use secateur_proto::{
     convert::InvalidMessage,
-    ids::SweepId,
+    ids::{SweepId, TrialId},
     outcome::Artifact,
     v1::{
-        self, CancelRequest, Chunk, GetReportRequest, GetSweepRequest, ListSweepsReply, ListSweepsRequest, PlanReply,
-        PlanRequest, ReportFormat, SubmitReply, SubmitRequest, SweepFile, SweepStatus, WatchReply, WatchRequest,
-        submit_reply::Was, sweep_service_server::SweepService, watch_reply,
+        self, CancelRequest, Chunk, ExplainReply, ExplainRequest, GetReportRequest, GetSweepRequest, ListSweepsReply,
+        ListSweepsRequest, PlanReply, PlanRequest, ReportFormat, RetryReply, RetryRequest, SubmitReply, SubmitRequest,
+        SweepFile, SweepStatus, WatchReply, WatchRequest, submit_reply::Was, sweep_service_server::SweepService,
+        watch_reply,
     },
 };
 use secateur_worker::{
@@ -25,7 +26,7 @@ use super::invalid;
 use crate::{
     admission::{self, Input},
     driver::{Driver, Notice, outcomes},
-    report,
+    explain, report,
     scheduler::{self, Event, SweepState},
     security::{Audit, Caller},
     sweep::plan::Plan,
@@ -125,6 +126,23 @@ impl Sweeps {
             })
         });
         rendered.await.map_err(|error| Status::internal(format!("the report failed: {error}")))?
+    }
+
+    /// What there is to say of a trial; nothing if that is not the name of one.
+    async fn explain_trial(&self, subject: &str) -> Result<Option<(String, Vec<String>)>, Status> {
+        let Ok(trial) = subject.parse::<TrialId>() else { return Ok(None) };
+        let wanted = trial.clone();
+        let read = self.driver.read(move |core| {
+            let has_it = |id: &SweepId| core.plan(id).is_some_and(|plan| plan.trials.iter().any(|t| t.id == wanted));
+            let id = core.sweeps().map(|status| status.id).find(has_it)?;
+            Some((core.plan(&id).cloned()?, outcomes(core, &id), id))
+        });
+        let Some((plan, outcomes, id)) = read.await? else { return Ok(None) };
+        let report = tokio::task::spawn_blocking(move || report::build(&plan, &outcomes)).await;
+        let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
+        let name = trial.to_string();
+        let lines = self.driver.read(move |core| explain::trial(core, &id, &trial, &report)).await?;
+        Ok(lines.map(|lines| (name, lines)))
     }
 
     /// The state now, then whatever changes, until the sweep has ended.
@@ -259,6 +277,37 @@ impl SweepService for Sweeps {
         self.driver.apply(Event::SweepCancelled { sweep: id.clone() }).await?;
         self.audit.done(&caller, "cancel", id.as_str());
         Ok(Response::new(self.status(id).await?))
+    }
+
+    async fn retry(&self, request: Request<RetryRequest>) -> Result<Response<RetryReply>, Status> {
+        let caller = Caller::of(&request);
+        let id = self.find(request.into_inner().sweep_id).await?;
+        let wanted = id.clone();
+        let failed = self.driver.read(move |core| core.failed(&wanted).unwrap_or_default().len()).await?;
+        self.driver.apply(Event::SweepRetried { sweep: id.clone() }).await?;
+        self.audit.done(&caller, "retry", id.as_str());
+        info!(sweep = %id, by = caller.name, stages = failed, "retried");
+        Ok(Response::new(RetryReply { stages: failed as u64, status: Some(self.status(id).await?) }))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainReply>, Status> {
+        let subject = request.into_inner().subject;
+        let reply = |kind: &str, id: String, lines| Response::new(ExplainReply { kind: kind.to_owned(), id, lines });
+        let name = subject.clone();
+        let worker = self.driver.read(move |core| {
+            let status = core.workers().find(|status| status.id.as_str() == name || status.name == name)?;
+            Some((status.id.to_string(), explain::worker(core, &status)))
+        });
+        if let Some((id, lines)) = worker.await? {
+            return Ok(reply("worker", id, lines));
+        }
+        if let Some((id, sentences)) = self.explain_trial(&subject).await? {
+            return Ok(reply("trial", id, sentences));
+        }
+        let id = self.find(subject).await?;
+        let wanted = id.clone();
+        let lines = self.driver.read(move |core| explain::sweep(core, &wanted)).await?;
+        Ok(reply("sweep", id.to_string(), lines.unwrap_or_default()))
     }
 
     async fn get_report(&self, request: Request<GetReportRequest>) -> Result<Response<Self::GetReportStream>, Status> {

@@ -6,10 +6,10 @@ use futures::{Stream, StreamExt as _};
 use secateur_proto::{
     PROTOCOL_VERSION, SEMANTICS_VERSION,
     convert::InvalidMessage,
-    ids::{ContentHash, WorkerId},
+    ids::{ContentHash, LeaseId, WorkerId},
     outcome::{Failure, FailureClass, StageOutcome},
     v1::{
-        CoordinatorMessage, Hello, ListWorkersReply, ListWorkersRequest, Welcome, WorkerInfo, WorkerMessage,
+        self, CoordinatorMessage, Hello, ListWorkersReply, ListWorkersRequest, Welcome, WorkerInfo, WorkerMessage,
         coordinator_message, worker_message::Message, worker_service_server::WorkerService,
     },
 };
@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::invalid;
 use crate::{
     driver::Driver,
-    scheduler::{Departure, Event},
+    scheduler::{Core, Departure, Event, HeldLease},
     security::{Access, Audit, Caller, Grants},
 };
 
@@ -64,6 +64,9 @@ impl Workers {
         let slots = check(&hello)?;
         let name: String = hello.name.chars().filter(|c| !c.is_control()).take(64).collect();
         let device: String = hello.device.chars().filter(|c| !c.is_control()).take(64).collect();
+        let instance = hello.instance.parse().map_err(invalid)?;
+        let held = held(&hello, slots)?;
+        let leases: Vec<LeaseId> = held.iter().map(|held| held.lease.clone()).collect();
         let worker = fresh_id(&name)?;
         let (sender, receiver) = self.driver.attach(worker.clone()).await?;
         let interval = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
@@ -72,22 +75,24 @@ impl Workers {
         // The channel is new and has room, so this is the first message that the worker sees.
         sender.send(Ok(welcome)).await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
         self.audit.done(&caller, "attach", &format!("{worker} {name}"));
-        info!(%worker, name, device, slots, by = caller.name, "a worker attached");
-        self.driver.apply(Event::WorkerJoined { worker: worker.clone(), name, device, slots }).await?;
+        info!(%worker, name, device, slots, held = held.len(), by = caller.name, "a worker attached");
+        let id = worker.clone();
+        self.driver.apply(Event::WorkerJoined { worker: id, instance, name, device, slots, held }).await?;
         let (driver, store, access) = (self.driver.clone(), Arc::clone(&self.store), self.access.clone());
         let session = self.grants.session(&caller.name);
+        session.grant(self.driver.read(move |core| inputs_of_held(core, &leases)).await?);
         tokio::spawn(async move {
-            let reason = tokio::select! {
-                reason = listen(&driver, &store, &worker, messages) => reason,
+            let (reason, departure) = tokio::select! {
+                reason = listen(&driver, &store, &worker, messages) => (reason, Departure::Disconnected),
                 reason = until_unknown(&access, &caller) => {
                     // The worker may have gone meanwhile.
                     let _ = sender.send(Err(reason.clone())).await;
-                    reason
+                    (reason, Departure::Lost)
                 }
             };
             info!(%worker, reason = reason.message(), "a worker's stream ended");
             // A driver that has stopped needs no word of it.
-            let _ = driver.notify(Event::WorkerLeft { worker, departure: Departure::Lost }).await;
+            let _ = driver.notify(Event::WorkerLeft { worker, departure }).await;
             drop(sender);
         });
         Ok(ReceiverStream::new(receiver).inspect(move |order| session.grant(inputs(order))).boxed())
@@ -102,6 +107,30 @@ async fn until_unknown(access: &Access, caller: &Caller) -> Status {
             return Status::unauthenticated("the token that this worker came in with opens nothing any more");
         }
     }
+}
+
+/// What the worker says that it holds.
+fn held(hello: &Hello, slots: NonZeroU32) -> Result<Vec<HeldLease>, Status> {
+    if hello.held.len() > slots.get() as usize {
+        let held = hello.held.len();
+        return Err(Status::invalid_argument(format!("a worker with {slots} slots cannot hold {held} leases")));
+    }
+    let stages = |held: &v1::HeldLease| {
+        let stage = |stage: &v1::HeldStage| Ok((stage.stage_key.parse()?, stage.attempt));
+        held.stages.iter().map(stage).collect::<Result<_, InvalidMessage>>()
+    };
+    let lease = |held: &v1::HeldLease| {
+        let lanes = NonZeroU32::new(held.lanes).ok_or(InvalidMessage::Missing("lanes"))?;
+        Ok(HeldLease { lease: held.lease_id.parse()?, lanes, stages: stages(held)? })
+    };
+    hello.held.iter().map(lease).collect::<Result<_, InvalidMessage>>().map_err(invalid)
+}
+
+/// The files that the leases need which a worker was left.
+fn inputs_of_held(core: &Core, leases: &[LeaseId]) -> Vec<ContentHash> {
+    let stages = leases.iter().flat_map(|lease| core.stages_of(lease));
+    let stages = stages.filter_map(|stage| core.stage_with_inputs(&stage));
+    stages.flat_map(|stage| stage.inputs.into_values().map(|input| input.hash)).collect()
 }
 
 /// The files that an order needs.
@@ -159,7 +188,7 @@ async fn listen(
         };
         let handed = match message {
             Message::Progress(progress) => match progress.stage_key.parse() {
-                Ok(stage) => driver.progress(stage, progress).await,
+                Ok(stage) => driver.progress(worker.clone(), stage, progress).await,
                 Err(error) => {
                     warn!(%worker, %error, "a message is refused");
                     continue;
@@ -201,7 +230,9 @@ fn event(store: &Store, worker: &WorkerId, message: Message) -> Result<Event, In
     let worker = worker.clone();
     Ok(match message {
         Message::Hello(_) => return Err(InvalidMessage::Unknown { what: "second hello", found: worker.to_string() }),
+        // Progress goes to whoever watches, too, and does not come here.
         Message::Progress(_) | Message::Heartbeat(_) => Event::Heartbeat { worker },
+        Message::Draining(_) => Event::WorkerDraining { worker },
         Message::Calibrated(answer) => Event::Calibrated {
             worker,
             class: answer.bundle_class.parse()?,
@@ -243,6 +274,8 @@ impl WorkerService for Workers {
             stages_completed: worker.stages_completed,
             lane_steps_per_second: worker.measured.iter().map(|(_, _, rate)| *rate).fold(0.0, f64::max),
             leased_stages: worker.leased_stages,
+            away: worker.away,
+            leaving: worker.leaving,
         };
         Ok(Response::new(ListWorkersReply { workers: workers.into_iter().map(info).collect() }))
     }

@@ -86,6 +86,11 @@ impl Ready {
         taken
     }
 
+    /// Lets the next dispatch look at every worker.
+    pub(super) const fn everything_is_new(&mut self) {
+        self.grew = true;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queues.is_empty()
     }
@@ -115,6 +120,9 @@ pub(super) enum Work {
 impl Core {
     /// Fills free slots until nothing more can be handed out. Looks only at workers that something has changed for.
     pub(super) fn dispatch(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.is_waiting_for_workers(now) {
+            return;
+        }
         let woken = std::mem::take(&mut self.woken);
         let grew = std::mem::take(&mut self.ready.grew);
         if self.ready.is_empty() {
@@ -158,7 +166,8 @@ impl Core {
     /// bundle that could have been two.
     fn share(&self, queue: QueueKey) -> u32 {
         let ready = self.ready.queues.get(&queue).map_or(0, BTreeSet::len) as u64;
-        let slots = self.workers.values().filter(|worker| !worker.leaving).map(|worker| u64::from(worker.slots.get()));
+        let slots =
+            self.workers.values().filter(|worker| worker.takes_work()).map(|worker| u64::from(worker.slots.get()));
         let share = ready.div_ceil(slots.sum::<u64>().max(1)).max(1);
         u32::try_from(share).unwrap_or(u32::MAX)
     }
@@ -185,32 +194,37 @@ impl Core {
 
     fn lease(&mut self, now: Timestamp, number: WorkerNumber, queue: QueueKey, lanes: u32, effects: &mut Vec<Effect>) {
         let open = self.ready.take(queue, lanes);
-        let lease = LeaseNumber(self.next_lease);
+        let lease = LeaseNumber { life: self.life, number: self.next_lease };
         self.next_lease += 1;
         let mut stages = Vec::with_capacity(open.len());
         for &stage in &open {
-            let entry = &mut self.stages[stage.index()];
-            entry.attempt = entry.attempt.saturating_add(1);
-            let attempt = entry.attempt;
-            entry.state = StageState::Leased { lease, attempt };
-            for sweep in entry.sweeps() {
-                self.sweeps[sweep.index()].leased += 1;
-            }
+            let entry = &self.stages[stage.index()];
+            let attempt = entry.attempt.saturating_add(1);
+            self.give(stage, lease, attempt);
             stages.push((self.key_of(stage), attempt));
         }
         let Some(worker) = self.workers.get_mut(&number) else { return };
         worker.leases.insert(lease);
-        effects.push(Effect::Lease { worker: worker.id.clone(), lease: lease_id(self.life, lease), stages });
+        effects.push(Effect::Lease { worker: worker.id.clone(), lease: lease_id(lease), stages });
         let width = u32::try_from(open.len()).unwrap_or(u32::MAX);
-        self.leases
-            .insert(lease, Lease { worker: number, width, open, last_sign: now, revoked: false, taken_from: false });
+        self.leases.insert(lease, Lease::new(number, width, open, now));
         self.update_free(number);
+    }
+
+    /// Puts a stage, which is in no queue, into the hands of a lease.
+    pub(super) fn give(&mut self, stage: StageNumber, lease: LeaseNumber, attempt: u32) {
+        let entry = &mut self.stages[stage.index()];
+        entry.attempt = entry.attempt.max(attempt);
+        entry.state = StageState::Leased { lease, attempt };
+        for sweep in self.stages[stage.index()].sweeps() {
+            self.sweeps[sweep.index()].leased += 1;
+        }
     }
 
     /// Keeps the set of workers with free slots.
     pub(super) fn update_free(&mut self, number: WorkerNumber) {
         match self.workers.get(&number) {
-            Some(worker) if worker.free_slots() > 0 && !worker.leaving => {
+            Some(worker) if worker.free_slots() > 0 && worker.takes_work() => {
                 self.free.insert(number);
             }
             _ => {
@@ -221,14 +235,14 @@ impl Core {
 }
 
 /// `<life>-<number>`: unique over all lives.
-pub(super) fn lease_id(life: u32, lease: LeaseNumber) -> LeaseId {
-    format!("{life}-{}", lease.0).parse().expect("two numbers and a dash are an id")
+pub(super) fn lease_id(lease: LeaseNumber) -> LeaseId {
+    format!("{}-{}", lease.life, lease.number).parse().expect("two numbers and a dash are an id")
 }
 
-/// The number of a lease of this life.
-pub(super) fn lease_number(life: u32, lease: &LeaseId) -> Option<LeaseNumber> {
-    let (of_life, number) = lease.as_str().split_once('-')?;
-    let number = LeaseNumber(number.parse().ok()?);
+/// The lease of that name.
+pub(super) fn lease_number(lease: &LeaseId) -> Option<LeaseNumber> {
+    let (life, number) = lease.as_str().split_once('-')?;
+    let parsed = LeaseNumber { life: life.parse().ok()?, number: number.parse().ok()? };
     // Compared as text, so that only the very id that was given out is taken.
-    (of_life.parse() == Ok(life) && lease_id(life, number) == *lease).then_some(number)
+    (lease_id(parsed) == *lease).then_some(parsed)
 }

@@ -59,15 +59,17 @@ impl Core {
                 }
                 self.halt_sweep(at, number, SweepState::Stopped { reason: reason.clone() }, effects);
             }
+            Record::StagesReopened { stages } => self.reopen(stages)?,
             Record::StageEnded { stage, outcome } => {
                 let number = self.open_stage(*stage)?;
                 self.end_stage(at, number, outcome.clone(), effects);
             }
-            Record::AttemptFailed { stage, lanes, failure: _ } => {
+            Record::AttemptFailed { stage, lanes, failure } => {
                 let number = self.open_stage(*stage)?;
                 self.withdraw(number, effects);
                 let stage = &mut self.stages[number.index()];
                 stage.failed = stage.failed.saturating_add(1);
+                stage.last_failure = Some(Box::new(failure.clone()));
                 stage.failed_alone = stage.failed_alone.saturating_add(u32::from(*lanes <= 1));
                 stage.width_limit = stage.width_limit.min((lanes / 2).max(1));
                 self.settle(number);
@@ -83,6 +85,7 @@ impl Core {
         self.free.clear();
         self.woken.clear();
         self.last_tick = None;
+        self.waiting_since = None;
         self.next_lease = 0;
         for (_, lease) in std::mem::take(&mut self.leases) {
             for stage in lease.open {
@@ -189,6 +192,7 @@ impl Core {
             width_limit: UNLIMITED,
             failed_alone: 0,
             failed: 0,
+            last_failure: None,
             attempt: 0,
             state,
         });
@@ -423,7 +427,7 @@ impl Core {
         if !std::mem::replace(&mut lease.revoked, true)
             && let Some(worker) = self.workers.get(&lease.worker)
         {
-            effects.push(Effect::Revoke { worker: worker.id.clone(), lease: lease_id(self.life, number) });
+            effects.push(Effect::Revoke { worker: worker.id.clone(), lease: lease_id(number) });
         }
     }
 

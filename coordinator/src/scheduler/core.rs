@@ -10,11 +10,12 @@ use std::{
 };
 
 use secateur_proto::{
-    ids::{BundleClass, LeaseId, StageKey, SweepId, WorkerId},
+    ids::{BundleClass, InstanceId, LeaseId, StageKey, SweepId, WorkerId},
     outcome::{Failure, StageOutcome},
 };
 
 use super::{
+    attachment::Joining,
     bundle::{Ready, lease_number},
     event::{Decision, Effect, Event, Policy, Rejection, SweepState, Timestamp},
     record::{Entry, Record},
@@ -47,6 +48,8 @@ pub struct Core {
     /// Workers for which something changed since the last dispatch.
     pub(super) woken: BTreeSet<WorkerNumber>,
     pub(super) last_tick: Option<Timestamp>,
+    /// When this life began, while nothing is handed out yet.
+    pub(super) waiting_since: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -92,16 +95,26 @@ pub(super) struct Lease {
     pub(super) width: u32,
     /// Stages that still wait for this lease.
     pub(super) open: Vec<StageNumber>,
-    /// When it was given out or last reported.
+    /// When it was given out, last reported or last made progress.
     pub(super) last_sign: Timestamp,
     pub(super) revoked: bool,
+    /// When the revocation was first seen not to be confirmed.
+    pub(super) unconfirmed_since: Option<Timestamp>,
     /// Whether a stage was ended or dropped by somebody else, so that the worker may be working for nothing.
     pub(super) taken_from: bool,
+}
+
+impl Lease {
+    pub(super) const fn new(worker: WorkerNumber, width: u32, open: Vec<StageNumber>, now: Timestamp) -> Self {
+        let (revoked, unconfirmed_since, taken_from) = (false, None, false);
+        Self { worker, width, open, last_sign: now, revoked, unconfirmed_since, taken_from }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
+    pub(super) instance: InstanceId,
     pub(super) name: String,
     pub(super) device: String,
     pub(super) slots: NonZeroU32,
@@ -110,8 +123,10 @@ pub(super) struct Worker {
     pub(super) widths: BTreeMap<ClassNumber, Width>,
     /// Calibrations that have not been answered: each takes a slot.
     pub(super) calibrating: u32,
-    /// It handed back work that nobody had revoked: it gets no more.
+    /// It said so, or handed back work that nobody had revoked: it gets no more.
     pub(super) leaving: bool,
+    /// When its stream broke: it holds its leases, and may come back for them.
+    pub(super) away_since: Option<Timestamp>,
     pub(super) stages_completed: u64,
 }
 
@@ -132,6 +147,10 @@ impl Worker {
     pub(super) fn free_slots(&self) -> u64 {
         let busy = self.leases.len() as u64 + u64::from(self.calibrating);
         u64::from(self.slots.get()).saturating_sub(busy)
+    }
+
+    pub(super) const fn takes_work(&self) -> bool {
+        !self.leaving && self.away_since.is_none()
     }
 }
 
@@ -157,6 +176,7 @@ impl Core {
             free: BTreeSet::new(),
             woken: BTreeSet::new(),
             last_tick: None,
+            waiting_since: None,
         }
     }
 
@@ -185,7 +205,10 @@ impl Core {
         }
         let mut step = Step { now, decision: Decision::default() };
         match event {
-            Event::Started => self.write(&mut step, Record::Started)?,
+            Event::Started => {
+                self.write(&mut step, Record::Started)?;
+                self.wait_for_workers(now);
+            }
             Event::SweepSubmitted { plan } => self.submitted(&mut step, plan)?,
             Event::SweepCancelled { sweep } => match self.state_of(sweep)? {
                 SweepState::Running | SweepState::Stopped { .. } => {
@@ -194,6 +217,7 @@ impl Core {
                 SweepState::Cancelled => {}
                 state @ SweepState::Completed => return Err(not_running(sweep, state)),
             },
+            Event::SweepRetried { sweep } => self.retried(&mut step, sweep)?,
             Event::SweepStopped { sweep, reason } => match self.state_of(sweep)? {
                 SweepState::Running => {
                     let record = Record::SweepStopped { sweep: sweep.clone(), reason: reason.clone() };
@@ -202,8 +226,14 @@ impl Core {
                 SweepState::Stopped { .. } => {}
                 state @ (SweepState::Cancelled | SweepState::Completed) => return Err(not_running(sweep, state)),
             },
-            Event::WorkerJoined { worker, name, device, slots } => {
-                self.joined(now, worker, name, device, *slots)?;
+            Event::WorkerJoined { worker, instance, name, device, slots, held } => {
+                let joining = Joining { id: worker, instance, name, device, slots: *slots };
+                self.joined(&mut step, &joining, held)?;
+            }
+            Event::WorkerDraining { worker } => {
+                let number = self.number_of(worker)?;
+                self.seen(now, number);
+                self.leaves(number);
             }
             Event::WorkerLeft { worker, departure } => {
                 if let Some(number) = self.worker_numbers.get(worker).copied() {
@@ -213,6 +243,10 @@ impl Core {
             Event::Heartbeat { worker } => {
                 let number = self.number_of(worker)?;
                 self.seen(now, number);
+            }
+            Event::Progressed { worker, stage } => {
+                let number = self.number_of(worker)?;
+                self.progressed(now, number, stage);
             }
             Event::Calibrated { worker, class, lanes, lane_steps_per_second } => {
                 self.calibrated(now, worker, class, *lanes, *lane_steps_per_second)?;
@@ -253,6 +287,20 @@ impl Core {
         }
     }
 
+    fn retried(&mut self, step: &mut Step, sweep: &SweepId) -> Result<(), Rejection> {
+        let number = *self.sweep_numbers.get(sweep).ok_or_else(|| Rejection::UnknownSweep(sweep.clone()))?;
+        let stages = self.failed_stages(number);
+        if !stages.is_empty() {
+            self.write(step, Record::StagesReopened { stages })?;
+        }
+        match self.sweeps[number.index()].state {
+            SweepState::Running | SweepState::Completed => Ok(()),
+            SweepState::Cancelled | SweepState::Stopped { .. } => {
+                self.write(step, Record::SweepResumed { sweep: sweep.clone() })
+            }
+        }
+    }
+
     /// A final result (completed, diverged, collapsed) is welcome from whoever brings it while the stage is open: the same key
     /// has the same result. Anything else counts only from the very attempt that is out.
     fn reported(
@@ -266,7 +314,7 @@ impl Core {
     ) -> Result<(), Rejection> {
         let stage = *self.stage_numbers.get(&key).ok_or(Rejection::UnknownStage(key))?;
         let reporter = self.worker_numbers.get(worker).copied();
-        let held = lease_number(self.life, lease).and_then(|number| Some((number, self.leases.get(&number)?)));
+        let held = lease_number(lease).and_then(|number| Some((number, self.leases.get(&number)?)));
         let own = held.filter(|(_, held)| Some(held.worker) == reporter).map(|(number, _)| number);
         let is_final = matches!(
             outcome,
@@ -342,7 +390,7 @@ impl Core {
     ) -> Result<(), Rejection> {
         let number = self.number_of(worker)?;
         let unknown = || Rejection::UnknownLease(id.clone());
-        let lease_number = lease_number(self.life, id).ok_or_else(unknown)?;
+        let lease_number = lease_number(id).ok_or_else(unknown)?;
         let lease = self.leases.get(&lease_number).ok_or_else(unknown)?;
         if lease.worker != number {
             return Err(Rejection::NotTheOwner { worker: worker.clone(), lease: id.clone() });
@@ -402,7 +450,7 @@ impl Core {
     }
 
     /// Makes a leased stage ready again without an attempt counted.
-    fn hand_back(&mut self, stage: StageNumber, effects: &mut Vec<Effect>) {
+    pub(super) fn hand_back(&mut self, stage: StageNumber, effects: &mut Vec<Effect>) {
         self.withdraw(stage, effects);
         self.settle(stage);
     }

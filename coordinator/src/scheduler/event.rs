@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use secateur_proto::{
-    ids::{BundleClass, LeaseId, StageKey, SweepId, TrialId, WorkerId},
+    ids::{BundleClass, InstanceId, LeaseId, StageKey, SweepId, TrialId, WorkerId},
     outcome::{Failure, StageOutcome},
 };
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,11 @@ pub struct Policy {
     pub stuck_ms: Option<u64>,
     /// A worker that has not answered a calibration after so long gets single lanes of that class until it does.
     pub calibration_ms: u64,
+    /// So long the work of a worker whose stream broke is kept for it; and so long a new life of the coordinator hands nothing out,
+    /// so that workers can say what they hold. 0 where workers die with the coordinator.
+    pub reattach_ms: u64,
+    /// A worker that does not confirm a revocation after so long is taken for dead.
+    pub unconfirmed_ms: u64,
 }
 
 impl Default for Policy {
@@ -44,6 +49,8 @@ impl Default for Policy {
             worker_silence_ms: 15_000,
             stuck_ms: None,
             calibration_ms: 60_000,
+            reattach_ms: 0,
+            unconfirmed_ms: 60_000,
         }
     }
 }
@@ -64,6 +71,12 @@ pub enum Event {
         /// Which.
         sweep: SweepId,
     },
+    /// A person says that what made stages of the sweep fail is over: they are open again, for every sweep that has them. A stopped or
+    /// cancelled sweep goes on with it.
+    SweepRetried {
+        /// Which.
+        sweep: SweepId,
+    },
     /// Something outside the sweep, a full disk for example, makes going on pointless. Its trials stay open.
     SweepStopped {
         /// Which.
@@ -71,16 +84,26 @@ pub enum Event {
         /// For a person.
         reason: String,
     },
-    /// A worker attached. One that was lost and comes back is a new worker, with a new id.
+    /// A worker attached. One that comes back has a new id, and is known by its instance: it takes over what it held before, and what
+    /// it held in an earlier life of the coordinator, as far as nobody else has begun it.
     WorkerJoined {
         /// Never used before.
         worker: WorkerId,
+        /// The same at each of its attachments.
+        instance: InstanceId,
         /// For people.
         name: String,
         /// For people.
         device: String,
         /// Bundles and calibrations that it runs at the same time.
         slots: NonZeroU32,
+        /// What it holds from before.
+        held: Vec<HeldLease>,
+    },
+    /// A worker wants to end: it gets no more work.
+    WorkerDraining {
+        /// Which.
+        worker: WorkerId,
     },
     /// A worker's stream ended. Of a worker that is not there (any more) this says nothing new.
     WorkerLeft {
@@ -93,6 +116,13 @@ pub enum Event {
     Heartbeat {
         /// Which.
         worker: WorkerId,
+    },
+    /// The worker works on a stage.
+    Progressed {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which stage.
+        stage: StageKey,
     },
     /// The answer to [`Effect::Calibrate`].
     Calibrated {
@@ -131,12 +161,25 @@ pub enum Event {
     Tick,
 }
 
+/// A lease that a worker holds from an earlier attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldLease {
+    /// As it was given out, by this life or an earlier one.
+    pub lease: LeaseId,
+    /// Lanes at the beginning.
+    pub lanes: NonZeroU32,
+    /// Stages whose end it does not know to be recorded, and their attempts.
+    pub stages: Vec<(StageKey, u32)>,
+}
+
 /// How a worker left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
     /// On its own wish: no attempt counts.
     Drained,
-    /// Its stream broke or it fell silent: its attempts have failed, for a stage that kills workers must end.
+    /// Its stream broke. It may work on and come back; if it does not, it was lost.
+    Disconnected,
+    /// It will not come back: its attempts have failed, for a stage that kills workers must end.
     Lost,
 }
 
@@ -175,7 +218,7 @@ pub enum Effect {
         /// For a person.
         reason: String,
     },
-    /// A trial ended: once for each time that its sweep was submitted afresh or resumed with the trial open.
+    /// A trial ended: once for each time that its sweep was submitted afresh, resumed or retried with the trial open.
     TrialEnded {
         /// Of which sweep.
         sweep: SweepId,
@@ -296,4 +339,7 @@ pub enum Rejection {
     /// A record that cannot follow the ones before it.
     #[error("stage {0} has ended already")]
     EndedAlready(StageKey),
+    /// The same.
+    #[error("stage {0} has not failed by itself, and cannot be opened again")]
+    NotFailed(StageKey),
 }

@@ -36,7 +36,7 @@ pub enum InvariantId {
     TrialsAgree,
     /// A sweep runs only while a trial of it is open, and has completed only when none is.
     SweepRuns,
-    /// No slot idles while a stage is ready that it could take.
+    /// No slot idles while a stage is ready that it could take, once the coordinator has waited for workers to come back.
     NothingIdles,
 }
 
@@ -142,9 +142,9 @@ impl Core {
                 && busy <= worker.slots.get() as usize
                 && self.worker_numbers.get(&worker.id) == Some(number);
             check(InvariantId::SlotsCounted, known && counted, || format!("{worker:?}"))?;
-            let free = busy < worker.slots.get() as usize && !worker.leaving;
+            let free = busy < worker.slots.get() as usize && worker.takes_work();
             check(InvariantId::FreeWorkers, free == self.free.contains(number), || format!("{worker:?}"))?;
-            let idle = if free { self.next_work(*number) } else { None };
+            let idle = if free && self.waiting_since.is_none() { self.next_work(*number) } else { None };
             check(InvariantId::NothingIdles, idle.is_none(), || format!("{} could do {idle:?}", worker.id))?;
         }
         let gone = self.free.iter().find(|number| !self.workers.contains_key(number));

@@ -23,7 +23,8 @@
 //! # What the shell must do
 //!
 //! 1. Restore the core from the journal, then apply [`Event::Started`] first of all: it begins a new *life*, whose number is
-//!    part of every lease id, so that a lease of an earlier life is never taken for one of this life.
+//!    part of every lease id, so that a lease of an earlier life is never taken for one of this life. Where workers outlive the
+//!    coordinator (`reattach_ms`), a life that finds unfinished sweeps hands nothing out at first: whoever works on a stage may say so.
 //! 2. For each event: `apply`; append the records and fsync; only then carry out the effects, in order. If the records cannot
 //!    be written, no effect may happen: write the same records later, or drop the core and restore it from the journal.
 //! 3. Log and count a [`Rejection`]. It changed nothing.
@@ -41,7 +42,7 @@
 //! ```
 //!
 //! Stages are global: sweeps that hold the same key share the stage, its attempts and its result. An ended stage never opens
-//! again. A child of a stage that diverged or collapsed ends the same way; of one that failed, as `Failed{Upstream}`.
+//! by itself; a person may open one again that failed. A child of a stage that diverged or collapsed ends the same way; of one that failed, as `Failed{Upstream}`.
 //!
 //! # Whose failure it was
 //!
@@ -49,12 +50,14 @@
 //! `max_attempts`; it halves the width of the stage's next bundle. After at most log2(width) of those the stage runs alone, and
 //! only what fails alone counts. So a poisonous lane ends alone, and its neighbours cannot be dragged to the limit.
 
+mod attachment;
 mod bundle;
 mod commit;
 mod core;
 mod event;
 mod invariants;
 mod record;
+mod retry;
 mod stage;
 mod view;
 mod workers;
@@ -64,8 +67,8 @@ mod tests;
 
 pub use self::{
     core::Core,
-    event::{Decision, Departure, Effect, Event, Policy, Rejection, SweepState, Timestamp},
+    event::{Decision, Departure, Effect, Event, HeldLease, Policy, Rejection, SweepState, Timestamp},
     invariants::{InvariantId, InvariantViolation},
     record::{Entry, JOURNAL_VERSION, Record, UnreadableEntry},
-    view::{StageStatus, SweepStatus, TrialStatus, WorkerStatus},
+    view::{StageDetail, StageStatus, SweepStatus, TrialStatus, WorkerStatus},
 };

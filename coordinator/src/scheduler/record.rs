@@ -45,6 +45,11 @@ pub enum Record {
         /// For a person.
         reason: String,
     },
+    /// Stages that had failed are open again, and with them those below that had failed for no other reason.
+    StagesReopened {
+        /// Those that had failed by themselves.
+        stages: Vec<StageKey>,
+    },
     /// A stage ended. Stages below it that end with it have no record of their own: they follow.
     StageEnded {
         /// Which.

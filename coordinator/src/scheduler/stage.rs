@@ -31,10 +31,12 @@ number!(
     /// Workers in the order of joining.
     WorkerNumber(u64)
 );
-number!(
-    /// Leases of this life.
-    LeaseNumber(u64)
-);
+/// A lease: the life that gave it out, and which of that life's it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct LeaseNumber {
+    pub(super) life: u32,
+    pub(super) number: u64,
+}
 
 impl StageNumber {
     pub(super) const fn index(self) -> usize {
@@ -78,6 +80,8 @@ pub(super) struct Stage {
     pub(super) failed_alone: u32,
     /// Attempts that failed at all.
     pub(super) failed: u32,
+    /// Why the last of them did.
+    pub(super) last_failure: Option<Box<Failure>>,
     /// The number of its latest attempt; after a restart it goes on from `failed`.
     pub(super) attempt: u32,
     pub(super) state: StageState,
@@ -169,6 +173,17 @@ impl Packed {
 
     pub(super) const fn is_completed(&self) -> bool {
         matches!(self, Self::Completed(_))
+    }
+
+    /// Why it failed; nothing if it ended in another way.
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Otherwise(outcome) => match outcome.as_ref() {
+                StageOutcome::Failed(failure) => Some(failure),
+                _ => None,
+            },
+            Self::Completed(_) => None,
+        }
     }
 
     pub(super) fn artifacts(&self) -> &[(Role, Artifact)] {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use secateur_proto::{
     convert::StageWithInputs,
     ids::{BundleClass, ContentHash, LeaseId, StageKey, SweepId, WorkerId},
-    outcome::{Role, StageOutcome},
+    outcome::{Failure, Role, StageOutcome},
 };
 
 use super::{
     bundle::{lease_id, lease_number},
     core::{Core, Sweep, TrialState, Width, Worker},
     event::{SweepState, Timestamp},
-    stage::{StageNumber, StageState, SweepNumber},
+    stage::{StageNumber, StageState, SweepNumber, UNLIMITED},
 };
 use crate::sweep::plan::{Plan, Trial};
 
@@ -81,6 +81,21 @@ pub enum StageStatus {
     Ended(StageOutcome),
 }
 
+/// What there is to know of a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageDetail {
+    /// Where it is.
+    pub status: StageStatus,
+    /// Who has it.
+    pub worker: Option<WorkerId>,
+    /// Attempts that failed, in whatever company.
+    pub failed_attempts: u32,
+    /// Why the last of them did.
+    pub last_failure: Option<Failure>,
+    /// The widest bundle that it may still be a lane of; nothing: any.
+    pub width_limit: Option<u32>,
+}
+
 /// A worker that is attached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerStatus {
@@ -102,6 +117,8 @@ pub struct WorkerStatus {
     pub measured: Vec<(BundleClass, u32, f64)>,
     /// It handed back work by itself and gets no more.
     pub leaving: bool,
+    /// Its stream broke: it holds its leases, and may come back.
+    pub away: bool,
     /// When it last spoke.
     pub last_seen: Timestamp,
 }
@@ -159,11 +176,30 @@ impl Core {
             StageState::Waiting { missing } => StageStatus::Waiting { missing: *missing },
             StageState::Parked => StageStatus::Parked,
             StageState::Ready => StageStatus::Ready,
-            StageState::Leased { lease, attempt } => {
-                StageStatus::Leased { lease: lease_id(self.life, *lease), attempt: *attempt }
-            }
+            StageState::Leased { lease, attempt } => StageStatus::Leased { lease: lease_id(*lease), attempt: *attempt },
             StageState::Ended(outcome) => StageStatus::Ended(outcome.unpack()),
         })
+    }
+
+    /// All of a stage; nothing if no sweep has it.
+    #[must_use]
+    pub fn stage_detail(&self, key: &StageKey) -> Option<StageDetail> {
+        let status = self.stage(key)?;
+        let stage = &self.stages[self.stage_numbers.get(key)?.index()];
+        let lease = if let StageState::Leased { lease, .. } = stage.state { self.leases.get(&lease) } else { None };
+        Some(StageDetail {
+            status,
+            worker: lease.and_then(|lease| Some(self.workers.get(&lease.worker)?.id.clone())),
+            failed_attempts: stage.failed,
+            last_failure: stage.last_failure.as_deref().cloned(),
+            width_limit: (stage.width_limit != UNLIMITED).then_some(stage.width_limit),
+        })
+    }
+
+    /// Whether this life of the coordinator has just begun, and hands nothing out yet.
+    #[must_use]
+    pub const fn waits_for_workers(&self) -> bool {
+        self.waiting_since.is_some()
     }
 
     /// How a stage ended; nothing if it has not.
@@ -188,6 +224,12 @@ impl Core {
         Some(StageWithInputs { key: *key, spec: planned.spec.clone(), inputs })
     }
 
+    /// The stages of a sweep that failed by themselves, in the order of its plan; nothing if there is no such sweep.
+    #[must_use]
+    pub fn failed(&self, sweep: &SweepId) -> Option<Vec<StageKey>> {
+        self.sweep_numbers.get(sweep).map(|number| self.failed_stages(*number))
+    }
+
     /// The sweeps that list a stage, in no particular order.
     #[must_use]
     pub fn sweeps_of(&self, key: &StageKey) -> Vec<SweepId> {
@@ -196,10 +238,10 @@ impl Core {
         stage.map_or_else(Vec::new, |stage| stage.sweeps().map(id).collect())
     }
 
-    /// The stages that still wait for a lease of this life.
+    /// The stages that still wait for a lease.
     #[must_use]
     pub fn stages_of(&self, lease: &LeaseId) -> Vec<StageKey> {
-        let lease = lease_number(self.life, lease).and_then(|number| self.leases.get(&number));
+        let lease = lease_number(lease).and_then(|number| self.leases.get(&number));
         let key = |stage: &StageNumber| self.key_of(*stage);
         lease.map_or_else(Vec::new, |lease| lease.open.iter().map(key).collect())
     }
@@ -235,6 +277,7 @@ impl Core {
             stages_completed: worker.stages_completed,
             measured: measured.collect(),
             leaving: worker.leaving,
+            away: worker.away_since.is_some(),
             last_seen: worker.last_seen,
         }
     }

@@ -1,12 +1,9 @@
-//! Workers: joining, calibrating, leaving, falling silent, getting stuck. Nothing of it is durable.
+//! Workers that are attached: calibrating, falling silent, getting stuck, not confirming. Nothing of it is durable.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
-};
+use std::{collections::BTreeSet, num::NonZeroU32};
 
 use secateur_proto::{
-    ids::{BundleClass, WorkerId},
+    ids::{BundleClass, StageKey, WorkerId},
     outcome::{Failure, FailureClass},
 };
 
@@ -14,66 +11,10 @@ use super::{
     bundle::lease_id,
     core::{Core, Lease, Step, Width, Worker},
     event::{Departure, Effect, Rejection, Timestamp},
-    stage::{LeaseNumber, WorkerNumber},
+    stage::{LeaseNumber, StageState, WorkerNumber},
 };
 
 impl Core {
-    pub(super) fn joined(
-        &mut self,
-        now: Timestamp,
-        id: &WorkerId,
-        name: &str,
-        device: &str,
-        slots: NonZeroU32,
-    ) -> Result<(), Rejection> {
-        if self.worker_numbers.contains_key(id) {
-            return Err(Rejection::DuplicateWorker(id.clone()));
-        }
-        let number = WorkerNumber(self.next_worker);
-        self.next_worker += 1;
-        self.worker_numbers.insert(id.clone(), number);
-        self.workers.insert(
-            number,
-            Worker {
-                id: id.clone(),
-                name: name.to_owned(),
-                device: device.to_owned(),
-                slots,
-                last_seen: now,
-                leases: BTreeSet::new(),
-                widths: BTreeMap::new(),
-                calibrating: 0,
-                leaving: false,
-                stages_completed: 0,
-            },
-        );
-        self.wake(number);
-        Ok(())
-    }
-
-    pub(super) fn left(
-        &mut self,
-        step: &mut Step,
-        number: WorkerNumber,
-        departure: Departure,
-    ) -> Result<(), Rejection> {
-        let Some(worker) = self.workers.remove(&number) else { return Ok(()) };
-        self.worker_numbers.remove(&worker.id);
-        self.free.remove(&number);
-        self.woken.remove(&number);
-        let failure = match departure {
-            Departure::Drained => None,
-            Departure::Lost => {
-                let message = format!("worker {} ({}) was lost", worker.name, worker.id);
-                Some(Failure::new(FailureClass::Executor, message))
-            }
-        };
-        for lease in worker.leases {
-            self.close_lease(step, lease, failure.as_ref())?;
-        }
-        Ok(())
-    }
-
     pub(super) fn calibrated(
         &mut self,
         now: Timestamp,
@@ -107,19 +48,24 @@ impl Core {
             // The coordinator slept, or its clock was set: that says nothing of the workers. They get a full span from now.
             for worker in self.workers.values_mut() {
                 worker.last_seen = now;
+                worker.away_since = worker.away_since.map(|_| now);
             }
             for lease in self.leases.values_mut() {
                 lease.last_sign = now;
+                lease.unconfirmed_since = lease.unconfirmed_since.map(|_| now);
             }
             return Ok(());
         }
-        let silent = self.workers.iter().filter(|(_, worker)| now.since(worker.last_seen) > silence);
+        self.look_for_those_away(step)?;
+        let is_silent = |worker: &Worker| worker.away_since.is_none() && now.since(worker.last_seen) > silence;
+        let silent = self.workers.iter().filter(|(_, worker)| is_silent(worker));
         for number in silent.map(|(number, _)| *number).collect::<Vec<_>>() {
             let worker = self.workers[&number].id.clone();
             let reason = format!("nothing was heard of it for more than {silence} ms");
             step.decision.effects.push(Effect::Detach { worker, reason });
             self.left(step, number, Departure::Lost)?;
         }
+        self.look_for_the_unconfirmed(step)?;
         if let Some(limit) = self.policy.stuck_ms {
             let is_stuck = |lease: &Lease| !lease.open.is_empty() && now.since(lease.last_sign) > limit;
             let stuck = self.leases.iter().filter(|(_, lease)| is_stuck(lease));
@@ -142,20 +88,49 @@ impl Core {
         Ok(())
     }
 
+    /// Workers that were told to drop a lease and do not say that they did.
+    fn look_for_the_unconfirmed(&mut self, step: &mut Step) -> Result<(), Rejection> {
+        let (now, limit) = (step.now, self.policy.unconfirmed_ms);
+        let mut broken = BTreeSet::new();
+        for lease in self.leases.values_mut().filter(|lease| lease.revoked) {
+            let is_here = self.workers.get(&lease.worker).is_some_and(|worker| worker.away_since.is_none());
+            if is_here && now.since(*lease.unconfirmed_since.get_or_insert(now)) > limit {
+                broken.insert(lease.worker);
+            }
+        }
+        for number in broken {
+            let worker = self.workers[&number].id.clone();
+            let reason = format!("it did not confirm within {limit} ms that it dropped a lease");
+            step.decision.effects.push(Effect::Detach { worker, reason });
+            self.left(step, number, Departure::Lost)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn progressed(&mut self, now: Timestamp, number: WorkerNumber, key: &StageKey) {
+        self.seen(now, number);
+        let Some(stage) = self.stage_numbers.get(key) else { return };
+        if let StageState::Leased { lease, .. } = self.stages[stage.index()].state
+            && let Some(lease) = self.leases.get_mut(&lease).filter(|lease| lease.worker == number)
+        {
+            lease.last_sign = now;
+        }
+    }
+
     /// Revokes a lease that makes no progress. Its slot is free when the worker says so.
     fn take_back(&mut self, step: &mut Step, number: LeaseNumber, limit: u64) -> Result<(), Rejection> {
         let Some(lease) = self.leases.get_mut(&number) else { return Ok(()) };
         lease.revoked = true;
         let (open, width) = (std::mem::take(&mut lease.open), lease.width);
         if let Some(worker) = self.workers.get(&lease.worker) {
-            let (worker, lease) = (worker.id.clone(), lease_id(self.life, number));
+            let (worker, lease) = (worker.id.clone(), lease_id(number));
             step.decision.effects.push(Effect::Revoke { worker, lease });
         }
         let failure = Failure::new(FailureClass::Executor, format!("no result came for more than {limit} ms"));
         open.into_iter().try_for_each(|stage| self.attempt_failed(step, stage, width, &failure))
     }
 
-    /// The worker handed back work that nobody had revoked. Giving it more would only go round in circles.
+    /// The worker wants to end, or handed back work that nobody had revoked: giving it more would only go round in circles.
     pub(super) fn leaves(&mut self, number: WorkerNumber) {
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.leaving = true;

@@ -47,11 +47,14 @@ pub(super) fn admits(path: &str) -> Admits {
         return Admits::Known;
     }
     match path.strip_prefix("/secateur.v1.").unwrap_or_default() {
-        "SweepService/Submit" | "SweepService/Plan" | "SweepService/Cancel" => Admits::Roles(&[Submit]),
+        "SweepService/Submit" | "SweepService/Plan" | "SweepService/Cancel" | "SweepService/Retry" => {
+            Admits::Roles(&[Submit])
+        }
         "SweepService/Get"
         | "SweepService/List"
         | "SweepService/Watch"
         | "SweepService/GetReport"
+        | "SweepService/Explain"
         | "WorkerService/ListWorkers" => Admits::Roles(&[Submit, Read]),
         "WorkerService/Attach" => Admits::Roles(&[Worker]),
         "ArtifactService/Stat" | "ArtifactService/Put" => Admits::Roles(&[Submit, Worker]),
@@ -326,7 +329,9 @@ mod tests {
         for (method, [submits, works, reads]) in [
             ("SweepService/Submit", [Ok(()), denied, denied]),
             ("SweepService/Cancel", [Ok(()), denied, denied]),
+            ("SweepService/Retry", [Ok(()), denied, denied]),
             ("SweepService/GetReport", [Ok(()), denied, Ok(())]),
+            ("SweepService/Explain", [Ok(()), denied, Ok(())]),
             ("WorkerService/ListWorkers", [Ok(()), denied, Ok(())]),
             ("WorkerService/Attach", [denied, Ok(()), denied]),
             ("ArtifactService/Put", [Ok(()), Ok(()), denied]),

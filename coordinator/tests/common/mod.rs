@@ -318,7 +318,9 @@ impl Server {
 
     /// Starts one where another one was.
     pub(crate) fn start_on(lab: &Lab, address: &str) -> Self {
-        Self::of(lab.start(&["serve", "--listen", address, "--data-dir", "data"]))
+        // So long a worker that is killed is waited for.
+        let own = ["--reattach-within", "5"];
+        Self::of(lab.start(&[&["serve", "--listen", address, "--data-dir", "data"], &own[..]].concat()))
     }
 
     /// The one that a process begins to be.
@@ -330,9 +332,14 @@ impl Server {
 
     /// A worker for it with one slot, attached.
     pub(crate) fn worker(&self, lab: &Lab, name: &str) -> Process {
+        self.worker_with(lab, name, &[])
+    }
+
+    /// The same with further options.
+    pub(crate) fn worker_with(&self, lab: &Lab, name: &str, options: &[&str]) -> Process {
         let coordinator = ["--coordinator", self.address.as_str()];
         let own = ["--name", name, "--cache-dir", name, "--slots", "1", "--lanes", "2"];
-        let mut worker = lab.start(&[&["worker"], &coordinator[..], &own[..]].concat());
+        let mut worker = lab.start(&[&["worker"], &coordinator[..], &own[..], options].concat());
         worker.wait_for(&["attached", "worker="]);
         worker
     }

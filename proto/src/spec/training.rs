@@ -12,7 +12,7 @@ pub struct TrainingSpec {
     pub optimizer: OptimizerSpec,
     /// What the learning rate does over the training.
     pub lr_schedule: LearningRateSchedule,
-    /// Rows a step; the last step of an epoch takes what is left.
+    /// Rows a step at most: the rows of an epoch are dealt evenly over as few steps as that allows.
     pub batch_size: u32,
     /// Passes over the train rows.
     pub epochs: u32,

@@ -1,20 +1,25 @@
-//! One lease: fetch the inputs, have an executor do the bundle, upload what it leaves, report each stage.
+//! One lease: fetch the inputs, have an executor do the bundle, report each stage; and beside it, carry what stages leave over to the
+//! coordinator. Where that cannot be reached files wait, for as long as it takes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use secateur_proto::{
     convert::{InvalidMessage, StageWithInputs},
     ids::StageKey,
-    outcome::{Failure, FailureClass, StageOutcome},
+    outcome::{Artifact, Failure, FailureClass, StageOutcome},
     v1::{
         Calibrate, Calibrated, Lease, MeasureBundle, RunBundle, Stage, StageReport, executor_reply::Reply,
         executor_request::Request, worker_message::Message,
     },
 };
-use tokio::sync::{Mutex, Semaphore, mpsc};
-use tracing::{debug, info};
+use tokio::sync::{Mutex, Semaphore};
+use tracing::{debug, error, info, warn};
 
-use super::Connection;
+use super::{
+    Connection, LONGEST_WAIT, Link,
+    outbox::{Outbox, files},
+};
 use crate::{
     causes::with_causes,
     executor::process::{ExecutorCommand, ExecutorProcess, ProcessError},
@@ -23,7 +28,7 @@ use crate::{
 
 /// The worker's slots: how many executors may run, and those that are idle.
 #[derive(Debug)]
-pub struct Slots {
+pub(super) struct Slots {
     command: ExecutorCommand,
     free: Semaphore,
     idle: Mutex<Vec<ExecutorProcess>>,
@@ -31,8 +36,7 @@ pub struct Slots {
 
 impl Slots {
     /// So many.
-    #[must_use]
-    pub fn new(command: ExecutorCommand, slots: u32) -> Self {
+    pub(super) fn new(command: ExecutorCommand, slots: u32) -> Self {
         Self { command, free: Semaphore::new(slots as usize), idle: Mutex::new(Vec::new()) }
     }
 
@@ -68,19 +72,14 @@ impl From<InvalidMessage> for Failed {
 pub(super) struct Failed(pub(super) Failure);
 
 /// Does a lease. Cancelled by dropping, which kills the executor that is at work.
-pub(super) async fn run(
-    lease: Lease,
-    mut connection: Connection,
-    slots: &Slots,
-    messages: &mpsc::Sender<Message>,
-) -> Result<(), Failed> {
+pub(super) async fn run(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox) -> Result<(), Failed> {
     let _slot = slots.free.acquire().await;
     let mut attempts = HashMap::new();
     let mut stages = Vec::new();
     for leased in lease.stages {
         let stage = StageWithInputs::try_from(leased.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
         for artifact in stage.spec.reads().iter().filter_map(|role| stage.inputs.get(role)) {
-            connection.artifacts.download(&connection.store, *artifact).await?;
+            move_file(&link, *artifact, Direction::Here).await?;
         }
         attempts.insert(stage.key, leased.attempt);
         stages.push(Stage::from(&stage));
@@ -90,24 +89,19 @@ pub(super) async fn run(
     executor.send(Request::Run(RunBundle { stages })).await?;
     loop {
         match executor.receive().await? {
-            Reply::Progress(progress) => send(messages, Message::Progress(progress)).await,
+            Reply::Progress(progress) => outbox.pass(Message::Progress(progress)),
             Reply::Done(done) => {
                 let stage: StageKey = done.stage_key.parse().map_err(InvalidMessage::from)?;
                 let outcome: StageOutcome = done.outcome.ok_or(InvalidMessage::Missing("outcome"))?.try_into()?;
                 let attempt = attempts.get(&stage).copied().ok_or(InvalidMessage::Missing("attempt"))?;
-                if let StageOutcome::Completed(result) = &outcome {
-                    for artifact in result.artifacts.values() {
-                        connection.artifacts.upload(&connection.store, *artifact).await?;
-                    }
-                }
-                debug!(%stage, attempt, outcome = outcome.name(), "a stage ended");
                 let report = StageReport {
                     lease_id: lease.lease_id.clone(),
                     stage_key: stage.to_string(),
                     attempt,
                     outcome: Some((&outcome).into()),
                 };
-                send(messages, Message::Report(report)).await;
+                outbox.put(Message::Report(report));
+                debug!(%stage, attempt, outcome = outcome.name(), "a stage ended");
             }
             Reply::BundleDone(_) => {
                 slots.idle.lock().await.push(executor);
@@ -142,9 +136,59 @@ pub(super) async fn calibrate(request: Calibrate, slots: &Slots) -> Result<Calib
     }
 }
 
-/// Hands a message to the session. When that has ended there is nobody to tell.
-pub(super) async fn send(messages: &mpsc::Sender<Message>, message: Message) {
-    if messages.send(message).await.is_err() {
-        debug!("the session has ended; a message is dropped");
+/// Carries the files of results over, one result beside the other, for as long as it is polled.
+pub(super) async fn carry(outbox: &Outbox, link: &Link) -> Infallible {
+    let mut under_way = FuturesUnordered::new();
+    let mut next = 0;
+    loop {
+        tokio::select! {
+            (number, report) = outbox.to_carry(next) => {
+                next = number + 1;
+                under_way.push(async move {
+                    match carry_one(link, &report).await {
+                        Ok(()) => outbox.carried(number),
+                        Err(Failed(failure)) => {
+                            error!(stage = report.stage_key, reason = failure.message, "a result is lost");
+                            outbox.not_carried(number, &failure);
+                        }
+                    }
+                });
+            }
+            Some(()) = under_way.next() => {}
+        }
+    }
+}
+
+async fn carry_one(link: &Link, report: &StageReport) -> Result<(), Failed> {
+    for file in files(report) {
+        move_file(link, file.try_into()?, Direction::There).await?;
+    }
+    Ok(())
+}
+
+/// Which way a file goes.
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    Here,
+    There,
+}
+
+/// Moves a file, over one connection after the other until it has got across or cannot.
+async fn move_file(link: &Link, artifact: Artifact, direction: Direction) -> Result<(), TransferError> {
+    let mut wait = Duration::from_millis(100);
+    loop {
+        let Connection { mut artifacts, store, .. } = link.connection().await;
+        let moved = match direction {
+            Direction::Here => artifacts.download(&store, artifact).await,
+            Direction::There => artifacts.upload(&store, artifact).await,
+        };
+        match moved {
+            Err(error) if error.is_unreachable() => {
+                warn!(reason = with_causes(&error), "the coordinator cannot be reached; a file waits");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            moved => return moved,
+        }
     }
 }

@@ -1,19 +1,23 @@
-//! Serves a coordinator: attaches, does the bundles that it is handed, reports, and attaches again when the connection is lost.
+//! Serves a coordinator: attaches, does the bundles that it is handed, reports, and attaches again when the connection is lost, with
+//! what it has gone on working on meanwhile.
 //!
 //! The training itself is done by executor processes, one a slot: this process only moves files and messages, so its heartbeat
 //! never waits for a step. It knows nothing of sweeps.
 
 mod lease;
+mod outbox;
 mod session;
+mod workbench;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
-use secateur_proto::v1::worker_service_client::WorkerServiceClient;
+use secateur_proto::{ids::InstanceId, v1::worker_service_client::WorkerServiceClient};
+use tokio::sync::watch;
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
-pub use self::lease::Slots;
+use self::{lease::Slots, outbox::Outbox, session::Ended, workbench::Workbench};
 use crate::{
     causes::with_causes,
     connection::{AuthorizedChannel, Remote},
@@ -22,6 +26,12 @@ use crate::{
     store::{Durability, Store, StoreError},
     transfer::ArtifactClient,
 };
+
+/// The wait before the first try to attach again.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+
+/// What the coordinator gets to confirm in what was handed back at the end.
+const HAND_BACK: Duration = Duration::from_secs(5);
 
 /// The longest wait between two tries to reach the coordinator.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -43,6 +53,8 @@ pub struct WorkerOptions {
     pub store: PathBuf,
     /// Whether its files are flushed to the disk.
     pub synced: bool,
+    /// Folder in which results wait for a coordinator that cannot be reached; nothing: they are lost when the worker ends first.
+    pub outbox: Option<PathBuf>,
 }
 
 /// A device, and how much is done on it.
@@ -60,34 +72,167 @@ pub enum WorkerError {
     /// Its store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The folder of results that wait cannot be used.
+    #[error("cannot use {path}, where results wait for the coordinator")]
+    Outbox {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random(#[source] getrandom::Error),
     /// Another version of the protocol or of what stages compute, or a role that may not work: trying again would end the same way.
     #[error("the coordinator refuses this worker: {0}")]
     Refused(String),
 }
 
-/// Serves the coordinator until the future is dropped.
+/// Serves the coordinator until it is `asked` to stop. Then it begins nothing new, finishes what it can within `grace`, hands the rest
+/// back, and ends once the coordinator knows.
 ///
 /// Each device attaches by itself: how wide its bundles are, and what is under way on it, is its own. They share the store.
 ///
 /// # Errors
 /// If it can never work: another version, or a coordinator that does not let it in.
-pub async fn serve(options: WorkerOptions) -> Result<(), WorkerError> {
+pub async fn serve(
+    options: WorkerOptions,
+    asked: impl Future<Output = ()>,
+    grace: Duration,
+) -> Result<(), WorkerError> {
     let durability = if options.synced { Durability::Synced } else { Durability::Cached };
     let store = Arc::new(Store::open(options.store.clone(), durability)?);
-    try_join_all(options.devices.iter().map(|device| attach(&options, *device, &store))).await?;
-    Ok(())
+    let (phase, stop) = watch::channel(Phase::Working);
+    let stop = Stop { phase: stop, grace };
+    let working = try_join_all(options.devices.iter().map(|device| attach(&options, *device, &store, stop.clone())));
+    let stopping = async {
+        asked.await;
+        phase.send_replace(Phase::Draining);
+        tokio::time::sleep(grace).await;
+        phase.send_replace(Phase::Over);
+        tokio::time::sleep(HAND_BACK).await;
+        warn!("the coordinator does not confirm what was handed back; ending all the same");
+    };
+    tokio::select! {
+        ended = working => ended.map(|_| ()),
+        () = stopping => Ok(()),
+    }
+}
+
+/// How far it is on the way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Working,
+    Draining,
+    /// The grace is over.
+    Over,
+}
+
+/// Tells a device's loop to end.
+#[derive(Debug, Clone)]
+struct Stop {
+    phase: watch::Receiver<Phase>,
+    grace: Duration,
+}
+
+impl Stop {
+    fn is_asked(&self) -> bool {
+        *self.phase.borrow() != Phase::Working
+    }
+
+    const fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// Waits until it is further; says whether the grace is over.
+    async fn changes(&mut self) -> bool {
+        if self.phase.changed().await.is_err() {
+            // Nobody is left to ask.
+            std::future::pending::<()>().await;
+        }
+        *self.phase.borrow_and_update() == Phase::Over
+    }
+}
+
+/// Who attaches.
+#[derive(Debug)]
+struct Identity {
+    name: String,
+    device: DeviceName,
+    slots: u32,
+    instance: InstanceId,
+}
+
+/// The connection that is up now, for whoever moves files.
+#[derive(Debug, Clone)]
+struct Link(Arc<watch::Sender<Option<Connection>>>);
+
+impl Link {
+    fn is(&self, connection: Connection) {
+        self.0.send_replace(Some(connection));
+    }
+
+    fn cut(&self) {
+        self.0.send_replace(None);
+    }
+
+    /// Waits for one.
+    async fn connection(&self) -> Connection {
+        loop {
+            let mut up = self.0.subscribe();
+            if let Ok(connection) = up.wait_for(Option::is_some).await
+                && let Some(connection) = connection.clone()
+            {
+                return connection;
+            }
+        }
+    }
 }
 
 /// Attaches with one device, again and again.
-async fn attach(options: &WorkerOptions, device: DeviceSlots, store: &Arc<Store>) -> Result<(), WorkerError> {
+async fn attach(
+    options: &WorkerOptions,
+    device: DeviceSlots,
+    store: &Arc<Store>,
+    mut stop: Stop,
+) -> Result<(), WorkerError> {
     let executor = ExecutorCommand {
         program: options.program.clone(),
         store: options.store.clone(),
         synced: options.synced,
         device: device.device,
     };
-    let slots = Arc::new(Slots::new(executor, device.slots));
-    let mut wait = Duration::from_millis(100);
+    let slots = Slots::new(executor, device.slots);
+    let identity = Identity {
+        name: options.name.clone(),
+        device: device.device,
+        slots: device.slots,
+        instance: instance().map_err(WorkerError::Random)?,
+    };
+    let folder = options.outbox.as_ref().map(|folder| folder.join(device.device.to_string().replace(':', "-")));
+    let outbox = Arc::new(
+        Outbox::open(folder.clone())
+            .map_err(|source| WorkerError::Outbox { path: folder.unwrap_or_default(), source })?,
+    );
+    let link = Link(Arc::new(watch::Sender::new(None)));
+    let bench = Workbench::new(slots, Arc::clone(&outbox), link.clone(), options.lanes);
+    tokio::select! {
+        ended = stay_attached(options, &identity, store, bench, &outbox, &link, &mut stop) => ended,
+        never = lease::carry(&outbox, &link) => match never {},
+    }
+}
+
+async fn stay_attached(
+    options: &WorkerOptions,
+    identity: &Identity,
+    store: &Arc<Store>,
+    mut bench: Workbench,
+    outbox: &Arc<Outbox>,
+    link: &Link,
+    stop: &mut Stop,
+) -> Result<(), WorkerError> {
+    let mut wait = SHORTEST_WAIT;
     loop {
         let ended = match options.coordinator.connect().await {
             Ok(channel) => {
@@ -96,18 +241,39 @@ async fn attach(options: &WorkerOptions, device: DeviceSlots, store: &Arc<Store>
                     artifacts: ArtifactClient::new(channel),
                     store: Arc::clone(store),
                 };
-                session::run(options, device, connection, &slots, || wait = Duration::from_millis(100)).await
+                let reset = || wait = SHORTEST_WAIT;
+                session::run(identity, connection, &mut bench, outbox, link, stop, reset).await
             }
-            Err(error) => Status::unavailable(with_causes(&error)),
+            Err(error) => Ended::Broken(Status::unavailable(with_causes(&error))),
         };
-        if matches!(ended.code(), Code::FailedPrecondition | Code::PermissionDenied) {
-            return Err(WorkerError::Refused(ended.message().to_owned()));
+        let Ended::Broken(status) = ended else { return Ok(()) };
+        if matches!(status.code(), Code::FailedPrecondition | Code::PermissionDenied) {
+            return Err(WorkerError::Refused(status.message().to_owned()));
         }
-        warn!(coordinator = options.coordinator.url(), reason = ended.message(), "not attached; trying again");
-        tokio::time::sleep(wait).await;
+        if stop.is_asked() && bench.is_clear() {
+            return Ok(());
+        }
+        warn!(coordinator = options.coordinator.url(), reason = status.message(), "not attached; trying again");
+        let waited = tokio::time::sleep(wait);
+        tokio::pin!(waited);
+        loop {
+            tokio::select! {
+                () = &mut waited => break,
+                () = bench.work_ends() => {}
+                _ = stop.changes() => break,
+            }
+        }
         wait = (wait * 2).min(LONGEST_WAIT);
         info!(coordinator = options.coordinator.url(), "attaching");
     }
+}
+
+/// 128 random bits.
+fn instance() -> Result<InstanceId, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(text.parse().expect("hexadecimal digits are an id"))
 }
 
 /// What a session works with.

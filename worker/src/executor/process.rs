@@ -79,6 +79,9 @@ pub(crate) fn child(program: &Path) -> Command {
         .env_remove(crate::connection::TOKEN)
         .stdout(Stdio::piped())
         .kill_on_drop(true);
+    // Ctrl-C is for the worker, which drains, and not for what it is draining.
+    #[cfg(unix)]
+    command.process_group(0);
     command
 }
 

@@ -47,7 +47,7 @@ impl Batches {
         }
     }
 
-    /// Steps of an epoch.
+    /// Steps of an epoch: as many batches as it takes for none to be larger than the batch size.
     #[must_use]
     pub const fn per_epoch(&self) -> usize {
         self.rows.div_ceil(self.batch_size)
@@ -66,8 +66,10 @@ impl Batches {
     /// The batch of that place in the epoch, which is step `step` of the training, from 0.
     #[must_use]
     pub fn batch(&self, place: usize, step: u64) -> Batch {
-        let start = place * self.batch_size;
-        let end = (start + self.batch_size).min(self.rows);
+        // Dealt evenly: what a division leaves over would be a batch of its own, and one of a single row throws a net as far as a
+        // whole one does.
+        let start = place * self.rows / self.per_epoch();
+        let end = (place + 1) * self.rows / self.per_epoch();
         let rows = self.of_lane.iter().flat_map(|order| self.orders[*order].2[start..end].iter().copied()).collect();
         Batch { rows, dropout: self.factors(end - start, step) }
     }
@@ -93,5 +95,33 @@ impl Batches {
                     .collect()
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::train::tests::{lane, mlp, sgd, training};
+
+    proptest! {
+        /// Every row once an epoch; no batch larger than asked for, none smaller than another by more than a row, and none that
+        /// could be spared.
+        #[test]
+        fn rows_are_dealt_evenly(rows in 1_usize..400, batch_size in 1_u32..120) {
+            let model = mlp(2, &[3]);
+            let lanes = [lane(&model, 5, training(sgd(0.1), batch_size, 1))];
+            let mut batches = Batches::new(&lanes, rows, &Net::of(&model));
+            batches.shuffle(1);
+            let dealt: Vec<Vec<i32>> = (0..batches.per_epoch()).map(|place| batches.batch(place, 0).rows).collect();
+            let sizes = || dealt.iter().map(Vec::len);
+            let (smallest, largest) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
+            prop_assert!(largest <= batch_size as usize && largest - smallest <= 1);
+            prop_assert!((dealt.len() - 1) * (batch_size as usize) < rows);
+            let mut all = dealt.concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..i32::try_from(rows).expect("few")).collect::<Vec<_>>());
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! The harness: plans made of synthetic stages, a core whose journal goes through JSON, and a record of its effects.
 
+mod attachment;
 mod failures;
 mod journal;
 mod properties;
 mod results;
+mod retry;
 mod sweeps;
 mod workers;
 
@@ -20,7 +22,7 @@ use secateur_proto::{
 };
 
 use super::{
-    Core, Decision, Departure, Effect, Entry, Event, Policy, Rejection, Timestamp,
+    Core, Decision, Departure, Effect, Entry, Event, HeldLease, Policy, Record, Rejection, Timestamp,
     stage::{Stage, StageState},
 };
 use crate::sweep::plan::{DataSummary, Plan, PlannedStage, SweepInfo, Trial};
@@ -220,6 +222,23 @@ impl Given {
     }
 }
 
+/// The worker of `instance` attaches as `id` and says what it holds.
+fn joins(id: &str, instance: &str, slots: u32, held: &[Given]) -> Event {
+    let held = held.iter().map(|given| HeldLease {
+        lease: given.lease.clone(),
+        lanes: lanes(u32::try_from(given.stages.len()).expect("few")),
+        stages: given.stages.clone(),
+    });
+    Event::WorkerJoined {
+        worker: worker(id),
+        instance: instance.parse().expect("an id"),
+        name: format!("{id}.example"),
+        device: "cpu".to_owned(),
+        slots: lanes(slots),
+        held: held.collect(),
+    }
+}
+
 /// A core with its shell: what it journals goes through JSON, what it does is kept until the test has taken it.
 struct Lab {
     core: Core,
@@ -270,12 +289,7 @@ impl Lab {
     }
 
     fn join(&mut self, id: &str, slots: u32) {
-        self.apply(&Event::WorkerJoined {
-            worker: worker(id),
-            name: format!("{id}.example"),
-            device: "cpu".to_owned(),
-            slots: lanes(slots),
-        });
+        self.apply(&joins(id, id, slots, &[]));
     }
 
     fn leave(&mut self, id: &str, departure: Departure) {

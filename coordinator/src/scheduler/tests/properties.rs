@@ -68,6 +68,9 @@ fn plans() -> Vec<Arc<Plan>> {
     vec![plan("a", &["x"], 0..3, 0..3), plan("b", &["x", "y"], 1..4, 2..4), plan("c", &["y"], 0..2, 0..1)]
 }
 
+/// Less than the silence after which the clock is taken for one that was set.
+const REATTACH_MS: u64 = 10_000;
+
 /// Whether the coordinator survives an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -83,6 +86,8 @@ struct World {
     salt: u8,
     plans: Vec<Arc<Plan>>,
     workers: Vec<WorkerId>,
+    /// Workers whose stream broke, or whose coordinator died: they live and may attach again.
+    away: Vec<WorkerId>,
     /// All leases ever handed out.
     leases: Vec<Given>,
     /// Calibrations asked for and not answered.
@@ -96,12 +101,20 @@ struct World {
 
 impl World {
     fn new(salt: u8) -> Self {
-        let policy = Policy { stuck_ms: Some(40_000), calibration_ms: 20_000, ..Policy::default() };
+        let policy = Policy {
+            stuck_ms: Some(40_000),
+            calibration_ms: 20_000,
+            // In every other world workers outlive their connection.
+            reattach_ms: if salt.is_multiple_of(2) { REATTACH_MS } else { 0 },
+            unconfirmed_ms: 30_000,
+            ..Policy::default()
+        };
         Self {
             lab: Lab::new(policy),
             salt,
             plans: plans(),
             workers: vec![],
+            away: vec![],
             leases: vec![],
             asked: vec![],
             alone: BTreeMap::new(),
@@ -116,11 +129,11 @@ impl World {
         // What ended may go on in two ways: a halted sweep is resumed, a stopped one is cancelled.
         let goes_on = match event {
             Event::SweepSubmitted { plan } => Some(&plan.sweep.id),
-            Event::SweepCancelled { sweep } => Some(sweep),
+            Event::SweepCancelled { sweep } | Event::SweepRetried { sweep } => Some(sweep),
             _ => None,
         };
         let state = goes_on.and_then(|id| Some((id, self.lab.core.sweep(id)?.state)));
-        let is_submission = matches!(event, Event::SweepSubmitted { .. });
+        let is_submission = matches!(event, Event::SweepSubmitted { .. } | Event::SweepRetried { .. });
         match state {
             Some((id, SweepState::Stopped { .. })) => drop(self.ended_sweeps.remove(id)),
             Some((id, SweepState::Cancelled)) if is_submission => {
@@ -132,6 +145,9 @@ impl World {
         // `try_apply` checks the invariants, and that a rejected event changed nothing.
         let rejected = self.lab.try_apply(event).is_err();
         assert_eq!(snapshot(&self.lab.restored()), snapshot(&self.lab.core), "after {event:?}");
+        if matches!(event, Event::SweepRetried { .. }) {
+            self.forget_what_is_open_again();
+        }
         match fate {
             Fate::Lives => {
                 if rejected {
@@ -144,6 +160,25 @@ impl World {
                 self.restart();
             }
             Fate::DiesAfter => self.restart(),
+        }
+    }
+
+    /// After a retry: trials of whatever sweeps are open again, or were only given up, and completed sweeps run.
+    fn forget_what_is_open_again(&mut self) {
+        for status in self.lab.core.sweeps() {
+            if status.state == SweepState::Running {
+                self.ended_sweeps.remove(&status.id);
+            }
+            for (trial, now) in self.lab.core.trials(&status.id).expect("a sweep") {
+                let announced = (status.id.clone(), trial.id.clone());
+                match now {
+                    TrialStatus::Open => drop(self.announced.remove(&announced)),
+                    TrialStatus::Ended(StageOutcome::Cancelled) => {
+                        drop(self.announced.insert(announced, StageOutcome::Cancelled));
+                    }
+                    TrialStatus::Ended(_) => {}
+                }
+            }
         }
     }
 
@@ -179,7 +214,7 @@ impl World {
     fn restart(&mut self) {
         self.lab.restart();
         self.lab.expect_nothing();
-        self.workers.clear();
+        self.away.append(&mut self.workers);
         self.asked.clear();
         self.announced.clear();
         self.ended_sweeps.clear();
@@ -203,16 +238,39 @@ impl World {
     fn join(&mut self, slots: u32, fate: Fate) {
         self.lab.now += 1;
         let id = worker(&format!("w{}-{}", self.lab.journal.len(), self.lab.now));
-        let event = Event::WorkerJoined {
-            worker: id.clone(),
-            name: "w".to_owned(),
-            device: "cpu".to_owned(),
-            slots: lanes(slots),
-        };
-        self.apply(&event, fate);
+        self.apply(&joins(id.as_str(), id.as_str(), slots, &[]), fate);
         if fate == Fate::Lives {
             self.workers.push(id);
         }
+    }
+
+    /// A worker that was cut off attaches again, or one does so of which nobody has noticed that it was cut off. It knows which leases
+    /// are its own, but for some that never reached it. Its instance is the first id that it had.
+    fn rejoin(&mut self, a: usize, b: usize, fate: Fate) {
+        let choice: Vec<&WorkerId> = self.away.iter().chain(&self.workers).collect();
+        if choice.is_empty() {
+            return;
+        }
+        let before = choice[a % choice.len()].clone();
+        self.lab.now += 1;
+        let instance = before.as_str().split('.').next().expect("the first part").to_owned();
+        let id = worker(&format!("{instance}.{}", self.lab.now));
+        let slots = 1 + (b % 3) as u32;
+        let own = |given: &&mut Given| given.worker == before && !b.is_multiple_of(7);
+        let mut held = vec![];
+        for given in self.leases.iter_mut().rev().filter(own).take(slots as usize) {
+            given.worker = id.clone();
+            if let [(only, _)] = given.stages.as_slice() {
+                // Taken up is as good as given out.
+                *self.alone.entry(*only).or_default() += 1;
+            }
+            held.push(given.clone());
+        }
+        self.away.retain(|known| *known != before);
+        self.workers.retain(|known| *known != before);
+        self.asked.retain(|(asked, _)| *asked != before);
+        self.apply(&joins(id.as_str(), &instance, slots, &held), fate);
+        if fate == Fate::Lives { self.workers.push(id) } else { self.away.push(id) }
     }
 
     fn answer(&mut self, position: usize, width: u32, fate: Fate) {
@@ -253,14 +311,18 @@ impl World {
         self.lab.now += (b % 100) as u64;
         let given = self.random_lease(a);
         let some_worker = (!self.workers.is_empty()).then(|| self.workers[a % self.workers.len().max(1)].clone());
-        match (action % 24, given, some_worker) {
+        match (action % 29, given, some_worker) {
             (0 | 1, ..) => self.join(1 + (a % 3) as u32, fate),
             (2 | 3, ..) => self.submit(a, fate),
             (4 | 5, ..) => self.answer(a, 1 + (b % 6) as u32, fate),
             (6, _, Some(id)) => {
-                let departure = if b.is_multiple_of(2) { Departure::Lost } else { Departure::Drained };
+                let departure = [Departure::Lost, Departure::Drained, Departure::Disconnected][b % 3];
                 self.apply(&Event::WorkerLeft { worker: id.clone(), departure }, fate);
                 self.workers.retain(|known| *known != id);
+                if departure == Departure::Disconnected {
+                    self.asked.retain(|(asked, _)| *asked != id);
+                    self.away.push(id);
+                }
             }
             (7..=9, Some(given), _) => {
                 let position = b % given.stages.len();
@@ -306,6 +368,16 @@ impl World {
                 self.apply(&Event::Tick, fate);
             }
             (22, _, Some(id)) => self.apply(&Event::Heartbeat { worker: id }, fate),
+            (28, ..) => {
+                let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
+                self.apply(&Event::SweepRetried { sweep }, fate);
+            }
+            (24 | 25, ..) => self.rejoin(a, b, fate),
+            (26, _, Some(id)) => self.apply(&Event::WorkerDraining { worker: id }, fate),
+            (27, Some(given), _) => {
+                let stage = given.stages[b % given.stages.len()].0;
+                self.apply(&Event::Progressed { worker: given.worker, stage }, fate);
+            }
             (23, ..) => {
                 // The last event was written in part. A life's beginning is on disk before anything is done in it.
                 let begun = self.lab.journal.iter().rposition(|line| line.contains(r#"{"record":"started"}"#));
@@ -323,6 +395,14 @@ impl World {
             self.submit(number, Fate::Lives);
         }
         self.join(2, Fate::Lives);
+        // Nobody is waited for any longer. The first tick may take the clock for one that was set.
+        for _ in 0..3 {
+            self.lab.now += REATTACH_MS + 1;
+            for id in self.workers.clone() {
+                self.apply(&Event::Heartbeat { worker: id }, Fate::Lives);
+            }
+            self.apply(&Event::Tick, Fate::Lives);
+        }
         let mut done = 0;
         // Each lease either ends a stage or halves a width: this is far more than enough.
         for _ in 0..1_000 {

@@ -182,8 +182,6 @@ fn the_first_event_is_the_start_and_ids_are_not_used_twice() {
     assert_eq!(core.apply(Timestamp(0), &Event::Tick), Err(Rejection::NotStarted));
     let mut lab = Lab::new(Policy::default());
     lab.join("w", 1);
-    let again =
-        Event::WorkerJoined { worker: worker("w"), name: String::new(), device: String::new(), slots: lanes(1) };
-    assert_eq!(lab.rejects(&again), Rejection::DuplicateWorker(worker("w")));
+    assert_eq!(lab.rejects(&joins("w", "other", 1, &[])), Rejection::DuplicateWorker(worker("w")));
     lab.finish();
 }

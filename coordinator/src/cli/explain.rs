@@ -1,0 +1,27 @@
+//! `secateur explain`: why things are as they are.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use secateur_proto::v1::ExplainRequest;
+use secateur_worker::connection::CoordinatorArguments;
+use serde_json::json;
+
+use super::{client::Client, error::CliError, output::Output};
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// A sweep's id or enough of its beginning, a trial's id, or a worker's id or name
+    #[arg(value_name = "SWEEP|TRIAL|WORKER")]
+    subject: String,
+    #[command(flatten)]
+    coordinator: CoordinatorArguments,
+}
+
+pub(crate) async fn run(arguments: ExplainArguments, output: Output) -> Result<ExitCode, CliError> {
+    let mut client = Client::connect(&arguments.coordinator).await?;
+    let reply = client.sweeps.explain(ExplainRequest { subject: arguments.subject }).await?.into_inner();
+    output.print(&json!({"kind": reply.kind, "id": reply.id, "lines": reply.lines}), || reply.lines.join("\n"));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,52 @@
+//! `secateur retry`: do again what failed.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use secateur_proto::v1::{RetryReply, RetryRequest};
+use secateur_worker::connection::CoordinatorArguments;
+
+use super::{
+    client::Client,
+    error::CliError,
+    output::{Output, thousands},
+    show,
+};
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct RetryArguments {
+    /// The sweep's id, or enough of its beginning
+    sweep_id: String,
+    #[command(flatten)]
+    coordinator: CoordinatorArguments,
+}
+
+pub(crate) async fn run(arguments: RetryArguments, output: Output) -> Result<ExitCode, CliError> {
+    let mut client = Client::connect(&arguments.coordinator).await?;
+    let reply = client.retry(&arguments.sweep_id).await?;
+    let status = reply.status.clone().unwrap_or_default();
+    let mut document = show::document(&status);
+    document["stages_retried"] = reply.stages.into();
+    output.print(&document, || {
+        format!("{}\nsweep {} ({}) is {}", said(&reply), status.name, status.sweep_id, show::state(&status))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was done, for a person.
+pub(crate) fn said(reply: &RetryReply) -> String {
+    match reply.stages {
+        0 => "no stage has failed; what diverged or collapsed would do so again".to_owned(),
+        1 => "1 stage that had failed is tried again".to_owned(),
+        stages => format!("{} stages that had failed are tried again", thousands(stages)),
+    }
+}
+
+impl Client {
+    /// Opens what has failed of a sweep again.
+    pub(crate) async fn retry(&mut self, sweep_id: &str) -> Result<RetryReply, CliError> {
+        let request = RetryRequest { sweep_id: sweep_id.to_owned() };
+        Ok(self.sweeps.retry(request).await?.into_inner())
+    }
+}

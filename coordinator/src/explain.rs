@@ -1,0 +1,248 @@
+//! Why things are as they are, in sentences: why a sweep waits, how a trial came to its end, what a worker does. Reads the core and a
+//! report, and changes nothing; it knows nothing of gRPC.
+
+use std::collections::BTreeMap;
+
+use secateur_proto::{
+    ids::{StageKey, SweepId, TrialId, WorkerId},
+    outcome::{Failure, StageOutcome},
+    spec::StageSpec,
+};
+
+use crate::{
+    report::Report,
+    scheduler::{Core, StageDetail, StageStatus, SweepState, TrialStatus, WorkerStatus},
+};
+
+/// Kinds of failure that are named one by one.
+const MOST_FAILURES: usize = 10;
+
+/// Why a sweep is where it is; nothing if there is no such sweep.
+#[must_use]
+pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
+    let status = core.sweep(id)?;
+    let plan = core.plan(id)?;
+    let mut lines = vec![format!(
+        "sweep {} is {}: {} of {} trials completed, {} ended otherwise",
+        status.name,
+        status.state.name(),
+        status.trials_completed,
+        status.trials,
+        status.trials_failed
+    )];
+    match &status.state {
+        SweepState::Stopped { reason } => {
+            lines.push(format!("it was stopped from outside: {reason}; submit it again to go on"));
+        }
+        SweepState::Cancelled => lines.push("a person gave it up; submit it again to go on".to_owned()),
+        SweepState::Running => lines.extend(why_it_waits(core, plan.stages.iter().map(|stage| &stage.key))),
+        SweepState::Completed => {}
+    }
+    lines.extend(failures(core, id));
+    let mut ended: BTreeMap<&str, (usize, TrialId)> = BTreeMap::new();
+    for (trial, now) in core.trials(id)? {
+        if let TrialStatus::Ended(outcome @ (StageOutcome::Diverged { .. } | StageOutcome::Collapsed { .. })) = now {
+            ended.entry(outcome.name()).or_insert_with(|| (0, trial.id.clone())).0 += 1;
+        }
+    }
+    for (name, (count, first)) in ended {
+        lines.push(format!("{} {name}, which is their result: {first} for one", counted(count, "trial")));
+    }
+    Some(lines)
+}
+
+fn why_it_waits<'a>(core: &Core, stages: impl Iterator<Item = &'a StageKey>) -> Vec<String> {
+    let (mut ready, mut waiting) = (0, 0);
+    let mut held: BTreeMap<WorkerId, usize> = BTreeMap::new();
+    for detail in stages.filter_map(|key| core.stage_detail(key)) {
+        match (detail.status, detail.worker) {
+            (StageStatus::Ready, _) => ready += 1,
+            (StageStatus::Waiting { .. }, _) => waiting += 1,
+            (StageStatus::Leased { .. }, Some(worker)) => *held.entry(worker).or_default() += 1,
+            _ => {}
+        }
+    }
+    let workers: Vec<WorkerStatus> = core.workers().collect();
+    let mut lines = vec![];
+    for (worker, count) in held {
+        let status = workers.iter().find(|status| status.id == worker);
+        let name = status.map_or_else(|| worker.to_string(), named);
+        let away = if status.is_some_and(|status| status.away) {
+            ", whose connection broke and who is waited for"
+        } else {
+            ""
+        };
+        lines.push(format!("{} with worker {name}{away}", counted(count, "stage")));
+    }
+    if ready > 0 {
+        let stages = counted(ready, "stage");
+        let (slots, busy) = workers
+            .iter()
+            .filter(|status| !status.away)
+            .fold((0, 0), |(slots, busy), status| (slots + status.slots, busy + status.busy_slots));
+        lines.push(if core.waits_for_workers() {
+            format!("{stages} ready; the coordinator has just begun, and waits for workers to say what they hold")
+        } else if slots == 0 {
+            format!(
+                "{stages} ready, and no worker is attached: start one with secateur worker --coordinator ADDRESS:PORT"
+            )
+        } else if busy == slots {
+            format!("{stages} ready, and all {slots} slots of {} are busy", counted(workers.len(), "worker"))
+        } else {
+            format!("{stages} ready, and {} of {slots} slots busy: the others are leaving, or are measured first", busy)
+        });
+    }
+    if waiting > 0 {
+        lines.push(format!("{} for others, which they read", counted(waiting, "stage waits")));
+    }
+    lines
+}
+
+/// What stages of a sweep failed with, the most frequent first.
+fn failures(core: &Core, id: &SweepId) -> Vec<String> {
+    let mut by_failure: BTreeMap<(String, String), (usize, StageKey)> = BTreeMap::new();
+    for key in core.failed(id).unwrap_or_default() {
+        if let Some(StageOutcome::Failed(failure)) = core.outcome(&key) {
+            let entry = by_failure.entry((class(&failure), failure.message)).or_insert((0, key));
+            entry.0 += 1;
+        }
+    }
+    if by_failure.is_empty() {
+        return vec![];
+    }
+    let mut kinds: Vec<_> = by_failure.into_iter().collect();
+    kinds.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    let left_out = kinds.len().saturating_sub(MOST_FAILURES);
+    let mut lines: Vec<String> = (kinds.into_iter().take(MOST_FAILURES))
+        .map(|((class, message), (count, key))| {
+            format!("{} failed ({class}; {}): {message}", counted(count, "stage"), key.0.short(12))
+        })
+        .collect();
+    if left_out > 0 {
+        lines.push(format!("and {left_out} other failures"));
+    }
+    lines.push(format!("once their cause is gone: secateur retry {id}"));
+    lines
+}
+
+/// How a trial of a sweep came to where it is, stage by stage, and how its cell stands; nothing if the sweep has no such trial.
+#[must_use]
+pub fn trial(core: &Core, id: &SweepId, trial: &TrialId, report: &Report) -> Option<Vec<String>> {
+    let plan = core.plan(id)?;
+    let planned = plan.trials.iter().find(|planned| planned.id == *trial)?;
+    let labels = report.cell_labels();
+    let cell = report.cell(&planned.cell);
+    let label = cell.map(|cell| labels.of(cell)).unwrap_or_default();
+    let mut lines = vec![format!("trial {trial} of sweep {}: {label}, seed {}", plan.sweep.name, planned.seed)];
+    for key in &planned.stages {
+        let Some(detail) = core.stage_detail(key) else { continue };
+        let spec = plan.stages.iter().find(|stage| stage.key == *key).map(|stage| &stage.spec);
+        lines.push(format!("{} {}: {}", spec.map_or("stage", kind), key.0.short(12), stage(core, &detail)));
+    }
+    if let Some(cell) = cell {
+        lines.push(match (&cell.reason, cell.dominated_by.first().and_then(|id| report.cell(id))) {
+            _ if cell.on_front => "its cell is on the front".to_owned(),
+            _ if cell.control => "its cell is a control, which is never on the front".to_owned(),
+            (_, Some(better)) => format!(
+                "its cell is not on the front: {} is at least as good in every objective, and better in one, on validation means",
+                labels.of(better)
+            ),
+            (Some(reason), None) => format!("its cell is not on the front: {reason}"),
+            (None, None) => "its cell is not on the front".to_owned(),
+        });
+    }
+    Some(lines)
+}
+
+fn stage(core: &Core, detail: &StageDetail) -> String {
+    let now = match &detail.status {
+        StageStatus::Waiting { missing } => format!("waits for {}", counted(*missing as usize, "stage")),
+        StageStatus::Parked => "could run, and no running sweep wants it".to_owned(),
+        StageStatus::Ready => "ready; it waits for a slot".to_owned(),
+        StageStatus::Leased { attempt, .. } => {
+            let worker = detail.worker.as_ref().and_then(|id| core.workers().find(|status| status.id == *id));
+            format!(
+                "attempt {attempt} is with worker {}",
+                worker.map_or_else(|| "?".to_owned(), |status| named(&status))
+            )
+        }
+        StageStatus::Ended(StageOutcome::Completed(_)) => "completed".to_owned(),
+        StageStatus::Ended(StageOutcome::Diverged { step }) => {
+            format!("diverged: step {step} met a number that is not finite; a smaller learning rate may help")
+        }
+        StageStatus::Ended(StageOutcome::Collapsed { layer }) => {
+            format!("collapsed: nothing would be left of layer {layer}; prune less, or spare it")
+        }
+        StageStatus::Ended(StageOutcome::Failed(failure)) => {
+            format!("failed ({}): {}", class(failure), failure.message)
+        }
+        StageStatus::Ended(StageOutcome::Cancelled) => "cancelled".to_owned(),
+    };
+    let alone = match detail.width_limit {
+        Some(1) => ", and it runs alone now",
+        Some(_) => ", and it runs in narrower company now",
+        None => "",
+    };
+    match (&detail.last_failure, detail.failed_attempts) {
+        (Some(failure), attempts) if attempts > 0 => {
+            let last = format!("the last with: {}", failure.message);
+            format!("{now} ({} failed{alone}; {last})", counted(attempts as usize, "attempt"))
+        }
+        _ => now,
+    }
+}
+
+/// What a worker does.
+#[must_use]
+pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
+    let mut lines = vec![format!(
+        "worker {} on {}: {} of {} slots busy with {}, {} completed since it started",
+        named(status),
+        status.device,
+        status.busy_slots,
+        status.slots,
+        counted(status.leased_stages as usize, "stage"),
+        counted(usize::try_from(status.stages_completed).unwrap_or(usize::MAX), "stage")
+    )];
+    if status.away {
+        lines.push("its connection broke; what it works on is kept for it for a while".to_owned());
+    } else if status.leaving {
+        lines.push("it wants to end, or handed back work that nobody had revoked: it gets no more".to_owned());
+    } else if status.busy_slots < status.slots {
+        lines.push(match core.ready_stages() {
+            0 => "slots are free because no stage is ready".to_owned(),
+            ready => format!("slots are free although {} ready: it is about to get some", counted(ready, "stage")),
+        });
+    }
+    for (class, lanes, rate) in &status.measured {
+        lines
+            .push(format!("nets like {class}: {} at a time, {rate:.0} lane-steps/s", counted(*lanes as usize, "lane")));
+    }
+    lines
+}
+
+fn named(status: &WorkerStatus) -> String {
+    format!("{} ({})", status.name, status.id)
+}
+
+fn class(failure: &Failure) -> String {
+    format!("{:?}", failure.class).to_lowercase()
+}
+
+const fn kind(spec: &StageSpec) -> &'static str {
+    match spec {
+        StageSpec::Prepare(_) => "prepare",
+        StageSpec::Import(_) => "import",
+        StageSpec::Dense(_) => "dense",
+        StageSpec::Prune(_) => "prune",
+    }
+}
+
+/// `1 stage`, `2 stages`; of `stage waits`, the verb changes in place of the noun.
+fn counted(count: usize, what: &str) -> String {
+    match (count, what.strip_suffix(" waits")) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(noun)) => format!("{count} {noun}s wait"),
+        _ => format!("{count} {what}s"),
+    }
+}

@@ -1,0 +1,430 @@
+//! What the coordinator has to be told, until it says that it knows. Results are on disk as well, so that they outlive the worker.
+//!
+//! It knows messages and nothing of how they came about: [`Outbox::put`] takes what must arrive, [`Outbox::pass`] what is only of use
+//! now, and [`Outbox::stream`] is all of it, for one attachment. A result waits until its files are there, and what comes after it of
+//! the same lease waits with it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{Stream, stream};
+use prost::Message as _;
+use secateur_proto::{
+    outcome::{Failure, StageOutcome},
+    v1::{ArtifactRef, SettledEnd, StageReport, WorkerMessage, stage_outcome::Outcome, worker_message::Message},
+};
+use tokio::sync::Notify;
+use tracing::warn;
+
+/// Passing messages that may wait: of more than these the oldest is dropped, since progress is soon outdated.
+const PASSING: usize = 1024;
+
+/// Bytes of the checksum before a report on disk.
+const CHECKSUM: usize = 32;
+
+/// The messages of one device's attachments.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    folder: Option<PathBuf>,
+    messages: Mutex<Messages>,
+    changed: Notify,
+}
+
+/// A message that must arrive.
+#[derive(Debug)]
+struct Entry {
+    message: Message,
+    /// Whether the files that it speaks of are where it goes.
+    is_carried: bool,
+    /// Whether the attachment of now has sent it.
+    is_sent: bool,
+}
+
+impl Entry {
+    fn new(message: Message) -> Self {
+        let is_carried = if let Message::Report(report) = &message { files(report).is_empty() } else { true };
+        Self { message, is_carried, is_sent: false }
+    }
+
+    fn lease(&self) -> &str {
+        match &self.message {
+            Message::Report(report) => &report.lease_id,
+            Message::LeaseEnded(ended) => &ended.lease_id,
+            _ => "",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Messages {
+    next: u64,
+    unsettled: BTreeMap<u64, Entry>,
+    passing: VecDeque<Message>,
+    /// Which attachment the passing ones are for; counts them.
+    attachment: u64,
+    attached: bool,
+}
+
+impl Outbox {
+    /// With the results that an earlier process left in `folder`; without a folder nothing outlives this one.
+    pub(super) fn open(folder: Option<PathBuf>) -> io::Result<Self> {
+        let mut messages = Messages::default();
+        if let Some(folder) = &folder {
+            fs::create_dir_all(folder)?;
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                let number = path.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
+                match (number, read(&path)?) {
+                    (Some(number), Some(report)) => {
+                        messages.next = messages.next.max(number.saturating_add(1));
+                        messages.unsettled.insert(number, Entry::new(Message::Report(report)));
+                    }
+                    _ => {
+                        // Cut off while it was written: the stage will be done again.
+                        warn!(file = %path.display(), "a report that was kept cannot be read, and is dropped");
+                        fs::remove_file(&path)?;
+                    }
+                }
+            }
+        }
+        Ok(Self { folder, messages: Mutex::new(messages), changed: Notify::new() })
+    }
+
+    fn messages(&self) -> MutexGuard<'_, Messages> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the coordinator must hear, at this attachment or another.
+    pub(super) fn put(&self, message: Message) {
+        let mut messages = self.messages();
+        let number = messages.next;
+        messages.next += 1;
+        if let (Some(folder), Message::Report(report)) = (&self.folder, &message)
+            && is_result(report)
+            && let Err(error) = write(&folder.join(number.to_string()), report)
+        {
+            warn!(%error, "a result cannot be kept on disk: it is lost if this worker ends before the coordinator has it");
+        }
+        messages.unsettled.insert(number, Entry::new(message));
+        drop(messages);
+        self.changed.notify_waiters();
+    }
+
+    /// Takes what is of use to the coordinator that is attached now, if there is one.
+    pub(super) fn pass(&self, message: Message) {
+        let mut messages = self.messages();
+        if !messages.attached {
+            return;
+        }
+        if messages.passing.len() >= PASSING {
+            messages.passing.pop_front();
+        }
+        messages.passing.push_back(message);
+        drop(messages);
+        self.changed.notify_waiters();
+    }
+
+    /// Forgets what has arrived for good.
+    pub(super) fn settle(&self, end: &SettledEnd) {
+        let is_it = |message: &Message| match message {
+            Message::Report(report) => report.lease_id == end.lease_id && report.stage_key == end.stage_key,
+            Message::LeaseEnded(ended) => end.stage_key.is_empty() && ended.lease_id == end.lease_id,
+            _ => false,
+        };
+        let mut messages = self.messages();
+        let settled: Vec<u64> =
+            messages.unsettled.iter().filter(|(_, entry)| is_it(&entry.message)).map(|(number, _)| *number).collect();
+        for number in settled {
+            messages.unsettled.remove(&number);
+            // Most are no results, and have no file.
+            if let Some(folder) = &self.folder
+                && let Err(error) = fs::remove_file(folder.join(number.to_string()))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                warn!(%error, "a report that has arrived cannot be removed");
+            }
+        }
+    }
+
+    /// Whether nothing waits to be settled.
+    pub(super) fn is_settled(&self) -> bool {
+        self.messages().unsettled.is_empty()
+    }
+
+    /// Begins an attachment: `hello`, all that is not settled, and what comes. The stream of the attachment before it ends.
+    pub(super) fn stream(self: &Arc<Self>, hello: Message) -> impl Stream<Item = WorkerMessage> + Send + use<> {
+        let attachment = {
+            let mut messages = self.messages();
+            messages.attachment += 1;
+            messages.attached = true;
+            messages.passing.clear();
+            messages.passing.push_back(hello);
+            messages.unsettled.values_mut().for_each(|entry| entry.is_sent = false);
+            messages.attachment
+        };
+        self.changed.notify_waiters();
+        stream::unfold(Arc::clone(self), move |outbox| async move {
+            let message = outbox.next(attachment).await?;
+            Some((WorkerMessage { message: Some(message) }, outbox))
+        })
+    }
+
+    /// Ends the attachment.
+    pub(super) fn detach(&self) {
+        let mut messages = self.messages();
+        messages.attached = false;
+        messages.attachment += 1;
+        messages.passing.clear();
+        drop(messages);
+        self.changed.notify_waiters();
+    }
+
+    /// The next result, of number `from` or later, whose files have to be carried over; and its number.
+    pub(super) async fn to_carry(&self, from: u64) -> (u64, StageReport) {
+        self.when(|messages| {
+            messages.unsettled.range(from..).find_map(|(number, entry)| match &entry.message {
+                Message::Report(report) if !entry.is_carried => Some((*number, report.clone())),
+                _ => None,
+            })
+        })
+        .await
+    }
+
+    /// The files of a result are there.
+    pub(super) fn carried(&self, number: u64) {
+        if let Some(entry) = self.messages().unsettled.get_mut(&number) {
+            entry.is_carried = true;
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// The files of a result cannot be got across: that is its end.
+    pub(super) fn not_carried(&self, number: u64, failure: &Failure) {
+        if let Some(entry) = self.messages().unsettled.get_mut(&number) {
+            if let Message::Report(report) = &mut entry.message {
+                report.outcome = Some((&StageOutcome::Failed(failure.clone())).into());
+            }
+            entry.is_carried = true;
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until there is something to be `found`.
+    async fn when<T>(&self, mut found: impl FnMut(&mut Messages) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let found = found(&mut self.messages());
+            match found {
+                Some(found) => return found,
+                None => changed.await,
+            }
+        }
+    }
+
+    /// The next message of an attachment; nothing when that is over.
+    async fn next(&self, attachment: u64) -> Option<Message> {
+        self.when(|messages| {
+            if messages.attachment != attachment {
+                return Some(None);
+            }
+            // The hello is the first of them.
+            if let Some(message) = messages.passing.pop_front() {
+                return Some(Some(message));
+            }
+            let mut waiting: Vec<&str> = vec![];
+            let mut next = None;
+            for (number, entry) in messages.unsettled.iter().filter(|(_, entry)| !entry.is_sent) {
+                if waiting.contains(&entry.lease()) {
+                    continue;
+                }
+                if entry.is_carried {
+                    next = Some(*number);
+                    break;
+                }
+                waiting.push(entry.lease());
+            }
+            let entry = messages.unsettled.get_mut(&next?)?;
+            entry.is_sent = true;
+            Some(Some(entry.message.clone()))
+        })
+        .await
+    }
+}
+
+/// The files that a report speaks of.
+pub(super) fn files(report: &StageReport) -> Vec<ArtifactRef> {
+    match report.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref()) {
+        Some(Outcome::Completed(completed)) => completed.artifacts.values().cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether another attempt would end the same way, so that this one's end is worth keeping.
+fn is_result(report: &StageReport) -> bool {
+    let outcome = report.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref());
+    matches!(outcome, Some(Outcome::Completed(_) | Outcome::Diverged(_) | Outcome::Collapsed(_)))
+}
+
+fn write(path: &Path, report: &StageReport) -> io::Result<()> {
+    let body = report.encode_to_vec();
+    let draft = path.with_extension("draft");
+    fs::write(&draft, [blake3::hash(&body).as_bytes().as_slice(), &body].concat())?;
+    fs::rename(&draft, path)
+}
+
+/// The report in a file; nothing if it is none.
+fn read(path: &Path) -> io::Result<Option<StageReport>> {
+    let bytes = fs::read(path)?;
+    let Some((checksum, body)) = bytes.split_at_checked(CHECKSUM) else { return Ok(None) };
+    if blake3::hash(body).as_bytes() != checksum {
+        return Ok(None);
+    }
+    Ok(StageReport::decode(body).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt as _, StreamExt as _};
+    use secateur_proto::{
+        outcome::FailureClass,
+        v1::{self, Completed, Failed, Heartbeat, LeaseEnded, Progress},
+    };
+
+    use super::*;
+
+    fn report(lease: &str, stage: &str, outcome: Outcome) -> Message {
+        Message::Report(StageReport {
+            lease_id: lease.to_owned(),
+            stage_key: stage.to_owned(),
+            attempt: 1,
+            outcome: Some(v1::StageOutcome { outcome: Some(outcome) }),
+        })
+    }
+
+    fn done(lease: &str, stage: &str) -> Message {
+        report(lease, stage, Outcome::Completed(Completed::default()))
+    }
+
+    fn ended(lease: &str) -> Message {
+        Message::LeaseEnded(LeaseEnded { lease_id: lease.to_owned(), failure: None })
+    }
+
+    fn end(lease: &str, stage: &str) -> SettledEnd {
+        SettledEnd { lease_id: lease.to_owned(), stage_key: stage.to_owned() }
+    }
+
+    /// All that the stream has now.
+    fn all(stream: &mut (impl Stream<Item = WorkerMessage> + Unpin)) -> Vec<Message> {
+        std::iter::from_fn(|| stream.next().now_or_never().flatten()).filter_map(|message| message.message).collect()
+    }
+
+    const HELLO: Message = Message::Heartbeat(Heartbeat {});
+
+    #[test]
+    fn what_is_not_settled_is_said_again_at_every_attachment() {
+        let outbox = Arc::new(Outbox::open(None).expect("opens"));
+        outbox.put(done("1-0", "a"));
+        let mut first = Box::pin(outbox.stream(HELLO));
+        outbox.put(done("1-0", "b"));
+        outbox.put(ended("1-0"));
+        assert_eq!(all(&mut first), [HELLO, done("1-0", "a"), done("1-0", "b"), ended("1-0")]);
+        outbox.settle(&end("1-0", "a"));
+        // Of another lease, or of none of it.
+        outbox.settle(&end("1-1", "b"));
+        outbox.settle(&end("1-0", "c"));
+        let mut second = Box::pin(outbox.stream(HELLO));
+        assert_eq!(all(&mut second), [HELLO, done("1-0", "b"), ended("1-0")]);
+        assert_eq!(first.next().now_or_never(), Some(None), "the first attachment is over");
+        outbox.settle(&end("1-0", "b"));
+        outbox.settle(&end("1-0", ""));
+        assert!(outbox.is_settled());
+    }
+
+    fn with_files(lease: &str, stage: &str) -> Message {
+        let file = ArtifactRef { hash: "0".repeat(64), size: 1 };
+        let artifacts = [("mask".to_owned(), file)].into();
+        report(lease, stage, Outcome::Completed(Completed { artifacts, ..Completed::default() }))
+    }
+
+    #[test]
+    fn a_result_waits_for_its_files_and_its_lease_with_it() {
+        let outbox = Arc::new(Outbox::open(None).expect("opens"));
+        for message in
+            [with_files("1-0", "a"), done("1-0", "b"), ended("1-0"), with_files("1-1", "c"), done("1-2", "d")]
+        {
+            outbox.put(message);
+        }
+        let mut stream = Box::pin(outbox.stream(HELLO));
+        assert_eq!(all(&mut stream), [HELLO, done("1-2", "d")]);
+        let (first, _) = outbox.to_carry(0).now_or_never().expect("waits to be carried");
+        let (second, _) = outbox.to_carry(first + 1).now_or_never().expect("waits to be carried");
+        assert_eq!(outbox.to_carry(second + 1).now_or_never(), None);
+        outbox.carried(first);
+        assert_eq!(all(&mut stream), [with_files("1-0", "a"), done("1-0", "b"), ended("1-0")]);
+        outbox.not_carried(second, &Failure::new(FailureClass::Storage, "refused"));
+        let failed = Failed { class: v1::FailureClass::Storage.into(), message: "refused".to_owned() };
+        assert_eq!(all(&mut stream), [report("1-1", "c", Outcome::Failed(failed))]);
+    }
+
+    #[test]
+    fn progress_is_for_who_is_attached() {
+        let outbox = Arc::new(Outbox::open(None).expect("opens"));
+        let progress = |epoch| Message::Progress(Progress { epoch, ..Progress::default() });
+        outbox.pass(progress(1));
+        let mut first = Box::pin(outbox.stream(HELLO));
+        outbox.pass(progress(2));
+        assert_eq!(all(&mut first), [HELLO, progress(2)]);
+        for epoch in 0..2 * PASSING as u32 {
+            outbox.pass(progress(epoch));
+        }
+        assert_eq!(all(&mut first).len(), PASSING, "what nobody reads does not pile up");
+        outbox.detach();
+        outbox.pass(progress(3));
+        assert_eq!(all(&mut Box::pin(outbox.stream(HELLO))), [HELLO]);
+    }
+
+    #[test]
+    fn results_outlive_the_process_and_nothing_else_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Arc::new(Outbox::open(Some(folder.path().to_owned())).expect("opens"));
+        let failed = report("1-0", "c", Outcome::Failed(Failed { class: 1, message: "died".to_owned() }));
+        let outbox = open();
+        for message in [done("1-0", "a"), done("1-0", "b"), failed, ended("1-0")] {
+            outbox.put(message);
+        }
+        outbox.settle(&end("1-0", "a"));
+        drop(outbox);
+        let outbox = open();
+        outbox.put(done("1-1", "d"));
+        assert_eq!(all(&mut Box::pin(outbox.stream(HELLO))), [HELLO, done("1-0", "b"), done("1-1", "d")]);
+        outbox.settle(&end("1-0", "b"));
+        outbox.settle(&end("1-1", "d"));
+        assert_eq!(fs::read_dir(folder.path()).expect("reads").count(), 0);
+    }
+
+    #[test]
+    fn a_report_that_was_cut_or_altered_is_dropped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Arc::new(Outbox::open(Some(folder.path().to_owned())).expect("opens"));
+        let outbox = open();
+        for stage in ["a", "b", "c"] {
+            outbox.put(done("1-0", stage));
+        }
+        drop(outbox);
+        let path = |number: u64| folder.path().join(number.to_string());
+        let mut bytes = fs::read(path(0)).expect("reads");
+        *bytes.last_mut().expect("not empty") ^= 1;
+        fs::write(path(0), &bytes).expect("writes");
+        fs::write(path(1), &bytes[..CHECKSUM - 1]).expect("writes");
+        fs::write(folder.path().join("7.draft"), "begun").expect("writes");
+        assert_eq!(all(&mut Box::pin(open().stream(HELLO))), [HELLO, done("1-0", "c")]);
+        assert_eq!(fs::read_dir(folder.path()).expect("reads").count(), 1);
+    }
+}

@@ -1,0 +1,187 @@
+//! What a worker does on one device: leases and calibrations under way. It outlives attachments, so that training goes on while the
+//! coordinator cannot be reached, and it can say what it holds.
+
+use std::{collections::HashMap, sync::Arc};
+
+use secateur_proto::v1::{
+    Calibrate, Calibrated, HeldLease, HeldStage, Lease, LeaseEnded, SettledEnd, worker_message::Message,
+};
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tracing::{Instrument as _, error, info, info_span};
+
+use super::{
+    Link,
+    lease::{self, Slots},
+    outbox::Outbox,
+};
+
+/// What a task is for.
+#[derive(Debug)]
+enum Work {
+    Lease(String),
+    Calibration(String),
+}
+
+/// A lease whose end is not known to be recorded.
+#[derive(Debug)]
+struct Held {
+    task: AbortHandle,
+    lanes: u32,
+    stages: Vec<HeldStage>,
+}
+
+/// All that is under way on a device.
+#[derive(Debug)]
+pub(super) struct Workbench {
+    slots: Arc<Slots>,
+    outbox: Arc<Outbox>,
+    link: Link,
+    /// Nets to train in lockstep; nothing: as many as a measurement says.
+    lanes: Option<u32>,
+    tasks: JoinSet<Option<Calibrated>>,
+    work: HashMap<Id, Work>,
+    leases: HashMap<String, Held>,
+    calibrated: HashMap<String, Calibrated>,
+}
+
+impl Workbench {
+    /// With nothing on it.
+    pub(super) fn new(slots: Slots, outbox: Arc<Outbox>, link: Link, lanes: Option<u32>) -> Self {
+        Self {
+            slots: Arc::new(slots),
+            outbox,
+            link,
+            lanes,
+            tasks: JoinSet::new(),
+            work: HashMap::new(),
+            leases: HashMap::new(),
+            calibrated: HashMap::new(),
+        }
+    }
+
+    /// What is to be said when it attaches again.
+    pub(super) fn held(&self) -> Vec<HeldLease> {
+        let held = |(lease_id, held): (&String, &Held)| HeldLease {
+            lease_id: lease_id.clone(),
+            lanes: held.lanes,
+            stages: held.stages.clone(),
+        };
+        self.leases.iter().map(held).collect()
+    }
+
+    /// Begins a lease.
+    pub(super) fn begin(&mut self, order: Lease) {
+        let id = order.lease_id.clone();
+        if self.leases.contains_key(&id) {
+            error!(lease = id, "the coordinator gave out a lease twice; the second is not begun");
+            return;
+        }
+        let stages: Vec<HeldStage> = (order.stages.iter())
+            .filter_map(|leased| {
+                Some(HeldStage { stage_key: leased.stage.as_ref()?.key.clone(), attempt: leased.attempt })
+            })
+            .collect();
+        let (slots, outbox, link) = (Arc::clone(&self.slots), Arc::clone(&self.outbox), self.link.clone());
+        let span = info_span!("lease", lease = id);
+        let lease_id = id.clone();
+        let task = self.tasks.spawn(
+            async move {
+                let ended = lease::run(order, link, &slots, &outbox).await;
+                let failure = ended.err().map(|lease::Failed(failure)| {
+                    error!(reason = failure.message, "a lease failed");
+                    (&failure).into()
+                });
+                outbox.put(Message::LeaseEnded(LeaseEnded { lease_id, failure }));
+                None
+            }
+            .instrument(span),
+        );
+        self.work.insert(task.id(), Work::Lease(id.clone()));
+        let lanes = u32::try_from(stages.len()).unwrap_or(u32::MAX).max(1);
+        self.leases.insert(id, Held { task, lanes, stages });
+    }
+
+    /// Measures a class, or says what was measured before.
+    pub(super) fn calibrate(&mut self, order: Calibrate) {
+        let class = order.bundle_class.clone();
+        if let Some(lanes) = self.lanes {
+            let told = Calibrated { bundle_class: class, lanes, lane_steps_per_second: 0.0 };
+            self.outbox.pass(Message::Calibrated(told));
+            return;
+        }
+        if let Some(known) = self.calibrated.get(&class) {
+            self.outbox.pass(Message::Calibrated(known.clone()));
+            return;
+        }
+        // The answer to an earlier attachment's question is the answer to this one's.
+        if self.work.values().any(|work| matches!(work, Work::Calibration(measured) if *measured == class)) {
+            return;
+        }
+        let slots = Arc::clone(&self.slots);
+        let task = self.tasks.spawn(async move {
+            let bundle_class = order.bundle_class.clone();
+            let calibrated = lease::calibrate(order, &slots).await.unwrap_or_else(|lease::Failed(failure)| {
+                // One lane always works, or its failure will be reported as the stage's.
+                error!(class = bundle_class, reason = failure.message, "calibration failed; one lane at a time");
+                Calibrated { bundle_class, lanes: 1, lane_steps_per_second: 0.0 }
+            });
+            Some(calibrated)
+        });
+        self.work.insert(task.id(), Work::Calibration(class));
+    }
+
+    /// Drops a lease that nobody needs.
+    pub(super) fn revoke(&mut self, lease_id: &str) {
+        match self.leases.get(lease_id) {
+            Some(held) => {
+                info!(lease = lease_id, "revoked");
+                held.task.abort();
+            }
+            // The coordinator is to hear that nobody works on it.
+            None => self.outbox.put(Message::LeaseEnded(LeaseEnded { lease_id: lease_id.to_owned(), failure: None })),
+        }
+    }
+
+    /// Drops all leases: what is not reported goes back.
+    pub(super) fn hand_back(&mut self) {
+        for held in self.leases.values() {
+            held.task.abort();
+        }
+    }
+
+    /// The coordinator has it.
+    pub(super) fn settle(&mut self, end: &SettledEnd) {
+        self.outbox.settle(end);
+        if end.stage_key.is_empty() {
+            self.leases.remove(&end.lease_id);
+        } else if let Some(held) = self.leases.get_mut(&end.lease_id) {
+            held.stages.retain(|stage| stage.stage_key != end.stage_key);
+        }
+    }
+
+    /// Whether nothing is under way, and the coordinator knows all ends.
+    pub(super) fn is_clear(&self) -> bool {
+        self.leases.is_empty() && self.outbox.is_settled()
+    }
+
+    /// Waits for some work to end, for ever if there is none.
+    pub(super) async fn work_ends(&mut self) {
+        let Some(ended) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, Some(result)),
+            Err(error) => (error.id(), None),
+        };
+        match (self.work.remove(&id), result) {
+            // It has said so itself.
+            (Some(Work::Lease(_)), Some(_)) | (None, _) => {}
+            (Some(Work::Lease(lease_id)), None) => {
+                self.outbox.put(Message::LeaseEnded(LeaseEnded { lease_id, failure: None }));
+            }
+            (Some(Work::Calibration(class)), Some(Some(calibrated))) => {
+                self.outbox.pass(Message::Calibrated(calibrated.clone()));
+                self.calibrated.insert(class, calibrated);
+            }
+            (Some(Work::Calibration(class)), _) => error!(class, "calibration ended without a result"),
+        }
+    }
+}
