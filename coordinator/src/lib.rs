@@ -12,3 +12,4 @@ pub mod scheduler;
 pub mod security;
 pub mod server;
 pub mod sweep;
+pub mod upkeep;

@@ -27,13 +27,14 @@ use tracing::info;
 use crate::{
     driver::Driver,
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
-    journal::{Journal, JournalError},
-    scheduler::{Policy, Rejection},
+    journal::{Journal, JournalError, Sqlite},
+    scheduler::Policy,
     security::{
         Access, AccessLayer, Audit, Door, Grants,
         certificates::{CertificateError, TlsFiles},
         tokens::{TokenError, Tokens},
     },
+    upkeep,
 };
 
 /// Calls that a connection may have under way.
@@ -67,9 +68,6 @@ pub enum ServerError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The journal's entries do not follow from each other.
-    #[error("the journal cannot be replayed")]
-    Replay(#[from] Rejection),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -137,6 +135,12 @@ impl DataDir {
         &self.path
     }
 
+    /// Where the journal of such a folder is, unless a database has it.
+    #[must_use]
+    pub fn journal_in(folder: &Path) -> PathBuf {
+        folder.join("journal.db")
+    }
+
     /// Where the artifacts are.
     #[must_use]
     pub fn artifacts(&self) -> PathBuf {
@@ -188,11 +192,12 @@ impl Coordinator {
         };
         let store = Arc::new(Store::open(folder.artifacts(), Durability::Synced)?);
         store.remove_drafts()?;
-        let (journal, entries) = Journal::open(&folder.path.join("journal.db")).await?;
+        let mut journal: Box<dyn Journal> = Box::new(Sqlite::open(&DataDir::journal_in(&folder.path)).await?);
+        let core = upkeep::restore(&mut *journal, &Policy::default()).await?;
         let failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let (driver, driving) = Driver::start(Policy::default(), journal, entries)?;
+        let (driver, driving) = Driver::start(core, journal);
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
         let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store), audit.clone()));

@@ -51,6 +51,7 @@
 
 mod bundle;
 mod commit;
+mod compact;
 mod core;
 mod event;
 mod invariants;
@@ -63,6 +64,7 @@ mod workers;
 mod tests;
 
 pub use self::{
+    compact::needed,
     core::Core,
     event::{Decision, Departure, Effect, Event, Policy, Rejection, SweepState, Timestamp},
     invariants::{InvariantId, InvariantViolation},
