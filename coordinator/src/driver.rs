@@ -193,6 +193,7 @@ impl Shell {
         loop {
             let mut batch = Batch::default();
             let mut open = true;
+            let mut ticked = false;
             tokio::select! {
                 count = commands.recv_many(&mut received, TOGETHER) => {
                     open = count > 0;
@@ -200,9 +201,16 @@ impl Shell {
                         open &= self.take(command, &mut batch);
                     }
                 }
-                _ = ticks.tick() => self.apply(Event::Tick, None, &mut batch),
+                _ = ticks.tick() => {
+                    ticked = true;
+                    self.apply(Event::Tick, None, &mut batch);
+                }
             }
             self.finish(batch).await.inspect_err(|error| error!(%error, "the journal cannot be written; stopping"))?;
+            if ticked {
+                // Who has lost its journal without a word is not to go on handing out work until the next result comes.
+                self.journal.confirm().await.inspect_err(|error| error!(%error, "the journal is lost; stopping"))?;
+            }
             if !open {
                 return self.journal.close().await;
             }

@@ -129,6 +129,33 @@ impl DataDir {
         }
     }
 
+    /// Takes the folder as soon as nobody else has it.
+    ///
+    /// # Errors
+    /// If it cannot be made or locked.
+    pub async fn wait(path: PathBuf) -> Result<Self, ServerError> {
+        match Self::lock(&path) {
+            Err(ServerError::InUse(_)) => {}
+            taken => return taken,
+        }
+        info!(folder = %path.display(), "another secateur still has the folder; waiting for it");
+        let waiting = tokio::task::spawn_blocking(move || {
+            let failed = |source| ServerError::Folder { path: path.clone(), source };
+            let lock = File::create(path.join("lock")).map_err(failed)?;
+            lock.lock().map_err(failed)?;
+            Ok(Self { path, _lock: lock })
+        });
+        waiting.await?
+    }
+
+    /// Opens the journal in the folder, and makes it if need be.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub async fn open_journal(&self) -> Result<Box<dyn Journal>, JournalError> {
+        Ok(Box::new(Sqlite::open(&Self::journal_in(&self.path)).await?))
+    }
+
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -173,11 +200,16 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts one in `folder`, on `address` (port 0: any free one), for those that `reach` says.
+    /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says.
     ///
     /// # Errors
     /// If journal, store or address cannot be used.
-    pub async fn start(folder: DataDir, address: SocketAddr, reach: Reach) -> Result<Self, ServerError> {
+    pub async fn start(
+        folder: DataDir,
+        mut journal: Box<dyn Journal>,
+        address: SocketAddr,
+        reach: Reach,
+    ) -> Result<Self, ServerError> {
         let (access, audit, tls) = match reach {
             Reach::Others(tls) => {
                 // A file of tokens that cannot be read is told now, and not to the first caller.
@@ -192,7 +224,6 @@ impl Coordinator {
         };
         let store = Arc::new(Store::open(folder.artifacts(), Durability::Synced)?);
         store.remove_drafts()?;
-        let mut journal: Box<dyn Journal> = Box::new(Sqlite::open(&DataDir::journal_in(&folder.path)).await?);
         let core = upkeep::restore(&mut *journal, &Policy::default()).await?;
         let failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;

@@ -13,7 +13,7 @@ use super::{
     output::{Output, counted, thousands},
 };
 use crate::{
-    journal::{Journal, JournalError, Place, Sqlite},
+    journal::{Journal, JournalError, Place, Postgres, PostgresUrl, Sqlite},
     scheduler::{Core, SweepStatus},
     server::{DataDir, ServerError},
     upkeep::{self, Compacted, Examined, Repaired, UpkeepError},
@@ -51,7 +51,8 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct DataArgument {
-    /// The folder of the coordinator, as `secateur serve` has it, or the output folder of a `secateur run`
+    /// The folder of the coordinator, as `secateur serve` has it, the output folder of a `secateur run`, or the URL that `secateur
+    /// serve --journal` has
     data: PathBuf,
 }
 
@@ -59,7 +60,8 @@ struct DataArgument {
 struct Held {
     journal: Box<dyn Journal>,
     place: Place,
-    _folder: DataDir,
+    /// A database keeps others out by itself.
+    _folder: Option<DataDir>,
 }
 
 pub(crate) async fn run(arguments: JournalArguments, output: Output) -> Result<ExitCode, CliError> {
@@ -86,10 +88,15 @@ pub(crate) async fn run(arguments: JournalArguments, output: Output) -> Result<E
 
 impl Held {
     async fn take(data: &Path) -> Result<Self, CliError> {
+        if let Some(url) = data.to_str().filter(|text| PostgresUrl::is_meant(text)) {
+            let url: PostgresUrl = url.parse().map_err(|error| CliError::input(&error))?;
+            let journal = Postgres::open_idle(&url).await?;
+            return Ok(Self { place: journal.place().clone(), journal: Box::new(journal), _folder: None });
+        }
         let folders = [data.to_owned(), data.join(".secateur")];
         let Some(folder) = folders.iter().find(|folder| DataDir::journal_in(folder).exists()) else {
             return Err(CliError::Input(format!(
-                "there is no journal in {}: name the folder of a coordinator (serve --data-dir) or of a run (--out)",
+                "there is no journal in {}: name the folder of a coordinator (serve --data-dir) or of a run (--out), or the URL of a database (serve --journal)",
                 data.display()
             )));
         };
@@ -101,13 +108,16 @@ impl Held {
             error => error.into(),
         })?;
         let journal = Sqlite::open_idle(&DataDir::journal_in(folder)).await?;
-        Ok(Self { place: journal.place().clone(), journal: Box::new(journal), _folder: locked })
+        Ok(Self { place: journal.place().clone(), journal: Box::new(journal), _folder: Some(locked) })
     }
 }
 
 impl From<JournalError> for CliError {
     fn from(error: JournalError) -> Self {
-        Self::failed(&error)
+        match error {
+            JournalError::None(_) | JournalError::InUse(_) => Self::input(&error),
+            _ => Self::failed(&error),
+        }
     }
 }
 
@@ -115,7 +125,8 @@ impl From<UpkeepError> for CliError {
     fn from(error: UpkeepError) -> Self {
         match error {
             UpkeepError::CutNotSaid { .. } | UpkeepError::OtherVersion(_) => Self::input(&error),
-            UpkeepError::Journal(_) | UpkeepError::Differs(_) => Self::failed(&error),
+            UpkeepError::Journal(error) => error.into(),
+            UpkeepError::Differs(_) => Self::failed(&error),
         }
     }
 }

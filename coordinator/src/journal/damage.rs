@@ -11,6 +11,8 @@ use std::{
 pub enum Place {
     /// In a file.
     File(PathBuf),
+    /// In the database of a URL, which has no password in it.
+    Server(String),
 }
 
 impl Place {
@@ -22,6 +24,7 @@ impl Place {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 folder.unwrap_or_else(|| Path::new(".")).display().to_string()
             }
+            Self::Server(url) => url.clone(),
         }
     }
 }
@@ -30,6 +33,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
+            Self::Server(url) => url.fmt(f),
         }
     }
 }
@@ -129,6 +133,21 @@ pub enum JournalError {
         #[source]
         source: DatabaseError,
     },
+    /// A coordinator owns it.
+    #[error(
+        "the journal {0} is in use by a coordinator or by another command: stop it first, and leave the journal alone until it has ended"
+    )]
+    InUse(Place),
+    /// The database cannot hold every text.
+    #[error(
+        "the database of the journal {place} has the encoding {found}: make one with UTF8, as in CREATE DATABASE secateur ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding {
+        /// Which.
+        place: Place,
+        /// The encoding.
+        found: String,
+    },
     /// Its tables are of a later version.
     #[error(
         "the journal {place} is of format {found}, and this secateur knows formats up to {known}: use the one that wrote it"
@@ -142,11 +161,7 @@ pub enum JournalError {
         known: i64,
     },
     /// Some entry cannot be trusted.
-    #[error(
-        "the journal {place} is damaged and was left as it is: {}; `secateur journal check {}` says more; {advice}",
-        listed(damages),
-        place.argument()
-    )]
+    #[error("the journal {place} is damaged and was left as it is: {}; `secateur journal check {}` says more; {advice}", listed(damages), place.argument())]
     Damaged {
         /// Which.
         place: Place,

@@ -2,6 +2,7 @@
 
 mod chain;
 mod damage;
+mod postgres;
 mod sqlite;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 pub use self::{
     chain::{Chain, Line, Reading},
     damage::{Damage, DatabaseError, JournalError, Place},
+    postgres::{InvalidPostgresUrl, Postgres, PostgresUrl},
     sqlite::Sqlite,
 };
 

@@ -1,5 +1,6 @@
 //! What every kind of journal promises: one suite, and for each kind a database of its own to run it on.
 
+mod postgres;
 mod sqlite;
 
 use async_trait::async_trait;
