@@ -4,7 +4,7 @@ mod common;
 #[path = "common/postgres.rs"]
 mod postgres;
 
-use common::{Lab, Process, Server, report};
+use common::{Lab, Process, Server, report, signal};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
@@ -104,6 +104,29 @@ fn the_one_that_stood_by_takes_over_and_the_report_is_the_same() {
     let repaired = lab.run(&["journal", "repair", &url, "--cut-at", "4", "--output", "json"]).expect(0).json();
     assert_eq!((&repaired["entries"], &repaired["copy"]), (&3.into(), &"the table secateur.journal_aside_1".into()));
     journal("check");
+}
+
+#[test]
+fn a_coordinator_that_slept_through_the_loss_of_its_journal_writes_nothing_and_makes_room() {
+    let Some((_database, url)) = database() else { return };
+    let lab = Lab::new(SWEEP, 600);
+    let first = Server::of(serve(&lab, "127.0.0.1:0", &url));
+    let mut second = serve(&lab, "127.0.0.1:0", &url);
+    second.wait_for(&["standing by"]);
+    signal(first.process.id(), "STOP");
+    execute(&url, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
+    second.wait_for(&["taking over"]);
+    // The folder is still the sleeper's, who may be in the middle of a file.
+    second.wait_for(&["waiting for it"]);
+    signal(first.process.id(), "CONT");
+    let ended = first.process.end().expect(1);
+    assert!(ended.stderr.contains("the journal") && ended.stderr.contains("stopping"), "{}", ended.stderr);
+    let second = Server::of(second);
+    lab.run(&["submit", "sweep.yaml", "--coordinator", &second.address]).expect(0);
+    second.process.kill();
+    let checked = lab.run(&["journal", "check", &url, "--output", "json"]).expect(0).json();
+    // One life, another, and the sweep.
+    assert_eq!((&checked["entries"], &checked["healthy"]), (&3.into(), &true.into()));
 }
 
 #[test]

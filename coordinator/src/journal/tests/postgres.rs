@@ -117,6 +117,20 @@ async fn a_second_owner_waits_for_the_first_and_a_command_does_not() {
 }
 
 #[tokio::test]
+async fn an_owner_is_fenced_before_the_next_one_has_written_anything() {
+    let Some(database) = Database::new().await else { return };
+    six(&database).await;
+    let (mut first, _) = reopen(&database).await;
+    let mut second = database.seize().await;
+    for fenced in [first.append(&texts(&["first"])).await, first.confirm().await] {
+        assert!(matches!(fenced, Err(JournalError::Fenced(_))), "{fenced:?}");
+    }
+    assert!(matches!(first.replace(&texts(&["first"])).await, Err(JournalError::Fenced(_))));
+    assert_eq!(second.read().await.expect("reads").lines.len(), 6);
+    second.append(&texts(&["second"])).await.expect("appends");
+}
+
+#[tokio::test]
 async fn an_owner_whose_connection_was_cut_writes_nothing() {
     let Some(database) = Database::new().await else { return };
     let (mut first, _) = reopen(&database).await;
