@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     journal::{Journal, JournalError},
-    scheduler::{Core, Effect, Entry, Event, Policy, Rejection, SweepState, Timestamp},
+    scheduler::{Core, Effect, Entry, Event, Rejection, SweepState, Timestamp},
 };
 
 /// Commands that may wait for the driver.
@@ -91,25 +91,14 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Replays the journal and starts the driver. The handle gives the reason when it ends by itself, such as a full disk.
-    ///
-    /// # Errors
-    /// If an entry of the journal cannot follow the ones before it.
-    pub fn start(
-        policy: Policy,
-        journal: Journal,
-        entries: Vec<Entry>,
-    ) -> Result<(Self, JoinHandle<Result<(), JournalError>>), Rejection> {
-        let begun = std::time::Instant::now();
-        let count = entries.len();
-        let core = Core::restore(policy, entries)?;
-        if count > 0 {
-            info!(entries = count, elapsed = ?begun.elapsed(), "replayed the journal");
-        }
+    /// Starts the driver of a core that was restored from this journal. The handle gives the reason when it ends by itself, such as
+    /// a full disk.
+    #[must_use]
+    pub fn start(core: Core, journal: Box<dyn Journal>) -> (Self, JoinHandle<Result<(), JournalError>>) {
         let (commands, receiver) = mpsc::channel(WAITING);
         let (notices, _) = broadcast::channel(BEHIND);
         let shell = Shell { core, journal, workers: HashMap::new(), notices: notices.clone() };
-        Ok((Self { commands, notices }, tokio::spawn(shell.run(receiver))))
+        (Self { commands, notices }, tokio::spawn(shell.run(receiver)))
     }
 
     /// Hands in an event and waits until it is durable and its effects have happened.
@@ -177,7 +166,7 @@ impl Driver {
 
 struct Shell {
     core: Core,
-    journal: Journal,
+    journal: Box<dyn Journal>,
     workers: HashMap<WorkerId, WorkerSender>,
     notices: broadcast::Sender<Notice>,
 }
@@ -185,7 +174,8 @@ struct Shell {
 /// What a batch of commands leaves to do once its records are durable.
 #[derive(Default)]
 struct Batch {
-    entries: Vec<Entry>,
+    /// As text.
+    entries: Vec<String>,
     effects: Vec<Effect>,
     /// Ends of stages, or of leases, that workers need not report again.
     settled: BTreeMap<WorkerId, Vec<v1::SettledEnd>>,
@@ -212,6 +202,7 @@ impl Shell {
         loop {
             let mut batch = Batch::default();
             let mut open = true;
+            let mut ticked = false;
             tokio::select! {
                 count = commands.recv_many(&mut received, TOGETHER) => {
                     open = count > 0;
@@ -219,9 +210,16 @@ impl Shell {
                         open &= self.take(command, &mut batch);
                     }
                 }
-                _ = ticks.tick() => self.apply(Event::Tick, None, &mut batch),
+                _ = ticks.tick() => {
+                    ticked = true;
+                    self.apply(Event::Tick, None, &mut batch);
+                }
             }
             self.finish(batch).await.inspect_err(|error| error!(%error, "the journal cannot be written; stopping"))?;
+            if ticked {
+                // Who has lost its journal without a word is not to go on handing out work until the next result comes.
+                self.journal.confirm().await.inspect_err(|error| error!(%error, "the journal is lost; stopping"))?;
+            }
             if !open {
                 return self.journal.close().await;
             }
@@ -272,7 +270,7 @@ impl Shell {
         }
         let result = match self.core.apply(now, &event) {
             Ok(decision) => {
-                batch.entries.extend(decision.records.into_iter().map(|record| Entry::new(now, record)));
+                batch.entries.extend(decision.records.into_iter().map(|record| Entry::new(now, record).to_json()));
                 batch.effects.extend(decision.effects);
                 Ok(())
             }

@@ -13,3 +13,4 @@ pub mod scheduler;
 pub mod security;
 pub mod server;
 pub mod sweep;
+pub mod upkeep;

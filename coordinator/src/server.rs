@@ -27,13 +27,14 @@ use tracing::info;
 use crate::{
     driver::Driver,
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
-    journal::{Journal, JournalError},
-    scheduler::{Policy, Rejection},
+    journal::{Journal, JournalError, Sqlite},
+    scheduler::Policy,
     security::{
         Access, AccessLayer, Audit, Door, Grants,
         certificates::{CertificateError, TlsFiles},
         tokens::{TokenError, Tokens},
     },
+    upkeep,
 };
 
 /// Calls that a connection may have under way.
@@ -67,9 +68,6 @@ pub enum ServerError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The journal's entries do not follow from each other.
-    #[error("the journal cannot be replayed")]
-    Replay(#[from] Rejection),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -131,10 +129,43 @@ impl DataDir {
         }
     }
 
+    /// Takes the folder as soon as nobody else has it.
+    ///
+    /// # Errors
+    /// If it cannot be made or locked.
+    pub async fn wait(path: PathBuf) -> Result<Self, ServerError> {
+        match Self::lock(&path) {
+            Err(ServerError::InUse(_)) => {}
+            taken => return taken,
+        }
+        info!(folder = %path.display(), "another secateur still has the folder; waiting for it");
+        let waiting = tokio::task::spawn_blocking(move || {
+            let failed = |source| ServerError::Folder { path: path.clone(), source };
+            let lock = File::create(path.join("lock")).map_err(failed)?;
+            lock.lock().map_err(failed)?;
+            Ok(Self { path, _lock: lock })
+        });
+        waiting.await?
+    }
+
+    /// Opens the journal in the folder, and makes it if need be.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub async fn open_journal(&self) -> Result<Box<dyn Journal>, JournalError> {
+        Ok(Box::new(Sqlite::open(&Self::journal_in(&self.path)).await?))
+    }
+
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the journal of such a folder is, unless a database has it.
+    #[must_use]
+    pub fn journal_in(folder: &Path) -> PathBuf {
+        folder.join("journal.db")
     }
 
     /// Where the artifacts are.
@@ -169,12 +200,13 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts one in `folder`, on `address` (port 0: any free one), for those that `reach` says.
+    /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says.
     ///
     /// # Errors
     /// If journal, store or address cannot be used.
     pub async fn start(
         folder: DataDir,
+        mut journal: Box<dyn Journal>,
         address: SocketAddr,
         reach: Reach,
         policy: Policy,
@@ -193,11 +225,11 @@ impl Coordinator {
         };
         let store = Arc::new(Store::open(folder.artifacts(), Durability::Synced)?);
         store.remove_drafts()?;
-        let (journal, entries) = Journal::open(&folder.path.join("journal.db")).await?;
+        let core = upkeep::restore(&mut *journal, &policy).await?;
         let failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let (driver, driving) = Driver::start(policy, journal, entries)?;
+        let (driver, driving) = Driver::start(core, journal);
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
         let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store), audit.clone()));

@@ -5,6 +5,7 @@ mod cert;
 mod client;
 mod error;
 mod explain;
+mod journal;
 mod list;
 mod output;
 mod outputs;
@@ -93,6 +94,8 @@ enum Verb {
     Report(report::ReportArguments),
     /// List the workers that are attached
     Workers(workers::WorkersArguments),
+    /// Check, repair and compact the journal of a coordinator that does not run
+    Journal(journal::JournalArguments),
     /// Make, list and revoke the tokens of a coordinator
     Token(token::TokenArguments),
     /// Make certificates for a coordinator and its workers
@@ -188,6 +191,7 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Retry(arguments) => retry::run(arguments, output).await,
         Verb::Report(arguments) => report::run(arguments, output).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,
+        Verb::Journal(arguments) => journal::run(arguments, output).await,
         Verb::Token(arguments) => token::run(arguments, output),
         Verb::Cert(arguments) => cert::run(arguments, output),
         Verb::Strategies => strategies::run(output),

@@ -76,8 +76,9 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     // Others on this machine can reach the port, and are to have nothing of it.
     let token = tokens::secret(Role::Admin).map_err(|error| CliError::failed(&error))?;
     let reach = Reach::Itself { token: ContentHash::of(token.as_bytes()) };
-    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let coordinator = Coordinator::start(data_dir, here, reach, Policy::default()).await?;
+    let journal = data_dir.open_journal().await?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let coordinator = Coordinator::start(data_dir, journal, address, reach, Policy::default()).await?;
     let remote = Remote::local(&coordinator.address.to_string(), token).map_err(|error| CliError::failed(&error))?;
     let mut workers = JoinSet::new();
     let each = devices.iter().flat_map(|device| (0..device.slots).map(|_| device.device));

@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::error::CliError;
 use crate::{
+    journal::{Journal, Postgres, PostgresUrl},
     scheduler::Policy,
     security::{certificates::TlsFiles, tokens::Tokens},
     server::{Coordinator, DataDir, Reach},
@@ -21,6 +22,10 @@ pub(crate) struct ServeArguments {
     /// Folder for the journal, the artifacts and the tokens: all that must not be lost
     #[arg(long, default_value = "secateur-data", value_name = "DIR")]
     data_dir: PathBuf,
+    /// Keep the journal in a PostgreSQL database instead, as in postgres://secateur@db.example/secateur. Of several coordinators with
+    /// one journal one works, and the others wait to take over
+    #[arg(long, value_name = "URL", env = "SECATEUR_JOURNAL", hide_env_values = true)]
+    journal: Option<String>,
     /// The coordinator's certificate (PEM), with --tls-key; `secateur cert init` makes one
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -78,8 +83,28 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
         stuck_ms: Some(arguments.stuck_after * 1000),
         ..Policy::default()
     };
-    let folder = DataDir::lock(&arguments.data_dir)?;
-    let coordinator = Coordinator::start(folder, address, Reach::Others(tls), policy).await?;
+    let (folder, journal) = match arguments.journal {
+        None => {
+            let folder = DataDir::lock(&arguments.data_dir)?;
+            let journal = folder.open_journal().await?;
+            (folder, journal)
+        }
+        Some(url) => {
+            // Not by clap, which would show what it refuses, and there may be a password in it.
+            let url: PostgresUrl = url.parse().map_err(|error| CliError::input(&error))?;
+            let other = DataDir::journal_in(&arguments.data_dir);
+            if other.exists() {
+                return Err(CliError::Input(format!(
+                    "there is a journal in {} already, which {url} knows nothing of: go on without --journal, or give another --data-dir",
+                    other.display()
+                )));
+            }
+            // The journal first: the folder may be one that the coordinators share, and who has the journal has the right to it.
+            let journal: Box<dyn Journal> = Box::new(Postgres::open(&url).await?);
+            (DataDir::wait(arguments.data_dir).await?, journal)
+        }
+    };
+    let coordinator = Coordinator::start(folder, journal, address, Reach::Others(tls), policy).await?;
     coordinator.run_until(future::pending::<()>()).await?;
     Ok(ExitCode::SUCCESS)
 }

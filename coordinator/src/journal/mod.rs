@@ -1,5 +1,63 @@
 //! The journal: what the scheduler core says must be durable, in order. It knows entries as text, and nothing of what they mean.
 
+mod chain;
+mod damage;
+mod postgres;
 mod sqlite;
 
-pub use self::sqlite::{Journal, JournalError};
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+pub use self::{
+    chain::{Chain, Line, Reading},
+    damage::{Damage, DatabaseError, JournalError, Place},
+    postgres::{InvalidPostgresUrl, Postgres, PostgresUrl},
+    sqlite::Sqlite,
+};
+
+/// A journal that is open. Each kind of database has its own way to open one.
+#[async_trait]
+pub trait Journal: fmt::Debug + Send {
+    /// Where it is.
+    fn place(&self) -> &Place;
+
+    /// Reads everything. What is appended afterwards comes behind it: nothing can be appended before.
+    ///
+    /// # Errors
+    /// If the database cannot be read. Lines that are damaged are no error: see [`Reading::damages`].
+    async fn read(&mut self) -> Result<Reading, JournalError>;
+
+    /// Appends all of the entries or none, and returns when they are on the disk.
+    ///
+    /// # Errors
+    /// If they cannot be written, or somebody else has written to the journal since it was read.
+    async fn append(&mut self, entries: &[String]) -> Result<(), JournalError>;
+
+    /// Makes sure that it is still this process's.
+    ///
+    /// # Errors
+    /// If somebody else has taken it, or the database cannot be reached.
+    async fn confirm(&mut self) -> Result<(), JournalError>;
+
+    /// Copies the journal as it is to where no other is, and says where that is.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    async fn copy_aside(&mut self) -> Result<String, JournalError>;
+
+    /// Puts these entries in the place of all that are there, or leaves the journal as it was. It is closed then.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    async fn replace(self: Box<Self>, entries: &[String]) -> Result<(), JournalError>;
+
+    /// Closes it in order.
+    ///
+    /// # Errors
+    /// If the last of it cannot be written.
+    async fn close(self: Box<Self>) -> Result<(), JournalError>;
+}

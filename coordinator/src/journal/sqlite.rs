@@ -1,164 +1,308 @@
-//! The journal in an SQLite file. The one file that names the database library.
+//! The journal in an SQLite file. The one file that names what is SQLite's.
 
-use std::path::{Path, PathBuf};
-
-use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
 };
 
-use crate::scheduler::{Entry, UnreadableEntry};
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use sqlx::{
+    ConnectOptions as _, Connection as _, QueryBuilder, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tracing::info;
 
-/// An open journal. One process at a time: the folder's lock sees to that.
-#[derive(Debug)]
-pub struct Journal {
-    path: PathBuf,
-    connection: SqliteConnection,
-}
+use super::{Chain, DatabaseError, Journal, JournalError, Line, Place, Reading};
 
-/// Why a journal cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The disk is full.
-    #[error("no space left for the journal {path}: free some, then run the same command again")]
-    Full {
-        /// The file.
-        path: PathBuf,
-        /// The database's error.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// Any other error of the database.
-    #[error("cannot {operation} the journal {path}")]
-    Database {
-        /// What was attempted.
-        operation: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The database's error.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// An entry cannot be read.
-    #[error("entry {sequence} of the journal {path} cannot be read")]
-    Entry {
-        /// The file.
-        path: PathBuf,
-        /// Which.
-        sequence: i64,
-        /// Why.
-        #[source]
-        source: UnreadableEntry,
-    },
-}
+/// Version of the tables, kept in the file's `user_version`. 0 is a new file, or one whose lines have no checksums.
+const FORMAT: i64 = 1;
 
 /// SQLITE_FULL; SQLITE_IOERR_WRITE, which some file systems give instead; and SQLITE_IOERR_SHMSIZE, when not even the index of the
 /// log finds room.
 const FULL: [&str; 3] = ["13", "778", "4874"];
 
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(sqlx::Error) -> JournalError {
-    let path = path.to_owned();
-    move |source| match &source {
-        sqlx::Error::Database(error) if error.code().is_some_and(|code| FULL.contains(&code.as_ref())) => {
-            JournalError::Full { path, source }
+/// SQLITE_CORRUPT, the lowest byte of its kinds.
+const CORRUPT: i32 = 11;
+
+/// Lines that are written by one statement, which may have 32,766 values.
+const ROWS: usize = 1_000;
+
+const TABLE: &str =
+    "CREATE TABLE journal (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL, checksum BLOB NOT NULL) STRICT";
+
+/// An open journal. One process at a time: the folder's lock sees to that.
+#[derive(Debug)]
+pub struct Sqlite {
+    path: PathBuf,
+    place: Place,
+    connection: SqliteConnection,
+    format: i64,
+    chain: Chain,
+    /// Whether the file has been copied, so that nothing of it is lost with it.
+    copied: bool,
+}
+
+fn failed<E: Into<DatabaseError>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> JournalError {
+    let place = Place::File(path.to_owned());
+    move |source| {
+        let source = source.into();
+        let code = source.downcast_ref::<sqlx::Error>().and_then(code);
+        let system = source.downcast_ref::<io::Error>().map(io::Error::kind);
+        if code.is_some_and(|code| FULL.contains(&code.as_str()))
+            || matches!(system, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        {
+            return JournalError::Full { place, source };
         }
-        _ => JournalError::Database { operation, path, source },
+        JournalError::Database { operation, place, source }
     }
 }
 
-impl JournalError {
-    /// Whether freeing disk space is what helps.
-    #[must_use]
-    pub const fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
-    }
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(|code| code.into_owned())
 }
 
-impl Journal {
-    /// Opens the file, and makes it if need be; gives what it holds.
+fn is_corrupt(error: &sqlx::Error) -> bool {
+    code(error).and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == CORRUPT)
+}
+
+impl Sqlite {
+    /// Opens the file to go on with it, and makes it if need be. Lines of a format before this one are brought to this one.
     ///
     /// # Errors
-    /// If it cannot be opened, or holds what is no entry.
-    pub async fn open(path: &Path) -> Result<(Self, Vec<Entry>), JournalError> {
+    /// If it cannot be opened or set up, or is of a later format.
+    pub async fn open(path: &Path) -> Result<Self, JournalError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // In WAL mode only FULL flushes to the disk at every commit.
             .synchronous(SqliteSynchronous::Full);
-        let mut connection = options.connect().await.map_err(failed("open", path))?;
-        sqlx::query("CREATE TABLE IF NOT EXISTS journal (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL) STRICT")
-            .execute(&mut connection)
-            .await
-            .map_err(failed("set up", path))?;
-        let rows: Vec<(i64, String)> = sqlx::query_as("SELECT sequence, entry FROM journal ORDER BY sequence")
-            .fetch_all(&mut connection)
-            .await
-            .map_err(failed("read", path))?;
-        let entries = rows.into_iter().map(|(sequence, entry)| {
-            Entry::from_json(&entry).map_err(|source| JournalError::Entry { path: path.to_owned(), sequence, source })
-        });
-        let entries = entries.collect::<Result<_, _>>()?;
-        Ok((Self { path: path.to_owned(), connection }, entries))
-    }
-
-    /// Appends all of the entries or none, and returns when they are on the disk.
-    ///
-    /// # Errors
-    /// If they cannot be written.
-    pub async fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
-        let failed = || failed("write", &self.path);
-        let mut transaction = self.connection.begin().await.map_err(failed())?;
-        for entry in entries {
-            sqlx::query("INSERT INTO journal (entry) VALUES (?)")
-                .bind(entry.to_json())
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed())?;
+        let mut journal = Self::connect(options, path).await?;
+        if journal.format < FORMAT {
+            let brought = journal.bring_up_to_date().await.map_err(failed("set up", path))?;
+            if brought > 0 {
+                info!(lines = brought, journal = %path.display(), "the lines of the journal have checksums from now on");
+            }
+            journal.format = FORMAT;
         }
-        transaction.commit().await.map_err(failed())
+        Ok(journal)
     }
 
-    /// Closes the file in order.
+    /// Opens a file that is there, to read it and to change nothing.
     ///
     /// # Errors
-    /// If the last of it cannot be written.
-    pub async fn close(self) -> Result<(), JournalError> {
+    /// If there is none, it cannot be opened, or it is of a later format.
+    pub async fn open_idle(path: &Path) -> Result<Self, JournalError> {
+        if !path.exists() {
+            return Err(JournalError::None(Place::File(path.to_owned())));
+        }
+        Self::connect(SqliteConnectOptions::new().filename(path).read_only(true), path).await
+    }
+
+    async fn connect(options: SqliteConnectOptions, path: &Path) -> Result<Self, JournalError> {
+        let mut connection = options.connect().await.map_err(failed("open", path))?;
+        let format: i64 =
+            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(failed("open", path))?;
+        let place = Place::File(path.to_owned());
+        if format > FORMAT {
+            connection.close().await.map_err(failed("close", path))?;
+            return Err(JournalError::Newer { place, found: format, known: FORMAT });
+        }
+        Ok(Self { path: path.to_owned(), place, connection, format, chain: Chain::default(), copied: false })
+    }
+
+    /// Makes the table, or gives the lines of the old one their checksums, in one transaction. Says how many those were.
+    async fn bring_up_to_date(&mut self) -> Result<usize, sqlx::Error> {
+        let mut transaction = self.connection.begin().await?;
+        let old: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'journal')")
+            .fetch_one(&mut *transaction)
+            .await?;
+        let mut brought = 0;
+        if old {
+            sqlx::query("ALTER TABLE journal RENAME TO journal_0").execute(&mut *transaction).await?;
+        }
+        sqlx::query(TABLE).execute(&mut *transaction).await?;
+        if old {
+            let lines: Vec<(i64, Vec<u8>)> =
+                sqlx::query_as("SELECT sequence, CAST(entry AS BLOB) FROM journal_0 ORDER BY sequence")
+                    .fetch_all(&mut *transaction)
+                    .await?;
+            let mut chain = Chain::default();
+            for (sequence, entry) in &lines {
+                sqlx::query("INSERT INTO journal SELECT sequence, entry, ? FROM journal_0 WHERE sequence = ?")
+                    .bind(chain.adopt(*sequence, entry))
+                    .bind(sequence)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            sqlx::query("DROP TABLE journal_0").execute(&mut *transaction).await?;
+            brought = lines.len();
+        }
+        sqlx::query("PRAGMA user_version = 1").execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(brought)
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(suffix);
+        name.into()
+    }
+}
+
+/// Writes a new file with these entries, whole and flushed.
+async fn write_new(path: &Path, entries: &[String]) -> Result<(), JournalError> {
+    remove(path).map_err(failed("write", path))?;
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let options = options.journal_mode(SqliteJournalMode::Delete).synchronous(SqliteSynchronous::Full);
+    let mut new = Sqlite::connect(options, path).await?;
+    new.bring_up_to_date().await.map_err(failed("write", path))?;
+    new.append(entries).await?;
+    new.connection.close().await.map_err(failed("write", path))
+}
+
+/// Writes lines that follow each other.
+async fn insert(connection: &mut SqliteConnection, chain: &mut Chain, entries: &[String]) -> Result<(), sqlx::Error> {
+    for part in entries.chunks(ROWS) {
+        let mut insert = QueryBuilder::new("INSERT INTO journal (sequence, entry, checksum) ");
+        insert.push_values(part, |mut row, entry| {
+            let (sequence, checksum) = chain.add(entry.as_bytes());
+            row.push_bind(sequence).push_bind(entry.as_str()).push_bind(checksum);
+        });
+        // As many statements as there are sizes of batches are not worth keeping.
+        insert.build().persistent(part.len() == 1).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Journal for Sqlite {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn read(&mut self) -> Result<Reading, JournalError> {
+        let mut reading = Reading::default();
+        let mut chain = Chain::default();
+        // A page that is damaged may give anything in place of what was written.
+        let query = match self.format {
+            0 => "SELECT sequence, CAST(entry AS BLOB), NULL FROM journal ORDER BY sequence",
+            _ => "SELECT sequence, CAST(entry AS BLOB), CAST(checksum AS BLOB) FROM journal ORDER BY sequence",
+        };
+        let mut rows = sqlx::query_as::<_, (i64, Option<Vec<u8>>, Option<Vec<u8>>)>(query).fetch(&mut self.connection);
+        loop {
+            match rows.try_next().await {
+                Ok(Some((sequence, entry, checksum))) => {
+                    let entry = entry.unwrap_or_default();
+                    let checksum = match self.format {
+                        0 => chain.adopt(sequence, &entry),
+                        _ => checksum.unwrap_or_default(),
+                    };
+                    reading.lines.push(Line { sequence, entry, checksum });
+                }
+                Ok(None) => break,
+                Err(error) if is_corrupt(&error) => {
+                    reading.stopped = Some(error.to_string());
+                    break;
+                }
+                Err(error) => return Err(failed("read", &self.path)(error)),
+            }
+        }
+        drop(rows);
+        self.chain = Chain::after(&reading.lines);
+        Ok(reading)
+    }
+
+    async fn append(&mut self, entries: &[String]) -> Result<(), JournalError> {
+        let mut chain = self.chain.clone();
+        let mut transaction = self.connection.begin().await.map_err(failed("write", &self.path))?;
+        insert(&mut transaction, &mut chain, entries).await.map_err(|error| {
+            // Somebody else has written the line that comes next.
+            let taken = error.as_database_error().is_some_and(|error| error.is_unique_violation());
+            if taken { JournalError::Fenced(self.place.clone()) } else { failed("write", &self.path)(error) }
+        })?;
+        transaction.commit().await.map_err(failed("write", &self.path))?;
+        self.chain = chain;
+        Ok(())
+    }
+
+    async fn confirm(&mut self) -> Result<(), JournalError> {
+        // The folder's lock is lost with the process alone.
+        Ok(())
+    }
+
+    async fn copy_aside(&mut self) -> Result<String, JournalError> {
+        let aside = (1..).map(|number| self.beside(&format!(".aside-{number}"))).find(|path| !path.exists());
+        let aside = aside.expect("there are more numbers than files");
+        let failed = |source: io::Error| failed("copy", &self.path)(source);
+        // What has not come from the log into the file yet is a part of it, under the name that belongs to the copy's.
+        let mut log = aside.clone().into_os_string();
+        log.push("-wal");
+        for (from, to) in [(self.beside("-wal"), PathBuf::from(log)), (self.path.clone(), aside.clone())] {
+            // An empty log has nothing of it.
+            if from.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+                let copied = fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all());
+                copied.inspect_err(|_| discard(&to)).map_err(failed)?;
+            }
+        }
+        flush_folder(&self.path).map_err(failed)?;
+        self.copied = true;
+        Ok(aside.display().to_string())
+    }
+
+    async fn replace(self: Box<Self>, entries: &[String]) -> Result<(), JournalError> {
+        let draft = self.beside(".new");
+        write_new(&draft, entries).await.inspect_err(|_| discard(&draft))?;
+        let beside = ["-wal", "-shm"].map(|suffix| self.beside(suffix));
+        let Self { path, connection, copied, .. } = *self;
+        connection.close().await.map_err(failed("close", &path))?;
+        if !copied {
+            // What is in the log comes into the file, so that the old one is whole until the new one is in its place.
+            let whole = SqliteConnectOptions::new().filename(&path).journal_mode(SqliteJournalMode::Delete);
+            let whole = whole.connect().await.map_err(failed("close", &path))?;
+            whole.close().await.map_err(failed("close", &path))?;
+        }
+        let failed = |source: io::Error| failed("replace", &path)(source);
+        // Root may look after the journal of a service that is not root.
+        keep_owner(&path, &draft).map_err(failed)?;
+        // The new file must not find the log of the old one.
+        beside.iter().try_for_each(|path| remove(path)).map_err(failed)?;
+        fs::rename(&draft, &path).and_then(|()| flush_folder(&path)).map_err(failed)
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), JournalError> {
         self.connection.close().await.map_err(failed("close", &self.path))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use secateur_proto::ids::SweepId;
-
-    use super::*;
-    use crate::scheduler::{Record, Timestamp};
-
-    fn entry(at: u64) -> Entry {
-        let sweep: SweepId = "0123456789ab".parse().expect("an id");
-        Entry::new(Timestamp(at), Record::SweepCancelled { sweep })
+/// Gives a file the owner and the permissions of another.
+fn keep_owner(of: &Path, to: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(of)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
     }
+    fs::set_permissions(to, metadata.permissions())
+}
 
-    #[tokio::test]
-    async fn what_was_appended_is_there_after_opening_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("journal.db");
-        let (mut journal, entries) = Journal::open(&path).await.expect("opens");
-        assert_eq!(entries, []);
-        journal.append(&[entry(1), entry(2)]).await.expect("appends");
-        journal.append(&[entry(3)]).await.expect("appends");
-        // Not closed, as after a crash.
-        drop(journal);
-        let (_, entries) = Journal::open(&path).await.expect("opens");
-        assert_eq!(entries, [entry(1), entry(2), entry(3)]);
-    }
+/// Removes what a write that failed has left, which may be what fills the disk. The failure is what is told.
+fn discard(path: &Path) {
+    let _ = remove(path);
+}
 
-    #[tokio::test]
-    async fn a_file_that_is_no_journal_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("journal.db");
-        std::fs::write(&path, "not a database, but long enough to look at ".repeat(50)).expect("writes");
-        assert!(matches!(Journal::open(&path).await, Err(JournalError::Database { .. })));
+/// Removes a file if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
+}
+
+/// Makes what was renamed or made in the folder of a file durable.
+fn flush_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    File::open(folder)?.sync_all()
 }

@@ -53,6 +53,7 @@
 mod attachment;
 mod bundle;
 mod commit;
+mod compact;
 mod core;
 mod event;
 mod invariants;
@@ -66,6 +67,7 @@ mod workers;
 mod tests;
 
 pub use self::{
+    compact::needed,
     core::Core,
     event::{Decision, Departure, Effect, Event, HeldLease, Policy, Rejection, SweepState, Timestamp},
     invariants::{InvariantId, InvariantViolation},

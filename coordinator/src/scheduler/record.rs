@@ -100,6 +100,12 @@ impl Entry {
         Self { version: JOURNAL_VERSION, at, record }
     }
 
+    /// The version that it was written in.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
     /// One line of JSON.
     ///
     /// # Panics

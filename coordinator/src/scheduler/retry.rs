@@ -13,7 +13,7 @@ use secateur_proto::{
 use super::{
     core::{Core, TrialState},
     event::{Rejection, SweepState},
-    stage::{Packed, StageNumber, StageState, SweepNumber, inherited},
+    stage::{Packed, StageNumber, StageState, SweepNumber, UNLIMITED, inherited},
 };
 
 impl Core {
@@ -85,7 +85,8 @@ impl Core {
         let missing = self.parents_of(planned).iter().filter(|parent| is_open(parent)).count();
         let lane_steps = self.lane_steps_of(number);
         let stage = &mut self.stages[number.index()];
-        stage.failed_alone = 0;
+        // As if it had never been tried.
+        (stage.failed_alone, stage.failed, stage.width_limit, stage.last_failure) = (0, 0, UNLIMITED, None);
         stage.state = match u32::try_from(missing).unwrap_or(u32::MAX) {
             0 => StageState::Parked,
             missing => StageState::Waiting { missing },

@@ -135,6 +135,12 @@ impl Core {
         self.sweeps.iter().map(Sweep::status)
     }
 
+    /// Stages that have ended, in whatever way; one that several sweeps share counts once.
+    #[must_use]
+    pub fn stages_ended(&self) -> u64 {
+        self.stages.iter().filter(|stage| stage.is_ended()).count() as u64
+    }
+
     /// Whether a report hands that file out: a net, a plan or a preparation that some stage left. No data.
     #[must_use]
     pub fn is_published(&self, hash: ContentHash) -> bool {

@@ -74,7 +74,7 @@ impl Lab {
     pub(crate) fn secateur(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
         command.args(arguments).current_dir(self.folder.path());
-        for variable in ["COORDINATOR", "CA", "TOKEN", "TOKEN_FILE", "CERT", "KEY"] {
+        for variable in ["COORDINATOR", "JOURNAL", "CA", "TOKEN", "TOKEN_FILE", "CERT", "KEY"] {
             command.env_remove(format!("SECATEUR_{variable}"));
         }
         command.env("SECATEUR_LOG", "warn,secateur=debug,secateur_worker=debug");

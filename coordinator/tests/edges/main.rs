@@ -56,6 +56,7 @@ const BANS: &[Ban] = &[
             "crate::report",
             "crate::scheduler",
             "crate::server",
+            "crate::upkeep",
         ],
         reason: "the plan is what the rest of the coordinator starts from; it knows none of it",
     },
@@ -98,10 +99,16 @@ const BANS: &[Ban] = &[
         reason: "fronts and intervals are mathematics: they know numbers, not cells",
     },
     Ban {
-        within: &["coordinator/src/journal", "coordinator/src/driver.rs"],
+        within: &["coordinator/src/journal", "coordinator/src/driver.rs", "coordinator/src/upkeep.rs"],
         except: &[],
         names: &["crate::cli", "crate::grpc", "crate::server", "crate::report"],
         reason: "the shell around the core is below the services that use it",
+    },
+    Ban {
+        within: &["coordinator/src/journal"],
+        except: &[],
+        names: &["crate::driver", "crate::scheduler", "crate::sweep", "crate::upkeep"],
+        reason: "a journal keeps text in its order; what it means is its readers' business",
     },
     Ban {
         within: &["coordinator/src/grpc", "coordinator/src/server.rs", "coordinator/src/admission.rs"],
@@ -201,7 +208,7 @@ const BANS: &[Ban] = &[
     },
     Ban {
         within: &["proto/src", "worker/src", "coordinator/src"],
-        except: &["coordinator/src/journal/sqlite.rs"],
+        except: &["coordinator/src/journal/postgres.rs", "coordinator/src/journal/sqlite.rs"],
         names: &["sqlx"],
         reason: "each database has one file that names it",
     },

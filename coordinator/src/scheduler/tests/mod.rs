@@ -1,6 +1,7 @@
 //! The harness: plans made of synthetic stages, a core whose journal goes through JSON, and a record of its effects.
 
 mod attachment;
+mod compact;
 mod failures;
 mod journal;
 mod properties;
@@ -361,10 +362,15 @@ impl Lab {
         assert!(self.effects.is_empty(), "unexpected effects: {:?}", self.effects);
     }
 
-    /// A core restored from the journal as it is on disk.
+    /// A core restored from the journal as it is on disk. A shorter journal says the same.
     fn restored(&self) -> Core {
-        let entries = self.journal.iter().map(|line| Entry::from_json(line).expect("an entry"));
-        Core::restore(self.policy.clone(), entries).expect("the journal fits itself")
+        let entries: Vec<Entry> = self.journal.iter().map(|line| Entry::from_json(line).expect("an entry")).collect();
+        let needed = super::needed(&entries).into_iter();
+        let shorter = entries.iter().zip(needed).filter(|(_, needed)| *needed).map(|(entry, _)| entry.clone());
+        let shorter = Core::restore(self.policy.clone(), shorter).expect("the shorter journal fits itself");
+        let core = Core::restore(self.policy.clone(), entries).expect("the journal fits itself");
+        assert!(shorter.says_the_same_as(&core), "the shorter journal says something else: {:?}", self.journal);
+        core
     }
 
     /// Kills the coordinator and starts it again.

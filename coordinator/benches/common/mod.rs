@@ -1,0 +1,85 @@
+//! What the benchmarks share: a sweep of as many stages as one likes, of which nobody computes any.
+
+use secateur::sweep::plan::{DataSummary, Plan, PlannedStage, SweepInfo, Trial};
+use secateur_proto::{
+    ids::{ContentHash, InvalidId, StageKey},
+    outcome::Artifacts,
+    spec::{
+        DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, SelectBy, SplitSpec,
+        StageSpec, TableFormat, Task, TrainingSpec,
+    },
+};
+
+/// One prepare stage and dense ones below it, each a trial.
+pub(crate) fn plan(stages: u64) -> Result<Plan, InvalidId> {
+    let hash = ContentHash::of(b"table");
+    let prepare = StageSpec::Prepare(PrepareSpec {
+        table: hash,
+        format: TableFormat::Csv,
+        target: Some("y".to_owned()),
+        task: Task::Binary,
+        split: SplitSpec::Column { column: "part".to_owned() },
+        rows: None,
+        inputs: None,
+        drop: vec![],
+        groups: vec![],
+    });
+    let root = prepare.key();
+    let dense = |seed| {
+        StageSpec::Dense(DenseSpec {
+            prepare: root,
+            model: ModelSpec::mlp(10, vec![64, 32]),
+            training: TrainingSpec {
+                initialization: Initialization::Pytorch,
+                lr_schedule: LearningRateSchedule::Constant,
+                dropout: 0.0,
+                optimizer: OptimizerSpec::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false },
+                batch_size: 256,
+                epochs: 1,
+                clip_gradient_norm: None,
+                select_by: SelectBy::Auc,
+            },
+            regularization: None,
+            stop_after: None,
+            seed,
+        })
+    };
+    let planned = |key: StageKey, spec, class: &str, bundled| {
+        let (given, bundle_class) = (Artifacts::new(), class.parse()?);
+        Ok::<_, InvalidId>(PlannedStage { key, spec, given, bundle_class, bundled, lane_steps: 100 })
+    };
+    let mut plan = Plan {
+        sweep: SweepInfo {
+            name: "benchmark".to_owned(),
+            id: "benchmark".parse()?,
+            file_hash: hash,
+            file_text: String::new(),
+            objectives: vec![],
+            constraints: vec![],
+            data: DataSummary {
+                path: "table.csv".to_owned(),
+                hash,
+                size: 1,
+                rows: [1; 3],
+                classes: vec![],
+                columns: 10,
+                inputs: 10,
+                image: None,
+            },
+            weights: None,
+        },
+        stages: vec![planned(root, prepare, "prepare", false)?],
+        cells: vec![],
+        trials: vec![],
+        merged: vec![],
+        refused: vec![],
+    };
+    for seed in 1..stages {
+        let spec = dense(seed);
+        let key = spec.key();
+        plan.stages.push(planned(key, spec, "dense", true)?);
+        let (id, cell) = (format!("cell-{seed}").parse()?, "cell".parse()?);
+        plan.trials.push(Trial { id, cell, seed, stages: vec![root, key] });
+    }
+    Ok(plan)
+}

@@ -1,0 +1,117 @@
+//! Stages per second through the driver into a journal on a disk, with workers that do no work.
+//!
+//! `cargo bench --profile dev -p secateur --bench journal [FOLDER]`: a sweep of dense stages, 8 workers of 4 slots, bundles of 1
+//! and of 16. Each result is on the disk before the worker gets anything for it. Beside it, what a caller waits for a single
+//! record. FOLDER is where the journal is to be; the system's temporary folder may be memory, which is faster than any disk.
+#![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
+
+mod common;
+
+use std::{
+    error::Error,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use secateur::{
+    driver::{Driver, WorkerReceiver},
+    journal::Sqlite,
+    scheduler::{Event, Policy, SweepState},
+    upkeep,
+};
+use secateur_proto::{
+    ids::WorkerId,
+    outcome::{StageOutcome, StageResult},
+    v1::coordinator_message::Message,
+};
+
+const WORKERS: u32 = 8;
+const SLOTS: u32 = 4;
+const STAGES: u64 = 20_000;
+/// Records that one caller writes one after the other.
+const ALONE: u32 = 500;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let parent = std::env::args().skip(1).find(|word| !word.starts_with("--"));
+    let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
+    println!("{:>9} {:>6} {:>12} {:>17}", "stages", "lanes", "stages/s", "us/record alone");
+    for lanes in [1, 16] {
+        let folder = tempfile::tempdir_in(&parent)?;
+        let (together, alone) = run(folder.path(), lanes).await?;
+        let alone = alone.as_secs_f64() * 1e6 / f64::from(ALONE);
+        println!("{STAGES:>9} {lanes:>6} {:>12.0} {alone:>17.0}", STAGES as f64 / together.as_secs_f64());
+    }
+    Ok(())
+}
+
+/// How long all stages of a plan take, and so many records one by one.
+async fn run(folder: &Path, lanes: u32) -> Result<(Duration, Duration), Box<dyn Error>> {
+    let mut journal = Sqlite::open(&folder.join("journal.db")).await?;
+    let core = upkeep::restore(&mut journal, &Policy::default()).await?;
+    let (driver, driving) = Driver::start(core, Box::new(journal));
+    let plan = Arc::new(common::plan(STAGES)?);
+    let sweep = plan.sweep.id.clone();
+    driver.apply(Event::SweepSubmitted { plan: Arc::clone(&plan) }).await?;
+    let begun = Instant::now();
+    let mut workers = vec![];
+    for number in 0..WORKERS {
+        let worker: WorkerId = format!("w{number}").parse()?;
+        let (_, messages) = driver.attach(worker.clone()).await?;
+        workers.push(tokio::spawn(work(driver.clone(), worker, messages, lanes)));
+    }
+    loop {
+        let id = sweep.clone();
+        let status = driver.read(move |core| core.sweep(&id)).await?.ok_or("the sweep is gone")?;
+        if status.state == SweepState::Completed {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let together = begun.elapsed();
+    for worker in workers {
+        worker.abort();
+    }
+    let begun = Instant::now();
+    for _ in 0..ALONE {
+        driver.apply(Event::Started).await?;
+    }
+    let alone = begun.elapsed();
+    driver.close().await;
+    driving.await??;
+    Ok((together, alone))
+}
+
+/// A worker whose stages complete at once.
+async fn work(driver: Driver, worker: WorkerId, mut messages: WorkerReceiver, lanes: u32) -> Result<(), String> {
+    let told = |error: &dyn Error| error.to_string();
+    let slots = NonZeroU32::new(SLOTS).ok_or("no slots")?;
+    let lanes = NonZeroU32::new(lanes).ok_or("no lanes")?;
+    let joined = Event::WorkerJoined { worker: worker.clone(), name: String::new(), device: String::new(), slots };
+    driver.apply(joined).await.map_err(|error| told(&error))?;
+    while let Some(Ok(message)) = messages.recv().await {
+        match message.message {
+            Some(Message::Calibrate(asked)) => {
+                let class = asked.bundle_class.parse().map_err(|error| told(&error))?;
+                let answer = Event::Calibrated { worker: worker.clone(), class, lanes, lane_steps_per_second: 1.0 };
+                driver.notify(answer).await.map_err(|error| told(&error))?;
+            }
+            Some(Message::Lease(given)) => {
+                let lease: secateur_proto::ids::LeaseId = given.lease_id.parse().map_err(|error| told(&error))?;
+                for leased in given.stages {
+                    let stage = leased.stage.ok_or("no stage")?.key.parse().map_err(|error| told(&error))?;
+                    let outcome = StageOutcome::Completed(StageResult::default());
+                    let (worker, lease, attempt) = (worker.clone(), lease.clone(), leased.attempt);
+                    let event = Event::StageReported { worker, lease, stage, attempt, outcome };
+                    driver.notify(event).await.map_err(|error| told(&error))?;
+                }
+                let ended = Event::LeaseEnded { worker: worker.clone(), lease, failure: None };
+                driver.notify(ended).await.map_err(|error| told(&error))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

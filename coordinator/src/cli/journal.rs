@@ -1,0 +1,267 @@
+//! `secateur journal`: looks after the journal of a coordinator that does not run.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    error::CliError,
+    output::{Output, counted, thousands},
+};
+use crate::{
+    journal::{Journal, JournalError, Place, Postgres, PostgresUrl, Sqlite},
+    scheduler::{Core, SweepStatus},
+    server::{DataDir, ServerError},
+    upkeep::{self, Compacted, Examined, Repaired, UpkeepError},
+};
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct JournalArguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Read a journal from end to end and say what is in it, and all that is wrong with it; changes nothing
+    Check {
+        #[command(flatten)]
+        data: DataArgument,
+    },
+    /// Copy a damaged journal, and cut off what is damaged; a healthy one is left alone
+    Repair {
+        #[command(flatten)]
+        data: DataArgument,
+        /// Cut everything from this entry on, good or not: where the damage begins, as `check` says. A tail with nothing good
+        /// behind it needs no such word
+        #[arg(long, value_name = "SEQUENCE")]
+        cut_at: Option<i64>,
+    },
+    /// Leave out what nobody needs to get to the same state
+    Compact {
+        #[command(flatten)]
+        data: DataArgument,
+    },
+}
+
+#[derive(Debug, Args)]
+struct DataArgument {
+    /// The folder of the coordinator, as `secateur serve` has it, the output folder of a `secateur run`, or the URL that `secateur
+    /// serve --journal` has
+    data: PathBuf,
+}
+
+/// A journal that nobody else has.
+struct Held {
+    journal: Box<dyn Journal>,
+    place: Place,
+    /// A database keeps others out by itself.
+    _folder: Option<DataDir>,
+}
+
+pub(crate) async fn run(arguments: JournalArguments, output: Output) -> Result<ExitCode, CliError> {
+    match arguments.verb {
+        Verb::Check { data } => {
+            let mut held = Held::take(&data.data).await?;
+            let examined = upkeep::check(&mut *held.journal).await?;
+            held.journal.close().await?;
+            Ok(tell_checked(&held.place, &examined, output))
+        }
+        Verb::Repair { data, cut_at } => {
+            let Held { journal, place, _folder } = Held::take(&data.data).await?;
+            let repaired = upkeep::repair(journal, cut_at).await?;
+            tell_repaired(&place, repaired.as_ref(), output);
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Compact { data } => {
+            let Held { journal, place, _folder } = Held::take(&data.data).await?;
+            tell_compacted(&place, upkeep::compact(journal).await?, output);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl Held {
+    async fn take(data: &Path) -> Result<Self, CliError> {
+        if let Some(url) = data.to_str().filter(|text| PostgresUrl::is_meant(text)) {
+            let url: PostgresUrl = url.parse().map_err(|error| CliError::input(&error))?;
+            let journal = Postgres::open_idle(&url).await?;
+            return Ok(Self { place: journal.place().clone(), journal: Box::new(journal), _folder: None });
+        }
+        let folders = [data.to_owned(), data.join(".secateur")];
+        let Some(folder) = folders.iter().find(|folder| DataDir::journal_in(folder).exists()) else {
+            return Err(CliError::Input(format!(
+                "there is no journal in {}: name the folder of a coordinator (serve --data-dir) or of a run (--out), or the URL of a database (serve --journal)",
+                data.display()
+            )));
+        };
+        let locked = DataDir::lock(folder).map_err(|error| match error {
+            ServerError::InUse(folder) => CliError::Input(format!(
+                "{} is in use by a coordinator or by another command: stop it first, and leave the journal alone until it has ended",
+                folder.display()
+            )),
+            error => error.into(),
+        })?;
+        let journal = Sqlite::open_idle(&DataDir::journal_in(folder)).await?;
+        Ok(Self { place: journal.place().clone(), journal: Box::new(journal), _folder: Some(locked) })
+    }
+}
+
+impl From<JournalError> for CliError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::None(_) | JournalError::InUse(_) => Self::input(&error),
+            _ => Self::failed(&error),
+        }
+    }
+}
+
+impl From<UpkeepError> for CliError {
+    fn from(error: UpkeepError) -> Self {
+        match error {
+            UpkeepError::CutNotSaid { .. } | UpkeepError::OtherVersion(_) => Self::input(&error),
+            UpkeepError::Journal(error) => error.into(),
+            UpkeepError::Differs(_) => Self::failed(&error),
+        }
+    }
+}
+
+/// Damages that people are shown.
+const SHOWN: usize = 20;
+
+fn tell_checked(place: &Place, examined: &Examined, output: Output) -> ExitCode {
+    let sweeps: Vec<SweepStatus> = examined.core.sweeps().collect();
+    let (entries, bytes, versions) = (examined.entries.len(), examined.bytes(), examined.versions());
+    let stages_ended = examined.core.stages_ended();
+    let healthy = examined.damages.is_empty();
+    let advice = examined.advice(place);
+    let document = json!({
+        "journal": place.to_string(),
+        "healthy": healthy,
+        "entries": entries,
+        "bytes": bytes,
+        "versions": versions,
+        "sweeps": sweeps.iter().map(sweep_document).collect::<Vec<_>>(),
+        "stages_ended": stages_ended,
+        "damages": examined.damages.iter().map(|damage| json!({"sequence": damage.sequence(), "what": damage.to_string()})).collect::<Vec<_>>(),
+        "entries_behind_damage": examined.rest.len(),
+        "torn_tail": examined.torn,
+        "advice": advice,
+    });
+    output.print(&document, || {
+        let mut text = format!("{place}\n");
+        for damage in examined.damages.iter().take(SHOWN) {
+            text += &format!("DAMAGED: {damage}\n");
+        }
+        if let Some(more @ 1..) = examined.damages.len().checked_sub(SHOWN) {
+            text += &format!("DAMAGED: {more} more; --output json lists them all\n");
+        }
+        let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
+        let versions =
+            if versions.is_empty() { String::new() } else { format!(", version {}", versions.join(" and ")) };
+        let until = if healthy { "" } else { " before the damage" };
+        text += &format!("{}{until}, {} bytes{versions}\n", entries_counted(entries as u64), thousands(bytes));
+        text += &format!("{}, {} ended\n", counted(sweeps.len() as u64, "sweep"), counted(stages_ended, "stage"));
+        for sweep in &sweeps {
+            text += &format!("  {}\n", sweep_line(sweep));
+        }
+        match &advice {
+            None => text += "healthy",
+            Some(advice) => text += advice,
+        }
+        text
+    });
+    if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell_repaired(place: &Place, repaired: Option<&Repaired>, output: Output) {
+    let Some(Repaired { copy, damage, lost, core, entries }) = repaired else {
+        let document = json!({"journal": place.to_string(), "repaired": false});
+        return output.print(&document, || format!("{place} is healthy, and was left as it is"));
+    };
+    let to_compute = |core: &Core| -> Vec<SweepStatus> {
+        core.sweeps().filter(|sweep| sweep.stages > sweep.stages_ended || lost.stages.contains_key(&sweep.id)).collect()
+    };
+    let sweeps = to_compute(core);
+    let document = json!({
+        "journal": place.to_string(),
+        "repaired": true,
+        "copy": copy,
+        "damage": damage.to_string(),
+        "cut_at": damage.sequence(),
+        "entries": entries,
+        "entries_lost": lost.entries,
+        "entries_lost_unreadable": lost.unreadable,
+        "stages_lost": lost.stages,
+        "sweeps_lost": lost.sweeps,
+        "sweeps": core.sweeps().map(|sweep| sweep_document(&sweep)).collect::<Vec<_>>(),
+    });
+    output.print(&document, || {
+        let mut text = format!("{place} was copied to {copy}\n{damage}\n");
+        text += &format!("cut {}, {} left\n", entries_counted(lost.entries), thousands(*entries));
+        if lost.unreadable > 0 {
+            text += &format!(
+                "of those cut, {} cannot be read: nobody can say what they were\n",
+                thousands(lost.unreadable)
+            );
+        }
+        for sweep in &sweeps {
+            let lost = lost.stages.get(&sweep.id).copied().unwrap_or_default();
+            text += &format!("  {}; {} had ended in what was cut\n", sweep_line(sweep), counted(lost, "stage"));
+        }
+        for sweep in &lost.sweeps {
+            text += &format!("  sweep {sweep} is not known any more: submit it again\n");
+        }
+        text
+    });
+}
+
+fn tell_compacted(place: &Place, Compacted { before, after }: Compacted, output: Output) {
+    let counts = |(entries, bytes): (u64, u64)| json!({"entries": entries, "bytes": bytes});
+    let document = json!({
+        "journal": place.to_string(),
+        "compacted": after.0 < before.0,
+        "before": counts(before),
+        "after": counts(after),
+    });
+    output.print(&document, || {
+        let size = |(entries, bytes)| format!("{}, {} bytes", entries_counted(entries), thousands(bytes));
+        if after.0 < before.0 {
+            format!("{place}: {} before, {} now", size(before), size(after))
+        } else {
+            format!("{place}: {}, all of which are needed; it was left as it is", size(before))
+        }
+    });
+}
+
+/// `1 entry`, `2 entries`.
+fn entries_counted(number: u64) -> String {
+    format!("{} {}", thousands(number), if number == 1 { "entry" } else { "entries" })
+}
+
+fn sweep_line(sweep: &SweepStatus) -> String {
+    format!(
+        "sweep {} ({}), {}: {} of {} have ended, {} to be computed",
+        sweep.id,
+        sweep.name,
+        sweep.state.name(),
+        thousands(sweep.stages_ended),
+        counted(sweep.stages, "stage"),
+        thousands(sweep.stages.saturating_sub(sweep.stages_ended))
+    )
+}
+
+fn sweep_document(sweep: &SweepStatus) -> serde_json::Value {
+    json!({
+        "sweep_id": sweep.id,
+        "name": sweep.name,
+        "state": sweep.state.name(),
+        "stages": sweep.stages,
+        "stages_ended": sweep.stages_ended,
+    })
+}

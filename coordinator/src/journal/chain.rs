@@ -1,0 +1,173 @@
+//! Checksums: each line's covers its entry and the checksum before it, so that a line that was altered, lost or moved is noticed.
+//!
+//! Pure: it knows lines, and neither databases nor what entries mean.
+
+use super::Damage;
+
+/// Bytes of a checksum.
+const LENGTH: usize = 32;
+
+/// A line as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Counted from 1, without a gap.
+    pub sequence: i64,
+    /// As it was found, which may be no text.
+    pub entry: Vec<u8>,
+    /// BLAKE3 over the checksum before it and the entry.
+    pub checksum: Vec<u8>,
+}
+
+/// The end of a journal, to which lines are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    sequence: i64,
+    checksum: Vec<u8>,
+}
+
+impl Default for Chain {
+    /// Of a journal that is empty.
+    fn default() -> Self {
+        Self { sequence: 0, checksum: vec![0; LENGTH] }
+    }
+}
+
+impl Chain {
+    /// As the last of these lines leaves it.
+    #[must_use]
+    pub fn after(lines: &[Line]) -> Self {
+        lines.last().map_or_else(Self::default, Self::at)
+    }
+
+    fn at(line: &Line) -> Self {
+        Self { sequence: line.sequence, checksum: line.checksum.clone() }
+    }
+
+    fn checksum_of(&self, entry: &[u8]) -> Vec<u8> {
+        blake3::Hasher::new().update(&self.checksum).update(entry).finalize().as_bytes().to_vec()
+    }
+
+    /// Adds an entry: its place, and its checksum.
+    pub fn add(&mut self, entry: &[u8]) -> (i64, Vec<u8>) {
+        self.sequence += 1;
+        self.checksum = self.checksum_of(entry);
+        (self.sequence, self.checksum.clone())
+    }
+
+    /// Adds an entry that has a place already, and no checksum.
+    pub(super) fn adopt(&mut self, sequence: i64, entry: &[u8]) -> Vec<u8> {
+        self.sequence = sequence - 1;
+        self.add(entry).1
+    }
+}
+
+/// The lines of a journal, and where the database could not go on, if it could not.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// As they were found, in their order.
+    pub lines: Vec<Line>,
+    /// The database's reason for giving no more.
+    pub stopped: Option<String>,
+}
+
+impl Reading {
+    /// All that is wrong with the lines, in their order.
+    #[must_use]
+    pub fn damages(&self) -> Vec<Damage> {
+        let mut damages = vec![];
+        let mut chain = Chain::default();
+        for line in &self.lines {
+            if line.sequence != chain.sequence + 1 {
+                damages.push(Damage::Missing { first: chain.sequence + 1, last: line.sequence - 1 });
+            } else if chain.checksum_of(&line.entry) != line.checksum {
+                damages.push(Damage::Altered { sequence: line.sequence });
+            }
+            chain = Chain::at(line);
+        }
+        if let Some(reason) = &self.stopped {
+            damages.push(Damage::Stops { sequence: chain.sequence + 1, reason: reason.clone() });
+        }
+        damages
+    }
+
+    /// Whether no line from that one on fits the one before it: what a write that was torn leaves, as against damage in the middle.
+    /// Of what a database does not give nobody can say so.
+    #[must_use]
+    pub fn is_torn_from(&self, sequence: i64) -> bool {
+        let mut chain = Chain::default();
+        let good_behind = self.lines.iter().any(|line| {
+            let fits = chain.sequence + 1 == line.sequence && chain.checksum_of(&line.entry) == line.checksum;
+            chain = Chain::at(line);
+            fits && line.sequence >= sequence
+        });
+        self.stopped.is_none() && !good_behind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(entries: &[&str]) -> Reading {
+        let mut chain = Chain::default();
+        let line = |entry: &&str| {
+            let (sequence, checksum) = chain.add(entry.as_bytes());
+            Line { sequence, entry: entry.as_bytes().to_vec(), checksum }
+        };
+        Reading { lines: entries.iter().map(line).collect(), stopped: None }
+    }
+
+    /// What `harm` does to six good lines, as damage, and whether its first place is a torn tail.
+    fn harmed(harm: impl FnOnce(&mut Vec<Line>)) -> (Vec<Damage>, bool) {
+        let mut reading = reading(&["a", "b", "c", "d", "e", "f"]);
+        harm(&mut reading.lines);
+        let damages = reading.damages();
+        let torn = damages.first().is_some_and(|damage| reading.is_torn_from(damage.sequence()));
+        (damages, torn)
+    }
+
+    #[test]
+    fn checksums_are_chained_blake3() {
+        let lines = reading(&["a", "b"]).lines;
+        let first = blake3::hash(&[&[0; 32][..], b"a"].concat());
+        let second = blake3::hash(&[&first.as_bytes()[..], b"b"].concat());
+        assert_eq!(
+            [&lines[0].checksum, &lines[1].checksum],
+            [first.as_bytes(), second.as_bytes()].map(<[u8; 32]>::as_slice)
+        );
+    }
+
+    #[test]
+    fn whatever_is_done_to_a_line_is_noticed() {
+        let altered = |sequence| Damage::Altered { sequence };
+        assert_eq!(harmed(|_| {}), (vec![], false));
+        assert_eq!(harmed(|lines| lines[2].entry[0] ^= 1), (vec![altered(3)], false));
+        assert_eq!(harmed(|lines| lines[2].checksum[31] ^= 1), (vec![altered(3), altered(4)], false));
+        assert_eq!(harmed(|lines| lines[0].entry.clear()), (vec![altered(1)], false));
+        assert_eq!(harmed(|lines| lines[5].entry.push(b'x')), (vec![altered(6)], true));
+        assert_eq!(harmed(|lines| lines[4].checksum.clear()), (vec![altered(5), altered(6)], true));
+        let swap = |lines: &mut Vec<Line>| {
+            let entry = std::mem::take(&mut lines[1].entry);
+            lines[1].entry = std::mem::replace(&mut lines[2].entry, entry);
+        };
+        assert_eq!(harmed(swap), (vec![altered(2), altered(3)], false));
+        let missing = |first, last| Damage::Missing { first, last };
+        assert_eq!(harmed(|lines| drop(lines.drain(1..3))), (vec![missing(2, 3)], false));
+        assert_eq!(harmed(|lines| drop(lines.remove(0))), (vec![missing(1, 1)], false));
+        assert_eq!(harmed(|lines| drop(lines.remove(4))), (vec![missing(5, 5)], true));
+        // What was lost, and the rest counted anew: no gap, but the chain is broken.
+        let closed = |lines: &mut Vec<Line>| {
+            lines.remove(2);
+            (1..).zip(lines).for_each(|(sequence, line)| line.sequence = sequence);
+        };
+        assert_eq!(harmed(closed), (vec![altered(3)], false));
+    }
+
+    #[test]
+    fn nobody_knows_what_is_behind_the_place_where_a_database_stops() {
+        let mut reading = reading(&["a", "b"]);
+        reading.stopped = Some("malformed".to_owned());
+        assert_eq!(reading.damages(), [Damage::Stops { sequence: 3, reason: "malformed".to_owned() }]);
+        assert!(!reading.is_torn_from(3));
+    }
+}

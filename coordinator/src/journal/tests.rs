@@ -1,0 +1,189 @@
+//! What every kind of journal promises: one suite, and for each kind a database of its own to run it on.
+
+mod postgres;
+mod sqlite;
+
+use async_trait::async_trait;
+
+use super::{Damage, Journal, JournalError};
+
+/// A database with a journal's place in it, and ways to do to it what a journal does not do.
+#[async_trait]
+trait Lab: Sync {
+    /// As a coordinator does.
+    async fn open(&self) -> Result<Box<dyn Journal>, JournalError>;
+
+    /// As a command that looks after it does.
+    async fn open_idle(&self) -> Result<Box<dyn Journal>, JournalError>;
+
+    /// Runs a statement on the table `journal`, behind the back of whoever has it open.
+    async fn execute(&self, statement: &'static str);
+
+    /// The entries of a copy, in their order.
+    async fn copied(&self, copy: &str) -> Vec<String>;
+
+    /// As one who knows nothing of the owner that there is: whatever should have kept it out has failed.
+    async fn seize(&self) -> Box<dyn Journal>;
+}
+
+fn texts(entries: &[&str]) -> Vec<String> {
+    entries.iter().map(|entry| (*entry).to_owned()).collect()
+}
+
+async fn open(lab: &dyn Lab) -> Box<dyn Journal> {
+    lab.open().await.expect("opens")
+}
+
+/// Opens the journal, and reads what is healthy.
+async fn reopen(lab: &dyn Lab) -> (Box<dyn Journal>, Vec<String>) {
+    let mut journal = open(lab).await;
+    let reading = journal.read().await.expect("reads");
+    assert_eq!(reading.damages(), []);
+    let text = |line: super::Line| String::from_utf8(line.entry).expect("text");
+    (journal, reading.lines.into_iter().map(text).collect())
+}
+
+/// A journal with six entries, closed.
+async fn six(lab: &dyn Lab) {
+    let (mut journal, _) = reopen(lab).await;
+    journal.append(&texts(&["a", "b", "c", "d", "e", "f"])).await.expect("appends");
+    journal.close().await.expect("closes");
+}
+
+async fn what_was_appended_is_there_in_its_order_after_a_crash(lab: &dyn Lab) {
+    let (mut journal, entries) = reopen(lab).await;
+    assert_eq!(entries, [""; 0]);
+    let odd = r#"{"quotes":"'\"","escape":"\\u0000","more":"żółć 🌱 \n"}"#;
+    journal.append(&texts(&["first", odd])).await.expect("appends");
+    let many: Vec<String> = (0..2500).map(|number| format!("entry {number}")).collect();
+    journal.append(&many).await.expect("appends");
+    journal.append(&texts(&["last"])).await.expect("appends");
+    // Not closed, as after a crash.
+    drop(journal);
+    let (journal, entries) = reopen(lab).await;
+    assert_eq!(entries, [texts(&["first", odd]), many, texts(&["last"])].concat());
+    journal.close().await.expect("closes");
+}
+
+async fn an_append_is_all_or_nothing_and_so_is_its_order(lab: &dyn Lab) {
+    let (mut journal, _) = reopen(lab).await;
+    journal.append(&texts(&["a"])).await.expect("appends");
+    // The third of the next three meets a line that is there.
+    lab.execute("INSERT INTO journal SELECT 4, 'another one''s', checksum FROM journal WHERE sequence = 1").await;
+    let error = journal.append(&texts(&["b", "c", "d"])).await.expect_err("cannot be written");
+    assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
+    drop(journal);
+    lab.execute("DELETE FROM journal WHERE sequence = 4").await;
+    let (mut journal, entries) = reopen(lab).await;
+    assert_eq!(entries, ["a"]);
+    journal.append(&texts(&["b"])).await.expect("appends");
+    drop(journal);
+    assert_eq!(reopen(lab).await.1, ["a", "b"]);
+}
+
+async fn whatever_happens_to_a_line_is_found(lab: &dyn Lab) {
+    let altered = |sequence| Damage::Altered { sequence };
+    let missing = |first, last| Damage::Missing { first, last };
+    for (statement, damages, torn) in [
+        ("UPDATE journal SET entry = 'x' WHERE sequence = 3", vec![altered(3)], false),
+        ("UPDATE journal SET entry = 'x' WHERE sequence = 6", vec![altered(6)], true),
+        ("UPDATE journal SET entry = '' WHERE sequence >= 4", vec![altered(4), altered(5), altered(6)], true),
+        ("DELETE FROM journal WHERE sequence IN (2, 3)", vec![missing(2, 3)], false),
+        ("DELETE FROM journal WHERE sequence = 1", vec![missing(1, 1)], false),
+        (
+            "UPDATE journal SET entry = CASE sequence WHEN 2 THEN 'c' ELSE 'b' END WHERE sequence IN (2, 3)",
+            vec![altered(2), altered(3)],
+            false,
+        ),
+    ] {
+        six(lab).await;
+        lab.execute(statement).await;
+        let mut journal = lab.open_idle().await.expect("opens");
+        let reading = journal.read().await.expect("reads");
+        assert_eq!(reading.damages(), damages, "{statement}");
+        assert_eq!(reading.is_torn_from(damages[0].sequence()), torn, "{statement}");
+        journal.close().await.expect("closes");
+        lab.execute("DELETE FROM journal").await;
+    }
+}
+
+async fn other_entries_take_the_place_of_all(lab: &dyn Lab) {
+    six(lab).await;
+    let mut journal = lab.open_idle().await.expect("opens");
+    journal.read().await.expect("reads");
+    journal.replace(&texts(&["a", "d"])).await.expect("replaces");
+    let (mut journal, entries) = reopen(lab).await;
+    assert_eq!(entries, ["a", "d"]);
+    journal.append(&texts(&["g"])).await.expect("appends");
+    drop(journal);
+    let (journal, entries) = reopen(lab).await;
+    assert_eq!(entries, ["a", "d", "g"]);
+    journal.close().await.expect("closes");
+}
+
+async fn a_copy_has_all_that_the_journal_has(lab: &dyn Lab) {
+    let (mut journal, _) = reopen(lab).await;
+    journal.append(&texts(&["a", "b"])).await.expect("appends");
+    // Not closed: SQLite has not brought this into its file yet.
+    drop(journal);
+    let mut journal = lab.open_idle().await.expect("opens");
+    let first = journal.copy_aside().await.expect("copies");
+    let second = journal.copy_aside().await.expect("copies");
+    assert_ne!(first, second);
+    journal.replace(&texts(&["c"])).await.expect("replaces");
+    assert_eq!(lab.copied(&first).await, ["a", "b"]);
+    assert_eq!(lab.copied(&second).await, ["a", "b"]);
+    let (journal, entries) = reopen(lab).await;
+    assert_eq!(entries, ["c"]);
+    journal.close().await.expect("closes");
+}
+
+async fn who_looks_for_a_journal_makes_none(lab: &dyn Lab) {
+    for _ in 0..2 {
+        assert!(matches!(lab.open_idle().await, Err(JournalError::None(_))));
+    }
+}
+
+async fn a_second_writer_fences_the_first(lab: &dyn Lab) {
+    six(lab).await;
+    let (mut first, _) = reopen(lab).await;
+    first.confirm().await.expect("is the owner");
+    let mut second = lab.seize().await;
+    second.read().await.expect("reads");
+    second.append(&texts(&["second"])).await.expect("appends");
+    for _ in 0..2 {
+        let error = first.append(&texts(&["first"])).await.expect_err("is fenced");
+        assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
+        assert!(error.to_string().contains("another one has"), "{error}");
+    }
+    second.append(&texts(&["again"])).await.expect("appends");
+    drop((first, second));
+    assert_eq!(reopen(lab).await.1, ["a", "b", "c", "d", "e", "f", "second", "again"]);
+}
+
+/// All of the suite, for one kind: `$lab` gives a new one, or nothing where there is no such database.
+macro_rules! suite {
+    ($lab:expr; $($test:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $test() {
+                if let Some(lab) = $lab.await {
+                    super::$test(&lab).await;
+                }
+            }
+        )*
+    };
+    ($lab:expr) => {
+        suite! {
+            $lab;
+            what_was_appended_is_there_in_its_order_after_a_crash
+            an_append_is_all_or_nothing_and_so_is_its_order
+            whatever_happens_to_a_line_is_found
+            other_entries_take_the_place_of_all
+            a_copy_has_all_that_the_journal_has
+            who_looks_for_a_journal_makes_none
+            a_second_writer_fences_the_first
+        }
+    };
+}
+use suite;

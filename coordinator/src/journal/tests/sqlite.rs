@@ -1,0 +1,157 @@
+//! The suite on SQLite, and what is SQLite's alone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+
+use super::{Journal, JournalError, Lab, reopen, six, suite, texts};
+use crate::journal::{Damage, Sqlite};
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("journal.db")
+    }
+
+    /// A journal of before there were checksums.
+    async fn of_format_0(&self) {
+        let options = SqliteConnectOptions::new().filename(self.path()).create_if_missing(true);
+        options.connect().await.expect("makes").close().await.expect("closes");
+        self.execute("CREATE TABLE journal (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL) STRICT").await;
+        self.execute("INSERT INTO journal (entry) VALUES ('a'), (CAST(x'ff00' AS TEXT)), ('c'), ('d')").await;
+    }
+
+    /// All that is in the folder, by name, without what SQLite leaves of a log that is empty.
+    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let entries = fs::read_dir(self.0.path()).expect("lists");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).expect("reads"))).collect();
+        files.retain(|(path, bytes)| path.extension().is_none_or(|end| end != "db-shm") && !bytes.is_empty());
+        files.sort();
+        files
+    }
+}
+
+async fn entries(path: &Path) -> Vec<String> {
+    let mut connection = SqliteConnectOptions::new().filename(path).connect().await.expect("opens");
+    let entries = sqlx::query_scalar("SELECT entry FROM journal ORDER BY sequence").fetch_all(&mut connection).await;
+    connection.close().await.expect("closes");
+    entries.expect("reads")
+}
+
+#[async_trait]
+impl Lab for Folder {
+    async fn open(&self) -> Result<Box<dyn Journal>, JournalError> {
+        Ok(Box::new(Sqlite::open(&self.path()).await?))
+    }
+
+    async fn open_idle(&self) -> Result<Box<dyn Journal>, JournalError> {
+        Ok(Box::new(Sqlite::open_idle(&self.path()).await?))
+    }
+
+    async fn execute(&self, statement: &'static str) {
+        let mut connection = SqliteConnectOptions::new().filename(self.path()).connect().await.expect("opens");
+        sqlx::query(statement).execute(&mut connection).await.expect("executes");
+        connection.close().await.expect("closes");
+    }
+
+    async fn copied(&self, copy: &str) -> Vec<String> {
+        entries(Path::new(copy)).await
+    }
+
+    async fn seize(&self) -> Box<dyn Journal> {
+        super::open(self).await
+    }
+}
+
+suite!(async { Some(Folder::new()) });
+
+#[tokio::test]
+async fn a_journal_without_checksums_gets_them_in_its_place() {
+    let folder = Folder::new();
+    folder.of_format_0().await;
+    let before = folder.files();
+    let mut idle = folder.open_idle().await.expect("opens");
+    let looked_at = idle.read().await.expect("reads");
+    idle.close().await.expect("closes");
+    assert_eq!(folder.files(), before, "looking changed something");
+    for _ in 0..2 {
+        let mut journal = folder.open().await.expect("opens");
+        let reading = journal.read().await.expect("reads");
+        assert_eq!(reading.damages(), []);
+        assert_eq!(reading.lines, looked_at.lines);
+        assert_eq!(reading.lines[1].entry, [0xff, 0]);
+        journal.close().await.expect("closes");
+    }
+    let mut journal = folder.open().await.expect("opens");
+    journal.read().await.expect("reads");
+    journal.append(&texts(&["e"])).await.expect("appends");
+    assert_eq!(journal.read().await.expect("reads").damages(), []);
+}
+
+#[tokio::test]
+async fn what_the_old_format_has_lost_is_found_after_the_change_of_format() {
+    let folder = Folder::new();
+    folder.of_format_0().await;
+    folder.execute("DELETE FROM journal WHERE sequence = 3").await;
+    let mut journal = folder.open().await.expect("opens");
+    let reading = journal.read().await.expect("reads");
+    assert_eq!(reading.damages(), [Damage::Missing { first: 3, last: 3 }]);
+}
+
+#[tokio::test]
+async fn a_later_format_is_refused() {
+    let folder = Folder::new();
+    six(&folder).await;
+    folder.execute("PRAGMA user_version = 2").await;
+    let before = folder.files();
+    for opened in [folder.open().await, folder.open_idle().await] {
+        let error = opened.expect_err("is refused").to_string();
+        assert!(error.contains("format 2") && error.contains("use the one that wrote it"), "{error}");
+    }
+    assert_eq!(folder.files(), before);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_journal_is_refused() {
+    let folder = Folder::new();
+    fs::write(folder.path(), "not a database, but long enough to look at ".repeat(50)).expect("writes");
+    let before = folder.files();
+    for opened in [folder.open().await, folder.open_idle().await] {
+        assert!(matches!(opened, Err(JournalError::Database { .. })), "{opened:?}");
+    }
+    assert_eq!(folder.files(), before);
+}
+
+#[tokio::test]
+async fn a_page_that_is_damaged_ends_the_reading_and_what_is_before_it_can_take_its_place() {
+    let folder = Folder::new();
+    let (mut journal, _) = reopen(&folder).await;
+    let many: Vec<String> = (0..400).map(|number| format!("entry {number} {}", "x".repeat(200))).collect();
+    journal.append(&many).await.expect("appends");
+    journal.close().await.expect("closes");
+    let mut bytes = fs::read(folder.path()).expect("reads");
+    let half = bytes.len() / 2 / 4096 * 4096;
+    bytes[half..half + 4096].fill(0xa5);
+    fs::write(folder.path(), bytes).expect("writes");
+    let mut journal = folder.open_idle().await.expect("opens");
+    let reading = journal.read().await.expect("reads");
+    let damages = reading.damages();
+    let [Damage::Stops { sequence, .. }] = &damages[..] else { panic!("{damages:?}") };
+    assert!(100 < *sequence && *sequence < 300, "{sequence}");
+    assert!(!reading.is_torn_from(*sequence));
+    let good = reading.lines.len();
+    journal.copy_aside().await.expect("copies");
+    journal.replace(&many[..good]).await.expect("replaces");
+    let (_, entries) = reopen(&folder).await;
+    assert_eq!(entries, many[..good]);
+}

@@ -1,0 +1,148 @@
+//! The journal in PostgreSQL, with the real program on both sides of it: a coordinator that dies, and the one that stood by.
+
+mod common;
+#[path = "common/postgres.rs"]
+mod postgres;
+
+use common::{Lab, Process, Server, report, signal};
+use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
+
+/// Long enough to be hit: 41 stages of some 100 ms.
+const SWEEP: &str = "\
+version: 1
+name: long
+data:
+  path: table.csv
+  target: y
+  task: binary
+  split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 1}
+model: {kind: mlp, hidden: [16, 8]}
+training: {optimizer: {kind: adam, lr: 1.0e-3}, batch_size: 16, epochs: 40}
+pruning:
+  strategy: [magnitude, taylor]
+  sparsity: [0.5, 0.8]
+  retrain: {epochs: 25}
+seeds: 5
+";
+
+/// A server with a database for this test, or nothing where there is none.
+fn database() -> Option<(postgres::Server, String)> {
+    let server = postgres::Server::start()?;
+    let url = server.url("postgres");
+    Some((server, url))
+}
+
+/// Starts a coordinator over `data`, which may have to stand by.
+fn serve(lab: &Lab, address: &str, url: &str) -> Process {
+    lab.start(&["serve", "--listen", address, "--data-dir", "data", "--journal", url])
+}
+
+fn submit(lab: &Lab, address: &str) -> Process {
+    lab.start(&["submit", "sweep.yaml", "--wait", "--out", "out", "--output", "json", "--coordinator", address])
+}
+
+fn execute(url: &str, statement: &'static str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut connection = PgConnection::connect(url).await.expect("connects");
+        sqlx::query(statement).execute(&mut connection).await.expect("executes");
+        connection.close().await.expect("closes");
+    });
+}
+
+#[test]
+fn the_one_that_stood_by_takes_over_and_the_report_is_the_same() {
+    let Some((_database, url)) = database() else { return };
+    let lab = Lab::new(SWEEP, 600);
+    lab.run(&["run", "sweep.yaml", "--out", "alone", "--lanes", "2"]).expect(0);
+    let first = Server::of(serve(&lab, "127.0.0.1:0", &url));
+    let address = first.address.clone();
+    let mut second = serve(&lab, &address, &url);
+    second.wait_for(&["standing by"]);
+    // Commands that look after the journal leave it alone meanwhile.
+    let refused = lab.run(&["journal", "check", &url]).expect(2).stderr;
+    assert!(refused.contains("is in use by a coordinator"), "{refused}");
+    let submitted = submit(&lab, &address);
+    let mut worker = first.worker(&lab, "worker");
+    for _ in 0..6 {
+        worker.wait_for(&["a stage ended", "completed"]);
+    }
+    first.process.kill();
+    submitted.end().expect(3);
+    second.wait_for(&["taking over"]);
+    second.wait_for(&["replayed the journal"]);
+    let second = Server::of(second);
+    assert_eq!(second.address, address);
+    let status = submit(&lab, &address).end().expect(0).json();
+    assert_eq!(status["state"], "completed");
+    let computed = status["stages_computed"].as_u64().expect("a number");
+    assert!(computed < status["stages"].as_u64().expect("a number"), "all was computed anew");
+    assert!(report(&lab.path("out")) == report(&lab.path("alone")), "the report differs");
+    worker.kill();
+
+    // Whatever takes a coordinator's journal from it stops it, and soon: nothing else happens here.
+    execute(&url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'secateur'");
+    let ended = second.process.end().expect(1);
+    assert!(ended.stderr.contains("the journal is lost; stopping"), "{}", ended.stderr);
+    let third = Server::of(serve(&lab, "127.0.0.1:0", &url));
+    execute(&url, "UPDATE secateur.owner SET epoch = epoch + 1");
+    let ended = third.process.end().expect(1);
+    assert!(ended.stderr.contains("another one has taken it over"), "{}", ended.stderr);
+
+    let journal = |verb: &str| -> Value { lab.run(&["journal", verb, &url, "--output", "json"]).expect(0).json() };
+    let checked = journal("check");
+    assert_eq!((&checked["healthy"], &checked["stages_ended"]), (&true.into(), &status["stages"]));
+    assert_eq!(journal("repair")["repaired"], false);
+    // The attempts that the crash cost have ended meanwhile.
+    let compacted = journal("compact");
+    assert_eq!(compacted["before"]["entries"], checked["entries"]);
+    assert_eq!(journal("check")["sweeps"], checked["sweeps"]);
+    execute(&url, "DELETE FROM secateur.journal WHERE sequence = 4");
+    let refused = serve(&lab, "127.0.0.1:0", &url).end().expect(1).stderr;
+    assert!(refused.contains("entry 4 is missing") && refused.contains("--cut-at 4"), "{refused}");
+    let repaired = lab.run(&["journal", "repair", &url, "--cut-at", "4", "--output", "json"]).expect(0).json();
+    assert_eq!((&repaired["entries"], &repaired["copy"]), (&3.into(), &"the table secateur.journal_aside_1".into()));
+    journal("check");
+}
+
+#[test]
+fn a_coordinator_that_slept_through_the_loss_of_its_journal_writes_nothing_and_makes_room() {
+    let Some((_database, url)) = database() else { return };
+    let lab = Lab::new(SWEEP, 600);
+    let first = Server::of(serve(&lab, "127.0.0.1:0", &url));
+    let mut second = serve(&lab, "127.0.0.1:0", &url);
+    second.wait_for(&["standing by"]);
+    signal(first.process.id(), "STOP");
+    execute(&url, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
+    second.wait_for(&["taking over"]);
+    // The folder is still the sleeper's, who may be in the middle of a file.
+    second.wait_for(&["waiting for it"]);
+    signal(first.process.id(), "CONT");
+    let ended = first.process.end().expect(1);
+    assert!(ended.stderr.contains("the journal") && ended.stderr.contains("stopping"), "{}", ended.stderr);
+    let second = Server::of(second);
+    lab.run(&["submit", "sweep.yaml", "--coordinator", &second.address]).expect(0);
+    second.process.kill();
+    let checked = lab.run(&["journal", "check", &url, "--output", "json"]).expect(0).json();
+    // One life, another, and the sweep.
+    assert_eq!((&checked["entries"], &checked["healthy"]), (&3.into(), &true.into()));
+}
+
+#[test]
+fn a_journal_that_cannot_be_had_is_told() {
+    let lab = Lab::empty();
+    for (url, code, words) in [
+        ("mysql://me:secret@db/x", 2, "begins with postgres://"),
+        ("postgres://me:secret@db.example", 2, "names no database"),
+        ("postgres://me:secret@127.0.0.1:1/x", 1, "cannot connect to the journal postgres://me@127.0.0.1:1/x"),
+    ] {
+        let ended = lab.run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--journal", url]).expect(code);
+        assert!(ended.stderr.contains(words) && !ended.stderr.contains("secret"), "{}", ended.stderr);
+    }
+    lab.run(&["journal", "check", "postgres://me:secret@127.0.0.1:1/x"]).expect(1);
+    // A coordinator that has worked without it does not begin anew by mistake.
+    drop(Server::start(&lab));
+    let ended = lab.run(&["serve", "--data-dir", "data", "--journal", "postgres://me@127.0.0.1:1/x"]).expect(2);
+    assert!(ended.stderr.contains("there is a journal in data/journal.db already"), "{}", ended.stderr);
+}
