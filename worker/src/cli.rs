@@ -10,12 +10,14 @@ use std::{
     thread,
 };
 
+use bytesize::ByteSize;
 use clap::Args;
 
 use self::devices::{DeviceArgument, DeviceError};
 use crate::{
     client::{self, WorkerError, WorkerOptions},
     connection::{ConnectionError, CoordinatorArguments, Remote},
+    store::{Durability, Store},
 };
 
 /// The options of the `worker` verb.
@@ -42,6 +44,18 @@ pub struct WorkerArguments {
     /// Folder for data and nets while they are worked on; one worker at a time [default: a folder of its own under the user's cache]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// The most that this folder may hold, such as 20GB or 50GiB: what is not needed now goes, the longest unused first [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = cache_size)]
+    pub cache_size: Option<u64>,
+}
+
+/// A size in bytes, above 0.
+fn cache_size(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(0)) => Err("a worker needs room for the inputs of a bundle at least".to_owned()),
+        Ok(ByteSize(bytes)) => Ok(bytes),
+        Err(_) => Err("not a size such as 20GB, 1.5GB (powers of 1000) or 50GiB (powers of 1024)".to_owned()),
+    }
 }
 
 /// The help of `--device`, of other verbs too.
@@ -94,6 +108,8 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
     let program = client::this_program().map_err(StartError::Program)?;
     let devices = devices::usable(&program, &arguments.devices, arguments.slots).await?;
     let (store, _lock) = lock_cache(arguments.cache_dir)?;
+    // The folder is this process's own: nobody is writing.
+    Store::open(&store, Durability::Cached).and_then(|store| store.remove_drafts()).map_err(WorkerError::from)?;
     let options = WorkerOptions {
         coordinator: Remote::of(&arguments.coordinator)?,
         name: arguments.name.unwrap_or_else(host_name),
@@ -102,6 +118,7 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
         program,
         store,
         synced: false,
+        cache_size: arguments.cache_size,
     };
     client::serve(options).await?;
     Ok(ExitCode::SUCCESS)

@@ -85,6 +85,7 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
             // The coordinator's own: what a worker makes is where it belongs at once.
             store: store.clone(),
             synced: true,
+            cache_size: None,
         };
         workers.spawn(async move {
             if let Err(error) = client::serve(options).await {

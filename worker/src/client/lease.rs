@@ -16,6 +16,7 @@ use tracing::{debug, info};
 
 use super::Connection;
 use crate::{
+    cache::CacheError,
     causes::with_causes,
     executor::process::{ExecutorCommand, ExecutorProcess, ProcessError},
     transfer::TransferError,
@@ -47,6 +48,9 @@ impl Slots {
 
 impl From<ProcessError> for Failed {
     fn from(error: ProcessError) -> Self {
+        if let ProcessError::Outputs(error) = error {
+            return TransferError::from(error).into();
+        }
         Self(Failure::new(FailureClass::Executor, with_causes(&error)))
     }
 }
@@ -55,6 +59,16 @@ impl From<TransferError> for Failed {
     fn from(error: TransferError) -> Self {
         let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
         Self(Failure::new(class, with_causes(&error)))
+    }
+}
+
+impl From<CacheError> for Failed {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::Store(error) => TransferError::from(error).into(),
+            // A narrower bundle may fit, or another worker's cache; after the last attempt allowed this is what is told.
+            CacheError::TooSmall { .. } => Self(Failure::new(FailureClass::Storage, error.to_string())),
+        }
     }
 }
 
@@ -77,14 +91,16 @@ pub(super) async fn run(
     let _slot = slots.free.acquire().await;
     let mut attempts = HashMap::new();
     let mut stages = Vec::new();
+    let mut inputs = Vec::new();
     for leased in lease.stages {
         let stage = StageWithInputs::try_from(leased.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
-        for artifact in stage.spec.reads().iter().filter_map(|role| stage.inputs.get(role)) {
-            connection.artifacts.download(&connection.store, *artifact).await?;
-        }
+        inputs.extend(stage.spec.reads().iter().filter_map(|role| stage.inputs.get(role)).copied());
         attempts.insert(stage.key, leased.attempt);
         stages.push(Stage::from(&stage));
     }
+    // Before the executor, so that what it reads stays until it is gone.
+    let mut held = connection.cache.hold(inputs).await?;
+    held.fetch(&mut connection.artifacts).await?;
     info!(stages = stages.len(), "working on a lease");
     let mut executor = slots.executor().await?;
     executor.send(Request::Run(RunBundle { stages })).await?;
@@ -97,7 +113,8 @@ pub(super) async fn run(
                 let attempt = attempts.get(&stage).copied().ok_or(InvalidMessage::Missing("attempt"))?;
                 if let StageOutcome::Completed(result) = &outcome {
                     for artifact in result.artifacts.values() {
-                        connection.artifacts.upload(&connection.store, *artifact).await?;
+                        held.adopt(executor.outputs(), *artifact).map_err(TransferError::from)?;
+                        connection.artifacts.upload(connection.cache.store(), *artifact).await?;
                     }
                 }
                 debug!(%stage, attempt, outcome = outcome.name(), "a stage ended");

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 pub use self::lease::Slots;
 use crate::{
+    cache::Cache,
     causes::with_causes,
     connection::{AuthorizedChannel, Remote},
     device::DeviceName,
@@ -43,6 +44,8 @@ pub struct WorkerOptions {
     pub store: PathBuf,
     /// Whether its files are flushed to the disk.
     pub synced: bool,
+    /// Bytes that the folder may hold, which nobody else uses then; nothing: everything is kept.
+    pub cache_size: Option<u64>,
 }
 
 /// A device, and how much is done on it.
@@ -74,16 +77,18 @@ pub enum WorkerError {
 pub async fn serve(options: WorkerOptions) -> Result<(), WorkerError> {
     let durability = if options.synced { Durability::Synced } else { Durability::Cached };
     let store = Arc::new(Store::open(options.store.clone(), durability)?);
-    try_join_all(options.devices.iter().map(|device| attach(&options, *device, &store))).await?;
+    let cache = Arc::new(Cache::open(store, options.cache_size)?);
+    try_join_all(options.devices.iter().map(|device| attach(&options, *device, &cache))).await?;
     Ok(())
 }
 
 /// Attaches with one device, again and again.
-async fn attach(options: &WorkerOptions, device: DeviceSlots, store: &Arc<Store>) -> Result<(), WorkerError> {
+async fn attach(options: &WorkerOptions, device: DeviceSlots, cache: &Arc<Cache>) -> Result<(), WorkerError> {
     let executor = ExecutorCommand {
         program: options.program.clone(),
         store: options.store.clone(),
         synced: options.synced,
+        apart: cache.is_bounded(),
         device: device.device,
     };
     let slots = Arc::new(Slots::new(executor, device.slots));
@@ -94,7 +99,7 @@ async fn attach(options: &WorkerOptions, device: DeviceSlots, store: &Arc<Store>
                 let connection = Connection {
                     worker: WorkerServiceClient::new(channel.clone()),
                     artifacts: ArtifactClient::new(channel),
-                    store: Arc::clone(store),
+                    cache: Arc::clone(cache),
                 };
                 session::run(options, device, connection, &slots, || wait = Duration::from_millis(100)).await
             }
@@ -115,7 +120,7 @@ async fn attach(options: &WorkerOptions, device: DeviceSlots, store: &Arc<Store>
 struct Connection {
     worker: WorkerServiceClient<AuthorizedChannel>,
     artifacts: ArtifactClient,
-    store: Arc<Store>,
+    cache: Arc<Cache>,
 }
 
 /// The program that is running, to start executors with.
