@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod cli;
 pub mod driver;
+pub mod garbage;
 pub mod grpc;
 pub mod journal;
 pub mod report;

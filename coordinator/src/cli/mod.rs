@@ -4,6 +4,8 @@ mod cancel;
 mod cert;
 mod client;
 mod error;
+mod forget;
+mod gc;
 mod list;
 mod output;
 mod outputs;
@@ -83,6 +85,10 @@ enum Verb {
     Watch(watch::WatchArguments),
     /// Give a sweep up; what has finished is kept
     Cancel(cancel::CancelArguments),
+    /// Forget a sweep that does not run, so that `gc` can remove what it left
+    Forget(forget::ForgetArguments),
+    /// Remove the files of a coordinator that no sweep refers to
+    Gc(gc::GcArguments),
     /// Fetch a sweep's report, also while it runs
     Report(report::ReportArguments),
     /// List the workers that are attached
@@ -173,6 +179,8 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Show(arguments) => show::run(arguments, output).await,
         Verb::Watch(arguments) => watch::run(arguments, output, screen).await,
         Verb::Cancel(arguments) => cancel::run(arguments, output).await,
+        Verb::Forget(arguments) => forget::run(arguments, output).await,
+        Verb::Gc(arguments) => gc::run(arguments, output).await,
         Verb::Report(arguments) => report::run(arguments, output).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,
         Verb::Token(arguments) => token::run(arguments, output),

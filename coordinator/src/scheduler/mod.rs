@@ -53,6 +53,7 @@ mod bundle;
 mod commit;
 mod core;
 mod event;
+mod forget;
 mod invariants;
 mod record;
 mod stage;

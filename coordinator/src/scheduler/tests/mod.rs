@@ -1,6 +1,7 @@
 //! The harness: plans made of synthetic stages, a core whose journal goes through JSON, and a record of its effects.
 
 mod failures;
+mod forget;
 mod journal;
 mod properties;
 mod results;
