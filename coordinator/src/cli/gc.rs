@@ -15,7 +15,7 @@ use secateur_proto::{
 };
 use secateur_worker::{
     connection::CoordinatorArguments,
-    store::{Durability, Store, Stored},
+    store::{Durability, Store, StoreError, Stored},
 };
 use serde_json::json;
 
@@ -121,15 +121,18 @@ async fn collect_stopped(folder: &Path, arguments: &GcArguments) -> Result<Colle
     let (journal, entries) = Journal::open(&folder.join("journal.db")).await.map_err(ServerError::from)?;
     let referred = Core::restore(Policy::default(), entries).map_err(ServerError::from)?.files();
     journal.close().await.map_err(ServerError::from)?;
-    let store = Store::open(data_dir.artifacts(), Durability::Synced)?;
-    let mut gone = Vec::new();
-    let mut tell = |file: &Stored| {
-        gone.push(*file);
-        true
-    };
-    // The folder is locked: nobody uploads.
-    let kept = garbage::collect(&store, &store.files()?, &referred, collection, Some, &mut tell)?;
-    Ok(Collected { gone, kept })
+    // Elsewhere, so that an interruption is noticed; the folder stays locked meanwhile, and nobody uploads.
+    let collected = tokio::task::spawn_blocking(move || {
+        let store = Store::open(data_dir.artifacts(), Durability::Synced)?;
+        let mut gone = Vec::new();
+        let mut tell = |file: &Stored| {
+            gone.push(*file);
+            true
+        };
+        let kept = garbage::collect(&store, &store.files()?, &referred, collection, Some, &mut tell)?;
+        Ok::<_, StoreError>(Collected { gone, kept })
+    });
+    Ok(collected.await.map_err(|error| CliError::failed(&error))??)
 }
 
 fn bytes(files: &[Stored]) -> u64 {
@@ -154,12 +157,11 @@ fn text(collected: &Collected, dry_run: bool) -> String {
         text.push('\n');
     }
     let KeptFiles { referred, young } = collected.kept;
+    let stays = |count: Count| format!("{}, {}", counted(count.files, "file"), size(count.bytes));
     text + &format!(
-        "{} {sum}\nsweeps refer to {}, {}; nobody refers to {}, {}, and they are too young to go",
+        "{} {sum}\nsweeps refer to {}; too young to go: {}",
         if dry_run { "would remove" } else { "removed" },
-        counted(referred.files, "file"),
-        size(referred.bytes),
-        counted(young.files, "file"),
-        size(young.bytes),
+        stays(referred),
+        stays(young),
     )
 }
