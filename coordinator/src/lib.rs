@@ -6,6 +6,7 @@ pub mod admission;
 pub mod cli;
 pub mod driver;
 pub mod explain;
+pub mod garbage;
 pub mod grpc;
 pub mod journal;
 pub mod report;

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytesize::ByteSize;
 use clap::Args;
 
 use self::devices::{DeviceArgument, DeviceError};
@@ -18,6 +19,7 @@ use crate::{
     client::{self, WorkerError, WorkerOptions},
     connection::{ConnectionError, CoordinatorArguments, Remote},
     signals::interrupted,
+    store::{Durability, Store},
 };
 
 /// The options of the `worker` verb.
@@ -48,6 +50,18 @@ pub struct WorkerArguments {
     /// request ends the worker at once
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub grace: u64,
+    /// The most that this folder may hold, such as 20GB or 50GiB: what is not needed now goes, the longest unused first [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = cache_size)]
+    pub cache_size: Option<u64>,
+}
+
+/// A size in bytes, above 0.
+fn cache_size(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(0)) => Err("a worker needs room for the inputs of a bundle at least".to_owned()),
+        Ok(ByteSize(bytes)) => Ok(bytes),
+        Err(_) => Err("not a size such as 20GB, 1.5GB (powers of 1000) or 50GiB (powers of 1024)".to_owned()),
+    }
 }
 
 /// The help of `--device`, of other verbs too.
@@ -106,6 +120,8 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
         () = interrupted() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let (store, _lock) = lock_cache(arguments.cache_dir)?;
+    // The folder is this process's own: nobody is writing.
+    Store::open(&store, Durability::Cached).and_then(|store| store.remove_drafts()).map_err(WorkerError::from)?;
     let options = WorkerOptions {
         coordinator: Remote::of(&arguments.coordinator)?,
         name: arguments.name.unwrap_or_else(host_name),
@@ -115,6 +131,7 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
         outbox: Some(store.join("outbox")),
         store,
         synced: false,
+        cache_size: arguments.cache_size,
     };
     let at_once = async {
         interrupted().await;

@@ -21,6 +21,8 @@ pub mod tensors;
 pub mod transfer;
 
 #[cfg(feature = "train")]
+pub mod cache;
+#[cfg(feature = "train")]
 pub mod cli;
 #[cfg(feature = "train")]
 pub mod client;

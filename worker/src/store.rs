@@ -1,23 +1,37 @@
 //! Files named by the hash of their content: a worker's cache and a coordinator's artifacts.
 //!
-//! A file under its own name is always whole: it is written elsewhere, checked, and renamed. Nothing here knows what the files
-//! are for, or of the network.
+//! A file under its own name is always whole: it is written elsewhere, checked, and renamed. Its time of modification says when it
+//! was last put or asked for. Nothing here knows what the files are for, or of the network.
+
+mod error;
+mod files;
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
 };
 
 use secateur_proto::{ids::ContentHash, outcome::Artifact};
+
+use self::error::failed;
+pub use self::{error::StoreError, files::Stored};
 
 /// A folder of files by hash.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Where `put` leaves files that somebody else is to take over.
+    outputs: Option<PathBuf>,
     durability: Durability,
     writes: AtomicU64,
+    /// Written by who removes a file for its age, read by who makes one young: the two must not cross.
+    ages: RwLock<()>,
 }
 
 /// Whether a file that was put is still there after a power cut.
@@ -27,78 +41,6 @@ pub enum Durability {
     Synced,
     /// Good enough for a cache: a file that a crash leaves damaged is found out by its hash.
     Cached,
-}
-
-/// What can go wrong with a store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The disk is full.
-    #[error("no space left for {path}: free some, then run the same command again")]
-    Full {
-        /// What was being written.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
-    /// Any other error of the file system.
-    #[error("cannot {operation} {path}")]
-    Io {
-        /// What was attempted.
-        operation: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
-    /// There is no such file.
-    #[error("artifact {0} is not here")]
-    Missing(ContentHash),
-    /// The bytes are not those that the name promises.
-    #[error("artifact {expected} is damaged: its content has the hash {found}")]
-    Damaged {
-        /// The name.
-        expected: ContentHash,
-        /// The hash of what was found.
-        found: ContentHash,
-    },
-    /// More or fewer bytes than announced.
-    #[error("artifact {hash} has {found} bytes, not the {expected} announced")]
-    WrongSize {
-        /// The name.
-        hash: ContentHash,
-        /// Announced.
-        expected: u64,
-        /// Received.
-        found: u64,
-    },
-    /// An upload goes on at another place than where it stopped.
-    #[error("the upload of {hash} stopped at byte {held}, and cannot go on at byte {offset}")]
-    WrongOffset {
-        /// The name.
-        hash: ContentHash,
-        /// Bytes held.
-        held: u64,
-        /// Where the sender wants to go on.
-        offset: u64,
-    },
-}
-
-impl StoreError {
-    /// Whether freeing disk space is what helps.
-    #[must_use]
-    pub const fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
-    }
-}
-
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path, source },
-        _ => StoreError::Io { operation, path, source },
-    }
 }
 
 impl Store {
@@ -111,11 +53,31 @@ impl Store {
         for folder in [root.clone(), root.join("incoming")] {
             fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
         }
-        Ok(Self { root, durability, writes: AtomicU64::new(0) })
+        Ok(Self { root, outputs: None, durability, writes: AtomicU64::new(0), ages: RwLock::new(()) })
     }
 
-    /// Removes what writes that were cut off have left. Uploads that can be gone on with stay. Only for whoever has the folder to
-    /// itself: a write that is under way would fail.
+    /// The same files, but what is put lands in the folder `outputs`, and can be got from there, until somebody
+    /// [adopts](Self::adopt) it.
+    #[must_use]
+    pub fn with_outputs(self, outputs: PathBuf) -> Self {
+        Self { outputs: Some(outputs), ..self }
+    }
+
+    /// Makes a folder for the outputs of some process, below the store's own so that a file can be renamed from the one to the
+    /// other. What is left of it when that process is gone, [`Self::remove_drafts`] removes.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make_outputs(root: &Path) -> Result<PathBuf, StoreError> {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let folder = root.join("incoming").join(format!("outputs.{}.{serial}", std::process::id()));
+        fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
+        Ok(folder)
+    }
+
+    /// Removes what writes that were cut off have left, and folders of outputs. Uploads that can be gone on with stay. Only for
+    /// whoever has the folder to itself: a write that is under way would fail.
     ///
     /// # Errors
     /// If the folder cannot be read or a file not be removed.
@@ -124,7 +86,8 @@ impl Store {
         for entry in fs::read_dir(&incoming).map_err(failed("read", &incoming))? {
             let path = entry.map_err(failed("read", &incoming))?.path();
             if path.extension().is_some() {
-                fs::remove_file(&path).map_err(failed("remove", &path))?;
+                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(failed("remove", &path))?;
             }
         }
         Ok(())
@@ -162,17 +125,36 @@ impl Store {
     /// If they cannot be written; nothing is left behind then.
     pub fn put(&self, bytes: &[u8]) -> Result<Artifact, StoreError> {
         let hash = ContentHash::of(bytes);
-        if let Some(artifact) = self.stat(hash)? {
+        let artifact = Artifact { hash, size: bytes.len() as u64 };
+        if self.outputs.is_none() && self.touch(hash, SystemTime::now())?.is_some() {
             return Ok(artifact);
         }
         let serial = self.writes.fetch_add(1, Ordering::Relaxed);
-        let draft = self.root.join("incoming").join(format!("{hash}.{}.{serial}", std::process::id()));
+        let drafts = self.outputs.clone().unwrap_or_else(|| self.root.join("incoming"));
+        let draft = drafts.join(format!("{hash}.{}.{serial}", std::process::id()));
         let written = File::create(&draft).and_then(|mut file| file.write_all(bytes)).map_err(failed("write", &draft));
-        written.and_then(|()| self.publish(&draft, hash)).inspect_err(|_| {
+        let published = written.and_then(|()| match &self.outputs {
+            None => self.publish(&draft, hash),
+            Some(outputs) => fs::rename(&draft, outputs.join(hash.to_string())).map_err(failed("write", &draft)),
+        });
+        published.inspect_err(|_| {
             // The first error is the one to report; a draft that stays is not a file of the store.
             let _ = fs::remove_file(&draft);
         })?;
-        Ok(Artifact { hash, size: bytes.len() as u64 })
+        Ok(artifact)
+    }
+
+    /// Takes over what a process with the folder `outputs` has put.
+    ///
+    /// # Errors
+    /// If it is neither there nor here, or cannot be moved.
+    pub fn adopt(&self, outputs: &Path, hash: ContentHash) -> Result<(), StoreError> {
+        let made = outputs.join(hash.to_string());
+        if made.try_exists().map_err(failed("look for", &made))? {
+            return self.publish(&made, hash);
+        }
+        // Another stage of the bundle left the same file.
+        self.touch(hash, SystemTime::now())?.map(drop).ok_or(StoreError::Missing(hash))
     }
 
     /// The whole file, checked against its name.
@@ -180,11 +162,20 @@ impl Store {
     /// # Errors
     /// If it is not there, cannot be read, or is damaged; a damaged file is removed, so that it can be made again.
     pub fn get(&self, hash: ContentHash) -> Result<Vec<u8>, StoreError> {
-        let path = self.path(hash);
-        let bytes = fs::read(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => StoreError::Missing(hash),
-            _ => failed("read", &path)(error),
-        })?;
+        // An output is looked for first: adopting it moves it to the second place, never back.
+        let output = self.outputs.iter().map(|outputs| outputs.join(hash.to_string()));
+        let mut found = None;
+        for path in output.chain([self.path(hash)]) {
+            match fs::read(&path) {
+                Ok(bytes) => {
+                    found = Some((path, bytes));
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("read", &path)(error)),
+            }
+        }
+        let (path, bytes) = found.ok_or(StoreError::Missing(hash))?;
         let found = ContentHash::of(&bytes);
         if found != hash {
             fs::remove_file(&path).map_err(failed("remove", &path))?;
@@ -244,10 +235,16 @@ impl Store {
         let path = self.path(hash);
         let folder = path.parent().expect("a stored file lies in a folder");
         fs::create_dir_all(folder).map_err(failed("create", folder))?;
+        let file = File::open(draft).map_err(failed("open", draft))?;
         if self.durability == Durability::Synced {
-            File::open(draft).and_then(|file| file.sync_all()).map_err(failed("flush", draft))?;
+            file.sync_all().map_err(failed("flush", draft))?;
         }
-        fs::rename(draft, &path).map_err(failed("write", &path))?;
+        {
+            // The last byte may have come long ago, and only the check now.
+            let _young = self.ages.read().unwrap_or_else(PoisonError::into_inner);
+            file.set_modified(SystemTime::now()).map_err(failed("touch", draft))?;
+            fs::rename(draft, &path).map_err(failed("write", &path))?;
+        }
         if self.durability == Durability::Synced {
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("flush", folder))?;
         }
@@ -307,64 +304,4 @@ impl Upload<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let store = Store::open(folder.path(), Durability::Synced).expect("opens");
-        (folder, store)
-    }
-
-    #[test]
-    fn what_is_put_is_got_and_a_damaged_file_is_found_out() {
-        let (_folder, store) = store();
-        let artifact = store.put(b"some bytes").expect("puts");
-        assert_eq!(store.get(artifact.hash).expect("gets"), b"some bytes");
-        assert_eq!(store.stat(artifact.hash).expect("stats"), Some(artifact));
-        fs::write(store.path(artifact.hash), b"other bytes").expect("writes");
-        assert!(matches!(store.get(artifact.hash), Err(StoreError::Damaged { .. })));
-        assert!(matches!(store.get(artifact.hash), Err(StoreError::Missing(_))));
-    }
-
-    #[test]
-    fn an_upload_that_was_cut_off_goes_on_where_it_stopped() {
-        let (_folder, store) = store();
-        let bytes = vec![7; 1000];
-        let artifact = Artifact { hash: ContentHash::of(&bytes), size: 1000 };
-        let mut upload = store.upload(artifact, 0).expect("begins");
-        upload.write(&bytes[..600]).expect("writes");
-        drop(upload);
-        assert_eq!(store.partial_size(artifact.hash).expect("stats"), 600);
-        assert!(matches!(store.upload(artifact, 601), Err(StoreError::WrongOffset { held: 600, .. })));
-        let mut upload = store.upload(artifact, 600).expect("goes on");
-        upload.write(&bytes[600..]).expect("writes");
-        assert_eq!(upload.finish().expect("finishes"), artifact);
-        assert_eq!(store.get(artifact.hash).expect("gets"), bytes);
-    }
-
-    #[test]
-    fn drafts_go_and_uploads_stay() {
-        let (_folder, store) = store();
-        let artifact = Artifact { hash: ContentHash::of(b"whole"), size: 5 };
-        store.upload(artifact, 0).and_then(|mut upload| upload.write(b"who")).expect("writes");
-        let draft = store.root().join("incoming").join(format!("{}.17.0", artifact.hash));
-        fs::write(&draft, "wh").expect("writes");
-        store.remove_drafts().expect("removes");
-        assert!(!draft.try_exists().expect("can be looked for"));
-        assert_eq!(store.partial_size(artifact.hash).expect("stats"), 3);
-    }
-
-    #[test]
-    fn an_upload_of_other_bytes_than_announced_leaves_nothing() {
-        let (_folder, store) = store();
-        let artifact = Artifact { hash: ContentHash::of(b"right"), size: 5 };
-        let mut upload = store.upload(artifact, 0).expect("begins");
-        upload.write(b"wrong").expect("writes");
-        assert!(matches!(upload.finish(), Err(StoreError::Damaged { .. })));
-        let mut upload = store.upload(artifact, 0).expect("begins");
-        assert!(matches!(upload.write(b"too long"), Err(StoreError::WrongSize { .. })));
-        assert_eq!(store.stat(artifact.hash).expect("stats"), None);
-        assert_eq!(store.partial_size(artifact.hash).expect("stats"), 0);
-    }
-}
+mod tests;

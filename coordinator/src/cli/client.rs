@@ -11,7 +11,8 @@ use secateur_proto::{
     spec::TableFormat,
     v1::{
         GetReportRequest, ReportFormat, SubmitReply, SubmitRequest, SweepFile, SweepState, SweepStatus, WatchRequest,
-        sweep_service_client::SweepServiceClient, watch_reply::Event, worker_service_client::WorkerServiceClient,
+        artifact_service_client::ArtifactServiceClient, sweep_service_client::SweepServiceClient, watch_reply::Event,
+        worker_service_client::WorkerServiceClient,
     },
 };
 use secateur_worker::{
@@ -141,6 +142,7 @@ pub(crate) struct Client {
     pub(crate) sweeps: SweepServiceClient<AuthorizedChannel>,
     pub(crate) workers: WorkerServiceClient<AuthorizedChannel>,
     pub(crate) artifacts: ArtifactClient,
+    pub(crate) artifact_service: ArtifactServiceClient<AuthorizedChannel>,
 }
 
 impl Client {
@@ -170,7 +172,8 @@ impl Client {
         Ok(Self {
             sweeps: SweepServiceClient::new(channel.clone()).max_decoding_message_size(LONGEST_MESSAGE),
             workers: WorkerServiceClient::new(channel.clone()),
-            artifacts: ArtifactClient::new(channel),
+            artifacts: ArtifactClient::new(channel.clone()),
+            artifact_service: ArtifactServiceClient::new(channel),
         })
     }
 

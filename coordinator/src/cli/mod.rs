@@ -5,6 +5,8 @@ mod cert;
 mod client;
 mod error;
 mod explain;
+mod forget;
+mod gc;
 mod journal;
 mod list;
 mod output;
@@ -90,6 +92,10 @@ enum Verb {
     Explain(explain::ExplainArguments),
     /// Do again what failed in a sweep, once its cause is gone
     Retry(retry::RetryArguments),
+    /// Forget a sweep that does not run, so that `gc` can remove what it left
+    Forget(forget::ForgetArguments),
+    /// Remove the files of a coordinator that no sweep refers to
+    Gc(gc::GcArguments),
     /// Fetch a sweep's report, also while it runs
     Report(report::ReportArguments),
     /// List the workers that are attached
@@ -189,6 +195,8 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Cancel(arguments) => cancel::run(arguments, output).await,
         Verb::Explain(arguments) => explain::run(arguments, output).await,
         Verb::Retry(arguments) => retry::run(arguments, output).await,
+        Verb::Forget(arguments) => forget::run(arguments, output).await,
+        Verb::Gc(arguments) => gc::run(arguments, output).await,
         Verb::Report(arguments) => report::run(arguments, output).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,
         Verb::Journal(arguments) => journal::run(arguments, output).await,

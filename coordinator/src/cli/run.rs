@@ -94,6 +94,7 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
             synced: true,
             // They end together.
             outbox: None,
+            cache_size: None,
         };
         workers.spawn(async move {
             if let Err(error) = client::serve(options, future::pending(), Duration::ZERO).await {

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{Stream, StreamExt as _};
@@ -12,22 +13,29 @@ use secateur_proto::{
     ids::ContentHash,
     outcome::Artifact,
     v1::{
-        Chunk, GetArtifactRequest, PutReply, PutRequest, StatReply, StatRequest,
-        artifact_service_server::ArtifactService, put_request::Part,
+        Chunk, CollectGarbageReply, CollectGarbageRequest, Garbage, GetArtifactRequest, Kept, PutReply, PutRequest,
+        StatReply, StatRequest, artifact_service_server::ArtifactService, collect_garbage_reply::Event,
+        put_request::Part,
     },
 };
 use secateur_worker::{
-    store::{Store, StoreError},
+    store::{Store, StoreError, Stored},
     transfer::chunks,
 };
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::invalid;
 use crate::{
     driver::Driver,
+    garbage::{self, Collection},
     security::{Audit, Caller, Grants, Role},
 };
+
+/// The shortest grace of a collection: far longer than a report takes from this service to the journal.
+const SHORTEST_GRACE: Duration = Duration::from_secs(60);
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -54,6 +62,34 @@ impl Artifacts {
             Role::Worker => self.grants.holds(&caller.name, &hash),
             Role::Read => self.driver.read(move |core| core.is_published(hash)).await?,
         })
+    }
+
+    /// Removes what no sweep refers to, and tells it.
+    async fn collect(
+        self,
+        collection: Collection,
+        told: mpsc::Sender<Result<CollectGarbageReply, Status>>,
+    ) -> Result<(), Status> {
+        let tell = move |event| told.blocking_send(Ok(CollectGarbageReply { event: Some(event) })).is_ok();
+        let store = Arc::clone(&self.store);
+        let listed = tokio::task::spawn_blocking(move || store.files());
+        let listed = listed.await.map_err(|error| Status::internal(error.to_string()))?.map_err(status)?;
+        // Asked after the files were listed: what came since is none of them.
+        let referred = self.driver.read(crate::scheduler::Core::files).await?;
+        let (store, uploads) = (Arc::clone(&self.store), Arc::clone(&self.uploads));
+        let collected = tokio::task::spawn_blocking(move || {
+            let turn = |hash| Turn::take(&uploads, hash).ok();
+            let mut tell_file = |file: &Stored| tell(Event::Garbage(garbage_message(file)));
+            let kept = garbage::collect(&store, &listed, &referred, collection, turn, &mut tell_file)?;
+            tell(Event::Kept(Kept {
+                referred_files: kept.referred.files,
+                referred_bytes: kept.referred.bytes,
+                young_files: kept.young.files,
+                young_bytes: kept.young.bytes,
+            }));
+            Ok(())
+        });
+        collected.await.map_err(|error| Status::internal(error.to_string()))?.map_err(status)
     }
 
     async fn receive(
@@ -107,6 +143,15 @@ impl Drop for Turn {
     }
 }
 
+fn garbage_message(file: &Stored) -> Garbage {
+    let modified = file.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Garbage {
+        artifact: Some(Artifact { hash: file.hash, size: file.size }.into()),
+        partial: !file.whole,
+        modified_at_ms: u64::try_from(modified.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
 /// A store's error as a status; full paths stay in the log.
 fn status(error: StoreError) -> Status {
     match &error {
@@ -129,10 +174,12 @@ fn status(error: StoreError) -> Status {
 #[async_trait]
 impl ArtifactService for Artifacts {
     type GetStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
+    type CollectGarbageStream = ReceiverStream<Result<CollectGarbageReply, Status>>;
 
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
         let hash: ContentHash = request.into_inner().hash.parse().map_err(invalid)?;
-        let held = self.store.stat(hash).map_err(status)?.map(Into::into);
+        // Whoever is told that a file is here will not send it, so it has to stay until its report has come.
+        let held = self.store.touch(hash, SystemTime::now()).map_err(status)?.map(Into::into);
         let partial_size = self.store.partial_size(hash).map_err(status)?;
         Ok(Response::new(StatReply { held, partial_size }))
     }
@@ -153,5 +200,34 @@ impl ArtifactService for Artifacts {
         }
         let reader = self.store.reader(hash, offset).map_err(status)?;
         Ok(Response::new(chunks(reader).map(|data| Ok(Chunk { data })).boxed()))
+    }
+
+    async fn collect_garbage(
+        &self,
+        request: Request<CollectGarbageRequest>,
+    ) -> Result<Response<Self::CollectGarbageStream>, Status> {
+        let caller = Caller::of(&request);
+        let CollectGarbageRequest { dry_run, grace_seconds } = request.into_inner();
+        let grace = Duration::from_secs(grace_seconds);
+        if grace < SHORTEST_GRACE {
+            return Err(Status::invalid_argument(format!(
+                "a grace of {grace_seconds} s is too short while the coordinator runs: give at least {} s",
+                SHORTEST_GRACE.as_secs()
+            )));
+        }
+        let collection = Collection::after(grace, dry_run).ok_or_else(|| {
+            Status::invalid_argument(format!("a grace of {grace_seconds} s begins before any file was written"))
+        })?;
+        let (sender, receiver) = mpsc::channel(64);
+        let service = self.clone();
+        self.audit.done(&caller, if dry_run { "look for garbage" } else { "collect garbage" }, "artifacts");
+        info!(by = caller.name, dry_run, ?grace, "collecting garbage");
+        tokio::spawn(async move {
+            if let Err(status) = service.collect(collection, sender.clone()).await {
+                // Whoever asked may have gone.
+                let _ = sender.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }

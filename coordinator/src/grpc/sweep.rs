@@ -1,6 +1,6 @@
 //! `SweepService`: what people and scripts call.
 
-use std::{io::Cursor, pin::Pin, sync::Arc};
+use std::{io::Cursor, pin::Pin, sync::Arc, time::SystemTime};
 
 use futures::{Stream, StreamExt as _, stream};
 use secateur_proto::{
@@ -8,10 +8,10 @@ use secateur_proto::{
     ids::{SweepId, TrialId},
     outcome::Artifact,
     v1::{
-        self, CancelRequest, Chunk, ExplainReply, ExplainRequest, GetReportRequest, GetSweepRequest, ListSweepsReply,
-        ListSweepsRequest, PlanReply, PlanRequest, ReportFormat, RetryReply, RetryRequest, SubmitReply, SubmitRequest,
-        SweepFile, SweepStatus, WatchReply, WatchRequest, submit_reply::Was, sweep_service_server::SweepService,
-        watch_reply,
+        self, CancelRequest, Chunk, ExplainReply, ExplainRequest, ForgetRequest, GetReportRequest, GetSweepRequest,
+        ListSweepsReply, ListSweepsRequest, PlanReply, PlanRequest, ReportFormat, RetryReply, RetryRequest,
+        SubmitReply, SubmitRequest, SweepFile, SweepStatus, WatchReply, WatchRequest, submit_reply::Was,
+        sweep_service_server::SweepService, watch_reply,
     },
 };
 use secateur_worker::{
@@ -61,14 +61,7 @@ impl Sweeps {
         let _turn = self.planning.acquire().await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
         let store = Arc::clone(&self.store);
         let planned = tokio::task::spawn_blocking(move || {
-            let read = |artifact: Artifact| {
-                store.get(artifact.hash).map_err(|error| match error {
-                    StoreError::Missing(_) => {
-                        Status::failed_precondition("the data and the weights of the sweep must be uploaded first")
-                    }
-                    _ => Status::internal("the data and the weights of the sweep cannot be read"),
-                })
-            };
+            let read = |artifact: Artifact| store.get(artifact.hash).map_err(|error| no_input(&error));
             let table = read(table)?;
             let weights = weights.map(read).transpose()?;
             let admitted =
@@ -227,6 +220,16 @@ fn message(status: &scheduler::SweepStatus) -> SweepStatus {
     }
 }
 
+/// Why what a sweep begins with cannot be had.
+fn no_input(error: &StoreError) -> Status {
+    match error {
+        StoreError::Missing(_) => {
+            Status::failed_precondition("the data and the weights of the sweep must be uploaded first")
+        }
+        _ => Status::internal("the data and the weights of the sweep cannot be read"),
+    }
+}
+
 #[async_trait]
 impl SweepService for Sweeps {
     type WatchStream = WatchStream;
@@ -244,6 +247,12 @@ impl SweepService for Sweeps {
                 SweepState::Cancelled | SweepState::Stopped { .. } => Was::Stopped,
             },
         };
+        // Planning takes a while: what the sweep refers to is young from now on, or has to be sent again.
+        let given = [Some(plan.sweep.data.hash), plan.sweep.weights.as_ref().map(|weights| weights.hash)];
+        for hash in given.into_iter().flatten() {
+            let held = self.store.touch(hash, SystemTime::now()).and_then(|held| held.ok_or(StoreError::Missing(hash)));
+            held.map_err(|error| no_input(&error))?;
+        }
         self.driver.apply(Event::SweepSubmitted { plan: Arc::new(plan) }).await?;
         self.audit.done(&caller, "submit", id.as_str());
         info!(sweep = %id, by = caller.name, was = was.as_str_name(), "submitted");
@@ -308,6 +317,16 @@ impl SweepService for Sweeps {
         let wanted = id.clone();
         let lines = self.driver.read(move |core| explain::sweep(core, &wanted)).await?;
         Ok(reply("sweep", id.to_string(), lines.unwrap_or_default()))
+    }
+
+    async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<SweepStatus>, Status> {
+        let caller = Caller::of(&request);
+        let id = self.find(request.into_inner().sweep_id).await?;
+        let status = self.status(id.clone()).await?;
+        self.driver.apply(Event::SweepForgotten { sweep: id.clone() }).await?;
+        self.audit.done(&caller, "forget", id.as_str());
+        info!(sweep = %id, by = caller.name, "forgotten");
+        Ok(Response::new(status))
     }
 
     async fn get_report(&self, request: Request<GetReportRequest>) -> Result<Response<Self::GetReportStream>, Status> {

@@ -1,6 +1,11 @@
 //! `WorkerService`: one stream a worker, from Hello to the end.
 
-use std::{num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use futures::{Stream, StreamExt as _};
 use secateur_proto::{
@@ -213,7 +218,8 @@ async fn listen(
 fn with_files(store: &Store, outcome: StageOutcome) -> StageOutcome {
     let StageOutcome::Completed(result) = &outcome else { return outcome };
     for (role, artifact) in &result.artifacts {
-        let message = match store.stat(artifact.hash) {
+        // Young from now on, so that it is there when the journal refers to it.
+        let message = match store.touch(artifact.hash, SystemTime::now()) {
             Ok(Some(held)) if held == *artifact => continue,
             Ok(Some(held)) => {
                 format!("the {} was reported with {} bytes and has {}", role.name(), artifact.size, held.size)

@@ -60,6 +60,13 @@ impl Core {
                 self.halt_sweep(at, number, SweepState::Stopped { reason: reason.clone() }, effects);
             }
             Record::StagesReopened { stages } => self.reopen(stages)?,
+            Record::SweepForgotten { sweep } => {
+                let number = self.sweep_number(sweep)?;
+                if self.sweeps[number.index()].state == SweepState::Running {
+                    return Err(Rejection::StillRunning(sweep.clone()));
+                }
+                self.forget_sweep(number);
+            }
             Record::StageEnded { stage, outcome } => {
                 let number = self.open_stage(*stage)?;
                 self.end_stage(at, number, outcome.clone(), effects);
@@ -118,6 +125,7 @@ impl Core {
             ended_at: None,
             leased: 0,
             computed: 0,
+            forgotten: false,
         });
         self.stage_numbers.reserve(plan.stages.len());
         for position in 0..plan.stages.len() {

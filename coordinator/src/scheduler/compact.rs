@@ -60,6 +60,12 @@ pub fn needed(entries: &[Entry]) -> Vec<bool> {
                 let halted = sweeps.values_mut().filter(|halts| !halts.since_running.is_empty());
                 halted.for_each(|halts| halts.ended_meanwhile |= halts.stages.contains(stage));
             }
+            // What was known of its stages is not compared any more; submitted again, it is another sweep.
+            Record::SweepForgotten { sweep } => {
+                if let Some(halts) = sweeps.remove(sweep) {
+                    halts.stages.iter().for_each(|stage| drop(failed.remove(stage)));
+                }
+            }
             // A stage that is opened again is as if it had never been tried.
             Record::StagesReopened { stages } => {
                 let halted = sweeps.values_mut().filter(|halts| !halts.since_running.is_empty());
@@ -99,9 +105,10 @@ fn durable_sweep(sweep: &Sweep) -> impl PartialEq {
         ended_at,
         leased: _,
         computed: _,
+        forgotten,
     } = sweep;
     let counts = (*tally, *stages_ended, *lane_steps, *lane_steps_ended);
-    (plan, state, stages, trials, counts, *submitted_at, *ended_at)
+    (plan, state, stages, trials, counts, *submitted_at, *ended_at, *forgotten)
 }
 
 /// The same of a stage.

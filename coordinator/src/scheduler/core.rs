@@ -71,6 +71,8 @@ pub(super) struct Sweep {
     pub(super) leased: u64,
     /// Of its stages, so many have completed in this life.
     pub(super) computed: u64,
+    /// Nothing of it is left but its number.
+    pub(super) forgotten: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,6 +228,9 @@ impl Core {
                 SweepState::Stopped { .. } => {}
                 state @ (SweepState::Cancelled | SweepState::Completed) => return Err(not_running(sweep, state)),
             },
+            Event::SweepForgotten { sweep } => {
+                self.write(&mut step, Record::SweepForgotten { sweep: sweep.clone() })?;
+            }
             Event::WorkerJoined { worker, instance, name, device, slots, held } => {
                 let joining = Joining { id: worker, instance, name, device, slots: *slots };
                 self.joined(&mut step, &joining, held)?;

@@ -84,6 +84,11 @@ pub enum Event {
         /// For a person.
         reason: String,
     },
+    /// A person needs a sweep no more that does not run. What it computed is forgotten, unless another sweep lists it too.
+    SweepForgotten {
+        /// Which.
+        sweep: SweepId,
+    },
     /// A worker attached. One that comes back has a new id, and is known by its instance: it takes over what it held before, and what
     /// it held in an earlier life of the coordinator, as far as nobody else has begun it.
     WorkerJoined {
@@ -323,6 +328,9 @@ pub enum Rejection {
         /// Where it is.
         state: &'static str,
     },
+    /// A sweep that is to be forgotten still runs.
+    #[error("sweep {0} is running: cancel it before it is forgotten")]
+    StillRunning(SweepId),
     /// A plan that contradicts itself.
     #[error("the plan of sweep {sweep} is not a plan: {reason}")]
     InvalidPlan {

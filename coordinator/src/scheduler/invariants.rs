@@ -36,6 +36,8 @@ pub enum InvariantId {
     TrialsAgree,
     /// A sweep runs only while a trial of it is open, and has completed only when none is.
     SweepRuns,
+    /// A stage of forgotten sweeps alone is known to nobody.
+    Forgotten,
     /// No slot idles while a stage is ready that it could take, once the coordinator has waited for workers to come back.
     NothingIdles,
 }
@@ -61,7 +63,11 @@ impl Core {
     /// The first one that does not hold.
     pub fn check_invariants(&self) -> Result<(), InvariantViolation> {
         for (index, stage) in (0..).zip(&self.stages) {
-            self.check_stage(StageNumber(index), stage)?;
+            if self.sweeps[stage.home.index()].forgotten {
+                self.check_forgotten(StageNumber(index), stage)?;
+            } else {
+                self.check_stage(StageNumber(index), stage)?;
+            }
         }
         let ready = self.stages.iter().filter(|stage| stage.state == StageState::Ready).count();
         check(InvariantId::QueuesAgree, ready == self.ready.len() && self.ready.heads_agree(), || {
@@ -117,6 +123,16 @@ impl Core {
             StageState::Ended(_) => !queued,
         };
         check(InvariantId::QueuesAgree, placed, || about(format_args!("{:?}, wanted by {wanted}", stage.state)))
+    }
+
+    fn check_forgotten(&self, number: StageNumber, stage: &Stage) -> Result<(), InvariantViolation> {
+        let known = self.stage_numbers.values().any(|known| *known == number)
+            || self.stages.iter().any(|parent| parent.children.contains(&number))
+            || self.sweeps.iter().any(|sweep| sweep.stages.contains(&number))
+            || self.ready.contains(QueueKey::of(stage), number);
+        let empty = stage.shared_with.is_empty() && stage.children.is_empty() && stage.trials.is_empty();
+        let holds = !known && empty && stage.wanted == 0 && stage.state == StageState::Parked;
+        check(InvariantId::Forgotten, holds, || format!("{number:?}: {stage:?}"))
     }
 
     fn check_lease(&self, number: LeaseNumber, lease: &Lease) -> Result<(), InvariantViolation> {

@@ -56,6 +56,7 @@ mod commit;
 mod compact;
 mod core;
 mod event;
+mod forget;
 mod invariants;
 mod record;
 mod retry;

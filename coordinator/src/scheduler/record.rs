@@ -14,7 +14,10 @@ use super::event::Timestamp;
 use crate::sweep::plan::Plan;
 
 /// Version of [`Entry`] as JSON.
-pub const JOURNAL_VERSION: u32 = 2;
+pub const JOURNAL_VERSION: u32 = 3;
+
+/// The oldest version that can be read: 2 has fewer kinds of records, and those alike.
+const OLDEST_VERSION: u32 = 2;
 
 /// A durable fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +52,11 @@ pub enum Record {
     StagesReopened {
         /// Those that had failed by themselves.
         stages: Vec<StageKey>,
+    },
+    /// A sweep that did not run was forgotten: its stages that no other sweep lists are no longer known.
+    SweepForgotten {
+        /// Which.
+        sweep: SweepId,
     },
     /// A stage ended. Stages below it that end with it have no record of their own: they follow.
     StageEnded {
@@ -86,7 +94,9 @@ pub enum UnreadableEntry {
     #[error("the journal entry cannot be read: {0}")]
     Json(#[from] serde_json::Error),
     /// Written by another version.
-    #[error("the journal entry is of version {found}, and this secateur reads version {JOURNAL_VERSION}")]
+    #[error(
+        "the journal entry is of version {found}, and this secateur reads versions {OLDEST_VERSION} to {JOURNAL_VERSION}"
+    )]
     Version {
         /// The version in the entry.
         found: u32,
@@ -125,7 +135,7 @@ impl Entry {
             version: u32,
         }
         let Header { version } = serde_json::from_str(text)?;
-        if version != JOURNAL_VERSION {
+        if !(OLDEST_VERSION..=JOURNAL_VERSION).contains(&version) {
             return Err(UnreadableEntry::Version { found: version });
         }
         Ok(serde_json::from_str(text)?)

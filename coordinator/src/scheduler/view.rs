@@ -1,6 +1,6 @@
 //! What can be read of the core: for the gRPC layer, the progress bars and the report.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use secateur_proto::{
     convert::StageWithInputs,
@@ -12,7 +12,7 @@ use super::{
     bundle::{lease_id, lease_number},
     core::{Core, Sweep, TrialState, Width, Worker},
     event::{SweepState, Timestamp},
-    stage::{StageNumber, StageState, SweepNumber, UNLIMITED},
+    stage::{Packed, StageNumber, StageState, SweepNumber, UNLIMITED},
 };
 use crate::sweep::plan::{Plan, Trial};
 
@@ -132,7 +132,7 @@ impl Core {
 
     /// All sweeps, in the order of submission.
     pub fn sweeps(&self) -> impl Iterator<Item = SweepStatus> {
-        self.sweeps.iter().map(Sweep::status)
+        self.sweeps.iter().filter(|sweep| !sweep.forgotten).map(Sweep::status)
     }
 
     /// Stages that have ended, in whatever way; one that several sweeps share counts once.
@@ -150,6 +150,23 @@ impl Core {
             let published = [Role::Checkpoint, Role::Plan, Role::Preparation];
             published.iter().any(|role| result.artifacts.get(role).is_some_and(|artifact| artifact.hash == hash))
         })
+    }
+
+    /// Every file that a sweep refers to: what it was given, and what its stages have left.
+    #[must_use]
+    pub fn files(&self) -> HashSet<ContentHash> {
+        let mut files = HashSet::new();
+        for sweep in self.sweeps.iter().filter(|sweep| !sweep.forgotten) {
+            let info = &sweep.plan.sweep;
+            files.insert(info.data.hash);
+            files.extend(info.weights.as_ref().map(|weights| weights.hash));
+            for (planned, stage) in sweep.plan.stages.iter().zip(&sweep.stages) {
+                files.extend(planned.given.values().map(|artifact| artifact.hash));
+                let left = self.stages[stage.index()].outcome().map_or(&[][..], Packed::artifacts);
+                files.extend(left.iter().map(|(_, artifact)| artifact.hash));
+            }
+        }
+        files
     }
 
     /// The plan of a sweep, as first submitted.

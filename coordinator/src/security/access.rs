@@ -298,10 +298,19 @@ mod tests {
         paths.filter(|path| path.starts_with("/secateur.v1.") && !path.contains("Executor")).collect()
     }
 
+    /// An administrator's alone: they destroy what others have made.
+    const DESTRUCTIVE: [&str; 2] = ["/secateur.v1.SweepService/Forget", "/secateur.v1.ArtifactService/CollectGarbage"];
+
     #[test]
     fn every_method_says_whom_it_admits() {
-        let methods = methods();
+        let mut methods = methods();
         assert!(methods.len() >= 12, "{methods:?}");
+        let count = methods.len();
+        methods.retain(|method| !DESTRUCTIVE.contains(&method.as_str()));
+        assert_eq!(methods.len(), count - DESTRUCTIVE.len());
+        for method in DESTRUCTIVE {
+            assert_eq!(admits(method), Admits::Roles(&[]));
+        }
         for method in methods {
             assert!(
                 matches!(admits(&method), Admits::Roles([_, ..])),
@@ -336,6 +345,8 @@ mod tests {
             ("WorkerService/Attach", [denied, Ok(()), denied]),
             ("ArtifactService/Put", [Ok(()), Ok(()), denied]),
             ("ArtifactService/Get", [Ok(()), Ok(()), Ok(())]),
+            ("SweepService/Forget", [denied, denied, denied]),
+            ("ArtifactService/CollectGarbage", [denied, denied, denied]),
             ("SweepService/Unheard", [denied, denied, denied]),
         ] {
             assert_eq!(

@@ -1,13 +1,13 @@
 //! One lease: fetch the inputs, have an executor do the bundle, report each stage; and beside it, carry what stages leave over to the
 //! coordinator. Where that cannot be reached files wait, for as long as it takes.
 
-use std::{collections::HashMap, convert::Infallible, time::Duration};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use secateur_proto::{
     convert::{InvalidMessage, StageWithInputs},
     ids::StageKey,
-    outcome::{Artifact, Failure, FailureClass, StageOutcome},
+    outcome::{Failure, FailureClass, StageOutcome},
     v1::{
         Calibrate, Calibrated, Lease, MeasureBundle, RunBundle, Stage, StageReport, executor_reply::Reply,
         executor_request::Request, worker_message::Message,
@@ -17,12 +17,14 @@ use tokio::sync::{Mutex, Semaphore};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Connection, LONGEST_WAIT, Link,
+    LONGEST_WAIT, Link, SHORTEST_WAIT,
     outbox::{Outbox, files},
 };
 use crate::{
+    cache::{Cache, CacheError},
     causes::with_causes,
     executor::process::{ExecutorCommand, ExecutorProcess, ProcessError},
+    store::Store,
     transfer::TransferError,
 };
 
@@ -30,14 +32,15 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Slots {
     command: ExecutorCommand,
+    cache: Arc<Cache>,
     free: Semaphore,
     idle: Mutex<Vec<ExecutorProcess>>,
 }
 
 impl Slots {
-    /// So many.
-    pub(super) fn new(command: ExecutorCommand, slots: u32) -> Self {
-        Self { command, free: Semaphore::new(slots as usize), idle: Mutex::new(Vec::new()) }
+    /// So many, which work on the files of `cache`.
+    pub(super) fn new(command: ExecutorCommand, slots: u32, cache: Arc<Cache>) -> Self {
+        Self { command, cache, free: Semaphore::new(slots as usize), idle: Mutex::new(Vec::new()) }
     }
 
     /// An executor that is alive: an idle one, or a new one.
@@ -51,6 +54,9 @@ impl Slots {
 
 impl From<ProcessError> for Failed {
     fn from(error: ProcessError) -> Self {
+        if let ProcessError::Outputs(error) = error {
+            return TransferError::from(error).into();
+        }
         Self(Failure::new(FailureClass::Executor, with_causes(&error)))
     }
 }
@@ -59,6 +65,16 @@ impl From<TransferError> for Failed {
     fn from(error: TransferError) -> Self {
         let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
         Self(Failure::new(class, with_causes(&error)))
+    }
+}
+
+impl From<CacheError> for Failed {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::Store(error) => TransferError::from(error).into(),
+            // A narrower bundle may fit, or another worker's cache; after the last attempt allowed this is what is told.
+            CacheError::TooSmall { .. } => Self(Failure::new(FailureClass::Storage, error.to_string())),
+        }
     }
 }
 
@@ -76,14 +92,17 @@ pub(super) async fn run(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox
     let _slot = slots.free.acquire().await;
     let mut attempts = HashMap::new();
     let mut stages = Vec::new();
+    let mut inputs = Vec::new();
     for leased in lease.stages {
         let stage = StageWithInputs::try_from(leased.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
-        for artifact in stage.spec.reads().iter().filter_map(|role| stage.inputs.get(role)) {
-            move_file(&link, *artifact, Direction::Here).await?;
-        }
+        inputs.extend(stage.spec.reads().iter().filter_map(|role| stage.inputs.get(role)).copied());
         attempts.insert(stage.key, leased.attempt);
         stages.push(Stage::from(&stage));
     }
+    // Before the executor, so that what it reads stays until it is gone.
+    let held = slots.cache.hold(inputs).await?;
+    let mut tries = Tries::default();
+    while tries.go_on(held.fetch(&mut link.connection().await.artifacts).await).await? {}
     info!(stages = stages.len(), "working on a lease");
     let mut executor = slots.executor().await?;
     executor.send(Request::Run(RunBundle { stages })).await?;
@@ -100,7 +119,14 @@ pub(super) async fn run(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox
                     attempt,
                     outcome: Some((&outcome).into()),
                 };
-                outbox.put(Message::Report(report));
+                // They stay in the cache until the coordinator has them.
+                let mut made = slots.cache.hold_nothing();
+                if let StageOutcome::Completed(result) = &outcome {
+                    for artifact in result.artifacts.values() {
+                        made.adopt(executor.outputs(), *artifact).map_err(TransferError::from)?;
+                    }
+                }
+                outbox.put_result(report, made);
                 debug!(%stage, attempt, outcome = outcome.name(), "a stage ended");
             }
             Reply::BundleDone(_) => {
@@ -137,7 +163,7 @@ pub(super) async fn calibrate(request: Calibrate, slots: &Slots) -> Result<Calib
 }
 
 /// Carries the files of results over, one result beside the other, for as long as it is polled.
-pub(super) async fn carry(outbox: &Outbox, link: &Link) -> Infallible {
+pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> Infallible {
     let mut under_way = FuturesUnordered::new();
     let mut next = 0;
     loop {
@@ -145,7 +171,7 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link) -> Infallible {
             (number, report) = outbox.to_carry(next) => {
                 next = number + 1;
                 under_way.push(async move {
-                    match carry_one(link, &report).await {
+                    match carry_one(link, store, &report).await {
                         Ok(()) => outbox.carried(number),
                         Err(Failed(failure)) => {
                             error!(stage = report.stage_key, reason = failure.message, "a result is lost");
@@ -159,36 +185,31 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link) -> Infallible {
     }
 }
 
-async fn carry_one(link: &Link, report: &StageReport) -> Result<(), Failed> {
+async fn carry_one(link: &Link, store: &Arc<Store>, report: &StageReport) -> Result<(), Failed> {
     for file in files(report) {
-        move_file(link, file.try_into()?, Direction::There).await?;
+        let artifact = file.try_into()?;
+        let mut tries = Tries::default();
+        while tries.go_on(link.connection().await.artifacts.upload(store, artifact).await).await? {}
     }
     Ok(())
 }
 
-/// Which way a file goes.
-#[derive(Debug, Clone, Copy)]
-enum Direction {
-    Here,
-    There,
-}
+/// Tries to move files, over one connection after the other.
+#[derive(Debug, Default)]
+struct Tries(Duration);
 
-/// Moves a file, over one connection after the other until it has got across or cannot.
-async fn move_file(link: &Link, artifact: Artifact, direction: Direction) -> Result<(), TransferError> {
-    let mut wait = Duration::from_millis(100);
-    loop {
-        let Connection { mut artifacts, store, .. } = link.connection().await;
-        let moved = match direction {
-            Direction::Here => artifacts.download(&store, artifact).await,
-            Direction::There => artifacts.upload(&store, artifact).await,
-        };
+impl Tries {
+    /// Whether it is to be tried again, after a while: nobody was reached.
+    async fn go_on(&mut self, moved: Result<(), TransferError>) -> Result<bool, TransferError> {
         match moved {
+            Ok(()) => Ok(false),
             Err(error) if error.is_unreachable() => {
                 warn!(reason = with_causes(&error), "the coordinator cannot be reached; a file waits");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(LONGEST_WAIT);
+                self.0 = (self.0 * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
+                tokio::time::sleep(self.0).await;
+                Ok(true)
             }
-            moved => return moved,
+            Err(error) => Err(error),
         }
     }
 }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use self::{lease::Slots, outbox::Outbox, session::Ended, workbench::Workbench};
 use crate::{
+    cache::Cache,
     causes::with_causes,
     connection::{AuthorizedChannel, Remote},
     device::DeviceName,
@@ -55,6 +56,8 @@ pub struct WorkerOptions {
     pub synced: bool,
     /// Folder in which results wait for a coordinator that cannot be reached; nothing: they are lost when the worker ends first.
     pub outbox: Option<PathBuf>,
+    /// Bytes that the folder may hold, which nobody else uses then; nothing: everything is kept.
+    pub cache_size: Option<u64>,
 }
 
 /// A device, and how much is done on it.
@@ -103,9 +106,10 @@ pub async fn serve(
 ) -> Result<(), WorkerError> {
     let durability = if options.synced { Durability::Synced } else { Durability::Cached };
     let store = Arc::new(Store::open(options.store.clone(), durability)?);
+    let cache = Arc::new(Cache::open(store, options.cache_size)?);
     let (phase, stop) = watch::channel(Phase::Working);
     let stop = Stop { phase: stop, grace };
-    let working = try_join_all(options.devices.iter().map(|device| attach(&options, *device, &store, stop.clone())));
+    let working = try_join_all(options.devices.iter().map(|device| attach(&options, *device, &cache, stop.clone())));
     let stopping = async {
         asked.await;
         phase.send_replace(Phase::Draining);
@@ -194,16 +198,17 @@ impl Link {
 async fn attach(
     options: &WorkerOptions,
     device: DeviceSlots,
-    store: &Arc<Store>,
+    cache: &Arc<Cache>,
     mut stop: Stop,
 ) -> Result<(), WorkerError> {
     let executor = ExecutorCommand {
         program: options.program.clone(),
         store: options.store.clone(),
         synced: options.synced,
+        apart: cache.is_bounded(),
         device: device.device,
     };
-    let slots = Slots::new(executor, device.slots);
+    let slots = Slots::new(executor, device.slots, Arc::clone(cache));
     let identity = Identity {
         name: options.name.clone(),
         device: device.device,
@@ -218,15 +223,14 @@ async fn attach(
     let link = Link(Arc::new(watch::Sender::new(None)));
     let bench = Workbench::new(slots, Arc::clone(&outbox), link.clone(), options.lanes);
     tokio::select! {
-        ended = stay_attached(options, &identity, store, bench, &outbox, &link, &mut stop) => ended,
-        never = lease::carry(&outbox, &link) => match never {},
+        ended = stay_attached(options, &identity, bench, &outbox, &link, &mut stop) => ended,
+        never = lease::carry(&outbox, &link, cache.store()) => match never {},
     }
 }
 
 async fn stay_attached(
     options: &WorkerOptions,
     identity: &Identity,
-    store: &Arc<Store>,
     mut bench: Workbench,
     outbox: &Arc<Outbox>,
     link: &Link,
@@ -239,7 +243,6 @@ async fn stay_attached(
                 let connection = Connection {
                     worker: WorkerServiceClient::new(channel.clone()),
                     artifacts: ArtifactClient::new(channel),
-                    store: Arc::clone(store),
                 };
                 let reset = || wait = SHORTEST_WAIT;
                 session::run(identity, connection, &mut bench, outbox, link, stop, reset).await
@@ -281,7 +284,6 @@ fn instance() -> Result<InstanceId, getrandom::Error> {
 struct Connection {
     worker: WorkerServiceClient<AuthorizedChannel>,
     artifacts: ArtifactClient,
-    store: Arc<Store>,
 }
 
 /// The program that is running, to start executors with.

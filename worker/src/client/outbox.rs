@@ -20,6 +20,8 @@ use secateur_proto::{
 use tokio::sync::Notify;
 use tracing::warn;
 
+use crate::cache::Held;
+
 /// Passing messages that may wait: of more than these the oldest is dropped, since progress is soon outdated.
 const PASSING: usize = 1024;
 
@@ -42,12 +44,14 @@ struct Entry {
     is_carried: bool,
     /// Whether the attachment of now has sent it.
     is_sent: bool,
+    /// Keeps its files in the cache.
+    _made: Option<Held>,
 }
 
 impl Entry {
     fn new(message: Message) -> Self {
         let is_carried = if let Message::Report(report) = &message { files(report).is_empty() } else { true };
-        Self { message, is_carried, is_sent: false }
+        Self { message, is_carried, is_sent: false, _made: None }
     }
 
     fn lease(&self) -> &str {
@@ -98,18 +102,27 @@ impl Outbox {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the end of a stage, and what keeps the files of it.
+    pub(super) fn put_result(&self, report: StageReport, made: Held) {
+        self.keep(Entry { _made: Some(made), ..Entry::new(Message::Report(report)) });
+    }
+
     /// Takes what the coordinator must hear, at this attachment or another.
     pub(super) fn put(&self, message: Message) {
+        self.keep(Entry::new(message));
+    }
+
+    fn keep(&self, entry: Entry) {
         let mut messages = self.messages();
         let number = messages.next;
         messages.next += 1;
-        if let (Some(folder), Message::Report(report)) = (&self.folder, &message)
+        if let (Some(folder), Message::Report(report)) = (&self.folder, &entry.message)
             && is_result(report)
             && let Err(error) = write(&folder.join(number.to_string()), report)
         {
             warn!(%error, "a result cannot be kept on disk: it is lost if this worker ends before the coordinator has it");
         }
-        messages.unsettled.insert(number, Entry::new(message));
+        messages.unsettled.insert(number, entry);
         drop(messages);
         self.changed.notify_waiters();
     }

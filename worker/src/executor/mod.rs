@@ -49,6 +49,9 @@ pub struct ExecutorArguments {
     /// Flush files to the disk.
     #[arg(long)]
     pub synced: bool,
+    /// Folder for what it makes, instead of the store itself.
+    #[arg(long)]
+    pub outputs: Option<PathBuf>,
     /// Where to compute.
     #[arg(long)]
     pub device: DeviceName,
@@ -78,6 +81,10 @@ pub enum ExecutorError {
 pub fn main(arguments: &ExecutorArguments) -> Result<ExitCode, ExecutorError> {
     let durability = if arguments.synced { Durability::Synced } else { Durability::Cached };
     let store = Store::open(&arguments.store, durability)?;
+    let store = match &arguments.outputs {
+        Some(outputs) => store.with_outputs(outputs.clone()),
+        None => store,
+    };
     let requests = read_requests(BufReader::new(io::stdin()));
     let mut output = BufWriter::new(io::stdout().lock());
     let mut stages = Stages::new(store, arguments.device.open()?);

@@ -11,10 +11,13 @@ use tokio::{
     io::{BufReader, BufWriter},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::frame::{self, FrameError};
-use crate::device::DeviceName;
+use crate::{
+    device::DeviceName,
+    store::{Store, StoreError},
+};
 
 /// How to start an executor.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub struct ExecutorCommand {
     pub store: PathBuf,
     /// Whether its files are flushed to the disk.
     pub synced: bool,
+    /// Whether it leaves what it makes in a folder of its own, for its worker to take over.
+    pub apart: bool,
     /// Where it computes.
     pub device: DeviceName,
 }
@@ -35,6 +40,8 @@ pub struct ExecutorProcess {
     child: Child,
     input: BufWriter<ChildStdin>,
     output: BufReader<ChildStdout>,
+    /// Where it leaves what it makes, if not in the store itself.
+    outputs: Option<PathBuf>,
 }
 
 /// What a conversation with an executor ends with when it is not an answer.
@@ -58,6 +65,9 @@ pub enum ProcessError {
     /// It speaks nonsense.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The folder for what it makes.
+    #[error(transparent)]
+    Outputs(#[from] StoreError),
 }
 
 /// A child process in which a device is opened, with the surroundings of an executor; it dies with its handle.
@@ -89,12 +99,16 @@ impl ExecutorProcess {
     /// Starts one.
     ///
     /// # Errors
-    /// If the program cannot be started.
+    /// If the program cannot be started, or a folder for what it makes not be made.
     pub fn start(command: &ExecutorCommand) -> Result<Self, ProcessError> {
+        let outputs = command.apart.then(|| Store::make_outputs(&command.store)).transpose()?;
         let mut arguments: Vec<OsString> = vec!["executor".into(), "--store".into(), command.store.clone().into()];
         arguments.extend(["--device".into(), command.device.to_string().into()]);
         if command.synced {
             arguments.push("--synced".into());
+        }
+        if let Some(outputs) = &outputs {
+            arguments.extend(["--outputs".into(), outputs.clone().into()]);
         }
         let failed = |source| ProcessError::Start { program: command.program.clone(), source };
         let mut child = child(&command.program).args(arguments).stdin(Stdio::piped()).spawn().map_err(failed)?;
@@ -102,7 +116,24 @@ impl ExecutorProcess {
         let input = BufWriter::new(child.stdin.take().ok_or_else(pipe_missing)?);
         let output = BufReader::new(child.stdout.take().ok_or_else(pipe_missing)?);
         debug!(process = child.id(), "started an executor");
-        Ok(Self { child, input, output })
+        Ok(Self { child, input, output, outputs })
+    }
+
+    /// The folder in which it leaves what it makes, until its bundle has ended; nothing: in the store itself.
+    #[must_use]
+    pub fn outputs(&self) -> Option<&Path> {
+        self.outputs.as_deref()
+    }
+
+    /// Removes what it made and did not report: a plan that a schedule replaced, or the files of a lane that failed.
+    fn clear_outputs(&self) {
+        let Some(outputs) = &self.outputs else { return };
+        let left = std::fs::read_dir(outputs).into_iter().flatten().flatten();
+        for entry in left {
+            if let Err(error) = std::fs::remove_file(entry.path()) {
+                warn!(%error, file = %entry.path().display(), "what an executor left cannot be removed");
+            }
+        }
     }
 
     /// Asks for something.
@@ -123,7 +154,12 @@ impl ExecutorProcess {
     /// If the process is gone or speaks nonsense.
     pub async fn receive(&mut self) -> Result<Reply, ProcessError> {
         match frame::read_async::<ExecutorReply>(&mut self.output).await {
-            Ok(Some(ExecutorReply { reply: Some(reply) })) => Ok(reply),
+            Ok(Some(ExecutorReply { reply: Some(reply) })) => {
+                if matches!(reply, Reply::BundleDone(_)) {
+                    self.clear_outputs();
+                }
+                Ok(reply)
+            }
             Ok(_) | Err(FrameError::Io(_)) => Err(self.died().await),
             Err(error) => Err(error.into()),
         }
@@ -136,5 +172,15 @@ impl ExecutorProcess {
             Err(error) => Err(error),
         };
         ProcessError::Died { status: status.unwrap_or_else(|error| error.to_string()) }
+    }
+}
+
+impl Drop for ExecutorProcess {
+    fn drop(&mut self) {
+        // It dies with its handle, and its folder with it. Whatever it writes in its last moment goes when the worker starts again.
+        let _ = self.child.start_kill();
+        if let Some(outputs) = &self.outputs {
+            let _ = std::fs::remove_dir_all(outputs);
+        }
     }
 }

@@ -60,9 +60,9 @@ fn a_worker_that_does_not_come_back_was_lost() {
     lab.tick_after(0);
     lab.tick_after(WITHIN);
     lab.join("other", 1);
-    lab.calibrate("other", "dense", 64);
     lab.expect_nothing();
     lab.tick_after(1);
+    lab.calibrate("other", "dense", 64);
     let again = lab.next_lease();
     assert_eq!((again.keys(), again.stages[0].1), (given.keys(), 2));
     // Now it comes, and what it holds is somebody else's.
@@ -97,7 +97,6 @@ fn another_life_of_the_coordinator_gives_workers_what_they_hold() {
     }
     // The very id that an earlier life gave out.
     lab.apply(&given.ended(None));
-    lab.calibrate("w2", "dense", 64);
     lab.finish();
 }
 
@@ -158,10 +157,10 @@ fn a_revocation_that_got_lost_is_said_again() {
     let (mut lab, given) = at_work(policy(), 2);
     lab.leave("w", Departure::Disconnected);
     lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
-    lab.expect_revoke(&given);
     for number in 0..2 {
         lab.expect_trial("s", number, &StageOutcome::Cancelled);
     }
+    lab.expect_revoke(&given);
     lab.expect_sweep("s", crate::scheduler::SweepState::Cancelled);
     lab.apply(&joins("w2", "w", 1, std::slice::from_ref(&given)));
     lab.expect_revoke(&of(&given, "w2"));

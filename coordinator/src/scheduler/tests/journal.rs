@@ -6,11 +6,15 @@ use crate::scheduler::{Record, SweepState};
 #[test]
 fn a_journal_of_another_version_is_refused_by_its_number() {
     let line = Entry::new(Timestamp(1), Record::Started).to_json();
-    assert_eq!(line, r#"{"version":2,"at":1,"record":{"record":"started"}}"#);
-    let newer = line.replace("\"version\":2", "\"version\":3");
-    let error = Entry::from_json(&newer).expect_err("another version").to_string();
-    assert_eq!(error, "the journal entry is of version 3, and this secateur reads version 2");
-    for damaged in ["", "{", "null", "{\"version\":2}", &line[..line.len() - 1], &line.replace("at", "when")] {
+    assert_eq!(line, r#"{"version":3,"at":1,"record":{"record":"started"}}"#);
+    let of_version = |version: &str| line.replace("\"version\":3", &format!("\"version\":{version}"));
+    for other in ["1", "4"] {
+        let error = Entry::from_json(&of_version(other)).expect_err("another version").to_string();
+        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 3"));
+    }
+    let older = Entry::from_json(&of_version("2")).expect("an older version");
+    assert_eq!(older.record, Record::Started);
+    for damaged in ["", "{", "null", "{\"version\":3}", &line[..line.len() - 1], &line.replace("at", "when")] {
         assert!(Entry::from_json(damaged).is_err(), "{damaged:?}");
     }
 }

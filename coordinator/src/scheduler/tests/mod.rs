@@ -3,6 +3,7 @@
 mod attachment;
 mod compact;
 mod failures;
+mod forget;
 mod journal;
 mod properties;
 mod results;

@@ -134,6 +134,13 @@ impl World {
         };
         let state = goes_on.and_then(|id| Some((id, self.lab.core.sweep(id)?.state)));
         let is_submission = matches!(event, Event::SweepSubmitted { .. } | Event::SweepRetried { .. });
+        if let Event::SweepForgotten { sweep } = event
+            && self.lab.core.sweep(sweep).is_some_and(|status| status.state != SweepState::Running)
+        {
+            // Submitted again it is a new sweep.
+            self.announced.retain(|(of, _), _| of != sweep);
+            self.ended_sweeps.remove(sweep);
+        }
         match state {
             Some((id, SweepState::Stopped { .. })) => drop(self.ended_sweeps.remove(id)),
             Some((id, SweepState::Cancelled)) if is_submission => {
@@ -311,7 +318,7 @@ impl World {
         self.lab.now += (b % 100) as u64;
         let given = self.random_lease(a);
         let some_worker = (!self.workers.is_empty()).then(|| self.workers[a % self.workers.len().max(1)].clone());
-        match (action % 29, given, some_worker) {
+        match (action % 30, given, some_worker) {
             (0 | 1, ..) => self.join(1 + (a % 3) as u32, fate),
             (2 | 3, ..) => self.submit(a, fate),
             (4 | 5, ..) => self.answer(a, 1 + (b % 6) as u32, fate),
@@ -384,6 +391,10 @@ impl World {
                 let written = self.lab.journal.len().saturating_sub(a % 4);
                 self.lab.journal.truncate(written.max(begun.map_or(0, |begun| begun + 1)));
                 self.restart();
+            }
+            (29, ..) => {
+                let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
+                self.apply(&Event::SweepForgotten { sweep }, fate);
             }
             _ => {}
         }

@@ -1,0 +1,167 @@
+//! `secateur gc`: remove the files that no sweep refers to, of a running coordinator or of the folder of one that is stopped.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytesize::ByteSize;
+use clap::Args;
+use secateur_proto::{
+    convert::InvalidMessage,
+    outcome::Artifact,
+    v1::{CollectGarbageRequest, collect_garbage_reply::Event},
+};
+use secateur_worker::{
+    connection::CoordinatorArguments,
+    store::{Durability, Store, StoreError, Stored},
+};
+use serde_json::json;
+
+use super::{
+    client::Client,
+    error::CliError,
+    output::{Output, counted, table},
+};
+use crate::{
+    garbage::{self, Collection, Count, KeptFiles},
+    scheduler::Policy,
+    server::{DataDir, ServerError},
+    upkeep,
+};
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct GcArguments {
+    /// The folder of a coordinator that does not run, or .secateur of a run; without it, the coordinator is asked
+    #[arg(value_name = "DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// How long a file stays that nobody refers to: since it was put, written or asked for, such as 90min or 7days
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    #[command(flatten)]
+    coordinator: CoordinatorArguments,
+}
+
+/// What a collection came to.
+struct Collected {
+    gone: Vec<Stored>,
+    kept: KeptFiles,
+}
+
+pub(crate) async fn run(arguments: GcArguments, output: Output) -> Result<ExitCode, CliError> {
+    let collected = match &arguments.data_dir {
+        Some(folder) => collect_stopped(folder, &arguments).await?,
+        None => collect_running(&arguments).await?,
+    };
+    let document = |file: &Stored| {
+        json!({
+            "hash": file.hash,
+            "size": file.size,
+            "partial": !file.whole,
+            "modified_at_ms": file.modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis()),
+        })
+    };
+    let count = |count: Count| json!({"files": count.files, "bytes": count.bytes});
+    let document = json!({
+        "dry_run": arguments.dry_run,
+        "gone": collected.gone.iter().map(document).collect::<Vec<_>>(),
+        "gone_bytes": bytes(&collected.gone),
+        "kept": {"referred": count(collected.kept.referred), "young": count(collected.kept.young)},
+    });
+    output.print(&document, || text(&collected, arguments.dry_run));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn collect_running(arguments: &GcArguments) -> Result<Collected, CliError> {
+    let mut client = Client::connect(&arguments.coordinator).await?;
+    let request = CollectGarbageRequest { dry_run: arguments.dry_run, grace_seconds: arguments.grace.as_secs() };
+    let mut events = client.artifact_service.collect_garbage(request).await?.into_inner();
+    let mut gone = Vec::new();
+    while let Some(reply) = events.message().await? {
+        match reply.event {
+            Some(Event::Garbage(file)) => {
+                let artifact = file.artifact.ok_or(InvalidMessage::Missing("artifact")).and_then(Artifact::try_from);
+                let Artifact { hash, size } = artifact.map_err(|error| CliError::failed(&error))?;
+                let modified = UNIX_EPOCH + Duration::from_millis(file.modified_at_ms);
+                gone.push(Stored { hash, size, whole: !file.partial, modified });
+            }
+            Some(Event::Kept(kept)) => {
+                let referred = Count { files: kept.referred_files, bytes: kept.referred_bytes };
+                let young = Count { files: kept.young_files, bytes: kept.young_bytes };
+                return Ok(Collected { gone, kept: KeptFiles { referred, young } });
+            }
+            None => {}
+        }
+    }
+    Err(CliError::Unreachable("the coordinator stopped before it had looked at all files".to_owned()))
+}
+
+async fn collect_stopped(folder: &Path, arguments: &GcArguments) -> Result<Collected, CliError> {
+    // Opening what is not there would make it.
+    if !DataDir::journal_in(folder).is_file() {
+        return Err(CliError::Input(format!(
+            "{} is no folder of a coordinator: it has no journal.db",
+            folder.display()
+        )));
+    }
+    let collection = Collection::after(arguments.grace, arguments.dry_run)
+        .ok_or_else(|| CliError::Input("--grace begins before any file was written".to_owned()))?;
+    let data_dir = DataDir::lock(folder).map_err(|error| match error {
+        ServerError::InUse(folder) => CliError::Input(format!(
+            "{} is in use by another secateur: a coordinator that runs is asked with --coordinator in place of its folder",
+            folder.display()
+        )),
+        other => other.into(),
+    })?;
+    let mut journal = data_dir.open_journal().await?;
+    let referred = upkeep::restore(&mut *journal, &Policy::default()).await?.files();
+    journal.close().await?;
+    // Elsewhere, so that an interruption is noticed; the folder stays locked meanwhile, and nobody uploads.
+    let collected = tokio::task::spawn_blocking(move || {
+        let store = Store::open(data_dir.artifacts(), Durability::Synced)?;
+        let mut gone = Vec::new();
+        let mut tell = |file: &Stored| {
+            gone.push(*file);
+            true
+        };
+        let kept = garbage::collect(&store, &store.files()?, &referred, collection, Some, &mut tell)?;
+        Ok::<_, StoreError>(Collected { gone, kept })
+    });
+    Ok(collected.await.map_err(|error| CliError::failed(&error))??)
+}
+
+fn bytes(files: &[Stored]) -> u64 {
+    files.iter().fold(0, |sum, file| sum.saturating_add(file.size))
+}
+
+/// In powers of 1000.
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().si().to_string()
+}
+
+fn text(collected: &Collected, dry_run: bool) -> String {
+    let mut text = String::new();
+    let sum = format!("{}, {}", counted(collected.gone.len() as u64, "file"), size(bytes(&collected.gone)));
+    if dry_run && !collected.gone.is_empty() {
+        let row = |file: &Stored| {
+            let age = SystemTime::now().duration_since(file.modified).unwrap_or_default();
+            let what = if file.whole { "" } else { "cut-off upload" };
+            vec![file.hash.short(16), what.to_owned(), size(file.size), format!("{} h", age.as_secs() / 3600)]
+        };
+        text += &table(&["artifact", "", "size", "unused for"], 2, collected.gone.iter().map(row));
+        text.push('\n');
+    }
+    let KeptFiles { referred, young } = collected.kept;
+    let stays = |count: Count| format!("{}, {}", counted(count.files, "file"), size(count.bytes));
+    text + &format!(
+        "{} {sum}\nsweeps refer to {}; too young to go: {}",
+        if dry_run { "would remove" } else { "removed" },
+        stays(referred),
+        stays(young),
+    )
+}

@@ -1,0 +1,99 @@
+//! Files of a store that nobody needs. It knows files, ages and hashes, and not who refers to what.
+//!
+//! # Why nothing goes that somebody needs
+//!
+//! Files are listed first, then it is asked which ones are referred to, and then what is left of the list goes, if it is old. So
+//! a file can be lost only if something comes to refer to it afterwards. Before anything does, the services touch the file: when a
+//! worker or a client asks whether it is held, when a report names it, when a sweep over it begins. A touch and the removal of
+//! an old file exclude each other: either the file is young again and stays, or whoever touches it finds it gone, and sends it
+//! again, or the attempt has failed and is made again.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
+
+use secateur_proto::ids::ContentHash;
+use secateur_worker::store::{Store, StoreError, Stored};
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct Collection {
+    /// What was modified since then is young.
+    before: SystemTime,
+    /// Only tell what would go.
+    dry_run: bool,
+}
+
+impl Collection {
+    /// Of what has not been modified for `grace`; nothing if time does not go back that far.
+    #[must_use]
+    pub fn after(grace: Duration, dry_run: bool) -> Option<Self> {
+        let before = SystemTime::now().checked_sub(grace)?;
+        Some(Self { before, dry_run })
+    }
+}
+
+/// How many files, and how large they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Count {
+    /// One more.
+    pub const fn add(&mut self, file: &Stored) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(file.size);
+    }
+}
+
+/// What stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeptFiles {
+    /// Somebody refers to it.
+    pub referred: Count,
+    /// Nobody does, and it is young or being uploaded.
+    pub young: Count,
+}
+
+/// Removes those of the `listed` files that are old and that nobody refers to, or says which ones they are; `tell` says whether to
+/// go on. The beginning of an upload goes for its age alone, and only with its `turn`: nobody is uploading it then.
+///
+/// # Errors
+/// If a file cannot be removed; the ones before it have been told.
+pub fn collect<T>(
+    store: &Store,
+    listed: &[Stored],
+    referred: &HashSet<ContentHash>,
+    collection: Collection,
+    turn: impl Fn(ContentHash) -> Option<T>,
+    tell: &mut dyn FnMut(&Stored) -> bool,
+) -> Result<KeptFiles, StoreError> {
+    let mut kept = KeptFiles::default();
+    for file in listed {
+        if file.whole && referred.contains(&file.hash) {
+            kept.referred.add(file);
+            continue;
+        }
+        let turn = if file.whole { None } else { turn(file.hash) };
+        let goes = (file.whole || turn.is_some())
+            && if collection.dry_run {
+                file.modified < collection.before
+            } else {
+                store.remove_old(file, collection.before)?
+            };
+        if !goes {
+            kept.young.add(file);
+        } else if !tell(file) {
+            break;
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests;

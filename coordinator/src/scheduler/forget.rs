@@ -1,0 +1,75 @@
+//! Forgetting a sweep: what is its own leaves the durable state, what others share becomes theirs.
+//!
+//! Numbers of sweeps and stages never change what they name, so their places stay, and stay empty.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+};
+
+use secateur_proto::ids::StageKey;
+
+use super::{
+    core::{Core, Sweep, Tally},
+    stage::{StageNumber, StageState, SweepNumber, UNLIMITED},
+};
+use crate::sweep::plan::Plan;
+
+impl Core {
+    /// Forgets a sweep that does not run: nobody wants its stages but the other sweeps that list them.
+    pub(super) fn forget_sweep(&mut self, number: SweepNumber) {
+        let sweep = &mut self.sweeps[number.index()];
+        let nothing = Arc::new(nothing_of(&sweep.plan));
+        let plan = mem::replace(&mut sweep.plan, nothing);
+        let stages = mem::take(&mut sweep.stages);
+        self.sweep_numbers.remove(&plan.sweep.id);
+        sweep.forgotten = true;
+        sweep.trials = vec![];
+        sweep.tally = Tally::default();
+        (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended) = (0, 0, 0);
+        (sweep.leased, sweep.computed) = (0, 0);
+
+        let mut heirs = Heirs::default();
+        let mut gone: HashSet<StageNumber> = HashSet::new();
+        for (planned, stage) in plan.stages.iter().zip(&stages) {
+            let entry = &mut self.stages[stage.index()];
+            entry.trials.retain(|(of, _)| *of != number);
+            entry.shared_with.retain(|of| *of != number);
+            if entry.home != number {
+                continue;
+            }
+            if entry.shared_with.is_empty() {
+                // A parent is in the plan of each of its children, so no child of it is left either.
+                self.stage_numbers.remove(&planned.key);
+                entry.children = vec![];
+                entry.state = StageState::Parked;
+                (entry.failed_alone, entry.failed, entry.width_limit, entry.last_failure) = (0, 0, UNLIMITED, None);
+                gone.insert(*stage);
+            } else {
+                entry.home = entry.shared_with.remove(0);
+                entry.position = heirs.position(&self.sweeps, entry.home, planned.key);
+            }
+        }
+        for stage in stages.iter().filter(|stage| !gone.contains(stage)) {
+            self.stages[stage.index()].children.retain(|child| !gone.contains(child));
+        }
+    }
+}
+
+/// The plan of a sweep that is forgotten.
+fn nothing_of(plan: &Plan) -> Plan {
+    Plan { sweep: plan.sweep.clone(), stages: vec![], cells: vec![], trials: vec![], merged: vec![], refused: vec![] }
+}
+
+/// Where the stages of the sweeps that take some over stand in their plans.
+#[derive(Default)]
+struct Heirs(HashMap<SweepNumber, HashMap<StageKey, u32>>);
+
+impl Heirs {
+    fn position(&mut self, sweeps: &[Sweep], heir: SweepNumber, key: StageKey) -> u32 {
+        let stages = &sweeps[heir.index()].plan.stages;
+        let positions = self.0.entry(heir).or_insert_with(|| stages.iter().map(|stage| stage.key).zip(0..).collect());
+        positions.get(&key).copied().expect("a sweep that shares a stage lists it")
+    }
+}
