@@ -72,28 +72,26 @@ fn why_it_waits<'a>(core: &Core, stages: impl Iterator<Item = &'a StageKey>) -> 
         } else {
             ""
         };
-        lines.push(format!("{} with worker {name}{away}", counted(count, "stage")));
+        lines.push(format!("{} with worker {name}{away}", clause(count, "stage is", "stages are")));
     }
     if ready > 0 {
-        let stages = counted(ready, "stage");
+        let stages = clause(ready, "stage is ready", "stages are ready");
         let (slots, busy) = workers
             .iter()
             .filter(|status| !status.away)
             .fold((0, 0), |(slots, busy), status| (slots + status.slots, busy + status.busy_slots));
         lines.push(if core.waits_for_workers() {
-            format!("{stages} ready; the coordinator has just begun, and waits for workers to say what they hold")
+            format!("{stages}; the coordinator has just begun, and waits for workers to say what they hold")
         } else if slots == 0 {
-            format!(
-                "{stages} ready, and no worker is attached: start one with secateur worker --coordinator ADDRESS:PORT"
-            )
+            format!("{stages}, and no worker is attached: start one with secateur worker --coordinator ADDRESS:PORT")
         } else if busy == slots {
-            format!("{stages} ready, and all {slots} slots of {} are busy", counted(workers.len(), "worker"))
+            format!("{stages}, and all {slots} slots of {} are busy", counted(workers.len(), "worker"))
         } else {
-            format!("{stages} ready, and {} of {slots} slots busy: the others are leaving, or are measured first", busy)
+            format!("{stages}, and {busy} of {slots} slots are busy: the others get none, or are measured first")
         });
     }
     if waiting > 0 {
-        lines.push(format!("{} for others, which they read", counted(waiting, "stage waits")));
+        lines.push(format!("{} for others, which they read", clause(waiting, "stage waits", "stages wait")));
     }
     lines
 }
@@ -211,7 +209,10 @@ pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
     } else if status.busy_slots < status.slots {
         lines.push(match core.ready_stages() {
             0 => "slots are free because no stage is ready".to_owned(),
-            ready => format!("slots are free although {} ready: it is about to get some", counted(ready, "stage")),
+            ready => {
+                let stages = clause(ready, "stage is ready", "stages are ready");
+                format!("slots are free although {stages}: it is about to get some, or its nets are measured first")
+            }
         });
     }
     for (class, lanes, rate) in &status.measured {
@@ -238,11 +239,11 @@ const fn kind(spec: &StageSpec) -> &'static str {
     }
 }
 
-/// `1 stage`, `2 stages`; of `stage waits`, the verb changes in place of the noun.
+/// `1 stage`, `2 stages`.
 fn counted(count: usize, what: &str) -> String {
-    match (count, what.strip_suffix(" waits")) {
-        (1, _) => format!("1 {what}"),
-        (_, Some(noun)) => format!("{count} {noun}s wait"),
-        _ => format!("{count} {what}s"),
-    }
+    clause(count, what, &format!("{what}s"))
+}
+
+fn clause(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -103,6 +103,7 @@ fn completions(log: &str) -> u64 {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "whoever runs it wants to see which storm it was, and what it cost")]
 fn a_storm_changes_nothing_in_the_report() {
     let calm = Lab::new(SWEEP, 600);
     let run = ["run", "sweep.yaml", "--out", "out", "--lanes", "2", "--output", "json"];

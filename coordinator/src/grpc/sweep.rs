@@ -19,7 +19,7 @@ use secateur_worker::{
     transfer::chunks,
 };
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::info;
 
 use super::invalid;
@@ -313,7 +313,15 @@ impl SweepService for Sweeps {
         if let Some((id, sentences)) = self.explain_trial(&subject).await? {
             return Ok(reply("trial", id, sentences));
         }
-        let id = self.find(subject).await?;
+        let id = self.find(subject.clone()).await.map_err(|status| match status.code() {
+            Code::NotFound => {
+                let subject: String = subject.chars().take(80).collect();
+                Status::not_found(format!(
+                    "there is no sweep, trial or worker {subject:?}; `secateur ls`, `show` and `workers` list them"
+                ))
+            }
+            _ => status,
+        })?;
         let wanted = id.clone();
         let lines = self.driver.read(move |core| explain::sweep(core, &wanted)).await?;
         Ok(reply("sweep", id.to_string(), lines.unwrap_or_default()))

@@ -249,7 +249,10 @@ async fn stay_attached(
             }
             Err(error) => Ended::Broken(Status::unavailable(with_causes(&error))),
         };
-        let Ended::Broken(status) = ended else { return Ok(()) };
+        let Ended::Broken(status) = ended else {
+            info!(device = %identity.device, "drained: everything is handed in, or back");
+            return Ok(());
+        };
         if matches!(status.code(), Code::FailedPrecondition | Code::PermissionDenied) {
             return Err(WorkerError::Refused(status.message().to_owned()));
         }

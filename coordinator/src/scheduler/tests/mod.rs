@@ -2,6 +2,7 @@
 
 mod attachment;
 mod compact;
+mod explain;
 mod failures;
 mod forget;
 mod journal;
