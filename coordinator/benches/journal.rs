@@ -89,7 +89,8 @@ async fn work(driver: Driver, worker: WorkerId, mut messages: WorkerReceiver, la
     let told = |error: &dyn Error| error.to_string();
     let slots = NonZeroU32::new(SLOTS).ok_or("no slots")?;
     let lanes = NonZeroU32::new(lanes).ok_or("no lanes")?;
-    let joined = Event::WorkerJoined { worker: worker.clone(), name: String::new(), device: String::new(), slots };
+    let (name, device, instance) = (String::new(), String::new(), "bench".parse().map_err(|error| told(&error))?);
+    let joined = Event::WorkerJoined { worker: worker.clone(), instance, name, device, slots, held: vec![] };
     driver.apply(joined).await.map_err(|error| told(&error))?;
     while let Some(Ok(message)) = messages.recv().await {
         match message.message {

@@ -160,8 +160,12 @@ fn an_interrupted_run_says_so_and_goes_on() {
 }
 
 fn submit(lab: &Lab, server: &Server) -> Process {
-    let coordinator = ["--coordinator", server.address.as_str()];
-    lab.start(&[&["submit", "sweep.yaml", "--wait", "--out", "out", "--output", "json"], &coordinator[..]].concat())
+    submit_with(lab, server, &[])
+}
+
+fn submit_with(lab: &Lab, server: &Server, options: &[&str]) -> Process {
+    let own = ["submit", "sweep.yaml", "--wait", "--out", "out", "--output", "json"];
+    lab.start(&[&own[..], &["--coordinator", server.address.as_str()], options].concat())
 }
 
 #[test]
@@ -216,18 +220,18 @@ fn workers_train_on_while_the_coordinator_is_away_and_nothing_is_computed_twice(
     }
     let Server { process, address } = server;
     process.kill();
-    let lost = submitted.end().expect(3);
-    assert!(lost.stderr.contains("coordinator"), "{}", lost.stderr);
     for worker in &mut workers {
         worker.wait_for(&["not attached; trying again"]);
     }
     // The rest of a bundle of two.
     stages_end(&mut workers[0], 1);
-    let server = Server::start_on(&lab, &address);
+    let _server = Server::start_on(&lab, &address);
     for worker in &mut workers {
         worker.wait_for(&["attached", "worker="]);
     }
-    same_report(submit(&lab, &server).end(), &lab);
+    let followed = submitted.end();
+    assert!(followed.stderr.contains("the coordinator is back"), "{}", followed.stderr);
+    same_report(followed, &lab);
     let ended = dismiss(workers);
     assert_eq!(completed(&ended.iter().collect::<Vec<_>>()), all_stages());
     assert!(!some_attempt_failed(&lab));
@@ -238,13 +242,15 @@ fn what_a_worker_completed_for_a_coordinator_that_was_away_outlives_the_worker()
     let lab = Lab::new(SWEEP, ROWS);
     undisturbed();
     let server = Server::start(&lab);
-    let submitted = submit(&lab, &server);
+    let submitted = submit_with(&lab, &server, &["--reconnect-within", "0"]);
     let mut worker = server.worker(&lab, "first");
     stages_end(&mut worker, 3);
     worker.wait_for(&["training a bundle"]);
     let Server { process, address } = server;
     process.kill();
-    submitted.end().expect(3);
+    // Nobody waits for it here.
+    let lost = submitted.end().expect(3);
+    assert!(lost.stderr.contains("coordinator"), "{}", lost.stderr);
     worker.wait_for(&["not attached; trying again"]);
     stages_end(&mut worker, 2);
     let before = worker.kill();

@@ -5,6 +5,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use secateur_proto::{
@@ -37,6 +38,9 @@ use crate::{
 
 /// The largest sweep file: more is no file that a person wrote.
 const LARGEST_SWEEP_FILE: u64 = 1 << 20;
+
+/// Between two tries to reach a coordinator that went away.
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// A sweep file and its data, read and checked.
 pub(crate) struct LocalSweep {
@@ -189,17 +193,59 @@ impl Client {
         Ok(self.sweeps.submit(SubmitRequest { file: Some(file) }).await?.into_inner())
     }
 
-    /// Follows a sweep until it has ended, and shows how it gets on.
-    pub(crate) async fn follow(&mut self, sweep_id: &str, screen: &Screen) -> Result<SweepStatus, CliError> {
+    /// Follows a sweep until it has ended, and shows how it gets on. A coordinator that goes away is waited for as long as `patience`
+    /// says, each time.
+    pub(crate) async fn follow(
+        &mut self,
+        sweep_id: &str,
+        screen: &Screen,
+        patience: Duration,
+    ) -> Result<SweepStatus, CliError> {
+        let mut progress = SweepProgress::new(screen);
+        let mut heard = Instant::now();
+        let mut waits = false;
+        loop {
+            let back = || {
+                if std::mem::take(&mut waits) {
+                    screen.say("the coordinator is back");
+                }
+            };
+            match self.follow_once(sweep_id, &mut progress, &mut heard, back).await {
+                Err(CliError::Unreachable(message)) if heard.elapsed() < patience => {
+                    if !waits {
+                        let seconds = patience.as_secs();
+                        screen.say(&format!("{message}; waiting for it, for at most {seconds} seconds"));
+                        waits = true;
+                    }
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                ended => {
+                    if let Ok(status) = &ended {
+                        progress.finish(status);
+                    }
+                    return ended;
+                }
+            }
+        }
+    }
+
+    /// Follows a sweep while the connection lasts, and notes when something was `heard`.
+    async fn follow_once(
+        &mut self,
+        sweep_id: &str,
+        progress: &mut SweepProgress,
+        heard: &mut Instant,
+        mut back: impl FnMut(),
+    ) -> Result<SweepStatus, CliError> {
         let request = WatchRequest { sweep_id: sweep_id.to_owned() };
         let mut events = self.sweeps.watch(request).await?.into_inner();
-        let mut progress = SweepProgress::new(screen);
         while let Some(reply) = events.message().await? {
+            *heard = Instant::now();
+            back();
             match reply.event {
                 Some(Event::Status(status)) => {
                     progress.status(&status);
                     if status.state() != SweepState::Running {
-                        progress.finish(&status);
                         return Ok(status);
                     }
                 }

@@ -138,7 +138,7 @@ async fn compute(
     if retries {
         screen.say(&retry::said(&client.retry(&id).await?));
     }
-    let status = client.follow(&id, screen).await?;
+    let status = client.follow(&id, screen, Duration::ZERO).await?;
     let completed = status.state() == SweepState::Completed;
     if completed {
         let report = outputs::write(&mut client, &id, folder).await?;

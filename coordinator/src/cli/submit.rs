@@ -29,6 +29,8 @@ pub(crate) struct SubmitArguments {
     /// Follow the sweep until it has ended
     #[arg(long)]
     wait: bool,
+    #[command(flatten)]
+    follow: watch::FollowArguments,
     /// Where to write the report at the end
     #[arg(long, value_name = "DIR", requires = "wait")]
     out: Option<PathBuf>,
@@ -54,7 +56,7 @@ pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Scr
         return Ok(ExitCode::SUCCESS);
     }
     screen.say(&format!("sweep {} ({id}) is {was}", sweep.plan.sweep.name));
-    let status = client.follow(&id, screen).await?;
+    let status = client.follow(&id, screen, arguments.follow.patience()).await?;
     if let Some(folder) = &arguments.out {
         outputs::write(&mut client, &id, folder).await?;
     }

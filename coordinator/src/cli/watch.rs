@@ -1,6 +1,6 @@
 //! `secateur watch`: follow a sweep until it ends.
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::Args;
 use secateur_proto::v1::{SweepState, SweepStatus};
@@ -9,6 +9,21 @@ use serde_json::json;
 
 use super::{client::Client, error::CliError, output::Output, progress::Screen, show};
 
+/// The options of whatever follows a sweep.
+#[derive(Debug, Args)]
+pub(crate) struct FollowArguments {
+    /// Seconds to wait for a coordinator that goes away meanwhile, until it is back or another one has taken over
+    #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=8_640_000))]
+    reconnect_within: u64,
+}
+
+impl FollowArguments {
+    /// How long to wait for it.
+    pub(crate) const fn patience(&self) -> Duration {
+        Duration::from_secs(self.reconnect_within)
+    }
+}
+
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {
@@ -16,11 +31,13 @@ pub(crate) struct WatchArguments {
     sweep_id: String,
     #[command(flatten)]
     coordinator: CoordinatorArguments,
+    #[command(flatten)]
+    follow: FollowArguments,
 }
 
 pub(crate) async fn run(arguments: WatchArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
     let mut client = Client::connect(&arguments.coordinator).await?;
-    let status = client.follow(&arguments.sweep_id, screen).await?;
+    let status = client.follow(&arguments.sweep_id, screen, arguments.follow.patience()).await?;
     Ok(conclude(&status, None, output, screen))
 }
 
