@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     journal::{Journal, JournalError},
-    scheduler::{Core, Effect, Entry, Event, Rejection, SweepState, Timestamp},
+    scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp},
 };
 
 /// Commands that may wait for the driver.
@@ -270,6 +270,11 @@ impl Shell {
         }
         let result = match self.core.apply(now, &event) {
             Ok(decision) => {
+                for record in &decision.records {
+                    if let Record::AttemptFailed { stage, lanes, failure } = record {
+                        warn!(%stage, lanes, reason = failure.message, "an attempt failed; the stage is tried again");
+                    }
+                }
                 batch.entries.extend(decision.records.into_iter().map(|record| Entry::new(now, record).to_json()));
                 batch.effects.extend(decision.effects);
                 Ok(())

@@ -102,6 +102,10 @@ fn completions(log: &str) -> u64 {
     log.lines().filter(completes).count() as u64
 }
 
+fn failed_attempts(log: &str) -> u64 {
+    log.lines().filter(|line| line.contains("an attempt failed")).count() as u64
+}
+
 #[test]
 #[expect(clippy::print_stdout, reason = "whoever runs it wants to see which storm it was, and what it cost")]
 fn a_storm_changes_nothing_in_the_report() {
@@ -120,8 +124,7 @@ fn a_storm_changes_nothing_in_the_report() {
     let wires: Vec<Wire> = (0..WORKERS).map(|_| Wire::to(&address)).collect();
     let names: Vec<String> = (0..WORKERS).map(|number| format!("w{number}")).collect();
     let mut workers: Vec<Process> = (0..WORKERS).map(|number| worker(&lab, &wires[number], &names[number])).collect();
-    let mut completed = 0;
-    let mut killed = 0;
+    let (mut completed, mut failed) = (0, 0);
     for _ in 0..BLOWS {
         let [hit, watched] = [(); 2].map(|()| random.random_range(0..WORKERS));
         let blow = random.random_range(0..6);
@@ -131,11 +134,10 @@ fn a_storm_changes_nothing_in_the_report() {
             0 => {
                 completed += completions(&workers.remove(hit).kill().stderr);
                 workers.insert(hit, worker(&lab, &wires[hit], &names[hit]));
-                killed += 1;
             }
             1 | 2 => {
                 // The others work on, or wait with what they have.
-                server.process.kill();
+                failed += failed_attempts(&server.process.kill().stderr);
                 server = Server::start_on(&lab, &address);
             }
             3 => {
@@ -163,8 +165,9 @@ fn a_storm_changes_nothing_in_the_report() {
         worker.interrupt();
         completed += completions(&worker.end().expect(130).stderr);
     }
+    failed += failed_attempts(&server.process.kill().stderr);
     let again = completed - stages;
-    println!("{stages} stages, {BLOWS} blows, {killed} workers killed, {again} stages computed again");
-    // What was under way in a worker that was killed is lost; it has one slot of two lanes.
-    assert!(again <= 2 * killed, "{again} stages were computed again after {killed} workers had been killed");
+    println!("{stages} stages, {BLOWS} blows, {failed} attempts failed, {again} stages computed again");
+    // What a worker had that was killed, or away for longer than it is waited for, is begun again, and nothing else.
+    assert!(again <= failed, "{again} stages were computed again after {failed} failed attempts");
 }
