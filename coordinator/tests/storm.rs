@@ -139,6 +139,10 @@ fn a_storm_changes_nothing_in_the_report() {
                 // The others work on, or wait with what they have.
                 failed += failed_attempts(&server.process.kill().stderr);
                 server = Server::start_on(&lab, &address);
+                // One that does not come within the time that is waited for would find its work given to others.
+                for _ in 0..WORKERS {
+                    server.process.wait_for(&["a worker attached"]);
+                }
             }
             3 => {
                 signal(workers[hit].id(), "STOP");
