@@ -177,6 +177,7 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
         StageStatus::Ended(StageOutcome::Cancelled) => "cancelled".to_owned(),
     };
     let alone = match detail.width_limit {
+        _ if matches!(detail.status, StageStatus::Ended(_)) => "",
         Some(1) => ", and it runs alone now",
         Some(_) => ", and it runs in narrower company now",
         None => "",
@@ -194,7 +195,7 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
 #[must_use]
 pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
     let mut lines = vec![format!(
-        "worker {} on {}: {} of {} slots busy with {}, {} completed since it started",
+        "worker {} on {}: {} of {} slots busy with {}, {} completed since it attached to this coordinator",
         named(status),
         status.device,
         status.busy_slots,
@@ -205,7 +206,7 @@ pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
     if status.away {
         lines.push("its connection broke; what it works on is kept for it for a while".to_owned());
     } else if status.leaving {
-        lines.push("it wants to end, or handed back work that nobody had revoked: it gets no more".to_owned());
+        lines.push("it gets no more work: it is ending, or it handed back what nobody had revoked".to_owned());
     } else if status.busy_slots < status.slots {
         lines.push(match core.ready_stages() {
             0 => "slots are free because no stage is ready".to_owned(),

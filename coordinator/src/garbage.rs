@@ -16,6 +16,15 @@ use std::{
 use secateur_proto::ids::ContentHash;
 use secateur_worker::store::{Store, StoreError, Stored};
 
+/// Why nothing is removed although nothing is referred to: a journal that was emptied, or one that is kept elsewhere, looks like one in
+/// which there never was a sweep.
+#[must_use]
+pub fn no_sweep_ever(files: usize) -> String {
+    format!(
+        "the journal has never had a sweep, and {files} files are there: is it the journal that belongs to them (serve --journal)? If nothing of them is needed, remove the folder"
+    )
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
 pub struct Collection {

@@ -260,6 +260,23 @@ fn a_forgotten_sweep_leaves_nothing_and_can_come_again() {
     let collected = gc(&lab, &["data", "--grace", "0s"]);
     assert_eq!(gone(&dry), gone(&collected));
     assert_eq!(stored(&artifacts), 0);
+    // A journal that was emptied, or another one, says nothing of what is there.
+    let server = Server::start_on(&lab, &address);
+    lab.run(&["submit", "sweep.yaml", "--coordinator", &server.address]).expect(0);
+    server.process.kill();
+    age(&artifacts, 48);
+    let before = stored(&artifacts);
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        // The last two may be there or not.
+        let _ = std::fs::remove_file(lab.path("data").join(name));
+    }
+    let server = Server::start_on(&lab, &address);
+    let refused = lab.run(&["gc", "--coordinator", &server.address]).expect(2);
+    assert!(refused.stderr.contains("never had a sweep"), "{}", refused.stderr);
+    server.process.kill();
+    let refused = lab.run(&["gc", "data", "--grace", "0s"]).expect(2);
+    assert!(refused.stderr.contains("never had a sweep"), "{}", refused.stderr);
+    assert_eq!(stored(&artifacts), before);
     let nowhere = lab.run(&["gc", "out"]).expect(2);
     assert!(nowhere.stderr.contains("journal.db"), "{}", nowhere.stderr);
     assert!(!lab.path("out/journal.db").exists() && !lab.path("out/lock").exists());

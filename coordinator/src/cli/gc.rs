@@ -15,7 +15,7 @@ use secateur_proto::{
 };
 use secateur_worker::{
     connection::CoordinatorArguments,
-    store::{Durability, Store, StoreError, Stored},
+    store::{Durability, Store, Stored},
 };
 use serde_json::json;
 
@@ -105,7 +105,7 @@ async fn collect_stopped(folder: &Path, arguments: &GcArguments) -> Result<Colle
     // Opening what is not there would make it.
     if !DataDir::journal_in(folder).is_file() {
         return Err(CliError::Input(format!(
-            "{} is no folder of a coordinator: it has no journal.db",
+            "{} has no journal.db: name the folder of a coordinator, or .secateur of a run; a coordinator whose journal is in a database is asked while it runs, with --coordinator",
             folder.display()
         )));
     }
@@ -119,8 +119,9 @@ async fn collect_stopped(folder: &Path, arguments: &GcArguments) -> Result<Colle
         other => other.into(),
     })?;
     let mut journal = data_dir.open_journal().await?;
-    let referred = upkeep::restore(&mut *journal, &Policy::default()).await?.files();
+    let core = upkeep::restore(&mut *journal, &Policy::default()).await?;
     journal.close().await?;
+    let (knows, referred) = (core.has_had_sweeps(), core.files());
     // Elsewhere, so that an interruption is noticed; the folder stays locked meanwhile, and nobody uploads.
     let collected = tokio::task::spawn_blocking(move || {
         let store = Store::open(data_dir.artifacts(), Durability::Synced)?;
@@ -129,10 +130,14 @@ async fn collect_stopped(folder: &Path, arguments: &GcArguments) -> Result<Colle
             gone.push(*file);
             true
         };
-        let kept = garbage::collect(&store, &store.files()?, &referred, collection, Some, &mut tell)?;
-        Ok::<_, StoreError>(Collected { gone, kept })
+        let listed = store.files()?;
+        if !knows && !listed.is_empty() {
+            return Err(CliError::Input(garbage::no_sweep_ever(listed.len())));
+        }
+        let kept = garbage::collect(&store, &listed, &referred, collection, Some, &mut tell)?;
+        Ok(Collected { gone, kept })
     });
-    Ok(collected.await.map_err(|error| CliError::failed(&error))??)
+    collected.await.map_err(|error| CliError::failed(&error))?
 }
 
 fn bytes(files: &[Stored]) -> u64 {

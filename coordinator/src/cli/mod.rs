@@ -90,7 +90,7 @@ enum Verb {
     Cancel(cancel::CancelArguments),
     /// Say why a sweep waits, how a trial came to its end, or what a worker does
     Explain(explain::ExplainArguments),
-    /// Do again what failed in a sweep, once its cause is gone
+    /// Do again what failed in a sweep, once its cause is gone; one that was cancelled or stopped goes on with it
     Retry(retry::RetryArguments),
     /// Forget a sweep that does not run, so that `gc` can remove what it left
     Forget(forget::ForgetArguments),

@@ -188,8 +188,10 @@ impl SweepProgress {
                     failed => format!(", {} of them without a result", thousands(failed)),
                 };
                 let found = match computed {
-                    0 => format!("all {stages} stages were there already"),
                     all if all == stages => format!("{stages} stages computed"),
+                    // Which of the others ended without a result, and which were there already, nobody has counted.
+                    some if status.trials_failed > 0 => format!("{some} of {stages} stages computed"),
+                    0 => format!("all {stages} stages were there already"),
                     some => format!("{some} of {stages} stages computed, the others were there already"),
                 };
                 format!("{trials} trials{failed}; {found}")

@@ -75,7 +75,12 @@ impl Artifacts {
         let listed = tokio::task::spawn_blocking(move || store.files());
         let listed = listed.await.map_err(|error| Status::internal(error.to_string()))?.map_err(status)?;
         // Asked after the files were listed: what came since is none of them.
-        let referred = self.driver.read(crate::scheduler::Core::files).await?;
+        let referred = self.driver.read(|core| core.has_had_sweeps().then(|| core.files())).await?;
+        let referred = match referred {
+            Some(referred) => referred,
+            None if listed.is_empty() => HashSet::new(),
+            None => return Err(Status::failed_precondition(garbage::no_sweep_ever(listed.len()))),
+        };
         let (store, uploads) = (Arc::clone(&self.store), Arc::clone(&self.uploads));
         let collected = tokio::task::spawn_blocking(move || {
             let turn = |hash| Turn::take(&uploads, hash).ok();

@@ -127,15 +127,20 @@ impl Sweeps {
         let wanted = trial.clone();
         let read = self.driver.read(move |core| {
             let has_it = |id: &SweepId| core.plan(id).is_some_and(|plan| plan.trials.iter().any(|t| t.id == wanted));
-            let id = core.sweeps().map(|status| status.id).find(has_it)?;
-            Some((core.plan(&id).cloned()?, outcomes(core, &id), id))
+            // A cell has the same name in every sweep.
+            let ids = core.sweeps().map(|status| status.id).filter(has_it);
+            ids.filter_map(|id| Some((core.plan(&id).cloned()?, outcomes(core, &id), id))).collect::<Vec<_>>()
         });
-        let Some((plan, outcomes, id)) = read.await? else { return Ok(None) };
-        let report = tokio::task::spawn_blocking(move || report::build(&plan, &outcomes)).await;
-        let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
-        let name = trial.to_string();
-        let lines = self.driver.read(move |core| explain::trial(core, &id, &trial, &report)).await?;
-        Ok(lines.map(|lines| (name, lines)))
+        let mut lines = Vec::new();
+        for (plan, outcomes, id) in read.await? {
+            let report = tokio::task::spawn_blocking(move || report::build(&plan, &outcomes)).await;
+            let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
+            let wanted = trial.clone();
+            lines.extend(
+                self.driver.read(move |core| explain::trial(core, &id, &wanted, &report)).await?.unwrap_or_default(),
+            );
+        }
+        Ok((!lines.is_empty()).then(|| (trial.to_string(), lines)))
     }
 
     /// The state now, then whatever changes, until the sweep has ended.
