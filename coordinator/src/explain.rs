@@ -12,6 +12,7 @@ use secateur_proto::{
 use crate::{
     report::Report,
     scheduler::{Core, StageDetail, StageStatus, SweepState, TrialStatus, WorkerStatus},
+    sweep::summary::counted,
 };
 
 /// Kinds of failure that are named one by one.
@@ -238,11 +239,6 @@ const fn kind(spec: &StageSpec) -> &'static str {
         StageSpec::Dense(_) => "dense",
         StageSpec::Prune(_) => "prune",
     }
-}
-
-/// `1 stage`, `2 stages`.
-fn counted(count: usize, what: &str) -> String {
-    clause(count, what, &format!("{what}s"))
 }
 
 fn clause(count: usize, one: &str, many: &str) -> String {

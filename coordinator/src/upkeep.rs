@@ -26,6 +26,14 @@ pub enum UpkeepError {
         /// The first damage.
         damage: Damage,
     },
+    /// What was said is another place.
+    #[error("{damage}; entry {said} is not where the damage begins: say --cut-at {}", damage.sequence())]
+    CutElsewhere {
+        /// The first damage.
+        damage: Damage,
+        /// What was said.
+        said: i64,
+    },
     /// Another program can read what this one cannot.
     #[error("{0}: use the secateur that wrote it; there is nothing to repair")]
     OtherVersion(Damage),
@@ -238,9 +246,10 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
     if matches!(damage, Damage::OtherVersion { .. }) {
         return Err(UpkeepError::OtherVersion(damage));
     }
-    let said = cut_at.map_or(examined.torn, |sequence| sequence == damage.sequence());
-    if !said {
-        return Err(UpkeepError::CutNotSaid { damage });
+    match cut_at {
+        Some(said) if said != damage.sequence() => return Err(UpkeepError::CutElsewhere { damage, said }),
+        None if !examined.torn => return Err(UpkeepError::CutNotSaid { damage }),
+        _ => {}
     }
     let lost = examined.lost();
     let copy = journal.copy_aside().await?;

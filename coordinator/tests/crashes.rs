@@ -4,26 +4,8 @@ mod common;
 
 use std::sync::OnceLock;
 
-use common::{Ended, Lab, Process, Server, is_alive, report, until};
+use common::{Ended, LONG_SWEEP, Lab, Process, Server, is_alive, report, until};
 use serde_json::Value;
-
-/// Long enough to be hit: 4 prunings and their controls over 5 seeds, 41 stages of some 100 ms, 2 lanes at a time.
-const SWEEP: &str = "\
-version: 1
-name: long
-data:
-  path: table.csv
-  target: y
-  task: binary
-  split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 1}
-model: {kind: mlp, hidden: [16, 8]}
-training: {optimizer: {kind: adam, lr: 1.0e-3}, batch_size: 16, epochs: 40}
-pruning:
-  strategy: [magnitude, taylor]
-  sparsity: [0.5, 0.8]
-  retrain: {epochs: 25}
-seeds: 5
-";
 
 const ROWS: u32 = 600;
 const RUN: [&str; 8] = ["run", "sweep.yaml", "--out", "out", "--lanes", "2", "--output", "json"];
@@ -32,7 +14,7 @@ const RUN: [&str; 8] = ["run", "sweep.yaml", "--out", "out", "--lanes", "2", "--
 fn undisturbed() -> &'static (Vec<u8>, Value) {
     static UNDISTURBED: OnceLock<(Vec<u8>, Value)> = OnceLock::new();
     UNDISTURBED.get_or_init(|| {
-        let lab = Lab::new(SWEEP, ROWS);
+        let lab = Lab::new(LONG_SWEEP, ROWS);
         let status = lab.run(&RUN).expect(0).json();
         (report(&lab.path("out")), status)
     })
@@ -61,7 +43,7 @@ fn stages_end(process: &mut Process, count: u64) {
 
 #[test]
 fn a_run_killed_at_any_moment_goes_on_where_it_stopped() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     let stages = all_stages();
     // Before and after the first result, while work is handed out, and at moments that a fixed seed picks.
     let mut seed = 7_u64;
@@ -96,7 +78,7 @@ fn a_run_killed_at_any_moment_goes_on_where_it_stopped() {
 
 #[test]
 fn every_life_of_a_run_computes_exactly_what_its_journal_lacks() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     let stages = all_stages();
     let entries = |line: &str| -> u64 {
         let number = line.split("entries=").nth(1).and_then(|rest| rest.split_whitespace().next());
@@ -120,7 +102,7 @@ fn every_life_of_a_run_computes_exactly_what_its_journal_lacks() {
 
 #[test]
 fn a_run_killed_while_it_writes_its_report_writes_it_anew() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     let mut process = lab.start(&RUN);
     process.wait_for(&["completed after"]);
     process.kill();
@@ -129,7 +111,7 @@ fn a_run_killed_while_it_writes_its_report_writes_it_anew() {
 
 #[test]
 fn an_executor_that_dies_costs_an_attempt_and_nothing_else() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     undisturbed();
     let mut process = lab.start(&RUN);
     for stages in [0, 3, 5] {
@@ -146,7 +128,7 @@ fn an_executor_that_dies_costs_an_attempt_and_nothing_else() {
 
 #[test]
 fn an_interrupted_run_says_so_and_goes_on() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     undisturbed();
     let mut process = lab.start(&RUN);
     stages_end(&mut process, 4);
@@ -170,7 +152,7 @@ fn submit_with(lab: &Lab, server: &Server, options: &[&str]) -> Process {
 
 #[test]
 fn a_worker_that_dies_with_a_lease_is_replaced_by_the_other() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     undisturbed();
     let server = Server::start(&lab);
     let submitted = submit(&lab, &server);
@@ -183,12 +165,6 @@ fn a_worker_that_dies_with_a_lease_is_replaced_by_the_other() {
     first.kill();
     until("executors end with their worker", || executors.iter().all(|id| !is_alive(*id)).then_some(()));
     same_report(submitted.end(), &lab);
-}
-
-/// The stages that workers completed, as their logs say.
-fn completed(workers: &[&Ended]) -> u64 {
-    let completes = |line: &&str| line.contains("a stage ended") && line.contains(r#"outcome="completed""#);
-    workers.iter().map(|worker| worker.stderr.lines().filter(completes).count() as u64).sum()
 }
 
 /// Whether some attempt has failed, as the journal of the lab's coordinator says.
@@ -209,7 +185,7 @@ fn dismiss(workers: impl IntoIterator<Item = Process>) -> Vec<Ended> {
 
 #[test]
 fn workers_train_on_while_the_coordinator_is_away_and_nothing_is_computed_twice() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     undisturbed();
     let server = Server::start(&lab);
     let submitted = submit(&lab, &server);
@@ -233,13 +209,13 @@ fn workers_train_on_while_the_coordinator_is_away_and_nothing_is_computed_twice(
     assert!(followed.stderr.contains("the coordinator is back"), "{}", followed.stderr);
     same_report(followed, &lab);
     let ended = dismiss(workers);
-    assert_eq!(completed(&ended.iter().collect::<Vec<_>>()), all_stages());
+    assert_eq!(ended.iter().map(Ended::completed).sum::<u64>(), all_stages());
     assert!(!some_attempt_failed(&lab));
 }
 
 #[test]
 fn what_a_worker_completed_for_a_coordinator_that_was_away_outlives_the_worker() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     undisturbed();
     let server = Server::start(&lab);
     let submitted = submit_with(&lab, &server, &["--reconnect-within", "0"]);
@@ -258,13 +234,13 @@ fn what_a_worker_completed_for_a_coordinator_that_was_away_outlives_the_worker()
     let worker = server.worker(&lab, "first");
     same_report(submit(&lab, &server).end(), &lab);
     let ended = dismiss([worker]);
-    assert_eq!(completed(&[&before, &ended[0]]), all_stages());
+    assert_eq!(before.completed() + ended[0].completed(), all_stages());
     assert_eq!(std::fs::read_dir(lab.path("first/outbox/cpu")).expect("reads").count(), 0);
 }
 
 #[test]
 fn a_worker_that_is_asked_to_end_finishes_what_it_is_at() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     undisturbed();
     let server = Server::start(&lab);
     let submitted = submit(&lab, &server);
@@ -277,13 +253,13 @@ fn a_worker_that_is_asked_to_end_finishes_what_it_is_at() {
     assert!(first.stderr.contains("draining"), "{}", first.stderr);
     same_report(submitted.end(), &lab);
     let second = &dismiss([second])[0];
-    assert_eq!(completed(&[&first, second]), all_stages());
+    assert_eq!(first.completed() + second.completed(), all_stages());
     assert!(!some_attempt_failed(&lab));
 }
 
 #[test]
 fn what_is_not_done_within_the_grace_goes_back_and_costs_no_attempt() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     undisturbed();
     let server = Server::start(&lab);
     let submitted = submit(&lab, &server);
@@ -301,7 +277,7 @@ fn what_is_not_done_within_the_grace_goes_back_and_costs_no_attempt() {
 
 #[test]
 fn a_worker_ends_when_told_to() {
-    let lab = Lab::new(SWEEP, ROWS);
+    let lab = Lab::new(LONG_SWEEP, ROWS);
     let server = Server::start(&lab);
     let worker = server.worker(&lab, "first");
     worker.interrupt();

@@ -4,27 +4,9 @@ mod common;
 #[path = "common/postgres.rs"]
 mod postgres;
 
-use common::{Lab, Process, Server, report, signal};
+use common::{LONG_SWEEP, Lab, Process, Server, report, signal};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
-
-/// Long enough to be hit: 41 stages of some 100 ms.
-const SWEEP: &str = "\
-version: 1
-name: long
-data:
-  path: table.csv
-  target: y
-  task: binary
-  split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 1}
-model: {kind: mlp, hidden: [16, 8]}
-training: {optimizer: {kind: adam, lr: 1.0e-3}, batch_size: 16, epochs: 40}
-pruning:
-  strategy: [magnitude, taylor]
-  sparsity: [0.5, 0.8]
-  retrain: {epochs: 25}
-seeds: 5
-";
 
 /// A server with a database for this test, or nothing where there is none.
 fn database() -> Option<(postgres::Server, String)> {
@@ -54,7 +36,7 @@ fn execute(url: &str, statement: &'static str) {
 #[test]
 fn the_one_that_stood_by_takes_over_and_the_report_is_the_same() {
     let Some((_database, url)) = database() else { return };
-    let lab = Lab::new(SWEEP, 600);
+    let lab = Lab::new(LONG_SWEEP, 600);
     lab.run(&["run", "sweep.yaml", "--out", "alone", "--lanes", "2"]).expect(0);
     let first = Server::of(serve(&lab, "127.0.0.1:0", &url));
     let address = first.address.clone();
@@ -109,7 +91,7 @@ fn the_one_that_stood_by_takes_over_and_the_report_is_the_same() {
 #[test]
 fn a_coordinator_that_slept_through_the_loss_of_its_journal_writes_nothing_and_makes_room() {
     let Some((_database, url)) = database() else { return };
-    let lab = Lab::new(SWEEP, 600);
+    let lab = Lab::new(LONG_SWEEP, 600);
     let first = Server::of(serve(&lab, "127.0.0.1:0", &url));
     let mut second = serve(&lab, "127.0.0.1:0", &url);
     second.wait_for(&["standing by"]);

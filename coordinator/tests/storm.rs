@@ -16,27 +16,9 @@ use std::{
     thread,
 };
 
-use common::{Lab, Process, Server, report, signal};
+use common::{LONG_SWEEP, Lab, Process, Server, report, signal};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-
-/// 9 trials a seed, some 160 stages of 100 ms.
-const SWEEP: &str = "\
-version: 1
-name: storm
-data:
-  path: table.csv
-  target: y
-  task: binary
-  split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 1}
-model: {kind: mlp, hidden: [16, 8]}
-training: {optimizer: {kind: adam, lr: 1.0e-3}, batch_size: 16, epochs: 30}
-pruning:
-  strategy: [magnitude, taylor]
-  sparsity: [0.5, 0.8]
-  retrain: {epochs: 20}
-seeds: 18
-";
 
 const WORKERS: usize = 3;
 const BLOWS: usize = 16;
@@ -97,11 +79,6 @@ fn worker(lab: &Lab, wire: &Wire, name: &str) -> Process {
     lab.start(&[&["worker", "--coordinator", wire.address.as_str()], &own[..]].concat())
 }
 
-fn completions(log: &str) -> u64 {
-    let completes = |line: &&str| line.contains("a stage ended") && line.contains(r#"outcome="completed""#);
-    log.lines().filter(completes).count() as u64
-}
-
 fn failed_attempts(log: &str) -> u64 {
     log.lines().filter(|line| line.contains("an attempt failed")).count() as u64
 }
@@ -109,14 +86,16 @@ fn failed_attempts(log: &str) -> u64 {
 #[test]
 #[expect(clippy::print_stdout, reason = "whoever runs it wants to see which storm it was, and what it cost")]
 fn a_storm_changes_nothing_in_the_report() {
-    let calm = Lab::new(SWEEP, 600);
+    // Some 150 stages.
+    let sweep = LONG_SWEEP.replace("seeds: 5", "seeds: 18");
+    let calm = Lab::new(&sweep, 600);
     let run = ["run", "sweep.yaml", "--out", "out", "--lanes", "2", "--output", "json"];
     let stages = calm.run(&run).expect(0).json()["stages"].as_u64().expect("a number");
 
     let seed = std::env::var("SECATEUR_STORM_SEED").map_or(1, |seed| seed.parse().expect("a number"));
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     println!("SECATEUR_STORM_SEED={seed}");
-    let lab = Lab::new(SWEEP, 600);
+    let lab = Lab::new(&sweep, 600);
     let mut server = Server::start(&lab);
     let address = server.address.clone();
     let submit = ["submit", "sweep.yaml", "--coordinator", address.as_str(), "--output", "json"];
@@ -132,7 +111,7 @@ fn a_storm_changes_nothing_in_the_report() {
         workers[watched].wait_for(&["a stage ended", "completed"]);
         match blow {
             0 => {
-                completed += completions(&workers.remove(hit).kill().stderr);
+                completed += workers.remove(hit).kill().completed();
                 workers.insert(hit, worker(&lab, &wires[hit], &names[hit]));
             }
             1 | 2 => {
@@ -167,7 +146,7 @@ fn a_storm_changes_nothing_in_the_report() {
     assert!(report(&lab.path("out")) == report(&calm.path("out")), "the report differs from the undisturbed one");
     for worker in workers {
         worker.interrupt();
-        completed += completions(&worker.end().expect(130).stderr);
+        completed += worker.end().expect(130).completed();
     }
     failed += failed_attempts(&server.process.kill().stderr);
     let again = completed - stages;

@@ -78,7 +78,7 @@ Where to train. Several with commas, or with --device again; each may have slots
 secateur worker --list-devices shows those of this build and machine.";
 
 /// The exit code of a worker that was asked to end.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// Why the worker cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
             let ended = if arguments.worker.list_devices {
                 tokio::select! {
                     ended = cli::print_devices() => ended,
-                    () = signals::interrupted() => Ok(ExitCode::from(130)),
+                    () = signals::interrupted() => Ok(ExitCode::from(cli::INTERRUPTED)),
                 }
             } else {
                 // It has an end of its own to an interruption.

@@ -13,7 +13,7 @@ use super::{
     output::{Output, counted, thousands},
 };
 use crate::{
-    journal::{Journal, JournalError, Place, Postgres, PostgresUrl, Sqlite},
+    journal::{Damage, Journal, JournalError, Place, Postgres, PostgresUrl, Sqlite},
     scheduler::{Core, SweepStatus},
     server::{DataDir, ServerError},
     upkeep::{self, Compacted, Examined, Repaired, UpkeepError},
@@ -124,7 +124,9 @@ impl From<JournalError> for CliError {
 impl From<UpkeepError> for CliError {
     fn from(error: UpkeepError) -> Self {
         match error {
-            UpkeepError::CutNotSaid { .. } | UpkeepError::OtherVersion(_) => Self::input(&error),
+            UpkeepError::CutNotSaid { .. } | UpkeepError::CutElsewhere { .. } | UpkeepError::OtherVersion(_) => {
+                Self::input(&error)
+            }
             UpkeepError::Journal(error) => error.into(),
             UpkeepError::Differs(_) => Self::failed(&error),
         }
@@ -209,6 +211,9 @@ fn tell_repaired(place: &Place, repaired: Option<&Repaired>, output: Output) {
                 "of those cut, {} cannot be read: nobody can say what they were\n",
                 thousands(lost.unreadable)
             );
+        }
+        if matches!(damage, Damage::Stops { .. }) {
+            text += "the database gave no more: how many entries, sweeps and results were behind it nobody can say\n";
         }
         for sweep in &sweeps {
             let lost = lost.stages.get(&sweep.id).copied().unwrap_or_default();

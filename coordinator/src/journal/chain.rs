@@ -77,7 +77,10 @@ impl Reading {
         let mut damages = vec![];
         let mut chain = Chain::default();
         for line in &self.lines {
-            if line.sequence != chain.sequence + 1 {
+            if line.sequence <= chain.sequence {
+                // Its number is not one that was given out.
+                damages.push(Damage::Altered { sequence: line.sequence });
+            } else if line.sequence != chain.sequence + 1 {
                 damages.push(Damage::Missing { first: chain.sequence + 1, last: line.sequence - 1 });
             } else if chain.checksum_of(&line.entry) != line.checksum {
                 damages.push(Damage::Altered { sequence: line.sequence });
@@ -155,6 +158,8 @@ mod tests {
         assert_eq!(harmed(|lines| drop(lines.drain(1..3))), (vec![missing(2, 3)], false));
         assert_eq!(harmed(|lines| drop(lines.remove(0))), (vec![missing(1, 1)], false));
         assert_eq!(harmed(|lines| drop(lines.remove(4))), (vec![missing(5, 5)], true));
+        // A page of zeros gives lines numbers that there never were.
+        assert_eq!(harmed(|lines| lines[0].sequence = 0), (vec![altered(0), missing(1, 1)], false));
         // What was lost, and the rest counted anew: no gap, but the chain is broken.
         let closed = |lines: &mut Vec<Line>| {
             lines.remove(2);

@@ -163,7 +163,8 @@ impl PlanSummary {
 /// Bundles or reasons shown one by one; the rest is counted.
 const SHOWN: usize = 10;
 
-fn counted(count: usize, what: &str) -> String {
+/// `1 stage`, `2 stages`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 

@@ -43,6 +43,24 @@ seeds: 2
 objectives: [{maximize: auc}, {minimize: nonzero_parameters}]
 ";
 
+/// Long enough to be hit: 4 prunings and their controls over 5 seeds, 41 stages of some 100 ms, 2 lanes at a time.
+pub(crate) const LONG_SWEEP: &str = "\
+version: 1
+name: long
+data:
+  path: table.csv
+  target: y
+  task: binary
+  split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 1}
+model: {kind: mlp, hidden: [16, 8]}
+training: {optimizer: {kind: adam, lr: 1.0e-3}, batch_size: 16, epochs: 40}
+pruning:
+  strategy: [magnitude, taylor]
+  sparsity: [0.5, 0.8]
+  retrain: {epochs: 25}
+seeds: 5
+";
+
 /// A folder with a sweep file and its table, which is also where commands run.
 pub(crate) struct Lab {
     folder: TempDir,
@@ -241,6 +259,12 @@ impl Drop for Process {
 }
 
 impl Ended {
+    /// The stages that a worker completed, as its log says.
+    pub(crate) fn completed(&self) -> u64 {
+        let completes = |line: &&str| line.contains("a stage ended") && line.contains(r#"outcome="completed""#);
+        self.stderr.lines().filter(completes).count() as u64
+    }
+
     /// Asserts the exit code, and shows what was said when it is another one.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {

@@ -145,17 +145,20 @@ impl Stop {
         *self.phase.borrow() != Phase::Working
     }
 
+    fn is_over(&self) -> bool {
+        *self.phase.borrow() == Phase::Over
+    }
+
     const fn grace(&self) -> Duration {
         self.grace
     }
 
-    /// Waits until it is further; says whether the grace is over.
-    async fn changes(&mut self) -> bool {
+    /// Waits until it is further.
+    async fn changes(&mut self) {
         if self.phase.changed().await.is_err() {
             // Nobody is left to ask.
             std::future::pending::<()>().await;
         }
-        *self.phase.borrow_and_update() == Phase::Over
     }
 }
 
@@ -266,7 +269,7 @@ async fn stay_attached(
             tokio::select! {
                 () = &mut waited => break,
                 () = bench.work_ends() => {}
-                _ = stop.changes() => break,
+                () = stop.changes() => break,
             }
         }
         wait = (wait * 2).min(LONGEST_WAIT);

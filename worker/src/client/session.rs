@@ -71,7 +71,7 @@ async fn attach(
     let interval = Duration::from_millis(u64::from(welcome.heartbeat_interval_ms.max(100)));
     let mut heartbeat = tokio::time::interval(interval);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = false;
+    let (mut told, mut handed_back) = (false, false);
     loop {
         if stop.is_asked() && !told {
             info!(
@@ -80,6 +80,11 @@ async fn attach(
             );
             outbox.pass(Message::Draining(Draining {}));
             told = true;
+        }
+        // It may have been over before this attachment began.
+        if stop.is_over() && !handed_back {
+            bench.hand_back();
+            handed_back = true;
         }
         if told && bench.is_clear() {
             return Ok(());
@@ -94,9 +99,7 @@ async fn attach(
             },
             () = bench.work_ends() => {}
             _ = heartbeat.tick() => outbox.pass(Message::Heartbeat(Heartbeat {})),
-            is_over = stop.changes() => if is_over {
-                bench.hand_back();
-            },
+            () = stop.changes() => {}
         }
     }
 }

@@ -11,6 +11,7 @@ mod results;
 mod retry;
 mod sweeps;
 mod workers;
+mod world;
 
 use std::{collections::VecDeque, num::NonZeroU32, sync::Arc};
 

@@ -1,0 +1,469 @@
+//! A world in which anything can happen, in any order, with crashes between any two lines of the journal.
+//!
+//! What the stages are worth is decided beforehand by a hash (`Nature`); the harness plays workers that tell the truth late,
+//! twice, or not at all, come back, and liars. At the end all sweeps are set going and every lease is answered: each trial must end
+//! exactly once, as a naive reading of its plan says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::scheduler::{StageStatus, SweepState, TrialStatus};
+
+/// What a stage truly comes to when it is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    Completes,
+    Diverges,
+    Collapses,
+    HasBadInput,
+    KillsItsExecutor,
+}
+
+fn nature(key: StageKey, salt: u8) -> Nature {
+    let hash = ContentHash::of(&[key.0.as_bytes().as_slice(), &[salt]].concat());
+    match hash.as_bytes()[0] % 16 {
+        0 => Nature::Diverges,
+        1 => Nature::Collapses,
+        2 => Nature::HasBadInput,
+        3 | 4 => Nature::KillsItsExecutor,
+        _ => Nature::Completes,
+    }
+}
+
+/// What its worker reports; nothing if its worker does not get to report anything.
+fn truth(key: StageKey, salt: u8) -> Option<StageOutcome> {
+    Some(match nature(key, salt) {
+        Nature::Completes => completed(key),
+        Nature::Diverges => StageOutcome::Diverged { step: 3 },
+        Nature::Collapses => StageOutcome::Collapsed { layer: "layers.0".to_owned() },
+        Nature::HasBadInput => StageOutcome::Failed(failure(FailureClass::Input)),
+        Nature::KillsItsExecutor => return None,
+    })
+}
+
+/// Three sweeps over overlapping parts of one grid.
+///
+/// ```text
+/// prepare ──▶ dense 0 ──▶ prune 1, prune 2, …
+///        └──▶ dense 1 ──▶ …
+/// ```
+fn plans() -> Vec<Arc<Plan>> {
+    let plan = |id: &str, targets: &[&str], seeds: std::ops::Range<u64>, counts: std::ops::Range<u64>| {
+        let mut plan = PlanBuilder::default();
+        for target in targets {
+            let prepare = plan.prepare(target);
+            for seed in seeds.clone() {
+                let dense = plan.dense(prepare, seed);
+                plan.trial(&[prepare, dense]);
+                for count in counts.clone() {
+                    let prune = plan.prune(prepare, dense, count);
+                    plan.trial(&[prepare, dense, prune]);
+                }
+            }
+        }
+        plan.build(id)
+    };
+    vec![plan("a", &["x"], 0..3, 0..3), plan("b", &["x", "y"], 1..4, 2..4), plan("c", &["y"], 0..2, 0..1)]
+}
+
+/// Less than the silence after which the clock is taken for one that was set.
+const REATTACH_MS: u64 = 10_000;
+
+/// Whether the coordinator survives an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Lives,
+    /// Before the records are written.
+    DiesBefore,
+    /// Before the effects are carried out.
+    DiesAfter,
+}
+
+pub(super) struct World {
+    pub(super) lab: Lab,
+    salt: u8,
+    plans: Vec<Arc<Plan>>,
+    workers: Vec<WorkerId>,
+    /// Workers whose stream broke, or whose coordinator died: they live and may attach again.
+    away: Vec<WorkerId>,
+    /// All leases ever handed out.
+    pub(super) leases: Vec<Given>,
+    /// Calibrations asked for and not answered.
+    asked: Vec<(WorkerId, String)>,
+    /// How often a stage was alone in a lease.
+    alone: BTreeMap<StageKey, u32>,
+    /// Trials whose end was announced in the current life of their sweep.
+    announced: BTreeMap<(SweepId, TrialId), StageOutcome>,
+    ended_sweeps: BTreeSet<SweepId>,
+}
+
+impl World {
+    pub(super) fn new(salt: u8) -> Self {
+        let policy = Policy {
+            stuck_ms: Some(40_000),
+            calibration_ms: 20_000,
+            // In every other world workers outlive their connection.
+            reattach_ms: if salt.is_multiple_of(2) { REATTACH_MS } else { 0 },
+            unconfirmed_ms: 30_000,
+            ..Policy::default()
+        };
+        Self {
+            lab: Lab::new(policy),
+            salt,
+            plans: plans(),
+            workers: vec![],
+            away: vec![],
+            leases: vec![],
+            asked: vec![],
+            alone: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            ended_sweeps: BTreeSet::new(),
+        }
+    }
+
+    /// Applies an event. After every one the invariants hold, and the journal says what the core says.
+    fn apply(&mut self, event: &Event, fate: Fate) {
+        let lines = self.lab.journal.len();
+        // What ended may go on in two ways: a halted sweep is resumed, a stopped one is cancelled.
+        let goes_on = match event {
+            Event::SweepSubmitted { plan } => Some(&plan.sweep.id),
+            Event::SweepCancelled { sweep } | Event::SweepRetried { sweep } => Some(sweep),
+            _ => None,
+        };
+        let state = goes_on.and_then(|id| Some((id, self.lab.core.sweep(id)?.state)));
+        let is_submission = matches!(event, Event::SweepSubmitted { .. } | Event::SweepRetried { .. });
+        if let Event::SweepForgotten { sweep } = event
+            && self.lab.core.sweep(sweep).is_some_and(|status| status.state != SweepState::Running)
+        {
+            // Submitted again it is a new sweep.
+            self.announced.retain(|(of, _), _| of != sweep);
+            self.ended_sweeps.remove(sweep);
+        }
+        match state {
+            Some((id, SweepState::Stopped { .. })) => drop(self.ended_sweeps.remove(id)),
+            Some((id, SweepState::Cancelled)) if is_submission => {
+                self.announced.retain(|(of, _), outcome| of != id || *outcome != StageOutcome::Cancelled);
+                self.ended_sweeps.remove(id);
+            }
+            _ => {}
+        }
+        // `try_apply` checks the invariants, and that a rejected event changed nothing.
+        let rejected = self.lab.try_apply(event).is_err();
+        assert_eq!(snapshot(&self.lab.restored()), snapshot(&self.lab.core), "after {event:?}");
+        if matches!(event, Event::SweepRetried { .. }) {
+            self.forget_what_is_open_again();
+        }
+        match fate {
+            Fate::Lives => {
+                if rejected {
+                    self.lab.expect_nothing();
+                }
+                self.carry_out();
+            }
+            Fate::DiesBefore => {
+                self.lab.journal.truncate(lines);
+                self.restart();
+            }
+            Fate::DiesAfter => self.restart(),
+        }
+    }
+
+    /// After a retry: trials of whatever sweeps are open again, or were only given up, and completed sweeps run.
+    fn forget_what_is_open_again(&mut self) {
+        for status in self.lab.core.sweeps() {
+            if status.state == SweepState::Running {
+                self.ended_sweeps.remove(&status.id);
+            }
+            for (trial, now) in self.lab.core.trials(&status.id).expect("a sweep") {
+                let announced = (status.id.clone(), trial.id.clone());
+                match now {
+                    TrialStatus::Open => drop(self.announced.remove(&announced)),
+                    TrialStatus::Ended(StageOutcome::Cancelled) => {
+                        drop(self.announced.insert(announced, StageOutcome::Cancelled));
+                    }
+                    TrialStatus::Ended(_) => {}
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.lab.effects.pop_front() {
+            match effect {
+                Effect::Calibrate { worker, class, .. } => self.asked.push((worker, class.to_string())),
+                Effect::Lease { worker, lease, stages } => {
+                    assert!(self.leases.iter().all(|given| given.lease != lease), "lease {lease} was used twice");
+                    if let [(only, _)] = stages.as_slice() {
+                        *self.alone.entry(*only).or_default() += 1;
+                    }
+                    self.leases.push(Given { worker, lease, stages });
+                }
+                Effect::Revoke { worker, lease } => {
+                    assert!(self.leases.iter().any(|given| given.lease == lease && given.worker == worker));
+                }
+                Effect::Detach { worker, .. } => self.workers.retain(|known| *known != worker),
+                Effect::TrialEnded { sweep, trial, outcome } => {
+                    assert!(!self.ended_sweeps.contains(&sweep), "{trial} ended after its sweep {sweep}");
+                    let before = self.announced.insert((sweep.clone(), trial.clone()), outcome);
+                    assert_eq!(before, None, "{trial} of {sweep} ended twice");
+                }
+                Effect::SweepEnded { sweep, state } => {
+                    assert_ne!(state, SweepState::Running);
+                    assert!(self.ended_sweeps.insert(sweep.clone()), "{sweep} ended twice");
+                }
+            }
+        }
+    }
+
+    /// The coordinator dies and comes back: what was announced is read from the views.
+    pub(super) fn restart(&mut self) {
+        self.lab.restart();
+        self.lab.expect_nothing();
+        self.away.append(&mut self.workers);
+        self.asked.clear();
+        self.announced.clear();
+        self.ended_sweeps.clear();
+        for status in self.lab.core.sweeps() {
+            for (trial, outcome) in self.lab.core.trials(&status.id).expect("a sweep") {
+                if let TrialStatus::Ended(outcome) = outcome {
+                    self.announced.insert((status.id.clone(), trial.id.clone()), outcome);
+                }
+            }
+            if status.state != SweepState::Running {
+                self.ended_sweeps.insert(status.id);
+            }
+        }
+    }
+
+    pub(super) fn submit(&mut self, number: usize, fate: Fate) {
+        let plan = Arc::clone(&self.plans[number % self.plans.len()]);
+        self.apply(&Event::SweepSubmitted { plan }, fate);
+    }
+
+    pub(super) fn join(&mut self, slots: u32, fate: Fate) {
+        self.lab.now += 1;
+        let id = worker(&format!("w{}-{}", self.lab.journal.len(), self.lab.now));
+        self.apply(&joins(id.as_str(), id.as_str(), slots, &[]), fate);
+        if fate == Fate::Lives {
+            self.workers.push(id);
+        }
+    }
+
+    /// A worker that was cut off attaches again, or one does so of which nobody has noticed that it was cut off. It knows which leases
+    /// are its own, but for some that never reached it. Its instance is the first id that it had.
+    fn rejoin(&mut self, a: usize, b: usize, fate: Fate) {
+        let choice: Vec<&WorkerId> = self.away.iter().chain(&self.workers).collect();
+        if choice.is_empty() {
+            return;
+        }
+        let before = choice[a % choice.len()].clone();
+        self.lab.now += 1;
+        let instance = before.as_str().split('.').next().expect("the first part").to_owned();
+        let id = worker(&format!("{instance}.{}", self.lab.now));
+        let slots = 1 + (b % 3) as u32;
+        let own = |given: &&mut Given| given.worker == before && !b.is_multiple_of(7);
+        let mut held = vec![];
+        for given in self.leases.iter_mut().rev().filter(own).take(slots as usize) {
+            given.worker = id.clone();
+            if let [(only, _)] = given.stages.as_slice() {
+                // Taken up is as good as given out.
+                *self.alone.entry(*only).or_default() += 1;
+            }
+            held.push(given.clone());
+        }
+        self.away.retain(|known| *known != before);
+        self.workers.retain(|known| *known != before);
+        self.asked.retain(|(asked, _)| *asked != before);
+        self.apply(&joins(id.as_str(), &instance, slots, &held), fate);
+        if fate == Fate::Lives { self.workers.push(id) } else { self.away.push(id) }
+    }
+
+    fn answer(&mut self, position: usize, width: u32, fate: Fate) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let (id, class) = self.asked.swap_remove(position % self.asked.len());
+        let class = class.parse().expect("an id");
+        self.apply(&Event::Calibrated { worker: id, class, lanes: lanes(width), lane_steps_per_second: 1.0 }, fate);
+    }
+
+    /// What a worker that lives and tells the truth does with a lease.
+    fn run(&mut self, given: &Given) {
+        let deadly = given.keys().into_iter().any(|key| nature(key, self.salt) == Nature::KillsItsExecutor);
+        if !deadly {
+            for (position, key) in given.keys().into_iter().enumerate() {
+                if let Some(outcome) = truth(key, self.salt) {
+                    self.apply(&given.report(position, outcome), Fate::Lives);
+                }
+            }
+        }
+        self.apply(&given.ended(deadly.then(|| failure(FailureClass::Executor))), Fate::Lives);
+    }
+
+    fn random_lease(&self, number: usize) -> Option<Given> {
+        // The newer ones more often.
+        let from = if number.is_multiple_of(3) { 0 } else { self.leases.len().saturating_sub(4) };
+        let choice = &self.leases[from..];
+        (!choice.is_empty()).then(|| choice[number % choice.len()].clone())
+    }
+
+    pub(super) fn act(&mut self, action: u8, a: usize, b: usize) {
+        let fate = match b % 41 {
+            0 => Fate::DiesBefore,
+            1 => Fate::DiesAfter,
+            _ => Fate::Lives,
+        };
+        self.lab.now += (b % 100) as u64;
+        let given = self.random_lease(a);
+        let some_worker = (!self.workers.is_empty()).then(|| self.workers[a % self.workers.len().max(1)].clone());
+        match (action % 30, given, some_worker) {
+            (0 | 1, ..) => self.join(1 + (a % 3) as u32, fate),
+            (2 | 3, ..) => self.submit(a, fate),
+            (4 | 5, ..) => self.answer(a, 1 + (b % 6) as u32, fate),
+            (6, _, Some(id)) => {
+                let departure = [Departure::Lost, Departure::Drained, Departure::Disconnected][b % 3];
+                self.apply(&Event::WorkerLeft { worker: id.clone(), departure }, fate);
+                self.workers.retain(|known| *known != id);
+                if departure == Departure::Disconnected {
+                    self.asked.retain(|(asked, _)| *asked != id);
+                    self.away.push(id);
+                }
+            }
+            (7..=9, Some(given), _) => {
+                let position = b % given.stages.len();
+                if let Some(outcome) = truth(given.stages[position].0, self.salt) {
+                    self.apply(&given.report(position, outcome), fate);
+                }
+            }
+            (10..=13, Some(given), _) => self.run(&given),
+            (14, Some(given), _) => self.apply(&given.ended(None), fate),
+            (15, Some(given), _) => self.apply(&given.ended(Some(failure(FailureClass::Executor))), fate),
+            (16, Some(given), _) => {
+                let outcome = if b.is_multiple_of(3) {
+                    StageOutcome::Cancelled
+                } else {
+                    StageOutcome::Failed(failure(FailureClass::Storage))
+                };
+                self.apply(&given.report(b % given.stages.len(), outcome), fate);
+            }
+            (17, Some(given), Some(id)) if id != given.worker => {
+                // A liar: says of another worker's lease that all is lost, and invents results.
+                let forged = Given { worker: id, ..given };
+                let position = b % forged.stages.len();
+                self.apply(&forged.report(position, StageOutcome::Failed(failure(FailureClass::Input))), fate);
+                self.apply(&forged.ended(None), fate);
+                let stages = &self.plans[a % self.plans.len()].stages;
+                let key = stages[b % stages.len()].key;
+                if matches!(self.lab.core.stage(&key), None | Some(StageStatus::Waiting { .. })) {
+                    let forged = Given { stages: vec![(key, 1)], ..forged };
+                    self.lab.rejects(&forged.report(0, completed(key)));
+                }
+            }
+            (18, ..) => {
+                let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
+                self.apply(&Event::SweepCancelled { sweep }, fate);
+            }
+            (19, ..) => {
+                let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
+                self.apply(&Event::SweepStopped { sweep, reason: "the disk is full".to_owned() }, fate);
+            }
+            (20 | 21, ..) => {
+                let jump = [1, 5_000, 14_000, 16_000, 3_600_000][a % 5];
+                self.lab.now = if b.is_multiple_of(11) { self.lab.now / 2 } else { self.lab.now + jump };
+                self.apply(&Event::Tick, fate);
+            }
+            (22, _, Some(id)) => self.apply(&Event::Heartbeat { worker: id }, fate),
+            (28, ..) => {
+                let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
+                self.apply(&Event::SweepRetried { sweep }, fate);
+            }
+            (24 | 25, ..) => self.rejoin(a, b, fate),
+            (26, _, Some(id)) => self.apply(&Event::WorkerDraining { worker: id }, fate),
+            (27, Some(given), _) => {
+                let stage = given.stages[b % given.stages.len()].0;
+                self.apply(&Event::Progressed { worker: given.worker, stage }, fate);
+            }
+            (23, ..) => {
+                // The last event was written in part. A life's beginning is on disk before anything is done in it.
+                let begun = self.lab.journal.iter().rposition(|line| line.contains(r#"{"record":"started"}"#));
+                let written = self.lab.journal.len().saturating_sub(a % 4);
+                self.lab.journal.truncate(written.max(begun.map_or(0, |begun| begun + 1)));
+                self.restart();
+            }
+            (29, ..) => {
+                let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
+                self.apply(&Event::SweepForgotten { sweep }, fate);
+            }
+            _ => {}
+        }
+    }
+
+    /// All sweeps run, a good worker comes, and everything is answered.
+    pub(super) fn complete(&mut self) {
+        for number in 0..self.plans.len() {
+            self.submit(number, Fate::Lives);
+        }
+        self.join(2, Fate::Lives);
+        // Nobody is waited for any longer. The first tick may take the clock for one that was set.
+        for _ in 0..3 {
+            self.lab.now += REATTACH_MS + 1;
+            for id in self.workers.clone() {
+                self.apply(&Event::Heartbeat { worker: id }, Fate::Lives);
+            }
+            self.apply(&Event::Tick, Fate::Lives);
+        }
+        let mut done = 0;
+        // Each lease either ends a stage or halves a width: this is far more than enough.
+        for _ in 0..1_000 {
+            while !self.asked.is_empty() {
+                self.answer(0, 4, Fate::Lives);
+            }
+            let Some(given) = self.leases.get(done).cloned() else { break };
+            done += 1;
+            self.run(&given);
+        }
+        assert_eq!(done, self.leases.len(), "it goes round in circles");
+    }
+
+    /// How a stage must have ended: by its nature, unless something above it did not complete.
+    fn oracle(&self, plan: &Plan, key: StageKey) -> (&'static str, Option<FailureClass>) {
+        let planned = plan.stages.iter().find(|stage| stage.key == key).expect("in the plan");
+        for parent in planned.spec.parents() {
+            match self.oracle(plan, parent).0 {
+                "completed" => {}
+                "failed" => return ("failed", Some(FailureClass::Upstream)),
+                other => return (other, None),
+            }
+        }
+        if let Some(StageOutcome::Failed(failure)) = self.lab.core.outcome(&key)
+            && failure.class.is_retryable()
+        {
+            assert!(self.alone[&key] >= 3, "{key:?} was given up after {} leases alone", self.alone[&key]);
+            return ("failed", Some(failure.class));
+        }
+        match nature(key, self.salt) {
+            Nature::Completes => ("completed", None),
+            Nature::Diverges => ("diverged", None),
+            Nature::Collapses => ("collapsed", None),
+            Nature::HasBadInput => ("failed", Some(FailureClass::Input)),
+            Nature::KillsItsExecutor => panic!("{key:?} kills its executor and was not given up"),
+        }
+    }
+
+    pub(super) fn check(&self) {
+        for plan in &self.plans {
+            let id = &plan.sweep.id;
+            let status = self.lab.core.sweep(id).expect("submitted");
+            assert_eq!(status.state, SweepState::Completed, "{status:?}");
+            assert!(self.ended_sweeps.contains(id));
+            assert_eq!(status.stages_ended, status.stages);
+            for (trial, status) in self.lab.core.trials(id).expect("submitted") {
+                let announced = self.announced.get(&(id.clone(), trial.id.clone())).expect("was announced");
+                assert_eq!(status, TrialStatus::Ended(announced.clone()));
+                let last = *trial.stages.last().expect("has stages");
+                let class = if let StageOutcome::Failed(failure) = announced { Some(failure.class) } else { None };
+                assert_eq!((announced.name(), class), self.oracle(plan, last), "{} of {id}", trial.id);
+            }
+        }
+    }
+}
