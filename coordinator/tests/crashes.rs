@@ -183,6 +183,30 @@ fn dismiss(workers: impl IntoIterator<Item = Process>) -> Vec<Ended> {
     workers.into_iter().map(end).collect()
 }
 
+/// Stops the executors of a worker while it has work for them, so that nothing of it can end until they are let go; and how many stages
+/// that are.
+fn hold(worker: &mut Process) -> (Vec<u32>, u64) {
+    let executors = worker.executors();
+    assert!(!executors.is_empty());
+    executors.iter().for_each(|executor| common::signal(*executor, "STOP"));
+    // What they had ended before is told, and the next lease comes.
+    let under_way = until("a lease is under way", || {
+        let log = worker.said();
+        let lines = || log.lines();
+        let begun = lines()
+            .filter(|line| line.contains("working on a lease"))
+            .filter_map(|line| line.split("stages=").nth(1)?.split_whitespace().next()?.parse::<u64>().ok());
+        let ended = lines().filter(|line| line.contains("a stage ended")).count() as u64;
+        let under_way = begun.sum::<u64>() - ended;
+        (under_way > 0).then_some(under_way)
+    });
+    (executors, under_way)
+}
+
+fn let_go(executors: &[u32]) {
+    executors.iter().for_each(|executor| common::signal(*executor, "CONT"));
+}
+
 #[test]
 fn workers_train_on_while_the_coordinator_is_away_and_nothing_is_computed_twice() {
     let lab = Lab::new(LONG_SWEEP, ROWS);
@@ -192,15 +216,15 @@ fn workers_train_on_while_the_coordinator_is_away_and_nothing_is_computed_twice(
     let mut workers = [server.worker(&lab, "first"), server.worker(&lab, "second")];
     for worker in &mut workers {
         stages_end(worker, 3);
-        worker.wait_for(&["training a bundle"]);
     }
+    let (executors, under_way) = hold(&mut workers[0]);
     let Server { process, address } = server;
     process.kill();
     for worker in &mut workers {
         worker.wait_for(&["not attached; trying again"]);
     }
-    // The rest of a bundle of two.
-    stages_end(&mut workers[0], 1);
+    let_go(&executors);
+    stages_end(&mut workers[0], under_way);
     let _server = Server::start_on(&lab, &address);
     for worker in &mut workers {
         worker.wait_for(&["attached", "worker="]);
@@ -221,20 +245,22 @@ fn what_a_worker_completed_for_a_coordinator_that_was_away_outlives_the_worker()
     let submitted = submit_with(&lab, &server, &["--reconnect-within", "0"]);
     let mut worker = server.worker(&lab, "first");
     stages_end(&mut worker, 3);
-    worker.wait_for(&["training a bundle"]);
+    let (executors, under_way) = hold(&mut worker);
     let Server { process, address } = server;
     process.kill();
     // Nobody waits for it here.
     let lost = submitted.end().expect(3);
     assert!(lost.stderr.contains("coordinator"), "{}", lost.stderr);
     worker.wait_for(&["not attached; trying again"]);
-    stages_end(&mut worker, 2);
+    let_go(&executors);
+    stages_end(&mut worker, under_way);
     let before = worker.kill();
     let server = Server::start_on(&lab, &address);
     let worker = server.worker(&lab, "first");
     same_report(submit(&lab, &server).end(), &lab);
     let ended = dismiss([worker]);
-    assert_eq!(before.completed() + ended[0].completed(), all_stages());
+    let logs = || format!("{}\n{}", before.stderr, ended[0].stderr);
+    assert_eq!(before.completed() + ended[0].completed(), all_stages(), "{}", logs());
     assert_eq!(std::fs::read_dir(lab.path("first/outbox/cpu")).expect("reads").count(), 0);
 }
 

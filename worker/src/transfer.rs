@@ -60,14 +60,14 @@ impl TransferError {
         }
     }
 
-    /// Whether nobody was reached who could have said something of the file: a connection that broke, or a token that was exchanged
-    /// while this one was up.
+    /// Whether time helps: nobody was reached who could have said something of the file, since the connection broke or a token was
+    /// exchanged while this one was up; or the same file is on its way there already, as another stage's.
     #[must_use]
-    pub fn is_unreachable(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             // Of what the other side says itself a status has no source.
             Self::Remote { status, .. } => {
-                matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unauthenticated)
+                matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unauthenticated | Code::Aborted)
                     || status.source().is_some()
             }
             Self::Store(_) | Self::Message(_) => false,

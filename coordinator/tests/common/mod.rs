@@ -202,6 +202,17 @@ impl Process {
         }
     }
 
+    /// All that it has said on standard error so far; the next wait begins after it.
+    pub(crate) fn said(&mut self) -> &str {
+        while let Ok(line) = self.lines.try_recv() {
+            match line {
+                Line::Out(text) => self.stdout.push_str(&text),
+                Line::Error(text) => self.stderr.push_str(&text),
+            }
+        }
+        &self.stderr
+    }
+
     /// Blocks until it has ended, and everybody else who holds its standard output or error: its executors do.
     pub(crate) fn end(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;

@@ -14,7 +14,7 @@ use secateur_proto::{
     },
 };
 use tokio::sync::{Mutex, Semaphore};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::{
     LONGEST_WAIT, Link, SHORTEST_WAIT,
@@ -199,12 +199,12 @@ async fn carry_one(link: &Link, store: &Arc<Store>, report: &StageReport) -> Res
 struct Tries(Duration);
 
 impl Tries {
-    /// Whether it is to be tried again, after a while: nobody was reached.
+    /// Whether it is to be tried again, after a while.
     async fn go_on(&mut self, moved: Result<(), TransferError>) -> Result<bool, TransferError> {
         match moved {
             Ok(()) => Ok(false),
-            Err(error) if error.is_unreachable() => {
-                warn!(reason = with_causes(&error), "the coordinator cannot be reached; a file waits");
+            Err(error) if error.is_passing() => {
+                debug!(reason = with_causes(&error), "a file waits");
                 self.0 = (self.0 * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 tokio::time::sleep(self.0).await;
                 Ok(true)
