@@ -18,7 +18,7 @@ use std::{
 use secateur::{
     driver::{Driver, WorkerReceiver},
     journal::Sqlite,
-    scheduler::{Event, Policy, SweepState},
+    scheduler::{Event, Policy, ShareChange, SweepState},
     upkeep,
 };
 use secateur_proto::{
@@ -54,7 +54,7 @@ async fn run(folder: &Path, lanes: u32) -> Result<(Duration, Duration), Box<dyn 
     let (driver, driving) = Driver::start(core, Box::new(journal));
     let plan = Arc::new(common::plan(STAGES)?);
     let sweep = plan.sweep.id.clone();
-    driver.apply(Event::SweepSubmitted { plan: Arc::clone(&plan) }).await?;
+    driver.apply(Event::SweepSubmitted { plan: Arc::clone(&plan), share: ShareChange::default() }).await?;
     let begun = Instant::now();
     let mut workers = vec![];
     for number in 0..WORKERS {

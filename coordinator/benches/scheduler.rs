@@ -17,7 +17,7 @@ use std::{
 
 use common::plan;
 use secateur::{
-    scheduler::{Core, Decision, Effect, Event, Policy, Rejection, SweepState, Timestamp},
+    scheduler::{Core, Decision, Effect, Event, Policy, Rejection, ShareChange, SweepState, Timestamp},
     sweep::plan::Plan,
 };
 use secateur_proto::outcome::{StageOutcome, StageResult};
@@ -63,7 +63,7 @@ fn run(plan: &Arc<Plan>, lanes: u32) -> Result<(Duration, Core), Box<dyn Error>>
     let mut shell = Shell { core: Core::new(Policy::default()), now: 0, effects: VecDeque::new() };
     let begun = Instant::now();
     shell.apply(&Event::Started)?;
-    shell.apply(&Event::SweepSubmitted { plan: Arc::clone(plan) })?;
+    shell.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default() })?;
     for number in 0..WORKERS {
         let (worker, instance) = (format!("w{number}").parse()?, format!("i{number}").parse()?);
         let slots = NonZeroU32::new(SLOTS).ok_or("no slots")?;

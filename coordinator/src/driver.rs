@@ -263,7 +263,8 @@ impl Shell {
                 batch.settles(worker, lease, stage.to_string());
             }
             Event::LeaseEnded { worker, lease, .. } => batch.settles(worker, lease, String::new()),
-            Event::SweepSubmitted { plan } => {
+            Event::SweepShareChanged { sweep, .. } => _ = batch.changed.insert(sweep.clone()),
+            Event::SweepSubmitted { plan, .. } => {
                 batch.changed.insert(plan.sweep.id.clone());
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! Why things are as they are, in sentences: why a sweep waits, how a trial came to its end, what a worker does. Reads the core and a
 //! report, and changes nothing; it knows nothing of gRPC.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use secateur_proto::{
     ids::{StageKey, SweepId, TrialId, WorkerId},
@@ -11,7 +11,7 @@ use secateur_proto::{
 
 use crate::{
     report::Report,
-    scheduler::{Core, StageDetail, StageStatus, SweepState, TrialStatus, WorkerStatus},
+    scheduler::{Core, StageDetail, StageStatus, SweepState, SweepStatus, TrialStatus, WorkerStatus},
     sweep::summary::counted,
 };
 
@@ -36,7 +36,9 @@ pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
             lines.push(format!("it was stopped from outside: {reason}; submit it again to go on"));
         }
         SweepState::Cancelled => lines.push("a person gave it up; submit it again to go on".to_owned()),
-        SweepState::Running => lines.extend(why_it_waits(core, plan.stages.iter().map(|stage| &stage.key))),
+        SweepState::Running => {
+            lines.extend(why_it_waits(core, &status, plan.stages.iter().map(|stage| &stage.key)));
+        }
         SweepState::Completed => {}
     }
     lines.extend(failures(core, id));
@@ -52,7 +54,7 @@ pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
     Some(lines)
 }
 
-fn why_it_waits<'a>(core: &Core, stages: impl Iterator<Item = &'a StageKey>) -> Vec<String> {
+fn why_it_waits<'a>(core: &Core, sweep: &SweepStatus, stages: impl Iterator<Item = &'a StageKey>) -> Vec<String> {
     let (mut ready, mut waiting) = (0, 0);
     let mut held: BTreeMap<WorkerId, usize> = BTreeMap::new();
     for detail in stages.filter_map(|key| core.stage_detail(key)) {
@@ -85,8 +87,23 @@ fn why_it_waits<'a>(core: &Core, stages: impl Iterator<Item = &'a StageKey>) -> 
             format!("{stages}; the coordinator has just begun, and waits for workers to say what they hold")
         } else if slots == 0 {
             format!("{stages}, and no worker is attached: start one with secateur worker --coordinator ADDRESS:PORT")
+        } else if sweep.at_limit {
+            let workers = clause(sweep.workers, "worker it may have is", "workers it may have are");
+            format!("{stages}, and the {workers} at it; `secateur share {} --max-workers 0` lifts the limit", sweep.id)
         } else if busy == slots {
-            format!("{stages}, and all {slots} slots of {} are busy", counted(workers.len(), "worker"))
+            let slots = format!("{stages}, and all {slots} slots of {} are busy", counted(workers.len(), "worker"));
+            let others = core.sweeps().filter(|other| other.state == SweepState::Running && other.id != sweep.id);
+            let (first, equal) =
+                others.fold((0, 0), |(first, equal), other| match other.share.priority.cmp(&sweep.share.priority) {
+                    Ordering::Greater => (first + 1, equal),
+                    Ordering::Equal => (first, equal + 1),
+                    Ordering::Less => (first, equal),
+                });
+            match (first, equal) {
+                (0, 0) => slots,
+                (0, equal) => format!("{slots}, which it shares with {}", counted(equal, "other sweep")),
+                (first, _) => format!("{slots}; {} of a higher priority", clause(first, "sweep is", "sweeps are")),
+            }
         } else {
             format!("{stages}, and {busy} of {slots} slots are busy: the others get none, or are measured first")
         });

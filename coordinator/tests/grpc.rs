@@ -196,7 +196,7 @@ fn sweep_file(table: &[u8]) -> SweepFile {
 /// Uploads the table and submits the sweep.
 async fn submit(channel: &Channel, table: &[u8]) -> v1::SubmitReply {
     put(channel, artifact(table), 0, &[table]).await.expect("the table is kept");
-    let request = SubmitRequest { file: Some(sweep_file(table)) };
+    let request = SubmitRequest { file: Some(sweep_file(table)), share: None };
     SweepServiceClient::new(channel.clone()).submit(request).await.expect("is taken").into_inner()
 }
 
@@ -396,7 +396,7 @@ async fn a_sweep_that_cannot_be_taken_changes_nothing() {
     let table = table(200);
     let mut refused = async |file: Option<SweepFile>| {
         let planned = sweeps.plan(PlanRequest { file: file.clone() }).await.expect_err("is refused");
-        let submitted = sweeps.submit(SubmitRequest { file }).await.expect_err("is refused");
+        let submitted = sweeps.submit(SubmitRequest { file, share: None }).await.expect_err("is refused");
         assert_eq!((planned.code(), planned.message()), (submitted.code(), submitted.message()));
         (submitted.code(), submitted.message().to_owned())
     };

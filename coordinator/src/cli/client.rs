@@ -11,9 +11,9 @@ use std::{
 use secateur_proto::{
     spec::TableFormat,
     v1::{
-        GetReportRequest, ReportFormat, SubmitReply, SubmitRequest, SweepFile, SweepState, SweepStatus, WatchRequest,
-        artifact_service_client::ArtifactServiceClient, sweep_service_client::SweepServiceClient, watch_reply::Event,
-        worker_service_client::WorkerServiceClient,
+        GetReportRequest, ReportFormat, Share, SubmitReply, SubmitRequest, SweepFile, SweepState, SweepStatus,
+        WatchRequest, artifact_service_client::ArtifactServiceClient, sweep_service_client::SweepServiceClient,
+        watch_reply::Event, worker_service_client::WorkerServiceClient,
     },
 };
 use secateur_worker::{
@@ -182,7 +182,7 @@ impl Client {
     }
 
     /// Uploads the data and submits the file.
-    pub(crate) async fn submit(&mut self, sweep: &LocalSweep) -> Result<SubmitReply, CliError> {
+    pub(crate) async fn submit(&mut self, sweep: &LocalSweep, share: Share) -> Result<SubmitReply, CliError> {
         let table = self.artifacts.upload_bytes(&sweep.table).await?;
         let weights = match &sweep.weights {
             Some(weights) => Some(self.artifacts.upload_bytes(weights).await?.into()),
@@ -190,7 +190,7 @@ impl Client {
         };
         let (name, text) = (sweep.file_name.clone(), sweep.text.clone());
         let file = SweepFile { name, text, data: Some(table.into()), weights };
-        Ok(self.sweeps.submit(SubmitRequest { file: Some(file) }).await?.into_inner())
+        Ok(self.sweeps.submit(SubmitRequest { file: Some(file), share: Some(share) }).await?.into_inner())
     }
 
     /// Follows a sweep until it has ended, and shows how it gets on. A coordinator that goes away is waited for as long as `patience`

@@ -36,9 +36,18 @@ pub(crate) async fn run(arguments: ListArguments, output: Output) -> Result<Exit
                 format!("{}/{}", thousands(sweep.trials_completed), thousands(sweep.trials)),
                 thousands(sweep.trials_failed),
                 thousands(sweep.stages_leased),
+                sweep.priority.to_string(),
+                match sweep.max_workers {
+                    0 => sweep.workers.to_string(),
+                    limit => format!("{}/{limit}", sweep.workers),
+                },
             ]
         };
-        table(&["sweep", "name", "state", "trials", "failed", "in flight"], 3, sweeps.iter().map(row))
+        table(
+            &["sweep", "name", "state", "trials", "failed", "in flight", "priority", "workers"],
+            3,
+            sweeps.iter().map(row),
+        )
     });
     Ok(ExitCode::SUCCESS)
 }

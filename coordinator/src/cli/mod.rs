@@ -18,6 +18,7 @@ mod retry;
 #[cfg(feature = "worker")]
 mod run;
 mod serve;
+mod share;
 mod show;
 mod strategies;
 mod submit;
@@ -88,6 +89,8 @@ enum Verb {
     Watch(watch::WatchArguments),
     /// Give a sweep up; what has finished is kept
     Cancel(cancel::CancelArguments),
+    /// Give a sweep another priority, or another number of workers
+    Share(share::SetShareArguments),
     /// Say why a sweep waits, how a trial came to its end, or what a worker does
     Explain(explain::ExplainArguments),
     /// Do again what failed in a sweep, once its cause is gone; one that was cancelled or stopped goes on with it
@@ -194,6 +197,7 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Watch(arguments) => watch::run(arguments, output, screen).await,
         Verb::Cancel(arguments) => cancel::run(arguments, output).await,
         Verb::Explain(arguments) => explain::run(arguments, output).await,
+        Verb::Share(arguments) => share::run(arguments, output).await,
         Verb::Retry(arguments) => retry::run(arguments, output).await,
         Verb::Forget(arguments) => forget::run(arguments, output).await,
         Verb::Gc(arguments) => gc::run(arguments, output).await,

@@ -9,7 +9,10 @@ use std::{
 };
 
 use clap::Args;
-use secateur_proto::{ids::ContentHash, v1::SweepState};
+use secateur_proto::{
+    ids::ContentHash,
+    v1::{Share, SweepState},
+};
 use secateur_worker::{
     cli::{
         DEVICE_HELP,
@@ -134,7 +137,7 @@ async fn compute(
     screen: &Screen,
 ) -> Result<ExitCode, CliError> {
     let mut client = Client::connect_to(coordinator).await?;
-    let id = client.submit(sweep).await?.sweep_id;
+    let id = client.submit(sweep, Share::default()).await?.sweep_id;
     if retries {
         screen.say(&retry::said(&client.retry(&id).await?));
     }

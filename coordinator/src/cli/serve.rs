@@ -1,6 +1,6 @@
 //! `secateur serve`: a coordinator for others.
 
-use std::{future, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{future, net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use tracing::warn;
@@ -45,6 +45,9 @@ pub(crate) struct ServeArguments {
     /// Seconds without a result or progress after which a stage is taken back from a worker
     #[arg(long, default_value = "3600", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..=8_640_000))]
     stuck_after: u64,
+    /// How many sweeps may run at the same time; more are refused
+    #[arg(long, default_value = "1000", value_name = "NUMBER")]
+    max_sweeps: NonZeroU32,
     /// Listen where other machines can connect, even without encryption or without asking who they are
     #[arg(long)]
     insecure: bool,
@@ -81,6 +84,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
         worker_silence_ms: arguments.worker_timeout * 1000,
         reattach_ms: arguments.reattach_within * 1000,
         stuck_ms: Some(arguments.stuck_after * 1000),
+        max_running_sweeps: arguments.max_sweeps,
         ..Policy::default()
     };
     let (folder, journal) = match arguments.journal {

@@ -14,6 +14,7 @@ use super::{
     client::Client,
     error::CliError,
     output::{Output, table, thousands},
+    share,
 };
 use crate::report::{Report, TrialReport};
 
@@ -42,7 +43,7 @@ pub(crate) async fn run(arguments: ShowArguments, output: Output) -> Result<Exit
 fn text(status: &SweepStatus, report: &Report) -> String {
     let reason = if status.reason.is_empty() { String::new() } else { format!(": {}", status.reason) };
     let head = format!(
-        "sweep {} ({}) {}{reason}\n{} of {} trials completed, {} ended otherwise; {} of {} stages ended, {} in flight",
+        "sweep {} ({}) {}{reason}\n{} of {} trials completed, {} ended otherwise; {} of {} stages ended, {} in flight\n{}",
         status.name,
         status.sweep_id,
         state(status),
@@ -52,6 +53,7 @@ fn text(status: &SweepStatus, report: &Report) -> String {
         thousands(status.stages_ended),
         thousands(status.stages),
         thousands(status.stages_leased),
+        share::said(status),
     );
     let labels = report.cell_labels();
     let row = |trial: &TrialReport| {
@@ -103,5 +105,8 @@ pub(crate) fn document(status: &SweepStatus) -> Value {
         "lane_steps_ended": status.lane_steps_ended,
         "submitted_at_ms": status.submitted_at_ms,
         "ended_at_ms": status.ended_at_ms,
+        "priority": status.priority,
+        "max_workers": status.max_workers,
+        "workers": status.workers,
     })
 }

@@ -13,7 +13,7 @@ use super::{
     output::Output,
     outputs,
     progress::Screen,
-    retry, watch,
+    retry, share, watch,
 };
 
 /// The options of the verb.
@@ -26,6 +26,8 @@ pub(crate) struct SubmitArguments {
     /// Do again what failed before, once its cause is gone
     #[arg(long)]
     retry_failed: bool,
+    #[command(flatten)]
+    share: share::ShareArguments,
     /// Follow the sweep until it has ended
     #[arg(long)]
     wait: bool,
@@ -39,7 +41,7 @@ pub(crate) struct SubmitArguments {
 pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
     let mut client = Client::connect(&arguments.coordinator).await?;
-    let reply = client.submit(&sweep).await?;
+    let reply = client.submit(&sweep, arguments.share.message()).await?;
     let id = reply.sweep_id.clone();
     if arguments.retry_failed {
         screen.say(&retry::said(&client.retry(&id).await?));

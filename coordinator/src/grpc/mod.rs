@@ -8,7 +8,10 @@ use secateur_proto::convert::InvalidMessage;
 use tonic::Status;
 
 pub use self::{artifact::Artifacts, sweep::Sweeps, worker::Workers};
-use crate::driver::{NotTaken, Stopped};
+use crate::{
+    driver::{NotTaken, Stopped},
+    scheduler::Rejection,
+};
 
 /// The longest message that is taken: chunks have 1 MiB, and a lease of many stages is the longest other.
 pub const LONGEST_MESSAGE: usize = 16 << 20;
@@ -22,6 +25,9 @@ impl From<Stopped> for Status {
 impl From<NotTaken> for Status {
     fn from(error: NotTaken) -> Self {
         match error {
+            NotTaken::Rejected(rejection @ Rejection::TooManySweeps { .. }) => {
+                Self::resource_exhausted(rejection.to_string())
+            }
             NotTaken::Rejected(rejection) => Self::failed_precondition(rejection.to_string()),
             NotTaken::Stopped(stopped) => stopped.into(),
         }

@@ -1,6 +1,6 @@
 //! `SweepService`: what people and scripts call.
 
-use std::{io::Cursor, pin::Pin, sync::Arc, time::SystemTime};
+use std::{io::Cursor, num::NonZeroU32, pin::Pin, sync::Arc, time::SystemTime};
 
 use futures::{Stream, StreamExt as _, stream};
 use secateur_proto::{
@@ -10,8 +10,8 @@ use secateur_proto::{
     v1::{
         self, CancelRequest, Chunk, ExplainReply, ExplainRequest, ForgetRequest, GetReportRequest, GetSweepRequest,
         ListSweepsReply, ListSweepsRequest, PlanReply, PlanRequest, ReportFormat, RetryReply, RetryRequest,
-        SubmitReply, SubmitRequest, SweepFile, SweepStatus, WatchReply, WatchRequest, submit_reply::Was,
-        sweep_service_server::SweepService, watch_reply,
+        SetShareRequest, SubmitReply, SubmitRequest, SweepFile, SweepStatus, WatchReply, WatchRequest,
+        submit_reply::Was, sweep_service_server::SweepService, watch_reply,
     },
 };
 use secateur_worker::{
@@ -27,7 +27,7 @@ use crate::{
     admission::{self, Input},
     driver::{Driver, Notice, outcomes},
     explain, report,
-    scheduler::{self, Event, SweepState},
+    scheduler::{self, Event, ShareChange, SweepState},
     security::{Audit, Caller},
     sweep::plan::Plan,
 };
@@ -222,7 +222,15 @@ fn message(status: &scheduler::SweepStatus) -> SweepStatus {
         lane_steps_ended: status.lane_steps_ended,
         submitted_at_ms: status.submitted_at.0,
         ended_at_ms: status.ended_at.map_or(0, |at| at.0),
+        priority: status.share.priority,
+        max_workers: status.share.max_workers.map_or(0, NonZeroU32::get),
+        workers: u32::try_from(status.workers).unwrap_or(u32::MAX),
     }
+}
+
+fn share_change(share: Option<v1::Share>) -> ShareChange {
+    let v1::Share { priority, max_workers } = share.unwrap_or_default();
+    ShareChange { priority, max_workers }
 }
 
 /// Why what a sweep begins with cannot be had.
@@ -242,7 +250,8 @@ impl SweepService for Sweeps {
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
         let caller = Caller::of(&request);
-        let plan = self.plan_of(request.into_inner().file).await?;
+        let SubmitRequest { file, share } = request.into_inner();
+        let plan = self.plan_of(file).await?;
         let id = plan.sweep.id.clone();
         let wanted = id.clone();
         let was = match self.driver.read(move |core| core.sweep(&wanted)).await? {
@@ -258,7 +267,7 @@ impl SweepService for Sweeps {
             let held = self.store.touch(hash, SystemTime::now()).and_then(|held| held.ok_or(StoreError::Missing(hash)));
             held.map_err(|error| no_input(&error))?;
         }
-        self.driver.apply(Event::SweepSubmitted { plan: Arc::new(plan) }).await?;
+        self.driver.apply(Event::SweepSubmitted { plan: Arc::new(plan), share: share_change(share) }).await?;
         self.audit.done(&caller, "submit", id.as_str());
         info!(sweep = %id, by = caller.name, was = was.as_str_name(), "submitted");
         Ok(Response::new(SubmitReply { sweep_id: id.to_string(), was: was.into() }))
@@ -290,6 +299,15 @@ impl SweepService for Sweeps {
         let id = self.find(request.into_inner().sweep_id).await?;
         self.driver.apply(Event::SweepCancelled { sweep: id.clone() }).await?;
         self.audit.done(&caller, "cancel", id.as_str());
+        Ok(Response::new(self.status(id).await?))
+    }
+
+    async fn set_share(&self, request: Request<SetShareRequest>) -> Result<Response<SweepStatus>, Status> {
+        let caller = Caller::of(&request);
+        let SetShareRequest { sweep_id, share } = request.into_inner();
+        let id = self.find(sweep_id).await?;
+        self.driver.apply(Event::SweepShareChanged { sweep: id.clone(), share: share_change(share) }).await?;
+        self.audit.done(&caller, "set-share", id.as_str());
         Ok(Response::new(self.status(id).await?))
     }
 

@@ -12,9 +12,10 @@ use secateur_proto::{
 };
 
 use super::{
-    bundle::{QueueKey, lease_id, lease_number},
+    bundle::{lease_id, lease_number},
     core::{Core, Lease, Step, Width, Worker},
     event::{Departure, Effect, HeldLease, Rejection, SweepState, Timestamp},
+    queues::QueueKey,
     stage::{LeaseNumber, StageNumber, StageState, WorkerNumber},
 };
 
@@ -93,6 +94,7 @@ impl Core {
 
     /// A lease that a worker held before it came back is its own again, without what it does not hold any more.
     fn take_up(&mut self, step: &mut Step, number: WorkerNumber, lease_number: LeaseNumber, held: &HeldLease) {
+        self.count_out(lease_number);
         let (Some(worker), Some(lease)) = (self.workers.get_mut(&number), self.leases.get_mut(&lease_number)) else {
             return;
         };
@@ -106,6 +108,7 @@ impl Core {
             step.decision.effects.push(Effect::Revoke { worker, lease });
         }
         let open = lease.open.clone();
+        self.count_in(lease_number);
         let holds = |stage: &StageNumber| {
             let StageState::Leased { attempt, .. } = self.stages[stage.index()].state else { return false };
             held.stages.contains(&(self.key_of(*stage), attempt))
@@ -119,12 +122,14 @@ impl Core {
     fn adopt(&mut self, step: &mut Step, number: WorkerNumber, lease: LeaseNumber, held: &HeldLease) {
         let Some(worker) = self.workers.get(&number).map(|worker| worker.id.clone()) else { return };
         let was_given_out = lease.life < self.life || lease.life == self.life && lease.number < self.next_lease;
-        let mut open = vec![];
+        let (mut open, mut sweeps) = (vec![], BTreeSet::new());
         if was_given_out && !self.leases.contains_key(&lease) && self.has_slot(number) {
             for (key, attempt) in &held.stages {
                 let Some(stage) = self.stage_numbers.get(key).copied() else { continue };
                 if self.stages[stage.index()].state == StageState::Ready {
-                    self.ready.remove(QueueKey::of(&self.stages[stage.index()]), stage);
+                    let queue = QueueKey::of(&self.stages[stage.index()]);
+                    self.ready.remove(queue, stage);
+                    sweeps.insert(queue.sweep);
                     self.give(stage, lease, *attempt);
                     open.push(stage);
                 }
@@ -136,7 +141,8 @@ impl Core {
             return;
         }
         let width = held.lanes.get().max(u32::try_from(open.len()).unwrap_or(u32::MAX));
-        self.leases.insert(lease, Lease::new(number, width, open, step.now));
+        self.leases.insert(lease, Lease::new(number, width, open, sweeps.into_iter().collect(), step.now));
+        self.count_in(lease);
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.leases.insert(lease);
         }

@@ -1,120 +1,25 @@
 //! Who gets what: free slots are filled from ordered queues of ready stages.
 //!
-//! A queue holds ready stages that may share a bundle: of one class and with one width limit, in the order of submission and
-//! plan. A slot takes from the queue whose first stage is the oldest among those that its worker can serve. Parents come before
-//! children in a plan, so what unblocks others goes first.
+//! A slot takes from the sweep whose turn it is, and there from the queue whose first stage is the oldest among those that its worker
+//! can serve. Parents come before children in a plan, so what unblocks others goes first. What is left of a bundle's width is filled
+//! with stages of other sweeps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use secateur_proto::ids::LeaseId;
 
 use super::{
     core::{Core, Lease, Width},
     event::{Effect, Timestamp},
-    stage::{ClassNumber, LeaseNumber, Stage, StageNumber, StageState, WorkerNumber},
+    queues::{Company, QueueKey},
+    stage::{ClassNumber, LeaseNumber, StageNumber, StageState, SweepNumber, WorkerNumber},
 };
-
-/// Which stages may share a bundle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct QueueKey {
-    /// Nothing: each of them runs alone.
-    class: Option<ClassNumber>,
-    width_limit: u32,
-}
-
-impl QueueKey {
-    pub(super) const fn of(stage: &Stage) -> Self {
-        Self { class: stage.class, width_limit: stage.width_limit }
-    }
-}
-
-/// All ready stages.
-#[derive(Debug, Default)]
-pub(super) struct Ready {
-    /// None is empty.
-    queues: BTreeMap<QueueKey, BTreeSet<StageNumber>>,
-    /// The first stage of each queue.
-    heads: BTreeSet<(StageNumber, QueueKey)>,
-    /// Whether a stage was added since the last dispatch.
-    grew: bool,
-}
-
-impl Ready {
-    pub(super) fn insert(&mut self, key: QueueKey, stage: StageNumber) {
-        let queue = self.queues.entry(key).or_default();
-        let head = queue.first().copied();
-        queue.insert(stage);
-        if head.is_none_or(|head| stage < head) {
-            if let Some(head) = head {
-                self.heads.remove(&(head, key));
-            }
-            self.heads.insert((stage, key));
-        }
-        self.grew = true;
-    }
-
-    pub(super) fn remove(&mut self, key: QueueKey, stage: StageNumber) {
-        let Some(queue) = self.queues.get_mut(&key) else { return };
-        queue.remove(&stage);
-        if self.heads.remove(&(stage, key)) {
-            match queue.first() {
-                Some(head) => {
-                    self.heads.insert((*head, key));
-                }
-                None => {
-                    self.queues.remove(&key);
-                }
-            }
-        }
-    }
-
-    /// Takes the first `count` stages of a queue.
-    fn take(&mut self, key: QueueKey, count: u32) -> Vec<StageNumber> {
-        let Some(queue) = self.queues.get_mut(&key) else { return vec![] };
-        let taken: Vec<StageNumber> = (0..count).map_while(|_| queue.pop_first()).collect();
-        if let Some(head) = taken.first() {
-            self.heads.remove(&(*head, key));
-        }
-        match queue.first() {
-            Some(head) => {
-                self.heads.insert((*head, key));
-            }
-            None => {
-                self.queues.remove(&key);
-            }
-        }
-        taken
-    }
-
-    /// Lets the next dispatch look at every worker.
-    pub(super) const fn everything_is_new(&mut self) {
-        self.grew = true;
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.queues.is_empty()
-    }
-
-    pub(super) fn contains(&self, key: QueueKey, stage: StageNumber) -> bool {
-        self.queues.get(&key).is_some_and(|queue| queue.contains(&stage))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.queues.values().map(BTreeSet::len).sum()
-    }
-
-    /// Whether `heads` is what `queues` says.
-    pub(super) fn heads_agree(&self) -> bool {
-        let heads = self.queues.iter().filter_map(|(key, queue)| Some((*queue.first()?, *key)));
-        heads.collect::<BTreeSet<_>>() == self.heads && self.queues.values().all(|queue| !queue.is_empty())
-    }
-}
 
 /// What a free slot can do.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Work {
     Calibrate { class: ClassNumber, stage: StageNumber },
-    Run { queue: QueueKey, lanes: u32 },
+    Run { sweep: SweepNumber, company: Company, lanes: u32 },
 }
 
 impl Core {
@@ -124,21 +29,23 @@ impl Core {
             return;
         }
         let woken = std::mem::take(&mut self.woken);
-        let grew = std::mem::take(&mut self.ready.grew);
+        let news = self.ready.take_news();
         if self.ready.is_empty() {
             return;
         }
-        let candidates = if grew { self.free.clone() } else { woken };
-        // A queue is shared out as it was when this round began, so that one round empties it evenly.
-        let mut shares = BTreeMap::new();
+        let candidates = if news { self.free.clone() } else { woken };
+        // What is ready is shared out as it was when this round began, so that one round empties it evenly.
+        let mut ready = BTreeMap::new();
         for worker in candidates {
             while self.free.contains(&worker)
                 && let Some(work) = self.next_work(worker)
             {
                 match work {
                     Work::Calibrate { class, stage } => self.calibrate(now, worker, class, stage, effects),
-                    Work::Run { queue, lanes } => {
-                        let share = *shares.entry(queue).or_insert_with(|| self.share(queue));
+                    Work::Run { sweep, company, lanes } => {
+                        let ready = *ready.entry(company).or_insert_with(|| self.ready.count(company));
+                        let share = self.share(ready, sweep, worker);
+                        let queue = QueueKey { sweep, company };
                         self.lease(now, worker, queue, lanes.min(share), effects);
                     }
                 }
@@ -146,30 +53,35 @@ impl Core {
         }
     }
 
-    /// What a free slot of `worker` should do next.
-    pub(super) fn next_work(&self, worker: WorkerNumber) -> Option<Work> {
-        let worker = self.workers.get(&worker)?;
-        self.ready.heads.iter().find_map(|&(stage, queue)| {
-            let Some(class) = queue.class else { return Some(Work::Run { queue, lanes: 1 }) };
-            match worker.widths.get(&class) {
-                None => Some(Work::Calibrate { class, stage }),
-                Some(Width::Asked { .. }) => None,
-                Some(Width::Assumed) => Some(Work::Run { queue, lanes: 1 }),
-                Some(Width::Measured { lanes, .. }) => {
-                    Some(Work::Run { queue, lanes: lanes.get().min(queue.width_limit) })
+    /// What a free slot of a worker should do next.
+    pub(super) fn next_work(&self, number: WorkerNumber) -> Option<Work> {
+        let worker = self.workers.get(&number)?;
+        let of_sweep = |sweep| {
+            self.ready.heads(sweep).find_map(|(stage, company)| {
+                let run = |lanes| Some(Work::Run { sweep, company, lanes });
+                let Some(class) = company.class else { return run(1) };
+                match worker.widths.get(&class) {
+                    None => Some(Work::Calibrate { class, stage }),
+                    Some(Width::Asked { .. }) => None,
+                    Some(Width::Assumed) => run(1),
+                    Some(Width::Measured { lanes, .. }) => run(lanes.get().min(company.width_limit)),
                 }
-            }
-        })
+            })
+        };
+        self.turns(number).into_iter().find_map(of_sweep)
     }
 
-    /// A slot's part of a queue, when all slots of all workers take part: no slot should idle while another one works on a
-    /// bundle that could have been two.
-    fn share(&self, queue: QueueKey) -> u32 {
-        let ready = self.ready.queues.get(&queue).map_or(0, BTreeSet::len) as u64;
-        let slots =
-            self.workers.values().filter(|worker| worker.takes_work()).map(|worker| u64::from(worker.slots.get()));
-        let share = ready.div_ceil(slots.sum::<u64>().max(1)).max(1);
-        u32::try_from(share).unwrap_or(u32::MAX)
+    /// A slot's part of so many ready stages, when all slots that may take part do: no slot should idle while another one works on
+    /// a bundle that could have been two.
+    fn share(&self, ready: usize, sweep: SweepNumber, worker: WorkerNumber) -> u32 {
+        let slots = |worker: &super::core::Worker| u64::from(worker.slots.get());
+        let all: u64 = self.workers.values().filter(|worker| worker.takes_work()).map(slots).sum();
+        let limit = self.sweeps[sweep.index()].share.max_workers;
+        let allowed = limit.zip(self.workers.get(&worker)).map_or(all, |(limit, worker)| {
+            // Workers are taken to be alike.
+            all.min(u64::from(limit.get()).saturating_mul(slots(worker)))
+        });
+        u32::try_from((ready as u64).div_ceil(allowed.max(1)).max(1)).unwrap_or(u32::MAX)
     }
 
     fn calibrate(
@@ -193,7 +105,7 @@ impl Core {
     }
 
     fn lease(&mut self, now: Timestamp, number: WorkerNumber, queue: QueueKey, lanes: u32, effects: &mut Vec<Effect>) {
-        let open = self.ready.take(queue, lanes);
+        let (open, sweeps) = self.take_lanes(number, queue, lanes);
         let lease = LeaseNumber { life: self.life, number: self.next_lease };
         self.next_lease += 1;
         let mut stages = Vec::with_capacity(open.len());
@@ -207,8 +119,35 @@ impl Core {
         worker.leases.insert(lease);
         effects.push(Effect::Lease { worker: worker.id.clone(), lease: lease_id(lease), stages });
         let width = u32::try_from(open.len()).unwrap_or(u32::MAX);
-        self.leases.insert(lease, Lease::new(number, width, open, now));
+        for sweep in &sweeps {
+            self.sweeps[sweep.index()].last_turn = self.next_lease;
+        }
+        self.leases.insert(lease, Lease::new(number, width, open, sweeps, now));
+        self.count_in(lease);
         self.update_free(number);
+    }
+
+    /// Takes stages of a queue, and of others that may share their bundle, if they are not enough; and says which sweeps they run for.
+    fn take_lanes(
+        &mut self,
+        worker: WorkerNumber,
+        queue: QueueKey,
+        lanes: u32,
+    ) -> (Vec<StageNumber>, Vec<SweepNumber>) {
+        let mut open = self.ready.take(queue, lanes);
+        let mut sweeps = vec![queue.sweep];
+        let missing = |open: &Vec<StageNumber>| lanes.saturating_sub(u32::try_from(open.len()).unwrap_or(u32::MAX));
+        if queue.company.class.is_none() || missing(&open) == 0 || self.ready.count(queue.company) == 0 {
+            return (open, sweeps);
+        }
+        for sweep in self.turns(worker) {
+            let more = self.ready.take(QueueKey { sweep, ..queue }, missing(&open));
+            if !more.is_empty() {
+                open.extend(more);
+                sweeps.push(sweep);
+            }
+        }
+        (open, sweeps)
     }
 
     /// Puts a stage, which is in no queue, into the hands of a lease.

@@ -4,7 +4,7 @@
 //! is read. Leases appear only in that a stage that ends or is dropped is taken from its lease.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -14,10 +14,12 @@ use secateur_proto::{
 };
 
 use super::{
-    bundle::{QueueKey, lease_id},
+    bundle::lease_id,
     core::{Core, Sweep, Tally, TrialState},
     event::{Effect, Rejection, SweepState, Timestamp},
+    queues::QueueKey,
     record::Record,
+    share::Share,
     stage::{ClassNumber, Packed, Stage, StageNumber, StageState, SweepNumber, UNLIMITED, inherited},
 };
 use crate::sweep::plan::Plan;
@@ -58,6 +60,10 @@ impl Core {
                     return Err(self.not_running(number));
                 }
                 self.halt_sweep(at, number, SweepState::Stopped { reason: reason.clone() }, effects);
+            }
+            Record::SweepShareChanged { sweep, share } => {
+                let number = self.sweep_number(sweep)?;
+                self.set_share(number, *share);
             }
             Record::StagesReopened { stages } => self.reopen(stages)?,
             Record::SweepForgotten { sweep } => {
@@ -104,7 +110,8 @@ impl Core {
             stage.attempt = stage.failed;
         }
         for sweep in &mut self.sweeps {
-            sweep.computed = 0;
+            (sweep.computed, sweep.leases, sweep.last_turn) = (0, 0, 0);
+            sweep.workers.clear();
         }
     }
 
@@ -126,6 +133,10 @@ impl Core {
             leased: 0,
             computed: 0,
             forgotten: false,
+            share: Share::default(),
+            leases: 0,
+            workers: BTreeMap::new(),
+            last_turn: 0,
         });
         self.stage_numbers.reserve(plan.stages.len());
         for position in 0..plan.stages.len() {
@@ -196,6 +207,7 @@ impl Core {
             children: vec![],
             trials: vec![],
             wanted: 0,
+            runs_for: sweep,
             class,
             width_limit: UNLIMITED,
             failed_alone: 0,
@@ -278,8 +290,7 @@ impl Core {
         let plan = Arc::clone(&sweep.plan);
         for position in 0..plan.stages.len() {
             let stage = self.sweeps[number.index()].stages[position];
-            self.stages[stage.index()].wanted += 1;
-            self.settle(stage);
+            self.want(stage);
         }
         for (trial, planned) in (0_u32..).zip(&plan.trials) {
             let last = planned.stages.last().and_then(|key| self.stage_numbers.get(key));
@@ -313,6 +324,10 @@ impl Core {
             }
         }
         self.enter(at, number, state, effects);
+        for position in 0..self.sweeps[number.index()].stages.len() {
+            // What others want runs for them now.
+            self.requeue(self.sweeps[number.index()].stages[position]);
+        }
     }
 
     fn enter(&mut self, at: Timestamp, number: SweepNumber, state: SweepState, effects: &mut Vec<Effect>) {
@@ -447,10 +462,20 @@ impl Core {
         }
     }
 
+    /// One more running sweep wants the stage.
+    pub(super) fn want(&mut self, number: StageNumber) {
+        self.stages[number.index()].wanted += 1;
+        self.settle(number);
+        self.requeue(number);
+    }
+
     /// Queues a parked stage that is wanted.
     pub(super) fn settle(&mut self, number: StageNumber) {
-        let stage = &mut self.stages[number.index()];
+        let stage = &self.stages[number.index()];
         if stage.state == StageState::Parked && stage.wanted > 0 {
+            let runs_for = self.runs_for(number);
+            let stage = &mut self.stages[number.index()];
+            stage.runs_for = runs_for;
             stage.state = StageState::Ready;
             self.ready.insert(QueueKey::of(stage), number);
         }

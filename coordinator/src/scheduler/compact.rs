@@ -24,6 +24,7 @@ struct Halts {
 /// For each entry whether it must stay. Not needed are:
 ///
 /// - failed attempts at stages that have ended since;
+/// - a sweep's part of the workers that was changed again;
 /// - a stop or a cancellation with the resumption after it, and a stop with the cancellation after it, if none of the sweep's stages
 ///   ended in between: what ends while a sweep is halted ends its trial only later.
 ///
@@ -33,6 +34,7 @@ pub fn needed(entries: &[Entry]) -> Vec<bool> {
     let mut needed = vec![true; entries.len()];
     let mut failed: HashMap<StageKey, Vec<usize>> = HashMap::new();
     let mut sweeps: HashMap<&SweepId, Halts> = HashMap::new();
+    let mut shares: HashMap<&SweepId, usize> = HashMap::new();
     for (position, entry) in entries.iter().enumerate() {
         match &entry.record {
             Record::Started => {}
@@ -55,6 +57,11 @@ pub fn needed(entries: &[Entry]) -> Vec<bool> {
                     halts.since_running.drain(..).for_each(|halt| needed[halt] = matters);
                 }
             }
+            Record::SweepShareChanged { sweep, .. } => {
+                if let Some(before) = shares.insert(sweep, position) {
+                    needed[before] = false;
+                }
+            }
             Record::StageEnded { stage, .. } => {
                 failed.remove(stage).into_iter().flatten().for_each(|attempt| needed[attempt] = false);
                 let halted = sweeps.values_mut().filter(|halts| !halts.since_running.is_empty());
@@ -62,6 +69,7 @@ pub fn needed(entries: &[Entry]) -> Vec<bool> {
             }
             // What was known of its stages is not compared any more; submitted again, it is another sweep.
             Record::SweepForgotten { sweep } => {
+                shares.remove(sweep);
                 if let Some(halts) = sweeps.remove(sweep) {
                     halts.stages.iter().for_each(|stage| drop(failed.remove(stage)));
                 }
@@ -106,9 +114,13 @@ fn durable_sweep(sweep: &Sweep) -> impl PartialEq {
         leased: _,
         computed: _,
         forgotten,
+        share,
+        leases: _,
+        workers: _,
+        last_turn: _,
     } = sweep;
     let counts = (*tally, *stages_ended, *lane_steps, *lane_steps_ended);
-    (plan, state, stages, trials, counts, *submitted_at, *ended_at, *forgotten)
+    (plan, state, stages, trials, counts, *submitted_at, *ended_at, *forgotten, *share)
 }
 
 /// The same of a stage.
@@ -120,6 +132,7 @@ fn durable_stage(stage: &Stage) -> impl PartialEq {
         children,
         trials,
         wanted,
+        runs_for: _,
         class,
         width_limit,
         failed_alone,

@@ -16,9 +16,11 @@ use secateur_proto::{
 
 use super::{
     attachment::Joining,
-    bundle::{Ready, lease_number},
+    bundle::lease_number,
     event::{Decision, Effect, Event, Policy, Rejection, SweepState, Timestamp},
+    queues::Ready,
     record::{Entry, Record},
+    share::{Share, ShareChange},
     stage::{ClassNumber, LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber},
 };
 use crate::sweep::plan::Plan;
@@ -73,6 +75,13 @@ pub(super) struct Sweep {
     pub(super) computed: u64,
     /// Nothing of it is left but its number.
     pub(super) forgotten: bool,
+    pub(super) share: Share,
+    /// Leases that are out with stages that run for it.
+    pub(super) leases: u64,
+    /// The workers that have them, and how many.
+    pub(super) workers: BTreeMap<WorkerNumber, u64>,
+    /// So many leases had been given out when it was last its turn.
+    pub(super) last_turn: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +106,8 @@ pub(super) struct Lease {
     pub(super) width: u32,
     /// Stages that still wait for this lease.
     pub(super) open: Vec<StageNumber>,
+    /// The sweeps for which its stages run, each once.
+    pub(super) sweeps: Vec<SweepNumber>,
     /// When it was given out, last reported or last made progress.
     pub(super) last_sign: Timestamp,
     pub(super) revoked: bool,
@@ -107,9 +118,15 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) const fn new(worker: WorkerNumber, width: u32, open: Vec<StageNumber>, now: Timestamp) -> Self {
+    pub(super) const fn new(
+        worker: WorkerNumber,
+        width: u32,
+        open: Vec<StageNumber>,
+        sweeps: Vec<SweepNumber>,
+        now: Timestamp,
+    ) -> Self {
         let (revoked, unconfirmed_since, taken_from) = (false, None, false);
-        Self { worker, width, open, last_sign: now, revoked, unconfirmed_since, taken_from }
+        Self { worker, width, open, sweeps, last_sign: now, revoked, unconfirmed_since, taken_from }
     }
 }
 
@@ -211,7 +228,8 @@ impl Core {
                 self.write(&mut step, Record::Started)?;
                 self.wait_for_workers(now);
             }
-            Event::SweepSubmitted { plan } => self.submitted(&mut step, plan)?,
+            Event::SweepSubmitted { plan, share } => self.submitted(&mut step, plan, *share)?,
+            Event::SweepShareChanged { sweep, share } => self.share_changed(&mut step, sweep, *share)?,
             Event::SweepCancelled { sweep } => match self.state_of(sweep)? {
                 SweepState::Running | SweepState::Stopped { .. } => {
                     self.write(&mut step, Record::SweepCancelled { sweep: sweep.clone() })?;
@@ -269,41 +287,65 @@ impl Core {
     }
 
     /// Commits a record and keeps it for the journal.
-    fn write(&mut self, step: &mut Step, record: Record) -> Result<(), Rejection> {
+    pub(super) fn write(&mut self, step: &mut Step, record: Record) -> Result<(), Rejection> {
         self.commit(step.now, &record, &mut step.decision.effects)?;
         step.decision.records.push(record);
         Ok(())
     }
 
-    fn submitted(&mut self, step: &mut Step, plan: &Arc<Plan>) -> Result<(), Rejection> {
+    fn submitted(&mut self, step: &mut Step, plan: &Arc<Plan>, share: ShareChange) -> Result<(), Rejection> {
         let id = &plan.sweep.id;
-        let Some(sweep) = self.sweep_numbers.get(id).map(|number| &self.sweeps[number.index()]) else {
-            return self.write(step, Record::SweepSubmitted { plan: Arc::clone(plan) });
-        };
-        let same_stages = (plan.stages.iter().map(|stage| stage.key)).eq(sweep.plan.stages.iter().map(|s| s.key));
-        if !same_stages || plan.trials != sweep.plan.trials {
-            return Err(Rejection::PlanDiffers(id.clone()));
-        }
-        match sweep.state {
-            SweepState::Running | SweepState::Completed => Ok(()),
-            SweepState::Cancelled | SweepState::Stopped { .. } => {
-                self.write(step, Record::SweepResumed { sweep: id.clone() })
+        match self.sweep_numbers.get(id).map(|number| &self.sweeps[number.index()]) {
+            None => {
+                self.admits_another()?;
+                self.write(step, Record::SweepSubmitted { plan: Arc::clone(plan) })?;
+            }
+            Some(sweep) => {
+                let stages = plan.stages.iter().map(|stage| stage.key);
+                let same_stages = stages.eq(sweep.plan.stages.iter().map(|stage| stage.key));
+                if !same_stages || plan.trials != sweep.plan.trials {
+                    return Err(Rejection::PlanDiffers(id.clone()));
+                }
+                self.resume(step, id)?;
             }
         }
+        self.share_changed(step, id, share)
+    }
+
+    /// Lets a stopped or cancelled sweep go on.
+    fn resume(&mut self, step: &mut Step, sweep: &SweepId) -> Result<(), Rejection> {
+        match self.state_of(sweep)? {
+            SweepState::Running | SweepState::Completed => Ok(()),
+            SweepState::Cancelled | SweepState::Stopped { .. } => {
+                self.admits_another()?;
+                self.write(step, Record::SweepResumed { sweep: sweep.clone() })
+            }
+        }
+    }
+
+    /// Whether one more sweep may run.
+    fn admits_another(&self) -> Result<(), Rejection> {
+        let running = self.sweeps.iter().filter(|sweep| sweep.state == SweepState::Running).count();
+        let limit = self.policy.max_running_sweeps;
+        if running < limit.get() as usize { Ok(()) } else { Err(Rejection::TooManySweeps { limit: limit.get() }) }
     }
 
     fn retried(&mut self, step: &mut Step, sweep: &SweepId) -> Result<(), Rejection> {
         let number = *self.sweep_numbers.get(sweep).ok_or_else(|| Rejection::UnknownSweep(sweep.clone()))?;
         let stages = self.failed_stages(number);
+        let goes_on = match self.state_of(sweep)? {
+            SweepState::Running => false,
+            SweepState::Completed => !stages.is_empty(),
+            SweepState::Cancelled | SweepState::Stopped { .. } => true,
+        };
+        if goes_on {
+            // Before anything is written: what is refused changes nothing.
+            self.admits_another()?;
+        }
         if !stages.is_empty() {
             self.write(step, Record::StagesReopened { stages })?;
         }
-        match self.sweeps[number.index()].state {
-            SweepState::Running | SweepState::Completed => Ok(()),
-            SweepState::Cancelled | SweepState::Stopped { .. } => {
-                self.write(step, Record::SweepResumed { sweep: sweep.clone() })
-            }
-        }
+        self.resume(step, sweep)
     }
 
     /// A final result (completed, diverged, collapsed) is welcome from whoever brings it while the stage is open: the same key
@@ -420,6 +462,7 @@ impl Core {
         number: LeaseNumber,
         failure: Option<&Failure>,
     ) -> Result<(), Rejection> {
+        self.count_out(number);
         let Some(lease) = self.leases.remove(&number) else { return Ok(()) };
         lease.open.into_iter().try_for_each(|stage| match failure {
             Some(failure) => self.attempt_failed(step, stage, lease.width, failure),

@@ -8,7 +8,7 @@ use secateur_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::record::Record;
+use super::{record::Record, share::ShareChange};
 use crate::sweep::plan::Plan;
 
 /// Milliseconds since the Unix epoch.
@@ -40,6 +40,8 @@ pub struct Policy {
     pub reattach_ms: u64,
     /// A worker that does not confirm a revocation after so long is taken for dead.
     pub unconfirmed_ms: u64,
+    /// So many sweeps may run at the same time.
+    pub max_running_sweeps: NonZeroU32,
 }
 
 impl Default for Policy {
@@ -51,6 +53,7 @@ impl Default for Policy {
             calibration_ms: 60_000,
             reattach_ms: 0,
             unconfirmed_ms: 60_000,
+            max_running_sweeps: NonZeroU32::MIN.saturating_add(999),
         }
     }
 }
@@ -65,6 +68,15 @@ pub enum Event {
     SweepSubmitted {
         /// The plan. A known sweep must come with the stages and trials that it has.
         plan: Arc<Plan>,
+        /// What part of the workers it may have.
+        share: ShareChange,
+    },
+    /// A person gives a sweep another part of the workers, from the next lease on.
+    SweepShareChanged {
+        /// Which.
+        sweep: SweepId,
+        /// What is to be different.
+        share: ShareChange,
     },
     /// A person gave the sweep up. Trials that have not ended end as cancelled.
     SweepCancelled {
@@ -327,6 +339,14 @@ pub enum Rejection {
         sweep: SweepId,
         /// Where it is.
         state: &'static str,
+    },
+    /// As many sweeps run as may.
+    #[error(
+        "{limit} sweeps are running, and more are not taken: wait for one, cancel one, or start the coordinator with a higher --max-sweeps"
+    )]
+    TooManySweeps {
+        /// The limit.
+        limit: u32,
     },
     /// A sweep that is to be forgotten still runs.
     #[error("sweep {0} is running: cancel it before it is forgotten")]

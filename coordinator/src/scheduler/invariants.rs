@@ -1,12 +1,15 @@
 //! Everything that is kept in two places, worked out again from one of them. For tests, and for a coordinator in doubt.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::{
-    bundle::QueueKey,
     core::{Core, Lease, Sweep, Tally, TrialState, Width},
     event::SweepState,
-    stage::{LeaseNumber, Stage, StageNumber, StageState, inherited},
+    queues::QueueKey,
+    stage::{LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber, inherited},
 };
 
 /// What must always hold between events.
@@ -28,6 +31,8 @@ pub enum InvariantId {
     Revoked,
     /// A worker's slots hold its leases and unanswered calibrations, and no more.
     SlotsCounted,
+    /// The leases and workers of a sweep are those that hold stages for it.
+    SharesCounted,
     /// The set of free workers is what their slots say.
     FreeWorkers,
     /// The counts of a sweep are what its stages and trials say.
@@ -38,7 +43,7 @@ pub enum InvariantId {
     SweepRuns,
     /// A stage of forgotten sweeps alone is known to nobody.
     Forgotten,
-    /// No slot idles while a stage is ready that it could take, once the coordinator has waited for workers to come back.
+    /// No slot idles while a stage is ready that it could and may take, once the coordinator has waited for workers to come back.
     NothingIdles,
 }
 
@@ -70,7 +75,7 @@ impl Core {
             }
         }
         let ready = self.stages.iter().filter(|stage| stage.state == StageState::Ready).count();
-        check(InvariantId::QueuesAgree, ready == self.ready.len() && self.ready.heads_agree(), || {
+        check(InvariantId::QueuesAgree, ready == self.ready.len() && self.ready.agrees(), || {
             format!("{ready} stages are ready, {} are queued", self.ready.len())
         })?;
         let leased = self.stages.iter().filter(|stage| matches!(stage.state, StageState::Leased { .. })).count();
@@ -80,6 +85,7 @@ impl Core {
             self.check_lease(*number, lease)?;
         }
         self.check_workers()?;
+        self.check_shares()?;
         self.sweeps.iter().try_for_each(|sweep| self.check_sweep(sweep))
     }
 
@@ -109,7 +115,7 @@ impl Core {
             })?;
         }
 
-        let is_running = |sweep: &super::stage::SweepNumber| self.sweeps[sweep.index()].state == SweepState::Running;
+        let is_running = |sweep: &SweepNumber| self.sweeps[sweep.index()].state == SweepState::Running;
         let wanted = stage.sweeps().filter(is_running).count();
         check(InvariantId::WantsCounted, wanted == stage.wanted as usize, || {
             about(format_args!("wanted by {wanted}, counted {}", stage.wanted))
@@ -118,7 +124,7 @@ impl Core {
         let placed = match stage.state {
             StageState::Waiting { missing } => missing > 0 && !queued,
             StageState::Parked => wanted == 0 && !queued,
-            StageState::Ready => wanted > 0 && queued,
+            StageState::Ready => wanted > 0 && queued && stage.runs_for == self.runs_for(number),
             StageState::Leased { .. } => wanted > 0 && !queued,
             StageState::Ended(_) => !queued,
         };
@@ -142,6 +148,8 @@ impl Core {
         let within = lease.open.len() <= lease.width as usize && distinct.len() == lease.open.len();
         let owned = self.workers.get(&lease.worker).is_some_and(|worker| worker.leases.contains(&number));
         check(InvariantId::LeasesAgree, lease.open.iter().all(held) && within && owned, about)?;
+        let distinct: BTreeSet<_> = lease.sweeps.iter().collect();
+        check(InvariantId::SharesCounted, distinct.len() == lease.sweeps.len() && !distinct.is_empty(), about)?;
         let revoked = if lease.open.is_empty() { !lease.taken_from || lease.revoked } else { !lease.revoked };
         check(InvariantId::Revoked, revoked, about)
     }
@@ -165,6 +173,21 @@ impl Core {
         }
         let gone = self.free.iter().find(|number| !self.workers.contains_key(number));
         check(InvariantId::FreeWorkers, gone.is_none(), || format!("{gone:?} is not there"))
+    }
+
+    fn check_shares(&self) -> Result<(), InvariantViolation> {
+        let mut held: BTreeMap<SweepNumber, BTreeMap<WorkerNumber, u64>> = BTreeMap::new();
+        for lease in self.leases.values() {
+            for sweep in &lease.sweeps {
+                *held.entry(*sweep).or_default().entry(lease.worker).or_default() += 1;
+            }
+        }
+        for (number, sweep) in (0..).map(SweepNumber).zip(&self.sweeps) {
+            let held = held.remove(&number).unwrap_or_default();
+            let counted = held == sweep.workers && sweep.leases == held.values().sum::<u64>();
+            check(InvariantId::SharesCounted, counted, || format!("{}: {held:?}", sweep.plan.sweep.id))?;
+        }
+        Ok(())
     }
 
     fn check_sweep(&self, sweep: &Sweep) -> Result<(), InvariantViolation> {

@@ -44,6 +44,8 @@
 //! Stages are global: sweeps that hold the same key share the stage, its attempts and its result. An ended stage never opens
 //! by itself; a person may open one again that failed. A child of a stage that diverged or collapsed ends the same way; of one that failed, as `Failed{Upstream}`.
 //!
+//! A ready stage runs for one of the sweeps that want it. Whose turn it is, is in `share`.
+//!
 //! # Whose failure it was
 //!
 //! When an executor dies nobody knows which lane killed it. A failed attempt in company therefore never counts towards
@@ -58,8 +60,10 @@ mod core;
 mod event;
 mod forget;
 mod invariants;
+mod queues;
 mod record;
 mod retry;
+mod share;
 mod stage;
 mod view;
 mod workers;
@@ -73,5 +77,6 @@ pub use self::{
     event::{Decision, Departure, Effect, Event, HeldLease, Policy, Rejection, SweepState, Timestamp},
     invariants::{InvariantId, InvariantViolation},
     record::{Entry, JOURNAL_VERSION, Record, UnreadableEntry},
+    share::{Share, ShareChange},
     view::{StageDetail, StageStatus, SweepStatus, TrialStatus, WorkerStatus},
 };

@@ -10,13 +10,13 @@ use secateur_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::event::Timestamp;
+use super::{event::Timestamp, share::Share};
 use crate::sweep::plan::Plan;
 
 /// Version of [`Entry`] as JSON.
-pub const JOURNAL_VERSION: u32 = 3;
+pub const JOURNAL_VERSION: u32 = 4;
 
-/// The oldest version that can be read: 2 has fewer kinds of records, and those alike.
+/// The oldest version that can be read: 2 and 3 have fewer kinds of records, and those alike.
 const OLDEST_VERSION: u32 = 2;
 
 /// A durable fact.
@@ -47,6 +47,13 @@ pub enum Record {
         sweep: SweepId,
         /// For a person.
         reason: String,
+    },
+    /// A sweep has another part of the workers.
+    SweepShareChanged {
+        /// Which.
+        sweep: SweepId,
+        /// What it is now.
+        share: Share,
     },
     /// Stages that had failed are open again, and with them those below that had failed for no other reason.
     StagesReopened {

@@ -129,8 +129,7 @@ impl Core {
         self.sweeps[number.index()].state = SweepState::Running;
         for position in 0..self.sweeps[number.index()].stages.len() {
             let stage = self.sweeps[number.index()].stages[position];
-            self.stages[stage.index()].wanted += 1;
-            self.settle(stage);
+            self.want(stage);
         }
     }
 }

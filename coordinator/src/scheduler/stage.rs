@@ -72,6 +72,8 @@ pub(super) struct Stage {
     pub(super) trials: Vec<(SweepNumber, u32)>,
     /// Running sweeps that list it.
     pub(super) wanted: u32,
+    /// While it is ready, in whose queue it is.
+    pub(super) runs_for: SweepNumber,
     /// Nothing: runs alone.
     pub(super) class: Option<ClassNumber>,
     /// The widest bundle that it may still be a lane of.

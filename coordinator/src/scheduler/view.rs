@@ -12,6 +12,7 @@ use super::{
     bundle::{lease_id, lease_number},
     core::{Core, Sweep, TrialState, Width, Worker},
     event::{SweepState, Timestamp},
+    share::Share,
     stage::{Packed, StageNumber, StageState, SweepNumber, UNLIMITED},
 };
 use crate::sweep::plan::{Plan, Trial};
@@ -47,6 +48,12 @@ pub struct SweepStatus {
     pub submitted_at: Timestamp,
     /// When it last stopped running; nothing while it runs.
     pub ended_at: Option<Timestamp>,
+    /// What part of the workers it may have.
+    pub share: Share,
+    /// Workers that have stages which run for it.
+    pub workers: usize,
+    /// Whether it has as many workers as it may have.
+    pub at_limit: bool,
 }
 
 /// Where a trial is.
@@ -333,6 +340,9 @@ impl Sweep {
             lane_steps_ended: self.lane_steps_ended,
             submitted_at: self.submitted_at,
             ended_at: self.ended_at,
+            share: self.share,
+            workers: self.workers.len(),
+            at_limit: self.is_at_limit(),
         }
     }
 }

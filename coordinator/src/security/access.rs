@@ -47,9 +47,11 @@ pub(super) fn admits(path: &str) -> Admits {
         return Admits::Known;
     }
     match path.strip_prefix("/secateur.v1.").unwrap_or_default() {
-        "SweepService/Submit" | "SweepService/Plan" | "SweepService/Cancel" | "SweepService/Retry" => {
-            Admits::Roles(&[Submit])
-        }
+        "SweepService/Submit"
+        | "SweepService/Plan"
+        | "SweepService/Cancel"
+        | "SweepService/Retry"
+        | "SweepService/SetShare" => Admits::Roles(&[Submit]),
         "SweepService/Get"
         | "SweepService/List"
         | "SweepService/Watch"
@@ -339,6 +341,7 @@ mod tests {
             ("SweepService/Submit", [Ok(()), denied, denied]),
             ("SweepService/Cancel", [Ok(()), denied, denied]),
             ("SweepService/Retry", [Ok(()), denied, denied]),
+            ("SweepService/SetShare", [Ok(()), denied, denied]),
             ("SweepService/GetReport", [Ok(()), denied, Ok(())]),
             ("SweepService/Explain", [Ok(()), denied, Ok(())]),
             ("WorkerService/ListWorkers", [Ok(()), denied, Ok(())]),

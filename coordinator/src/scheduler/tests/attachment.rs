@@ -198,9 +198,10 @@ fn a_draining_worker_gets_nothing_new_and_its_results_count() {
     assert_eq!(lab.core.workers().count(), 0, "nothing is kept for it");
     assert!(!lab.journal.iter().any(|line| line.contains("attempt_failed")));
     lab.join("next", 2);
+    // The sweep that has had nothing yet goes first.
+    assert_eq!(lab.next_lease().keys(), [prepare]);
     lab.calibrate("next", "dense", 64);
-    let stages: Vec<_> = [lab.next_lease(), lab.next_lease()].iter().flat_map(Given::keys).collect();
-    assert!(stages.contains(&prepare) && stages.contains(&given.stages[1].0));
+    assert!(lab.next_lease().keys().contains(&given.stages[1].0));
     lab.finish();
 }
 

@@ -6,15 +6,16 @@ use crate::scheduler::{Record, SweepState};
 #[test]
 fn a_journal_of_another_version_is_refused_by_its_number() {
     let line = Entry::new(Timestamp(1), Record::Started).to_json();
-    assert_eq!(line, r#"{"version":3,"at":1,"record":{"record":"started"}}"#);
-    let of_version = |version: &str| line.replace("\"version\":3", &format!("\"version\":{version}"));
-    for other in ["1", "4"] {
+    assert_eq!(line, r#"{"version":4,"at":1,"record":{"record":"started"}}"#);
+    let of_version = |version: &str| line.replace("\"version\":4", &format!("\"version\":{version}"));
+    for other in ["1", "5"] {
         let error = Entry::from_json(&of_version(other)).expect_err("another version").to_string();
-        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 3"));
+        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 4"));
     }
-    let older = Entry::from_json(&of_version("2")).expect("an older version");
-    assert_eq!(older.record, Record::Started);
-    for damaged in ["", "{", "null", "{\"version\":3}", &line[..line.len() - 1], &line.replace("at", "when")] {
+    for older in ["2", "3"] {
+        assert_eq!(Entry::from_json(&of_version(older)).expect("an older version").record, Record::Started);
+    }
+    for damaged in ["", "{", "null", "{\"version\":4}", &line[..line.len() - 1], &line.replace("at", "when")] {
         assert!(Entry::from_json(damaged).is_err(), "{damaged:?}");
     }
 }

@@ -9,6 +9,7 @@ mod journal;
 mod properties;
 mod results;
 mod retry;
+mod share;
 mod sweeps;
 mod workers;
 mod world;
@@ -26,7 +27,9 @@ use secateur_proto::{
 };
 
 use super::{
-    Core, Decision, Departure, Effect, Entry, Event, HeldLease, Policy, Record, Rejection, Timestamp,
+    Core, Decision, Departure, Effect, Entry, Event, HeldLease, Policy, Record, Rejection, Share, ShareChange,
+    Timestamp,
+    core::Sweep,
     stage::{Stage, StageState},
 };
 use crate::sweep::plan::{DataSummary, Plan, PlannedStage, SweepInfo, Trial};
@@ -289,7 +292,13 @@ impl Lab {
     }
 
     fn submit(&mut self, plan: &Arc<Plan>) {
-        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan) });
+        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default() });
+    }
+
+    /// Submits with a priority and a limit of workers, 0 for none.
+    fn submit_with(&mut self, plan: &Arc<Plan>, priority: i32, max_workers: u32) {
+        let share = ShareChange { priority: Some(priority), max_workers: Some(max_workers) };
+        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share });
     }
 
     fn join(&mut self, id: &str, slots: u32) {
@@ -404,7 +413,8 @@ fn snapshot(core: &Core) -> String {
     };
     let sweeps = core.sweeps.iter().map(|sweep| {
         let counts = (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended, sweep.submitted_at, sweep.ended_at);
-        format!("{} {:?} {:?} {:?} {counts:?}\n", sweep.plan.sweep.id, sweep.state, sweep.trials, sweep.tally)
+        let Sweep { state, trials, tally, share, .. } = sweep;
+        format!("{} {state:?} {trials:?} {tally:?} {share:?} {counts:?}\n", sweep.plan.sweep.id)
     });
     let life = format!("life {}\n", core.life);
     [life].into_iter().chain(sweeps).chain(core.stages.iter().map(stage)).collect()

@@ -217,13 +217,13 @@ fn plans_that_contradict_themselves_are_refused() {
     for (message, breaks) in broken {
         let mut plan = Plan::clone(&good);
         breaks(&mut plan);
-        let rejection = lab.rejects(&Event::SweepSubmitted { plan: Arc::new(plan) });
+        let rejection = lab.rejects(&Event::SweepSubmitted { plan: Arc::new(plan), share: ShareChange::default() });
         assert!(rejection.to_string().contains(message), "{rejection}");
     }
     lab.submit(&good);
     let mut other = Plan::clone(&good);
     other.trials.clear();
-    let rejection = lab.rejects(&Event::SweepSubmitted { plan: Arc::new(other) });
+    let rejection = lab.rejects(&Event::SweepSubmitted { plan: Arc::new(other), share: ShareChange::default() });
     assert_eq!(rejection, Rejection::PlanDiffers(sweep("s")));
     let unknown = Event::SweepCancelled { sweep: sweep("t") };
     assert_eq!(lab.rejects(&unknown), Rejection::UnknownSweep(sweep("t")));

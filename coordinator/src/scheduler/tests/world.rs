@@ -126,7 +126,7 @@ impl World {
         let lines = self.lab.journal.len();
         // What ended may go on in two ways: a halted sweep is resumed, a stopped one is cancelled.
         let goes_on = match event {
-            Event::SweepSubmitted { plan } => Some(&plan.sweep.id),
+            Event::SweepSubmitted { plan, .. } => Some(&plan.sweep.id),
             Event::SweepCancelled { sweep } | Event::SweepRetried { sweep } => Some(sweep),
             _ => None,
         };
@@ -237,7 +237,13 @@ impl World {
 
     pub(super) fn submit(&mut self, number: usize, fate: Fate) {
         let plan = Arc::clone(&self.plans[number % self.plans.len()]);
-        self.apply(&Event::SweepSubmitted { plan }, fate);
+        self.apply(&Event::SweepSubmitted { plan, share: Self::some_share(number) }, fate);
+    }
+
+    /// Some are changed, some are not; no sweep is held up for good.
+    fn some_share(number: usize) -> ShareChange {
+        let priority = (!number.is_multiple_of(4)).then_some((number % 3) as i32 - 1);
+        ShareChange { priority, max_workers: number.is_multiple_of(2).then_some((number % 5) as u32) }
     }
 
     pub(super) fn join(&mut self, slots: u32, fate: Fate) {
@@ -316,7 +322,7 @@ impl World {
         self.lab.now += (b % 100) as u64;
         let given = self.random_lease(a);
         let some_worker = (!self.workers.is_empty()).then(|| self.workers[a % self.workers.len().max(1)].clone());
-        match (action % 30, given, some_worker) {
+        match (action % 31, given, some_worker) {
             (0 | 1, ..) => self.join(1 + (a % 3) as u32, fate),
             (2 | 3, ..) => self.submit(a, fate),
             (4 | 5, ..) => self.answer(a, 1 + (b % 6) as u32, fate),
@@ -393,6 +399,10 @@ impl World {
             (29, ..) => {
                 let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
                 self.apply(&Event::SweepForgotten { sweep }, fate);
+            }
+            (30, ..) => {
+                let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
+                self.apply(&Event::SweepShareChanged { sweep, share: Self::some_share(b) }, fate);
             }
             _ => {}
         }

@@ -1,0 +1,61 @@
+//! `secateur share`: what part of the workers a sweep may have.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use secateur_proto::v1::{SetShareRequest, Share, SweepStatus};
+use secateur_worker::connection::CoordinatorArguments;
+
+use super::{
+    client::Client,
+    error::CliError,
+    output::{Output, counted},
+    show,
+};
+
+/// What part of the workers a sweep is to have; `submit` takes it, too.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ShareArguments {
+    /// Sweeps of a higher priority go first; equal ones share the slots. A new sweep has 0
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    priority: Option<i32>,
+    /// How many workers may work for it at the same time; 0: all there are
+    #[arg(long, value_name = "NUMBER")]
+    max_workers: Option<u32>,
+}
+
+impl ShareArguments {
+    pub(crate) const fn message(self) -> Share {
+        Share { priority: self.priority, max_workers: self.max_workers }
+    }
+}
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct SetShareArguments {
+    /// The sweep's id, or enough of its beginning
+    sweep_id: String,
+    #[command(flatten)]
+    share: ShareArguments,
+    #[command(flatten)]
+    coordinator: CoordinatorArguments,
+}
+
+pub(crate) async fn run(arguments: SetShareArguments, output: Output) -> Result<ExitCode, CliError> {
+    let mut client = Client::connect(&arguments.coordinator).await?;
+    let request = SetShareRequest { sweep_id: arguments.sweep_id, share: Some(arguments.share.message()) };
+    let status = client.sweeps.set_share(request).await?.into_inner();
+    output.print(&show::document(&status), || {
+        format!("sweep {} ({}) is {}: {}", status.name, status.sweep_id, show::state(&status), said(&status))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A sweep's part of the workers, for a person.
+pub(crate) fn said(status: &SweepStatus) -> String {
+    let limit = match status.max_workers {
+        0 => "all workers".to_owned(),
+        limit => format!("at most {}", counted(u64::from(limit), "worker")),
+    };
+    format!("priority {}, {limit}, {} now", status.priority, status.workers)
+}
