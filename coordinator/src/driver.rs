@@ -272,8 +272,9 @@ impl Shell {
         let result = match self.core.apply(now, &event) {
             Ok(decision) => {
                 for record in &decision.records {
-                    if let Record::AttemptFailed { stage, lanes, failure } = record {
-                        warn!(%stage, lanes, reason = failure.message, "an attempt failed; the stage is tried again");
+                    if let Record::AttemptFailed { stage, lanes, failure, worker } = record {
+                        let worker = worker.as_deref().unwrap_or("?");
+                        warn!(%stage, lanes, worker, reason = failure.message, "an attempt failed; the stage is tried again");
                     }
                 }
                 batch.entries.extend(decision.records.into_iter().map(|record| Entry::new(now, record).to_json()));
@@ -354,6 +355,7 @@ impl Shell {
                     let _ = sender.try_send(Err(Status::deadline_exceeded(reason)));
                 }
             }
+            Effect::Quarantined { worker, reason } => warn!(%worker, reason, "a worker gets nothing for a while"),
             Effect::TrialEnded { sweep, trial, outcome } => {
                 info!(%sweep, %trial, outcome = outcome.name(), "a trial ended");
                 // A trial's id is its cell's and its seed.

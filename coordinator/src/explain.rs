@@ -5,13 +5,13 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use secateur_proto::{
     ids::{StageKey, SweepId, TrialId, WorkerId},
-    outcome::{Failure, StageOutcome},
+    outcome::StageOutcome,
     spec::StageSpec,
 };
 
 use crate::{
     report::Report,
-    scheduler::{Core, StageDetail, StageStatus, SweepState, SweepStatus, TrialStatus, WorkerStatus},
+    scheduler::{Core, FailedAttempt, StageDetail, StageStatus, SweepState, SweepStatus, TrialStatus, WorkerStatus},
     sweep::summary::counted,
 };
 
@@ -77,16 +77,21 @@ fn why_it_waits<'a>(core: &Core, sweep: &SweepStatus, stages: impl Iterator<Item
         };
         lines.push(format!("{} with worker {name}{away}", clause(count, "stage is", "stages are")));
     }
+    for worker in &workers {
+        if let Some(reason) = &worker.quarantined {
+            lines.push(format!("worker {} gets nothing for a while: {reason}", named(worker)));
+        }
+    }
     if ready > 0 {
         let stages = clause(ready, "stage is ready", "stages are ready");
         let (slots, busy) = workers
             .iter()
-            .filter(|status| !status.away)
+            .filter(|status| !status.away && status.quarantined.is_none())
             .fold((0, 0), |(slots, busy), status| (slots + status.slots, busy + status.busy_slots));
         lines.push(if core.waits_for_workers() {
             format!("{stages}; the coordinator has just begun, and waits for workers to say what they hold")
         } else if slots == 0 {
-            format!("{stages}, and no worker is attached: start one with secateur worker --coordinator ADDRESS:PORT")
+            format!("{stages}, and no worker is attached that takes work: start one with secateur worker --coordinator ADDRESS:PORT")
         } else if sweep.at_limit {
             let workers = clause(sweep.workers, "worker it may have is", "workers it may have are");
             format!("{stages}, and the {workers} at it; `secateur share {} --max-workers 0` lifts the limit", sweep.id)
@@ -116,10 +121,10 @@ fn why_it_waits<'a>(core: &Core, sweep: &SweepStatus, stages: impl Iterator<Item
 
 /// What stages of a sweep failed with, the most frequent first.
 fn failures(core: &Core, id: &SweepId) -> Vec<String> {
-    let mut by_failure: BTreeMap<(String, String), (usize, StageKey)> = BTreeMap::new();
+    let mut by_failure: BTreeMap<(&str, String), (usize, StageKey)> = BTreeMap::new();
     for key in core.failed(id).unwrap_or_default() {
         if let Some(StageOutcome::Failed(failure)) = core.outcome(&key) {
-            let entry = by_failure.entry((class(&failure), failure.message)).or_insert((0, key));
+            let entry = by_failure.entry((failure.class.name(), failure.message)).or_insert((0, key));
             entry.0 += 1;
         }
     }
@@ -154,6 +159,7 @@ pub fn trial(core: &Core, id: &SweepId, trial: &TrialId, report: &Report) -> Opt
         let Some(detail) = core.stage_detail(key) else { continue };
         let spec = plan.stages.iter().find(|stage| stage.key == *key).map(|stage| &stage.spec);
         lines.push(format!("{} {}: {}", spec.map_or("stage", kind), key.0.short(12), stage(core, &detail)));
+        lines.extend(detail.attempts.iter().map(attempt));
     }
     if let Some(cell) = cell {
         lines.push(match (&cell.reason, cell.dominated_by.first().and_then(|id| report.cell(id))) {
@@ -190,7 +196,7 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
             format!("collapsed: nothing would be left of layer {layer}; prune less, or spare it")
         }
         StageStatus::Ended(StageOutcome::Failed(failure)) => {
-            format!("failed ({}): {}", class(failure), failure.message)
+            format!("failed ({}): {}", failure.class.name(), failure.message)
         }
         StageStatus::Ended(StageOutcome::Cancelled) => "cancelled".to_owned(),
     };
@@ -200,13 +206,19 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
         Some(_) => ", and it runs in narrower company now",
         None => "",
     };
-    match (&detail.last_failure, detail.failed_attempts) {
-        (Some(failure), attempts) if attempts > 0 => {
-            let last = format!("the last with: {}", failure.message);
-            format!("{now} ({} failed{alone}; {last})", counted(attempts as usize, "attempt"))
-        }
-        _ => now,
+    match detail.failed_attempts {
+        0 => now,
+        attempts => format!("{now} ({} failed{alone})", counted(attempts as usize, "attempt")),
     }
+}
+
+fn attempt(attempt: &FailedAttempt) -> String {
+    let company = match attempt.lanes {
+        0 | 1 => "alone".to_owned(),
+        lanes => format!("in a bundle of {lanes}"),
+    };
+    let worker = attempt.worker.as_deref().unwrap_or("a worker");
+    format!("  an attempt {company} on {worker} failed ({}): {}", attempt.failure.class.name(), attempt.failure.message)
 }
 
 /// What a worker does.
@@ -225,6 +237,8 @@ pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
         lines.push("its connection broke; what it works on is kept for it for a while".to_owned());
     } else if status.leaving {
         lines.push("it gets no more work: it is ending, or it handed back what nobody had revoked".to_owned());
+    } else if let Some(reason) = &status.quarantined {
+        lines.push(format!("it gets nothing for a while: {reason}; started again, it gets work at once"));
     } else if status.busy_slots < status.slots {
         lines.push(match core.ready_stages() {
             0 => "slots are free because no stage is ready".to_owned(),
@@ -243,10 +257,6 @@ pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
 
 fn named(status: &WorkerStatus) -> String {
     format!("{} ({})", status.name, status.id)
-}
-
-fn class(failure: &Failure) -> String {
-    format!("{:?}", failure.class).to_lowercase()
 }
 
 const fn kind(spec: &StageSpec) -> &'static str {

@@ -116,6 +116,8 @@ impl From<&Failure> for v1::Failed {
             FailureClass::Internal => v1::FailureClass::Internal,
             FailureClass::Upstream => v1::FailureClass::Upstream,
             FailureClass::NoSpace => v1::FailureClass::NoSpace,
+            FailureClass::OutOfMemory => v1::FailureClass::OutOfMemory,
+            FailureClass::Poison => v1::FailureClass::Poison,
         };
         Self { class: class.into(), message: failure.message.clone() }
     }
@@ -132,6 +134,8 @@ impl TryFrom<v1::Failed> for Failure {
             v1::FailureClass::Internal => FailureClass::Internal,
             v1::FailureClass::Upstream => FailureClass::Upstream,
             v1::FailureClass::NoSpace => FailureClass::NoSpace,
+            v1::FailureClass::OutOfMemory => FailureClass::OutOfMemory,
+            v1::FailureClass::Poison => FailureClass::Poison,
             v1::FailureClass::Unspecified => {
                 return Err(InvalidMessage::Unknown { what: "failure class", found: message.class.to_string() });
             }
@@ -248,6 +252,8 @@ mod tests {
             Just(FailureClass::Internal),
             Just(FailureClass::Upstream),
             Just(FailureClass::NoSpace),
+            Just(FailureClass::OutOfMemory),
+            Just(FailureClass::Poison),
         ];
         prop_oneof![
             (metrics(), artifacts)

@@ -140,7 +140,7 @@ impl Failure {
 }
 
 /// Kinds of failure, by what the coordinator should do about them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The executor process died. Tried again, in a narrower bundle.
@@ -155,6 +155,10 @@ pub enum FailureClass {
     Upstream,
     /// A disk is full. The sweep stops until there is room; no attempt is lost.
     NoSpace,
+    /// Memory was not enough. Tried again, in a narrower bundle and on another device.
+    OutOfMemory,
+    /// It ended the executors of several workers, alone. Final.
+    Poison,
 }
 
 impl FailureClass {
@@ -162,8 +166,23 @@ impl FailureClass {
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         match self {
-            Self::Executor | Self::Storage | Self::NoSpace => true,
-            Self::Input | Self::Internal | Self::Upstream => false,
+            Self::Executor | Self::Storage | Self::NoSpace | Self::OutOfMemory => true,
+            Self::Input | Self::Internal | Self::Upstream | Self::Poison => false,
+        }
+    }
+
+    /// The name in messages and files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Executor => "executor",
+            Self::Storage => "storage",
+            Self::Input => "input",
+            Self::Internal => "internal",
+            Self::Upstream => "upstream",
+            Self::NoSpace => "no_space",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Poison => "poison",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the benchmarks share: a sweep of as many stages as one likes, of which nobody computes any.
 
-use secateur::sweep::plan::{DataSummary, Plan, PlannedStage, SweepInfo, Trial};
+use secateur::sweep::plan::{Attempts, DataSummary, Plan, PlannedStage, SweepInfo, Trial};
 use secateur_proto::{
     ids::{ContentHash, InvalidId, StageKey},
     outcome::Artifacts,
@@ -56,6 +56,7 @@ pub(crate) fn plan(stages: u64) -> Result<Plan, InvalidId> {
             file_text: String::new(),
             objectives: vec![],
             constraints: vec![],
+            attempts: Attempts::default(),
             data: DataSummary {
                 path: "table.csv".to_owned(),
                 hash,

@@ -48,6 +48,12 @@ pub(crate) struct ServeArguments {
     /// How many sweeps may run at the same time; more are refused
     #[arg(long, default_value = "1000", value_name = "NUMBER")]
     max_sweeps: NonZeroU32,
+    /// A worker on which so many bundles in a row failed, no two with a stage in common, gets nothing for a while; 0: it always does
+    #[arg(long, default_value = "3", value_name = "NUMBER")]
+    quarantine_after: u32,
+    /// Seconds until such a worker may try again
+    #[arg(long, default_value = "600", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=8_640_000))]
+    quarantine_for: u64,
     /// Listen where other machines can connect, even without encryption or without asking who they are
     #[arg(long)]
     insecure: bool,
@@ -85,6 +91,8 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
         reattach_ms: arguments.reattach_within * 1000,
         stuck_ms: Some(arguments.stuck_after * 1000),
         max_running_sweeps: arguments.max_sweeps,
+        quarantine_after: NonZeroU32::new(arguments.quarantine_after),
+        quarantine_ms: arguments.quarantine_for * 1000,
         ..Policy::default()
     };
     let (folder, journal) = match arguments.journal {

@@ -34,6 +34,7 @@ pub(crate) async fn run(arguments: WorkersArguments, output: Output) -> Result<E
             "stages_completed": worker.stages_completed,
             "lane_steps_per_second": worker.lane_steps_per_second,
             "state": state(worker),
+            "quarantined": worker.quarantined,
         })
     };
     output.print(&workers.iter().map(document).collect::<Vec<_>>(), || {
@@ -62,10 +63,12 @@ pub(crate) async fn run(arguments: WorkersArguments, output: Output) -> Result<E
 }
 
 const fn state(worker: &WorkerInfo) -> &'static str {
-    match (worker.away, worker.leaving) {
+    match (worker.away, worker.leaving, worker.quarantined.is_empty()) {
         // Its stream broke, and what it works on is kept for it.
-        (true, _) => "away",
-        (false, true) => "leaving",
-        (false, false) => "attached",
+        (true, _, _) => "away",
+        (false, true, _) => "leaving",
+        // Bundles failed on it, one after the other.
+        (false, false, false) => "quarantined",
+        (false, false, true) => "attached",
     }
 }

@@ -282,6 +282,7 @@ impl WorkerService for Workers {
             leased_stages: worker.leased_stages,
             away: worker.away,
             leaving: worker.leaving,
+            quarantined: worker.quarantined.unwrap_or_default(),
         };
         Ok(Response::new(ListWorkersReply { workers: workers.into_iter().map(info).collect() }))
     }

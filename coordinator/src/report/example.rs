@@ -10,7 +10,8 @@ use secateur_proto::{
 use serde_json::{Value, json};
 
 use crate::sweep::plan::{
-    Cell, ClassRows, Constraint, Control, DataSummary, Merged, Objective, Plan, Refused, Settings, SweepInfo, Trial,
+    Attempts, Cell, ClassRows, Constraint, Control, DataSummary, Merged, Objective, Plan, Refused, Settings, SweepInfo,
+    Trial,
 };
 
 pub(crate) type Sweep = (Plan, BTreeMap<TrialId, StageOutcome>);
@@ -145,6 +146,7 @@ pub(crate) fn sweep(mut cells: Vec<Cell>, seeds: u64) -> Sweep {
             Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize },
         ],
         constraints: vec![Constraint { metric: Metric::Brier, min: None, max: Some(0.17) }],
+        attempts: Attempts::default(),
         data: DataSummary {
             path: "data/sba_loans.csv.gz".to_owned(),
             hash: ContentHash::of(b"table"),

@@ -15,6 +15,7 @@ use super::{
     bundle::{lease_id, lease_number},
     core::{Core, Lease, Step, Width, Worker},
     event::{Departure, Effect, HeldLease, Rejection, SweepState, Timestamp},
+    health::Health,
     queues::QueueKey,
     stage::{LeaseNumber, StageNumber, StageState, WorkerNumber},
 };
@@ -57,6 +58,7 @@ impl Core {
             leaving: false,
             away_since: None,
             stages_completed: 0,
+            health: Health::default(),
         };
         let mut leases = BTreeSet::new();
         if let Some(before) = before {
@@ -65,6 +67,7 @@ impl Core {
                 step.decision.effects.push(Effect::Detach { worker: before.id, reason });
             }
             worker.stages_completed = before.stages_completed;
+            worker.health = before.health;
             worker.widths = before.widths;
             worker.widths.retain(|_, width| matches!(width, Width::Measured { .. }));
             leases = before.leases;
@@ -158,7 +161,7 @@ impl Core {
             self.goes_away(step.now, number);
             return Ok(());
         }
-        let Some(worker) = self.take_out(number) else { return Ok(()) };
+        let Some(worker) = self.workers.get(&number) else { return Ok(()) };
         let failure = match departure {
             Departure::Drained => None,
             Departure::Disconnected | Departure::Lost => {
@@ -166,9 +169,10 @@ impl Core {
                 Some(Failure::new(FailureClass::Executor, message))
             }
         };
-        for lease in worker.leases {
+        for lease in worker.leases.clone() {
             self.close_lease(step, lease, failure.as_ref())?;
         }
+        self.take_out(number);
         Ok(())
     }
 
@@ -184,6 +188,7 @@ impl Core {
         worker.widths.retain(|_, width| matches!(width, Width::Measured { .. }));
         worker.calibrating = 0;
         self.update_free(number);
+        self.ready.everything_is_new();
     }
 
     fn take_out(&mut self, number: WorkerNumber) -> Option<Worker> {
@@ -191,6 +196,8 @@ impl Core {
         self.worker_numbers.remove(&worker.id);
         self.free.remove(&number);
         self.woken.remove(&number);
+        // What was to be tried elsewhere may have nowhere else to go.
+        self.ready.everything_is_new();
         Some(worker)
     }
 

@@ -57,7 +57,9 @@ impl Core {
     pub(super) fn next_work(&self, number: WorkerNumber) -> Option<Work> {
         let worker = self.workers.get(&number)?;
         let of_sweep = |sweep| {
-            self.ready.heads(sweep).find_map(|(stage, company)| {
+            let heads = self.ready.heads(sweep);
+            let mut may_run = heads.filter(|(_, company)| self.is_elsewhere(number, company.elsewhere));
+            may_run.find_map(|(stage, company)| {
                 let run = |lanes| Some(Work::Run { sweep, company, lanes });
                 let Some(class) = company.class else { return run(1) };
                 match worker.widths.get(&class) {

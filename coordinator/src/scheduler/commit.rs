@@ -21,6 +21,7 @@ use super::{
     record::Record,
     share::Share,
     stage::{ClassNumber, Packed, Stage, StageNumber, StageState, SweepNumber, UNLIMITED, inherited},
+    trouble::FailedAttempt,
 };
 use crate::sweep::plan::Plan;
 
@@ -77,13 +78,12 @@ impl Core {
                 let number = self.open_stage(*stage)?;
                 self.end_stage(at, number, outcome.clone(), effects);
             }
-            Record::AttemptFailed { stage, lanes, failure } => {
+            Record::AttemptFailed { stage, lanes, failure, worker } => {
                 let number = self.open_stage(*stage)?;
                 self.withdraw(number, effects);
                 let stage = &mut self.stages[number.index()];
-                stage.failed = stage.failed.saturating_add(1);
-                stage.last_failure = Some(Box::new(failure.clone()));
-                stage.failed_alone = stage.failed_alone.saturating_add(u32::from(*lanes <= 1));
+                let attempt = FailedAttempt { worker: worker.clone(), lanes: *lanes, failure: failure.clone() };
+                stage.trouble.get_or_insert_default().add(attempt);
                 stage.width_limit = stage.width_limit.min((lanes / 2).max(1));
                 self.settle(number);
             }
@@ -107,7 +107,7 @@ impl Core {
             }
         }
         for stage in &mut self.stages {
-            stage.attempt = stage.failed;
+            stage.attempt = stage.failed();
         }
         for sweep in &mut self.sweeps {
             (sweep.computed, sweep.leases, sweep.last_turn) = (0, 0, 0);
@@ -210,9 +210,8 @@ impl Core {
             runs_for: sweep,
             class,
             width_limit: UNLIMITED,
-            failed_alone: 0,
-            failed: 0,
-            last_failure: None,
+            trouble: None,
+            elsewhere: None,
             attempt: 0,
             state,
         });

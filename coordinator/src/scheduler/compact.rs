@@ -135,12 +135,11 @@ fn durable_stage(stage: &Stage) -> impl PartialEq {
         runs_for: _,
         class,
         width_limit,
-        failed_alone,
-        failed,
-        last_failure,
+        trouble,
+        elsewhere: _,
         attempt: _,
         state,
     } = stage;
-    let failures = (!stage.is_ended()).then_some((*width_limit, *failed_alone, *failed, last_failure));
+    let failures = (!stage.is_ended()).then_some((*width_limit, trouble));
     (*home, *position, shared_with, children, trials, *wanted, *class, failures, state)
 }

@@ -18,6 +18,7 @@ use super::{
     attachment::Joining,
     bundle::lease_number,
     event::{Decision, Effect, Event, Policy, Rejection, SweepState, Timestamp},
+    health::Health,
     queues::Ready,
     record::{Entry, Record},
     share::{Share, ShareChange},
@@ -147,6 +148,7 @@ pub(super) struct Worker {
     /// When its stream broke: it holds its leases, and may come back for them.
     pub(super) away_since: Option<Timestamp>,
     pub(super) stages_completed: u64,
+    pub(super) health: Health,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -169,7 +171,7 @@ impl Worker {
     }
 
     pub(super) const fn takes_work(&self) -> bool {
-        !self.leaving && self.away_since.is_none()
+        !self.leaving && self.away_since.is_none() && !self.health.is_quarantined()
     }
 }
 
@@ -402,6 +404,7 @@ impl Core {
                     if let Some(worker) = reporter.and_then(|reporter| self.workers.get_mut(&reporter)) {
                         worker.stages_completed += 1;
                     }
+                    reporter.into_iter().for_each(|reporter| self.fared_well(reporter));
                 }
             }
             StageOutcome::Failed(_) | StageOutcome::Cancelled => {
@@ -413,7 +416,8 @@ impl Core {
                 let (width, holder) = (lease.width, lease.worker);
                 match outcome {
                     StageOutcome::Failed(failure) if failure.class.is_retryable() => {
-                        self.attempt_failed(step, stage, width, failure)?;
+                        self.attempt_failed(step, stage, holder, width, failure)?;
+                        self.faulted(step, holder, &[stage], width, failure);
                     }
                     StageOutcome::Failed(_) => {
                         self.write(step, Record::StageEnded { stage: key, outcome: outcome.clone() })?;
@@ -442,15 +446,18 @@ impl Core {
         if lease.worker != number {
             return Err(Rejection::NotTheOwner { worker: worker.clone(), lease: id.clone() });
         }
-        let handed_back = failure.is_none() && !lease.open.is_empty();
+        let (open, width) = (lease.open.clone(), lease.width);
         self.seen(step.now, number);
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.leases.remove(&lease_number);
         }
         self.close_lease(step, lease_number, failure)?;
         self.wake(number);
-        if handed_back {
-            self.leaves(number);
+        match failure {
+            _ if open.is_empty() => {}
+            Some(failure) => self.faulted(step, number, &open, width, failure),
+            // Nobody had revoked it.
+            None => self.leaves(number),
         }
         Ok(())
     }
@@ -463,38 +470,12 @@ impl Core {
         failure: Option<&Failure>,
     ) -> Result<(), Rejection> {
         self.count_out(number);
-        let Some(lease) = self.leases.remove(&number) else { return Ok(()) };
-        lease.open.into_iter().try_for_each(|stage| match failure {
-            Some(failure) => self.attempt_failed(step, stage, lease.width, failure),
-            None => {
-                self.hand_back(stage, &mut step.decision.effects);
-                Ok(())
-            }
-        })
-    }
-
-    /// One attempt failed with something that its whole bundle failed with, or that another attempt may not meet.
-    pub(super) fn attempt_failed(
-        &mut self,
-        step: &mut Step,
-        stage: StageNumber,
-        lanes: u32,
-        failure: &Failure,
-    ) -> Result<(), Rejection> {
-        let key = self.key_of(stage);
-        let failed_alone = self.stages[stage.index()].failed_alone + u32::from(lanes <= 1);
-        let record = if lanes > 1 || (failure.class.is_retryable() && failed_alone < self.policy.max_attempts.get()) {
-            Record::AttemptFailed { stage: key, lanes, failure: failure.clone() }
-        } else {
-            let message = if failure.class.is_retryable() {
-                format!("{} (attempt {failed_alone} alone, the last one allowed)", failure.message)
-            } else {
-                failure.message.clone()
-            };
-            let outcome = StageOutcome::Failed(Failure::new(failure.class, message));
-            Record::StageEnded { stage: key, outcome }
+        let Some(Lease { worker, width, open, .. }) = self.leases.remove(&number) else { return Ok(()) };
+        let Some(failure) = failure else {
+            open.into_iter().for_each(|stage| self.hand_back(stage, &mut step.decision.effects));
+            return Ok(());
         };
-        self.write(step, record)
+        open.into_iter().try_for_each(|stage| self.attempt_failed(step, stage, worker, width, failure))
     }
 
     /// Makes a leased stage ready again without an attempt counted.

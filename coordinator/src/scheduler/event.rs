@@ -27,7 +27,7 @@ impl Timestamp {
 /// What the operator decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// A stage that failed alone so many times has failed.
+    /// A stage that failed alone so many times with the same class of failure has failed, unless its sweep says otherwise.
     pub max_attempts: NonZeroU32,
     /// A worker that says nothing for longer is taken for dead.
     pub worker_silence_ms: u64,
@@ -42,6 +42,10 @@ pub struct Policy {
     pub unconfirmed_ms: u64,
     /// So many sweeps may run at the same time.
     pub max_running_sweeps: NonZeroU32,
+    /// A worker on which so many bundles in a row failed gets nothing for a while; nothing: it always does.
+    pub quarantine_after: Option<NonZeroU32>,
+    /// How long that is.
+    pub quarantine_ms: u64,
 }
 
 impl Default for Policy {
@@ -54,6 +58,8 @@ impl Default for Policy {
             reattach_ms: 0,
             unconfirmed_ms: 60_000,
             max_running_sweeps: NonZeroU32::MIN.saturating_add(999),
+            quarantine_after: None,
+            quarantine_ms: 600_000,
         }
     }
 }
@@ -233,6 +239,13 @@ pub enum Effect {
         /// Whose.
         worker: WorkerId,
         /// For a person.
+        reason: String,
+    },
+    /// A worker gets nothing for a while. For a person: nothing has to be done.
+    Quarantined {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
         reason: String,
     },
     /// A trial ended: once for each time that its sweep was submitted afresh, resumed or retried with the trial open.

@@ -44,7 +44,7 @@ impl Core {
                 self.stage_numbers.remove(&planned.key);
                 entry.children = vec![];
                 entry.state = StageState::Parked;
-                (entry.failed_alone, entry.failed, entry.width_limit, entry.last_failure) = (0, 0, UNLIMITED, None);
+                (entry.trouble, entry.elsewhere, entry.width_limit) = (None, None, UNLIMITED);
                 gone.insert(*stage);
             } else {
                 entry.home = entry.shared_with.remove(0);

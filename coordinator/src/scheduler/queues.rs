@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::stage::{ClassNumber, Stage, StageNumber, SweepNumber};
+use super::stage::{ClassNumber, Stage, StageNumber, SweepNumber, WorkerNumber};
 
 /// Which stages may share a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +12,8 @@ pub(super) struct Company {
     /// Nothing: each of them runs alone.
     pub(super) class: Option<ClassNumber>,
     pub(super) width_limit: u32,
+    /// The worker that is not to have them, if there is another.
+    pub(super) elsewhere: Option<WorkerNumber>,
 }
 
 /// A queue: the sweep for which its stages run, and whom they may share a bundle with.
@@ -23,7 +25,7 @@ pub(super) struct QueueKey {
 
 impl QueueKey {
     pub(super) const fn of(stage: &Stage) -> Self {
-        let company = Company { class: stage.class, width_limit: stage.width_limit };
+        let company = Company { class: stage.class, width_limit: stage.width_limit, elsewhere: stage.elsewhere };
         Self { sweep: stage.runs_for, company }
     }
 }

@@ -80,6 +80,9 @@ pub enum Record {
         lanes: u32,
         /// Why.
         failure: Failure,
+        /// The name of the worker.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<String>,
     },
 }
 

@@ -86,7 +86,7 @@ impl Core {
         let lane_steps = self.lane_steps_of(number);
         let stage = &mut self.stages[number.index()];
         // As if it had never been tried.
-        (stage.failed_alone, stage.failed, stage.width_limit, stage.last_failure) = (0, 0, UNLIMITED, None);
+        (stage.trouble, stage.elsewhere, stage.width_limit) = (None, None, UNLIMITED);
         stage.state = match u32::try_from(missing).unwrap_or(u32::MAX) {
             0 => StageState::Parked,
             missing => StageState::Waiting { missing },

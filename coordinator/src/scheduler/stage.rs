@@ -6,6 +6,8 @@ use secateur_proto::{
     outcome::{Artifact, Failure, FailureClass, Role, StageOutcome, StageResult},
 };
 
+use super::trouble::Trouble;
+
 /// A number in one of the core's tables.
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -78,13 +80,11 @@ pub(super) struct Stage {
     pub(super) class: Option<ClassNumber>,
     /// The widest bundle that it may still be a lane of.
     pub(super) width_limit: u32,
-    /// Attempts that failed with nobody else in the bundle.
-    pub(super) failed_alone: u32,
-    /// Attempts that failed at all.
-    pub(super) failed: u32,
-    /// Why the last of them did.
-    pub(super) last_failure: Option<Box<Failure>>,
-    /// The number of its latest attempt; after a restart it goes on from `failed`.
+    /// Attempts that failed; nothing: none did.
+    pub(super) trouble: Option<Box<Trouble>>,
+    /// The worker on which it failed last, which is not to have it next.
+    pub(super) elsewhere: Option<WorkerNumber>,
+    /// The number of its latest attempt; after a restart it goes on from those that failed.
     pub(super) attempt: u32,
     pub(super) state: StageState,
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use secateur_proto::{
     convert::StageWithInputs,
     ids::{BundleClass, ContentHash, LeaseId, StageKey, SweepId, WorkerId},
-    outcome::{Failure, Role, StageOutcome},
+    outcome::{Role, StageOutcome},
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     event::{SweepState, Timestamp},
     share::Share,
     stage::{Packed, StageNumber, StageState, SweepNumber, UNLIMITED},
+    trouble::FailedAttempt,
 };
 use crate::sweep::plan::{Plan, Trial};
 
@@ -97,8 +98,8 @@ pub struct StageDetail {
     pub worker: Option<WorkerId>,
     /// Attempts that failed, in whatever company.
     pub failed_attempts: u32,
-    /// Why the last of them did.
-    pub last_failure: Option<Failure>,
+    /// The latest of them, the oldest first.
+    pub attempts: Vec<FailedAttempt>,
     /// The widest bundle that it may still be a lane of; nothing: any.
     pub width_limit: Option<u32>,
 }
@@ -126,6 +127,8 @@ pub struct WorkerStatus {
     pub leaving: bool,
     /// Its stream broke: it holds its leases, and may come back.
     pub away: bool,
+    /// Why it gets nothing for a while; nothing: it does.
+    pub quarantined: Option<String>,
     /// When it last spoke.
     pub last_seen: Timestamp,
 }
@@ -226,8 +229,8 @@ impl Core {
         Some(StageDetail {
             status,
             worker: lease.and_then(|lease| Some(self.workers.get(&lease.worker)?.id.clone())),
-            failed_attempts: stage.failed,
-            last_failure: stage.last_failure.as_deref().cloned(),
+            failed_attempts: stage.failed(),
+            attempts: stage.trouble.as_ref().map_or_else(Vec::new, |trouble| trouble.attempts.clone()),
             width_limit: (stage.width_limit != UNLIMITED).then_some(stage.width_limit),
         })
     }
@@ -314,6 +317,7 @@ impl Core {
             measured: measured.collect(),
             leaving: worker.leaving,
             away: worker.away_since.is_some(),
+            quarantined: worker.health.quarantined(),
             last_seen: worker.last_seen,
         }
     }

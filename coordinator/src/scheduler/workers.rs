@@ -49,6 +49,7 @@ impl Core {
             for worker in self.workers.values_mut() {
                 worker.last_seen = now;
                 worker.away_since = worker.away_since.map(|_| now);
+                worker.health.forgive_time(now);
             }
             for lease in self.leases.values_mut() {
                 lease.last_sign = now;
@@ -66,6 +67,7 @@ impl Core {
             self.left(step, number, Departure::Lost)?;
         }
         self.look_for_the_unconfirmed(step)?;
+        self.end_quarantines(now);
         if let Some(limit) = self.policy.stuck_ms {
             let is_stuck = |lease: &Lease| !lease.open.is_empty() && now.since(lease.last_sign) > limit;
             let stuck = self.leases.iter().filter(|(_, lease)| is_stuck(lease));
@@ -121,13 +123,17 @@ impl Core {
     fn take_back(&mut self, step: &mut Step, number: LeaseNumber, limit: u64) -> Result<(), Rejection> {
         let Some(lease) = self.leases.get_mut(&number) else { return Ok(()) };
         lease.revoked = true;
-        let (open, width) = (std::mem::take(&mut lease.open), lease.width);
+        let (open, width, holder) = (std::mem::take(&mut lease.open), lease.width, lease.worker);
         if let Some(worker) = self.workers.get(&lease.worker) {
             let (worker, lease) = (worker.id.clone(), lease_id(number));
             step.decision.effects.push(Effect::Revoke { worker, lease });
         }
         let failure = Failure::new(FailureClass::Executor, format!("no result came for more than {limit} ms"));
-        open.into_iter().try_for_each(|stage| self.attempt_failed(step, stage, width, &failure))
+        for stage in &open {
+            self.attempt_failed(step, *stage, holder, width, &failure)?;
+        }
+        self.faulted(step, holder, &open, width, &failure);
+        Ok(())
     }
 
     /// The worker wants to end, or handed back work that nobody had revoked: giving it more would only go round in circles.
@@ -136,6 +142,7 @@ impl Core {
             worker.leaving = true;
         }
         self.update_free(number);
+        self.ready.everything_is_new();
     }
 
     pub(super) fn seen(&mut self, now: Timestamp, number: WorkerNumber) {

@@ -1,11 +1,11 @@
 //! The plan: what a sweep comes to. Plain data, made by [`super::expand`] and read by the scheduler and the report.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use secateur_proto::{
     ids::{BundleClass, CellId, ContentHash, StageKey, SweepId, TrialId},
     metrics::{Direction, Metric},
-    outcome::Artifacts,
+    outcome::{Artifacts, FailureClass},
     spec::StageSpec,
 };
 use serde::{Deserialize, Serialize};
@@ -47,9 +47,49 @@ pub struct SweepInfo {
     pub constraints: Vec<Constraint>,
     /// Rows of each split, and the like: for people.
     pub data: DataSummary,
+    /// How often stages are tried.
+    #[serde(default, skip_serializing_if = "Attempts::is_default")]
+    pub attempts: Attempts,
     /// The net that the dense stages are replaced by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightsSummary>,
+}
+
+/// How often a stage may fail alone before it has failed, by what it fails with. Decides nothing of a result. Where the file says
+/// nothing, the operator of the coordinator does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempts {
+    /// The executor died, or its worker was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<NonZeroU32>,
+    /// Memory was not enough for a single lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_memory: Option<NonZeroU32>,
+    /// Files could not be read, written or moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<NonZeroU32>,
+}
+
+impl Attempts {
+    /// What the file says of a class; nothing of one that has no limit of its own.
+    #[must_use]
+    pub const fn of(&self, class: FailureClass) -> Option<NonZeroU32> {
+        match class {
+            FailureClass::Executor => self.executor,
+            FailureClass::OutOfMemory => self.out_of_memory,
+            FailureClass::Storage => self.storage,
+            FailureClass::Input
+            | FailureClass::Internal
+            | FailureClass::Upstream
+            | FailureClass::NoSpace
+            | FailureClass::Poison => None,
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// An axis of the front.

@@ -407,6 +407,7 @@ impl<'a> Planner<'a> {
             file_text: file_text.to_owned(),
             objectives: spec.objectives.clone(),
             constraints: spec.constraints.clone(),
+            attempts: spec.attempts,
             weights: (spec.weights.iter().zip(&inputs.weights).next())
                 .map(|(named, file)| WeightsSummary { path: named.path.clone(), hash: file.artifact.hash }),
             data: DataSummary {

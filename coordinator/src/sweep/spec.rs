@@ -11,7 +11,7 @@ use secateur_proto::{
 use super::{
     axis::{AnyAxis, Axis, AxisKey},
     diagnostic::{Diagnostics, Mark},
-    plan::{Constraint, Control, Objective},
+    plan::{Attempts, Constraint, Control, Objective},
     read,
     setting::{AblationSetting, Grain, Phase, Scope, Strategy, Timing},
 };
@@ -67,6 +67,8 @@ pub struct SweepSpec {
     pub exclude: Vec<Exclusion>,
     /// What to add to compare with.
     pub controls: Controls,
+    /// How often stages are tried.
+    pub attempts: Attempts,
 }
 
 impl SweepSpec {

@@ -57,7 +57,7 @@ impl From<ProcessError> for Failed {
         if let ProcessError::Outputs(error) = error {
             return TransferError::from(error).into();
         }
-        Self(Failure::new(FailureClass::Executor, with_causes(&error)))
+        Self(Failure::new(error.class(), with_causes(&error)))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod process;
 mod pruning;
 mod selection;
 pub mod stages;
+mod words;
 
 use std::{
     io::{self, BufReader, BufWriter, Read, Write},

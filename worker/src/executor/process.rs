@@ -4,20 +4,31 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
-use secateur_proto::v1::{ExecutorReply, ExecutorRequest, executor_reply::Reply, executor_request::Request};
+use secateur_proto::{
+    outcome::FailureClass,
+    v1::{ExecutorReply, ExecutorRequest, executor_reply::Reply, executor_request::Request},
+};
 use tokio::{
     io::{BufReader, BufWriter},
     process::{Child, ChildStdin, ChildStdout, Command},
+    task::JoinHandle,
 };
 use tracing::{debug, warn};
 
-use super::frame::{self, FrameError};
+use super::{
+    frame::{self, FrameError},
+    words::{self, Words},
+};
 use crate::{
     device::DeviceName,
     store::{Store, StoreError},
 };
+
+/// How long the end of an executor that has nothing more to say is waited for, and its last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How to start an executor.
 #[derive(Debug, Clone)]
@@ -40,6 +51,10 @@ pub struct ExecutorProcess {
     child: Child,
     input: BufWriter<ChildStdin>,
     output: BufReader<ChildStdout>,
+    /// What it says on standard error.
+    words: JoinHandle<Words>,
+    /// How many processes the system had killed for want of memory when it started.
+    kills_for_memory: u64,
     /// Where it leaves what it makes, if not in the store itself.
     outputs: Option<PathBuf>,
 }
@@ -57,10 +72,14 @@ pub enum ProcessError {
         source: std::io::Error,
     },
     /// It died.
-    #[error("the executor process died ({status})")]
+    #[error("the executor process died ({status}){}{words}", if words.is_empty() { "" } else { ": " })]
     Died {
         /// How.
         status: String,
+        /// What it said last.
+        words: String,
+        /// Whether memory was not enough for it.
+        out_of_memory: bool,
     },
     /// It speaks nonsense.
     #[error(transparent)]
@@ -68,6 +87,17 @@ pub enum ProcessError {
     /// The folder for what it makes.
     #[error(transparent)]
     Outputs(#[from] StoreError),
+}
+
+impl ProcessError {
+    /// What the coordinator is told.
+    #[must_use]
+    pub const fn class(&self) -> FailureClass {
+        match self {
+            Self::Died { out_of_memory: true, .. } => FailureClass::OutOfMemory,
+            Self::Died { .. } | Self::Start { .. } | Self::Frame(_) | Self::Outputs(_) => FailureClass::Executor,
+        }
+    }
 }
 
 /// A child process in which a device is opened, with the surroundings of an executor; it dies with its handle.
@@ -110,13 +140,20 @@ impl ExecutorProcess {
         if let Some(outputs) = &outputs {
             arguments.extend(["--outputs".into(), outputs.clone().into()]);
         }
+        let kills_for_memory = words::kills_for_memory();
         let failed = |source| ProcessError::Start { program: command.program.clone(), source };
-        let mut child = child(&command.program).args(arguments).stdin(Stdio::piped()).spawn().map_err(failed)?;
+        let mut child = child(&command.program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
         let pipe_missing = || failed(std::io::Error::other("no pipe to it"));
         let input = BufWriter::new(child.stdin.take().ok_or_else(pipe_missing)?);
         let output = BufReader::new(child.stdout.take().ok_or_else(pipe_missing)?);
+        let words = tokio::spawn(words::pass_on(child.stderr.take().ok_or_else(pipe_missing)?));
         debug!(process = child.id(), "started an executor");
-        Ok(Self { child, input, output, outputs })
+        Ok(Self { child, input, output, words, kills_for_memory, outputs })
     }
 
     /// The folder in which it leaves what it makes, until its bundle has ended; nothing: in the store itself.
@@ -167,11 +204,22 @@ impl ExecutorProcess {
 
     async fn died(&mut self) -> ProcessError {
         // It may only have closed its pipe: make sure that it is gone before saying so.
-        let status = match self.child.start_kill() {
-            Ok(()) => self.child.wait().await.map(|status| status.to_string()),
-            Err(error) => Err(error),
+        let ended = tokio::time::timeout(LAST_WORDS, self.child.wait()).await;
+        let by_itself = ended.is_ok();
+        let status = match ended {
+            Ok(status) => status,
+            Err(_) => match self.child.start_kill() {
+                Ok(()) => self.child.wait().await,
+                Err(error) => Err(error),
+            },
         };
-        ProcessError::Died { status: status.unwrap_or_else(|error| error.to_string()) }
+        // A child of its own could hold the pipe open.
+        let words = tokio::time::timeout(LAST_WORDS, &mut self.words).await;
+        let words = words.ok().and_then(Result::ok).unwrap_or_default();
+        let for_memory = || by_itself && words::killed(&status) && words::kills_for_memory() > self.kills_for_memory;
+        let out_of_memory = words.out_of_memory() || for_memory();
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        ProcessError::Died { status, words: words.last(), out_of_memory }
     }
 }
 

@@ -60,7 +60,7 @@ fn failures_are_told_together_and_results_apart() {
     let text = of_sweep(&lab);
     says(&text, &["2 stages failed (input;", "no such column", "secateur retry s", "1 trial diverged"]);
     let detail = lab.core.stage_detail(&dense[3]).expect("is there");
-    assert_eq!((detail.failed_attempts, detail.last_failure), (0, None));
+    assert_eq!((detail.failed_attempts, detail.attempts), (0, vec![]));
 }
 
 #[test]
@@ -75,7 +75,11 @@ fn a_stage_remembers_why_its_attempts_failed() {
     }
     let detail = lab.core.stage_detail(&prepare).expect("is there");
     assert_eq!((detail.failed_attempts, detail.width_limit), (2, Some(1)));
-    assert_eq!(detail.last_failure.expect("is kept").message, "out of memory");
+    let last = detail.attempts.last().expect("is kept");
+    assert_eq!(
+        (last.failure.message.as_str(), last.worker.as_deref(), last.lanes),
+        ("out of memory", Some("w.example"), 1)
+    );
     assert_eq!(detail.worker, Some(worker("w")));
     let status = lab.core.workers().next().expect("is there");
     says(&explain::worker(&lab.core, &status).join("\n"), &["1 of 1 slots busy with 1 stage,", "0 stages completed"]);

@@ -148,8 +148,10 @@ fn a_stage_that_kills_its_workers_ends() {
         lab.next_lease();
         lab.leave(&id, Departure::Lost);
     }
-    let message = "worker w2.example (w2) was lost (attempt 3 alone, the last one allowed)";
-    lab.expect_trial("s", 0, &StageOutcome::Failed(Failure::new(FailureClass::Executor, message)));
+    let lost = |id: &str| format!("on {id}.example: worker {id}.example ({id}) was lost");
+    let evidence = ["w0", "w1", "w2"].map(lost).join("; ");
+    let message = format!("it was given up after 3 attempts alone, on 3 workers: {evidence}");
+    lab.expect_trial("s", 0, &StageOutcome::Failed(Failure::new(FailureClass::Poison, message)));
     lab.expect_sweep("s", SweepState::Completed);
     lab.finish();
 }
@@ -174,4 +176,181 @@ fn a_drained_worker_and_a_restart_count_for_nothing() {
     lab.expect_trial("s", 0, &completed(key));
     lab.expect_sweep("s", SweepState::Completed);
     lab.finish();
+}
+
+#[test]
+fn a_stage_that_failed_goes_to_another_worker_if_there_is_one() {
+    let mut lab = Lab::new(Policy::default());
+    let (plan, key) = single("s", "y");
+    lab.submit(&plan);
+    lab.join("a", 2);
+    let fails = |lab: &mut Lab, given: &Given| lab.apply(&given.ended(Some(failure(FailureClass::Executor))));
+    let given = lab.next_lease();
+    fails(&mut lab, &given);
+    // There is no other.
+    let given = lab.next_lease();
+    assert_eq!((given.worker.as_str(), given.stages[0]), ("a", (key, 2)));
+    lab.join("b", 1);
+    fails(&mut lab, &given);
+    let given = lab.next_lease();
+    assert_eq!((given.worker.as_str(), given.stages[0]), ("b", (key, 3)));
+    // Handed back is not failed: it may be the other's again.
+    lab.leave("b", Departure::Drained);
+    let given = lab.next_lease();
+    assert_eq!(given.worker.as_str(), "a");
+    lab.complete(&given);
+    lab.expect_trial("s", 0, &completed(key));
+    lab.expect_sweep("s", SweepState::Completed);
+    lab.finish();
+}
+
+#[test]
+fn a_sweep_says_how_often_its_stages_are_tried_by_what_they_fail_with() {
+    let with = |id: &str, storage: Option<u32>| {
+        let (plan, key) = single(id, "y");
+        let mut plan = Arc::unwrap_or_clone(plan);
+        plan.sweep.attempts = Attempts { storage: storage.map(lanes), ..Attempts::default() };
+        (Arc::new(plan), key)
+    };
+    let tries = |plans: &[(Arc<Plan>, StageKey)], classes: &[FailureClass]| {
+        let mut lab = Lab::new(Policy::default());
+        plans.iter().for_each(|(plan, _)| lab.submit(plan));
+        lab.join("w", 1);
+        let mut tried = 0;
+        while let Some(Effect::Lease { worker, lease, stages }) = lab.effects.pop_front() {
+            let class = classes[tried % classes.len()];
+            tried += 1;
+            lab.apply(&Given { worker, lease, stages }.ended(Some(failure(class))));
+        }
+        tried
+    };
+    use FailureClass::{Executor, Storage};
+    assert_eq!(tries(&[with("s", None)], &[Storage]), 3);
+    assert_eq!(tries(&[with("s", Some(1))], &[Storage]), 1);
+    assert_eq!(tries(&[with("s", Some(1))], &[Executor]), 3);
+    assert_eq!(tries(&[with("s", Some(5))], &[Storage]), 5);
+    // Each class has its own.
+    assert_eq!(tries(&[with("s", Some(5))], &[Storage, Executor]), 6);
+    // Of sweeps that share a stage the most patient decides.
+    assert_eq!(tries(&[with("s", Some(1)), with("t", Some(4))], &[Storage]), 4);
+}
+
+#[test]
+fn what_does_not_fit_into_memory_is_tried_narrower_and_the_workers_bundles_are_narrower_from_then_on() {
+    let mut lab = Lab::new(Policy::default());
+    let (plan, _, dense) = fan("s", 12);
+    lab.submit(&plan);
+    lab.join("w", 1);
+    let given = lab.next_lease();
+    lab.complete(&given);
+    lab.calibrate("w", "dense", 8);
+    let given = lab.next_lease();
+    assert_eq!(given.keys(), dense[..8]);
+    lab.apply(&given.ended(Some(failure(FailureClass::OutOfMemory))));
+    // Those eight may still be four together; the others might have been eight, but not on this worker.
+    let mut widths = vec![];
+    while let Some(effect) = lab.effects.pop_front() {
+        if let Effect::Lease { worker, lease, stages } = effect {
+            widths.push(stages.len());
+            lab.complete(&Given { worker, lease, stages });
+        }
+    }
+    assert_eq!(widths, [4, 4, 4]);
+    assert_eq!(lab.core.workers().next().expect("is there").measured[0].1, 4);
+    assert_eq!(lab.core.sweep(&sweep("s")).expect("is there").state, SweepState::Completed);
+}
+
+/// A lab with a worker on which the first `count` bundles, of one stage each, fail; what else happened is forgotten.
+fn faulty(count: u32) -> (Lab, Policy) {
+    let policy = Policy { quarantine_after: Some(lanes(3)), quarantine_ms: 12_000, ..Policy::default() };
+    let mut lab = Lab::new(policy.clone());
+    let mut plan = PlanBuilder::default();
+    for number in 0..10 {
+        let key = plan.prepare(&format!("{number}"));
+        plan.trial(&[key]);
+    }
+    lab.submit(&plan.build("s"));
+    lab.join("bad", 1);
+    lab.join("good", 1);
+    lab.tick_after(0);
+    for _ in 0..count {
+        let lease = lab
+            .effects
+            .iter()
+            .position(|effect| matches!(effect, Effect::Lease { worker, .. } if worker.as_str() == "bad"));
+        let Some(Effect::Lease { worker, lease, stages }) = lab.effects.remove(lease.expect("it has one")) else {
+            panic!("it was one")
+        };
+        lab.apply(&Given { worker, lease, stages }.ended(Some(failure(FailureClass::Executor))));
+    }
+    (lab, policy)
+}
+
+fn state_of(lab: &Lab, id: &str) -> Option<String> {
+    lab.core.workers().find(|status| status.id == worker(id)).expect("is there").quarantined
+}
+
+#[test]
+fn a_worker_on_which_bundle_after_bundle_fails_gets_nothing_for_a_while() {
+    let (lab, _) = faulty(2);
+    assert_eq!(state_of(&lab, "bad"), None);
+    let (mut lab, policy) = faulty(3);
+    let reason = "3 bundles in a row failed on it, the last with: it broke";
+    assert_eq!(state_of(&lab, "bad").as_deref(), Some(reason));
+    let told = Effect::Quarantined { worker: worker("bad"), reason: reason.to_owned() };
+    assert_eq!(lab.effects.pop_back(), Some(told), "and no lease after it");
+    // The other one has it all, what failed first.
+    let Some(Effect::Lease { worker: good, lease, stages }) = lab.effects.pop_front() else { panic!("no lease") };
+    lab.complete(&Given { worker: good, lease, stages });
+    lab.effects.clear();
+    // After a while it is tried again, and one more failure is enough.
+    for _ in 0..2 {
+        lab.tick_after(policy.quarantine_ms / 2 + 1);
+        lab.heartbeat("bad");
+        lab.heartbeat("good");
+    }
+    lab.tick_after(0);
+    assert_eq!(state_of(&lab, "bad"), None);
+    let given = lab.next_lease();
+    assert_eq!(given.worker, worker("bad"));
+    lab.apply(&given.ended(Some(failure(FailureClass::Executor))));
+    assert!(state_of(&lab, "bad").is_some());
+    // Started again it is another one.
+    lab.leave("bad", Departure::Drained);
+    lab.effects.clear();
+    lab.join("better", 1);
+    assert_eq!(lab.next_lease().worker, worker("better"));
+}
+
+#[test]
+fn a_worker_that_completes_something_is_well_again() {
+    let (mut lab, _) = faulty(2);
+    let lease = lab
+        .effects
+        .iter()
+        .position(|effect| matches!(effect, Effect::Lease { worker, .. } if worker.as_str() == "bad"));
+    let Some(Effect::Lease { worker: bad, lease, stages }) = lab.effects.remove(lease.expect("it has one")) else {
+        panic!("it was one")
+    };
+    lab.complete(&Given { worker: bad, lease, stages });
+    let Some(Effect::Lease { worker: bad, lease, stages }) = lab.effects.pop_back() else { panic!("no lease") };
+    assert_eq!(bad, worker("bad"));
+    lab.apply(&Given { worker: bad, lease, stages }.ended(Some(failure(FailureClass::Executor))));
+    assert_eq!(state_of(&lab, "bad"), None);
+}
+
+#[test]
+fn a_stage_that_fails_wherever_it_runs_brings_no_worker_into_disrepute() {
+    let policy = Policy { quarantine_after: Some(lanes(2)), max_attempts: lanes(8), ..Policy::default() };
+    let mut lab = Lab::new(policy);
+    let (plan, _) = single("s", "y");
+    lab.submit(&plan);
+    lab.join("a", 1);
+    lab.join("b", 1);
+    for _ in 0..8 {
+        let given = lab.next_lease();
+        lab.apply(&given.ended(Some(failure(FailureClass::Executor))));
+    }
+    assert_eq!((state_of(&lab, "a"), state_of(&lab, "b")), (None, None));
+    assert!(matches!(lab.next(), Effect::TrialEnded { .. }));
 }

@@ -37,7 +37,8 @@ fn a_journal_that_contradicts_itself_is_refused() {
     let resumed = Record::SweepResumed { sweep: sweep("s") };
     assert!(matches!(restore(vec![submitted(), resumed]), Some(Rejection::NotRunning { .. })));
     let (fan, ..) = fan("t", 1);
-    let early = Record::AttemptFailed { stage: dense[0], lanes: 1, failure: failure(FailureClass::Executor) };
+    let early =
+        Record::AttemptFailed { stage: dense[0], lanes: 1, failure: failure(FailureClass::Executor), worker: None };
     let submitted = Record::SweepSubmitted { plan: fan };
     assert_eq!(restore(vec![submitted, early]), Some(Rejection::ParentsMissing(dense[0])));
 }

@@ -32,7 +32,7 @@ use super::{
     core::Sweep,
     stage::{Stage, StageState},
 };
-use crate::sweep::plan::{DataSummary, Plan, PlannedStage, SweepInfo, Trial};
+use crate::sweep::plan::{Attempts, DataSummary, Plan, PlannedStage, SweepInfo, Trial};
 
 /// Builds a plan stage by stage. Stages with equal arguments have equal keys, in whatever plan.
 #[derive(Default)]
@@ -115,6 +115,7 @@ impl PlanBuilder {
                 file_text: String::new(),
                 objectives: vec![],
                 constraints: vec![],
+                attempts: Attempts::default(),
                 data: DataSummary {
                     path: "table.csv".to_owned(),
                     hash,
@@ -408,7 +409,7 @@ fn snapshot(core: &Core) -> String {
             state => state,
         };
         let Stage { home, position, shared_with, children, trials, wanted, class, .. } = stage;
-        let limits = (stage.width_limit, stage.failed_alone, stage.failed);
+        let limits = (stage.width_limit, &stage.trouble);
         format!("{state:?} {limits:?} {home:?} {position} {shared_with:?} {children:?} {trials:?} {wanted} {class:?}\n")
     };
     let sweeps = core.sweeps.iter().map(|sweep| {

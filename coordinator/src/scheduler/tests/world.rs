@@ -69,6 +69,9 @@ fn plans() -> Vec<Arc<Plan>> {
 /// Less than the silence after which the clock is taken for one that was set.
 const REATTACH_MS: u64 = 10_000;
 
+/// The same.
+const QUARANTINE_MS: u64 = 12_000;
+
 /// Whether the coordinator survives an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -105,6 +108,8 @@ impl World {
             // In every other world workers outlive their connection.
             reattach_ms: if salt.is_multiple_of(2) { REATTACH_MS } else { 0 },
             unconfirmed_ms: 30_000,
+            quarantine_after: salt.is_multiple_of(3).then(|| lanes(2)),
+            quarantine_ms: QUARANTINE_MS,
             ..Policy::default()
         };
         Self {
@@ -200,6 +205,10 @@ impl World {
                 }
                 Effect::Revoke { worker, lease } => {
                     assert!(self.leases.iter().any(|given| given.lease == lease && given.worker == worker));
+                }
+                Effect::Quarantined { worker, .. } => {
+                    assert!(self.workers.contains(&worker), "{worker} is not there");
+                    assert!(self.salt.is_multiple_of(3), "nobody asked for it");
                 }
                 Effect::Detach { worker, .. } => self.workers.retain(|known| *known != worker),
                 Effect::TrialEnded { sweep, trial, outcome } => {
@@ -414,25 +423,35 @@ impl World {
             self.submit(number, Fate::Lives);
         }
         self.join(2, Fate::Lives);
-        // Nobody is waited for any longer. The first tick may take the clock for one that was set.
-        for _ in 0..3 {
-            self.lab.now += REATTACH_MS + 1;
-            for id in self.workers.clone() {
-                self.apply(&Event::Heartbeat { worker: id }, Fate::Lives);
-            }
-            self.apply(&Event::Tick, Fate::Lives);
-        }
+        // Nobody is waited for any longer.
+        self.let_time_pass(REATTACH_MS + 1);
         let mut done = 0;
         // Each lease either ends a stage or halves a width: this is far more than enough.
         for _ in 0..1_000 {
             while !self.asked.is_empty() {
                 self.answer(0, 4, Fate::Lives);
             }
+            let is_running = |status: crate::scheduler::SweepStatus| status.state == SweepState::Running;
+            if done == self.leases.len() && self.lab.core.sweeps().any(is_running) {
+                // All workers are in quarantine.
+                self.let_time_pass(QUARANTINE_MS + 1);
+            }
             let Some(given) = self.leases.get(done).cloned() else { break };
             done += 1;
             self.run(&given);
         }
         assert_eq!(done, self.leases.len(), "it goes round in circles");
+    }
+
+    /// In steps, the first of which may be taken for a clock that was set.
+    fn let_time_pass(&mut self, step: u64) {
+        for _ in 0..3 {
+            self.lab.now += step;
+            for id in self.workers.clone() {
+                self.apply(&Event::Heartbeat { worker: id }, Fate::Lives);
+            }
+            self.apply(&Event::Tick, Fate::Lives);
+        }
     }
 
     /// How a stage must have ended: by its nature, unless something above it did not complete.
@@ -446,7 +465,7 @@ impl World {
             }
         }
         if let Some(StageOutcome::Failed(failure)) = self.lab.core.outcome(&key)
-            && failure.class.is_retryable()
+            && (failure.class.is_retryable() || failure.class == FailureClass::Poison)
         {
             assert!(self.alone[&key] >= 3, "{key:?} was given up after {} leases alone", self.alone[&key]);
             return ("failed", Some(failure.class));

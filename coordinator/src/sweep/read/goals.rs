@@ -1,6 +1,6 @@
 //! Reads `seeds`, `objectives` and `constraints`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroU32};
 
 use secateur_proto::{
     metrics::{Direction, Metric, MetricOf},
@@ -10,7 +10,7 @@ use secateur_proto::{
 use super::{
     super::{
         diagnostic::{Mark, did_you_mean},
-        plan::{Constraint, Control, Objective},
+        plan::{Attempts, Constraint, Control, Objective},
         spec::{Controls, MAX_TRIALS},
         yaml::Value,
     },
@@ -167,6 +167,24 @@ pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>, task: Option
         }
         Some(Constraint { metric: metric?, min, max })
     })
+}
+
+/// One number for all, or numbers by what fails.
+pub(super) fn attempts(reader: &mut Reader, field: &Field<'_>) -> Option<Attempts> {
+    const MOST: u32 = 1_000;
+    let count = |reader: &mut Reader, field: &Field<'_>| reader.integer(field, 1_u32, MOST).and_then(NonZeroU32::new);
+    if !matches!(field.node.value, Value::Map(_)) {
+        let all = Some(count(reader, field)?);
+        return Some(Attempts { executor: all, out_of_memory: all, storage: all });
+    }
+    let fields = reader.fields(field, &["executor", "out_of_memory", "storage"])?;
+    let mut complete = true;
+    let [executor, out_of_memory, storage] = ["executor", "out_of_memory", "storage"].map(|key| {
+        let count = count(reader, &fields.get(key)?);
+        complete &= count.is_some();
+        count
+    });
+    complete.then_some(Attempts { executor, out_of_memory, storage })
 }
 
 /// `auto`, `none`, or a list of controls.

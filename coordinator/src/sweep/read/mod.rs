@@ -13,12 +13,13 @@ use self::reader::{Field, Fields, Reader};
 use super::{
     axis::{Axis, AxisKey},
     diagnostic::{Diagnostics, Mark},
+    plan::Attempts,
     setting::Phase,
     spec::{Grid, MAX_CELLS, MAX_TRIALS, SweepSpec},
     yaml,
 };
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "version",
     "name",
     "data",
@@ -32,6 +33,7 @@ const KEYS: [&str; 13] = [
     "constraints",
     "exclude",
     "controls",
+    "attempts",
 ];
 
 /// Reads the text of a sweep file.
@@ -63,6 +65,7 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     let objectives = goals::objectives(reader, &fields, task);
     let constraints = goals::constraints(reader, &fields, task);
     let controls = goals::controls(reader, &fields);
+    let attempts = fields.get("attempts").map_or(Some(Attempts::default()), |field| goals::attempts(reader, &field));
 
     let excluded = fields.get("exclude");
     let grid = assemble(model.as_ref(), training.as_ref(), pruning.as_ref(), penalty.as_ref());
@@ -96,6 +99,7 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
         constraints: constraints?,
         exclude: exclude?,
         controls: controls?,
+        attempts: attempts?,
     })
 }
 

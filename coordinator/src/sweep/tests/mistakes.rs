@@ -409,3 +409,19 @@ fn a_rate_falls_every_so_often_or_so_many_times() {
     assert!(of("{every: 1, times: 2}").ends_with("found 2, allowed only one of every and times"));
     assert!(of("{factor: 0.5}").ends_with("allowed every, a number of epochs, or times, a number of cuts"));
 }
+
+#[test]
+fn attempts_are_at_least_one_of_what_can_be_tried_again() {
+    let allowed = "an integer from 1 to 1000";
+    for count in ["0", "-1", "1001", "0.5", "often", "[1, 2]"] {
+        let found = problem(&format!("attempts: {count}"));
+        assert!(found.contains(": attempts: found") && found.contains(allowed), "{found}");
+    }
+    let found = problem("attempts: {storage: 0}");
+    assert!(found.contains("attempts.storage: found 0") && found.contains(allowed), "{found}");
+    let found = problem("attempts: {input: 3}");
+    assert!(
+        found.contains("attempts.input: found an unknown key, allowed executor, out_of_memory, storage"),
+        "{found}"
+    );
+}

@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use secateur_proto::{
     metrics::{Direction, Metric},
     spec::{OptimizerSpec, RegularizationKind, SelectBy, SplitSpec, TableFormat, Task},
@@ -167,4 +169,17 @@ fn images_are_of_several_classes_unless_the_file_says_two() {
     let spec =
         parsed(&small_with(&["  task: multiclass", "training: {optimizer: {kind: adam}, epochs: 1, select_by: auc}"]));
     assert_eq!((spec.data.format, spec.data.task, spec.select_by), (TableFormat::Csv, Task::Multiclass, SelectBy::Auc));
+}
+
+#[test]
+fn attempts_are_one_number_or_numbers_by_what_fails_and_are_no_part_of_the_work() {
+    let attempts = |text: &str| {
+        let attempts = parsed(&small_with(&[text])).attempts;
+        [attempts.executor, attempts.out_of_memory, attempts.storage].map(|count| count.map(NonZeroU32::get))
+    };
+    assert_eq!(attempts("seeds: 1"), [None; 3]);
+    assert_eq!(attempts("attempts: 5"), [Some(5); 3]);
+    assert_eq!(attempts("attempts: {executor: 2, storage: 9}"), [Some(2), None, Some(9)]);
+    let keys = |plan: Plan| plan.stages.into_iter().map(|stage| stage.key).collect::<Vec<_>>();
+    assert_eq!(keys(planned(&small_with(&["attempts: 5"]))), keys(planned(SMALL)));
 }

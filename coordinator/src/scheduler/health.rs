@@ -1,0 +1,128 @@
+//! Workers on which one bundle after the other fails: they get nothing for a while, and a person is told. Volatile.
+//!
+//! A stage that kills whoever runs it must not bring its workers into disrepute: failures count only while the bundles that failed have
+//! no stage in common.
+
+use std::collections::BTreeSet;
+
+use secateur_proto::outcome::{Failure, FailureClass};
+
+use super::{
+    core::{Core, Step, Width, Worker},
+    event::{Effect, Timestamp},
+    stage::{StageNumber, WorkerNumber},
+};
+
+/// How bundles fared on a worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Health {
+    /// Bundles in a row that failed.
+    faults: u32,
+    /// Their stages.
+    stages: BTreeSet<StageNumber>,
+    /// What the last of them failed with.
+    last: Option<String>,
+    /// Since when it gets nothing.
+    quarantined_since: Option<Timestamp>,
+}
+
+impl Health {
+    /// Whether it gets nothing for now.
+    pub(super) const fn is_quarantined(&self) -> bool {
+        self.quarantined_since.is_some()
+    }
+
+    /// Why it gets nothing for now.
+    pub(super) fn quarantined(&self) -> Option<String> {
+        let last = self.last.as_deref().unwrap_or("nothing is known of it");
+        self.is_quarantined().then(|| format!("{} bundles in a row failed on it, the last with: {last}", self.faults))
+    }
+
+    /// The clock was set, or the coordinator slept.
+    pub(super) fn forgive_time(&mut self, now: Timestamp) {
+        self.quarantined_since = self.quarantined_since.map(|_| now);
+    }
+}
+
+impl Core {
+    /// A bundle, or a stage of one, failed on a worker.
+    pub(super) fn faulted(
+        &mut self,
+        step: &mut Step,
+        number: WorkerNumber,
+        stages: &[StageNumber],
+        width: u32,
+        failure: &Failure,
+    ) {
+        match failure.class {
+            FailureClass::OutOfMemory => return self.narrow(number, stages, width),
+            FailureClass::Executor | FailureClass::Storage => {}
+            // The stage's, the sweep's or Secateur's own fault.
+            FailureClass::Input
+            | FailureClass::Internal
+            | FailureClass::Upstream
+            | FailureClass::NoSpace
+            | FailureClass::Poison => return,
+        }
+        let (Some(limit), Some(worker)) = (self.policy.quarantine_after, self.workers.get_mut(&number)) else { return };
+        let health = &mut worker.health;
+        let is_another = stages.iter().all(|stage| !health.stages.contains(stage));
+        health.stages.extend(stages);
+        health.last = Some(failure.message.clone());
+        if !is_another {
+            return;
+        }
+        health.faults += 1;
+        if health.faults >= limit.get() && !health.is_quarantined() {
+            health.quarantined_since = Some(step.now);
+            let reason = health.quarantined().unwrap_or_default();
+            step.decision.effects.push(Effect::Quarantined { worker: worker.id.clone(), reason });
+            self.update_free(number);
+            // What was to be tried elsewhere may have nowhere else to go.
+            self.ready.everything_is_new();
+        }
+    }
+
+    /// Bundles of that class were too wide for a worker.
+    fn narrow(&mut self, number: WorkerNumber, stages: &[StageNumber], width: u32) {
+        let class = stages.first().and_then(|stage| self.stages[stage.index()].class);
+        let worker = self.workers.get_mut(&number);
+        if let Some((class, worker)) = class.zip(worker)
+            && let Some(Width::Measured { lanes, .. }) = worker.widths.get_mut(&class)
+        {
+            *lanes = (*lanes).min(std::num::NonZeroU32::new(width / 2).unwrap_or(std::num::NonZeroU32::MIN));
+        }
+    }
+
+    /// A stage completed on a worker: it is well.
+    pub(super) fn fared_well(&mut self, number: WorkerNumber) {
+        if let Some(worker) = self.workers.get_mut(&number)
+            && worker.health != Health::default()
+        {
+            worker.health = Health::default();
+            self.wake(number);
+            self.ready.everything_is_new();
+        }
+    }
+
+    /// Lets workers try again whose time is over: one more failure, and they are out again.
+    pub(super) fn end_quarantines(&mut self, now: Timestamp) {
+        let limit = self.policy.quarantine_ms;
+        let is_over = |worker: &Worker| worker.health.quarantined_since.is_some_and(|since| now.since(since) > limit);
+        let over: Vec<_> =
+            self.workers.iter().filter(|(_, worker)| is_over(worker)).map(|(number, _)| *number).collect();
+        for number in over {
+            if let Some(worker) = self.workers.get_mut(&number) {
+                worker.health.quarantined_since = None;
+                worker.health.faults = worker.health.faults.saturating_sub(1);
+                worker.health.stages.clear();
+            }
+            self.wake(number);
+        }
+    }
+
+    /// Whether a worker may take what is to be tried elsewhere than on `elsewhere`: it is another one, or there is no other.
+    pub(super) fn is_elsewhere(&self, worker: WorkerNumber, elsewhere: Option<WorkerNumber>) -> bool {
+        elsewhere != Some(worker) || !self.workers.iter().any(|(number, other)| *number != worker && other.takes_work())
+    }
+}
