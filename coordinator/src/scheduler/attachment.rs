@@ -144,7 +144,8 @@ impl Core {
             return;
         }
         let width = held.lanes.get().max(u32::try_from(open.len()).unwrap_or(u32::MAX));
-        self.leases.insert(lease, Lease::new(number, width, open, sweeps.into_iter().collect(), step.now));
+        let adopted = Lease::new(number, width, open, sweeps.into_iter().collect(), step.now);
+        self.leases.insert(lease, Lease { adopted: true, ..adopted });
         self.count_in(lease);
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.leases.insert(lease);

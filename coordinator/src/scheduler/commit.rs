@@ -17,6 +17,7 @@ use super::{
     bundle::lease_id,
     core::{Core, Sweep, Tally, TrialState},
     event::{Effect, Rejection, SweepState, Timestamp},
+    planted::Planted,
     queues::QueueKey,
     record::Record,
     share::Share,
@@ -352,16 +353,18 @@ impl Core {
         outcome: StageOutcome,
         effects: &mut Vec<Effect>,
     ) {
-        let sweep = &mut self.sweeps[number.index()];
-        let entry = &mut sweep.trials[trial as usize];
-        if *entry != TrialState::Open {
+        let is_open = self.sweeps[number.index()].trials[trial as usize] == TrialState::Open;
+        if !is_open && !self.has(Planted::DoubleCount) {
             return;
         }
-        *entry = state;
-        sweep.tally.open -= 1;
-        match outcome {
-            StageOutcome::Completed(_) => sweep.tally.completed += 1,
-            _ => sweep.tally.failed += 1,
+        let sweep = &mut self.sweeps[number.index()];
+        if is_open {
+            sweep.trials[trial as usize] = state;
+            sweep.tally.open -= 1;
+            match outcome {
+                StageOutcome::Completed(_) => sweep.tally.completed += 1,
+                _ => sweep.tally.failed += 1,
+            }
         }
         let id = sweep.plan.trials[trial as usize].id.clone();
         effects.push(Effect::TrialEnded { sweep: sweep.plan.sweep.id.clone(), trial: id, outcome });

@@ -19,6 +19,7 @@ use super::{
     bundle::lease_number,
     event::{Decision, Effect, Event, Policy, Rejection, SweepState, Timestamp},
     health::Health,
+    planted::Planted,
     queues::Ready,
     record::{Entry, Record},
     share::{Share, ShareChange},
@@ -53,6 +54,8 @@ pub struct Core {
     pub(super) last_tick: Option<Timestamp>,
     /// When this life began, while nothing is handed out yet.
     pub(super) waiting_since: Option<Timestamp>,
+    #[cfg(test)]
+    pub(super) planted: Option<super::planted::Planted>,
 }
 
 #[derive(Debug)]
@@ -116,6 +119,8 @@ pub(super) struct Lease {
     pub(super) unconfirmed_since: Option<Timestamp>,
     /// Whether a stage was ended or dropped by somebody else, so that the worker may be working for nothing.
     pub(super) taken_from: bool,
+    /// Whether an earlier life gave it out, or it was taken for ended before its worker came back: it may have been dropped then.
+    pub(super) adopted: bool,
 }
 
 impl Lease {
@@ -126,8 +131,8 @@ impl Lease {
         sweeps: Vec<SweepNumber>,
         now: Timestamp,
     ) -> Self {
-        let (revoked, unconfirmed_since, taken_from) = (false, None, false);
-        Self { worker, width, open, sweeps, last_sign: now, revoked, unconfirmed_since, taken_from }
+        let (revoked, unconfirmed_since, taken_from, adopted) = (false, None, false, false);
+        Self { worker, width, open, sweeps, last_sign: now, revoked, unconfirmed_since, taken_from, adopted }
     }
 }
 
@@ -198,6 +203,8 @@ impl Core {
             woken: BTreeSet::new(),
             last_tick: None,
             waiting_since: None,
+            #[cfg(test)]
+            planted: None,
         }
     }
 
@@ -388,7 +395,7 @@ impl Core {
         if let Some(lease) = own.and_then(|own| self.leases.get_mut(&own)) {
             lease.last_sign = step.now;
         }
-        if ended {
+        if ended || is_final && own.is_none() && self.has(Planted::LateResultDropped) {
             return Ok(());
         }
         match outcome {
@@ -409,9 +416,10 @@ impl Core {
             }
             StageOutcome::Failed(_) | StageOutcome::Cancelled => {
                 let is_out = |own| self.stages[stage.index()].state == StageState::Leased { lease: own, attempt };
-                let Some(lease) = own.filter(|own| is_out(*own)).and_then(|own| self.leases.get_mut(&own)) else {
-                    return Ok(());
-                };
+                let StageState::Leased { lease: out, .. } = self.stages[stage.index()].state else { return Ok(()) };
+                let counts =
+                    own.filter(|own| is_out(*own)).or_else(|| self.has(Planted::AttemptNotChecked).then_some(out));
+                let Some(lease) = counts.and_then(|lease| self.leases.get_mut(&lease)) else { return Ok(()) };
                 lease.open.retain(|open| *open != stage);
                 let (width, holder) = (lease.width, lease.worker);
                 match outcome {
@@ -446,7 +454,7 @@ impl Core {
         if lease.worker != number {
             return Err(Rejection::NotTheOwner { worker: worker.clone(), lease: id.clone() });
         }
-        let (open, width) = (lease.open.clone(), lease.width);
+        let (open, width, adopted) = (lease.open.clone(), lease.width, lease.adopted);
         self.seen(step.now, number);
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.leases.remove(&lease_number);
@@ -456,7 +464,8 @@ impl Core {
         match failure {
             _ if open.is_empty() => {}
             Some(failure) => self.faulted(step, number, &open, width, failure),
-            // Nobody had revoked it.
+            // What it was told to drop by an earlier life it hands back now, and lives on.
+            None if adopted => {}
             None => self.leaves(number),
         }
         Ok(())

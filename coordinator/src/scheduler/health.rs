@@ -38,9 +38,9 @@ impl Health {
         self.is_quarantined().then(|| format!("{} bundles in a row failed on it, the last with: {last}", self.faults))
     }
 
-    /// The clock was set, or the coordinator slept.
-    pub(super) fn forgive_time(&mut self, now: Timestamp) {
-        self.quarantined_since = self.quarantined_since.map(|_| now);
+    /// Puts right since when it gets nothing.
+    pub(super) fn correct_times(&mut self, right: impl Fn(Timestamp) -> Timestamp) {
+        self.quarantined_since = self.quarantined_since.map(right);
     }
 }
 

@@ -44,17 +44,11 @@ impl Core {
         let now = step.now;
         let silence = self.policy.worker_silence_ms;
         let last = self.last_tick.replace(now);
-        if last.is_none_or(|last| now < last || now.since(last) > silence) {
-            // The coordinator slept, or its clock was set: that says nothing of the workers. They get a full span from now.
-            for worker in self.workers.values_mut() {
-                worker.last_seen = now;
-                worker.away_since = worker.away_since.map(|_| now);
-                worker.health.forgive_time(now);
-            }
-            for lease in self.leases.values_mut() {
-                lease.last_sign = now;
-                lease.unconfirmed_since = lease.unconfirmed_since.map(|_| now);
-            }
+        // The coordinator slept, or its clock was set: that says nothing of the workers, and they get a full span from now. Nor has
+        // anything happened in the future: the clock was set twice since the last tick.
+        let slept = last.is_none_or(|last| now < last || now.since(last) > silence);
+        self.correct_times(|time| if slept { now } else { time.min(now) });
+        if slept {
             return Ok(());
         }
         self.look_for_those_away(step)?;
@@ -88,6 +82,24 @@ impl Core {
         }
         unanswered.into_iter().for_each(|number| self.wake(number));
         Ok(())
+    }
+
+    /// Puts right when things happened.
+    fn correct_times(&mut self, right: impl Fn(Timestamp) -> Timestamp) {
+        for worker in self.workers.values_mut() {
+            worker.last_seen = right(worker.last_seen);
+            worker.away_since = worker.away_since.map(&right);
+            worker.health.correct_times(&right);
+            for width in worker.widths.values_mut() {
+                if let Width::Asked { since } = width {
+                    *since = right(*since);
+                }
+            }
+        }
+        for lease in self.leases.values_mut() {
+            lease.last_sign = right(lease.last_sign);
+            lease.unconfirmed_since = lease.unconfirmed_since.map(&right);
+        }
     }
 
     /// Workers that were told to drop a lease and do not say that they did.

@@ -221,3 +221,21 @@ fn progress_is_a_sign_of_life_of_its_lease() {
     lab.expect_revoke(&given);
     lab.finish();
 }
+
+#[test]
+fn a_worker_that_had_dropped_what_is_taken_for_its_own_again_still_gets_work() {
+    let (mut lab, given) = at_work(policy(), 2);
+    lab.restart();
+    // It was told to drop the lease by an attachment that broke before it could say so, and says both now.
+    lab.apply(&joins("w2", "w", 1, std::slice::from_ref(&given)));
+    lab.apply(&of(&given, "w2").ended(None));
+    assert!(!lab.core.workers().next().expect("is there").leaving);
+    lab.tick_after(0);
+    for _ in 0..3 {
+        lab.tick_after(WITHIN / 2);
+        lab.heartbeat("w2");
+    }
+    lab.calibrate("w2", "dense", 64);
+    assert_eq!(lab.next_lease().keys(), given.keys());
+    lab.finish();
+}

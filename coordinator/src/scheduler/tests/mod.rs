@@ -10,6 +10,7 @@ mod properties;
 mod results;
 mod retry;
 mod share;
+mod simulation;
 mod sweeps;
 mod workers;
 mod world;

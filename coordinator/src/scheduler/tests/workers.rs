@@ -133,6 +133,26 @@ fn a_coordinator_that_slept_does_not_blame_the_workers() {
 }
 
 #[test]
+fn what_seems_to_have_happened_in_the_future_happened_now() {
+    let mut lab = Lab::new(Policy::default());
+    let (plan, _) = single("s", "y");
+    lab.submit(&plan);
+    lab.join("w", 1);
+    lab.next_lease();
+    lab.tick_after(0);
+    // The clock is set twice between two ticks.
+    lab.now += 7_200_000;
+    lab.heartbeat("w");
+    lab.now -= 7_195_000;
+    lab.tick_after(0);
+    lab.tick_after(15_000);
+    lab.expect_nothing();
+    lab.tick_after(1);
+    assert!(matches!(lab.next(), Effect::Detach { .. }));
+    lab.finish();
+}
+
+#[test]
 fn a_lease_without_progress_is_taken_back_and_its_slot_stays_taken_until_it_ends() {
     let mut lab = Lab::new(Policy { stuck_ms: Some(12_000), ..Policy::default() });
     let (plan, key) = single("s", "y");

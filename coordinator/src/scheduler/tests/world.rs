@@ -11,7 +11,7 @@ use crate::scheduler::{StageStatus, SweepState, TrialStatus};
 
 /// What a stage truly comes to when it is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nature {
+pub(super) enum Nature {
     Completes,
     Diverges,
     Collapses,
@@ -19,7 +19,7 @@ enum Nature {
     KillsItsExecutor,
 }
 
-fn nature(key: StageKey, salt: u8) -> Nature {
+pub(super) fn nature(key: StageKey, salt: u8) -> Nature {
     let hash = ContentHash::of(&[key.0.as_bytes().as_slice(), &[salt]].concat());
     match hash.as_bytes()[0] % 16 {
         0 => Nature::Diverges,
@@ -30,15 +30,15 @@ fn nature(key: StageKey, salt: u8) -> Nature {
     }
 }
 
-/// What its worker reports; nothing if its worker does not get to report anything.
-fn truth(key: StageKey, salt: u8) -> Option<StageOutcome> {
-    Some(match nature(key, salt) {
+/// What its worker reports, or says of the lease if it does not get to report anything.
+pub(super) fn truth(key: StageKey, nature: Nature) -> StageOutcome {
+    match nature {
         Nature::Completes => completed(key),
         Nature::Diverges => StageOutcome::Diverged { step: 3 },
         Nature::Collapses => StageOutcome::Collapsed { layer: "layers.0".to_owned() },
         Nature::HasBadInput => StageOutcome::Failed(failure(FailureClass::Input)),
-        Nature::KillsItsExecutor => return None,
-    })
+        Nature::KillsItsExecutor => StageOutcome::Failed(failure(FailureClass::Executor)),
+    }
 }
 
 /// Three sweeps over overlapping parts of one grid.
@@ -207,7 +207,8 @@ impl World {
                     assert!(self.leases.iter().any(|given| given.lease == lease && given.worker == worker));
                 }
                 Effect::Quarantined { worker, .. } => {
-                    assert!(self.workers.contains(&worker), "{worker} is not there");
+                    let is_known = self.workers.contains(&worker) || self.away.contains(&worker);
+                    assert!(is_known, "{worker} is not there");
                     assert!(self.salt.is_multiple_of(3), "nobody asked for it");
                 }
                 Effect::Detach { worker, .. } => self.workers.retain(|known| *known != worker),
@@ -307,9 +308,8 @@ impl World {
         let deadly = given.keys().into_iter().any(|key| nature(key, self.salt) == Nature::KillsItsExecutor);
         if !deadly {
             for (position, key) in given.keys().into_iter().enumerate() {
-                if let Some(outcome) = truth(key, self.salt) {
-                    self.apply(&given.report(position, outcome), Fate::Lives);
-                }
+                let outcome = truth(key, nature(key, self.salt));
+                self.apply(&given.report(position, outcome), Fate::Lives);
             }
         }
         self.apply(&given.ended(deadly.then(|| failure(FailureClass::Executor))), Fate::Lives);
@@ -346,8 +346,11 @@ impl World {
             }
             (7..=9, Some(given), _) => {
                 let position = b % given.stages.len();
-                if let Some(outcome) = truth(given.stages[position].0, self.salt) {
-                    self.apply(&given.report(position, outcome), fate);
+                let key = given.stages[position].0;
+                let nature = nature(key, self.salt);
+                // Its executor does not get to report anything.
+                if nature != Nature::KillsItsExecutor {
+                    self.apply(&given.report(position, truth(key, nature)), fate);
                 }
             }
             (10..=13, Some(given), _) => self.run(&given),
