@@ -1,8 +1,9 @@
 //! Stages per second through the driver into a journal on a disk, with workers that do no work.
 //!
-//! `cargo bench --profile dev -p secateur --bench journal [FOLDER]`: a sweep of dense stages, 8 workers of 4 slots, bundles of 1
-//! and of 16. Each result is on the disk before the worker gets anything for it. Beside it, what a caller waits for a single
-//! record. FOLDER is where the journal is to be; the system's temporary folder may be memory, which is faster than any disk.
+//! `cargo bench --profile dev -p secateur --bench journal [FOLDER]`: a sweep of dense stages, a handful of workers and a cluster, bundles
+//! of 1 and of 16. Each result is on the disk before the worker gets anything for it; or in memory, to see what the disk costs. Beside
+//! it, what a caller waits for a single record, and the memory of the whole process: plan, core, driver, and the workers' ends of the
+//! channels. FOLDER is where the journal is to be; the system's temporary folder may be memory, which is faster than any disk.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 mod common;
@@ -10,14 +11,15 @@ mod common;
 use std::{
     error::Error,
     num::NonZeroU32,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use secateur::{
     driver::{Driver, WorkerReceiver},
-    journal::Sqlite,
+    journal::{Journal, JournalError, Place, Reading, Sqlite},
     scheduler::{Event, Policy, ShareChange, SweepState},
     upkeep,
 };
@@ -27,40 +29,94 @@ use secateur_proto::{
     v1::coordinator_message::Message,
 };
 
-const WORKERS: u32 = 8;
-const SLOTS: u32 = 4;
-const STAGES: u64 = 20_000;
+const STAGES: u64 = 200_000;
 /// Records that one caller writes one after the other.
 const ALONE: u32 = 500;
+
+/// A journal that outlives nothing.
+#[derive(Debug)]
+struct InMemory(Place, Vec<String>);
+
+#[async_trait]
+impl Journal for InMemory {
+    fn place(&self) -> &Place {
+        &self.0
+    }
+
+    async fn read(&mut self) -> Result<Reading, JournalError> {
+        Ok(Reading::default())
+    }
+
+    async fn append(&mut self, entries: &[String]) -> Result<(), JournalError> {
+        self.1.extend_from_slice(entries);
+        Ok(())
+    }
+
+    async fn confirm(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn copy_aside(&mut self) -> Result<String, JournalError> {
+        Ok(String::new())
+    }
+
+    async fn replace(self: Box<Self>, _: &[String]) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let parent = std::env::args().skip(1).find(|word| !word.starts_with("--"));
     let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
-    println!("{:>9} {:>6} {:>12} {:>17}", "stages", "lanes", "stages/s", "us/record alone");
-    for lanes in [1, 16] {
-        let folder = tempfile::tempdir_in(&parent)?;
-        let (together, alone) = run(folder.path(), lanes).await?;
-        let alone = alone.as_secs_f64() * 1e6 / f64::from(ALONE);
-        println!("{STAGES:>9} {lanes:>6} {:>12.0} {alone:>17.0}", STAGES as f64 / together.as_secs_f64());
+    println!(
+        "{:>9} {:>9} {:>6} {:>8} {:>6} {:>12} {:>17} {:>10}",
+        "journal", "stages", "lanes", "workers", "slots", "stages/s", "us/record alone", "MB in all"
+    );
+    for on_disk in [false, true] {
+        for fleet in common::FLEETS {
+            for lanes in [1, 16] {
+                let folder = tempfile::tempdir_in(&parent)?;
+                let journal: Box<dyn Journal> = if on_disk {
+                    Box::new(Sqlite::open(&folder.path().join("journal.db")).await?)
+                } else {
+                    Box::new(InMemory(Place::File(folder.path().to_owned()), vec![]))
+                };
+                let (together, alone, memory) = run(journal, lanes, fleet).await?;
+                let (name, (workers, slots)) = (if on_disk { "sqlite" } else { "memory" }, fleet);
+                let alone = alone.as_secs_f64() * 1e6 / f64::from(ALONE);
+                let memory = memory.map_or_else(|| "unknown".to_owned(), |bytes| (bytes / 1_000_000).to_string());
+                println!(
+                    "{name:>9} {STAGES:>9} {lanes:>6} {workers:>8} {slots:>6} {:>12.0} {alone:>17.0} {memory:>10}",
+                    STAGES as f64 / together.as_secs_f64()
+                );
+            }
+        }
     }
     Ok(())
 }
 
-/// How long all stages of a plan take, and so many records one by one.
-async fn run(folder: &Path, lanes: u32) -> Result<(Duration, Duration), Box<dyn Error>> {
-    let mut journal = Sqlite::open(&folder.join("journal.db")).await?;
-    let core = upkeep::restore(&mut journal, &Policy::default()).await?;
-    let (driver, driving) = Driver::start(core, Box::new(journal));
+/// How long all stages of a plan take, and so many records one by one; and what memory there is then.
+async fn run(
+    mut journal: Box<dyn Journal>,
+    lanes: u32,
+    (workers, slots): (u32, u32),
+) -> Result<(Duration, Duration, Option<u64>), Box<dyn Error>> {
+    let core = upkeep::restore(&mut *journal, &Policy::default()).await?;
+    let (driver, driving) = Driver::start(core, journal);
     let plan = Arc::new(common::plan(STAGES)?);
     let sweep = plan.sweep.id.clone();
     driver.apply(Event::SweepSubmitted { plan: Arc::clone(&plan), share: ShareChange::default() }).await?;
     let begun = Instant::now();
-    let mut workers = vec![];
-    for number in 0..WORKERS {
+    let mut at_work = vec![];
+    for number in 0..workers {
         let worker: WorkerId = format!("w{number}").parse()?;
         let (_, messages) = driver.attach(worker.clone()).await?;
-        workers.push(tokio::spawn(work(driver.clone(), worker, messages, lanes)));
+        at_work.push(tokio::spawn(work(driver.clone(), worker, messages, (lanes, slots))));
     }
     loop {
         let id = sweep.clone();
@@ -71,7 +127,8 @@ async fn run(folder: &Path, lanes: u32) -> Result<(Duration, Duration), Box<dyn 
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let together = begun.elapsed();
-    for worker in workers {
+    let memory = common::resident();
+    for worker in at_work {
         worker.abort();
     }
     let begun = Instant::now();
@@ -81,13 +138,18 @@ async fn run(folder: &Path, lanes: u32) -> Result<(Duration, Duration), Box<dyn 
     let alone = begun.elapsed();
     driver.close().await;
     driving.await??;
-    Ok((together, alone))
+    Ok((together, alone, memory))
 }
 
 /// A worker whose stages complete at once.
-async fn work(driver: Driver, worker: WorkerId, mut messages: WorkerReceiver, lanes: u32) -> Result<(), String> {
+async fn work(
+    driver: Driver,
+    worker: WorkerId,
+    mut messages: WorkerReceiver,
+    (lanes, slots): (u32, u32),
+) -> Result<(), String> {
     let told = |error: &dyn Error| error.to_string();
-    let slots = NonZeroU32::new(SLOTS).ok_or("no slots")?;
+    let slots = NonZeroU32::new(slots).ok_or("no slots")?;
     let lanes = NonZeroU32::new(lanes).ok_or("no lanes")?;
     let (name, device, instance) = (String::new(), String::new(), "bench".parse().map_err(|error| told(&error))?);
     let joined = Event::WorkerJoined { worker: worker.clone(), instance, name, device, slots, held: vec![] };

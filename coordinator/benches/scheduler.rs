@@ -1,6 +1,6 @@
 //! Stages per second through the scheduler core, with workers that do no work, and the memory that its state takes.
 //!
-//! `cargo bench --profile dev -p secateur --bench scheduler`: two layers of stages, 8 workers of 4 slots, bundles of 1 and of 16. A stage is
+//! `cargo bench --profile dev -p secateur --bench scheduler`: two layers of stages, a handful of workers and a cluster, bundles of 1 and of 16. A stage is
 //! leased, reported and followed by whatever it unblocks; what the core says is looked at and thrown away. The journal and the
 //! wire are not in these numbers.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
@@ -15,58 +15,62 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::plan;
+use common::{FLEETS, plan, resident};
 use secateur::{
     scheduler::{Core, Decision, Effect, Event, Policy, Rejection, ShareChange, SweepState, Timestamp},
     sweep::plan::Plan,
 };
 use secateur_proto::outcome::{StageOutcome, StageResult};
 
-const WORKERS: u32 = 8;
-const SLOTS: u32 = 4;
-
 fn main() -> Result<(), Box<dyn Error>> {
     println!(
-        "{:>9} {:>6} {:>12} {:>13} {:>16} {:>16}",
-        "stages", "lanes", "stages/s", "us/stage", "core B/stage", "plan B/stage"
+        "{:>9} {:>6} {:>8} {:>6} {:>12} {:>13} {:>16} {:>16}",
+        "stages", "lanes", "workers", "slots", "stages/s", "us/stage", "core B/stage", "plan B/stage"
     );
-    for stages in [50_000, 200_000] {
-        for lanes in [1, 16] {
-            let before = resident();
-            let plan = Arc::new(plan(stages)?);
-            let planned = resident();
-            let (elapsed, core) = run(&plan, lanes)?;
-            let run = resident();
-            let done = core.sweep(&plan.sweep.id).ok_or("the sweep is gone")?;
-            if done.state != SweepState::Completed || done.trials_completed != done.trials {
-                return Err(format!("not all was done: {done:?}").into());
+    for fleet in FLEETS {
+        for stages in [50_000, 200_000] {
+            for lanes in [1, 16] {
+                measure(stages, lanes, fleet)?;
             }
-            let bytes = |from: Option<u64>, to: Option<u64>| match (from, to) {
-                (Some(from), Some(to)) => (to.saturating_sub(from) / stages).to_string(),
-                _ => "unknown".to_owned(),
-            };
-            let seconds = elapsed.as_secs_f64();
-            println!(
-                "{stages:>9} {lanes:>6} {:>12.0} {:>13.2} {:>16} {:>16}",
-                stages as f64 / seconds,
-                seconds * 1e6 / stages as f64,
-                bytes(planned, run),
-                bytes(before, planned)
-            );
         }
     }
     Ok(())
 }
 
+fn measure(stages: u64, lanes: u32, fleet: (u32, u32)) -> Result<(), Box<dyn Error>> {
+    let before = resident();
+    let plan = Arc::new(plan(stages)?);
+    let planned = resident();
+    let (elapsed, core) = run(&plan, lanes, fleet)?;
+    let run = resident();
+    let done = core.sweep(&plan.sweep.id).ok_or("the sweep is gone")?;
+    if done.state != SweepState::Completed || done.trials_completed != done.trials {
+        return Err(format!("not all was done: {done:?}").into());
+    }
+    let bytes = |from: Option<u64>, to: Option<u64>| match (from, to) {
+        (Some(from), Some(to)) => (to.saturating_sub(from) / stages).to_string(),
+        _ => "unknown".to_owned(),
+    };
+    let (seconds, (workers, slots)) = (elapsed.as_secs_f64(), fleet);
+    println!(
+        "{stages:>9} {lanes:>6} {workers:>8} {slots:>6} {:>12.0} {:>13.2} {:>16} {:>16}",
+        stages as f64 / seconds,
+        seconds * 1e6 / stages as f64,
+        bytes(planned, run),
+        bytes(before, planned)
+    );
+    Ok(())
+}
+
 /// Runs all stages of a plan to completion.
-fn run(plan: &Arc<Plan>, lanes: u32) -> Result<(Duration, Core), Box<dyn Error>> {
+fn run(plan: &Arc<Plan>, lanes: u32, (workers, slots): (u32, u32)) -> Result<(Duration, Core), Box<dyn Error>> {
     let mut shell = Shell { core: Core::new(Policy::default()), now: 0, effects: VecDeque::new() };
     let begun = Instant::now();
     shell.apply(&Event::Started)?;
     shell.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default() })?;
-    for number in 0..WORKERS {
+    for number in 0..workers {
         let (worker, instance) = (format!("w{number}").parse()?, format!("i{number}").parse()?);
-        let slots = NonZeroU32::new(SLOTS).ok_or("no slots")?;
+        let slots = NonZeroU32::new(slots).ok_or("no slots")?;
         let (name, device, held) = (String::new(), String::new(), vec![]);
         shell.apply(&Event::WorkerJoined { worker, instance, name, device, slots, held })?;
     }
@@ -85,7 +89,7 @@ fn run(plan: &Arc<Plan>, lanes: u32) -> Result<(Duration, Core), Box<dyn Error>>
                 shell.apply(&Event::LeaseEnded { worker, lease, failure: None })?;
             }
             Effect::Revoke { .. } | Effect::Detach { .. } => return Err("nothing was to be taken back".into()),
-            Effect::TrialEnded { .. } | Effect::SweepEnded { .. } => {}
+            Effect::TrialEnded { .. } | Effect::SweepEnded { .. } | Effect::Quarantined { .. } => {}
         }
     }
     Ok((begun.elapsed(), shell.core))
@@ -104,11 +108,4 @@ impl Shell {
         self.effects.extend(effects);
         Ok(())
     }
-}
-
-/// Bytes of memory that this process holds, where the system says so.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }

@@ -28,49 +28,64 @@ impl Core {
         if self.is_waiting_for_workers(now) {
             return;
         }
-        let woken = std::mem::take(&mut self.woken);
-        let news = self.ready.take_news();
-        if self.ready.is_empty() {
-            return;
-        }
-        let candidates = if news { self.free.clone() } else { woken };
         // What is ready is shared out as it was when this round began, so that one round empties it evenly.
         let mut ready = BTreeMap::new();
-        for worker in candidates {
-            while self.free.contains(&worker)
-                && let Some(work) = self.next_work(worker)
-            {
-                match work {
-                    Work::Calibrate { class, stage } => self.calibrate(now, worker, class, stage, effects),
-                    Work::Run { sweep, company, lanes } => {
-                        let ready = *ready.entry(company).or_insert_with(|| self.ready.count(company));
-                        let share = self.share(ready, sweep, worker);
-                        let queue = QueueKey { sweep, company };
-                        self.lease(now, worker, queue, lanes.min(share), effects);
+        loop {
+            let woken = std::mem::take(&mut self.woken);
+            let candidates = if self.ready.take_news() { self.free.clone() } else { woken };
+            if candidates.is_empty() || self.ready.is_empty() {
+                return;
+            }
+            for worker in candidates {
+                while self.free.contains(&worker)
+                    && let Some(work) = self.next_work(worker)
+                {
+                    match work {
+                        Work::Calibrate { class, stage } => self.calibrate(now, worker, class, stage, effects),
+                        Work::Run { sweep, company, lanes } => {
+                            let ready = *ready.entry(company).or_insert_with(|| self.ready.count(company));
+                            let share = self.share(ready, sweep, worker);
+                            let queue = QueueKey { sweep, company };
+                            self.lease(now, worker, queue, lanes.min(share), effects);
+                        }
                     }
                 }
             }
         }
     }
 
-    /// What a free slot of a worker should do next.
+    /// What a free slot of a worker should do next. What failed on it comes last, and only if no other worker is free for it.
     pub(super) fn next_work(&self, number: WorkerNumber) -> Option<Work> {
+        let turns = self.turns(number);
+        let of_others =
+            turns.iter().find_map(|sweep| self.work_of(*sweep, number, |elsewhere| elsewhere != Some(number)));
+        of_others.or_else(|| {
+            let is_last_resort = |sweep: &&SweepNumber| {
+                !self.free.iter().any(|other| *other != number && self.sweeps[sweep.index()].admits(*other))
+            };
+            let failed_here = |elsewhere| elsewhere == Some(number);
+            turns.iter().filter(is_last_resort).find_map(|sweep| self.work_of(*sweep, number, failed_here))
+        })
+    }
+
+    /// The first work of a sweep that a worker can do, of those stages that are to be tried where `may_run` says.
+    fn work_of(
+        &self,
+        sweep: SweepNumber,
+        number: WorkerNumber,
+        may_run: impl Fn(Option<WorkerNumber>) -> bool,
+    ) -> Option<Work> {
         let worker = self.workers.get(&number)?;
-        let of_sweep = |sweep| {
-            let heads = self.ready.heads(sweep);
-            let mut may_run = heads.filter(|(_, company)| self.is_elsewhere(number, company.elsewhere));
-            may_run.find_map(|(stage, company)| {
-                let run = |lanes| Some(Work::Run { sweep, company, lanes });
-                let Some(class) = company.class else { return run(1) };
-                match worker.widths.get(&class) {
-                    None => Some(Work::Calibrate { class, stage }),
-                    Some(Width::Asked { .. }) => None,
-                    Some(Width::Assumed) => run(1),
-                    Some(Width::Measured { lanes, .. }) => run(lanes.get().min(company.width_limit)),
-                }
-            })
-        };
-        self.turns(number).into_iter().find_map(of_sweep)
+        self.ready.heads(sweep).filter(|(_, company)| may_run(company.elsewhere)).find_map(|(stage, company)| {
+            let run = |lanes| Some(Work::Run { sweep, company, lanes });
+            let Some(class) = company.class else { return run(1) };
+            match worker.widths.get(&class) {
+                None => Some(Work::Calibrate { class, stage }),
+                Some(Width::Asked { .. }) => None,
+                Some(Width::Assumed) => run(1),
+                Some(Width::Measured { lanes, .. }) => run(lanes.get().min(company.width_limit)),
+            }
+        })
     }
 
     /// A slot's part of so many ready stages, when all slots that may take part do: no slot should idle while another one works on
@@ -169,7 +184,10 @@ impl Core {
                 self.free.insert(number);
             }
             _ => {
-                self.free.remove(&number);
+                if self.free.remove(&number) && self.ready.has_failed() {
+                    // Another worker may be the last resort now.
+                    self.ready.everything_is_new();
+                }
             }
         }
     }

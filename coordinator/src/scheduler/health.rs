@@ -120,9 +120,4 @@ impl Core {
             self.wake(number);
         }
     }
-
-    /// Whether a worker may take what is to be tried elsewhere than on `elsewhere`: it is another one, or there is no other.
-    pub(super) fn is_elsewhere(&self, worker: WorkerNumber, elsewhere: Option<WorkerNumber>) -> bool {
-        elsewhere != Some(worker) || !self.workers.iter().any(|(number, other)| *number != worker && other.takes_work())
-    }
 }

@@ -51,7 +51,7 @@
 //! When an executor dies nobody knows which lane killed it. A failed attempt in company therefore never counts towards
 //! `max_attempts`; it halves the width of the stage's next bundle. After at most log2(width) of those the stage runs alone, and
 //! only what fails alone counts. So a poisonous lane ends alone, and its neighbours cannot be dragged to the limit. It is tried on
-//! another worker each time, if there is one; if it ends several of them, it ends as poison. A worker on which one bundle after the
+//! another worker each time, if one is free; if it ends several of them, it ends as poison. A worker on which one bundle after the
 //! other fails that have no stage in common gets nothing for a while (`health`).
 
 mod attachment;

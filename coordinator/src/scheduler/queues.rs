@@ -12,7 +12,7 @@ pub(super) struct Company {
     /// Nothing: each of them runs alone.
     pub(super) class: Option<ClassNumber>,
     pub(super) width_limit: u32,
-    /// The worker that is not to have them, if there is another.
+    /// The worker on which they failed, which is to have them only if no other is free.
     pub(super) elsewhere: Option<WorkerNumber>,
 }
 
@@ -127,6 +127,11 @@ impl Ready {
     /// Ready stages of that company, of whatever sweep.
     pub(super) fn count(&self, company: Company) -> usize {
         self.counts.get(&company).copied().unwrap_or(0)
+    }
+
+    /// Whether a stage is ready that failed on some worker.
+    pub(super) fn has_failed(&self) -> bool {
+        self.counts.keys().any(|company| company.elsewhere.is_some())
     }
 
     /// Lets the next dispatch look at every worker.

@@ -136,7 +136,7 @@ impl Core {
 
 impl Sweep {
     /// Whether a worker may take stages of it: it is one of its workers, or can become one.
-    fn admits(&self, worker: WorkerNumber) -> bool {
+    pub(super) fn admits(&self, worker: WorkerNumber) -> bool {
         let Some(limit) = self.share.max_workers else { return true };
         self.workers.contains_key(&worker) || self.workers.len() < limit.get() as usize
     }

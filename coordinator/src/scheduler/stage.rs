@@ -82,7 +82,7 @@ pub(super) struct Stage {
     pub(super) width_limit: u32,
     /// Attempts that failed; nothing: none did.
     pub(super) trouble: Option<Box<Trouble>>,
-    /// The worker on which it failed last, which is not to have it next.
+    /// The worker on which it failed last, which is to have it next only if no other is free.
     pub(super) elsewhere: Option<WorkerNumber>,
     /// The number of its latest attempt; after a restart it goes on from those that failed.
     pub(super) attempt: u32,

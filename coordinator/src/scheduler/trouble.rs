@@ -119,7 +119,7 @@ impl Core {
         Failure::new(last.failure.class, message)
     }
 
-    /// A stage that failed on a worker goes to another one next, if there is one.
+    /// A stage that failed on a worker goes to another one next, if one is free.
     fn try_elsewhere(&mut self, number: StageNumber, worker: WorkerNumber) {
         let stage = &mut self.stages[number.index()];
         let is_ready = stage.state == StageState::Ready;

@@ -63,7 +63,8 @@ impl Core {
         self.look_for_the_unconfirmed(step)?;
         self.end_quarantines(now);
         if let Some(limit) = self.policy.stuck_ms {
-            let is_stuck = |lease: &Lease| !lease.open.is_empty() && now.since(lease.last_sign) > limit;
+            // Also one that has nothing left to report: it takes a slot.
+            let is_stuck = |lease: &Lease| !lease.revoked && now.since(lease.last_sign) > limit;
             let stuck = self.leases.iter().filter(|(_, lease)| is_stuck(lease));
             for number in stuck.map(|(number, _)| *number).collect::<Vec<_>>() {
                 self.take_back(step, number, limit)?;
@@ -144,7 +145,9 @@ impl Core {
         for stage in &open {
             self.attempt_failed(step, *stage, holder, width, &failure)?;
         }
-        self.faulted(step, holder, &open, width, &failure);
+        if !open.is_empty() {
+            self.faulted(step, holder, &open, width, &failure);
+        }
         Ok(())
     }
 

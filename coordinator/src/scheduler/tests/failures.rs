@@ -205,6 +205,30 @@ fn a_stage_that_failed_goes_to_another_worker_if_there_is_one() {
 }
 
 #[test]
+fn a_worker_on_which_a_stage_failed_does_other_work_first_and_takes_it_when_the_others_are_busy() {
+    let mut lab = Lab::new(Policy::default());
+    let mut plan = PlanBuilder::default();
+    let keys = ["0", "1", "2"].map(|target| plan.prepare(target));
+    for key in keys {
+        plan.trial(&[key]);
+    }
+    lab.submit(&plan.build("s"));
+    lab.join("a", 1);
+    lab.join("b", 1);
+    let (first, second) = (lab.next_lease(), lab.next_lease());
+    assert_eq!([first.keys(), second.keys()], [vec![keys[0]], vec![keys[1]]]);
+    let fails = |lab: &mut Lab, given: &Given| lab.apply(&given.ended(Some(failure(FailureClass::Executor))));
+    fails(&mut lab, &first);
+    let other = lab.next_lease();
+    assert_eq!((other.worker.as_str(), other.keys()), ("a", vec![keys[2]]));
+    // The other worker is busy, and nothing else is left.
+    lab.complete(&other);
+    lab.effects.retain(|effect| matches!(effect, Effect::Lease { .. }));
+    let again = lab.next_lease();
+    assert_eq!((again.worker.as_str(), again.keys()), ("a", vec![keys[0]]));
+}
+
+#[test]
 fn a_sweep_says_how_often_its_stages_are_tried_by_what_they_fail_with() {
     let with = |id: &str, storage: Option<u32>| {
         let (plan, key) = single(id, "y");

@@ -176,6 +176,27 @@ fn a_lease_without_progress_is_taken_back_and_its_slot_stays_taken_until_it_ends
 }
 
 #[test]
+fn a_lease_that_has_reported_everything_and_does_not_end_is_taken_back_too() {
+    let mut lab = Lab::new(Policy { stuck_ms: Some(12_000), ..Policy::default() });
+    let (plan, key) = single("s", "y");
+    lab.submit(&plan);
+    lab.tick_after(0);
+    lab.join("w", 1);
+    let given = lab.next_lease();
+    lab.apply(&given.report(0, completed(key)));
+    lab.effects.clear();
+    lab.tick_after(12_000);
+    lab.heartbeat("w");
+    lab.expect_nothing();
+    lab.tick_after(1);
+    lab.expect_revoke(&given);
+    lab.tick_after(1);
+    lab.expect_nothing();
+    assert!(!lab.journal.iter().any(|line| line.contains("attempt_failed")));
+    lab.finish();
+}
+
+#[test]
 fn a_worker_that_hands_work_back_by_itself_gets_no_more() {
     let mut lab = Lab::new(Policy::default());
     let (plan, key) = single("s", "y");
