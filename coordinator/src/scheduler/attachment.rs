@@ -13,11 +13,12 @@ use secateur_proto::{
 
 use super::{
     bundle::{lease_id, lease_number},
-    core::{Core, Lease, Step, Width, Worker},
+    core::{Core, Lease, Step},
     event::{Departure, Effect, HeldLease, Rejection, SweepState, Timestamp},
     health::Health,
     queues::QueueKey,
     stage::{LeaseNumber, StageNumber, StageState, WorkerNumber},
+    workers::{Width, Worker},
 };
 
 /// Who attaches.

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use secateur_proto::ids::LeaseId;
 
 use super::{
-    core::{Core, Lease, Width},
+    core::{Core, Lease},
     event::{Effect, Timestamp},
     queues::{Company, QueueKey},
     stage::{ClassNumber, LeaseNumber, StageNumber, StageState, SweepNumber, WorkerNumber},
+    workers::{Width, Worker},
 };
 
 /// What a free slot can do.
@@ -59,13 +60,14 @@ impl Core {
         let turns = self.turns(number);
         let of_others =
             turns.iter().find_map(|sweep| self.work_of(*sweep, number, |elsewhere| elsewhere != Some(number)));
-        of_others.or_else(|| {
-            let is_last_resort = |sweep: &&SweepNumber| {
-                !self.free.iter().any(|other| *other != number && self.sweeps[sweep.index()].admits(*other))
-            };
-            let failed_here = |elsewhere| elsewhere == Some(number);
-            turns.iter().filter(is_last_resort).find_map(|sweep| self.work_of(*sweep, number, failed_here))
-        })
+        if of_others.is_some() || !self.ready.has_failed() {
+            return of_others;
+        }
+        let is_last_resort = |sweep: &&SweepNumber| {
+            !self.free.iter().any(|other| *other != number && self.sweeps[sweep.index()].admits(*other))
+        };
+        let failed_here = |elsewhere| elsewhere == Some(number);
+        turns.iter().filter(is_last_resort).find_map(|sweep| self.work_of(*sweep, number, failed_here))
     }
 
     /// The first work of a sweep that a worker can do, of those stages that are to be tried where `may_run` says.
@@ -91,7 +93,7 @@ impl Core {
     /// A slot's part of so many ready stages, when all slots that may take part do: no slot should idle while another one works on
     /// a bundle that could have been two.
     fn share(&self, ready: usize, sweep: SweepNumber, worker: WorkerNumber) -> u32 {
-        let slots = |worker: &super::core::Worker| u64::from(worker.slots.get());
+        let slots = |worker: &Worker| u64::from(worker.slots.get());
         let all: u64 = self.workers.values().filter(|worker| worker.takes_work()).map(slots).sum();
         let limit = self.sweeps[sweep.index()].share.max_workers;
         let allowed = limit.zip(self.workers.get(&worker)).map_or(all, |(limit, worker)| {

@@ -464,25 +464,6 @@ impl Core {
         }
     }
 
-    /// One more running sweep wants the stage.
-    pub(super) fn want(&mut self, number: StageNumber) {
-        self.stages[number.index()].wanted += 1;
-        self.settle(number);
-        self.requeue(number);
-    }
-
-    /// Queues a parked stage that is wanted.
-    pub(super) fn settle(&mut self, number: StageNumber) {
-        let stage = &self.stages[number.index()];
-        if stage.state == StageState::Parked && stage.wanted > 0 {
-            let runs_for = self.runs_for(number);
-            let stage = &mut self.stages[number.index()];
-            stage.runs_for = runs_for;
-            stage.state = StageState::Ready;
-            self.ready.insert(QueueKey::of(stage), number);
-        }
-    }
-
     fn open_stage(&self, key: StageKey) -> Result<StageNumber, Rejection> {
         let number = *self.stage_numbers.get(&key).ok_or(Rejection::UnknownStage(key))?;
         match self.stages[number.index()].state {

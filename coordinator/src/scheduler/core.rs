@@ -5,12 +5,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    num::NonZeroU32,
     sync::Arc,
 };
 
 use secateur_proto::{
-    ids::{BundleClass, InstanceId, LeaseId, StageKey, SweepId, WorkerId},
+    ids::{BundleClass, LeaseId, StageKey, SweepId, WorkerId},
     outcome::{Failure, StageOutcome},
 };
 
@@ -18,12 +17,12 @@ use super::{
     attachment::Joining,
     bundle::lease_number,
     event::{Decision, Effect, Event, Policy, Rejection, SweepState, Timestamp},
-    health::Health,
     planted::Planted,
     queues::Ready,
     record::{Entry, Record},
     share::{Share, ShareChange},
     stage::{ClassNumber, LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber},
+    workers::Worker,
 };
 use crate::sweep::plan::Plan;
 
@@ -133,50 +132,6 @@ impl Lease {
     ) -> Self {
         let (revoked, unconfirmed_since, taken_from, adopted) = (false, None, false, false);
         Self { worker, width, open, sweeps, last_sign: now, revoked, unconfirmed_since, taken_from, adopted }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Worker {
-    pub(super) id: WorkerId,
-    pub(super) instance: InstanceId,
-    pub(super) name: String,
-    pub(super) device: String,
-    pub(super) slots: NonZeroU32,
-    pub(super) last_seen: Timestamp,
-    pub(super) leases: BTreeSet<LeaseNumber>,
-    pub(super) widths: BTreeMap<ClassNumber, Width>,
-    /// Calibrations that have not been answered: each takes a slot.
-    pub(super) calibrating: u32,
-    /// It said so, or handed back work that nobody had revoked: it gets no more.
-    pub(super) leaving: bool,
-    /// When its stream broke: it holds its leases, and may come back for them.
-    pub(super) away_since: Option<Timestamp>,
-    pub(super) stages_completed: u64,
-    pub(super) health: Health,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Width {
-    Asked {
-        since: Timestamp,
-    },
-    /// It did not answer in time.
-    Assumed,
-    Measured {
-        lanes: NonZeroU32,
-        lane_steps_per_second: f64,
-    },
-}
-
-impl Worker {
-    pub(super) fn free_slots(&self) -> u64 {
-        let busy = self.leases.len() as u64 + u64::from(self.calibrating);
-        u64::from(self.slots.get()).saturating_sub(busy)
-    }
-
-    pub(super) const fn takes_work(&self) -> bool {
-        !self.leaving && self.away_since.is_none() && !self.health.is_quarantined()
     }
 }
 

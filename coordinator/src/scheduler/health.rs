@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use secateur_proto::outcome::{Failure, FailureClass};
 
 use super::{
-    core::{Core, Step, Width, Worker},
+    core::{Core, Step},
     event::{Effect, Timestamp},
     stage::{StageNumber, WorkerNumber},
+    workers::{Width, Worker},
 };
 
 /// How bundles fared on a worker.

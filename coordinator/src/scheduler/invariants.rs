@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    core::{Core, Lease, Sweep, Tally, TrialState, Width},
+    core::{Core, Lease, Sweep, Tally, TrialState},
     event::SweepState,
     queues::QueueKey,
     stage::{LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber, inherited},
+    workers::Width,
 };
 
 /// What must always hold between events.

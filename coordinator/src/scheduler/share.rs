@@ -83,6 +83,25 @@ impl Core {
         first.unwrap_or(stage.home)
     }
 
+    /// One more running sweep wants the stage.
+    pub(super) fn want(&mut self, number: StageNumber) {
+        self.stages[number.index()].wanted += 1;
+        self.settle(number);
+        self.requeue(number);
+    }
+
+    /// Queues a parked stage that is wanted.
+    pub(super) fn settle(&mut self, number: StageNumber) {
+        let stage = &self.stages[number.index()];
+        if stage.state == StageState::Parked && stage.wanted > 0 {
+            let runs_for = self.runs_for(number);
+            let stage = &mut self.stages[number.index()];
+            stage.runs_for = runs_for;
+            stage.state = StageState::Ready;
+            self.ready.insert(QueueKey::of(stage), number);
+        }
+    }
+
     /// Puts a ready stage into the right queue again, after the sweeps that list it changed.
     pub(super) fn requeue(&mut self, number: StageNumber) {
         let runs_for = self.runs_for(number);
@@ -98,7 +117,7 @@ impl Core {
     pub(super) fn turns(&self, worker: WorkerNumber) -> Vec<SweepNumber> {
         let mut turns: Vec<SweepNumber> =
             self.ready.sweeps().filter(|sweep| self.sweeps[sweep.index()].admits(worker)).collect();
-        turns.sort_by_cached_key(|number| {
+        turns.sort_unstable_by_key(|number| {
             let sweep = &self.sweeps[number.index()];
             (Reverse(sweep.share.priority), sweep.leases, sweep.last_turn, *number)
         });

@@ -10,11 +10,12 @@ use secateur_proto::{
 
 use super::{
     bundle::{lease_id, lease_number},
-    core::{Core, Sweep, TrialState, Width, Worker},
+    core::{Core, Sweep, TrialState},
     event::{SweepState, Timestamp},
     share::Share,
     stage::{Packed, StageNumber, StageState, SweepNumber, UNLIMITED},
     trouble::FailedAttempt,
+    workers::{Width, Worker},
 };
 use crate::sweep::plan::{Plan, Trial};
 

@@ -1,18 +1,66 @@
-//! Workers that are attached: calibrating, falling silent, getting stuck, not confirming. Nothing of it is durable.
+//! Workers that are attached: what is known of them; calibrating, falling silent, getting stuck, not confirming. Nothing of it is durable.
 
-use std::{collections::BTreeSet, num::NonZeroU32};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use secateur_proto::{
-    ids::{BundleClass, StageKey, WorkerId},
+    ids::{BundleClass, InstanceId, StageKey, WorkerId},
     outcome::{Failure, FailureClass},
 };
 
 use super::{
     bundle::lease_id,
-    core::{Core, Lease, Step, Width, Worker},
+    core::{Core, Lease, Step},
     event::{Departure, Effect, Rejection, Timestamp},
-    stage::{LeaseNumber, StageState, WorkerNumber},
+    health::Health,
+    stage::{ClassNumber, LeaseNumber, StageState, WorkerNumber},
 };
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) instance: InstanceId,
+    pub(super) name: String,
+    pub(super) device: String,
+    pub(super) slots: NonZeroU32,
+    pub(super) last_seen: Timestamp,
+    pub(super) leases: BTreeSet<LeaseNumber>,
+    pub(super) widths: BTreeMap<ClassNumber, Width>,
+    /// Calibrations that have not been answered: each takes a slot.
+    pub(super) calibrating: u32,
+    /// It said so, or handed back work that nobody had revoked: it gets no more.
+    pub(super) leaving: bool,
+    /// When its stream broke: it holds its leases, and may come back for them.
+    pub(super) away_since: Option<Timestamp>,
+    pub(super) stages_completed: u64,
+    pub(super) health: Health,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Width {
+    Asked {
+        since: Timestamp,
+    },
+    /// It did not answer in time.
+    Assumed,
+    Measured {
+        lanes: NonZeroU32,
+        lane_steps_per_second: f64,
+    },
+}
+
+impl Worker {
+    pub(super) fn free_slots(&self) -> u64 {
+        let busy = self.leases.len() as u64 + u64::from(self.calibrating);
+        u64::from(self.slots.get()).saturating_sub(busy)
+    }
+
+    pub(super) const fn takes_work(&self) -> bool {
+        !self.leaving && self.away_since.is_none() && !self.health.is_quarantined()
+    }
+}
 
 impl Core {
     pub(super) fn calibrated(
