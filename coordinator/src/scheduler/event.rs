@@ -355,7 +355,7 @@ pub enum Rejection {
     },
     /// As many sweeps run as may.
     #[error(
-        "{limit} sweeps are running, and more are not taken: wait for one, cancel one, or start the coordinator with a higher --max-sweeps"
+        "as many sweeps are running as may ({limit}): wait for one, cancel one, or start the coordinator with a higher --max-sweeps"
     )]
     TooManySweeps {
         /// The limit.

@@ -16,6 +16,9 @@ use super::{
 /// Attempts of which the failure is kept.
 const MOST_KEPT: usize = 8;
 
+/// Characters of each of them that are evidence.
+const LONGEST_EVIDENCE: usize = 300;
+
 /// An attempt at a stage that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedAttempt {
@@ -106,7 +109,8 @@ impl Core {
         let workers: BTreeSet<&str> = alone.iter().filter_map(|attempt| attempt.worker.as_deref()).collect();
         if last.failure.class == FailureClass::Executor && workers.len() > 1 {
             let evidence = alone.iter().map(|attempt| {
-                format!("on {}: {}", attempt.worker.as_deref().unwrap_or("a worker"), attempt.failure.message)
+                let message: String = attempt.failure.message.chars().take(LONGEST_EVIDENCE).collect();
+                format!("on {}: {message}", attempt.worker.as_deref().unwrap_or("a worker"))
             });
             let evidence = evidence.collect::<Vec<_>>().join("; ");
             let message = format!(

@@ -2,13 +2,16 @@
 
 use std::{collections::VecDeque, io, process::ExitStatus};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
 /// Lines that are kept.
 const MOST_LINES: usize = 40;
 
 /// Bytes of a line that are kept.
 const LONGEST_LINE: usize = 400;
+
+/// Bytes that are passed on at once; a longer line comes in parts.
+const MOST_AT_ONCE: u64 = 64 << 10;
 
 /// How libraries and the language say that memory was not enough.
 const NO_MEMORY: [&str; 5] =
@@ -69,7 +72,7 @@ pub(super) async fn pass_on(from: impl AsyncRead + Unpin) -> Words {
     let mut line = Vec::new();
     loop {
         line.clear();
-        match from.read_until(b'\n', &mut line).await {
+        match (&mut from).take(MOST_AT_ONCE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return words,
             Ok(_) => {
                 // Whoever reads this process's standard error may be gone.
