@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteEx
 /// Lines that are kept.
 const MOST_LINES: usize = 40;
 
-/// Bytes of a line that are kept.
+/// Characters of a line that are kept.
 const LONGEST_LINE: usize = 400;
 
 /// Bytes that are passed on at once; a longer line comes in parts.
@@ -40,9 +40,9 @@ impl Words {
         })
     }
 
-    /// Where it panicked and why; or else its last line.
+    /// What it panicked with last; or else its last line.
     pub(super) fn last(&self) -> String {
-        let panicked = self.0.iter().position(|line| line.contains("panicked at"));
+        let panicked = self.0.iter().rposition(|line| line.contains("panicked at"));
         let why = panicked.and_then(|position| self.0.get(position + 1));
         why.or(self.0.back()).cloned().unwrap_or_default()
     }

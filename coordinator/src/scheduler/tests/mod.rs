@@ -15,7 +15,7 @@ mod sweeps;
 mod workers;
 mod world;
 
-use std::{collections::VecDeque, num::NonZeroU32, sync::Arc};
+use std::{collections::VecDeque, num::NonZeroU32, ops::Range, sync::Arc};
 
 use secateur_proto::{
     ids::{CellId, ContentHash, LeaseId, StageKey, SweepId, TrialId, WorkerId},
@@ -205,6 +205,28 @@ fn fan(sweep: &str, count: u64) -> (Arc<Plan>, StageKey, Vec<StageKey>) {
         plan.trial(&[prepare, *key]);
     }
     (plan.build(sweep), prepare, dense)
+}
+
+/// For each target and each seed a dense stage, and so many pruned ones below it; each of them ends a trial.
+///
+/// ```text
+/// prepare ──▶ dense 0 ──▶ prune 1, prune 2, …
+///        └──▶ dense 1 ──▶ …
+/// ```
+fn grid(id: &str, targets: &[&str], seeds: Range<u64>, counts: Range<u64>) -> Arc<Plan> {
+    let mut plan = PlanBuilder::default();
+    for target in targets {
+        let prepare = plan.prepare(target);
+        for seed in seeds.clone() {
+            let dense = plan.dense(prepare, seed);
+            plan.trial(&[prepare, dense]);
+            for count in counts.clone() {
+                let prune = plan.prune(prepare, dense, count);
+                plan.trial(&[prepare, dense, prune]);
+            }
+        }
+    }
+    plan.build(id)
 }
 
 /// A lease as its worker sees it.

@@ -42,28 +42,8 @@ pub(super) fn truth(key: StageKey, nature: Nature) -> StageOutcome {
 }
 
 /// Three sweeps over overlapping parts of one grid.
-///
-/// ```text
-/// prepare ──▶ dense 0 ──▶ prune 1, prune 2, …
-///        └──▶ dense 1 ──▶ …
-/// ```
 fn plans() -> Vec<Arc<Plan>> {
-    let plan = |id: &str, targets: &[&str], seeds: std::ops::Range<u64>, counts: std::ops::Range<u64>| {
-        let mut plan = PlanBuilder::default();
-        for target in targets {
-            let prepare = plan.prepare(target);
-            for seed in seeds.clone() {
-                let dense = plan.dense(prepare, seed);
-                plan.trial(&[prepare, dense]);
-                for count in counts.clone() {
-                    let prune = plan.prune(prepare, dense, count);
-                    plan.trial(&[prepare, dense, prune]);
-                }
-            }
-        }
-        plan.build(id)
-    };
-    vec![plan("a", &["x"], 0..3, 0..3), plan("b", &["x", "y"], 1..4, 2..4), plan("c", &["y"], 0..2, 0..1)]
+    vec![grid("a", &["x"], 0..3, 0..3), grid("b", &["x", "y"], 1..4, 2..4), grid("c", &["y"], 0..2, 0..1)]
 }
 
 /// Less than the silence after which the clock is taken for one that was set.

@@ -46,22 +46,7 @@ enum Bug {
 
 /// Three sweeps over overlapping parts of one grid, of 55 trials together.
 static PLANS: LazyLock<Vec<Arc<Plan>>> = LazyLock::new(|| {
-    let plan = |id: &str, targets: &[&str], seeds: std::ops::Range<u64>, counts: std::ops::Range<u64>| {
-        let mut plan = PlanBuilder::default();
-        for target in targets {
-            let prepare = plan.prepare(target);
-            for seed in seeds.clone() {
-                let dense = plan.dense(prepare, seed);
-                plan.trial(&[prepare, dense]);
-                for count in counts.clone() {
-                    let prune = plan.prune(prepare, dense, count);
-                    plan.trial(&[prepare, dense, prune]);
-                }
-            }
-        }
-        plan.build(id)
-    };
-    vec![plan("a", &["x"], 0..5, 0..4), plan("b", &["x", "y"], 3..6, 2..5), plan("c", &["y"], 0..3, 0..1)]
+    vec![grid("a", &["x"], 0..5, 0..4), grid("b", &["x", "y"], 3..6, 2..5), grid("c", &["y"], 0..3, 0..1)]
 });
 
 /// Something that happens at its time.
