@@ -188,9 +188,8 @@ fn dismiss(workers: impl IntoIterator<Item = Process>) -> Vec<Ended> {
 fn hold(worker: &mut Process) -> (Vec<u32>, u64) {
     let executors = worker.executors();
     assert!(!executors.is_empty());
-    executors.iter().for_each(|executor| common::signal(*executor, "STOP"));
-    // What they had ended before is told, and the next lease comes.
     let under_way = until("a lease is under way", || {
+        executors.iter().for_each(|executor| common::signal(*executor, "STOP"));
         let log = worker.said();
         let lines = || log.lines();
         let begun = lines()
@@ -198,6 +197,10 @@ fn hold(worker: &mut Process) -> (Vec<u32>, u64) {
             .filter_map(|line| line.split("stages=").nth(1)?.split_whitespace().next()?.parse::<u64>().ok());
         let ended = lines().filter(|line| line.contains("a stage ended")).count() as u64;
         let under_way = begun.sum::<u64>() - ended;
+        if under_way == 0 {
+            // Stopped between two leases, perhaps before it could say that the first was done, which the second waits for.
+            let_go(&executors);
+        }
         (under_way > 0).then_some(under_way)
     });
     (executors, under_way)
