@@ -4,11 +4,13 @@
 
 pub mod admission;
 pub mod cli;
+mod connections;
 pub mod driver;
 pub mod explain;
 pub mod garbage;
 pub mod grpc;
 pub mod journal;
+pub mod logs;
 pub mod report;
 pub mod scheduler;
 pub mod security;

@@ -20,14 +20,16 @@ use secateur_proto::{
 };
 use secateur_worker::store::{Durability, Store, StoreError};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tracing::info;
 
 use crate::{
+    admission::Limits,
+    connections,
     driver::Driver,
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
+    logs::Logs,
     scheduler::Policy,
     security::{
         Access, AccessLayer, Audit, Door, Grants,
@@ -173,6 +175,12 @@ impl DataDir {
     pub fn artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
     }
+
+    /// Where what workers say of attempts is.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
 }
 
 /// Who can reach a coordinator, and how it knows them.
@@ -200,7 +208,8 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says.
+    /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says. It takes
+    /// nothing beyond `limits`.
     ///
     /// # Errors
     /// If journal, store or address cannot be used.
@@ -210,6 +219,7 @@ impl Coordinator {
         address: SocketAddr,
         reach: Reach,
         policy: Policy,
+        limits: Limits,
     ) -> Result<Self, ServerError> {
         let (access, audit, tls) = match reach {
             Reach::Others(tls) => {
@@ -229,13 +239,17 @@ impl Coordinator {
         let failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let failed = |source| ServerError::Folder { path: folder.logs(), source };
+        let logs = Logs::open(folder.logs(), |stage| core.stage(stage).is_some()).map_err(failed)?;
         let (driver, driving) = Driver::start(core, journal);
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
-        let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store), audit.clone()));
-        let workers = Workers::new(driver.clone(), Arc::clone(&store), access.clone(), grants.clone(), audit.clone());
+        let sweeps =
+            SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store), audit.clone(), logs.clone()));
+        let workers =
+            Workers::new(driver.clone(), Arc::clone(&store), access.clone(), grants.clone(), audit.clone(), logs);
         let workers = WorkerServiceServer::new(workers);
-        let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit));
+        let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit, limits));
         health.set_serving::<SweepServiceServer<Sweeps>>().await;
         health.set_serving::<WorkerServiceServer<Workers>>().await;
         health.set_serving::<ArtifactServiceServer<Artifacts>>().await;
@@ -259,7 +273,7 @@ impl Coordinator {
             .add_service(sweeps.max_decoding_message_size(LONGEST_MESSAGE))
             .add_service(workers.max_decoding_message_size(LONGEST_MESSAGE))
             .add_service(artifacts.max_decoding_message_size(LONGEST_MESSAGE));
-        let serving = server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+        let serving = server.serve_with_incoming_shutdown(connections::incoming(listener), async {
             // A sender that is dropped means the same.
             let _ = stopped.await;
         });

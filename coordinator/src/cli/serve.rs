@@ -2,11 +2,13 @@
 
 use std::{future, net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode};
 
+use bytesize::ByteSize;
 use clap::Args;
 use tracing::warn;
 
 use super::error::CliError;
 use crate::{
+    admission::Limits,
     journal::{Journal, Postgres, PostgresUrl},
     scheduler::Policy,
     security::{certificates::TlsFiles, tokens::Tokens},
@@ -48,6 +50,9 @@ pub(crate) struct ServeArguments {
     /// How many sweeps may run at the same time; more are refused
     #[arg(long, default_value = "1000", value_name = "NUMBER")]
     max_sweeps: NonZeroU32,
+    /// The largest file that is taken: a table, a net or what a stage leaves, as in 500MB or 2TiB
+    #[arg(long, default_value = "64GiB", value_name = "SIZE")]
+    max_artifact_size: ByteSize,
     /// A worker on which so many bundles in a row failed, no two with a stage in common, gets nothing for a while; 0: it always does
     #[arg(long, default_value = "3", value_name = "NUMBER")]
     quarantine_after: u32,
@@ -95,6 +100,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
         quarantine_ms: arguments.quarantine_for * 1000,
         ..Policy::default()
     };
+    let limits = Limits { artifact: arguments.max_artifact_size.as_u64() };
     let (folder, journal) = match arguments.journal {
         None => {
             let folder = DataDir::lock(&arguments.data_dir)?;
@@ -116,7 +122,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             (DataDir::wait(arguments.data_dir).await?, journal)
         }
     };
-    let coordinator = Coordinator::start(folder, journal, address, Reach::Others(tls), policy).await?;
+    let coordinator = Coordinator::start(folder, journal, address, Reach::Others(tls), policy, limits).await?;
     coordinator.run_until(future::pending::<()>()).await?;
     Ok(ExitCode::SUCCESS)
 }

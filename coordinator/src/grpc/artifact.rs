@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use super::invalid;
 use crate::{
+    admission::Limits,
     driver::Driver,
     garbage::{self, Collection},
     security::{Audit, Caller, Grants, Role},
@@ -44,15 +45,16 @@ pub struct Artifacts {
     driver: Driver,
     grants: Grants,
     audit: Audit,
+    limits: Limits,
     /// Uploads under way: two of one hash at a time would write into one file.
     uploads: Arc<Mutex<HashSet<ContentHash>>>,
 }
 
 impl Artifacts {
-    /// Over `store`. Workers may read what `grants` says, and readers what reports refer to.
+    /// Over `store`, which takes nothing beyond `limits`. Workers may read what `grants` says, and readers what reports refer to.
     #[must_use]
-    pub fn new(store: Arc<Store>, driver: Driver, grants: Grants, audit: Audit) -> Self {
-        Self { store, driver, grants, audit, uploads: Arc::default() }
+    pub fn new(store: Arc<Store>, driver: Driver, grants: Grants, audit: Audit, limits: Limits) -> Self {
+        Self { store, driver, grants, audit, limits, uploads: Arc::default() }
     }
 
     /// Whether `caller` may read that file.
@@ -106,6 +108,12 @@ impl Artifacts {
         };
         let artifact: Artifact =
             start.artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?.try_into().map_err(invalid)?;
+        if artifact.size > self.limits.artifact {
+            return Err(Status::invalid_argument(format!(
+                "an artifact of {} bytes is too large for this coordinator, which takes {} (serve --max-artifact-size)",
+                artifact.size, self.limits.artifact
+            )));
+        }
         let _turn = Turn::take(&self.uploads, artifact.hash)?;
         // Writing a chunk takes as long as a disk does, which is what the other tasks of a coordinator can wait for.
         let mut upload = self.store.upload(artifact, start.offset).map_err(status)?;

@@ -1,6 +1,8 @@
 //! The gRPC services: thin. Each method checks its message, asks the driver or the store, and puts the answer into a message.
 
 mod artifact;
+mod logs;
+mod said;
 mod sweep;
 mod worker;
 

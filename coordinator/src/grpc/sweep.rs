@@ -9,8 +9,8 @@ use secateur_proto::{
     outcome::Artifact,
     v1::{
         self, CancelRequest, Chunk, ExplainReply, ExplainRequest, ForgetRequest, GetReportRequest, GetSweepRequest,
-        ListSweepsReply, ListSweepsRequest, PlanReply, PlanRequest, ReportFormat, RetryReply, RetryRequest,
-        SetShareRequest, SubmitReply, SubmitRequest, SweepFile, SweepStatus, WatchReply, WatchRequest,
+        ListSweepsReply, ListSweepsRequest, LogLine, LogsRequest, PlanReply, PlanRequest, ReportFormat, RetryReply,
+        RetryRequest, SetShareRequest, SubmitReply, SubmitRequest, SweepFile, SweepStatus, WatchReply, WatchRequest,
         submit_reply::Was, sweep_service_server::SweepService, watch_reply,
     },
 };
@@ -19,14 +19,17 @@ use secateur_worker::{
     transfer::chunks,
 };
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::info;
 
-use super::invalid;
+use super::{invalid, logs};
 use crate::{
     admission::{self, Input},
     driver::{Driver, Notice, outcomes},
-    explain, report,
+    explain,
+    logs::Logs,
+    report,
     scheduler::{self, Event, ShareChange, SweepState},
     security::{Audit, Caller},
     sweep::plan::Plan,
@@ -42,15 +45,16 @@ pub struct Sweeps {
     store: Arc<Store>,
     planning: Arc<Semaphore>,
     audit: Audit,
+    logs: Logs,
 }
 
 type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
 
 impl Sweeps {
-    /// Over `driver`, with tables from `store`. What callers do is written into `audit`.
+    /// Over `driver`, with tables from `store`, and what workers said in `logs`. What callers do is written into `audit`.
     #[must_use]
-    pub fn new(driver: Driver, store: Arc<Store>, audit: Audit) -> Self {
-        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit }
+    pub fn new(driver: Driver, store: Arc<Store>, audit: Audit, logs: Logs) -> Self {
+        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit, logs }
     }
 
     async fn plan_of(&self, file: Option<SweepFile>) -> Result<Plan, Status> {
@@ -58,6 +62,13 @@ impl Sweeps {
         let table: Artifact =
             file.data.ok_or_else(|| invalid(InvalidMessage::Missing("data")))?.try_into().map_err(invalid)?;
         let weights: Option<Artifact> = file.weights.map(TryInto::try_into).transpose().map_err(invalid)?;
+        if file.text.len() > admission::LARGEST_SWEEP_FILE {
+            return Err(Status::invalid_argument(format!(
+                "the sweep file has {} bytes: it has at most {}",
+                file.text.len(),
+                admission::LARGEST_SWEEP_FILE
+            )));
+        }
         let _turn = self.planning.acquire().await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
         let store = Arc::clone(&self.store);
         let planned = tokio::task::spawn_blocking(move || {
@@ -190,7 +201,7 @@ impl Sweeps {
                 }
             }
         });
-        Ok(tokio_stream::wrappers::ReceiverStream::new(receiver).boxed())
+        Ok(ReceiverStream::new(receiver).boxed())
     }
 }
 
@@ -246,6 +257,7 @@ fn no_input(error: &StoreError) -> Status {
 #[async_trait]
 impl SweepService for Sweeps {
     type WatchStream = WatchStream;
+    type LogsStream = ReceiverStream<Result<LogLine, Status>>;
     type GetReportStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
@@ -348,6 +360,10 @@ impl SweepService for Sweeps {
         let wanted = id.clone();
         let lines = self.driver.read(move |core| explain::sweep(core, &wanted)).await?;
         Ok(reply("sweep", id.to_string(), lines.unwrap_or_default()))
+    }
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        Ok(Response::new(logs::stream(self.driver.clone(), self.logs.clone(), request.into_inner()).await?))
     }
 
     async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<SweepStatus>, Status> {

@@ -23,9 +23,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::{info, warn};
 
-use super::invalid;
+use super::{invalid, said::Said};
 use crate::{
     driver::Driver,
+    logs::Logs,
     scheduler::{Core, Departure, Event, HeldLease},
     security::{Access, Audit, Caller, Grants},
 };
@@ -47,15 +48,24 @@ pub struct Workers {
     access: Access,
     grants: Grants,
     audit: Audit,
+    logs: Logs,
 }
 
 type Orders = Pin<Box<dyn Stream<Item = Result<CoordinatorMessage, Status>> + Send>>;
 
 impl Workers {
-    /// Over `driver`; what workers leave is in `store`. A worker may read what `grants` says while `access` knows it.
+    /// Over `driver`; what workers leave is in `store`, and what they say of attempts in `logs`. A worker may read what `grants` says
+    /// while `access` knows it.
     #[must_use]
-    pub const fn new(driver: Driver, store: Arc<Store>, access: Access, grants: Grants, audit: Audit) -> Self {
-        Self { driver, store, access, grants, audit }
+    pub const fn new(
+        driver: Driver,
+        store: Arc<Store>,
+        access: Access,
+        grants: Grants,
+        audit: Audit,
+        logs: Logs,
+    ) -> Self {
+        Self { driver, store, access, grants, audit, logs }
     }
 
     async fn welcome(
@@ -81,14 +91,19 @@ impl Workers {
         sender.send(Ok(welcome)).await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
         self.audit.done(&caller, "attach", &format!("{worker} {name}"));
         info!(%worker, name, device, slots, held = held.len(), by = caller.name, "a worker attached");
-        let id = worker.clone();
+        let (id, named) = (worker.clone(), name.clone());
         self.driver.apply(Event::WorkerJoined { worker: id, instance, name, device, slots, held }).await?;
+        let held = leases.clone();
+        let held =
+            self.driver.read(move |core| held.iter().flat_map(|lease| core.stages_of(lease)).collect::<Vec<_>>());
+        let said = Said::by(named, self.logs.clone(), held.await?);
         let (driver, store, access) = (self.driver.clone(), Arc::clone(&self.store), self.access.clone());
         let session = self.grants.session(&caller.name);
         session.grant(self.driver.read(move |core| inputs_of_held(core, &leases)).await?);
+        let says = said.clone();
         tokio::spawn(async move {
             let (reason, departure) = tokio::select! {
-                reason = listen(&driver, &store, &worker, messages) => (reason, Departure::Disconnected),
+                reason = listen(&driver, &store, &worker, &says, messages) => (reason, Departure::Disconnected),
                 reason = until_unknown(&access, &caller) => {
                     // The worker may have gone meanwhile.
                     let _ = sender.send(Err(reason.clone())).await;
@@ -100,7 +115,13 @@ impl Workers {
             let _ = driver.notify(Event::WorkerLeft { worker, departure }).await;
             drop(sender);
         });
-        Ok(ReceiverStream::new(receiver).inspect(move |order| session.grant(inputs(order))).boxed())
+        let given = move |order: &Result<CoordinatorMessage, Status>| {
+            session.grant(inputs(order));
+            if let Ok(order) = order {
+                said.ordered(order);
+            }
+        };
+        Ok(ReceiverStream::new(receiver).inspect(given).boxed())
     }
 }
 
@@ -182,6 +203,7 @@ async fn listen(
     driver: &Driver,
     store: &Store,
     worker: &WorkerId,
+    said: &Said,
     mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
 ) -> Status {
     loop {
@@ -193,13 +215,20 @@ async fn listen(
         };
         let handed = match message {
             Message::Progress(progress) => match progress.stage_key.parse() {
-                Ok(stage) => driver.progress(worker.clone(), stage, progress).await,
+                Ok(stage) => {
+                    said.progress(stage, &progress);
+                    driver.progress(worker.clone(), stage, progress).await
+                }
                 Err(error) => {
                     warn!(%worker, %error, "a message is refused");
                     continue;
                 }
             },
-            message => match event(store, worker, message) {
+            Message::Words(words) => {
+                said.words(&words);
+                driver.notify(Event::Heartbeat { worker: worker.clone() }).await
+            }
+            message => match heard(said, store, worker, message) {
                 Ok(event) => driver.notify(event).await,
                 Err(error) => {
                     warn!(%worker, %error, "a message is refused");
@@ -232,12 +261,19 @@ fn with_files(store: &Store, outcome: StageOutcome) -> StageOutcome {
     outcome
 }
 
+fn heard(said: &Said, store: &Store, worker: &WorkerId, message: Message) -> Result<Event, InvalidMessage> {
+    if let Message::Report(report) = &message {
+        said.report(report);
+    }
+    event(store, worker, message)
+}
+
 fn event(store: &Store, worker: &WorkerId, message: Message) -> Result<Event, InvalidMessage> {
     let worker = worker.clone();
     Ok(match message {
         Message::Hello(_) => return Err(InvalidMessage::Unknown { what: "second hello", found: worker.to_string() }),
-        // Progress goes to whoever watches, too, and does not come here.
-        Message::Progress(_) | Message::Heartbeat(_) => Event::Heartbeat { worker },
+        // What is for whoever watches does not come here.
+        Message::Progress(_) | Message::Words(_) | Message::Heartbeat(_) => Event::Heartbeat { worker },
         Message::Draining(_) => Event::WorkerDraining { worker },
         Message::Calibrated(answer) => Event::Calibrated {
             worker,

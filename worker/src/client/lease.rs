@@ -108,7 +108,11 @@ pub(super) async fn run(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox
     executor.send(Request::Run(RunBundle { stages })).await?;
     loop {
         match executor.receive().await? {
-            Reply::Progress(progress) => outbox.pass(Message::Progress(progress)),
+            Reply::Progress(mut progress) => {
+                let stage = progress.stage_key.parse::<StageKey>().ok();
+                progress.attempt = stage.and_then(|stage| attempts.get(&stage).copied()).unwrap_or_default();
+                outbox.pass(Message::Progress(progress));
+            }
             Reply::Done(done) => {
                 let stage: StageKey = done.stage_key.parse().map_err(InvalidMessage::from)?;
                 let outcome: StageOutcome = done.outcome.ok_or(InvalidMessage::Missing("outcome"))?.try_into()?;
