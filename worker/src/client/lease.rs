@@ -18,12 +18,13 @@ use tracing::{debug, error, info};
 
 use super::{
     LONGEST_WAIT, Link, SHORTEST_WAIT,
+    executors::{Executor, Executors},
     outbox::{Outbox, files},
 };
 use crate::{
     cache::{Cache, CacheError},
     causes::with_causes,
-    executor::process::{ExecutorCommand, ExecutorProcess, ProcessError},
+    executor::process::{ExecutorOptions, ProcessError},
     store::Store,
     transfer::TransferError,
 };
@@ -31,23 +32,24 @@ use crate::{
 /// The worker's slots: how many executors may run, and those that are idle.
 #[derive(Debug)]
 pub(super) struct Slots {
-    command: ExecutorCommand,
+    executors: Arc<dyn Executors>,
+    options: ExecutorOptions,
     cache: Arc<Cache>,
     free: Semaphore,
-    idle: Mutex<Vec<ExecutorProcess>>,
+    idle: Mutex<Vec<Box<dyn Executor>>>,
 }
 
 impl Slots {
     /// So many, which work on the files of `cache`.
-    pub(super) fn new(command: ExecutorCommand, slots: u32, cache: Arc<Cache>) -> Self {
-        Self { command, cache, free: Semaphore::new(slots as usize), idle: Mutex::new(Vec::new()) }
+    pub(super) fn new(executors: Arc<dyn Executors>, options: ExecutorOptions, slots: u32, cache: Arc<Cache>) -> Self {
+        Self { executors, options, cache, free: Semaphore::new(slots as usize), idle: Mutex::new(Vec::new()) }
     }
 
     /// An executor that is alive: an idle one, or a new one.
-    async fn executor(&self) -> Result<ExecutorProcess, ProcessError> {
+    async fn executor(&self) -> Result<Box<dyn Executor>, ProcessError> {
         match self.idle.lock().await.pop() {
             Some(executor) => Ok(executor),
-            None => ExecutorProcess::start(&self.command),
+            None => self.executors.start(&self.options),
         }
     }
 }
@@ -168,6 +170,8 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> I
     let mut next = 0;
     loop {
         tokio::select! {
+            // There is an end to what waits, so that what is under way has its turn.
+            biased;
             (number, report) = outbox.to_carry(next) => {
                 next = number + 1;
                 under_way.push(async move {

@@ -30,11 +30,9 @@ use crate::{
 /// How long the end of an executor that has nothing more to say is waited for, and its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How to start an executor.
+/// What an executor is started for.
 #[derive(Debug, Clone)]
-pub struct ExecutorCommand {
-    /// A program with the `executor` verb.
-    pub program: PathBuf,
+pub struct ExecutorOptions {
     /// Folder of files by hash.
     pub store: PathBuf,
     /// Whether its files are flushed to the disk.
@@ -126,28 +124,24 @@ pub(crate) fn child(program: &Path) -> Command {
 }
 
 impl ExecutorProcess {
-    /// Starts one.
+    /// Starts one, which is a `program` with the `executor` verb.
     ///
     /// # Errors
     /// If the program cannot be started, or a folder for what it makes not be made.
-    pub fn start(command: &ExecutorCommand) -> Result<Self, ProcessError> {
-        let outputs = command.apart.then(|| Store::make_outputs(&command.store)).transpose()?;
-        let mut arguments: Vec<OsString> = vec!["executor".into(), "--store".into(), command.store.clone().into()];
-        arguments.extend(["--device".into(), command.device.to_string().into()]);
-        if command.synced {
+    pub fn start(program: &Path, options: &ExecutorOptions) -> Result<Self, ProcessError> {
+        let outputs = options.apart.then(|| Store::make_outputs(&options.store)).transpose()?;
+        let mut arguments: Vec<OsString> = vec!["executor".into(), "--store".into(), options.store.clone().into()];
+        arguments.extend(["--device".into(), options.device.to_string().into()]);
+        if options.synced {
             arguments.push("--synced".into());
         }
         if let Some(outputs) = &outputs {
             arguments.extend(["--outputs".into(), outputs.clone().into()]);
         }
         let kills_for_memory = words::kills_for_memory();
-        let failed = |source| ProcessError::Start { program: command.program.clone(), source };
-        let mut child = child(&command.program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
+        let failed = |source| ProcessError::Start { program: program.to_owned(), source };
+        let mut child =
+            child(program).args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
         let pipe_missing = || failed(std::io::Error::other("no pipe to it"));
         let input = BufWriter::new(child.stdin.take().ok_or_else(pipe_missing)?);
         let output = BufReader::new(child.stdout.take().ok_or_else(pipe_missing)?);
