@@ -13,7 +13,7 @@ use std::{
     num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -107,7 +107,7 @@ async fn run(
     (workers, slots): (u32, u32),
 ) -> Result<(Duration, Duration, Option<u64>), Box<dyn Error>> {
     let core = upkeep::restore(&mut *journal, &Policy::default()).await?;
-    let (driver, driving) = Driver::start(core, journal);
+    let (driver, driving) = Driver::start(core, journal, SystemTime::now);
     let plan = Arc::new(common::plan(STAGES)?);
     let sweep = plan.sweep.id.clone();
     driver.apply(Event::SweepSubmitted { plan: Arc::clone(&plan), share: ShareChange::default() }).await?;

@@ -2,8 +2,8 @@
 
 mod cancel;
 mod cert;
-mod client;
-mod error;
+pub(crate) mod client;
+pub(crate) mod error;
 mod explain;
 mod forget;
 mod gc;

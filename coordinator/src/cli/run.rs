@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use secateur_worker::{
         DEVICE_HELP,
         devices::{self, DeviceArgument},
     },
-    client::{self, DeviceSlots, WorkerOptions},
+    client::{self, DeviceSlots, Program, WorkerOptions},
     connection::Remote,
 };
 use tokio::task::JoinSet;
@@ -90,9 +91,10 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
         let options = WorkerOptions {
             coordinator: remote.clone(),
             name: format!("local-{number}"),
+            instance: client::fresh_instance().map_err(|error| CliError::failed(&error))?,
             devices: vec![DeviceSlots { device, slots: 1 }],
             lanes: arguments.lanes,
-            program: program.clone(),
+            executors: Arc::new(Program(program.clone())),
             // The coordinator's own: what a worker makes is where it belongs at once.
             store: store.clone(),
             synced: true,

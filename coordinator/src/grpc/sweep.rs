@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::info;
 
-use super::{invalid, logs};
+use super::{invalid, logs, on_a_thread};
 use crate::{
     admission::{self, Input},
     driver::{Driver, Notice, outcomes},
@@ -71,7 +71,7 @@ impl Sweeps {
         }
         let _turn = self.planning.acquire().await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
         let store = Arc::clone(&self.store);
-        let planned = tokio::task::spawn_blocking(move || {
+        let planned = on_a_thread(move || {
             let read = |artifact: Artifact| store.get(artifact.hash).map_err(|error| no_input(&error));
             let table = read(table)?;
             let weights = weights.map(read).transpose()?;
@@ -114,7 +114,7 @@ impl Sweeps {
         let wanted = id.clone();
         let read = self.driver.read(move |core| Some((core.plan(&wanted).cloned()?, outcomes(core, &wanted)))).await?;
         let (plan, outcomes) = read.ok_or_else(|| Status::not_found(format!("there is no sweep {id}")))?;
-        let rendered = tokio::task::spawn_blocking(move || {
+        let rendered = on_a_thread(move || {
             if format == ReportFormat::PlanJson {
                 return serde_json::to_vec_pretty(plan.as_ref()).map_err(|error| Status::internal(error.to_string()));
             }
@@ -144,7 +144,7 @@ impl Sweeps {
         });
         let mut lines = Vec::new();
         for (plan, outcomes, id) in read.await? {
-            let report = tokio::task::spawn_blocking(move || report::build(&plan, &outcomes)).await;
+            let report = on_a_thread(move || report::build(&plan, &outcomes)).await;
             let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
             let wanted = trial.clone();
             lines.extend(

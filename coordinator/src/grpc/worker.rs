@@ -3,8 +3,11 @@
 use std::{
     num::NonZeroU32,
     pin::Pin,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{Stream, StreamExt as _};
@@ -25,7 +28,7 @@ use tracing::{info, warn};
 
 use super::{invalid, said::Said};
 use crate::{
-    driver::Driver,
+    driver::{Clock, Driver},
     logs::Logs,
     scheduler::{Core, Departure, Event, HeldLease},
     security::{Access, Audit, Caller, Grants},
@@ -49,23 +52,35 @@ pub struct Workers {
     grants: Grants,
     audit: Audit,
     logs: Logs,
+    clock: Clock,
+    /// How many have attached.
+    attached: Arc<AtomicU64>,
 }
 
 type Orders = Pin<Box<dyn Stream<Item = Result<CoordinatorMessage, Status>> + Send>>;
 
 impl Workers {
     /// Over `driver`; what workers leave is in `store`, and what they say of attempts in `logs`. A worker may read what `grants` says
-    /// while `access` knows it.
+    /// while `access` knows it. The time is from `clock`.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         driver: Driver,
         store: Arc<Store>,
         access: Access,
         grants: Grants,
         audit: Audit,
         logs: Logs,
+        clock: Clock,
     ) -> Self {
-        Self { driver, store, access, grants, audit, logs }
+        Self { driver, store, access, grants, audit, logs, clock, attached: Arc::default() }
+    }
+
+    /// An id that no other attachment to this coordinator has had: a worker that comes back is a new one.
+    fn fresh_id(&self, name: &str) -> Result<WorkerId, Status> {
+        let instant = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let serial = self.attached.fetch_add(1, Ordering::Relaxed);
+        let seed = format!("{name} {} {serial}", instant.as_nanos());
+        format!("w-{}", ContentHash::of(seed.as_bytes()).short(10)).parse().map_err(invalid)
     }
 
     async fn welcome(
@@ -82,7 +97,7 @@ impl Workers {
         let instance = hello.instance.parse().map_err(invalid)?;
         let held = held(&hello, slots)?;
         let leases: Vec<LeaseId> = held.iter().map(|held| held.lease.clone()).collect();
-        let worker = fresh_id(&name)?;
+        let worker = self.fresh_id(&name)?;
         let (sender, receiver) = self.driver.attach(worker.clone()).await?;
         let interval = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
         let welcome = Welcome { worker_id: worker.to_string(), heartbeat_interval_ms: interval };
@@ -103,12 +118,13 @@ impl Workers {
         let says = said.clone();
         tokio::spawn(async move {
             let (reason, departure) = tokio::select! {
-                reason = listen(&driver, &store, &worker, &says, messages) => (reason, Departure::Disconnected),
+                biased;
                 reason = until_unknown(&access, &caller) => {
                     // The worker may have gone meanwhile.
                     let _ = sender.send(Err(reason.clone())).await;
                     (reason, Departure::Lost)
                 }
+                reason = listen(&driver, &store, &worker, &says, messages) => (reason, Departure::Disconnected),
             };
             info!(%worker, reason = reason.message(), "a worker's stream ended");
             // A driver that has stopped needs no word of it.
@@ -187,15 +203,6 @@ fn check(hello: &Hello) -> Result<NonZeroU32, Status> {
     NonZeroU32::new(hello.slots)
         .filter(|slots| slots.get() <= MOST_SLOTS)
         .ok_or_else(|| Status::invalid_argument(format!("a worker has 1 to {MOST_SLOTS} slots, not {}", hello.slots)))
-}
-
-/// An id that no other attachment has had: a worker that comes back is a new one.
-fn fresh_id(name: &str) -> Result<WorkerId, Status> {
-    let instant = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    static SERIAL: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let serial = SERIAL.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let seed = format!("{name} {} {} {serial}", std::process::id(), instant.as_nanos());
-    format!("w-{}", ContentHash::of(seed.as_bytes()).short(10)).parse().map_err(invalid)
 }
 
 /// Turns a worker's messages into events until its stream ends.
