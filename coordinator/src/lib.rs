@@ -17,3 +17,6 @@ pub mod security;
 pub mod server;
 pub mod sweep;
 pub mod upkeep;
+
+#[cfg(all(test, feature = "worker"))]
+mod tests;

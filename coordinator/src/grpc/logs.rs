@@ -11,6 +11,7 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::on_a_thread;
 use crate::{
     driver::{Driver, Notice},
     explain,
@@ -129,7 +130,7 @@ impl Told {
     /// Tells what is new.
     async fn tell(&mut self) -> Result<(), Status> {
         let (logs, stages, offsets) = (self.logs.clone(), self.stages.clone(), self.offsets.clone());
-        let read = tokio::task::spawn_blocking(move || {
+        let read = on_a_thread(move || {
             let read = |(key, kind): (StageKey, &'static str)| {
                 let (lines, end) = logs.read(&key, offsets.get(&key).copied().unwrap_or(0))?;
                 Ok::<_, std::io::Error>((key, kind, lines, end))

@@ -10,14 +10,19 @@ mod outbox;
 mod session;
 mod workbench;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::future::try_join_all;
 use secateur_proto::{
     ids::{ContentHash, InstanceId},
     v1::worker_service_client::WorkerServiceClient,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
@@ -180,26 +185,41 @@ struct Identity {
 }
 
 /// The connection that is up now, for whoever moves files.
-#[derive(Debug, Clone)]
-struct Link(Arc<watch::Sender<Option<Connection>>>);
+#[derive(Debug, Clone, Default)]
+struct Link(Arc<Up>);
+
+/// Not a channel of tokio's, which wakes those that wait in an order that nobody can repeat.
+#[derive(Debug, Default)]
+struct Up {
+    connection: Mutex<Option<Connection>>,
+    changed: Notify,
+}
 
 impl Link {
+    fn up(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.0.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is(&self, connection: Connection) {
-        self.0.send_replace(Some(connection));
+        *self.up() = Some(connection);
+        self.0.changed.notify_waiters();
     }
 
     fn cut(&self) {
-        self.0.send_replace(None);
+        *self.up() = None;
     }
 
     /// Waits for one.
     async fn connection(&self) -> Connection {
         loop {
-            let mut up = self.0.subscribe();
-            if let Ok(connection) = up.wait_for(Option::is_some).await
-                && let Some(connection) = connection.clone()
-            {
-                return connection;
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let up = self.up().clone();
+            match up {
+                Some(connection) => return connection,
+                None => changed.await,
             }
         }
     }
@@ -230,7 +250,7 @@ async fn attach(
         Outbox::open(folder.clone())
             .map_err(|source| WorkerError::Outbox { path: folder.unwrap_or_default(), source })?,
     );
-    let link = Link(Arc::new(watch::Sender::new(None)));
+    let link = Link::default();
     let bench = Workbench::new(slots, Arc::clone(&outbox), link.clone(), options.lanes);
     tokio::select! {
         biased;
