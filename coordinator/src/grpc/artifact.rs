@@ -180,7 +180,9 @@ fn status(error: StoreError) -> Status {
             Status::internal("the artifact store failed; the coordinator's log says more")
         }
         StoreError::Damaged { .. } => Status::data_loss(error.to_string()),
-        StoreError::WrongSize { .. } | StoreError::WrongOffset { .. } => Status::invalid_argument(error.to_string()),
+        StoreError::WrongSize { .. } => Status::invalid_argument(error.to_string()),
+        // What was here of it when it was asked for is a whole file now, which somebody else sent: the next try will be told so.
+        StoreError::WrongOffset { .. } => Status::aborted(error.to_string()),
     }
 }
 
