@@ -221,7 +221,7 @@ impl Bundle {
     pub fn follow(&mut self, found: Gradient) -> (Guard, Tensor<2>) {
         let Gradient { loss, gradient, activations, statistics } = found;
         // Nobody else may hold the parameters where they are to be moved and not copied.
-        let parameters = std::mem::replace(&mut self.parameters, Tensor::empty([0, 0], &self.device));
+        let parameters = std::mem::replace(&mut self.parameters, Tensor::empty([1, 1], &self.device));
         let (stepped, whole) = match self.clip.clone() {
             Some(longest) => {
                 // Clipping sees what is left of the net and nothing else.
