@@ -200,9 +200,13 @@ impl Executor for Actor {
                 self.scene.note(format_args!("{}: an executor dies, memory {out_of_memory}", self.worker));
                 return Err(died(out_of_memory));
             }
-            Answer::Progress(key) => {
-                Reply::Progress(Progress { stage_key: key.to_string(), epoch: 1, epochs: 2, metrics: vec![] })
-            }
+            Answer::Progress(key) => Reply::Progress(Progress {
+                stage_key: key.to_string(),
+                epoch: 1,
+                epochs: 2,
+                metrics: vec![],
+                attempt: 0,
+            }),
             Answer::Done(key, outcome) => {
                 self.scene.done(&self.worker, key, &outcome);
                 Reply::Done(StageDone { stage_key: key.to_string(), outcome: Some(outcome.as_ref().into()) })
