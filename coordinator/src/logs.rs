@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
 use secateur_proto::ids::StageKey;
@@ -73,7 +74,7 @@ impl Logs {
     /// Opens the folder, and makes it if need be. Lines of stages that `is_known` does not know go.
     ///
     /// # Errors
-    /// If it cannot be made or read.
+    /// If it cannot be made or read, or the system gives no thread.
     pub fn open(folder: PathBuf, is_known: impl Fn(&StageKey) -> bool) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         for entry in fs::read_dir(&folder)? {
@@ -92,9 +93,9 @@ impl Logs {
             left_out: Arc::new(AtomicU64::new(0)),
         };
         let (folder, left_out) = (Arc::clone(&logs.folder), Arc::clone(&logs.left_out));
-        tokio::task::spawn_blocking(move || {
-            Writer { folder, changed, left_out, sizes: HashMap::new() }.run(receiver);
-        });
+        let writer = Writer { folder, changed, left_out, sizes: HashMap::new() };
+        // Not one of the runtime's: it lives as long as the logs do, and a simulated clock waits for the runtime's threads.
+        thread::Builder::new().name("logs".to_owned()).spawn(move || writer.run(receiver))?;
         Ok(logs)
     }
 
