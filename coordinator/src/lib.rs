@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md says which module may know of what; a test holds them to it.
 
 pub mod admission;
+pub mod artifacts;
 pub mod cli;
 pub mod driver;
 pub mod explain;

@@ -25,6 +25,7 @@ use tonic::transport::Server;
 use tracing::info;
 
 use crate::{
+    artifacts::{self, ArtifactStore, Bucket, BucketError, LocationError, Remote},
     driver::Driver,
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
@@ -71,6 +72,12 @@ pub enum ServerError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bucket.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// Where the artifacts are.
+    #[error(transparent)]
+    Location(#[from] LocationError),
     /// The address.
     #[error("cannot listen on {address}: is another coordinator there?")]
     Listen {
@@ -168,10 +175,25 @@ impl DataDir {
         folder.join("journal.db")
     }
 
-    /// Where the artifacts are.
+    /// Where the artifacts are, unless a bucket has them.
     #[must_use]
     pub fn artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
+    }
+
+    /// Opens the artifacts: those in `bucket`, with a folder here that uploads arrive in, or files here.
+    ///
+    /// # Errors
+    /// If a folder cannot be made, or this coordinator's artifacts are elsewhere.
+    pub fn open_artifacts(&self, bucket: Option<Remote>) -> Result<ArtifactStore, ServerError> {
+        artifacts::settle(&self.path, bucket.as_ref().map(Remote::url))?;
+        Ok(match bucket {
+            None => ArtifactStore::Files(Arc::new(Store::open(self.artifacts(), Durability::Synced)?)),
+            Some(remote) => {
+                let spool = Store::open(self.path.join("spool"), Durability::Cached)?;
+                ArtifactStore::Bucket(Arc::new(Bucket::new(remote, spool)))
+            }
+        })
     }
 }
 
@@ -200,7 +222,8 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says.
+    /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says; its artifacts are
+    /// in `bucket`, or in the folder.
     ///
     /// # Errors
     /// If journal, store or address cannot be used.
@@ -210,6 +233,7 @@ impl Coordinator {
         address: SocketAddr,
         reach: Reach,
         policy: Policy,
+        bucket: Option<Remote>,
     ) -> Result<Self, ServerError> {
         let (access, audit, tls) = match reach {
             Reach::Others(tls) => {
@@ -223,8 +247,8 @@ impl Coordinator {
             }
             Reach::Itself { token } => (Access::new(Door::One(token), Audit::none()), Audit::none(), None),
         };
-        let store = Arc::new(Store::open(folder.artifacts(), Durability::Synced)?);
-        store.remove_drafts()?;
+        let store = folder.open_artifacts(bucket)?;
+        store.incoming().remove_drafts()?;
         let core = upkeep::restore(&mut *journal, &policy).await?;
         let failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -232,8 +256,8 @@ impl Coordinator {
         let (driver, driving) = Driver::start(core, journal);
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
-        let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store), audit.clone()));
-        let workers = Workers::new(driver.clone(), Arc::clone(&store), access.clone(), grants.clone(), audit.clone());
+        let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), store.clone(), audit.clone()));
+        let workers = Workers::new(driver.clone(), store.clone(), access.clone(), grants.clone(), audit.clone());
         let workers = WorkerServiceServer::new(workers);
         let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit));
         health.set_serving::<SweepServiceServer<Sweeps>>().await;

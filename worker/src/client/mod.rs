@@ -9,7 +9,12 @@ mod outbox;
 mod session;
 mod workbench;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use futures::future::try_join_all;
 use secateur_proto::{ids::InstanceId, v1::worker_service_client::WorkerServiceClient};
@@ -23,6 +28,7 @@ use crate::{
     causes::with_causes,
     connection::{AuthorizedChannel, Remote},
     device::DeviceName,
+    direct::Direct,
     executor::process::ExecutorCommand,
     store::{Durability, Store, StoreError},
     transfer::ArtifactClient,
@@ -107,9 +113,13 @@ pub async fn serve(
     let durability = if options.synced { Durability::Synced } else { Durability::Cached };
     let store = Arc::new(Store::open(options.store.clone(), durability)?);
     let cache = Arc::new(Cache::open(store, options.cache_size)?);
+    let direct = Arc::new(LazyLock::new(Direct::or_none as fn() -> _));
     let (phase, stop) = watch::channel(Phase::Working);
     let stop = Stop { phase: stop, grace };
-    let working = try_join_all(options.devices.iter().map(|device| attach(&options, *device, &cache, stop.clone())));
+    let working = try_join_all(options.devices.iter().map(|device| {
+        let direct = Arc::clone(&direct);
+        attach(&options, *device, &cache, direct, stop.clone())
+    }));
     let stopping = async {
         asked.await;
         phase.send_replace(Phase::Draining);
@@ -169,6 +179,8 @@ struct Identity {
     device: DeviceName,
     slots: u32,
     instance: InstanceId,
+    /// Its way to a storage past the coordinator, made when there is one.
+    direct: Arc<LazyLock<Option<Arc<Direct>>>>,
 }
 
 /// The connection that is up now, for whoever moves files.
@@ -202,6 +214,7 @@ async fn attach(
     options: &WorkerOptions,
     device: DeviceSlots,
     cache: &Arc<Cache>,
+    direct: Arc<LazyLock<Option<Arc<Direct>>>>,
     mut stop: Stop,
 ) -> Result<(), WorkerError> {
     let executor = ExecutorCommand {
@@ -217,6 +230,7 @@ async fn attach(
         device: device.device,
         slots: device.slots,
         instance: instance().map_err(WorkerError::Random)?,
+        direct,
     };
     let folder = options.outbox.as_ref().map(|folder| folder.join(device.device.to_string().replace(':', "-")));
     let outbox = Arc::new(
