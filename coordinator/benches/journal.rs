@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --profile dev -p secateur --bench journal [FOLDER]`: a sweep of dense stages, a handful of workers and a cluster, bundles
 //! of 1 and of 16. Each result is on the disk before the worker gets anything for it; or in memory, to see what the disk costs. Beside
-//! it, what a caller waits for a single record, and the memory of the whole process: plan, core, driver, and the workers' ends of the
+//! it, what a caller waits for a single record, how many seconds a replay takes, and the memory of the whole process: plan, core, driver, and the workers' ends of the
 //! channels. FOLDER is where the journal is to be; the system's temporary folder may be memory, which is faster than any disk.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
@@ -11,9 +11,9 @@ mod common;
 use std::{
     error::Error,
     num::NonZeroU32,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -74,30 +74,41 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let parent = std::env::args().skip(1).find(|word| !word.starts_with("--"));
     let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
     println!(
-        "{:>9} {:>9} {:>6} {:>8} {:>6} {:>12} {:>17} {:>10}",
-        "journal", "stages", "lanes", "workers", "slots", "stages/s", "us/record alone", "MB in all"
+        "{:>9} {:>9} {:>6} {:>8} {:>6} {:>12} {:>17} {:>10} {:>9}",
+        "journal", "stages", "lanes", "workers", "slots", "stages/s", "us/record alone", "MB in all", "replay/s"
     );
     for on_disk in [false, true] {
         for fleet in common::FLEETS {
             for lanes in [1, 16] {
                 let folder = tempfile::tempdir_in(&parent)?;
+                let file = folder.path().join("journal.db");
                 let journal: Box<dyn Journal> = if on_disk {
-                    Box::new(Sqlite::open(&folder.path().join("journal.db")).await?)
+                    Box::new(Sqlite::open(&file).await?)
                 } else {
                     Box::new(InMemory(Place::File(folder.path().to_owned()), vec![]))
                 };
                 let (together, alone, memory) = run(journal, lanes, fleet).await?;
+                let replay = if on_disk { format!("{:.2}", replay(&file).await?.as_secs_f64()) } else { String::new() };
                 let (name, (workers, slots)) = (if on_disk { "sqlite" } else { "memory" }, fleet);
                 let alone = alone.as_secs_f64() * 1e6 / f64::from(ALONE);
                 let memory = memory.map_or_else(|| "unknown".to_owned(), |bytes| (bytes / 1_000_000).to_string());
                 println!(
-                    "{name:>9} {STAGES:>9} {lanes:>6} {workers:>8} {slots:>6} {:>12.0} {alone:>17.0} {memory:>10}",
+                    "{name:>9} {STAGES:>9} {lanes:>6} {workers:>8} {slots:>6} {:>12.0} {alone:>17.0} {memory:>10} {replay:>9}",
                     STAGES as f64 / together.as_secs_f64()
                 );
             }
         }
     }
     Ok(())
+}
+
+/// How long a coordinator takes to know again what a journal says.
+async fn replay(file: &Path) -> Result<Duration, Box<dyn Error>> {
+    let begun = Instant::now();
+    let mut journal = Sqlite::open(file).await?;
+    let core = upkeep::restore(&mut journal, &Policy::default()).await?;
+    assert_eq!(core.stages_ended(), STAGES, "the journal holds every result");
+    Ok(begun.elapsed())
 }
 
 /// How long all stages of a plan take, and so many records one by one; and what memory there is then.
@@ -107,7 +118,7 @@ async fn run(
     (workers, slots): (u32, u32),
 ) -> Result<(Duration, Duration, Option<u64>), Box<dyn Error>> {
     let core = upkeep::restore(&mut *journal, &Policy::default()).await?;
-    let (driver, driving) = Driver::start(core, journal);
+    let (driver, driving) = Driver::start(core, journal, SystemTime::now);
     let plan = Arc::new(common::plan(STAGES)?);
     let sweep = plan.sweep.id.clone();
     driver.apply(Event::SweepSubmitted { plan: Arc::clone(&plan), share: ShareChange::default() }).await?;

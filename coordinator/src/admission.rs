@@ -17,6 +17,21 @@ use tracing::info;
 
 use crate::sweep::{self, ClassRows, Diagnostic, Diagnostics, InputFacts, SweepSpec, WeightsFacts, plan::Plan};
 
+/// The largest sweep file, in bytes: more is no file that a person wrote.
+pub const LARGEST_SWEEP_FILE: usize = 1 << 20;
+
+/// What a coordinator takes from others at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of an artifact.
+    pub artifact: u64,
+}
+
+impl Limits {
+    /// Of a coordinator that serves its own process alone.
+    pub const NONE: Self = Self { artifact: u64::MAX };
+}
+
 /// A sweep that can be computed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admitted {

@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     journal::{Journal, JournalError},
-    scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp},
+    scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, planted::Planted},
 };
 
 /// Commands that may wait for the driver.
@@ -37,6 +37,9 @@ const BEHIND: usize = 4096;
 const WORKER_BEHIND: usize = 1024;
 /// Between two looks for silent workers.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Tells what time it is: the system's clock, but for simulations.
+pub type Clock = fn() -> SystemTime;
 
 /// Messages to one worker; an error ends its stream.
 pub type WorkerSender = mpsc::Sender<Result<CoordinatorMessage, Status>>;
@@ -91,13 +94,13 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts the driver of a core that was restored from this journal. The handle gives the reason when it ends by itself, such as
+    /// Starts the driver of a core that was restored from this journal, with the time from `clock`. The handle gives the reason when it ends by itself, such as
     /// a full disk.
     #[must_use]
-    pub fn start(core: Core, journal: Box<dyn Journal>) -> (Self, JoinHandle<Result<(), JournalError>>) {
+    pub fn start(core: Core, journal: Box<dyn Journal>, clock: Clock) -> (Self, JoinHandle<Result<(), JournalError>>) {
         let (commands, receiver) = mpsc::channel(WAITING);
         let (notices, _) = broadcast::channel(BEHIND);
-        let shell = Shell { core, journal, workers: HashMap::new(), notices: notices.clone() };
+        let shell = Shell { core, journal, clock, workers: HashMap::new(), notices: notices.clone() };
         (Self { commands, notices }, tokio::spawn(shell.run(receiver)))
     }
 
@@ -167,6 +170,7 @@ impl Driver {
 struct Shell {
     core: Core,
     journal: Box<dyn Journal>,
+    clock: Clock,
     workers: HashMap<WorkerId, WorkerSender>,
     notices: broadcast::Sender<Notice>,
 }
@@ -204,15 +208,17 @@ impl Shell {
             let mut open = true;
             let mut ticked = false;
             tokio::select! {
+                // However much there is to do, the clock is looked at.
+                biased;
+                _ = ticks.tick() => {
+                    ticked = true;
+                    self.apply(Event::Tick, None, &mut batch);
+                }
                 count = commands.recv_many(&mut received, TOGETHER) => {
                     open = count > 0;
                     for command in received.drain(..) {
                         open &= self.take(command, &mut batch);
                     }
-                }
-                _ = ticks.tick() => {
-                    ticked = true;
-                    self.apply(Event::Tick, None, &mut batch);
                 }
             }
             self.finish(batch).await.inspect_err(|error| error!(%error, "the journal cannot be written; stopping"))?;
@@ -255,7 +261,7 @@ impl Shell {
     }
 
     fn apply(&mut self, event: Event, reply: Option<oneshot::Sender<Taken>>, batch: &mut Batch) {
-        let now = now();
+        let now = self.now();
         match &event {
             Event::StageReported { worker, lease, stage, attempt, outcome } => {
                 debug!(%worker, %lease, %stage, attempt, outcome = outcome.name(), "a stage was reported");
@@ -301,7 +307,17 @@ impl Shell {
         batch.replies.extend(reply.map(|reply| (reply, result)));
     }
 
-    async fn finish(&mut self, batch: Batch) -> Result<(), JournalError> {
+    fn now(&self) -> Timestamp {
+        let since = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    async fn finish(&mut self, mut batch: Batch) -> Result<(), JournalError> {
+        if self.core.has(Planted::EffectsFirst) {
+            for effect in std::mem::take(&mut batch.effects) {
+                self.carry_out(effect, &mut batch.changed);
+            }
+        }
         if !batch.entries.is_empty() {
             self.journal.append(&batch.entries).await?;
         }
@@ -404,11 +420,6 @@ fn no_space(event: &Event, core: &Core) -> Option<(Vec<StageKey>, String)> {
         }
         _ => None,
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Outcomes of a sweep's trials that have ended, by trial.

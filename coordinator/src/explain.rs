@@ -259,7 +259,9 @@ fn named(status: &WorkerStatus) -> String {
     format!("{} ({})", status.name, status.id)
 }
 
-const fn kind(spec: &StageSpec) -> &'static str {
+/// What a stage is for, in a word.
+#[must_use]
+pub const fn kind(spec: &StageSpec) -> &'static str {
     match spec {
         StageSpec::Prepare(_) => "prepare",
         StageSpec::Import(_) => "import",

@@ -5,14 +5,20 @@
 pub mod admission;
 pub mod artifacts;
 pub mod cli;
+mod connections;
 pub mod driver;
 pub mod explain;
 pub mod garbage;
 pub mod grpc;
 pub mod journal;
+pub mod logs;
 pub mod report;
 pub mod scheduler;
 pub mod security;
 pub mod server;
 pub mod sweep;
+mod threads;
 pub mod upkeep;
+
+#[cfg(all(test, feature = "worker"))]
+mod tests;

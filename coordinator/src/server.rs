@@ -8,7 +8,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
+
+use futures::Stream;
 
 use secateur_proto::{
     DESCRIPTORS,
@@ -19,17 +22,24 @@ use secateur_proto::{
     },
 };
 use secateur_worker::store::{Durability, Store, StoreError};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::oneshot,
+    task::JoinHandle,
+};
+use tonic::transport::{Server, ServerTlsConfig, server::Connected};
 use tracing::info;
 
 use crate::{
+    admission::Limits,
     artifacts::{self, ArtifactStore, Bucket, BucketError, LocationError, Remote},
-    driver::Driver,
+    connections,
+    driver::{Clock, Driver},
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
-    scheduler::Policy,
+    logs::Logs,
+    scheduler::{Core, Policy},
     security::{
         Access, AccessLayer, Audit, Door, Grants,
         certificates::{CertificateError, TlsFiles},
@@ -195,6 +205,12 @@ impl DataDir {
             }
         })
     }
+
+    /// Where what workers say of attempts is.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
 }
 
 /// Who can reach a coordinator, and how it knows them.
@@ -222,18 +238,84 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says; its artifacts are
-    /// in `bucket`, or in the folder.
+    /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says. It takes
+    /// nothing beyond `limits`; its artifacts are in `bucket`, or in the folder.
     ///
     /// # Errors
     /// If journal, store or address cannot be used.
     pub async fn start(
         folder: DataDir,
-        mut journal: Box<dyn Journal>,
+        journal: Box<dyn Journal>,
         address: SocketAddr,
         reach: Reach,
         policy: Policy,
+        limits: Limits,
         bucket: Option<Remote>,
+    ) -> Result<Self, ServerError> {
+        let opened = Opened::open(folder, journal, reach, policy, limits, bucket, SystemTime::now).await?;
+        let failed = |source| ServerError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        opened.serve(address, connections::incoming(listener)).await
+    }
+
+    /// The way to its driver.
+    #[must_use]
+    pub const fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Runs until `until` is done, or until it cannot go on.
+    ///
+    /// # Errors
+    /// The reason why it cannot go on, such as a full disk.
+    pub async fn run_until<T>(mut self, until: impl Future<Output = T>) -> Result<T, ServerError> {
+        let done = tokio::select! {
+            biased;
+            done = until => done,
+            ended = &mut self.driving => {
+                ended??;
+                return Err(ServerError::Ended);
+            }
+            ended = &mut self.serving => {
+                ended??;
+                return Err(ServerError::Ended);
+            }
+        };
+        self.driver.close().await;
+        (&mut self.driving).await??;
+        // Streams of workers may still be open: they end with the process.
+        drop(self.stop);
+        self.serving.abort();
+        Ok(done)
+    }
+}
+
+/// A coordinator that knows what its journal says, and that nobody can reach yet.
+pub(crate) struct Opened {
+    folder: DataDir,
+    journal: Box<dyn Journal>,
+    core: Core,
+    store: ArtifactStore,
+    access: Access,
+    audit: Audit,
+    logs: Logs,
+    tls: Option<ServerTlsConfig>,
+    limits: Limits,
+    clock: Clock,
+}
+
+impl Opened {
+    /// Opens one in `folder` with that journal, for those that `reach` says, with artifacts in `bucket`, or in the folder, and the time
+    /// from `clock`.
+    pub(crate) async fn open(
+        folder: DataDir,
+        mut journal: Box<dyn Journal>,
+        reach: Reach,
+        policy: Policy,
+        limits: Limits,
+        bucket: Option<Remote>,
+        clock: Clock,
     ) -> Result<Self, ServerError> {
         let (access, audit, tls) = match reach {
             Reach::Others(tls) => {
@@ -250,16 +332,29 @@ impl Coordinator {
         let store = folder.open_artifacts(bucket)?;
         store.incoming().remove_drafts()?;
         let core = upkeep::restore(&mut *journal, &policy).await?;
-        let failed = |source| ServerError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let (driver, driving) = Driver::start(core, journal);
+        let failed = |source| ServerError::Folder { path: folder.logs(), source };
+        let logs = Logs::open(folder.logs(), |stage| core.stage(stage).is_some()).map_err(failed)?;
+        Ok(Self { folder, journal, core, store, access, audit, logs, tls, limits, clock })
+    }
+
+    /// Serves the connections that come in at `address`, whoever accepts them.
+    pub(crate) async fn serve<C>(
+        self,
+        address: SocketAddr,
+        incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
+    ) -> Result<Coordinator, ServerError>
+    where
+        C: Connected + AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { folder, journal, core, store, access, audit, logs, tls, limits, clock } = self;
+        let (driver, driving) = Driver::start(core, journal, clock);
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
-        let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), store.clone(), audit.clone()));
-        let workers = Workers::new(driver.clone(), store.clone(), access.clone(), grants.clone(), audit.clone());
+        let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), store.clone(), audit.clone(), logs.clone()));
+        let workers =
+            Workers::new(driver.clone(), store.clone(), access.clone(), grants.clone(), audit.clone(), logs, clock);
         let workers = WorkerServiceServer::new(workers);
-        let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit));
+        let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit, limits));
         health.set_serving::<SweepServiceServer<Sweeps>>().await;
         health.set_serving::<WorkerServiceServer<Workers>>().await;
         health.set_serving::<ArtifactServiceServer<Artifacts>>().await;
@@ -283,41 +378,11 @@ impl Coordinator {
             .add_service(sweeps.max_decoding_message_size(LONGEST_MESSAGE))
             .add_service(workers.max_decoding_message_size(LONGEST_MESSAGE))
             .add_service(artifacts.max_decoding_message_size(LONGEST_MESSAGE));
-        let serving = server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+        let serving = server.serve_with_incoming_shutdown(incoming, async {
             // A sender that is dropped means the same.
             let _ = stopped.await;
         });
         info!(%address, encrypted, folder = %folder.path.display(), "listening");
-        Ok(Self { address, driver, driving, serving: tokio::spawn(serving), stop, _folder: folder })
-    }
-
-    /// The way to its driver.
-    #[must_use]
-    pub const fn driver(&self) -> &Driver {
-        &self.driver
-    }
-
-    /// Runs until `until` is done, or until it cannot go on.
-    ///
-    /// # Errors
-    /// The reason why it cannot go on, such as a full disk.
-    pub async fn run_until<T>(mut self, until: impl Future<Output = T>) -> Result<T, ServerError> {
-        let done = tokio::select! {
-            done = until => done,
-            ended = &mut self.driving => {
-                ended??;
-                return Err(ServerError::Ended);
-            }
-            ended = &mut self.serving => {
-                ended??;
-                return Err(ServerError::Ended);
-            }
-        };
-        self.driver.close().await;
-        (&mut self.driving).await??;
-        // Streams of workers may still be open: they end with the process.
-        drop(self.stop);
-        self.serving.abort();
-        Ok(done)
+        Ok(Coordinator { address, driver, driving, serving: tokio::spawn(serving), stop, _folder: folder })
     }
 }

@@ -64,7 +64,7 @@ async fn an_upload_in_pieces_that_is_cut_off_goes_on_where_it_stopped() {
     assert_eq!(stat(&channel, &whole.hash).await, StatReply { held: None, partial_size: 1_500_000, direct: None });
     assert_eq!(get(&channel, &whole.hash, 0).await.expect_err("not whole").code(), Code::NotFound);
     let gap = put(&channel, whole.clone(), 1_500_001, &[&bytes[1_500_001..]]).await.expect_err("a gap");
-    assert_eq!(gap.code(), Code::InvalidArgument);
+    assert_eq!(gap.code(), Code::Aborted);
     assert!(gap.message().contains("stopped at byte 1500000"), "{}", gap.message());
     // A coordinator that dies meanwhile makes no difference.
     let Server { process, address } = server;

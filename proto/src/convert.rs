@@ -1,6 +1,6 @@
 //! From messages to validated types and back. Nothing that arrives is trusted before it went through here.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::{
     ids::{InvalidId, StageKey},
@@ -48,7 +48,7 @@ impl TryFrom<v1::ArtifactRef> for Artifact {
 
 /// Artifacts as a message field.
 #[must_use]
-pub fn artifacts_to_message(artifacts: &Artifacts) -> HashMap<String, v1::ArtifactRef> {
+pub fn artifacts_to_message(artifacts: &Artifacts) -> BTreeMap<String, v1::ArtifactRef> {
     artifacts.iter().map(|(role, artifact)| (role.name().to_owned(), (*artifact).into())).collect()
 }
 
@@ -56,7 +56,7 @@ pub fn artifacts_to_message(artifacts: &Artifacts) -> HashMap<String, v1::Artifa
 ///
 /// # Errors
 /// If a role or a hash is not one.
-pub fn artifacts_from_message(message: HashMap<String, v1::ArtifactRef>) -> Result<Artifacts, InvalidMessage> {
+pub fn artifacts_from_message(message: BTreeMap<String, v1::ArtifactRef>) -> Result<Artifacts, InvalidMessage> {
     message
         .into_iter()
         .map(|(name, artifact)| {

@@ -1,5 +1,7 @@
-//! Lane-steps per second by bundle width: how much is won by training K nets in lockstep. Run with
-//! `cargo bench --profile dev -p secateur-worker`, on the device that SECATEUR_BENCH_DEVICE names, or else the processor.
+//! Lane-steps per second by bundle width: how much is won by training K nets in lockstep, of dense nets and of what is left of pruned
+//! ones, with a mask and a penalty as in configs/credit-180.yaml. Run with `cargo bench --profile dev -p secateur-worker`, on the device
+//! that SECATEUR_BENCH_DEVICE names, or else the processor. With a number of lanes and one of steps after `--` it takes so many steps of
+//! the pruned net of that sweep and nothing else, for a profiler that counts instructions.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 use std::{env, time::Duration};
@@ -7,40 +9,93 @@ use std::{env, time::Duration};
 use secateur_proto::{
     ids::{ContentHash, StageKey},
     spec::{
-        DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, SelectBy, StageSpec, TrainingSpec,
+        DenseSpec, Granularity, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PruneSpec, Ranking,
+        RegularizationKind, RegularizationSpec, Removal, Schedule, SelectBy, StageSpec, Start, Subject, TrainingSpec,
     },
 };
-use secateur_worker::{device::DeviceName, train::measure};
+use secateur_worker::{
+    device::DeviceName,
+    train::measure::{self, Rate},
+};
+
+fn training(batch_size: u32) -> TrainingSpec {
+    TrainingSpec {
+        initialization: Initialization::Pytorch,
+        lr_schedule: LearningRateSchedule::Constant,
+        dropout: 0.0,
+        optimizer: OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
+        batch_size,
+        epochs: 1,
+        clip_gradient_norm: None,
+        select_by: SelectBy::Auc,
+    }
+}
+
+fn a_key() -> StageKey {
+    StageKey(ContentHash::of(b"benchmark"))
+}
+
+fn dense(model: ModelSpec, batch_size: u32) -> StageSpec {
+    StageSpec::Dense(DenseSpec {
+        prepare: a_key(),
+        model,
+        training: training(batch_size),
+        regularization: None,
+        stop_after: None,
+        seed: 0,
+    })
+}
+
+fn pruned(model: ModelSpec, batch_size: u32) -> StageSpec {
+    StageSpec::Prune(PruneSpec {
+        prepare: a_key(),
+        subject: Subject::Dense { stage: a_key() },
+        layers: model.prunable(),
+        model,
+        criterion: None,
+        granularity: Granularity::Weight,
+        ranking: Ranking::Raw,
+        removal: Removal::Global { count: 0, caps: None },
+        ablation: None,
+        start: Start::Scored {},
+        schedule: Schedule::OneShot,
+        training: training(batch_size),
+        skip_steps: 0,
+        regularization: Some(RegularizationSpec {
+            kind: RegularizationKind::L1Subgradient,
+            strength: 1e-5,
+            warm_up_epochs: 0,
+            healing_epochs: 0,
+        }),
+        seed: 0,
+    })
+}
 
 fn main() {
     let name: DeviceName =
         env::var("SECATEUR_BENCH_DEVICE").map_or(Ok(DeviceName::Cpu), |name| name.parse()).expect("a device");
     let device = name.open().expect("the device is there");
+    let numbers: Vec<usize> = env::args().filter_map(|argument| argument.parse().ok()).collect();
+    if let [lanes, steps] = numbers[..] {
+        let mut trial = measure::Trial::new(&pruned(ModelSpec::mlp(56, vec![64, 32]), 256), &device).expect("a net");
+        trial.begin(lanes);
+        (0..steps).for_each(|_| trial.step());
+        return;
+    }
     println!("on {name}");
-    println!("{:<22} {:>5} {:>6} {:>14} {:>10}", "net", "batch", "K", "lane-steps/s", "vs K = 1");
-    for (inputs, hidden, batch_size) in [(68, vec![64, 32], 256), (23, vec![64, 32], 256), (784, vec![300, 100], 60)] {
+    println!("{:<22} {:>6} {:>5} {:>6} {:>14} {:>10}", "net", "", "batch", "K", "lane-steps/s", "vs K = 1");
+    for (inputs, hidden, batch_size) in [(56, vec![64, 32], 256), (23, vec![64, 32], 256), (784, vec![300, 100], 60)] {
         let name = format!("{inputs}-{}-1", hidden.iter().map(u32::to_string).collect::<Vec<_>>().join("-"));
-        let spec = StageSpec::Dense(DenseSpec {
-            prepare: StageKey(ContentHash::of(b"benchmark")),
-            model: ModelSpec::mlp(inputs, hidden),
-            training: TrainingSpec {
-                initialization: Initialization::Pytorch,
-                lr_schedule: LearningRateSchedule::Constant,
-                dropout: 0.0,
-                optimizer: OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
-                batch_size,
-                epochs: 1,
-                clip_gradient_norm: None,
-                select_by: SelectBy::Auc,
-            },
-            regularization: None,
-            stop_after: None,
-            seed: 0,
-        });
-        let rates = measure::rates(&spec, &device, Duration::from_millis(1500));
-        for rate in rates.iter().filter(|rate| [1, 4, 16, 64].contains(&rate.lanes)) {
-            let ratio = rate.lane_steps_per_second / rates[0].lane_steps_per_second;
-            println!("{name:<22} {batch_size:>5} {:>6} {:>14.0} {ratio:>9.2}x", rate.lanes, rate.lane_steps_per_second);
+        let model = ModelSpec::mlp(inputs, hidden);
+        for (kind, spec) in [("dense", dense(model.clone(), batch_size)), ("pruned", pruned(model.clone(), batch_size))]
+        {
+            let rates = measure::rates(&spec, &device, Duration::from_millis(1500));
+            for Rate { lanes, lane_steps_per_second } in
+                rates.iter().filter(|rate| rate.lanes.trailing_zeros() % 2 == 0)
+            {
+                let ratio = lane_steps_per_second / rates[0].lane_steps_per_second;
+                println!("{name:<22} {kind:>6} {batch_size:>5} {lanes:>6} {lane_steps_per_second:>14.0} {ratio:>9.2}x");
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use clap::Args;
 
 use self::devices::{DeviceArgument, DeviceError};
 use crate::{
-    client::{self, WorkerError, WorkerOptions},
+    client::{self, Program, WorkerError, WorkerOptions},
     connection::{ConnectionError, CoordinatorArguments, Remote},
     signals::interrupted,
     store::{Durability, Store},
@@ -125,9 +126,10 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
     let options = WorkerOptions {
         coordinator: Remote::of(&arguments.coordinator)?,
         name: arguments.name.unwrap_or_else(host_name),
+        instance: client::fresh_instance()?,
         devices,
         lanes: arguments.lanes,
-        program,
+        executors: Arc::new(Program(program)),
         outbox: Some(store.join("outbox")),
         store,
         synced: false,

@@ -5,10 +5,12 @@ use std::{
     fmt, fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
+use futures::future::BoxFuture;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -119,12 +121,17 @@ enum Source {
     File(PathBuf),
 }
 
+/// Makes a channel of an endpoint, in place of the system's network.
+type Dial = Arc<dyn Fn(Endpoint) -> BoxFuture<'static, Result<Channel, tonic::transport::Error>> + Send + Sync>;
+
 /// A coordinator that can be connected to.
 #[derive(Clone)]
 pub struct Remote {
     url: String,
     endpoint: Endpoint,
     source: Source,
+    /// Nothing: over the system's network.
+    dial: Option<Dial>,
 }
 
 impl fmt::Debug for Remote {
@@ -177,7 +184,16 @@ impl Remote {
     fn over(url: String, endpoint: Endpoint, source: Source) -> Self {
         let endpoint =
             endpoint.connect_timeout(Duration::from_secs(5)).http2_keep_alive_interval(Duration::from_secs(10));
-        Self { url, endpoint, source }
+        Self { url, endpoint, source, dial: None }
+    }
+
+    /// The same coordinator on another network than the system's, such as one that is simulated: `dial` makes its channels.
+    #[must_use]
+    pub fn dialled_by<F>(self, dial: impl Fn(Endpoint) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Channel, tonic::transport::Error>> + Send + 'static,
+    {
+        Self { dial: Some(Arc::new(move |endpoint| Box::pin(dial(endpoint)))), ..self }
     }
 
     /// Its URL.
@@ -192,7 +208,10 @@ impl Remote {
     /// If nobody answers there, or not as the certificates demand, or the token cannot be read.
     pub async fn connect(&self) -> Result<AuthorizedChannel, ConnectError> {
         let bearer = self.bearer()?;
-        let channel = self.endpoint.connect().await?;
+        let channel = match &self.dial {
+            None => self.endpoint.connect().await?,
+            Some(dial) => dial(self.endpoint.clone()).await?,
+        };
         Ok(InterceptedService::new(channel, bearer))
     }
 

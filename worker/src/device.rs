@@ -214,6 +214,12 @@ impl DeviceName {
     }
 }
 
+/// Whether tensors of the device lie in the processor's own memory, so that taking their numbers out and giving them back moves nothing.
+#[must_use]
+pub fn shares_memory(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
 /// Where numbers are computed that must not depend on the device of a training: the processor, in every build.
 #[must_use]
 pub fn reference() -> Device {

@@ -1,6 +1,7 @@
 //! The worker's HTTP client as object_store's: one client and one TLS in the program, in place of a second of each.
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
 use object_store::{
     ClientOptions, Error,
@@ -60,7 +61,8 @@ impl HttpService for Client {
             };
             Some((frame, body))
         });
-        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(StreamBody::new(frames))))
+        // Whoever reads it asks again after the end.
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(StreamBody::new(frames.fuse()))))
     }
 }
 

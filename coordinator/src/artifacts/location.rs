@@ -97,7 +97,7 @@ impl FromStr for BucketUrl {
         let invalid = || InvalidBucketUrl(text.chars().take(200).collect());
         let rest = text.strip_prefix("s3://").ok_or_else(invalid)?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        let prefix = prefix.strip_suffix('/').filter(|prefix| !prefix.is_empty()).unwrap_or(prefix);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let is_name = |name: &str| !name.is_empty() && name.chars().all(is_plain) && !matches!(name, "." | "..");
         if !is_name(bucket) || !(prefix.is_empty() || prefix.split('/').all(is_name)) {

@@ -15,7 +15,7 @@ use secateur_worker::{
     store::{Store, StoreError, Stored},
     transfer::CHUNK,
 };
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::JoinError;
 
 pub use self::{
     bucket::Bucket,
@@ -23,6 +23,7 @@ pub use self::{
     remote::{Remote, environment},
     trouble::{BucketError, Trouble},
 };
+use crate::threads::on_a_thread;
 
 /// The artifacts of a coordinator. Clones are of the same ones.
 #[derive(Debug, Clone)]
@@ -102,7 +103,7 @@ impl ArtifactStore {
         match self {
             Self::Files(store) => {
                 let store = Arc::clone(store);
-                Ok(spawn_blocking(move || store.get(hash)).await??)
+                Ok(on_a_thread(move || store.get(hash)).await??)
             }
             Self::Bucket(bucket) => bucket.get(hash).await,
         }
@@ -175,7 +176,7 @@ impl ArtifactStore {
         match self {
             Self::Files(store) => {
                 let store = Arc::clone(store);
-                Ok(spawn_blocking(move || store.files()).await??)
+                Ok(on_a_thread(move || store.files()).await??)
             }
             Self::Bucket(bucket) => bucket.files().await,
         }

@@ -31,13 +31,10 @@ use super::{
     progress::{Screen, SweepProgress},
 };
 use crate::{
-    admission::{self, Input},
+    admission::{self, Input, LARGEST_SWEEP_FILE},
     grpc::LONGEST_MESSAGE,
     sweep::{Diagnostics, SweepSpec, plan::Plan, spec::WeightsSpec},
 };
-
-/// The largest sweep file: more is no file that a person wrote.
-const LARGEST_SWEEP_FILE: u64 = 1 << 20;
 
 /// Between two tries to reach a coordinator that went away.
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
@@ -67,7 +64,7 @@ impl LocalSweep {
     fn read_blocking(file: &Path) -> Result<(Self, Vec<String>), CliError> {
         let unreadable_sweep = |error: io::Error| CliError::Input(unreadable(file, &error));
         let size = fs::metadata(file).map_err(unreadable_sweep)?.len();
-        if size > LARGEST_SWEEP_FILE {
+        if size > LARGEST_SWEEP_FILE as u64 {
             let message = format!("{} has {size} bytes: a sweep file has at most {LARGEST_SWEEP_FILE}", file.display());
             return Err(CliError::Input(message));
         }

@@ -2,13 +2,14 @@
 
 mod cancel;
 mod cert;
-mod client;
-mod error;
+pub(crate) mod client;
+pub(crate) mod error;
 mod explain;
 mod forget;
 mod gc;
 mod journal;
 mod list;
+mod logs;
 mod output;
 mod outputs;
 mod plan;
@@ -95,6 +96,8 @@ enum Verb {
     Explain(explain::ExplainArguments),
     /// Do again what failed in a sweep, once its cause is gone; one that was cancelled or stopped goes on with it
     Retry(retry::RetryArguments),
+    /// Show what workers said of a trial's stages, attempt by attempt
+    Logs(logs::LogsArguments),
     /// Forget a sweep that does not run, so that `gc` can remove what it left
     Forget(forget::ForgetArguments),
     /// Remove the files of a coordinator that no sweep refers to
@@ -197,6 +200,7 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Watch(arguments) => watch::run(arguments, output, screen).await,
         Verb::Cancel(arguments) => cancel::run(arguments, output).await,
         Verb::Explain(arguments) => explain::run(arguments, output).await,
+        Verb::Logs(arguments) => logs::run(arguments, output).await,
         Verb::Share(arguments) => share::run(arguments, output).await,
         Verb::Retry(arguments) => retry::run(arguments, output).await,
         Verb::Forget(arguments) => forget::run(arguments, output).await,

@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use secateur_worker::{
         DEVICE_HELP,
         devices::{self, DeviceArgument},
     },
-    client::{self, DeviceSlots, WorkerOptions},
+    client::{self, DeviceSlots, Program, WorkerOptions},
     connection::Remote,
 };
 use tokio::task::JoinSet;
@@ -33,6 +34,7 @@ use super::{
     retry, watch,
 };
 use crate::{
+    admission::Limits,
     scheduler::Policy,
     security::{Role, tokens},
     server::{Coordinator, DataDir, Reach},
@@ -81,7 +83,8 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let reach = Reach::Itself { token: ContentHash::of(token.as_bytes()) };
     let journal = data_dir.open_journal().await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let coordinator = Coordinator::start(data_dir, journal, address, reach, Policy::default(), None).await?;
+    let coordinator =
+        Coordinator::start(data_dir, journal, address, reach, Policy::default(), Limits::NONE, None).await?;
     let remote = Remote::local(&coordinator.address.to_string(), token).map_err(|error| CliError::failed(&error))?;
     let mut workers = JoinSet::new();
     let each = devices.iter().flat_map(|device| (0..device.slots).map(|_| device.device));
@@ -89,9 +92,10 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
         let options = WorkerOptions {
             coordinator: remote.clone(),
             name: format!("local-{number}"),
+            instance: client::fresh_instance().map_err(|error| CliError::failed(&error))?,
             devices: vec![DeviceSlots { device, slots: 1 }],
             lanes: arguments.lanes,
-            program: program.clone(),
+            executors: Arc::new(Program(program.clone())),
             // The coordinator's own: what a worker makes is where it belongs at once.
             store: store.clone(),
             synced: true,

@@ -2,11 +2,13 @@
 
 use std::{future, net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode};
 
+use bytesize::ByteSize;
 use clap::Args;
 use tracing::warn;
 
 use super::error::CliError;
 use crate::{
+    admission::Limits,
     artifacts::{self, BucketUrl, Remote},
     journal::{Journal, Postgres, PostgresUrl},
     scheduler::Policy,
@@ -57,6 +59,9 @@ pub(crate) struct ServeArguments {
     /// How many sweeps may run at the same time; more are refused
     #[arg(long, default_value = "1000", value_name = "NUMBER")]
     max_sweeps: NonZeroU32,
+    /// The largest file that is taken: a table, a net or what a stage leaves, as in 500MB or 2TiB
+    #[arg(long, default_value = "64GiB", value_name = "SIZE")]
+    max_artifact_size: ByteSize,
     /// A worker on which so many bundles in a row failed, no two with a stage in common, gets nothing for a while; 0: it always does
     #[arg(long, default_value = "3", value_name = "NUMBER")]
     quarantine_after: u32,
@@ -114,6 +119,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             Some(bucket)
         }
     };
+    let limits = Limits { artifact: arguments.max_artifact_size.as_u64() };
     let (folder, journal) = match arguments.journal {
         None => {
             let folder = DataDir::lock(&arguments.data_dir)?;
@@ -135,7 +141,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             (DataDir::wait(arguments.data_dir).await?, journal)
         }
     };
-    let coordinator = Coordinator::start(folder, journal, address, Reach::Others(tls), policy, bucket).await?;
+    let coordinator = Coordinator::start(folder, journal, address, Reach::Others(tls), policy, limits, bucket).await?;
     coordinator.run_until(future::pending::<()>()).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use super::invalid;
 use crate::{
+    admission::Limits,
     artifacts::{ArtifactError, ArtifactStore, BucketError},
     driver::Driver,
     garbage::{self, Collection, Removal},
@@ -45,15 +46,16 @@ pub struct Artifacts {
     driver: Driver,
     grants: Grants,
     audit: Audit,
+    limits: Limits,
     /// Uploads under way: two of one hash at a time would write into one file.
     uploads: Arc<Mutex<HashSet<ContentHash>>>,
 }
 
 impl Artifacts {
-    /// Over `store`. Workers may read what `grants` says, and readers what reports refer to.
+    /// Over `store`, which takes nothing beyond `limits`. Workers may read what `grants` says, and readers what reports refer to.
     #[must_use]
-    pub fn new(store: ArtifactStore, driver: Driver, grants: Grants, audit: Audit) -> Self {
-        Self { store, driver, grants, audit, uploads: Arc::default() }
+    pub fn new(store: ArtifactStore, driver: Driver, grants: Grants, audit: Audit, limits: Limits) -> Self {
+        Self { store, driver, grants, audit, limits, uploads: Arc::default() }
     }
 
     /// Whether `caller` may read that file.
@@ -73,6 +75,17 @@ impl Artifacts {
         let message = format!("{} may not read this artifact, whether it is there or not", caller.role);
         self.audit.refused(caller.peer.map(|peer| peer.ip()), Some(&caller.name), &format!("{what} {hash}"), &message);
         Err(Status::permission_denied(message))
+    }
+
+    /// That so large a file is taken.
+    fn check_size(&self, artifact: Artifact) -> Result<(), Status> {
+        if artifact.size > self.limits.artifact {
+            return Err(Status::invalid_argument(format!(
+                "an artifact of {} bytes is too large for this coordinator, which takes {} (serve --max-artifact-size)",
+                artifact.size, self.limits.artifact
+            )));
+        }
+        Ok(())
     }
 
     /// Removes what no sweep refers to, and tells it.
@@ -119,6 +132,7 @@ impl Artifacts {
         };
         let artifact: Artifact =
             start.artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?.try_into().map_err(invalid)?;
+        self.check_size(artifact)?;
         let _turn = Turn::take(&self.uploads, artifact.hash)?;
         let incoming = self.store.incoming();
         let failed = |error: StoreError| status(error.into());
@@ -206,7 +220,9 @@ fn store_status(error: &StoreError) -> Status {
             Status::internal("the artifact store failed; the coordinator's log says more")
         }
         StoreError::Damaged { .. } => Status::data_loss(error.to_string()),
-        StoreError::WrongSize { .. } | StoreError::WrongOffset { .. } => Status::invalid_argument(error.to_string()),
+        StoreError::WrongSize { .. } => Status::invalid_argument(error.to_string()),
+        // What was here of it when it was asked for is a whole file now, which somebody else sent: the next try will be told so.
+        StoreError::WrongOffset { .. } => Status::aborted(error.to_string()),
     }
 }
 
@@ -222,7 +238,10 @@ impl ArtifactService for Artifacts {
         let held = self.store.touch(hash).await.map_err(status)?;
         let partial_size = self.store.partial_size(hash).map_err(status)?;
         let direct = match (held, direct_size) {
-            (None, Some(size)) => self.store.address_to_put(Artifact { hash, size }).await.map_err(status)?,
+            // Whoever gets no address for a file that is too large sends it here, and is told why it is not taken.
+            (None, Some(size)) if size <= self.limits.artifact => {
+                self.store.address_to_put(Artifact { hash, size }).await.map_err(status)?
+            }
             _ => None,
         };
         Ok(Response::new(StatReply { held: held.map(Into::into), partial_size, direct }))
@@ -253,6 +272,7 @@ impl ArtifactService for Artifacts {
     async fn commit(&self, request: Request<CommitRequest>) -> Result<Response<CommitReply>, Status> {
         let artifact = request.into_inner().artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?;
         let artifact: Artifact = artifact.try_into().map_err(invalid)?;
+        self.check_size(artifact)?;
         let _turn = Turn::take(&self.uploads, artifact.hash)?;
         self.store.take_over(artifact).await.map_err(status)?;
         Ok(Response::new(CommitReply { artifact: Some(artifact.into()) }))

@@ -1,6 +1,8 @@
 //! The gRPC services: thin. Each method checks its message, asks the driver or the store, and puts the answer into a message.
 
 mod artifact;
+mod logs;
+mod said;
 mod sweep;
 mod worker;
 
@@ -11,6 +13,7 @@ pub use self::{artifact::Artifacts, sweep::Sweeps, worker::Workers};
 use crate::{
     driver::{NotTaken, Stopped},
     scheduler::Rejection,
+    threads::on_a_thread,
 };
 
 /// The longest message that is taken: chunks have 1 MiB, and a lease of many stages is the longest other.

@@ -9,22 +9,25 @@ use secateur_proto::{
     outcome::Artifact,
     v1::{
         self, CancelRequest, Chunk, ExplainReply, ExplainRequest, ForgetRequest, GetReportRequest, GetSweepRequest,
-        ListSweepsReply, ListSweepsRequest, PlanReply, PlanRequest, ReportFormat, RetryReply, RetryRequest,
-        SetShareRequest, SubmitReply, SubmitRequest, SweepFile, SweepStatus, WatchReply, WatchRequest,
+        ListSweepsReply, ListSweepsRequest, LogLine, LogsRequest, PlanReply, PlanRequest, ReportFormat, RetryReply,
+        RetryRequest, SetShareRequest, SubmitReply, SubmitRequest, SweepFile, SweepStatus, WatchReply, WatchRequest,
         submit_reply::Was, sweep_service_server::SweepService, watch_reply,
     },
 };
 use secateur_worker::{store::StoreError, transfer::chunks};
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::info;
 
-use super::{artifact::bucket_status, invalid};
+use super::{artifact::bucket_status, invalid, logs, on_a_thread};
 use crate::{
     admission::{self, Input},
     artifacts::{ArtifactError, ArtifactStore},
     driver::{Driver, Notice, outcomes},
-    explain, report,
+    explain,
+    logs::Logs,
+    report,
     scheduler::{self, Event, ShareChange, SweepState},
     security::{Audit, Caller},
     sweep::plan::Plan,
@@ -40,15 +43,16 @@ pub struct Sweeps {
     store: ArtifactStore,
     planning: Arc<Semaphore>,
     audit: Audit,
+    logs: Logs,
 }
 
 type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
 
 impl Sweeps {
-    /// Over `driver`, with tables from `store`. What callers do is written into `audit`.
+    /// Over `driver`, with tables from `store`, and what workers said in `logs`. What callers do is written into `audit`.
     #[must_use]
-    pub fn new(driver: Driver, store: ArtifactStore, audit: Audit) -> Self {
-        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit }
+    pub fn new(driver: Driver, store: ArtifactStore, audit: Audit, logs: Logs) -> Self {
+        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit, logs }
     }
 
     async fn plan_of(&self, file: Option<SweepFile>) -> Result<Plan, Status> {
@@ -56,6 +60,13 @@ impl Sweeps {
         let table: Artifact =
             file.data.ok_or_else(|| invalid(InvalidMessage::Missing("data")))?.try_into().map_err(invalid)?;
         let weights: Option<Artifact> = file.weights.map(TryInto::try_into).transpose().map_err(invalid)?;
+        if file.text.len() > admission::LARGEST_SWEEP_FILE {
+            return Err(Status::invalid_argument(format!(
+                "the sweep file has {} bytes: it has at most {}",
+                file.text.len(),
+                admission::LARGEST_SWEEP_FILE
+            )));
+        }
         let _turn = self.planning.acquire().await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
         let read = async |artifact: Artifact| self.store.get(artifact.hash).await.map_err(|error| no_input(&error));
         let table = read(table).await?;
@@ -63,7 +74,7 @@ impl Sweeps {
             Some(weights) => Some(read(weights).await?),
             None => None,
         };
-        let planned = tokio::task::spawn_blocking(move || {
+        let planned = on_a_thread(move || {
             let admitted =
                 admission::admit(&file.name, &file.text, Input::of(&table), weights.as_deref().map(Input::of));
             admitted.map(|admitted| admitted.plan).map_err(|problems| Status::invalid_argument(problems.to_string()))
@@ -103,7 +114,7 @@ impl Sweeps {
         let wanted = id.clone();
         let read = self.driver.read(move |core| Some((core.plan(&wanted).cloned()?, outcomes(core, &wanted)))).await?;
         let (plan, outcomes) = read.ok_or_else(|| Status::not_found(format!("there is no sweep {id}")))?;
-        let rendered = tokio::task::spawn_blocking(move || {
+        let rendered = on_a_thread(move || {
             if format == ReportFormat::PlanJson {
                 return serde_json::to_vec_pretty(plan.as_ref()).map_err(|error| Status::internal(error.to_string()));
             }
@@ -133,7 +144,7 @@ impl Sweeps {
         });
         let mut lines = Vec::new();
         for (plan, outcomes, id) in read.await? {
-            let report = tokio::task::spawn_blocking(move || report::build(&plan, &outcomes)).await;
+            let report = on_a_thread(move || report::build(&plan, &outcomes)).await;
             let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
             let wanted = trial.clone();
             lines.extend(
@@ -190,7 +201,7 @@ impl Sweeps {
                 }
             }
         });
-        Ok(tokio_stream::wrappers::ReceiverStream::new(receiver).boxed())
+        Ok(ReceiverStream::new(receiver).boxed())
     }
 }
 
@@ -247,6 +258,7 @@ fn no_input(error: &ArtifactError) -> Status {
 #[async_trait]
 impl SweepService for Sweeps {
     type WatchStream = WatchStream;
+    type LogsStream = ReceiverStream<Result<LogLine, Status>>;
     type GetReportStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
@@ -349,6 +361,10 @@ impl SweepService for Sweeps {
         let wanted = id.clone();
         let lines = self.driver.read(move |core| explain::sweep(core, &wanted)).await?;
         Ok(reply("sweep", id.to_string(), lines.unwrap_or_default()))
+    }
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        Ok(Response::new(logs::stream(self.driver.clone(), self.logs.clone(), request.into_inner()).await?))
     }
 
     async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<SweepStatus>, Status> {

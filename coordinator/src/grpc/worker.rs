@@ -1,6 +1,14 @@
 //! `WorkerService`: one stream a worker, from Hello to the end.
 
-use std::{num::NonZeroU32, pin::Pin, time::Duration};
+use std::{
+    num::NonZeroU32,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
 
 use futures::{Stream, StreamExt as _, future::join_all};
 use secateur_proto::{
@@ -18,10 +26,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::{info, warn};
 
-use super::{artifact::bucket_status, invalid};
+use super::{artifact::bucket_status, invalid, said::Said};
 use crate::{
     artifacts::{ArtifactError, ArtifactStore},
-    driver::Driver,
+    driver::{Clock, Driver},
+    logs::Logs,
     scheduler::{Core, Departure, Event, HeldLease},
     security::{Access, Audit, Caller, Grants},
 };
@@ -46,15 +55,36 @@ pub struct Workers {
     access: Access,
     grants: Grants,
     audit: Audit,
+    logs: Logs,
+    clock: Clock,
+    /// How many have attached.
+    attached: Arc<AtomicU64>,
 }
 
 type Orders = Pin<Box<dyn Stream<Item = Result<CoordinatorMessage, Status>> + Send>>;
 
 impl Workers {
-    /// Over `driver`; what workers leave is in `store`. A worker may read what `grants` says while `access` knows it.
+    /// Over `driver`; what workers leave is in `store`, and what they say of attempts in `logs`. A worker may read what `grants` says
+    /// while `access` knows it. The time is from `clock`.
     #[must_use]
-    pub const fn new(driver: Driver, store: ArtifactStore, access: Access, grants: Grants, audit: Audit) -> Self {
-        Self { driver, store, access, grants, audit }
+    pub fn new(
+        driver: Driver,
+        store: ArtifactStore,
+        access: Access,
+        grants: Grants,
+        audit: Audit,
+        logs: Logs,
+        clock: Clock,
+    ) -> Self {
+        Self { driver, store, access, grants, audit, logs, clock, attached: Arc::default() }
+    }
+
+    /// An id that no other attachment to this coordinator has had: a worker that comes back is a new one.
+    fn fresh_id(&self, name: &str) -> Result<WorkerId, Status> {
+        let instant = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let serial = self.attached.fetch_add(1, Ordering::Relaxed);
+        let seed = format!("{name} {} {serial}", instant.as_nanos());
+        format!("w-{}", ContentHash::of(seed.as_bytes()).short(10)).parse().map_err(invalid)
     }
 
     async fn welcome(
@@ -71,7 +101,7 @@ impl Workers {
         let instance = hello.instance.parse().map_err(invalid)?;
         let held = held(&hello, slots)?;
         let leases: Vec<LeaseId> = held.iter().map(|held| held.lease.clone()).collect();
-        let worker = fresh_id(&name)?;
+        let worker = self.fresh_id(&name)?;
         let (sender, receiver) = self.driver.attach(worker.clone()).await?;
         let interval = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
         let welcome = Welcome {
@@ -84,26 +114,38 @@ impl Workers {
         sender.send(Ok(welcome)).await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
         self.audit.done(&caller, "attach", &format!("{worker} {name}"));
         info!(%worker, name, device, slots, held = held.len(), by = caller.name, "a worker attached");
-        let id = worker.clone();
+        let (id, named) = (worker.clone(), name.clone());
         self.driver.apply(Event::WorkerJoined { worker: id, instance, name, device, slots, held }).await?;
+        let held = leases.clone();
+        let held =
+            self.driver.read(move |core| held.iter().flat_map(|lease| core.stages_of(lease)).collect::<Vec<_>>());
+        let said = Said::by(named, self.logs.clone(), held.await?);
         let (driver, store, access) = (self.driver.clone(), self.store.clone(), self.access.clone());
         let session = self.grants.session(&caller.name);
         session.grant(self.driver.read(move |core| inputs_of_held(core, &leases)).await?);
+        let says = said.clone();
         tokio::spawn(async move {
             let (reason, departure) = tokio::select! {
-                reason = listen(&driver, &store, &worker, messages) => (reason, Departure::Disconnected),
+                biased;
                 reason = until_unknown(&access, &caller) => {
                     // The worker may have gone meanwhile.
                     let _ = sender.send(Err(reason.clone())).await;
                     (reason, Departure::Lost)
                 }
+                reason = listen(&driver, &store, &worker, &says, messages) => (reason, Departure::Disconnected),
             };
             info!(%worker, reason = reason.message(), "a worker's stream ended");
             // A driver that has stopped needs no word of it.
             let _ = driver.notify(Event::WorkerLeft { worker, departure }).await;
             drop(sender);
         });
-        Ok(ReceiverStream::new(receiver).inspect(move |order| session.grant(inputs(order))).boxed())
+        let given = move |order: &Result<CoordinatorMessage, Status>| {
+            session.grant(inputs(order));
+            if let Ok(order) = order {
+                said.ordered(order);
+            }
+        };
+        Ok(ReceiverStream::new(receiver).inspect(given).boxed())
     }
 }
 
@@ -171,20 +213,12 @@ fn check(hello: &Hello) -> Result<NonZeroU32, Status> {
         .ok_or_else(|| Status::invalid_argument(format!("a worker has 1 to {MOST_SLOTS} slots, not {}", hello.slots)))
 }
 
-/// An id that no other attachment has had: a worker that comes back is a new one.
-fn fresh_id(name: &str) -> Result<WorkerId, Status> {
-    let instant = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    static SERIAL: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let serial = SERIAL.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let seed = format!("{name} {} {} {serial}", std::process::id(), instant.as_nanos());
-    format!("w-{}", ContentHash::of(seed.as_bytes()).short(10)).parse().map_err(invalid)
-}
-
 /// Turns a worker's messages into events until its stream ends.
 async fn listen(
     driver: &Driver,
     store: &ArtifactStore,
     worker: &WorkerId,
+    said: &Said,
     mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
 ) -> Status {
     loop {
@@ -196,13 +230,20 @@ async fn listen(
         };
         let handed = match message {
             Message::Progress(progress) => match progress.stage_key.parse() {
-                Ok(stage) => driver.progress(worker.clone(), stage, progress).await,
+                Ok(stage) => {
+                    said.progress(stage, &progress);
+                    driver.progress(worker.clone(), stage, progress).await
+                }
                 Err(error) => {
                     warn!(%worker, %error, "a message is refused");
                     continue;
                 }
             },
-            message => match event(store, worker, message).await {
+            Message::Words(words) => {
+                said.words(&words);
+                driver.notify(Event::Heartbeat { worker: worker.clone() }).await
+            }
+            message => match heard(said, store, worker, message).await {
                 Ok(event) => driver.notify(event).await,
                 // It keeps what it reports, attaches again, and reports again.
                 Err(Refused::ForNow(status)) => return status,
@@ -263,14 +304,21 @@ async fn with_files(store: &ArtifactStore, outcome: StageOutcome) -> Result<Stag
     Ok(outcome)
 }
 
+async fn heard(said: &Said, store: &ArtifactStore, worker: &WorkerId, message: Message) -> Result<Event, Refused> {
+    if let Message::Report(report) = &message {
+        said.report(report);
+    }
+    event(store, worker, message).await
+}
+
 async fn event(store: &ArtifactStore, worker: &WorkerId, message: Message) -> Result<Event, Refused> {
     let worker = worker.clone();
     Ok(match message {
         Message::Hello(_) => {
             return Err(InvalidMessage::Unknown { what: "second hello", found: worker.to_string() }.into());
         }
-        // Progress goes to whoever watches, too, and does not come here.
-        Message::Progress(_) | Message::Heartbeat(_) => Event::Heartbeat { worker },
+        // What is for whoever watches does not come here.
+        Message::Progress(_) | Message::Words(_) | Message::Heartbeat(_) => Event::Heartbeat { worker },
         Message::Draining(_) => Event::WorkerDraining { worker },
         Message::Calibrated(answer) => Event::Calibrated {
             worker,

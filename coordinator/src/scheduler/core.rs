@@ -53,8 +53,6 @@ pub struct Core {
     pub(super) last_tick: Option<Timestamp>,
     /// When this life began, while nothing is handed out yet.
     pub(super) waiting_since: Option<Timestamp>,
-    #[cfg(test)]
-    pub(super) planted: Option<super::planted::Planted>,
 }
 
 #[derive(Debug)]
@@ -158,8 +156,6 @@ impl Core {
             woken: BTreeSet::new(),
             last_tick: None,
             waiting_since: None,
-            #[cfg(test)]
-            planted: None,
         }
     }
 

@@ -46,6 +46,9 @@ pub struct Policy {
     pub quarantine_after: Option<NonZeroU32>,
     /// How long that is.
     pub quarantine_ms: u64,
+    /// A bug that a test plants.
+    #[cfg(test)]
+    pub(crate) planted: Option<super::planted::Planted>,
 }
 
 impl Default for Policy {
@@ -60,6 +63,8 @@ impl Default for Policy {
             max_running_sweeps: NonZeroU32::MIN.saturating_add(999),
             quarantine_after: None,
             quarantine_ms: 600_000,
+            #[cfg(test)]
+            planted: None,
         }
     }
 }

@@ -63,7 +63,7 @@ mod event;
 mod forget;
 mod health;
 mod invariants;
-mod planted;
+pub(crate) mod planted;
 mod queues;
 mod record;
 mod retry;
@@ -74,7 +74,7 @@ mod view;
 mod workers;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     compact::needed,

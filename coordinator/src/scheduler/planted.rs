@@ -1,27 +1,29 @@
-//! Bugs that a test plants, to see that the simulation finds them. Outside tests there are none.
+//! Bugs that a test plants, to see that the simulations find them. Outside tests there are none.
 
 use super::core::Core;
 
 /// A bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Planted {
+pub(crate) enum Planted {
     /// A failure counts although its attempt is not the one that is out.
     AttemptNotChecked,
     /// A result counts only from the lease that is out.
     LateResultDropped,
     /// A trial that has ended ends again when its sweep goes on.
     DoubleCount,
+    /// The shell carries out effects before their records are written.
+    EffectsFirst,
 }
 
 impl Core {
     #[cfg(test)]
-    pub(super) fn has(&self, bug: Planted) -> bool {
-        self.planted == Some(bug)
+    pub(crate) fn has(&self, bug: Planted) -> bool {
+        self.policy.planted == Some(bug)
     }
 
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "as in tests")]
-    pub(super) const fn has(&self, _: Planted) -> bool {
+    pub(crate) const fn has(&self, _: Planted) -> bool {
         false
     }
 }

@@ -57,6 +57,7 @@ pub(super) fn admits(path: &str) -> Admits {
         | "SweepService/Watch"
         | "SweepService/GetReport"
         | "SweepService/Explain"
+        | "SweepService/Logs"
         | "WorkerService/ListWorkers" => Admits::Roles(&[Submit, Read]),
         "WorkerService/Attach" => Admits::Roles(&[Worker]),
         "ArtifactService/Stat" | "ArtifactService/Put" | "ArtifactService/Commit" => Admits::Roles(&[Submit, Worker]),
@@ -344,6 +345,7 @@ mod tests {
             ("SweepService/SetShare", [Ok(()), denied, denied]),
             ("SweepService/GetReport", [Ok(()), denied, Ok(())]),
             ("SweepService/Explain", [Ok(()), denied, Ok(())]),
+            ("SweepService/Logs", [Ok(()), denied, Ok(())]),
             ("WorkerService/ListWorkers", [Ok(()), denied, Ok(())]),
             ("WorkerService/Attach", [denied, Ok(()), denied]),
             ("ArtifactService/Put", [Ok(()), Ok(()), denied]),

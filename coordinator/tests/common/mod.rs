@@ -209,6 +209,17 @@ impl Process {
         }
     }
 
+    /// The next line on standard output with all of `words`, from where the last wait ended.
+    pub(crate) fn wait_for_output(&mut self, words: &[&str]) -> String {
+        loop {
+            match self.next(Instant::now() + PATIENCE) {
+                Some(Line::Out(line)) if words.iter().all(|word| line.contains(word)) => return line,
+                Some(_) => {}
+                None => panic!("the process ended without a line with {words:?}:\n{}{}", self.stdout, self.stderr),
+            }
+        }
+    }
+
     /// All that it has said on standard error so far; the next wait begins after it.
     pub(crate) fn said(&mut self) -> &str {
         while let Ok(line) = self.lines.try_recv() {
@@ -220,10 +231,10 @@ impl Process {
         &self.stderr
     }
 
-    /// Blocks until it has ended, and everybody else who holds its standard output or error: its executors do.
+    /// Blocks until it has ended, and everybody else who holds its standard output or error: its executors do. It may take its time as
+    /// long as it says something.
     pub(crate) fn end(mut self) -> Ended {
-        let deadline = Instant::now() + PATIENCE;
-        while self.next(deadline).is_some() {}
+        while self.next(Instant::now() + PATIENCE).is_some() {}
         let code = self.child.wait().expect("waits").code();
         Ended { code, stdout: std::mem::take(&mut self.stdout), stderr: std::mem::take(&mut self.stderr) }
     }

@@ -1,7 +1,7 @@
 //! One lease: fetch the inputs, have an executor do the bundle, report each stage; and beside it, carry what stages leave over to the
 //! coordinator. Where that cannot be reached files wait, for as long as it takes.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use secateur_proto::{
@@ -9,8 +9,8 @@ use secateur_proto::{
     ids::StageKey,
     outcome::{Failure, FailureClass, StageOutcome},
     v1::{
-        Calibrate, Calibrated, Lease, MeasureBundle, RunBundle, Stage, StageReport, executor_reply::Reply,
-        executor_request::Request, worker_message::Message,
+        Calibrate, Calibrated, HeldStage, Lease, MeasureBundle, RunBundle, Stage, StageReport, Words,
+        executor_reply::Reply, executor_request::Request, worker_message::Message,
     },
 };
 use tokio::sync::{Mutex, Semaphore};
@@ -18,12 +18,13 @@ use tracing::{debug, error, info};
 
 use super::{
     LONGEST_WAIT, Link, SHORTEST_WAIT,
+    executors::{Executor, Executors},
     outbox::{Outbox, files},
 };
 use crate::{
     cache::{Cache, CacheError},
     causes::with_causes,
-    executor::process::{ExecutorCommand, ExecutorProcess, ProcessError},
+    executor::process::{ExecutorOptions, ProcessError},
     store::Store,
     transfer::TransferError,
 };
@@ -31,23 +32,24 @@ use crate::{
 /// The worker's slots: how many executors may run, and those that are idle.
 #[derive(Debug)]
 pub(super) struct Slots {
-    command: ExecutorCommand,
+    executors: Arc<dyn Executors>,
+    options: ExecutorOptions,
     cache: Arc<Cache>,
     free: Semaphore,
-    idle: Mutex<Vec<ExecutorProcess>>,
+    idle: Mutex<Vec<Box<dyn Executor>>>,
 }
 
 impl Slots {
     /// So many, which work on the files of `cache`.
-    pub(super) fn new(command: ExecutorCommand, slots: u32, cache: Arc<Cache>) -> Self {
-        Self { command, cache, free: Semaphore::new(slots as usize), idle: Mutex::new(Vec::new()) }
+    pub(super) fn new(executors: Arc<dyn Executors>, options: ExecutorOptions, slots: u32, cache: Arc<Cache>) -> Self {
+        Self { executors, options, cache, free: Semaphore::new(slots as usize), idle: Mutex::new(Vec::new()) }
     }
 
     /// An executor that is alive: an idle one, or a new one.
-    async fn executor(&self) -> Result<ExecutorProcess, ProcessError> {
+    async fn executor(&self) -> Result<Box<dyn Executor>, ProcessError> {
         match self.idle.lock().await.pop() {
             Some(executor) => Ok(executor),
-            None => ExecutorProcess::start(&self.command),
+            None => self.executors.start(&self.options),
         }
     }
 }
@@ -89,8 +91,27 @@ pub(super) struct Failed(pub(super) Failure);
 
 /// Does a lease. Cancelled by dropping, which kills the executor that is at work.
 pub(super) async fn run(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox) -> Result<(), Failed> {
+    let mut attempts = Attempts::new();
+    let ended = work(lease, link, slots, outbox, &mut attempts).await;
+    if let Err(Failed(failure)) = &ended {
+        tell(outbox, &attempts, vec![format!("failed: {}", failure.message)]);
+    }
+    ended
+}
+
+/// The stages of a lease that have not ended, each with the number of its attempt.
+type Attempts = BTreeMap<StageKey, u32>;
+
+/// Says something of these attempts, for whoever reads their logs.
+fn tell(outbox: &Outbox, attempts: &Attempts, lines: Vec<String>) {
+    if !lines.is_empty() {
+        let held = |(stage, attempt): (&StageKey, &u32)| HeldStage { stage_key: stage.to_string(), attempt: *attempt };
+        outbox.pass(Message::Words(Words { stages: attempts.iter().map(held).collect(), lines }));
+    }
+}
+
+async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts: &mut Attempts) -> Result<(), Failed> {
     let _slot = slots.free.acquire().await;
-    let mut attempts = HashMap::new();
     let mut stages = Vec::new();
     let mut inputs = Vec::new();
     for leased in lease.stages {
@@ -107,12 +128,18 @@ pub(super) async fn run(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox
     let mut executor = slots.executor().await?;
     executor.send(Request::Run(RunBundle { stages })).await?;
     loop {
-        match executor.receive().await? {
-            Reply::Progress(progress) => outbox.pass(Message::Progress(progress)),
+        let reply = executor.receive().await;
+        tell(outbox, attempts, executor.said());
+        match reply? {
+            Reply::Progress(mut progress) => {
+                let stage = progress.stage_key.parse::<StageKey>().ok();
+                progress.attempt = stage.and_then(|stage| attempts.get(&stage).copied()).unwrap_or_default();
+                outbox.pass(Message::Progress(progress));
+            }
             Reply::Done(done) => {
                 let stage: StageKey = done.stage_key.parse().map_err(InvalidMessage::from)?;
                 let outcome: StageOutcome = done.outcome.ok_or(InvalidMessage::Missing("outcome"))?.try_into()?;
-                let attempt = attempts.get(&stage).copied().ok_or(InvalidMessage::Missing("attempt"))?;
+                let attempt = attempts.remove(&stage).ok_or(InvalidMessage::Missing("attempt"))?;
                 let report = StageReport {
                     lease_id: lease.lease_id.clone(),
                     stage_key: stage.to_string(),
@@ -168,6 +195,8 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> I
     let mut next = 0;
     loop {
         tokio::select! {
+            // There is an end to what waits, so that what is under way has its turn.
+            biased;
             (number, report) = outbox.to_carry(next) => {
                 next = number + 1;
                 under_way.push(async move {

@@ -4,6 +4,7 @@
 //! The training itself is done by executor processes, one a slot: this process only moves files and messages, so its heartbeat
 //! never waits for a step. It knows nothing of sweeps.
 
+mod executors;
 mod lease;
 mod outbox;
 mod session;
@@ -12,16 +13,20 @@ mod workbench;
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::future::try_join_all;
-use secateur_proto::{ids::InstanceId, v1::worker_service_client::WorkerServiceClient};
-use tokio::sync::watch;
+use secateur_proto::{
+    ids::{ContentHash, InstanceId},
+    v1::worker_service_client::WorkerServiceClient,
+};
+use tokio::sync::{Notify, watch};
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
+pub use self::executors::{Executor, Executors, Program};
 use self::{lease::Slots, outbox::Outbox, session::Ended, workbench::Workbench};
 use crate::{
     cache::Cache,
@@ -29,7 +34,7 @@ use crate::{
     connection::{AuthorizedChannel, Remote},
     device::DeviceName,
     direct::Direct,
-    executor::process::ExecutorCommand,
+    executor::process::ExecutorOptions,
     store::{Durability, Store, StoreError},
     transfer::ArtifactClient,
 };
@@ -50,12 +55,14 @@ pub struct WorkerOptions {
     pub coordinator: Remote,
     /// For people.
     pub name: String,
+    /// No other worker has had it: see [`fresh_instance`].
+    pub instance: InstanceId,
     /// Where it trains.
     pub devices: Vec<DeviceSlots>,
     /// Nets to train in lockstep; nothing: as many as a measurement says.
     pub lanes: Option<u32>,
-    /// The program that executors are started from.
-    pub program: PathBuf,
+    /// Who starts executors.
+    pub executors: Arc<dyn Executors>,
     /// Folder of files by hash, the executors' too.
     pub store: PathBuf,
     /// Whether its files are flushed to the disk.
@@ -129,6 +136,7 @@ pub async fn serve(
         warn!("the coordinator does not confirm what was handed back; ending all the same");
     };
     tokio::select! {
+        biased;
         ended = working => ended.map(|_| ()),
         () = stopping => Ok(()),
     }
@@ -184,26 +192,41 @@ struct Identity {
 }
 
 /// The connection that is up now, for whoever moves files.
-#[derive(Debug, Clone)]
-struct Link(Arc<watch::Sender<Option<Connection>>>);
+#[derive(Debug, Clone, Default)]
+struct Link(Arc<Up>);
+
+/// Not a channel of tokio's, which wakes those that wait in an order that nobody can repeat.
+#[derive(Debug, Default)]
+struct Up {
+    connection: Mutex<Option<Connection>>,
+    changed: Notify,
+}
 
 impl Link {
+    fn up(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.0.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is(&self, connection: Connection) {
-        self.0.send_replace(Some(connection));
+        *self.up() = Some(connection);
+        self.0.changed.notify_waiters();
     }
 
     fn cut(&self) {
-        self.0.send_replace(None);
+        *self.up() = None;
     }
 
     /// Waits for one.
     async fn connection(&self) -> Connection {
         loop {
-            let mut up = self.0.subscribe();
-            if let Ok(connection) = up.wait_for(Option::is_some).await
-                && let Some(connection) = connection.clone()
-            {
-                return connection;
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let up = self.up().clone();
+            match up {
+                Some(connection) => return connection,
+                None => changed.await,
             }
         }
     }
@@ -217,19 +240,18 @@ async fn attach(
     direct: Arc<LazyLock<Option<Arc<Direct>>>>,
     mut stop: Stop,
 ) -> Result<(), WorkerError> {
-    let executor = ExecutorCommand {
-        program: options.program.clone(),
+    let executor = ExecutorOptions {
         store: options.store.clone(),
         synced: options.synced,
         apart: cache.is_bounded(),
         device: device.device,
     };
-    let slots = Slots::new(executor, device.slots, Arc::clone(cache));
+    let slots = Slots::new(Arc::clone(&options.executors), executor, device.slots, Arc::clone(cache));
     let identity = Identity {
         name: options.name.clone(),
         device: device.device,
         slots: device.slots,
-        instance: instance().map_err(WorkerError::Random)?,
+        instance: instance_on(&options.instance, device.device),
         direct,
     };
     let folder = options.outbox.as_ref().map(|folder| folder.join(device.device.to_string().replace(':', "-")));
@@ -237,9 +259,10 @@ async fn attach(
         Outbox::open(folder.clone())
             .map_err(|source| WorkerError::Outbox { path: folder.unwrap_or_default(), source })?,
     );
-    let link = Link(Arc::new(watch::Sender::new(None)));
+    let link = Link::default();
     let bench = Workbench::new(slots, Arc::clone(&outbox), link.clone(), options.lanes);
     tokio::select! {
+        biased;
         ended = stay_attached(options, &identity, bench, &outbox, &link, &mut stop) => ended,
         never = lease::carry(&outbox, &link, cache.store()) => match never {},
     }
@@ -281,9 +304,10 @@ async fn stay_attached(
         tokio::pin!(waited);
         loop {
             tokio::select! {
+                biased;
+                () = stop.changes() => break,
                 () = &mut waited => break,
                 () = bench.work_ends() => {}
-                () = stop.changes() => break,
             }
         }
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -291,12 +315,21 @@ async fn stay_attached(
     }
 }
 
-/// 128 random bits.
-fn instance() -> Result<InstanceId, getrandom::Error> {
+/// An instance that nobody has had: 128 random bits.
+///
+/// # Errors
+/// If the system gives no random numbers.
+pub fn fresh_instance() -> Result<InstanceId, WorkerError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
+    getrandom::fill(&mut bytes).map_err(WorkerError::Random)?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(text.parse().expect("hexadecimal digits are an id"))
+}
+
+/// The instance of a worker's attachment with one of its devices.
+fn instance_on(worker: &InstanceId, device: DeviceName) -> InstanceId {
+    let text = ContentHash::of(format!("{worker} {device}").as_bytes()).short(32);
+    text.parse().expect("hexadecimal digits are an id")
 }
 
 /// What a session works with.

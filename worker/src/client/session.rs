@@ -95,6 +95,12 @@ async fn attach(
             return Ok(());
         }
         tokio::select! {
+            // What comes seldom first, so that much of the rest cannot keep it waiting; and always in the same order, so that what is
+            // ready at the same moment happens in an order that a simulation can repeat.
+            biased;
+            () = stop.changes() => {}
+            _ = heartbeat.tick() => outbox.pass(Message::Heartbeat(Heartbeat {})),
+            () = bench.work_ends() => {}
             order = orders.message() => match order?.ok_or_else(closed)?.message {
                 Some(Order::Lease(order)) => bench.begin(order),
                 Some(Order::Calibrate(order)) => bench.calibrate(order),
@@ -102,9 +108,6 @@ async fn attach(
                 Some(Order::Settled(settled)) => settled.ends.iter().for_each(|end| bench.settle(end)),
                 Some(Order::Welcome(_)) | None => warn!("the coordinator sent an order that means nothing here"),
             },
-            () = bench.work_ends() => {}
-            _ = heartbeat.tick() => outbox.pass(Message::Heartbeat(Heartbeat {})),
-            () = stop.changes() => {}
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What a worker does on one device: leases and calibrations under way. It outlives attachments, so that training goes on while the
 //! coordinator cannot be reached, and it can say what it holds.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use secateur_proto::v1::{
     Calibrate, Calibrated, HeldLease, HeldStage, Lease, LeaseEnded, SettledEnd, worker_message::Message,
@@ -40,7 +43,7 @@ pub(super) struct Workbench {
     lanes: Option<u32>,
     tasks: JoinSet<Option<Calibrated>>,
     work: HashMap<Id, Work>,
-    leases: HashMap<String, Held>,
+    leases: BTreeMap<String, Held>,
     calibrated: HashMap<String, Calibrated>,
 }
 
@@ -54,7 +57,7 @@ impl Workbench {
             lanes,
             tasks: JoinSet::new(),
             work: HashMap::new(),
-            leases: HashMap::new(),
+            leases: BTreeMap::new(),
             calibrated: HashMap::new(),
         }
     }

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use super::{
     frame::{self, FrameError},
-    words::{self, Words},
+    words::{self, Fresh, Words},
 };
 use crate::{
     device::DeviceName,
@@ -30,11 +30,9 @@ use crate::{
 /// How long the end of an executor that has nothing more to say is waited for, and its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How to start an executor.
+/// What an executor is started for.
 #[derive(Debug, Clone)]
-pub struct ExecutorCommand {
-    /// A program with the `executor` verb.
-    pub program: PathBuf,
+pub struct ExecutorOptions {
     /// Folder of files by hash.
     pub store: PathBuf,
     /// Whether its files are flushed to the disk.
@@ -53,6 +51,8 @@ pub struct ExecutorProcess {
     output: BufReader<ChildStdout>,
     /// What it says on standard error.
     words: JoinHandle<Words>,
+    /// That of it which nobody has asked for yet.
+    fresh: Fresh,
     /// How many processes the system had killed for want of memory when it started.
     kills_for_memory: u64,
     /// Where it leaves what it makes, if not in the store itself.
@@ -126,34 +126,37 @@ pub(crate) fn child(program: &Path) -> Command {
 }
 
 impl ExecutorProcess {
-    /// Starts one.
+    /// Starts one, which is a `program` with the `executor` verb.
     ///
     /// # Errors
     /// If the program cannot be started, or a folder for what it makes not be made.
-    pub fn start(command: &ExecutorCommand) -> Result<Self, ProcessError> {
-        let outputs = command.apart.then(|| Store::make_outputs(&command.store)).transpose()?;
-        let mut arguments: Vec<OsString> = vec!["executor".into(), "--store".into(), command.store.clone().into()];
-        arguments.extend(["--device".into(), command.device.to_string().into()]);
-        if command.synced {
+    pub fn start(program: &Path, options: &ExecutorOptions) -> Result<Self, ProcessError> {
+        let outputs = options.apart.then(|| Store::make_outputs(&options.store)).transpose()?;
+        let mut arguments: Vec<OsString> = vec!["executor".into(), "--store".into(), options.store.clone().into()];
+        arguments.extend(["--device".into(), options.device.to_string().into()]);
+        if options.synced {
             arguments.push("--synced".into());
         }
         if let Some(outputs) = &outputs {
             arguments.extend(["--outputs".into(), outputs.clone().into()]);
         }
         let kills_for_memory = words::kills_for_memory();
-        let failed = |source| ProcessError::Start { program: command.program.clone(), source };
-        let mut child = child(&command.program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
+        let failed = |source| ProcessError::Start { program: program.to_owned(), source };
+        let mut child =
+            child(program).args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
         let pipe_missing = || failed(std::io::Error::other("no pipe to it"));
         let input = BufWriter::new(child.stdin.take().ok_or_else(pipe_missing)?);
         let output = BufReader::new(child.stdout.take().ok_or_else(pipe_missing)?);
-        let words = tokio::spawn(words::pass_on(child.stderr.take().ok_or_else(pipe_missing)?));
+        let fresh = Fresh::default();
+        let words = tokio::spawn(words::pass_on(child.stderr.take().ok_or_else(pipe_missing)?, fresh.clone()));
         debug!(process = child.id(), "started an executor");
-        Ok(Self { child, input, output, words, kills_for_memory, outputs })
+        Ok(Self { child, input, output, words, fresh, kills_for_memory, outputs })
+    }
+
+    /// The lines that it said on standard error since this was asked last; of many only the last.
+    #[must_use]
+    pub fn said(&self) -> Vec<String> {
+        self.fresh.take()
     }
 
     /// The folder in which it leaves what it makes, until its bundle has ended; nothing: in the store itself.

@@ -452,7 +452,8 @@ fn update_rule(optimizer: &OptimizerSpec) -> OptimizerSpec {
 fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress {
     let mut metrics = Metrics::new();
     record.validation.set_into(&mut metrics, Split::Validation);
-    v1::Progress { stage_key: stage.to_string(), epoch: record.epoch, epochs, metrics: (&metrics).into() }
+    // The attempt is the worker's to know.
+    v1::Progress { stage_key: stage.to_string(), epoch: record.epoch, epochs, metrics: (&metrics).into(), attempt: 0 }
 }
 
 /// `validation.rows`, `validation.logits`, `validation.targets`, and the same of test: paired statistics, swap sets and calibration

@@ -1,6 +1,11 @@
 //! What an executor says on standard error: passed on as it comes, and the last of it kept, which is what there is to know of a death.
 
-use std::{collections::VecDeque, io, process::ExitStatus};
+use std::{
+    collections::VecDeque,
+    io,
+    process::ExitStatus,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
@@ -64,8 +69,27 @@ pub(super) fn kills_for_memory() -> u64 {
     count.unwrap_or(0)
 }
 
-/// Passes on what comes until it ends.
-pub(super) async fn pass_on(from: impl AsyncRead + Unpin) -> Words {
+/// Lines that nobody has asked for yet; of more the oldest are gone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fresh(Arc<Mutex<VecDeque<String>>>);
+
+impl Fresh {
+    fn add(&self, line: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == MOST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line.chars().take(LONGEST_LINE).collect());
+    }
+
+    /// What came since this was asked last.
+    pub(super) fn take(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+}
+
+/// Passes on what comes until it ends, to this process's standard error and to whoever asks.
+pub(super) async fn pass_on(from: impl AsyncRead + Unpin, fresh: Fresh) -> Words {
     let mut words = Words::default();
     let mut from = BufReader::new(from);
     let mut to = tokio::io::stderr();
@@ -78,7 +102,9 @@ pub(super) async fn pass_on(from: impl AsyncRead + Unpin) -> Words {
                 // Whoever reads this process's standard error may be gone.
                 let _ = to.write_all(&line).await;
                 let _ = to.flush().await;
-                words.add(String::from_utf8_lossy(&line).trim());
+                let line = String::from_utf8_lossy(&line);
+                words.add(line.trim());
+                fresh.add(line.trim_end());
             }
         }
     }
@@ -89,7 +115,7 @@ mod tests {
     use super::*;
 
     async fn heard(text: &str) -> Words {
-        pass_on(text.as_bytes()).await
+        pass_on(text.as_bytes(), Fresh::default()).await
     }
 
     #[tokio::test]
@@ -98,6 +124,16 @@ mod tests {
         let words = heard(text).await;
         assert_eq!(words.last(), "CUDA error: out of memory");
         assert!(words.out_of_memory());
+    }
+
+    #[tokio::test]
+    async fn what_is_said_can_be_asked_for_once() {
+        let fresh = Fresh::default();
+        pass_on("one\n  two\n".as_bytes(), fresh.clone()).await;
+        assert_eq!(fresh.take(), ["one", "  two"]);
+        assert!(fresh.take().is_empty());
+        pass_on("x\n".repeat(1_000).as_bytes(), fresh.clone()).await;
+        assert_eq!(fresh.take().len(), MOST_LINES);
     }
 
     #[tokio::test]

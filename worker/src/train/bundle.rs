@@ -4,9 +4,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use secateur_proto::spec::{ModelSpec, RegularizationSpec, TensorKind, TrainingSpec};
 
 use super::{
+    chain::Chain,
     data::DeviceData,
     forward::{BatchStatistics, Mode, Net, Observer, Values, forward, indices, lane_losses, split},
-    optimizer::Optimizer,
+    optimizer::{Optimizer, Stepped},
 };
 use crate::net::{Mask, Parameters, flat::FlatLayout};
 
@@ -65,6 +66,8 @@ impl Phase {
 pub struct Bundle {
     layout: FlatLayout,
     net: Net,
+    /// The net, where it is a chain and the device the processor.
+    chain: Option<Chain>,
     device: Device,
     /// `[K, P]`.
     parameters: Tensor<2>,
@@ -148,7 +151,16 @@ impl Bundle {
             let row: Vec<f32> = means.iter().zip(variances).map(|(mean, variance)| mean + variance).collect();
             Tensor::from_data(TensorData::new(row, [1, layout.length()]), device)
         });
-        Self { net: Net::of(model), layout, device: device.clone(), parameters, mask, clip, momentum, optimizer }
+        let net = Net::of(model);
+        let chain = Chain::of(&net, &layout, device);
+        Self { net, chain, layout, device: device.clone(), parameters, mask, clip, momentum, optimizer }
+    }
+
+    /// Computes by operations on tensors alone from now on, wherever they lie.
+    #[cfg(test)]
+    pub(super) fn operate_on_tensors(&mut self) {
+        self.chain = None;
+        self.optimizer.operate_on_tensors();
     }
 
     /// K.
@@ -202,38 +214,43 @@ impl Bundle {
     /// One step. Gives what it met, and the gradient of the whole net before it.
     pub fn step(&mut self, data: &DeviceData, batch: Batch) -> (Guard, Tensor<2>) {
         let found = self.gradient(data, batch);
-        let whole = found.gradient.clone();
-        (self.follow(found), whole)
+        self.follow(found)
     }
 
-    /// One step along a gradient. Gives what it met.
-    pub fn follow(&mut self, found: Gradient) -> Guard {
+    /// One step along a gradient. Gives what it met, and that gradient.
+    pub fn follow(&mut self, found: Gradient) -> (Guard, Tensor<2>) {
         let Gradient { loss, gradient, activations, statistics } = found;
-        // The mask is on the gradient, so that clipping and moments see what is left of the net and nothing else, and below on
-        // the parameters, so that nothing else could ever revive a removed weight.
-        let gradient = match &self.mask {
-            Some(mask) => gradient * mask.clone(),
-            None => gradient,
-        };
-        let squared_norm = (gradient.clone() * gradient.clone()).sum_dim(1);
-        let gradient = match &self.clip {
+        // Nobody else may hold the parameters where they are to be moved and not copied.
+        let parameters = std::mem::replace(&mut self.parameters, Tensor::empty([0, 0], &self.device));
+        let (stepped, whole) = match self.clip.clone() {
             Some(longest) => {
-                let scale = longest.clone() / squared_norm.clone().sqrt().add_scalar(1e-6);
-                gradient * scale.clamp_max(1.0)
+                // Clipping sees what is left of the net and nothing else.
+                let left = match &self.mask {
+                    Some(mask) => gradient.clone() * mask.clone(),
+                    None => gradient.clone(),
+                };
+                let squared_norm = (left.clone() * left.clone()).sum_dim(1);
+                let scale = longest / squared_norm.clone().sqrt().add_scalar(1e-6);
+                let clipped = left * scale.clamp_max(1.0);
+                let stepped = self.optimizer.masked_step(parameters, clipped, self.mask.as_mut());
+                (Stepped { squared_norm, ..stepped }, Some(gradient))
             }
-            None => gradient,
+            None => (self.optimizer.masked_step(parameters, gradient, self.mask.as_mut()), None),
         };
-        let moved = self.optimizer.step(self.parameters.clone(), gradient);
-        let moved = self.move_statistics(moved, statistics);
-        self.parameters = match &self.mask {
-            Some(mask) => moved * mask.clone(),
-            None => moved,
-        };
-        Tensor::cat(vec![loss, squared_norm, activations], 1)
+        self.parameters = self.move_statistics(stepped.parameters, statistics);
+        (Tensor::cat(vec![loss, stepped.squared_norm, activations], 1), whole.unwrap_or(stepped.gradient))
     }
 
     /// Loss and gradient on a batch.
     pub fn gradient(&self, data: &DeviceData, batch: Batch) -> Gradient {
+        match &self.chain {
+            Some(chain) if batch.dropout.is_empty() => chain.gradient(&self.parameters, data, &batch.rows),
+            _ => self.differentiate(data, batch),
+        }
+    }
+
+    /// Loss and gradient of any net on any device.
+    fn differentiate(&self, data: &DeviceData, batch: Batch) -> Gradient {
         let lanes = self.lanes();
         let rows = batch.rows.len() / lanes;
         let numbers = indices(batch.rows, &self.device);
@@ -271,7 +288,7 @@ impl Bundle {
     /// Moves running statistics towards those of a batch.
     fn move_statistics(&self, parameters: Tensor<2>, statistics: Vec<BatchStatistics>) -> Tensor<2> {
         let Some(momentum) = &self.momentum else { return parameters };
-        let lanes = self.lanes();
+        let lanes = parameters.dims()[0];
         let mut parts: Vec<Tensor<2>> =
             (self.layout.tensors().iter()).map(|tensor| Tensor::zeros([lanes, tensor.length], &self.device)).collect();
         for BatchStatistics { layer, mean, variance } in statistics {

@@ -2,7 +2,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::forward::{Mode, Net, Nobody, forward, split};
+use super::{
+    chain::Chain,
+    forward::{Mode, Net, Nobody, forward, split},
+};
 use crate::net::{Parameters, flat::FlatLayout};
 
 /// Rows a pass: what all lanes compute for them stays in cache.
@@ -16,12 +19,20 @@ const IMAGES: usize = 250;
 pub fn logits(net: &Net, parameters: &Tensor<2>, layout: &FlatLayout, inputs: &Tensor<2>) -> Vec<Vec<f32>> {
     let lanes = parameters.dims()[0];
     let [rows, width] = inputs.dims();
+    let chain = Chain::of(net, layout, &parameters.device());
     let tensors = split(parameters, layout);
     let most = if net.takes_images() { IMAGES } else { ROWS };
     let mut logits = vec![Vec::with_capacity(rows * net.outputs()); lanes];
     for start in (0..rows).step_by(most) {
         let end = (start + most).min(rows);
-        let chunk = inputs.clone().slice([start..end, 0..width]).reshape([1, end - start, width]);
+        let chunk = inputs.clone().slice([start..end, 0..width]);
+        if let Some(chain) = &chain {
+            for (lane, values) in logits.iter_mut().zip(chain.logits(parameters, &chunk)) {
+                lane.extend_from_slice(values.values());
+            }
+            continue;
+        }
+        let chunk = chunk.reshape([1, end - start, width]);
         let values = forward(net, &tensors, chunk, &Mode::Evaluation, &mut Nobody).into_data();
         let values: &[f32] = values.as_slice().expect("logits are f32");
         for (lane, values) in logits.iter_mut().zip(values.chunks_exact((end - start) * net.outputs())) {

@@ -198,6 +198,21 @@ fn activate<const D: usize>(activation: Activation, values: Tensor<D>) -> Tensor
     }
 }
 
+/// A linear layer, and whether a ReLU follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Index of its tensor.
+    pub weight: usize,
+    /// The same, if it has one.
+    pub bias: Option<usize>,
+    /// Values in.
+    pub inputs: usize,
+    /// Values out.
+    pub outputs: usize,
+    /// Whether the ReLU follows.
+    pub activated: bool,
+}
+
 /// An architecture with the places of its tensors.
 #[derive(Debug, Clone)]
 pub struct Net {
@@ -251,6 +266,35 @@ impl Net {
         let mut net = self.clone();
         net.architecture.steps.retain(|step| !matches!(step, Step::Activation(_)));
         net
+    }
+
+    /// The layers of a net that is a chain of linear layers, each with a ReLU after it or without, where nothing is dropped.
+    #[must_use]
+    pub fn chain(&self) -> Option<Vec<Link>> {
+        let mut links: Vec<Link> = Vec::new();
+        if self.takes_images() {
+            return None;
+        }
+        for step in &self.architecture.steps {
+            match *step {
+                Step::Layer(layer) => {
+                    let LayerKind::Linear { inputs, outputs } = self.architecture.layers[layer].kind else {
+                        return None;
+                    };
+                    links.push(Link {
+                        weight: self.weights[layer]?,
+                        bias: self.biases[layer],
+                        inputs: inputs as usize,
+                        outputs: outputs as usize,
+                        activated: false,
+                    });
+                }
+                Step::Activation(Activation::Relu) => links.last_mut()?.activated = true,
+                Step::Dropout => {}
+                _ => return None,
+            }
+        }
+        (!links.is_empty()).then_some(links)
     }
 
     /// Logits a row.

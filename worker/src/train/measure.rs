@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt as _;
-use secateur_proto::spec::StageSpec;
+use secateur_proto::spec::{ModelSpec, StageSpec};
 
 use super::{
     bundle::{Bundle, Lane, Phase},
@@ -39,36 +39,69 @@ pub struct Rate {
     pub lane_steps_per_second: f64,
 }
 
+/// Synthetic bundles of a stage's shape.
+#[derive(Debug)]
+pub struct Trial {
+    model: ModelSpec,
+    lane: Lane,
+    data: DeviceData,
+    batch: usize,
+    device: Device,
+    bundle: Option<Bundle>,
+}
+
+impl Trial {
+    /// Nothing for a stage that trains nothing.
+    #[must_use]
+    pub fn new(spec: &StageSpec, device: &Device) -> Option<Self> {
+        let (model, training) = spec.training()?;
+        let batch = (training.batch_size as usize).min(MOST_ROWS);
+        let width = usize::try_from(model.inputs()).ok()?;
+        let lane = Lane {
+            start: Parameters::initial(model, 0),
+            mask: matches!(spec, StageSpec::Prune(_)).then(|| Mask::full(model, &model.prunable())),
+            training: training.clone(),
+            regularization: spec.regularization().cloned(),
+            seed: 0,
+            phase: Phase::Dense,
+            skip_steps: 0,
+            stop_after: None,
+        };
+        let data = synthetic(batch * 4, width, device);
+        Some(Self { model: model.clone(), lane, data, batch, device: device.clone(), bundle: None })
+    }
+
+    /// Begins with so many nets.
+    pub fn begin(&mut self, lanes: usize) {
+        let lane = |seed| Lane { start: Parameters::initial(&self.model, seed), seed, ..self.lane.clone() };
+        let lanes: Vec<Lane> = (0..lanes as u64).map(lane).collect();
+        self.bundle = Some(Bundle::new(&self.model, &lanes, &self.device));
+    }
+
+    /// Takes a step with the bundle that was begun last, and waits until it is done.
+    pub fn step(&mut self) {
+        let Some(bundle) = &mut self.bundle else { return };
+        // Lanes of one seed see the same rows, those of different seeds others, so not all of them may share theirs.
+        let rows = (0..bundle.lanes()).flat_map(|lane| (lane % 4 * self.batch..).take(self.batch));
+        let rows: Vec<i32> = rows.map(|row| row as i32).collect();
+        let _ = bundle.step(&self.data, rows.into()).0.into_data();
+    }
+}
+
 /// Trains synthetic bundles of the stage's shape for about `budget` each, one width after the other until wider is of no use.
 /// Nothing for a stage that trains nothing.
 #[must_use]
 pub fn rates(spec: &StageSpec, device: &Device, budget: Duration) -> Vec<Rate> {
-    let Some((model, training)) = spec.training() else { return Vec::new() };
-    let batch = (training.batch_size as usize).min(MOST_ROWS);
-    let Ok(width) = usize::try_from(model.inputs()) else { return Vec::new() };
-    let data = synthetic(batch * 4, width, device);
-    let mask = matches!(spec, StageSpec::Prune(_)).then(|| Mask::full(model, &model.prunable()));
-    let lane = |seed| Lane {
-        start: Parameters::initial(model, seed),
-        mask: mask.clone(),
-        training: training.clone(),
-        regularization: spec.regularization().cloned(),
-        seed,
-        phase: Phase::Dense,
-        skip_steps: 0,
-        stop_after: None,
-    };
+    let Some(mut trial) = Trial::new(spec, device) else { return Vec::new() };
     let mut rates: Vec<Rate> = Vec::new();
     for lanes in WIDTHS {
-        let bundle: Vec<Lane> = (0..lanes as u64).map(lane).collect();
-        let mut bundle = Bundle::new(model, &bundle, device);
-        let rows: Vec<i32> = (0..lanes).flat_map(|_| (0..).take(batch)).collect();
+        trial.begin(lanes);
         // The first step pays for memory and caches.
-        let _ = bundle.step(&data, rows.clone().into()).0.into_data();
+        trial.step();
         let start = Instant::now();
         let mut steps = 0_u32;
         while steps == 0 || start.elapsed() < budget {
-            let _ = bundle.step(&data, rows.clone().into()).0.into_data();
+            trial.step();
             steps += 1;
         }
         let rate = f64::from(steps) * lanes as f64 / start.elapsed().as_secs_f64();

@@ -4,10 +4,12 @@
 
 pub mod batches;
 pub mod bundle;
+pub mod chain;
 pub mod data;
 pub mod evaluate;
 pub mod forward;
 pub mod measure;
+mod numbers;
 pub mod optimizer;
 pub mod penalty;
 pub mod probe;

@@ -9,22 +9,43 @@ use super::{
     bundle::Lane,
     penalty::{Penalty, at_weights},
 };
-use crate::net::flat::FlatLayout;
+use crate::{device, net::flat::FlatLayout};
+
+mod pass;
 
 /// One update rule for all lanes of a bundle, with its state.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Rule,
-    /// `[K, 1]`: as the lanes say.
-    base_lr: Tensor<2>,
-    /// `[K, 1]`: of the next step.
+    /// The lanes' rates as they say, and those of the next step.
+    base_rates: Vec<f32>,
+    rates: Vec<f32>,
+    /// `[K, 1]`: the latter on the device.
     lr: Tensor<2>,
     /// `[K, P]`: what is added to the gradient, times the parameter.
     coupled_decay: Option<Tensor<2>>,
     /// `[K, P]`: what parameters lose first, times the rate and themselves.
     decoupled_decay: Option<Tensor<2>>,
+    /// The same decays on the host, a number a lane.
+    coupled_rates: Option<Vec<f32>>,
+    decoupled_rates: Option<Vec<f32>>,
     penalty: Penalty,
     steps: i32,
+    layout: FlatLayout,
+    device: Device,
+    /// Whether steps are one pass over memory.
+    passes: bool,
+}
+
+/// What a step leaves.
+#[derive(Debug)]
+pub struct Stepped {
+    /// The parameters after it.
+    pub parameters: Tensor<2>,
+    /// The gradient as it was given.
+    pub gradient: Tensor<2>,
+    /// Of the masked gradient of each lane, `[K, 1]`.
+    pub squared_norm: Tensor<2>,
 }
 
 #[derive(Debug)]
@@ -38,9 +59,12 @@ impl Optimizer {
     /// The rule of the lanes, which agree in all but rate, decay and strength; moments start at zero.
     #[must_use]
     pub fn new(lanes: &[Lane], layout: &FlatLayout, device: &Device) -> Self {
-        let decays = |of: &dyn Fn(&OptimizerSpec) -> f64| {
-            let values: Vec<f64> = lanes.iter().map(|lane| of(&lane.training.optimizer)).collect();
-            at_weights(&values, layout, device)
+        let decays = |of: &dyn Fn(&OptimizerSpec) -> f64| -> Vec<f64> {
+            lanes.iter().map(|lane| of(&lane.training.optimizer)).collect()
+        };
+        let on_host = |decays: &[f64]| {
+            let any = decays.iter().any(|decay| *decay != 0.0);
+            any.then(|| decays.iter().map(|decay| *decay as f32).collect::<Vec<f32>>())
         };
         let coupled = |rule: &OptimizerSpec| match rule {
             OptimizerSpec::Adam { weight_decay, .. } | OptimizerSpec::Sgd { weight_decay, .. } => *weight_decay,
@@ -56,22 +80,40 @@ impl Optimizer {
             }
             OptimizerSpec::Sgd { momentum, nesterov, .. } => Rule::Sgd { momentum, nesterov, velocity: None },
         };
-        let lr: Vec<f32> = lanes.iter().map(|lane| lane.training.optimizer.lr() as f32).collect();
-        let lr = Tensor::from_data(TensorData::new(lr, [lanes.len(), 1]), device);
+        let rates: Vec<f32> = lanes.iter().map(|lane| lane.training.optimizer.lr() as f32).collect();
+        let lr = column(&rates, device);
+        let (coupled, decoupled) = (decays(&coupled), decays(&decoupled));
+        let penalty = Penalty::new(lanes, layout, device);
         Self {
             rule,
-            base_lr: lr.clone(),
             lr,
-            coupled_decay: decays(&coupled),
-            decoupled_decay: decays(&decoupled),
-            penalty: Penalty::new(lanes, layout, device),
+            base_rates: rates.clone(),
+            rates,
+            coupled_decay: at_weights(&coupled, layout, device),
+            decoupled_decay: at_weights(&decoupled, layout, device),
+            coupled_rates: on_host(&coupled),
+            decoupled_rates: on_host(&decoupled),
+            passes: device::shares_memory(device) && penalty.is_of_single_numbers(),
+            penalty,
             steps: 0,
+            layout: layout.clone(),
+            device: device.clone(),
         }
+    }
+
+    /// Computes by operations on tensors alone from now on.
+    #[cfg(test)]
+    pub(super) const fn operate_on_tensors(&mut self) {
+        self.passes = false;
     }
 
     /// Multiplies the lanes' learning rates by `factor` from the next step on.
     pub fn scale_lr(&mut self, factor: f64) {
-        self.lr = self.base_lr.clone().mul_scalar(factor);
+        let rates: Vec<f32> = self.base_rates.iter().map(|rate| rate * factor as f32).collect();
+        if rates != self.rates {
+            self.lr = column(&rates, &self.device);
+            self.rates = rates;
+        }
     }
 
     /// The penalty.
@@ -109,8 +151,34 @@ impl Optimizer {
 
     /// The parameters after a step along `gradient`.
     #[must_use]
-    pub fn step(&mut self, mut parameters: Tensor<2>, mut gradient: Tensor<2>) -> Tensor<2> {
+    pub fn step(&mut self, parameters: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
+        self.masked_step(parameters, gradient, None).parameters
+    }
+
+    /// A step along `gradient` with a mask on gradient and parameters, or without one.
+    ///
+    /// The mask is on the gradient, so that moments see what is left of the net and nothing else, and on the parameters, so that
+    /// nothing else could ever revive a removed weight.
+    pub fn masked_step(&mut self, parameters: Tensor<2>, gradient: Tensor<2>, mask: Option<&mut Tensor<2>>) -> Stepped {
         self.steps += 1;
+        if self.passes {
+            return self.pass(parameters, gradient, mask);
+        }
+        let left = match &mask {
+            Some(mask) => gradient.clone() * (**mask).clone(),
+            None => gradient.clone(),
+        };
+        let squared_norm = (left.clone() * left.clone()).sum_dim(1);
+        let moved = self.operate(parameters, left);
+        let parameters = match mask {
+            Some(mask) => moved * mask.clone(),
+            None => moved,
+        };
+        Stepped { parameters, gradient, squared_norm }
+    }
+
+    /// A step by operations on tensors, wherever they lie.
+    fn operate(&mut self, mut parameters: Tensor<2>, mut gradient: Tensor<2>) -> Tensor<2> {
         gradient = self.penalty.add_gradient(&parameters, gradient);
         if let Some(decay) = &self.coupled_decay {
             gradient = gradient + parameters.clone() * decay.clone();
@@ -150,4 +218,8 @@ impl Optimizer {
         parameters = parameters - update * self.lr.clone();
         self.penalty.after_step(parameters, &self.lr)
     }
+}
+
+fn column(values: &[f32], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len(), 1]), device)
 }

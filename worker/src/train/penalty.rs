@@ -55,6 +55,8 @@ pub struct Penalty {
     device: Device,
     /// `[K, 1]`: λ now.
     strength: Tensor<2>,
+    /// The same on the host.
+    strengths: Vec<f32>,
     /// `[K, P]`: the same at what is penalised, 0 elsewhere; nothing where no lane has a penalty now.
     places: Option<Tensor<2>>,
 }
@@ -69,6 +71,7 @@ impl Penalty {
             layout: layout.clone(),
             device: device.clone(),
             strength: Tensor::zeros([lanes.len(), 1], device),
+            strengths: vec![0.0; lanes.len()],
             places: None,
         };
         let full = Period::On { progress: 1.0 };
@@ -105,7 +108,32 @@ impl Penalty {
             places => places,
         };
         let column: Vec<f32> = strengths.iter().map(|strength| *strength as f32).collect();
-        self.strength = Tensor::from_data(TensorData::new(column, [strengths.len(), 1]), &self.device);
+        self.strength = Tensor::from_data(TensorData::new(column.clone(), [strengths.len(), 1]), &self.device);
+        self.strengths = column;
+    }
+
+    /// Whether the penalty treats every number by itself, by numbers of its lane and tensor. There may be none.
+    #[must_use]
+    pub fn is_of_single_numbers(&self) -> bool {
+        match self.kind {
+            Some(
+                RegularizationKind::L1
+                | RegularizationKind::L1Subgradient
+                | RegularizationKind::L2
+                | RegularizationKind::L2Decoupled
+                | RegularizationKind::BatchNormScale,
+            )
+            | None => true,
+            Some(RegularizationKind::GroupLasso | RegularizationKind::GroupNorm | RegularizationKind::Growing) => false,
+        }
+    }
+
+    /// Of such a penalty, kind and λ for the tensors of that kind of a lane, 0 where they are not penalised; nothing where no lane has
+    /// a penalty now.
+    #[must_use]
+    pub fn of_single_numbers(&self, lane: usize, tensor: TensorKind) -> Option<(RegularizationKind, f32)> {
+        let (kind, _) = self.kind.zip(self.places.as_ref())?;
+        Some((kind, if tensor == penalised(kind) { self.strengths[lane] } else { 0.0 }))
     }
 
     /// The gradient with that of the penalty.

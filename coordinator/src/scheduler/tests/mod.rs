@@ -425,7 +425,7 @@ impl Lab {
 }
 
 /// What is durable, as text: a leased stage is a ready one.
-fn snapshot(core: &Core) -> String {
+pub(crate) fn snapshot(core: &Core) -> String {
     let stage = |stage: &Stage| {
         let state = match &stage.state {
             StageState::Leased { .. } => &StageState::Ready,

@@ -51,8 +51,28 @@ fn every_file_in_configs_is_parsed_and_planned() {
     names.sort();
     assert_eq!(
         names,
-        ["credit-strategies", "digits", "german-credit", "lenet-mnist", "lenet5-mnist", "lottery-ticket", "sba-loans"]
+        [
+            "credit-180",
+            "credit-strategies",
+            "digits",
+            "german-credit",
+            "lenet-mnist",
+            "lenet5-mnist",
+            "lottery-ticket",
+            "sba-loans"
+        ]
     );
+}
+
+/// What credit_180.py does in PyTorch, and nothing else.
+#[test]
+fn the_timed_sweep_is_that_of_its_peer() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/credit-180.yaml");
+    let summary = PlanSummary::of(&planned(&fs::read_to_string(path).expect("the sweep is there")));
+    assert_eq!((summary.cells, summary.controls, summary.seeds, summary.trials), (60, 0, 3, 180));
+    // The penalty is on in retraining alone, so all strengths share the dense nets.
+    assert_eq!((summary.stages.dense, summary.stages.prune), (3, 180));
+    assert!(summary.merged.is_empty() && summary.refused.is_empty());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Small nets and data for the tests of everything that trains.
 
 mod activations;
+mod alike;
 mod architectures;
 mod divergence;
 mod dropout;

@@ -17,7 +17,6 @@ type Settles = (usize, LeaseId, Option<StageKey>);
 
 pub(super) struct Coordinator {
     pub(super) policy: Policy,
-    bug: Option<Bug>,
     /// Nothing while it is dead.
     core: Option<Core>,
     process: u32,
@@ -33,10 +32,11 @@ pub(super) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(super) fn new(policy: Policy, bug: Option<Bug>) -> Self {
+    pub(super) fn new(policy: Policy, bug: Option<Planted>) -> Self {
+        let policy = Policy { planted: bug, ..policy };
         let (core, process, disk, inbox, writes, crash_at, skew) = (None, 0, vec![], vec![], false, None, 0);
         let (connections, workers, applied) = (BTreeMap::new(), 0, 0);
-        Self { policy, bug, core, process, disk, inbox, writes, crash_at, skew, connections, workers, applied }
+        Self { policy, core, process, disk, inbox, writes, crash_at, skew, connections, workers, applied }
     }
 
     pub(super) const fn is_up(&self) -> bool {
@@ -62,11 +62,7 @@ impl Coordinator {
 
     fn restore(&self) -> Result<Core, Violation> {
         let entries = self.disk.iter().cloned();
-        let mut core = Core::restore(self.policy.clone(), entries).map_err(|error| Violation(error.to_string()))?;
-        if let Some(Bug::Core(planted)) = self.bug {
-            core.planted = Some(planted);
-        }
-        Ok(core)
+        Core::restore(self.policy.clone(), entries).map_err(|error| Violation(error.to_string()))
     }
 }
 
@@ -200,7 +196,7 @@ impl Life {
             }
             settled.extend(settles);
         }
-        if self.coordinator.bug == Some(Bug::EffectsFirst) {
+        if self.coordinator.policy.planted == Some(Planted::EffectsFirst) {
             for (_, effects) in &mut decisions {
                 self.carry_out(std::mem::take(effects))?;
             }

@@ -35,15 +35,6 @@ const FAULTS_WITHIN: u64 = 60_000;
 /// So long a life may last, in its own milliseconds: an hour.
 const LONGEST: u64 = 3_600_000;
 
-/// A bug that is planted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bug {
-    /// In the core.
-    Core(Planted),
-    /// In the shell: effects happen before the journal is written.
-    EffectsFirst,
-}
-
 /// Three sweeps over overlapping parts of one grid, of 55 trials together.
 static PLANS: LazyLock<Vec<Arc<Plan>>> = LazyLock::new(|| {
     vec![grid("a", &["x"], 0..5, 0..4), grid("b", &["x", "y"], 3..6, 2..5), grid("c", &["y"], 0..3, 0..1)]
@@ -126,7 +117,7 @@ struct Sum {
 }
 
 impl Life {
-    fn new(number: u64, faults: bool, bug: Option<Bug>) -> Self {
+    fn new(number: u64, faults: bool, bug: Option<Planted>) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(number);
         let policy = Policy {
             reattach_ms: if random.random_bool(0.7) { 10_000 } else { 0 },

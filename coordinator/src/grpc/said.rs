@@ -1,0 +1,81 @@
+//! What a worker says of the attempts that it was leased, as lines of the logs. What it says of others is nobody's business.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use secateur_proto::{
+    ids::StageKey,
+    v1::{self, coordinator_message, stage_outcome::Outcome},
+};
+
+use crate::logs::{Line, Logs, Weight};
+
+/// The stages that one attachment of a worker may speak of. Copies are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    logs: Logs,
+    worker: String,
+    leased: Arc<Mutex<HashSet<StageKey>>>,
+}
+
+impl Said {
+    /// By the worker of that name, which holds these stages already.
+    pub(super) fn by(worker: String, logs: Logs, held: impl IntoIterator<Item = StageKey>) -> Self {
+        Self { logs, worker, leased: Arc::new(Mutex::new(held.into_iter().collect())) }
+    }
+
+    /// The worker gets an order.
+    pub(super) fn ordered(&self, order: &v1::CoordinatorMessage) {
+        if let Some(coordinator_message::Message::Lease(lease)) = &order.message {
+            let keys = lease.stages.iter().filter_map(|leased| leased.stage.as_ref()?.key.parse::<StageKey>().ok());
+            self.leased.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+        }
+    }
+
+    /// A lane has finished an epoch.
+    pub(super) fn progress(&self, stage: StageKey, progress: &v1::Progress) {
+        let metrics =
+            progress.metrics.iter().map(|value| format!("{} {} {:.4}", value.split, value.metric, value.value));
+        let metrics: Vec<String> = metrics.collect();
+        let text = format!("epoch {} of {}: {}", progress.epoch, progress.epochs, metrics.join(", "));
+        self.say(stage, progress.attempt, Weight::Telling, text);
+    }
+
+    /// Its executor said something of its own.
+    pub(super) fn words(&self, words: &v1::Words) {
+        for held in &words.stages {
+            let Ok(stage) = held.stage_key.parse() else { continue };
+            for line in &words.lines {
+                self.say(stage, held.attempt, Weight::Telling, line.clone());
+            }
+        }
+    }
+
+    /// An attempt ended.
+    pub(super) fn report(&self, report: &v1::StageReport) {
+        let Ok(stage) = report.stage_key.parse() else { return };
+        let (weight, text) = match report.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref()) {
+            Some(Outcome::Completed(_)) => (Weight::Closing, "completed".to_owned()),
+            Some(Outcome::Diverged(diverged)) => (Weight::Telling, format!("diverged in step {}", diverged.step)),
+            Some(Outcome::Collapsed(collapsed)) => {
+                (Weight::Telling, format!("collapsed: nothing would be left of layer {}", collapsed.layer))
+            }
+            Some(Outcome::Failed(failed)) => (Weight::Telling, format!("failed: {}", failed.message)),
+            Some(Outcome::Cancelled(_)) | None => return,
+        };
+        self.say(stage, report.attempt, weight, text);
+        self.leased.lock().unwrap_or_else(PoisonError::into_inner).remove(&stage);
+    }
+
+    fn say(&self, stage: StageKey, attempt: u32, weight: Weight, text: String) {
+        if !self.leased.lock().unwrap_or_else(PoisonError::into_inner).contains(&stage) {
+            return;
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.logs.say(stage, weight, Line { at, attempt, worker: self.worker.clone(), text });
+    }
+}

@@ -1,0 +1,299 @@
+//! What was said of attempts at stages: a file of lines for each stage of which something was said, in a folder. Lines are of use to
+//! people alone, so they may be lost: they are not flushed, a stage has room for so many, and what comes faster than a disk takes it is
+//! left out, and counted. Knows files and keys of stages, and nothing of sweeps or the network.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use secateur_proto::ids::StageKey;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tracing::{debug, warn};
+
+/// Bytes that a stage has room for.
+const ROOM: u64 = 1 << 20;
+
+/// Bytes of a line's text.
+const LONGEST: usize = 2_000;
+
+/// Lines that may wait for the disk.
+const WAITING: usize = 8_192;
+
+/// Stages of which is remembered how much room they have left.
+const REMEMBERED: usize = 4_096;
+
+/// Notices that a slow reader may be behind.
+const BEHIND: usize = 1_024;
+
+/// A line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Unix time in milliseconds.
+    pub at: u64,
+    /// Of which attempt.
+    pub attempt: u32,
+    /// The name of the worker.
+    pub worker: String,
+    /// What was said.
+    pub text: String,
+}
+
+/// How a line came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// It is worth a file.
+    Telling,
+    /// It is only kept behind others: that an attempt completed of which nothing was said is no news.
+    Closing,
+}
+
+enum Command {
+    Say(StageKey, Weight, Line),
+    Flush(oneshot::Sender<()>),
+}
+
+/// The lines of all stages. Copies are the same.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    folder: Arc<PathBuf>,
+    commands: mpsc::Sender<Command>,
+    changed: broadcast::Sender<StageKey>,
+    left_out: Arc<AtomicU64>,
+}
+
+impl Logs {
+    /// Opens the folder, and makes it if need be. Lines of stages that `is_known` does not know go.
+    ///
+    /// # Errors
+    /// If it cannot be made or read.
+    pub fn open(folder: PathBuf, is_known: impl Fn(&StageKey) -> bool) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let key = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
+            if key.is_some_and(|key| !is_known(&key)) {
+                fs::remove_file(&path)?;
+            }
+        }
+        let (commands, receiver) = mpsc::channel(WAITING);
+        let (changed, _) = broadcast::channel(BEHIND);
+        let logs = Self {
+            folder: Arc::new(folder),
+            commands,
+            changed: changed.clone(),
+            left_out: Arc::new(AtomicU64::new(0)),
+        };
+        let (folder, left_out) = (Arc::clone(&logs.folder), Arc::clone(&logs.left_out));
+        tokio::task::spawn_blocking(move || {
+            Writer { folder, changed, left_out, sizes: HashMap::new() }.run(receiver);
+        });
+        Ok(logs)
+    }
+
+    /// Adds a line, unless the disk is behind.
+    pub fn say(&self, stage: StageKey, weight: Weight, line: Line) {
+        if self.commands.try_send(Command::Say(stage, weight, line)).is_err() {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until what was said before can be read.
+    pub async fn flush(&self) {
+        let (done, waits) = oneshot::channel();
+        if self.commands.send(Command::Flush(done)).await.is_ok() {
+            // A writer that is gone has nothing more to write.
+            let _ = waits.await;
+        }
+    }
+
+    /// Tells of which stages there are new lines, from now on.
+    #[must_use]
+    pub fn watch(&self) -> broadcast::Receiver<StageKey> {
+        self.changed.subscribe()
+    }
+
+    /// The lines of a stage behind `offset`, and where they end. Lines that cannot be read are passed over.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read(&self, stage: &StageKey, offset: u64) -> io::Result<(Vec<Line>, u64)> {
+        let mut file = match File::open(path(&self.folder, stage)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((vec![], offset)),
+            Err(error) => return Err(error),
+        };
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(2 * ROOM).read_to_end(&mut bytes)?;
+        // The last line may still be on its way to the disk.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines = bytes[..whole].split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        Ok((lines.collect(), offset + whole as u64))
+    }
+}
+
+fn path(folder: &Path, stage: &StageKey) -> PathBuf {
+    folder.join(format!("{stage}.jsonl"))
+}
+
+struct Writer {
+    folder: Arc<PathBuf>,
+    changed: broadcast::Sender<StageKey>,
+    left_out: Arc<AtomicU64>,
+    /// Bytes in the files of the stages that were spoken of last.
+    sizes: HashMap<StageKey, u64>,
+}
+
+impl Writer {
+    fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut complained = false;
+        while let Some(command) = commands.blocking_recv() {
+            match command {
+                Command::Flush(done) => _ = done.send(()),
+                Command::Say(stage, weight, line) => match self.write(&stage, weight, line) {
+                    // Nobody may be watching.
+                    Ok(true) => _ = self.changed.send(stage),
+                    Ok(false) => {}
+                    // Once is enough: what is said of an attempt is no reason to stop it.
+                    Err(error) if !complained => {
+                        complained = true;
+                        warn!(%error, folder = %self.folder.display(), "what workers say cannot be written down");
+                    }
+                    Err(error) => debug!(%error, "a line is lost"),
+                },
+            }
+        }
+    }
+
+    fn write(&mut self, stage: &StageKey, weight: Weight, mut line: Line) -> io::Result<bool> {
+        let path = path(&self.folder, stage);
+        let known = self.sizes.get(stage).copied();
+        let size = match known {
+            Some(size) => size,
+            None => fs::metadata(&path).map_or(0, |metadata| metadata.len()),
+        };
+        if size == 0 && weight == Weight::Closing {
+            return Ok(false);
+        }
+        if self.sizes.len() >= REMEMBERED {
+            self.sizes.clear();
+        }
+        if size >= ROOM {
+            self.sizes.insert(*stage, size);
+            return Ok(false);
+        }
+        if line.text.len() > LONGEST {
+            let cut = (0..=LONGEST).rev().find(|place| line.text.is_char_boundary(*place)).unwrap_or(0);
+            line.text.truncate(cut);
+        }
+        let mut text = String::new();
+        let mut add = |line: &Line| -> io::Result<()> {
+            text += &serde_json::to_string(line)?;
+            text.push('\n');
+            Ok(())
+        };
+        match self.left_out.swap(0, Ordering::Relaxed) {
+            0 => {}
+            lines => {
+                add(&Line { text: format!("{lines} lines came too fast, of this stage or others"), ..line.clone() })?
+            }
+        }
+        add(&line)?;
+        if size + text.len() as u64 >= ROOM {
+            text += &serde_json::to_string(&Line { text: "what follows is left out".to_owned(), ..line })?;
+            text.push('\n');
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        file.write_all(text.as_bytes())?;
+        self.sizes.insert(*stage, size + text.len() as u64);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_proto::ids::ContentHash;
+
+    use super::*;
+
+    fn key(name: &str) -> StageKey {
+        StageKey(ContentHash::of(name.as_bytes()))
+    }
+
+    fn line(text: &str) -> Line {
+        Line { at: 1, attempt: 2, worker: "w".to_owned(), text: text.to_owned() }
+    }
+
+    fn texts(lines: &[Line]) -> Vec<&str> {
+        lines.iter().map(|line| line.text.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_are_read_from_where_one_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let logs = Logs::open(folder.path().join("logs"), |_| true).expect("opens");
+        let (a, b) = (key("a"), key("b"));
+        let mut changed = logs.watch();
+        logs.say(a, Weight::Telling, line("one\ntwo"));
+        logs.say(b, Weight::Closing, line("alone"));
+        logs.flush().await;
+        assert_eq!(changed.try_recv().ok(), Some(a));
+        let (lines, end) = logs.read(&a, 0).expect("reads");
+        assert_eq!(lines, [line("one\ntwo")]);
+        assert_eq!(logs.read(&b, 0).expect("reads"), (vec![], 0), "nothing was said that is worth a file");
+        logs.say(a, Weight::Closing, line("the end"));
+        logs.flush().await;
+        assert_eq!(logs.read(&a, end).expect("reads").0, [line("the end")]);
+        // A line that is on its way is read when it is there.
+        let path = path(&folder.path().join("logs"), &a);
+        let whole = fs::read(&path).expect("reads");
+        fs::write(&path, &whole[..whole.len() - 3]).expect("writes");
+        assert_eq!(logs.read(&a, end).expect("reads"), (vec![], end));
+    }
+
+    #[tokio::test]
+    async fn a_stage_has_so_much_room_and_a_line_so_much_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let logs = Logs::open(folder.path().to_owned(), |_| true).expect("opens");
+        let long = "ä".repeat(LONGEST);
+        for _ in 0..2 * ROOM as usize / LONGEST {
+            logs.say(key("a"), Weight::Telling, line(&long));
+            logs.flush().await;
+        }
+        let (lines, end) = logs.read(&key("a"), 0).expect("reads");
+        assert!(end < ROOM + 2 * LONGEST as u64, "{end}");
+        assert!(lines.iter().all(|line| line.text.len() <= LONGEST));
+        assert_eq!(texts(&lines).last(), Some(&"what follows is left out"));
+        logs.say(key("b"), Weight::Telling, line("others have their own"));
+        logs.flush().await;
+        assert_eq!(logs.read(&key("b"), 0).expect("reads").0.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn lines_outlive_the_process_unless_nobody_knows_their_stage() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = |known: &'static str| {
+            Logs::open(folder.path().to_owned(), move |stage| *stage == key(known)).expect("opens")
+        };
+        let logs = open("a");
+        for name in ["a", "b"] {
+            logs.say(key(name), Weight::Telling, line(name));
+        }
+        logs.flush().await;
+        fs::write(folder.path().join("a note of the operator's.txt"), "stays").expect("writes");
+        let logs = open("a");
+        logs.say(key("a"), Weight::Telling, line("again"));
+        logs.flush().await;
+        assert_eq!(texts(&logs.read(&key("a"), 0).expect("reads").0), ["a", "again"]);
+        assert_eq!(logs.read(&key("b"), 0).expect("reads").0, []);
+        assert_eq!(fs::read_dir(folder.path()).expect("reads").count(), 2);
+    }
+}

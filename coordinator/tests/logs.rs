@@ -1,0 +1,79 @@
+//! What workers said of attempts, as a person reads it.
+
+mod common;
+
+use common::{LONG_SWEEP, Lab, SWEEP, Server};
+use serde_json::Value;
+
+/// The id of some trial of the only sweep, whose stages end with one of that kind.
+fn trial(lab: &Lab, server: &Server) -> String {
+    let way = ["--coordinator", &server.address, "--output", "json"];
+    let sweeps = lab.run(&[&["ls"], &way[..]].concat()).expect(0).json();
+    let sweep = sweeps[0]["sweep_id"].as_str().expect("an id");
+    let shown = lab.run(&[&["show", sweep], &way[..]].concat()).expect(0).json();
+    let trials = shown["trials_detail"].as_array().expect("trials");
+    let pruned = trials.iter().find(|trial| trial["stages"].as_array().is_some_and(|stages| stages.len() > 2));
+    pruned.expect("something is pruned")["id"].as_str().expect("an id").to_owned()
+}
+
+fn texts(document: &Value, kind: &str) -> Vec<String> {
+    let lines = document.as_array().expect("lines").iter().filter(|line| line["kind"] == kind);
+    lines.map(|line| line["text"].as_str().expect("text").to_owned()).collect()
+}
+
+#[test]
+fn every_epoch_of_a_trial_can_be_read_after_it() {
+    let lab = Lab::new(SWEEP, 400);
+    let server = Server::start(&lab);
+    let _worker = server.worker(&lab, "first");
+    let way = ["--coordinator", &server.address];
+    lab.run(&[&["submit", "sweep.yaml", "--wait"], &way[..]].concat()).expect(0);
+    let trial = trial(&lab, &server);
+    let logs = |further: &[&str]| lab.run(&[&["logs", &trial], &way[..], further].concat()).expect(0);
+    let document = logs(&["--output", "json"]).json();
+    for (kind, epochs) in [("dense", 4), ("prune", 2)] {
+        let texts = texts(&document, kind);
+        let begins =
+            |epoch: u32| texts.iter().filter(|text| text.starts_with(&format!("epoch {epoch} of {epochs}: "))).count();
+        assert!((0..=epochs).all(|epoch| begins(epoch) == 1), "{kind}: {texts:?}");
+        assert!(texts.iter().any(|text| text.contains("validation auc 0.")), "{kind}: {texts:?}");
+        assert_eq!(texts.last().map(String::as_str), Some("completed"), "{kind}");
+    }
+    assert!(document.as_array().expect("lines").iter().all(|line| line["attempt"] == 1 && line["worker"] == "first"));
+    let text = logs(&[]).stdout;
+    assert_eq!(text.lines().count(), document.as_array().expect("lines").len());
+    assert!(text.contains("attempt 1 on first: epoch 1 of 4"), "{text}");
+    // A stage by the beginning of its key; an attempt that there was not; and what there is not.
+    let key = document[0]["stage"].as_str().expect("a key")[..12].to_owned();
+    assert_ne!(lab.run(&[&["logs", &key], &way[..]].concat()).expect(0).stdout, "");
+    assert_eq!(logs(&["--attempt", "2"]).stdout, "");
+    let none = lab.run(&[&["logs", "nothing"], &way[..]].concat()).expect(2);
+    assert!(none.stderr.contains("no trial") && none.stderr.contains("secateur show"), "{}", none.stderr);
+    // They outlive the coordinator.
+    let Server { process, address } = server;
+    process.kill();
+    let server = Server::start_on(&lab, &address);
+    assert_eq!(lab.run(&["logs", &trial, "--coordinator", &server.address]).expect(0).stdout, text);
+}
+
+#[test]
+fn who_follows_hears_what_comes_and_why_an_attempt_failed() {
+    let lab = Lab::new(LONG_SWEEP, 600);
+    let server = Server::start(&lab);
+    lab.run(&["submit", "sweep.yaml", "--coordinator", &server.address]).expect(0);
+    let trial = trial(&lab, &server);
+    let mut following = lab.start(&["logs", &trial, "--follow", "--coordinator", &server.address]);
+    let mut worker = server.worker(&lab, "first");
+    for _ in 0..2 {
+        worker.wait_for(&["training a bundle"]);
+        let executors = worker.executors();
+        assert!(!executors.is_empty());
+        executors.iter().for_each(|executor| common::signal(*executor, "KILL"));
+        worker.wait_for(&["a lease failed", "executor process died"]);
+    }
+    following.wait_for_output(&["dense", "failed: the executor process died"]);
+    let ended = following.end().expect(0);
+    for words in ["epoch 40 of 40", "epoch 25 of 25", "prune", "completed"] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+}

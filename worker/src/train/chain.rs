@@ -1,0 +1,254 @@
+//! Loss and gradient of nets that are chains of linear layers and ReLUs, on a device whose tensors lie in the processor's own memory.
+//! Lane after lane, so that what a lane computes stays in the processor's cache; lanes that see the same rows share them.
+//!
+//! The sums and the roundings are those of automatic differentiation of [`forward`](super::forward), so the results are the same bit
+//! for bit. What is saved is memory: biases and activations change products where they lie.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{
+    bundle::Gradient,
+    data::DeviceData,
+    forward::{Link, Net, indices, lane_losses},
+    numbers::Numbers,
+};
+use crate::{
+    device,
+    net::flat::{FlatLayout, FlatTensor},
+};
+
+/// A net that is such a chain, and where its parameters lie in a lane's row.
+#[derive(Debug)]
+pub struct Chain {
+    layers: Vec<Layer>,
+    /// P.
+    length: usize,
+    device: Device,
+}
+
+#[derive(Debug)]
+struct Layer {
+    weight: FlatTensor,
+    bias: Option<FlatTensor>,
+    inputs: usize,
+    outputs: usize,
+    activated: bool,
+}
+
+/// The rows that some lanes see in a step.
+struct Batch<'a> {
+    rows: &'a [i32],
+    /// `[B, width]`.
+    inputs: Tensor<2>,
+    /// `[B]`.
+    targets: Tensor<1>,
+}
+
+/// What a batch says of the logits of a lane.
+struct Judgement {
+    loss: f32,
+    /// The gradient of that with respect to the logits, `[B, outputs]`.
+    slopes: Tensor<2>,
+}
+
+impl Chain {
+    /// Nothing if the net is no such chain, or `device` has memory of its own.
+    #[must_use]
+    pub fn of(net: &Net, layout: &FlatLayout, device: &Device) -> Option<Self> {
+        if !device::shares_memory(device) {
+            return None;
+        }
+        let tensor = |index: usize| layout.tensors()[index];
+        let layers = net.chain()?.into_iter().map(|Link { weight, bias, inputs, outputs, activated }| Layer {
+            weight: tensor(weight),
+            bias: bias.map(tensor),
+            inputs,
+            outputs,
+            activated,
+        });
+        Some(Self { layers: layers.collect(), length: layout.length(), device: device.clone() })
+    }
+
+    /// Loss and gradient of the lanes `parameters` `[K, P]` on as many times a batch: row numbers of the train part, lane after lane.
+    #[must_use]
+    pub fn gradient(&self, parameters: &Tensor<2>, data: &DeviceData, rows: &[i32]) -> Gradient {
+        let lanes = parameters.dims()[0];
+        let mut batches: Vec<Batch<'_>> = Vec::new();
+        let mut gradient = vec![0.0; lanes * self.length];
+        let (mut losses, mut activations) = (Vec::with_capacity(lanes), Vec::with_capacity(lanes));
+        let of_lanes = rows.chunks_exact(rows.len() / lanes).zip(gradient.chunks_exact_mut(self.length));
+        for (lane, (rows, gradient)) in of_lanes.enumerate() {
+            let known = batches.iter().position(|batch| batch.rows == rows);
+            let batch = known.unwrap_or_else(|| {
+                batches.push(self.gather(data, rows));
+                batches.len() - 1
+            });
+            let weights = self.weights(parameters, lane);
+            let (values, sum) = self.forward(&weights, &self.biases(parameters, lane), batches[batch].inputs.clone());
+            let loss = self.backward(&weights, values, batches[batch].targets.clone(), gradient);
+            losses.push(loss);
+            activations.push(sum);
+        }
+        let column = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [lanes, 1]), &self.device);
+        Gradient {
+            loss: column(losses),
+            gradient: Tensor::from_data(TensorData::new(gradient, [lanes, self.length]), &self.device),
+            activations: column(activations),
+            statistics: Vec::new(),
+        }
+    }
+
+    fn gather<'a>(&self, data: &DeviceData, rows: &'a [i32]) -> Batch<'a> {
+        let numbers = indices(rows.to_vec(), &self.device);
+        Batch {
+            rows,
+            inputs: data.train_inputs.clone().select(0, numbers.clone()),
+            targets: data.train_targets.clone().select(0, numbers),
+        }
+    }
+
+    fn weights(&self, parameters: &Tensor<2>, lane: usize) -> Vec<Tensor<2>> {
+        let weight = |layer: &Layer| part(parameters, lane, &layer.weight).reshape([layer.inputs, layer.outputs]);
+        self.layers.iter().map(weight).collect()
+    }
+
+    fn biases(&self, parameters: &Tensor<2>, lane: usize) -> Vec<Option<Numbers>> {
+        let bias = |layer: &Layer| Some(Numbers::take(part(parameters, lane, layer.bias.as_ref()?)));
+        self.layers.iter().map(bias).collect()
+    }
+
+    /// What goes into each layer and at last the logits, `[B, features]`, and the sum of all values before activations.
+    fn forward(&self, weights: &[Tensor<2>], biases: &[Option<Numbers>], inputs: Tensor<2>) -> (Vec<Tensor<2>>, f32) {
+        let mut sum = 0.0;
+        let mut values = vec![inputs];
+        for ((layer, weight), bias) in self.layers.iter().zip(weights).zip(biases) {
+            let inputs = values[values.len() - 1].clone();
+            let (outputs, of_layer) = self.apply(layer, weight, bias.as_ref(), inputs);
+            values.push(outputs);
+            sum += of_layer;
+        }
+        (values, sum)
+    }
+
+    /// What comes out of a layer, and the sum of it before activation.
+    fn apply(&self, layer: &Layer, weight: &Tensor<2>, bias: Option<&Numbers>, inputs: Tensor<2>) -> (Tensor<2>, f32) {
+        let mut outputs = Numbers::take(inputs.matmul(weight.clone()));
+        let sum = finish(outputs.values_mut(), bias.map(Numbers::values), layer);
+        (outputs.give(&self.device), sum)
+    }
+
+    /// The logits of each lane, row by row, of `inputs` `[B, width]`.
+    #[must_use]
+    pub(super) fn logits(&self, parameters: &Tensor<2>, inputs: &Tensor<2>) -> Vec<Numbers> {
+        let of_lane = |lane| {
+            let (weights, biases) = (self.weights(parameters, lane), self.biases(parameters, lane));
+            let layers = self.layers.iter().zip(&weights).zip(&biases);
+            let logits = layers.fold(inputs.clone(), |values, ((layer, weight), bias)| {
+                self.apply(layer, weight, bias.as_ref(), values).0
+            });
+            Numbers::take(logits)
+        };
+        (0..parameters.dims()[0]).map(of_lane).collect()
+    }
+
+    /// Writes the gradient `[P]` of a lane and gives its loss.
+    fn backward(
+        &self,
+        weights: &[Tensor<2>],
+        mut values: Vec<Tensor<2>>,
+        targets: Tensor<1>,
+        gradient: &mut [f32],
+    ) -> f32 {
+        let logits = values.pop().expect("a chain has logits");
+        let Judgement { loss, mut slopes } = self.judge(logits, targets);
+        for (index, (layer, weight)) in self.layers.iter().zip(weights).enumerate().rev() {
+            let inputs = values.pop().expect("every layer has inputs");
+            let mut write = |tensor: &FlatTensor, values: Tensor<2>| {
+                gradient[tensor.offset..tensor.offset + tensor.length].copy_from_slice(Numbers::take(values).values());
+            };
+            if let Some(bias) = &layer.bias {
+                // In three dimensions, as of a whole bundle: in two, flex takes another order.
+                let [rows, outputs] = slopes.dims();
+                write(bias, slopes.clone().reshape([1, rows, outputs]).sum_dim(1).reshape([1, outputs]));
+            }
+            write(&layer.weight, inputs.clone().transpose().matmul(slopes.clone()));
+            if index == 0 {
+                break;
+            }
+            slopes = slopes.matmul(weight.clone().transpose());
+            if self.layers[index - 1].activated {
+                let (mut numbers, outputs) = (Numbers::take(slopes), Numbers::take(inputs));
+                for (slope, output) in numbers.values_mut().iter_mut().zip(outputs.values()) {
+                    *slope = relu(*output, *slope);
+                }
+                slopes = numbers.give(&self.device);
+            }
+        }
+        loss
+    }
+
+    fn judge(&self, logits: Tensor<2>, targets: Tensor<1>) -> Judgement {
+        let [rows, outputs] = logits.dims();
+        if outputs > 1 {
+            let leaf: Tensor<3> = Tensor::from_inner(logits.reshape([1, rows, outputs])).require_grad();
+            let loss = lane_losses(leaf.clone(), Tensor::from_inner(targets.reshape([1, rows])));
+            let slopes = leaf.grad(&loss.clone().sum().backward()).expect("the loss depends on the logits");
+            let loss = Numbers::take(loss.inner()).values()[0];
+            return Judgement { loss, slopes: slopes.reshape([rows, outputs]) };
+        }
+        let (mut logits, targets) = (Numbers::take(logits), Numbers::take(targets));
+        let share = (1.0 / rows as f64) as f32;
+        let mut sum = 0.0;
+        for (logit, target) in logits.values_mut().iter_mut().zip(targets.values()) {
+            let (loss, slope) = cross_entropy(*logit, *target, share);
+            *logit = slope;
+            sum += loss;
+        }
+        Judgement { loss: sum / rows as f32, slopes: logits.give(&self.device) }
+    }
+}
+
+/// The numbers of a tensor of a lane, `[1, numbers]`.
+fn part(parameters: &Tensor<2>, lane: usize, tensor: &FlatTensor) -> Tensor<2> {
+    parameters.clone().slice([lane..lane + 1, tensor.offset..tensor.offset + tensor.length])
+}
+
+/// Makes a layer's outputs of its products, and gives the sum of the values before activation.
+fn finish(products: &mut [f32], bias: Option<&[f32]>, layer: &Layer) -> f32 {
+    // Minus zero adds nothing to any number.
+    let none = vec![-0.0; if bias.is_some() { 0 } else { layer.outputs }];
+    let bias = bias.unwrap_or(&none);
+    let mut sums = vec![0.0; layer.outputs];
+    for row in products.chunks_exact_mut(layer.outputs) {
+        let values = row.iter_mut().zip(bias).zip(&mut sums);
+        if layer.activated {
+            for ((value, bias), sum) in values {
+                let before = *value + bias;
+                *sum += before;
+                *value = relu(before, before);
+            }
+        } else {
+            for ((value, bias), sum) in values {
+                *value += bias;
+                *sum += *value;
+            }
+        }
+    }
+    sums.iter().sum()
+}
+
+/// The value where a ReLU lets it through, 0 where it does not: where `output` is not positive. What is not a number goes through.
+fn relu(output: f32, value: f32) -> f32 {
+    if output <= 0.0 { 0.0 } else { value }
+}
+
+/// The binary cross-entropy of a row as [`lane_losses`] has it, and what the logit adds to the mean of it, of which it is a `share`:
+/// that of the last term, of the second and of the first, added in the order in which automatic differentiation meets them.
+fn cross_entropy(logit: f32, target: f32, share: f32) -> (f32, f32) {
+    let small = (-logit.abs()).exp();
+    let loss = relu(logit, logit) - logit * target + small.ln_1p();
+    let sign = f32::from(u8::from(logit > 0.0)) - f32::from(u8::from(logit < 0.0));
+    let of_small = -(share * (1.0 / (small + 1.0)) * small) * sign;
+    let of_positive = if logit < 0.0 { 0.0 } else { share };
+    (loss, of_small - share * target + of_positive)
+}
