@@ -7,6 +7,11 @@
 //! worker or a client asks whether it is held, when a report names it, when a sweep over it begins. A touch and the removal of
 //! an old file exclude each other: either the file is young again and stays, or whoever touches it finds it gone, and sends it
 //! again, or the attempt has failed and is made again.
+//!
+//! That holds as long as whoever removes is who writes the journal. In a folder a lock says so. In a bucket nothing does: the
+//! coordinator asks before each removal whether the journal is still its own, and a request that is on its way when it is lost can
+//! still arrive, for a quarter of an hour at most, after which storage refuses it. What that could take is a file that was old,
+//! that nobody referred to, and that somebody came to refer to in the first moments of the next coordinator.
 
 use std::{
     collections::HashSet,
@@ -14,7 +19,9 @@ use std::{
 };
 
 use secateur_proto::ids::ContentHash;
-use secateur_worker::store::{Store, StoreError, Stored};
+use secateur_worker::store::Stored;
+
+use crate::artifacts::{ArtifactError, ArtifactStore};
 
 /// Why nothing is removed although nothing is referred to: a journal that was emptied, or one that is kept elsewhere, looks like one in
 /// which there never was a sweep.
@@ -69,39 +76,59 @@ pub struct KeptFiles {
     pub young: Count,
 }
 
-/// Removes those of the `listed` files that are old and that nobody refers to, or says which ones they are; `tell` says whether to
-/// go on. The beginning of an upload goes for its age alone, and only with its `turn`: nobody is uploading it then.
-///
-/// # Errors
-/// If a file cannot be removed; the ones before it have been told.
-pub fn collect<T>(
-    store: &Store,
-    listed: &[Stored],
-    referred: &HashSet<ContentHash>,
+/// A collection under way: those of the listed files that are old and that nobody refers to go one by one, or are named one by one.
+#[derive(Debug)]
+pub struct Removal<'a> {
+    store: &'a ArtifactStore,
+    listed: std::vec::IntoIter<Stored>,
+    referred: HashSet<ContentHash>,
     collection: Collection,
-    turn: impl Fn(ContentHash) -> Option<T>,
-    tell: &mut dyn FnMut(&Stored) -> bool,
-) -> Result<KeptFiles, StoreError> {
-    let mut kept = KeptFiles::default();
-    for file in listed {
-        if file.whole && referred.contains(&file.hash) {
-            kept.referred.add(file);
-            continue;
-        }
-        let turn = if file.whole { None } else { turn(file.hash) };
-        let goes = (file.whole || turn.is_some())
-            && if collection.dry_run {
-                file.modified < collection.before
-            } else {
-                store.remove_old(file, collection.before)?
-            };
-        if !goes {
-            kept.young.add(file);
-        } else if !tell(file) {
-            break;
-        }
+    kept: KeptFiles,
+}
+
+impl<'a> Removal<'a> {
+    /// Of the files that are `listed` and were listed before it was asked which ones are `referred` to.
+    #[must_use]
+    pub fn new(
+        store: &'a ArtifactStore,
+        listed: Vec<Stored>,
+        referred: HashSet<ContentHash>,
+        collection: Collection,
+    ) -> Self {
+        Self { store, listed: listed.into_iter(), referred, collection, kept: KeptFiles::default() }
     }
-    Ok(kept)
+
+    /// The next file that goes; nothing when all have been looked at. The beginning of an upload goes for its age alone, and only with
+    /// its `turn`: nobody is uploading it then.
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub async fn next<T>(&mut self, turn: impl Fn(ContentHash) -> Option<T>) -> Result<Option<Stored>, ArtifactError> {
+        for file in self.listed.by_ref() {
+            if file.whole && self.referred.contains(&file.hash) {
+                self.kept.referred.add(&file);
+                continue;
+            }
+            let turn = if file.whole { None } else { turn(file.hash) };
+            let goes = (file.whole || turn.is_some())
+                && if self.collection.dry_run {
+                    file.modified < self.collection.before
+                } else {
+                    self.store.remove_old(&file, self.collection.before).await?
+                };
+            if goes {
+                return Ok(Some(file));
+            }
+            self.kept.young.add(&file);
+        }
+        Ok(None)
+    }
+
+    /// What stays, of those that were looked at.
+    #[must_use]
+    pub const fn kept(&self) -> KeptFiles {
+        self.kept
+    }
 }
 
 #[cfg(test)]

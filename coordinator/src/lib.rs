@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md says which module may know of what; a test holds them to it.
 
 pub mod admission;
+pub mod artifacts;
 pub mod cli;
 mod connections;
 pub mod driver;
@@ -16,6 +17,7 @@ pub mod scheduler;
 pub mod security;
 pub mod server;
 pub mod sweep;
+mod threads;
 pub mod upkeep;
 
 #[cfg(all(test, feature = "worker"))]

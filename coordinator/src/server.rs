@@ -33,6 +33,7 @@ use tracing::info;
 
 use crate::{
     admission::Limits,
+    artifacts::{self, ArtifactStore, Bucket, BucketError, LocationError, Remote},
     connections,
     driver::{Clock, Driver},
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
@@ -81,6 +82,12 @@ pub enum ServerError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bucket.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// Where the artifacts are.
+    #[error(transparent)]
+    Location(#[from] LocationError),
     /// The address.
     #[error("cannot listen on {address}: is another coordinator there?")]
     Listen {
@@ -178,10 +185,25 @@ impl DataDir {
         folder.join("journal.db")
     }
 
-    /// Where the artifacts are.
+    /// Where the artifacts are, unless a bucket has them.
     #[must_use]
     pub fn artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
+    }
+
+    /// Opens the artifacts: those in `bucket`, with a folder here that uploads arrive in, or files here.
+    ///
+    /// # Errors
+    /// If a folder cannot be made, or this coordinator's artifacts are elsewhere.
+    pub fn open_artifacts(&self, bucket: Option<Remote>) -> Result<ArtifactStore, ServerError> {
+        artifacts::settle(&self.path, bucket.as_ref().map(Remote::url))?;
+        Ok(match bucket {
+            None => ArtifactStore::Files(Arc::new(Store::open(self.artifacts(), Durability::Synced)?)),
+            Some(remote) => {
+                let spool = Store::open(self.path.join("spool"), Durability::Cached)?;
+                ArtifactStore::Bucket(Arc::new(Bucket::new(remote, spool)))
+            }
+        })
     }
 
     /// Where what workers say of attempts is.
@@ -217,7 +239,7 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says. It takes
-    /// nothing beyond `limits`.
+    /// nothing beyond `limits`; its artifacts are in `bucket`, or in the folder.
     ///
     /// # Errors
     /// If journal, store or address cannot be used.
@@ -228,8 +250,9 @@ impl Coordinator {
         reach: Reach,
         policy: Policy,
         limits: Limits,
+        bucket: Option<Remote>,
     ) -> Result<Self, ServerError> {
-        let opened = Opened::open(folder, journal, reach, policy, limits, SystemTime::now).await?;
+        let opened = Opened::open(folder, journal, reach, policy, limits, bucket, SystemTime::now).await?;
         let failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -273,7 +296,7 @@ pub(crate) struct Opened {
     folder: DataDir,
     journal: Box<dyn Journal>,
     core: Core,
-    store: Arc<Store>,
+    store: ArtifactStore,
     access: Access,
     audit: Audit,
     logs: Logs,
@@ -283,13 +306,15 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Opens one in `folder` with that journal, for those that `reach` says, with the time from `clock`.
+    /// Opens one in `folder` with that journal, for those that `reach` says, with artifacts in `bucket`, or in the folder, and the time
+    /// from `clock`.
     pub(crate) async fn open(
         folder: DataDir,
         mut journal: Box<dyn Journal>,
         reach: Reach,
         policy: Policy,
         limits: Limits,
+        bucket: Option<Remote>,
         clock: Clock,
     ) -> Result<Self, ServerError> {
         let (access, audit, tls) = match reach {
@@ -304,8 +329,8 @@ impl Opened {
             }
             Reach::Itself { token } => (Access::new(Door::One(token), Audit::none()), Audit::none(), None),
         };
-        let store = Arc::new(Store::open(folder.artifacts(), Durability::Synced)?);
-        store.remove_drafts()?;
+        let store = folder.open_artifacts(bucket)?;
+        store.incoming().remove_drafts()?;
         let core = upkeep::restore(&mut *journal, &policy).await?;
         let failed = |source| ServerError::Folder { path: folder.logs(), source };
         let logs = Logs::open(folder.logs(), |stage| core.stage(stage).is_some()).map_err(failed)?;
@@ -325,17 +350,9 @@ impl Opened {
         let (driver, driving) = Driver::start(core, journal, clock);
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
-        let sweeps =
-            SweepServiceServer::new(Sweeps::new(driver.clone(), Arc::clone(&store), audit.clone(), logs.clone()));
-        let workers = Workers::new(
-            driver.clone(),
-            Arc::clone(&store),
-            access.clone(),
-            grants.clone(),
-            audit.clone(),
-            logs,
-            clock,
-        );
+        let sweeps = SweepServiceServer::new(Sweeps::new(driver.clone(), store.clone(), audit.clone(), logs.clone()));
+        let workers =
+            Workers::new(driver.clone(), store.clone(), access.clone(), grants.clone(), audit.clone(), logs, clock);
         let workers = WorkerServiceServer::new(workers);
         let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit, limits));
         health.set_serving::<SweepServiceServer<Sweeps>>().await;

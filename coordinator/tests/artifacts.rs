@@ -132,7 +132,7 @@ async fn put(client: &mut ArtifactServiceClient<Channel>, bytes: &[u8]) {
 }
 
 async fn stat(client: &mut ArtifactServiceClient<Channel>, bytes: &[u8]) -> StatReply {
-    let request = StatRequest { hash: ContentHash::of(bytes).to_string() };
+    let request = StatRequest { hash: ContentHash::of(bytes).to_string(), direct_size: None };
     client.stat(request).await.expect("answers").into_inner()
 }
 

@@ -38,7 +38,7 @@ async fn put(channel: &Channel, artifact: ArtifactRef, offset: u64, pieces: &[&[
 }
 
 async fn stat(channel: &Channel, hash: &str) -> StatReply {
-    let request = StatRequest { hash: hash.to_owned() };
+    let request = StatRequest { hash: hash.to_owned(), direct_size: None };
     ArtifactServiceClient::new(channel.clone()).stat(request).await.expect("answers").into_inner()
 }
 
@@ -61,7 +61,7 @@ async fn an_upload_in_pieces_that_is_cut_off_goes_on_where_it_stopped() {
     let whole = artifact(&bytes);
     let cut = put(&channel, whole.clone(), 0, &[&bytes[..1_000_000], &bytes[1_000_000..1_500_000]]).await;
     assert_eq!(cut.expect_err("bytes are missing").code(), Code::InvalidArgument);
-    assert_eq!(stat(&channel, &whole.hash).await, StatReply { held: None, partial_size: 1_500_000 });
+    assert_eq!(stat(&channel, &whole.hash).await, StatReply { held: None, partial_size: 1_500_000, direct: None });
     assert_eq!(get(&channel, &whole.hash, 0).await.expect_err("not whole").code(), Code::NotFound);
     let gap = put(&channel, whole.clone(), 1_500_001, &[&bytes[1_500_001..]]).await.expect_err("a gap");
     // Whoever looks again learns where to go on.
@@ -76,7 +76,10 @@ async fn an_upload_in_pieces_that_is_cut_off_goes_on_where_it_stopped() {
     assert_eq!(partial_size, 1_500_000);
     let kept = put(&channel, whole.clone(), partial_size, &[&bytes[1_500_000..2_000_000], &bytes[2_000_000..]]).await;
     assert_eq!(kept.expect("is whole"), whole);
-    assert_eq!(stat(&channel, &whole.hash).await, StatReply { held: Some(whole.clone()), partial_size: 0 });
+    assert_eq!(
+        stat(&channel, &whole.hash).await,
+        StatReply { held: Some(whole.clone()), partial_size: 0, direct: None }
+    );
     assert!(get(&channel, &whole.hash, 0).await.expect("is there") == bytes);
     assert!(get(&channel, &whole.hash, 2_999_990).await.expect("is there") == bytes[2_999_990..]);
     assert_eq!(get(&channel, &whole.hash, u64::MAX / 2).await.unwrap_or_default(), [0_u8; 0]);

@@ -9,6 +9,8 @@
 pub mod causes;
 pub mod connection;
 pub mod data;
+pub mod direct;
+pub mod http;
 pub mod import;
 pub mod logging;
 pub mod metrics;

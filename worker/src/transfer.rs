@@ -1,5 +1,6 @@
 //! Moves artifacts between a local store and an artifact service: what both sides hold already is not sent, and what was cut off
-//! goes on where it stopped.
+//! goes on where it stopped. Where the service names addresses in a storage and this side can reach them, the bytes go there and come
+//! from there; the service carries them otherwise. Whichever way they come, they are checked here.
 
 use std::{
     error::Error as _,
@@ -13,14 +14,15 @@ use secateur_proto::{
     ids::ContentHash,
     outcome::Artifact,
     v1::{
-        GetArtifactRequest, PutRequest, PutStart, StatRequest, artifact_service_client::ArtifactServiceClient,
-        put_request::Part,
+        ArtifactRef, CommitRequest, GetArtifactRequest, LocateRequest, PutRequest, PutStart, SignedUrl, StatRequest,
+        artifact_service_client::ArtifactServiceClient, put_request::Part,
     },
 };
 use tonic::{Code, Status};
 
 use crate::{
     connection::AuthorizedChannel,
+    direct::{Address, Direct, DirectError},
     store::{Store, StoreError},
 };
 
@@ -47,6 +49,9 @@ pub enum TransferError {
     /// The other side speaks nonsense.
     #[error(transparent)]
     Message(#[from] InvalidMessage),
+    /// On the way past the other side. Never told to whoever asks for a file: the other side carries it then.
+    #[error(transparent)]
+    Direct(#[from] DirectError),
 }
 
 impl TransferError {
@@ -56,7 +61,7 @@ impl TransferError {
         match self {
             Self::Store(error) => error.is_full(),
             Self::Remote { status, .. } => status.code() == Code::ResourceExhausted,
-            Self::Message(_) => false,
+            Self::Message(_) | Self::Direct(_) => false,
         }
     }
 
@@ -70,7 +75,7 @@ impl TransferError {
                 matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unauthenticated | Code::Aborted)
                     || status.source().is_some()
             }
-            Self::Store(_) | Self::Message(_) => false,
+            Self::Store(_) | Self::Message(_) | Self::Direct(_) => false,
         }
     }
 
@@ -78,7 +83,7 @@ impl TransferError {
         match self {
             Self::Remote { status, .. } => matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Aborted),
             Self::Store(error) => matches!(error, StoreError::Damaged { .. } | StoreError::WrongSize { .. }),
-            Self::Message(_) => false,
+            Self::Message(_) | Self::Direct(_) => false,
         }
     }
 }
@@ -91,13 +96,21 @@ fn remote(hash: ContentHash) -> impl FnOnce(Status) -> TransferError {
 #[derive(Debug, Clone)]
 pub struct ArtifactClient {
     service: ArtifactServiceClient<AuthorizedChannel>,
+    /// The way past the service, where there is one.
+    direct: Option<Arc<Direct>>,
 }
 
 impl ArtifactClient {
     /// Over `channel`.
     #[must_use]
     pub fn new(channel: AuthorizedChannel) -> Self {
-        Self { service: ArtifactServiceClient::new(channel) }
+        Self { service: ArtifactServiceClient::new(channel), direct: None }
+    }
+
+    /// The same, but files go past the service where `direct` can reach what it names.
+    #[must_use]
+    pub fn past_the_service(self, direct: Arc<Direct>) -> Self {
+        Self { direct: Some(direct), ..self }
     }
 
     /// Makes sure that the service holds what `store` holds.
@@ -179,10 +192,20 @@ impl ArtifactClient {
         open: impl Fn(u64) -> Result<R, TransferError>,
     ) -> Result<(), TransferError> {
         let hash = artifact.hash;
-        let request = StatRequest { hash: hash.to_string() };
+        let direct = self.direct.clone().filter(|direct| direct.is_open());
+        let direct_size = direct.is_some().then_some(artifact.size);
+        let request = StatRequest { hash: hash.to_string(), direct_size };
         let there = self.service.stat(request).await.map_err(remote(hash))?.into_inner();
         if there.held.is_some() {
             return Ok(());
+        }
+        // What the service has a part of goes on where it stopped.
+        let address = there.direct.filter(|_| there.partial_size == 0);
+        if let (Some(direct), Some(address)) = (direct, address) {
+            match self.put_directly(&direct, address, artifact, open(0)?).await {
+                Err(TransferError::Direct(error)) => direct.failed(&error),
+                result => return result,
+            }
         }
         let offset = there.partial_size.min(artifact.size);
         let start = PutRequest { part: Some(Part::Start(PutStart { artifact: Some(artifact.into()), offset })) };
@@ -190,14 +213,43 @@ impl ArtifactClient {
         let parts =
             stream::once(async { start }).chain(chunks(reader).map(|data| PutRequest { part: Some(Part::Data(data)) }));
         let reply = self.service.put(parts).await.map_err(remote(hash))?.into_inner();
-        let kept: Artifact = reply.artifact.ok_or(InvalidMessage::Missing("artifact"))?.try_into()?;
-        if kept != artifact {
-            return Err(StoreError::Damaged { expected: hash, found: kept.hash }.into());
-        }
+        same(artifact, reply.artifact)
+    }
+
+    async fn put_directly<R: Read + Send + 'static>(
+        &mut self,
+        direct: &Direct,
+        address: SignedUrl,
+        artifact: Artifact,
+        reader: R,
+    ) -> Result<(), TransferError> {
+        direct.put(address.try_into()?, artifact.size, reader).await?;
+        let request = CommitRequest { artifact: Some(artifact.into()) };
+        let reply = self.service.commit(request).await.map_err(|status| match status.code() {
+            Code::DataLoss | Code::NotFound | Code::InvalidArgument => {
+                TransferError::from(DirectError::NotTaken(status.message().to_owned()))
+            }
+            _ => remote(artifact.hash)(status),
+        });
+        let reply = reply?.into_inner();
+        same(artifact, reply.artifact)?;
+        direct.worked();
         Ok(())
     }
 
     async fn try_download(&mut self, store: &Arc<Store>, artifact: Artifact) -> Result<(), TransferError> {
+        if let Some(direct) = self.direct.clone().filter(|direct| direct.is_open()) {
+            match self.get_directly(&direct, store, artifact).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(TransferError::Direct(error)) => direct.failed(&error),
+                // Whatever answered there, it is not what was asked for.
+                Err(TransferError::Store(error @ (StoreError::Damaged { .. } | StoreError::WrongSize { .. }))) => {
+                    direct.failed(&error)
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let hash = artifact.hash;
         let offset = store.partial_size(hash)?.min(artifact.size);
         let request = GetArtifactRequest { hash: hash.to_string(), offset };
@@ -208,6 +260,43 @@ impl ArtifactClient {
         }
         upload.finish()?;
         Ok(())
+    }
+
+    /// Whether the service named a place.
+    async fn get_directly(
+        &mut self,
+        direct: &Direct,
+        store: &Arc<Store>,
+        artifact: Artifact,
+    ) -> Result<bool, TransferError> {
+        let hash = artifact.hash;
+        let offset = store.partial_size(hash)?.min(artifact.size);
+        // There is no range of nothing.
+        if offset < artifact.size {
+            let request = LocateRequest { hash: hash.to_string() };
+            let reply = self.service.locate(request).await.map_err(remote(hash))?.into_inner();
+            let Some(address) = reply.direct else { return Ok(false) };
+            let mut pieces = direct.get(Address::try_from(address)?, offset).await?;
+            let mut upload = store.upload(artifact, offset)?;
+            while let Some(data) = pieces.next().await? {
+                upload.write(&data)?;
+            }
+            upload.finish()?;
+            direct.worked();
+            return Ok(true);
+        }
+        store.upload(artifact, offset)?.finish()?;
+        Ok(true)
+    }
+}
+
+/// Whether the service keeps what was meant.
+fn same(artifact: Artifact, kept: Option<ArtifactRef>) -> Result<(), TransferError> {
+    let kept: Artifact = kept.ok_or(InvalidMessage::Missing("artifact"))?.try_into()?;
+    if kept == artifact {
+        Ok(())
+    } else {
+        Err(StoreError::Damaged { expected: artifact.hash, found: kept.hash }.into())
     }
 }
 

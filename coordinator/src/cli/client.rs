@@ -272,6 +272,7 @@ impl From<TransferError> for CliError {
             TransferError::Remote { status, .. } => (*status).into(),
             TransferError::Store(error) => error.into(),
             TransferError::Message(error) => Self::failed(&error),
+            TransferError::Direct(error) => Self::failed(&error),
         }
     }
 }

@@ -7,7 +7,11 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use super::{output::Output, progress::Screen};
-use crate::{server::ServerError, sweep::Diagnostics};
+use crate::{
+    artifacts::{BucketError, Trouble},
+    server::ServerError,
+    sweep::Diagnostics,
+};
 
 /// How a command fails.
 #[derive(Debug)]
@@ -77,7 +81,12 @@ impl From<ServerError> for CliError {
             | ServerError::Listen { .. }
             | ServerError::Tokens(_)
             | ServerError::Certificates(_)
+            | ServerError::Location(_)
             | ServerError::Tls(_) => Self::input(&error),
+            // What a person has to mend, as far as the storage says.
+            ServerError::Bucket(BucketError {
+                trouble: Trouble::NoBucket | Trouble::Denied | Trouble::Clear, ..
+            }) => Self::input(&error),
             ServerError::Folder { .. } if !error.is_full() => Self::input(&error),
             _ => Self::failed(&error),
         }

@@ -13,10 +13,7 @@ use secateur_proto::{
     outcome::Artifact,
     v1::{CollectGarbageRequest, collect_garbage_reply::Event},
 };
-use secateur_worker::{
-    connection::CoordinatorArguments,
-    store::{Durability, Store, Stored},
-};
+use secateur_worker::{connection::CoordinatorArguments, store::Stored};
 use serde_json::json;
 
 use super::{
@@ -25,7 +22,8 @@ use super::{
     output::{Output, counted, table},
 };
 use crate::{
-    garbage::{self, Collection, Count, KeptFiles},
+    artifacts::{self, ArtifactError, Remote},
+    garbage::{self, Collection, Count, KeptFiles, Removal},
     scheduler::Policy,
     server::{DataDir, ServerError},
     upkeep,
@@ -122,22 +120,28 @@ async fn collect_stopped(folder: &Path, arguments: &GcArguments) -> Result<Colle
     let core = upkeep::restore(&mut *journal, &Policy::default()).await?;
     journal.close().await?;
     let (knows, referred) = (core.has_had_sweeps(), core.files());
-    // Elsewhere, so that an interruption is noticed; the folder stays locked meanwhile, and nobody uploads.
-    let collected = tokio::task::spawn_blocking(move || {
-        let store = Store::open(data_dir.artifacts(), Durability::Synced)?;
-        let mut gone = Vec::new();
-        let mut tell = |file: &Stored| {
-            gone.push(*file);
-            true
-        };
-        let listed = store.files()?;
-        if !knows && !listed.is_empty() {
-            return Err(CliError::Input(garbage::no_sweep_ever(listed.len())));
-        }
-        let kept = garbage::collect(&store, &listed, &referred, collection, Some, &mut tell)?;
-        Ok(Collected { gone, kept })
-    });
-    collected.await.map_err(|error| CliError::failed(&error))?
+    let bucket = artifacts::settled(folder).map_err(ServerError::from)?;
+    let bucket =
+        bucket.map(|url| Remote::open(url, None, &artifacts::environment())).transpose().map_err(ServerError::from)?;
+    let store = data_dir.open_artifacts(bucket)?;
+    // The folder stays locked meanwhile, and nobody uploads.
+    let failed = |error: ArtifactError| match error {
+        ArtifactError::Store(error) => CliError::from(ServerError::from(error)),
+        ArtifactError::Bucket(error) => ServerError::from(error).into(),
+        ArtifactError::Task(error) => CliError::failed(&error),
+    };
+    let listed = store.files().await.map_err(failed)?;
+    if !knows && !listed.is_empty() {
+        return Err(CliError::Input(garbage::no_sweep_ever(listed.len())));
+    }
+    let mut removal = Removal::new(&store, listed, referred, collection);
+    let mut gone = Vec::new();
+    while let Some(file) = removal.next(Some).await.map_err(failed)? {
+        gone.push(file);
+    }
+    let kept = removal.kept();
+    drop(data_dir);
+    Ok(Collected { gone, kept })
 }
 
 fn bytes(files: &[Stored]) -> u64 {

@@ -83,7 +83,8 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let reach = Reach::Itself { token: ContentHash::of(token.as_bytes()) };
     let journal = data_dir.open_journal().await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let coordinator = Coordinator::start(data_dir, journal, address, reach, Policy::default(), Limits::NONE).await?;
+    let coordinator =
+        Coordinator::start(data_dir, journal, address, reach, Policy::default(), Limits::NONE, None).await?;
     let remote = Remote::local(&coordinator.address.to_string(), token).map_err(|error| CliError::failed(&error))?;
     let mut workers = JoinSet::new();
     let each = devices.iter().flat_map(|device| (0..device.slots).map(|_| device.device));

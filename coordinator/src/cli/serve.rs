@@ -9,10 +9,11 @@ use tracing::warn;
 use super::error::CliError;
 use crate::{
     admission::Limits,
+    artifacts::{self, BucketUrl, Remote},
     journal::{Journal, Postgres, PostgresUrl},
     scheduler::Policy,
     security::{certificates::TlsFiles, tokens::Tokens},
-    server::{Coordinator, DataDir, Reach},
+    server::{Coordinator, DataDir, Reach, ServerError},
 };
 
 /// The options of the verb.
@@ -28,6 +29,14 @@ pub(crate) struct ServeArguments {
     /// one journal one works, and the others wait to take over
     #[arg(long, value_name = "URL", env = "SECATEUR_JOURNAL", hide_env_values = true)]
     journal: Option<String>,
+    /// Keep the artifacts in a bucket that speaks S3's protocol instead, as in s3://bucket/prefix. Endpoint, region and credentials
+    /// come from AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the like
+    #[arg(long, value_name = "URL", env = "SECATEUR_ARTIFACTS")]
+    artifacts: Option<BucketUrl>,
+    /// Where workers reach the storage of --artifacts, if they know it by another name than the coordinator. Workers that cannot
+    /// reach it get files through the coordinator
+    #[arg(long, value_name = "URL", env = "SECATEUR_ARTIFACTS_FOR_WORKERS", requires = "artifacts")]
+    artifacts_for_workers: Option<String>,
     /// The coordinator's certificate (PEM), with --tls-key; `secateur cert init` makes one
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -100,6 +109,16 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
         quarantine_ms: arguments.quarantine_for * 1000,
         ..Policy::default()
     };
+    // Before the journal, so that a coordinator that stands by is told too.
+    let bucket = match arguments.artifacts {
+        None => None,
+        Some(url) => {
+            let bucket = Remote::open(url, arguments.artifacts_for_workers.as_deref(), &artifacts::environment())
+                .map_err(ServerError::from)?;
+            bucket.probe().await.map_err(ServerError::from)?;
+            Some(bucket)
+        }
+    };
     let limits = Limits { artifact: arguments.max_artifact_size.as_u64() };
     let (folder, journal) = match arguments.journal {
         None => {
@@ -122,7 +141,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             (DataDir::wait(arguments.data_dir).await?, journal)
         }
     };
-    let coordinator = Coordinator::start(folder, journal, address, Reach::Others(tls), policy, limits).await?;
+    let coordinator = Coordinator::start(folder, journal, address, Reach::Others(tls), policy, limits, bucket).await?;
     coordinator.run_until(future::pending::<()>()).await?;
     Ok(ExitCode::SUCCESS)
 }

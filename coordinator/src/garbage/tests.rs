@@ -2,21 +2,44 @@
 
 use std::{
     fs::File,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use proptest::prelude::*;
 use secateur_proto::outcome::Artifact;
-use secateur_worker::store::Durability;
+use secateur_worker::store::{Durability, Store};
 
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn store() -> (tempfile::TempDir, Store) {
+fn store() -> (tempfile::TempDir, Arc<Store>) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(folder.path(), Durability::Cached).expect("opens");
-    (folder, store)
+    (folder, Arc::new(store))
+}
+
+/// All that goes, and what stays.
+fn collect<T>(
+    store: &Arc<Store>,
+    listed: &[Stored],
+    referred: &HashSet<ContentHash>,
+    collection: Collection,
+    turn: impl Fn(ContentHash) -> Option<T>,
+) -> (Vec<Stored>, KeptFiles) {
+    let store = ArtifactStore::Files(Arc::clone(store));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut removal = Removal::new(&store, listed.to_vec(), referred.clone(), collection);
+        let mut gone = Vec::new();
+        while let Some(file) = removal.next(&turn).await.expect("collects") {
+            gone.push(file);
+        }
+        (gone, removal.kept())
+    })
 }
 
 /// A file of the tests, as it is to be before a collection.
@@ -84,18 +107,17 @@ proptest! {
         let turn = |hash: ContentHash| (!uploading.contains(&hash)).then_some(());
         for dry_run in [true, true, false] {
             let collection = Collection::after(HOUR * grace + HOUR / 2, dry_run).expect("a time");
-            let mut told = HashSet::new();
-            let mut tell = |file: &Stored| told.insert((file.hash, file.size));
-            let found = collect(&store, &listed, &referred, collection, turn, &mut tell).expect("collects");
-            prop_assert_eq!(&told, &expected);
+            let (gone, found) = collect(&store, &listed, &referred, collection, turn);
+            let told: HashSet<_> = gone.iter().map(|file| (file.hash, file.size)).collect();
+            prop_assert_eq!((gone.len(), &told), (expected.len(), &expected));
             prop_assert_eq!(found, kept);
             let left = store.files().expect("lists").len();
             prop_assert_eq!(left, if dry_run { files.len() } else { files.len() - expected.len() });
         }
         // The list is old by now: what is gone is not told again.
         let collection = Collection::after(HOUR * grace + HOUR / 2, false).expect("a time");
-        let mut tell = |file: &Stored| panic!("{file:?} went twice");
-        collect(&store, &listed, &referred, collection, turn, &mut tell).expect("collects");
+        let (twice, _) = collect(&store, &listed, &referred, collection, turn);
+        prop_assert_eq!(twice, []);
     }
 }
 
@@ -110,13 +132,8 @@ fn what_is_touched_after_it_was_listed_stays() {
     store.touch(asked_for.hash, SystemTime::now()).expect("touches");
     store.put(b"again").expect("puts");
     let collection = Collection::after(HOUR * 24, false).expect("a time");
-    let mut told = Vec::new();
-    let mut tell = |file: &Stored| {
-        told.push(file.hash);
-        true
-    };
-    collect(&store, &listed, &HashSet::new(), collection, |_| Some(()), &mut tell).expect("collects");
-    assert_eq!(told, [forgotten.hash]);
+    let (gone, _) = collect(&store, &listed, &HashSet::new(), collection, |_| Some(()));
+    assert_eq!(gone.iter().map(|file| file.hash).collect::<Vec<_>>(), [forgotten.hash]);
     assert_eq!(store.get(asked_for.hash).expect("is there"), b"asked");
     assert_eq!(store.get(put_again.hash).expect("is there"), b"again");
 }
@@ -131,7 +148,7 @@ fn a_file_is_not_found_and_then_gone() {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let listed = store.files().expect("lists");
-                collect(&store, &listed, &HashSet::new(), collection, |_| Some(()), &mut |_| true).expect("collects");
+                collect(&store, &listed, &HashSet::new(), collection, |_| Some(()));
             }
         });
         let (mut found, mut gone) = (0, 0);

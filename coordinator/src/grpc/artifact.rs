@@ -1,26 +1,26 @@
-//! `ArtifactService` over a store.
+//! `ArtifactService` over a store: files in messages, and where the store has addresses of its own, those for what a caller may have.
 
 use std::{
     collections::HashSet,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use secateur_proto::{
     convert::InvalidMessage,
     ids::ContentHash,
     outcome::Artifact,
     v1::{
-        Chunk, CollectGarbageReply, CollectGarbageRequest, Garbage, GetArtifactRequest, Kept, PutReply, PutRequest,
-        StatReply, StatRequest, artifact_service_server::ArtifactService, collect_garbage_reply::Event,
-        put_request::Part,
+        Chunk, CollectGarbageReply, CollectGarbageRequest, CommitReply, CommitRequest, Garbage, GetArtifactRequest,
+        Kept, LocateReply, LocateRequest, PutReply, PutRequest, StatReply, StatRequest,
+        artifact_service_server::ArtifactService, collect_garbage_reply::Event, put_request::Part,
     },
 };
 use secateur_worker::{
-    store::{Store, StoreError, Stored},
-    transfer::chunks,
+    causes::with_causes,
+    store::{StoreError, Stored},
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,8 +30,9 @@ use tracing::{info, warn};
 use super::invalid;
 use crate::{
     admission::Limits,
+    artifacts::{ArtifactError, ArtifactStore, BucketError},
     driver::Driver,
-    garbage::{self, Collection},
+    garbage::{self, Collection, Removal},
     security::{Audit, Caller, Grants, Role},
 };
 
@@ -41,7 +42,7 @@ const SHORTEST_GRACE: Duration = Duration::from_secs(60);
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
-    store: Arc<Store>,
+    store: ArtifactStore,
     driver: Driver,
     grants: Grants,
     audit: Audit,
@@ -53,7 +54,7 @@ pub struct Artifacts {
 impl Artifacts {
     /// Over `store`, which takes nothing beyond `limits`. Workers may read what `grants` says, and readers what reports refer to.
     #[must_use]
-    pub fn new(store: Arc<Store>, driver: Driver, grants: Grants, audit: Audit, limits: Limits) -> Self {
+    pub fn new(store: ArtifactStore, driver: Driver, grants: Grants, audit: Audit, limits: Limits) -> Self {
         Self { store, driver, grants, audit, limits, uploads: Arc::default() }
     }
 
@@ -66,16 +67,34 @@ impl Artifacts {
         })
     }
 
+    /// That `caller` may read that file.
+    async fn check_reader(&self, caller: &Caller, what: &str, hash: ContentHash) -> Result<(), Status> {
+        if self.may_read(caller, hash).await? {
+            return Ok(());
+        }
+        let message = format!("{} may not read this artifact, whether it is there or not", caller.role);
+        self.audit.refused(caller.peer.map(|peer| peer.ip()), Some(&caller.name), &format!("{what} {hash}"), &message);
+        Err(Status::permission_denied(message))
+    }
+
+    /// That so large a file is taken.
+    fn check_size(&self, artifact: Artifact) -> Result<(), Status> {
+        if artifact.size > self.limits.artifact {
+            return Err(Status::invalid_argument(format!(
+                "an artifact of {} bytes is too large for this coordinator, which takes {} (serve --max-artifact-size)",
+                artifact.size, self.limits.artifact
+            )));
+        }
+        Ok(())
+    }
+
     /// Removes what no sweep refers to, and tells it.
     async fn collect(
         self,
         collection: Collection,
         told: mpsc::Sender<Result<CollectGarbageReply, Status>>,
     ) -> Result<(), Status> {
-        let tell = move |event| told.blocking_send(Ok(CollectGarbageReply { event: Some(event) })).is_ok();
-        let store = Arc::clone(&self.store);
-        let listed = tokio::task::spawn_blocking(move || store.files());
-        let listed = listed.await.map_err(|error| Status::internal(error.to_string()))?.map_err(status)?;
+        let listed = self.store.files().await.map_err(status)?;
         // Asked after the files were listed: what came since is none of them.
         let referred = self.driver.read(|core| core.has_had_sweeps().then(|| core.files())).await?;
         let referred = match referred {
@@ -83,20 +102,25 @@ impl Artifacts {
             None if listed.is_empty() => HashSet::new(),
             None => return Err(Status::failed_precondition(garbage::no_sweep_ever(listed.len()))),
         };
-        let (store, uploads) = (Arc::clone(&self.store), Arc::clone(&self.uploads));
-        let collected = tokio::task::spawn_blocking(move || {
-            let turn = |hash| Turn::take(&uploads, hash).ok();
-            let mut tell_file = |file: &Stored| tell(Event::Garbage(garbage_message(file)));
-            let kept = garbage::collect(&store, &listed, &referred, collection, turn, &mut tell_file)?;
-            tell(Event::Kept(Kept {
-                referred_files: kept.referred.files,
-                referred_bytes: kept.referred.bytes,
-                young_files: kept.young.files,
-                young_bytes: kept.young.bytes,
-            }));
-            Ok(())
-        });
-        collected.await.map_err(|error| Status::internal(error.to_string()))?.map_err(status)
+        let tell = async |event| told.send(Ok(CollectGarbageReply { event: Some(event) })).await.is_ok();
+        let turn = |hash| Turn::take(&self.uploads, hash).ok();
+        let mut removal = Removal::new(&self.store, listed, referred, collection);
+        while let Some(file) = removal.next(turn).await.map_err(status)? {
+            if !tell(Event::Garbage(garbage_message(&file))).await {
+                return Ok(());
+            }
+            // Only who has the journal removes.
+            self.driver.read(|_| ()).await?;
+        }
+        let kept = removal.kept();
+        tell(Event::Kept(Kept {
+            referred_files: kept.referred.files,
+            referred_bytes: kept.referred.bytes,
+            young_files: kept.young.files,
+            young_bytes: kept.young.bytes,
+        }))
+        .await;
+        Ok(())
     }
 
     async fn receive(
@@ -108,22 +132,24 @@ impl Artifacts {
         };
         let artifact: Artifact =
             start.artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?.try_into().map_err(invalid)?;
-        if artifact.size > self.limits.artifact {
-            return Err(Status::invalid_argument(format!(
-                "an artifact of {} bytes is too large for this coordinator, which takes {} (serve --max-artifact-size)",
-                artifact.size, self.limits.artifact
-            )));
-        }
+        self.check_size(artifact)?;
         let _turn = Turn::take(&self.uploads, artifact.hash)?;
-        // Writing a chunk takes as long as a disk does, which is what the other tasks of a coordinator can wait for.
-        let mut upload = self.store.upload(artifact, start.offset).map_err(status)?;
-        while let Some(part) = next(&mut parts).await? {
-            match part {
-                Part::Data(data) => upload.write(&data).map_err(status)?,
-                Part::Start(_) => return Err(Status::invalid_argument("an upload has one name")),
+        let incoming = self.store.incoming();
+        let failed = |error: StoreError| status(error.into());
+        // What came whole before, and could not be kept, need not come again.
+        if start.offset < artifact.size || incoming.stat(artifact.hash).map_err(failed)? != Some(artifact) {
+            // Writing a chunk takes as long as a disk does, which is what the other tasks of a coordinator can wait for.
+            let mut upload = incoming.upload(artifact, start.offset).map_err(failed)?;
+            while let Some(part) = next(&mut parts).await? {
+                match part {
+                    Part::Data(data) => upload.write(&data).map_err(failed)?,
+                    Part::Start(_) => return Err(Status::invalid_argument("an upload has one name")),
+                }
             }
+            upload.finish().map_err(failed)?;
         }
-        upload.finish().map_err(status)
+        self.store.keep(artifact).await.map_err(status)?;
+        Ok(artifact)
     }
 }
 
@@ -166,8 +192,22 @@ fn garbage_message(file: &Stored) -> Garbage {
 }
 
 /// A store's error as a status; full paths stay in the log.
-fn status(error: StoreError) -> Status {
-    match &error {
+fn status(error: ArtifactError) -> Status {
+    match error {
+        ArtifactError::Store(error) => store_status(&error),
+        ArtifactError::Bucket(error) => bucket_status(&error),
+        ArtifactError::Task(_) => Status::internal(error.to_string()),
+    }
+}
+
+/// Whatever is the matter with a bucket, time or a person can mend it, and nothing is lost until then.
+pub(super) fn bucket_status(error: &BucketError) -> Status {
+    warn!(reason = with_causes(error), "the bucket failed");
+    Status::unavailable(format!("the coordinator {error}"))
+}
+
+fn store_status(error: &StoreError) -> Status {
+    match error {
         StoreError::Missing(_) => Status::not_found(error.to_string()),
         StoreError::Full { .. } => {
             warn!(%error, "the disk is full");
@@ -175,8 +215,8 @@ fn status(error: StoreError) -> Status {
                 "no space left on the coordinator's disk: free some, then run the same command again",
             )
         }
-        StoreError::Io { .. } => {
-            warn!(error = &error as &dyn std::error::Error, "the artifact store failed");
+        StoreError::Io { .. } | StoreError::Unreadable { .. } => {
+            warn!(error = error as &dyn std::error::Error, "the artifact store failed");
             Status::internal("the artifact store failed; the coordinator's log says more")
         }
         StoreError::Damaged { .. } => Status::data_loss(error.to_string()),
@@ -192,11 +232,19 @@ impl ArtifactService for Artifacts {
     type CollectGarbageStream = ReceiverStream<Result<CollectGarbageReply, Status>>;
 
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
-        let hash: ContentHash = request.into_inner().hash.parse().map_err(invalid)?;
+        let StatRequest { hash, direct_size } = request.into_inner();
+        let hash: ContentHash = hash.parse().map_err(invalid)?;
         // Whoever is told that a file is here will not send it, so it has to stay until its report has come.
-        let held = self.store.touch(hash, SystemTime::now()).map_err(status)?.map(Into::into);
+        let held = self.store.touch(hash).await.map_err(status)?;
         let partial_size = self.store.partial_size(hash).map_err(status)?;
-        Ok(Response::new(StatReply { held, partial_size }))
+        let direct = match (held, direct_size) {
+            // Whoever gets no address for a file that is too large sends it here, and is told why it is not taken.
+            (None, Some(size)) if size <= self.limits.artifact => {
+                self.store.address_to_put(Artifact { hash, size }).await.map_err(status)?
+            }
+            _ => None,
+        };
+        Ok(Response::new(StatReply { held: held.map(Into::into), partial_size, direct }))
     }
 
     async fn put(&self, request: Request<Streaming<PutRequest>>) -> Result<Response<PutReply>, Status> {
@@ -208,13 +256,26 @@ impl ArtifactService for Artifacts {
         let caller = Caller::of(&request);
         let GetArtifactRequest { hash, offset } = request.into_inner();
         let hash: ContentHash = hash.parse().map_err(invalid)?;
-        if !self.may_read(&caller, hash).await? {
-            let message = format!("{} may not read this artifact, whether it is there or not", caller.role);
-            self.audit.refused(caller.peer.map(|peer| peer.ip()), Some(&caller.name), &format!("Get {hash}"), &message);
-            return Err(Status::permission_denied(message));
-        }
-        let reader = self.store.reader(hash, offset).map_err(status)?;
-        Ok(Response::new(chunks(reader).map(|data| Ok(Chunk { data })).boxed()))
+        self.check_reader(&caller, "Get", hash).await?;
+        let pieces = self.store.read(hash, offset).await.map_err(status)?;
+        Ok(Response::new(pieces.map_ok(|data| Chunk { data }).map_err(status).boxed()))
+    }
+
+    async fn locate(&self, request: Request<LocateRequest>) -> Result<Response<LocateReply>, Status> {
+        let caller = Caller::of(&request);
+        let hash: ContentHash = request.into_inner().hash.parse().map_err(invalid)?;
+        self.check_reader(&caller, "Locate", hash).await?;
+        let direct = self.store.address_to_read(hash).await.map_err(status)?;
+        Ok(Response::new(LocateReply { direct }))
+    }
+
+    async fn commit(&self, request: Request<CommitRequest>) -> Result<Response<CommitReply>, Status> {
+        let artifact = request.into_inner().artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?;
+        let artifact: Artifact = artifact.try_into().map_err(invalid)?;
+        self.check_size(artifact)?;
+        let _turn = Turn::take(&self.uploads, artifact.hash)?;
+        self.store.take_over(artifact).await.map_err(status)?;
+        Ok(Response::new(CommitReply { artifact: Some(artifact.into()) }))
     }
 
     async fn collect_garbage(

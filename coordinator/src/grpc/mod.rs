@@ -7,13 +7,13 @@ mod sweep;
 mod worker;
 
 use secateur_proto::convert::InvalidMessage;
-use tokio::task::JoinError;
 use tonic::Status;
 
 pub use self::{artifact::Artifacts, sweep::Sweeps, worker::Workers};
 use crate::{
     driver::{NotTaken, Stopped},
     scheduler::Rejection,
+    threads::on_a_thread,
 };
 
 /// The longest message that is taken: chunks have 1 MiB, and a lease of many stages is the longest other.
@@ -35,18 +35,6 @@ impl From<NotTaken> for Status {
             NotTaken::Stopped(stopped) => stopped.into(),
         }
     }
-}
-
-/// Does what would keep a thread busy on one of its own.
-#[cfg(not(test))]
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
-    tokio::task::spawn_blocking(work).await
-}
-
-/// The same here and now: on a thread of its own it would be done at a moment that no simulation can repeat.
-#[cfg(test)]
-async fn on_a_thread<T>(work: impl FnOnce() -> T) -> Result<T, JoinError> {
-    Ok(work())
 }
 
 fn invalid(error: impl Into<InvalidMessage>) -> Status {

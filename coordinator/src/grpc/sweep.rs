@@ -1,6 +1,6 @@
 //! `SweepService`: what people and scripts call.
 
-use std::{io::Cursor, num::NonZeroU32, pin::Pin, sync::Arc, time::SystemTime};
+use std::{io::Cursor, num::NonZeroU32, pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _, stream};
 use secateur_proto::{
@@ -14,18 +14,16 @@ use secateur_proto::{
         submit_reply::Was, sweep_service_server::SweepService, watch_reply,
     },
 };
-use secateur_worker::{
-    store::{Store, StoreError},
-    transfer::chunks,
-};
+use secateur_worker::{store::StoreError, transfer::chunks};
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::info;
 
-use super::{invalid, logs, on_a_thread};
+use super::{artifact::bucket_status, invalid, logs, on_a_thread};
 use crate::{
     admission::{self, Input},
+    artifacts::{ArtifactError, ArtifactStore},
     driver::{Driver, Notice, outcomes},
     explain,
     logs::Logs,
@@ -42,7 +40,7 @@ const PLANNED_TOGETHER: usize = 2;
 #[derive(Debug, Clone)]
 pub struct Sweeps {
     driver: Driver,
-    store: Arc<Store>,
+    store: ArtifactStore,
     planning: Arc<Semaphore>,
     audit: Audit,
     logs: Logs,
@@ -53,7 +51,7 @@ type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>
 impl Sweeps {
     /// Over `driver`, with tables from `store`, and what workers said in `logs`. What callers do is written into `audit`.
     #[must_use]
-    pub fn new(driver: Driver, store: Arc<Store>, audit: Audit, logs: Logs) -> Self {
+    pub fn new(driver: Driver, store: ArtifactStore, audit: Audit, logs: Logs) -> Self {
         Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit, logs }
     }
 
@@ -70,11 +68,13 @@ impl Sweeps {
             )));
         }
         let _turn = self.planning.acquire().await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
-        let store = Arc::clone(&self.store);
+        let read = async |artifact: Artifact| self.store.get(artifact.hash).await.map_err(|error| no_input(&error));
+        let table = read(table).await?;
+        let weights = match weights {
+            Some(weights) => Some(read(weights).await?),
+            None => None,
+        };
         let planned = on_a_thread(move || {
-            let read = |artifact: Artifact| store.get(artifact.hash).map_err(|error| no_input(&error));
-            let table = read(table)?;
-            let weights = weights.map(read).transpose()?;
             let admitted =
                 admission::admit(&file.name, &file.text, Input::of(&table), weights.as_deref().map(Input::of));
             admitted.map(|admitted| admitted.plan).map_err(|problems| Status::invalid_argument(problems.to_string()))
@@ -245,11 +245,12 @@ fn share_change(share: Option<v1::Share>) -> ShareChange {
 }
 
 /// Why what a sweep begins with cannot be had.
-fn no_input(error: &StoreError) -> Status {
+fn no_input(error: &ArtifactError) -> Status {
     match error {
-        StoreError::Missing(_) => {
+        ArtifactError::Store(StoreError::Missing(_)) => {
             Status::failed_precondition("the data and the weights of the sweep must be uploaded first")
         }
+        ArtifactError::Bucket(error) => bucket_status(error),
         _ => Status::internal("the data and the weights of the sweep cannot be read"),
     }
 }
@@ -276,7 +277,7 @@ impl SweepService for Sweeps {
         // Planning takes a while: what the sweep refers to is young from now on, or has to be sent again.
         let given = [Some(plan.sweep.data.hash), plan.sweep.weights.as_ref().map(|weights| weights.hash)];
         for hash in given.into_iter().flatten() {
-            let held = self.store.touch(hash, SystemTime::now()).and_then(|held| held.ok_or(StoreError::Missing(hash)));
+            let held = self.store.touch(hash).await.and_then(|held| Ok(held.ok_or(StoreError::Missing(hash))?));
             held.map_err(|error| no_input(&error))?;
         }
         self.driver.apply(Event::SweepSubmitted { plan: Arc::new(plan), share: share_change(share) }).await?;

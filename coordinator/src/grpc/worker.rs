@@ -7,27 +7,28 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, future::join_all};
 use secateur_proto::{
     PROTOCOL_VERSION, SEMANTICS_VERSION,
     convert::InvalidMessage,
-    ids::{ContentHash, LeaseId, WorkerId},
+    ids::{ContentHash, InvalidId, LeaseId, WorkerId},
     outcome::{Failure, FailureClass, StageOutcome},
     v1::{
         self, CoordinatorMessage, Hello, ListWorkersReply, ListWorkersRequest, Welcome, WorkerInfo, WorkerMessage,
         coordinator_message, worker_message::Message, worker_service_server::WorkerService,
     },
 };
-use secateur_worker::store::Store;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::{info, warn};
 
-use super::{invalid, said::Said};
+use super::{artifact::bucket_status, invalid, said::Said};
 use crate::{
+    artifacts::{ArtifactError, ArtifactStore},
     driver::{Clock, Driver},
     logs::Logs,
     scheduler::{Core, Departure, Event, HeldLease},
@@ -40,6 +41,9 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Between two looks whether a worker's token is still good.
 const LOOKS: Duration = Duration::from_secs(2);
 
+/// How long it may take to find out whether a report's files are there. A worker whose messages are not read for longer looks silent.
+const FILES_FOUND: Duration = Duration::from_secs(4);
+
 /// The most slots a worker may claim.
 const MOST_SLOTS: u32 = 4096;
 
@@ -47,7 +51,7 @@ const MOST_SLOTS: u32 = 4096;
 #[derive(Debug, Clone)]
 pub struct Workers {
     driver: Driver,
-    store: Arc<Store>,
+    store: ArtifactStore,
     access: Access,
     grants: Grants,
     audit: Audit,
@@ -65,7 +69,7 @@ impl Workers {
     #[must_use]
     pub fn new(
         driver: Driver,
-        store: Arc<Store>,
+        store: ArtifactStore,
         access: Access,
         grants: Grants,
         audit: Audit,
@@ -100,7 +104,11 @@ impl Workers {
         let worker = self.fresh_id(&name)?;
         let (sender, receiver) = self.driver.attach(worker.clone()).await?;
         let interval = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
-        let welcome = Welcome { worker_id: worker.to_string(), heartbeat_interval_ms: interval };
+        let welcome = Welcome {
+            worker_id: worker.to_string(),
+            heartbeat_interval_ms: interval,
+            direct_artifacts: self.store.has_addresses(),
+        };
         let welcome = CoordinatorMessage { message: Some(coordinator_message::Message::Welcome(welcome)) };
         // The channel is new and has room, so this is the first message that the worker sees.
         sender.send(Ok(welcome)).await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
@@ -112,7 +120,7 @@ impl Workers {
         let held =
             self.driver.read(move |core| held.iter().flat_map(|lease| core.stages_of(lease)).collect::<Vec<_>>());
         let said = Said::by(named, self.logs.clone(), held.await?);
-        let (driver, store, access) = (self.driver.clone(), Arc::clone(&self.store), self.access.clone());
+        let (driver, store, access) = (self.driver.clone(), self.store.clone(), self.access.clone());
         let session = self.grants.session(&caller.name);
         session.grant(self.driver.read(move |core| inputs_of_held(core, &leases)).await?);
         let says = said.clone();
@@ -208,7 +216,7 @@ fn check(hello: &Hello) -> Result<NonZeroU32, Status> {
 /// Turns a worker's messages into events until its stream ends.
 async fn listen(
     driver: &Driver,
-    store: &Store,
+    store: &ArtifactStore,
     worker: &WorkerId,
     said: &Said,
     mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
@@ -235,9 +243,11 @@ async fn listen(
                 said.words(&words);
                 driver.notify(Event::Heartbeat { worker: worker.clone() }).await
             }
-            message => match heard(said, store, worker, message) {
+            message => match heard(said, store, worker, message).await {
                 Ok(event) => driver.notify(event).await,
-                Err(error) => {
+                // It keeps what it reports, attaches again, and reports again.
+                Err(Refused::ForNow(status)) => return status,
+                Err(Refused::Invalid(error)) => {
                     warn!(%worker, %error, "a message is refused");
                     continue;
                 }
@@ -249,36 +259,64 @@ async fn listen(
     }
 }
 
+/// Why a message became no event.
+enum Refused {
+    /// It says nothing that can be understood.
+    Invalid(InvalidMessage),
+    /// It cannot be found out now whether it is true.
+    ForNow(Status),
+}
+
+impl From<InvalidMessage> for Refused {
+    fn from(error: InvalidMessage) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl From<InvalidId> for Refused {
+    fn from(error: InvalidId) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
 /// A completed stage whose files were not uploaded is a failed attempt: its children could not read them, and nobody else would
 /// make them again.
-fn with_files(store: &Store, outcome: StageOutcome) -> StageOutcome {
-    let StageOutcome::Completed(result) = &outcome else { return outcome };
-    for (role, artifact) in &result.artifacts {
-        // Young from now on, so that it is there when the journal refers to it.
-        let message = match store.touch(artifact.hash, SystemTime::now()) {
+async fn with_files(store: &ArtifactStore, outcome: StageOutcome) -> Result<StageOutcome, Refused> {
+    let StageOutcome::Completed(result) = &outcome else { return Ok(outcome) };
+    // Young from now on, so that they are there when the journal refers to them.
+    let found = join_all(result.artifacts.values().map(|artifact| store.touch(artifact.hash)));
+    let found = timeout(FILES_FOUND, found).await.map_err(|_| {
+        warn!("the store of artifacts does not answer in time; a worker reports again later");
+        Refused::ForNow(Status::unavailable("the store of artifacts does not answer in time"))
+    })?;
+    for ((role, artifact), held) in result.artifacts.iter().zip(found) {
+        let message = match held {
             Ok(Some(held)) if held == *artifact => continue,
             Ok(Some(held)) => {
                 format!("the {} was reported with {} bytes and has {}", role.name(), artifact.size, held.size)
             }
             Ok(None) => format!("the {} was reported and never uploaded", role.name()),
+            Err(ArtifactError::Bucket(error)) => return Err(Refused::ForNow(bucket_status(&error))),
             Err(error) => error.to_string(),
         };
-        return StageOutcome::Failed(Failure::new(FailureClass::Storage, message));
+        return Ok(StageOutcome::Failed(Failure::new(FailureClass::Storage, message)));
     }
-    outcome
+    Ok(outcome)
 }
 
-fn heard(said: &Said, store: &Store, worker: &WorkerId, message: Message) -> Result<Event, InvalidMessage> {
+async fn heard(said: &Said, store: &ArtifactStore, worker: &WorkerId, message: Message) -> Result<Event, Refused> {
     if let Message::Report(report) = &message {
         said.report(report);
     }
-    event(store, worker, message)
+    event(store, worker, message).await
 }
 
-fn event(store: &Store, worker: &WorkerId, message: Message) -> Result<Event, InvalidMessage> {
+async fn event(store: &ArtifactStore, worker: &WorkerId, message: Message) -> Result<Event, Refused> {
     let worker = worker.clone();
     Ok(match message {
-        Message::Hello(_) => return Err(InvalidMessage::Unknown { what: "second hello", found: worker.to_string() }),
+        Message::Hello(_) => {
+            return Err(InvalidMessage::Unknown { what: "second hello", found: worker.to_string() }.into());
+        }
         // What is for whoever watches does not come here.
         Message::Progress(_) | Message::Words(_) | Message::Heartbeat(_) => Event::Heartbeat { worker },
         Message::Draining(_) => Event::WorkerDraining { worker },
@@ -293,12 +331,12 @@ fn event(store: &Store, worker: &WorkerId, message: Message) -> Result<Event, In
             lease: report.lease_id.parse()?,
             stage: report.stage_key.parse()?,
             attempt: report.attempt,
-            outcome: with_files(store, report.outcome.ok_or(InvalidMessage::Missing("outcome"))?.try_into()?),
+            outcome: with_files(store, report.outcome.ok_or(InvalidMessage::Missing("outcome"))?.try_into()?).await?,
         },
         Message::LeaseEnded(ended) => Event::LeaseEnded {
             worker,
             lease: ended.lease_id.parse()?,
-            failure: ended.failure.map(TryInto::try_into).transpose()?,
+            failure: ended.failure.map(TryInto::<Failure>::try_into).transpose()?,
         },
     })
 }

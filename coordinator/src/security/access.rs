@@ -60,9 +60,9 @@ pub(super) fn admits(path: &str) -> Admits {
         | "SweepService/Logs"
         | "WorkerService/ListWorkers" => Admits::Roles(&[Submit, Read]),
         "WorkerService/Attach" => Admits::Roles(&[Worker]),
-        "ArtifactService/Stat" | "ArtifactService/Put" => Admits::Roles(&[Submit, Worker]),
+        "ArtifactService/Stat" | "ArtifactService/Put" | "ArtifactService/Commit" => Admits::Roles(&[Submit, Worker]),
         // The service knows which ones.
-        "ArtifactService/Get" => Admits::Roles(&[Submit, Worker, Read]),
+        "ArtifactService/Get" | "ArtifactService/Locate" => Admits::Roles(&[Submit, Worker, Read]),
         _ => Admits::Roles(&[]),
     }
 }

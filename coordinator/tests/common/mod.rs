@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -92,8 +92,15 @@ impl Lab {
     pub(crate) fn secateur(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
         command.args(arguments).current_dir(self.folder.path());
-        for variable in ["COORDINATOR", "JOURNAL", "CA", "TOKEN", "TOKEN_FILE", "CERT", "KEY"] {
+        for variable in
+            ["COORDINATOR", "JOURNAL", "ARTIFACTS", "ARTIFACTS_FOR_WORKERS", "CA", "TOKEN", "TOKEN_FILE", "CERT", "KEY"]
+        {
             command.env_remove(format!("SECATEUR_{variable}"));
+        }
+        for (variable, _) in env::vars_os() {
+            if variable.to_string_lossy().starts_with("AWS_") {
+                command.env_remove(variable);
+            }
         }
         command.env("SECATEUR_LOG", "warn,secateur=debug,secateur_worker=debug");
         command.env("HOME", self.folder.path()).env_remove("XDG_CACHE_HOME");

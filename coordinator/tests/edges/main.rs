@@ -117,6 +117,36 @@ const BANS: &[Ban] = &[
         reason: "a coordinator serves more than this command line",
     },
     Ban {
+        within: &["coordinator/src/artifacts"],
+        except: &[],
+        names: &[
+            "crate::admission",
+            "crate::cli",
+            "crate::driver",
+            "crate::grpc",
+            "crate::journal",
+            "crate::report",
+            "crate::scheduler",
+            "crate::security",
+            "crate::server",
+            "crate::sweep",
+            "clap",
+        ],
+        reason: "where files are kept does not depend on who refers to them or may read them",
+    },
+    Ban {
+        within: &["proto/src", "worker/src", "coordinator/src"],
+        except: &["coordinator/src/artifacts"],
+        names: &["object_store"],
+        reason: "how to speak to storage is one module's business",
+    },
+    Ban {
+        within: &["proto/src", "worker/src", "coordinator/src"],
+        except: &["worker/src/direct.rs", "worker/src/http.rs"],
+        names: &["hyper", "hyper_util", "hyper_rustls"],
+        reason: "there is one HTTP client; calls between coordinator and workers are tonic's",
+    },
+    Ban {
         within: &["coordinator/src/garbage.rs"],
         except: &[],
         names: &[
@@ -295,7 +325,7 @@ const MANIFESTS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "worker/Cargo.toml",
-        &["secateur", "sqlx", "serde_yaml", "saphyr-parser", "statrs"],
+        &["secateur", "object_store", "sqlx", "serde_yaml", "saphyr-parser", "statrs"],
         "a worker must build and run without the coordinator and what only that needs",
     ),
     (

@@ -13,7 +13,7 @@ mod workbench;
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -33,6 +33,7 @@ use crate::{
     causes::with_causes,
     connection::{AuthorizedChannel, Remote},
     device::DeviceName,
+    direct::Direct,
     executor::process::ExecutorOptions,
     store::{Durability, Store, StoreError},
     transfer::ArtifactClient,
@@ -119,9 +120,13 @@ pub async fn serve(
     let durability = if options.synced { Durability::Synced } else { Durability::Cached };
     let store = Arc::new(Store::open(options.store.clone(), durability)?);
     let cache = Arc::new(Cache::open(store, options.cache_size)?);
+    let direct = Arc::new(LazyLock::new(Direct::or_none as fn() -> _));
     let (phase, stop) = watch::channel(Phase::Working);
     let stop = Stop { phase: stop, grace };
-    let working = try_join_all(options.devices.iter().map(|device| attach(&options, *device, &cache, stop.clone())));
+    let working = try_join_all(options.devices.iter().map(|device| {
+        let direct = Arc::clone(&direct);
+        attach(&options, *device, &cache, direct, stop.clone())
+    }));
     let stopping = async {
         asked.await;
         phase.send_replace(Phase::Draining);
@@ -182,6 +187,8 @@ struct Identity {
     device: DeviceName,
     slots: u32,
     instance: InstanceId,
+    /// Its way to a storage past the coordinator, made when there is one.
+    direct: Arc<LazyLock<Option<Arc<Direct>>>>,
 }
 
 /// The connection that is up now, for whoever moves files.
@@ -230,6 +237,7 @@ async fn attach(
     options: &WorkerOptions,
     device: DeviceSlots,
     cache: &Arc<Cache>,
+    direct: Arc<LazyLock<Option<Arc<Direct>>>>,
     mut stop: Stop,
 ) -> Result<(), WorkerError> {
     let executor = ExecutorOptions {
@@ -244,6 +252,7 @@ async fn attach(
         device: device.device,
         slots: device.slots,
         instance: instance_on(&options.instance, device.device),
+        direct,
     };
     let folder = options.outbox.as_ref().map(|folder| folder.join(device.device.to_string().replace(':', "-")));
     let outbox = Arc::new(

@@ -67,6 +67,11 @@ async fn attach(
     };
     info!(worker = welcome.worker_id, device = %identity.device, "attached");
     attached();
+    if welcome.direct_artifacts
+        && let Some(direct) = &**identity.direct
+    {
+        connection.artifacts = connection.artifacts.past_the_service(Arc::clone(direct));
+    }
     link.is(connection);
     let interval = Duration::from_millis(u64::from(welcome.heartbeat_interval_ms.max(100)));
     let mut heartbeat = tokio::time::interval(interval);

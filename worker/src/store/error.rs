@@ -30,6 +30,15 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// A file that was opened cannot be read to its end.
+    #[error("cannot read artifact {hash}")]
+    Unreadable {
+        /// The name.
+        hash: ContentHash,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
     /// There is no such file.
     #[error("artifact {0} is not here")]
     Missing(ContentHash),

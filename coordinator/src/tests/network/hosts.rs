@@ -84,7 +84,8 @@ async fn coordinate(scene: Arc<Scene>, folder: PathBuf) -> turmoil::Result {
     let folder = DataDir::lock(&folder)?;
     let journal = Watched::new(at_once(folder.open_journal())?, Arc::clone(&scene));
     let reach = Reach::Itself { token: ContentHash::of(TOKEN.as_bytes()) };
-    let opened = Opened::open(folder, Box::new(journal), reach, scene.policy().clone(), Limits::NONE, clock).await?;
+    let (journal, policy) = (Box::new(journal), scene.policy().clone());
+    let opened = Opened::open(folder, journal, reach, policy, Limits::NONE, None, clock).await?;
     let (address, incoming) = wire::listen().await?;
     let coordinator = opened.serve(address, incoming).await?;
     scene.note(format_args!("the coordinator listens"));

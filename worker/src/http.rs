@@ -1,0 +1,46 @@
+//! A client for HTTP, in the clear or over TLS: what storage with the protocol of S3 speaks. It knows connections and how long they may
+//! be silent, and nothing of what is asked, nor of artifacts.
+
+use std::{io, time::Duration};
+
+use hyper::body::Body;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+
+/// How long a connection may take to be there.
+pub const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long a peer may be silent in the middle of a body.
+pub const SILENCE: Duration = Duration::from_secs(30);
+
+/// A client that sends bodies of the type `B`. Clones share its connections.
+pub type HttpClient<B> = Client<HttpsConnector<HttpConnector>, B>;
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the system's certificates cannot be read: install them (ca-certificates), or name a file of them in SSL_CERT_FILE"
+)]
+pub struct NoCertificates(#[source] io::Error);
+
+/// A client that trusts the authorities that the system trusts.
+///
+/// # Errors
+/// If the system has none.
+pub fn client<B>() -> Result<HttpClient<B>, NoCertificates>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+{
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(CONNECT));
+    http.set_nodelay(true);
+    let provider = rustls::crypto::ring::default_provider();
+    let connector = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider).map_err(NoCertificates)?;
+    let connector = connector.https_or_http().enable_http1().wrap_connector(http);
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
