@@ -25,11 +25,13 @@ pub const LARGEST_SWEEP_FILE: usize = 1 << 20;
 pub struct Limits {
     /// Bytes of an artifact.
     pub artifact: u64,
+    /// Bytes of a table's text, or of a net, that a sweep is planned from: planning has it in memory.
+    pub input: u64,
 }
 
 impl Limits {
     /// Of a coordinator that serves its own process alone.
-    pub const NONE: Self = Self { artifact: u64::MAX };
+    pub const NONE: Self = Self { artifact: u64::MAX, input: u64::MAX };
 }
 
 /// A sweep that can be computed.
@@ -61,15 +63,21 @@ impl<'a> Input<'a> {
 /// Plans the sweep in `text` over the table, or the packed images, and the tensors of a net that was trained elsewhere.
 ///
 /// # Errors
-/// If the sweep file, the others or all together are wrong.
+/// If the sweep file, the others or all together are wrong, or beyond `limits`.
 pub fn admit(
     file_name: &str,
     text: &str,
     table: Input<'_>,
     weights: Option<Input<'_>>,
+    limits: Limits,
 ) -> Result<Admitted, Diagnostics> {
     let spec = SweepSpec::parse(file_name, text)?;
     let begun = Instant::now();
+    // Before any of it is unpacked: what swells is refused after so many bytes. What else is wrong with it is said below.
+    if let Err(DataError::TooLarge { limit }) = Table::check_size(spec.data.format, table.bytes, limits.input) {
+        let message = format!("{}: {}", spec.data.path, too_large(limit));
+        return Err(Diagnostics::one(file_name, spec.data.path_mark, "data.path", message));
+    }
     let prepared = data::prepare(&spec.data.prepare(table.artifact.hash), table.bytes)
         .map_err(|error| Diagnostics::new(file_name, problems(&spec, table.bytes, &error)))?;
     let weights = match (&spec.weights, weights) {
@@ -100,6 +108,12 @@ pub fn admit(
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
     Ok(Admitted { plan: sweep::plan(&spec, text, facts)?, notes: prepared.notes })
+}
+
+/// What is said of a file that is larger than `limit` bytes.
+#[must_use]
+pub fn too_large(limit: u64) -> String {
+    format!("sweeps are planned here from files of at most {limit} bytes, unpacked (serve --max-input-size)")
 }
 
 /// What is wrong with the data, at the places of the file that it does not fit.

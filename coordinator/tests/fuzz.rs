@@ -19,7 +19,7 @@ use prost::Message as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use secateur::{
-    admission::{self, Input},
+    admission::{self, Input, Limits},
     scheduler::{Core, Entry, Event, Policy, ShareChange, Timestamp},
     sweep::plan::Plan,
 };
@@ -49,7 +49,7 @@ fn table() -> String {
 
 fn plan() -> Plan {
     let table = table();
-    let admitted = admission::admit("sweep.yaml", common::SWEEP, Input::of(table.as_bytes()), None);
+    let admitted = admission::admit("sweep.yaml", common::SWEEP, Input::of(table.as_bytes()), None, Limits::NONE);
     admitted.unwrap_or_else(|problems| panic!("{problems}")).plan
 }
 

@@ -4,7 +4,11 @@
 
 mod common;
 
-use std::{fs, io, time::Duration};
+use std::{
+    fs,
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use common::{Lab, SWEEP, Server, table, until};
 use futures::future::poll_fn;
@@ -297,6 +301,41 @@ async fn an_upload_larger_than_allowed_is_refused_at_its_first_word() {
     assert_eq!(put(10, u64::MAX).await.expect_err("is too large").code(), Code::InvalidArgument);
     let left = fs::read_dir(lab.path("data/artifacts/incoming")).expect("is there").count();
     assert_eq!(left, 0, "nothing of it is kept");
+}
+
+/// Eight megabytes on the way, and eight gigabytes in the memory of whoever unpacks them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_swells_is_refused_before_it_fills_the_memory() {
+    let lab = Lab::empty();
+    let server =
+        Server::of(lab.start(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--max-input-size", "16MB"]));
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for _ in 0..1000 {
+        packed.write_all(&[b'a'; 1_000_000]).expect("packs");
+    }
+    let bomb = packed.finish().expect("packs");
+    assert!(bomb.len() < 16_000_000, "small on the way: {}", bomb.len());
+    let plain = vec![b'a'; 16_000_001];
+    flat(&server, async || {
+        for (bytes, name) in [(bomb, "table.csv.gz"), (plain, "table.csv")] {
+            let start = Part::Start(PutStart { artifact: Some(reference(&bytes)), offset: 0 });
+            let data = bytes.chunks(100_000).map(|data| Part::Data(data.to_vec()));
+            let parts: Vec<_> =
+                std::iter::once(start).chain(data).map(|part| PutRequest { part: Some(part) }).collect();
+            ArtifactServiceClient::new(channel(&server).await).put(tokio_stream::iter(parts)).await.expect("is taken");
+            let file = SweepFile {
+                name: "sweep.yaml".to_owned(),
+                text: SWEEP.replace("table.csv", name),
+                data: Some(reference(&bytes)),
+                weights: None,
+            };
+            let planned = SweepServiceClient::new(channel(&server).await).plan(PlanRequest { file: Some(file) }).await;
+            let refused = planned.expect_err("is too large");
+            assert_eq!(refused.code(), Code::InvalidArgument);
+            assert!(refused.message().contains("--max-input-size"), "{}", refused.message());
+        }
+    })
+    .await;
 }
 
 /// A token that was good once: revoked, run out, or another coordinator's.

@@ -4,6 +4,8 @@ mod common;
 #[path = "common/postgres.rs"]
 mod postgres;
 
+use std::time::Instant;
+
 use common::{LONG_SWEEP, Lab, Process, Server, report, signal};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
@@ -86,6 +88,48 @@ fn the_one_that_stood_by_takes_over_and_the_report_is_the_same() {
     let repaired = lab.run(&["journal", "repair", &url, "--cut-at", "4", "--output", "json"]).expect(0).json();
     assert_eq!((&repaired["entries"], &repaired["copy"]), (&3.into(), &"the table secateur.journal_aside_1".into()));
     journal("check");
+}
+
+/// One coordinator after the other dies in the middle of the work of three workers, and of bundles, and of a sweep that somebody waits for.
+#[test]
+#[expect(clippy::print_stdout, reason = "whoever runs it wants to see how long nobody coordinated")]
+fn takeovers_under_load_lose_nothing() {
+    const TAKEOVERS: usize = 4;
+    let Some((_database, url)) = database() else { return };
+    let lab = Lab::new(&LONG_SWEEP.replace("seeds: 5", "seeds: 12"), 600);
+    let alone = lab.run(&["run", "sweep.yaml", "--out", "alone", "--lanes", "2", "--output", "json"]).expect(0).json();
+    let mut first = Server::of(serve(&lab, "127.0.0.1:0", &url));
+    let address = first.address.clone();
+    let submitted = submit(&lab, &address);
+    let mut workers = ["one", "two", "three"].map(|name| {
+        let own = ["worker", "--coordinator", &address, "--name", name, "--cache-dir", name];
+        lab.start(&[&own[..], &["--slots", "2", "--lanes", "2"]].concat())
+    });
+    let mut failed = 0;
+    for takeover in 0..TAKEOVERS {
+        let mut second = serve(&lab, &address, &url);
+        second.wait_for(&["standing by"]);
+        for _ in 0..4 {
+            workers[takeover % workers.len()].wait_for(&["a stage ended", "completed"]);
+        }
+        let begun = Instant::now();
+        let ended = first.process.kill();
+        failed += ended.stderr.lines().filter(|line| line.contains("an attempt failed")).count();
+        second.wait_for(&["replayed the journal"]);
+        first = Server::of(second);
+        for _ in &workers {
+            first.process.wait_for(&["a worker attached"]);
+        }
+        println!("takeover {takeover}: all workers were back after {:.2} s", begun.elapsed().as_secs_f64());
+    }
+    let status = submitted.end().expect(0).json();
+    assert_eq!((&status["state"], &status["stages"]), (&"completed".into(), &alone["stages"]), "{status}");
+    assert!(report(&lab.path("out")) == report(&lab.path("alone")), "the report differs");
+    // Whoever held a lease kept it: no attempt failed, and nothing was computed twice.
+    failed += first.process.kill().stderr.lines().filter(|line| line.contains("an attempt failed")).count();
+    assert_eq!(failed, 0, "attempts failed");
+    let completed: u64 = workers.into_iter().map(|worker| worker.kill().completed()).sum();
+    assert_eq!(Some(completed), alone["stages"].as_u64(), "stages were lost, or computed twice");
 }
 
 #[test]

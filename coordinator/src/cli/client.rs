@@ -31,7 +31,7 @@ use super::{
     progress::{Screen, SweepProgress},
 };
 use crate::{
-    admission::{self, Input, LARGEST_SWEEP_FILE},
+    admission::{self, Input, LARGEST_SWEEP_FILE, Limits},
     grpc::LONGEST_MESSAGE,
     sweep::{Diagnostics, SweepSpec, plan::Plan, spec::WeightsSpec},
 };
@@ -91,7 +91,7 @@ impl LocalSweep {
             }
         };
         let admission::Admitted { plan, mut notes } =
-            admission::admit(&file_name, &text, Input::of(&table), weights.as_deref().map(Input::of))?;
+            admission::admit(&file_name, &text, Input::of(&table), weights.as_deref().map(Input::of), Limits::NONE)?;
         notes.append(&mut left_out);
         Ok((Self { file_name, text, table, weights, plan }, notes))
     }

@@ -62,6 +62,9 @@ pub(crate) struct ServeArguments {
     /// The largest file that is taken: a table, a net or what a stage leaves, as in 500MB or 2TiB
     #[arg(long, default_value = "64GiB", value_name = "SIZE")]
     max_artifact_size: ByteSize,
+    /// The largest table, unpacked, or net that a sweep may be planned from: the coordinator has it in memory then
+    #[arg(long, default_value = "1GiB", value_name = "SIZE")]
+    max_input_size: ByteSize,
     /// A worker on which so many bundles in a row failed, no two with a stage in common, gets nothing for a while; 0: it always does
     #[arg(long, default_value = "3", value_name = "NUMBER")]
     quarantine_after: u32,
@@ -119,7 +122,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             Some(bucket)
         }
     };
-    let limits = Limits { artifact: arguments.max_artifact_size.as_u64() };
+    let limits = Limits { artifact: arguments.max_artifact_size.as_u64(), input: arguments.max_input_size.as_u64() };
     let (folder, journal) = match arguments.journal {
         None => {
             let folder = DataDir::lock(&arguments.data_dir)?;

@@ -22,7 +22,7 @@ use tracing::info;
 
 use super::{artifact::bucket_status, invalid, logs, on_a_thread};
 use crate::{
-    admission::{self, Input},
+    admission::{self, Input, Limits},
     artifacts::{ArtifactError, ArtifactStore},
     driver::{Driver, Notice, outcomes},
     explain,
@@ -44,15 +44,17 @@ pub struct Sweeps {
     planning: Arc<Semaphore>,
     audit: Audit,
     logs: Logs,
+    limits: Limits,
 }
 
 type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
 
 impl Sweeps {
-    /// Over `driver`, with tables from `store`, and what workers said in `logs`. What callers do is written into `audit`.
+    /// Over `driver`, with tables from `store`, and what workers said in `logs`. What callers do is written into `audit`; what they
+    /// submit is within `limits`.
     #[must_use]
-    pub fn new(driver: Driver, store: ArtifactStore, audit: Audit, logs: Logs) -> Self {
-        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit, logs }
+    pub fn new(driver: Driver, store: ArtifactStore, audit: Audit, logs: Logs, limits: Limits) -> Self {
+        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit, logs, limits }
     }
 
     async fn plan_of(&self, file: Option<SweepFile>) -> Result<Plan, Status> {
@@ -68,15 +70,23 @@ impl Sweeps {
             )));
         }
         let _turn = self.planning.acquire().await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
-        let read = async |artifact: Artifact| self.store.get(artifact.hash).await.map_err(|error| no_input(&error));
+        let limits = self.limits;
+        let read = async |artifact: Artifact| {
+            // What it has, and not what it is said to have.
+            let held = self.store.touch(artifact.hash).await.map_err(|error| no_input(&error))?;
+            if held.is_some_and(|held| held.size > limits.input) {
+                return Err(Status::invalid_argument(admission::too_large(limits.input)));
+            }
+            self.store.get(artifact.hash).await.map_err(|error| no_input(&error))
+        };
         let table = read(table).await?;
         let weights = match weights {
             Some(weights) => Some(read(weights).await?),
             None => None,
         };
         let planned = on_a_thread(move || {
-            let admitted =
-                admission::admit(&file.name, &file.text, Input::of(&table), weights.as_deref().map(Input::of));
+            let weights = weights.as_deref().map(Input::of);
+            let admitted = admission::admit(&file.name, &file.text, Input::of(&table), weights, limits);
             admitted.map(|admitted| admitted.plan).map_err(|problems| Status::invalid_argument(problems.to_string()))
         });
         planned.await.map_err(|error| Status::internal(format!("planning failed: {error}")))?

@@ -3,7 +3,10 @@
 //! An empty cell is a missing value. White space around cells and names is no part of them, a byte order mark is skipped, and
 //! lines may end in LF or CRLF. Everything else of RFC 4180 holds: quotes, doubled quotes and line breaks within quotes.
 
-use std::{collections::HashMap, io::Read};
+use std::{
+    collections::HashMap,
+    io::{self, Read as _},
+};
 
 use secateur_proto::spec::TableFormat;
 
@@ -73,6 +76,18 @@ impl Table {
             TableFormat::CsvGz => Self::parse(&decompress(bytes, MAX_TEXT)?),
             TableFormat::Idx => Err(DataError::Csv("it is of packed images and not of columns".into())),
         }
+    }
+
+    /// That the text of a table has no more than `limit` bytes, without keeping it. Of images, the bytes themselves count.
+    ///
+    /// # Errors
+    /// If it has more, or cannot be decompressed.
+    pub fn check_size(format: TableFormat, bytes: &[u8], limit: u64) -> Result<(), DataError> {
+        let size = match format {
+            TableFormat::CsvGz => unpack(bytes, limit, &mut io::sink())?,
+            TableFormat::Csv | TableFormat::Idx => bytes.len() as u64,
+        };
+        if size > limit { Err(DataError::TooLarge { limit }) } else { Ok(()) }
     }
 
     /// Rows, without the header.
@@ -167,23 +182,28 @@ pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 pub(super) fn decompress(bytes: &[u8], limit: u64) -> Result<Vec<u8>, DataError> {
+    let mut text = Vec::new();
+    if unpack(bytes, limit, &mut text)? > limit { Err(DataError::TooLarge { limit }) } else { Ok(text) }
+}
+
+/// Writes what `bytes` come to when decompressed into `text`, and says how much it was: one byte more than `limit` where there would be
+/// still more.
+fn unpack(bytes: &[u8], limit: u64, text: &mut impl io::Write) -> Result<u64, DataError> {
     if !bytes.starts_with(&GZIP_MAGIC) {
         let found = if bytes.is_empty() { "it is empty" } else { "it is not gzip although its name ends in .gz" };
         return Err(DataError::Gzip(found.into()));
     }
-    let mut text = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes).take(limit.saturating_add(1)).read_to_end(&mut text).map_err(|error| {
+    let mut unpacked = flate2::read::MultiGzDecoder::new(bytes).take(limit.saturating_add(1));
+    let size = io::copy(&mut unpacked, text);
+    size.map_err(|error| {
         DataError::Gzip(match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => {
-                format!("it is cut short, after {} bytes of text; copy the file again", text.len())
+            io::ErrorKind::UnexpectedEof => {
+                let there = limit.saturating_add(1) - unpacked.limit();
+                format!("it is cut short, after {there} bytes of text; copy the file again")
             }
             _ => format!("it is damaged ({error}); copy the file again"),
         })
-    })?;
-    if text.len() as u64 > limit {
-        return Err(DataError::TooLarge { limit });
-    }
-    Ok(text)
+    })
 }
 
 fn header(record: &csv::StringRecord, line: u64) -> Result<Vec<Column>, DataError> {

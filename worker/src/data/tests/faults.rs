@@ -60,6 +60,11 @@ fn a_file_that_swells_is_refused() {
     let bomb = gzip(&vec![b'a'; 1_000_000]);
     assert_eq!(table::decompress(&bomb, 999_999), Err(DataError::TooLarge { limit: 999_999 }));
     assert_eq!(table::decompress(&bomb, 1_000_000).map(|text| text.len()), Ok(1_000_000));
+    let check = |format, bytes: &[u8], limit| Table::check_size(format, bytes, limit);
+    assert_eq!(check(TableFormat::CsvGz, &bomb, 999_999), Err(DataError::TooLarge { limit: 999_999 }));
+    assert_eq!(check(TableFormat::CsvGz, &bomb, 1_000_000), Ok(()));
+    assert!(check(TableFormat::CsvGz, &bomb[..bomb.len() - 9], u64::MAX).is_err(), "cut short");
+    assert_eq!(check(TableFormat::Csv, &bomb, 10), Err(DataError::TooLarge { limit: 10 }));
 }
 
 #[test]
