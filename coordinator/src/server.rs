@@ -29,13 +29,14 @@ use tokio::{
     task::JoinHandle,
 };
 use tonic::transport::{Server, ServerTlsConfig, server::Connected};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     admission::Limits,
-    artifacts::{self, ArtifactStore, Bucket, BucketError, LocationError, Remote},
+    artifacts::{self, ArtifactError, ArtifactStore, Bucket, BucketError, LocationError, Remote},
     connections,
     driver::{Clock, Driver},
+    garbage,
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
     logs::Logs,
@@ -115,6 +116,16 @@ pub enum ServerError {
     /// A defect.
     #[error("a task of the coordinator failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<ArtifactError> for ServerError {
+    fn from(error: ArtifactError) -> Self {
+        match error {
+            ArtifactError::Store(error) => error.into(),
+            ArtifactError::Bucket(error) => error.into(),
+            ArtifactError::Task(error) => error.into(),
+        }
+    }
 }
 
 impl ServerError {
@@ -332,6 +343,13 @@ impl Opened {
         let store = folder.open_artifacts(bucket)?;
         store.incoming().remove_drafts()?;
         let core = upkeep::restore(&mut *journal, &policy).await?;
+        if !core.has_had_sweeps() {
+            // It may be the first start after one that a table was uploaded to and no sweep; and it may be another journal.
+            let files = store.files().await?.len();
+            if files > 0 {
+                warn!("{}", garbage::no_sweep_ever(files));
+            }
+        }
         let failed = |source| ServerError::Folder { path: folder.logs(), source };
         let logs = Logs::open(folder.logs(), |stage| core.stage(stage).is_some()).map_err(failed)?;
         Ok(Self { folder, journal, core, store, access, audit, logs, tls, limits, clock })

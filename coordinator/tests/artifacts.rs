@@ -301,3 +301,19 @@ fn a_sweep_that_runs_is_not_forgotten() {
     lab.run(&[&["forget", id], &at[..]].concat()).expect(0);
     assert_eq!(gone(&gc(&lab, &at)).len(), 1, "its table");
 }
+
+#[test]
+fn a_journal_that_knows_nothing_of_the_files_beside_it_is_told() {
+    let lab = Lab::new(SWEEP, 200);
+    let run = ["run", "sweep.yaml", "--out", "out"];
+    let words = "the journal has never had a sweep";
+    let first = lab.run(&run).expect(0);
+    assert!(!first.stderr.contains(words), "{}", first.stderr);
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        // SQLite leaves some of them only while it is open.
+        let _ = fs::remove_file(lab.path("out/.secateur").join(name));
+    }
+    let again = lab.run(&run).expect(0);
+    assert!(again.stderr.contains(words), "{}", again.stderr);
+    assert!(!lab.run(&run).expect(0).stderr.contains(words), "it knows of a sweep again");
+}

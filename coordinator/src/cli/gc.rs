@@ -125,11 +125,7 @@ async fn collect_stopped(folder: &Path, arguments: &GcArguments) -> Result<Colle
         bucket.map(|url| Remote::open(url, None, &artifacts::environment())).transpose().map_err(ServerError::from)?;
     let store = data_dir.open_artifacts(bucket)?;
     // The folder stays locked meanwhile, and nobody uploads.
-    let failed = |error: ArtifactError| match error {
-        ArtifactError::Store(error) => CliError::from(ServerError::from(error)),
-        ArtifactError::Bucket(error) => ServerError::from(error).into(),
-        ArtifactError::Task(error) => CliError::failed(&error),
-    };
+    let failed = |error: ArtifactError| CliError::from(ServerError::from(error));
     let listed = store.files().await.map_err(failed)?;
     if !knows && !listed.is_empty() {
         return Err(CliError::Input(garbage::no_sweep_ever(listed.len())));
