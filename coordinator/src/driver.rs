@@ -278,7 +278,7 @@ impl Shell {
         let result = match self.core.apply(now, &event) {
             Ok(decision) => {
                 for record in &decision.records {
-                    if let Record::AttemptFailed { stage, lanes, failure, worker } = record {
+                    if let Record::AttemptFailed { stage, lanes, failure, worker, .. } = record {
                         let worker = worker.as_deref().unwrap_or("?");
                         warn!(%stage, lanes, worker, reason = failure.message, "an attempt failed; the stage is tried again");
                     }

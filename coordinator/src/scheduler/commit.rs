@@ -79,12 +79,12 @@ impl Core {
                 let number = self.open_stage(*stage)?;
                 self.end_stage(at, number, outcome.clone(), effects);
             }
-            Record::AttemptFailed { stage, lanes, failure, worker } => {
+            Record::AttemptFailed { stage, lanes, failure, worker, attempt: id } => {
                 let number = self.open_stage(*stage)?;
                 self.withdraw(number, effects);
                 let stage = &mut self.stages[number.index()];
                 let attempt = FailedAttempt { worker: worker.clone(), lanes: *lanes, failure: failure.clone() };
-                stage.trouble.get_or_insert_default().add(attempt);
+                stage.trouble.get_or_insert_default().add(attempt, id.clone());
                 stage.width_limit = stage.width_limit.min((lanes / 2).max(1));
                 self.settle(number);
             }
@@ -401,6 +401,7 @@ impl Core {
         let lane_steps = self.lane_steps_of(number);
         let stage = &mut self.stages[number.index()];
         stage.state = StageState::Ended(outcome);
+        stage.trouble.iter_mut().for_each(|trouble| trouble.counted = vec![]);
         for sweep in self.stages[number.index()].sweeps() {
             let sweep = &mut self.sweeps[sweep.index()];
             sweep.stages_ended += 1;

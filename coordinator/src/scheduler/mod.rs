@@ -81,7 +81,7 @@ pub use self::{
     core::Core,
     event::{Decision, Departure, Effect, Event, HeldLease, Policy, Rejection, SweepState, Timestamp},
     invariants::{InvariantId, InvariantViolation},
-    record::{Entry, JOURNAL_VERSION, Record, UnreadableEntry},
+    record::{AttemptId, Entry, JOURNAL_VERSION, Record, UnreadableEntry},
     share::{Share, ShareChange},
     trouble::FailedAttempt,
     view::{StageDetail, StageStatus, SweepStatus, TrialStatus, WorkerStatus},

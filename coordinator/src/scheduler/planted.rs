@@ -7,6 +7,8 @@ use super::core::Core;
 pub(crate) enum Planted {
     /// A failure counts although its attempt is not the one that is out.
     AttemptNotChecked,
+    /// A failure counts each time that its worker says it.
+    FailureCountedAgain,
     /// A result counts only from the lease that is out.
     LateResultDropped,
     /// A trial that has ended ends again when its sweep goes on.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use secateur_proto::{
-    ids::{StageKey, SweepId},
+    ids::{LeaseId, StageKey, SweepId},
     outcome::{Failure, StageOutcome},
 };
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,9 @@ use super::{event::Timestamp, share::Share};
 use crate::sweep::plan::Plan;
 
 /// Version of [`Entry`] as JSON.
-pub const JOURNAL_VERSION: u32 = 4;
+pub const JOURNAL_VERSION: u32 = 5;
 
-/// The oldest version that can be read: 2 and 3 have fewer kinds of records, and those alike.
+/// The oldest version that can be read: 2 to 4 have fewer kinds of records and fewer fields, and those alike.
 const OLDEST_VERSION: u32 = 2;
 
 /// A durable fact.
@@ -83,7 +83,20 @@ pub enum Record {
         /// The name of the worker.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worker: Option<String>,
+        /// Which attempt it was, so that it is not counted again when its worker says it again. Unknown of versions before 5.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<AttemptId>,
     },
+}
+
+/// An attempt at a stage, unlike any other in all lives of a coordinator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptId {
+    /// The lease that it was a part of.
+    pub lease: LeaseId,
+    /// The number that the lease gave it.
+    pub number: u32,
 }
 
 /// A line of the journal.

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use secateur_proto::outcome::{Failure, FailureClass, StageOutcome};
 
 use super::{
+    bundle::lease_id,
     core::{Core, Step},
     event::{Rejection, SweepState},
+    planted::Planted,
     queues::QueueKey,
-    record::Record,
+    record::{AttemptId, Record},
     stage::{Stage, StageNumber, StageState, WorkerNumber},
 };
 
@@ -39,10 +41,13 @@ pub(super) struct Trouble {
     pub(super) alone: BTreeMap<FailureClass, u32>,
     /// The latest of them, the oldest first.
     pub(super) attempts: Vec<FailedAttempt>,
+    /// Which they were, all of them: no more than a stage is allowed. Nothing once it has ended, when no failure counts.
+    pub(super) counted: Vec<AttemptId>,
 }
 
 impl Trouble {
-    pub(super) fn add(&mut self, attempt: FailedAttempt) {
+    pub(super) fn add(&mut self, attempt: FailedAttempt, id: Option<AttemptId>) {
+        self.counted.extend(id);
         self.failed = self.failed.saturating_add(1);
         if attempt.lanes <= 1 {
             *self.alone.entry(attempt.failure.class).or_default() += 1;
@@ -67,7 +72,8 @@ impl Stage {
 }
 
 impl Core {
-    /// One attempt failed with something that its whole bundle failed with, or that another attempt may not meet.
+    /// The attempt that is out at a leased stage failed, with something that its whole bundle failed with, or that another attempt may
+    /// not meet. It counts once: a worker that did not hear that its failure is known takes the lease up again, and says it again.
     pub(super) fn attempt_failed(
         &mut self,
         step: &mut Step,
@@ -76,6 +82,13 @@ impl Core {
         lanes: u32,
         failure: &Failure,
     ) -> Result<(), Rejection> {
+        let id = self.attempt_out(stage);
+        let mut counted = self.stages[stage.index()].trouble.iter().flat_map(|trouble| &trouble.counted).map(Some);
+        if counted.any(|counted| counted == id.as_ref()) && !self.has(Planted::FailureCountedAgain) {
+            self.hand_back(stage, &mut step.decision.effects);
+            self.try_elsewhere(stage, worker);
+            return Ok(());
+        }
         let name = self.workers.get(&worker).map(|worker| worker.name.clone());
         let attempt = FailedAttempt { worker: name, lanes, failure: failure.clone() };
         let key = self.key_of(stage);
@@ -83,13 +96,19 @@ impl Core {
         let goes_on = failure.class.is_retryable() && failed_alone < self.attempts_allowed(stage, failure.class);
         if lanes > 1 || goes_on {
             let FailedAttempt { worker: name, lanes, failure } = attempt;
-            self.write(step, Record::AttemptFailed { stage: key, lanes, failure, worker: name })?;
+            self.write(step, Record::AttemptFailed { stage: key, lanes, failure, worker: name, attempt: id })?;
             self.try_elsewhere(stage, worker);
             return Ok(());
         }
         let failure =
             if failure.class.is_retryable() { self.given_up(stage, attempt, failed_alone) } else { attempt.failure };
         self.write(step, Record::StageEnded { stage: key, outcome: StageOutcome::Failed(failure) })
+    }
+
+    /// Which attempt at a stage is out.
+    fn attempt_out(&self, stage: StageNumber) -> Option<AttemptId> {
+        let StageState::Leased { lease, attempt } = self.stages[stage.index()].state else { return None };
+        Some(AttemptId { lease: lease_id(lease), number: attempt })
     }
 
     /// How often a stage may fail alone with that: as often as the most patient of the running sweeps that list it says.

@@ -239,3 +239,38 @@ fn a_worker_that_had_dropped_what_is_taken_for_its_own_again_still_gets_work() {
     assert_eq!(lab.next_lease().keys(), given.keys());
     lab.finish();
 }
+
+#[test]
+fn a_failure_counts_once_however_often_it_is_said_and_whoever_hears_it() {
+    let whole = |given: &Given| given.ended(Some(failure(FailureClass::Executor)));
+    let alone = |given: &Given| given.report(0, StageOutcome::Failed(failure(FailureClass::Storage)));
+    for (count, said) in [(3, &whole as &dyn Fn(&Given) -> Event), (1, &alone)] {
+        let (mut lab, given) = at_work(policy(), count);
+        let counted = |lab: &Lab| -> Vec<u32> {
+            let keys = given.keys();
+            keys.iter().map(|key| lab.core.stage_detail(key).expect("is known").failed_attempts).collect()
+        };
+        // The answer does not get through: the stream breaks, or the coordinator dies.
+        lab.apply(&said(&given));
+        lab.effects.clear();
+        for life in 0..3 {
+            lab.restart();
+            let id = format!("w{life}");
+            lab.apply(&joins(&id, "w", 1, std::slice::from_ref(&given)));
+            lab.expect_nothing();
+            lab.apply(&said(&of(&given, &id)));
+            assert_eq!(counted(&lab), vec![1; given.stages.len()]);
+        }
+        lab.leave("w2", Departure::Lost);
+        // Another attempt is another one.
+        lab.join("other", 1);
+        lab.tick_after(WITHIN);
+        lab.calibrate("other", "dense", 64);
+        let again = lab.next_lease();
+        assert_ne!(again.lease, given.lease);
+        lab.apply(&said(&again));
+        assert_eq!(counted(&lab)[0], 2);
+        lab.effects.clear();
+        lab.finish();
+    }
+}

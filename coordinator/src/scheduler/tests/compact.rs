@@ -83,8 +83,11 @@ fn a_halt_in_which_a_stage_ended_stays() {
 fn a_difference_in_what_is_durable_is_seen() {
     let (plan, key) = single("s", "y");
     let submitted = || Record::SweepSubmitted { plan: Arc::clone(&plan) };
-    let attempt =
-        |lanes| Record::AttemptFailed { stage: key, lanes, failure: failure(FailureClass::Executor), worker: None };
+    let failed = failure(FailureClass::Executor);
+    let attempt = |lanes| {
+        let failure = failed.clone();
+        Record::AttemptFailed { stage: key, lanes, failure, worker: None, attempt: None }
+    };
     let ended = || Record::StageEnded { stage: key, outcome: completed(key) };
     let stopped = || Record::SweepStopped { sweep: sweep("s"), reason: "no space".to_owned() };
     let journals = [

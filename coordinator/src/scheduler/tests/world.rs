@@ -261,10 +261,6 @@ impl World {
         let mut held = vec![];
         for given in self.leases.iter_mut().rev().filter(own).take(slots as usize) {
             given.worker = id.clone();
-            if let [(only, _)] = given.stages.as_slice() {
-                // Taken up is as good as given out.
-                *self.alone.entry(*only).or_default() += 1;
-            }
             held.push(given.clone());
         }
         self.away.retain(|known| *known != before);

@@ -127,7 +127,8 @@ fn planted_bugs_are_found() {
         (Planted::EffectsFirst, ["was announced as", "ended again"]),
         (Planted::LateResultDropped, ["was told to forget"; 2]),
         (Planted::DoubleCount, ["ended again", "was told twice"]),
-        (Planted::AttemptNotChecked, ["is blamed for"; 2]),
+        (Planted::AttemptNotChecked, ["is blamed"; 2]),
+        (Planted::FailureCountedAgain, ["is blamed again"; 2]),
     ] {
         let found = lives(1_000, Some(bug)).expect_err("it is found");
         assert!(signs.iter().any(|sign| found.contains(sign)), "{bug:?}: {found}");

@@ -61,9 +61,8 @@ struct Seen {
     announced: BTreeMap<(SweepId, TrialId), &'static str>,
     /// How often a stage was done to its end.
     done: BTreeMap<StageKey, u64>,
-    /// Stages that could not be written, and on which workers. How often does not matter: of an attempt that failed and of which the
-    /// worker did not hear in time that this is known, the coordinator hears again, and counts it again.
-    spoiled: BTreeSet<(StageKey, String)>,
+    /// How often a stage could not be written on a worker that has not been blamed for it.
+    spoiled: BTreeMap<(StageKey, String), u64>,
     crash: Option<Crash>,
     /// Hosts whose process has ended, as it was told to.
     ended_hosts: BTreeSet<String>,
@@ -84,7 +83,7 @@ impl Scene {
             ended: BTreeMap::new(),
             announced: BTreeMap::new(),
             done: BTreeMap::new(),
-            spoiled: BTreeSet::new(),
+            spoiled: BTreeMap::new(),
             crash: None,
             ended_hosts: BTreeSet::new(),
             kills: BTreeSet::new(),
@@ -166,7 +165,7 @@ impl Scene {
         seen.note(format_args!("{worker}: {key:?} is done: {}", outcome.name()));
         match outcome {
             StageOutcome::Failed(failure) if failure.class == FailureClass::Storage => {
-                seen.spoiled.insert((key, worker.to_owned()));
+                *seen.spoiled.entry((key, worker.to_owned())).or_default() += 1;
             }
             _ => *seen.done.entry(key).or_default() += 1,
         }
@@ -262,8 +261,14 @@ impl Scene {
             }
             Record::AttemptFailed { stage, failure, worker, .. } if failure.class == FailureClass::Storage => {
                 let blamed = (*stage, worker.clone().unwrap_or_default());
-                (!seen.spoiled.contains(&blamed))
-                    .then(|| format!("{blamed:?} is blamed for what did not happen there: {failure}"))
+                match seen.spoiled.get_mut(&blamed) {
+                    Some(times @ 1..) => {
+                        *times -= 1;
+                        None
+                    }
+                    Some(0) => Some(format!("{blamed:?} is blamed again for what happened there once: {failure}")),
+                    None => Some(format!("{blamed:?} is blamed for what did not happen there: {failure}")),
+                }
             }
             _ => None,
         };

@@ -219,7 +219,7 @@ impl Life {
             Some(_) => 0,
         };
         for (number, (entries, effects)) in decisions.into_iter().enumerate() {
-            self.oracle.written(&entries);
+            self.oracle.written(&entries)?;
             if number < effective {
                 self.carry_out(effects)?;
             }

@@ -229,6 +229,7 @@ impl Life {
                 let mut outcome = world::truth(stage, nature(stage, self.salt));
                 if self.spoiled.remove(&(lease.clone(), stage)) {
                     outcome = StageOutcome::Failed(failure(FailureClass::Storage));
+                    self.oracle.spoiled(stage);
                 } else {
                     self.oracle.computed(stage);
                 }

@@ -15,6 +15,8 @@ pub(super) struct Oracle {
     leases: BTreeSet<LeaseId>,
     /// How often a stage was computed to its end.
     computed: BTreeMap<StageKey, u64>,
+    /// How often it could not be stored, without a failed attempt having been recorded for it.
+    spoiled: BTreeMap<StageKey, u64>,
 }
 
 impl Oracle {
@@ -24,6 +26,10 @@ impl Oracle {
 
     pub(super) fn computed(&mut self, stage: StageKey) {
         *self.computed.entry(stage).or_default() += 1;
+    }
+
+    pub(super) fn spoiled(&mut self, stage: StageKey) {
+        *self.spoiled.entry(stage).or_default() += 1;
     }
 
     /// Stages that were computed, and how often one was that had been before.
@@ -38,13 +44,23 @@ impl Oracle {
         }
     }
 
-    /// A sweep that goes on: what was given up of it is open again.
-    pub(super) fn written(&mut self, entries: &[Entry]) {
+    /// A sweep that goes on: what was given up of it is open again. An attempt that failed counts once.
+    pub(super) fn written(&mut self, entries: &[Entry]) -> Result<(), Violation> {
         for entry in entries {
-            if let Record::SweepResumed { sweep } = &entry.record {
-                self.announced.retain(|(of, _), outcome| of != sweep || *outcome != StageOutcome::Cancelled);
+            match &entry.record {
+                Record::SweepResumed { sweep } => {
+                    self.announced.retain(|(of, _), outcome| of != sweep || *outcome != StageOutcome::Cancelled);
+                }
+                Record::AttemptFailed { stage, failure, .. } if failure.class == FailureClass::Storage => {
+                    match self.spoiled.get_mut(stage) {
+                        Some(times @ 1..) => *times -= 1,
+                        _ => return Err(Violation(format!("{stage:?} is blamed again: {entry:?}"))),
+                    }
+                }
+                _ => {}
             }
         }
+        Ok(())
     }
 
     /// The coordinator starts again: what was announced is known to it, and what is known and was not announced is read from its views.
