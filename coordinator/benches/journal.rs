@@ -52,6 +52,11 @@ impl Journal for InMemory {
         Ok(())
     }
 
+    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
+        self.1.clear();
+        self.append(entries).await
+    }
+
     async fn confirm(&mut self) -> Result<(), JournalError> {
         Ok(())
     }

@@ -11,7 +11,7 @@ use tracing::info;
 
 use crate::{
     journal::{Damage, Journal, JournalError, Line, Place, Reading},
-    scheduler::{Core, Entry, Policy, Record, UnreadableEntry, needed},
+    scheduler::{Core, Entry, Policy, Record, Timestamp, UnreadableEntry},
 };
 
 /// Why a journal was not mended. It is as it was.
@@ -59,6 +59,8 @@ pub struct Examined {
     pub lines: Vec<Line>,
     /// The lines from the first damage on.
     pub rest: Vec<Line>,
+    /// Whether lines before all of these were removed, once there was a snapshot.
+    pub shortened: bool,
 }
 
 /// What is known of lines that were cut.
@@ -104,34 +106,43 @@ impl Examined {
     pub fn of(reading: Reading, policy: &Policy) -> Self {
         let mut damages = reading.damages();
         let torn = damages.first().is_some_and(|damage| reading.is_torn_from(damage.sequence()));
-        let mut lines = reading.lines;
+        let (mut lines, shortened) = reading.into_lines();
         let end = damages.first().map_or(i64::MAX, Damage::sequence);
         let mut rest = lines.split_off(lines.partition_point(|line| line.sequence < end));
         let mut entries = Vec::with_capacity(lines.len());
-        let mut found = None;
+        let mut found = vec![];
         let mut good = lines.len();
         for (position, line) in lines.iter().enumerate() {
             match read(line) {
                 Ok(entry) => entries.push(entry),
                 Err(damage) => {
-                    (found, good) = (Some(damage), position);
+                    (found, good) = (vec![damage], position);
                     break;
                 }
             }
         }
         let mut replayed = 0;
         let replay = (entries.iter().cloned()).inspect(|_| replayed += 1);
-        let core = Core::restore(policy.clone(), replay).unwrap_or_else(|rejection| {
+        let mut core = Core::restore(policy.clone(), replay).unwrap_or_else(|rejection| {
             good = replayed - 1;
-            found = Some(Damage::Contradiction { sequence: lines[good].sequence, reason: rejection.to_string() });
+            found = vec![Damage::Contradiction { sequence: lines[good].sequence, reason: rejection.to_string() }];
             let before = entries.iter().take(good).cloned();
             Core::restore(policy.clone(), before).expect("what was replayed once can be replayed again")
         });
+        // What was before a snapshot is gone: without its end nothing is known, and to cut it off would lose all of it.
+        let begins = entries.first().is_some_and(|entry| matches!(entry.record, Record::Snapshot(_)));
+        if shortened && !begins || core.lacks_the_end_of_a_snapshot() {
+            let first = lines.first().or(rest.first()).map_or(1, |line| line.sequence);
+            let last = good.checked_sub(1).map_or(first, |last| lines[last].sequence);
+            found.insert(0, Damage::NoBeginning { first, last });
+            good = 0;
+            core = Core::new(policy.clone());
+        }
         entries.truncate(good);
         rest.splice(..0, lines.drain(good..));
-        let torn = torn && found.is_none();
+        let torn = torn && found.is_empty();
         damages.splice(..0, found);
-        Self { damages, torn, core, entries, lines, rest }
+        Self { damages, torn, core, entries, lines, rest, shortened }
     }
 
     /// Bytes of the good entries.
@@ -181,6 +192,10 @@ impl Examined {
                     }
                 }
                 Ok(Record::SweepSubmitted { plan }) => drop(lost.sweeps.insert(plan.sweep.id.clone())),
+                Ok(Record::Snapshot(part)) => {
+                    // What is known from before it is not lost with it.
+                    lost.sweeps.extend(part.sweep().filter(|sweep| self.core.sweep(sweep).is_none()).cloned());
+                }
                 Ok(_) => {}
                 Err(_) => lost.unreadable += 1,
             }
@@ -257,7 +272,7 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
     Ok(Some(Repaired { copy, damage, lost, core: examined.core, entries: examined.entries.len() as u64 }))
 }
 
-/// Rewrites a healthy journal to the entries without which another core would come of it. One that has no others is left alone.
+/// Rewrites a healthy journal to a snapshot of what it comes to. One that is hardly longer is left alone.
 ///
 /// # Errors
 /// If it cannot be read or written, or is damaged.
@@ -265,20 +280,19 @@ pub async fn compact(mut journal: Box<dyn Journal>) -> Result<Compacted, UpkeepE
     let place = journal.place().clone();
     let examined = check(&mut *journal).await?.healthy(&place)?;
     let before = size(&examined.lines);
-    let keep = needed(&examined.entries);
-    let entries = (examined.entries.into_iter().zip(&keep)).filter_map(|(entry, keep)| keep.then_some(entry));
-    let shorter = Core::restore(Policy::default(), entries);
-    if !shorter.is_ok_and(|shorter| shorter.says_the_same_as(&examined.core)) {
+    let at = examined.entries.last().map_or_else(Timestamp::default, |last| last.at);
+    let lines = examined.core.snapshot().lines(at);
+    if lines.len() >= examined.lines.len() {
+        journal.close().await?;
+        return Ok(Compacted { before, after: before });
+    }
+    let entries: Result<Vec<Entry>, _> = lines.iter().map(|line| Entry::from_json(line)).collect();
+    let same =
+        |entries| Core::restore(Policy::default(), entries).is_ok_and(|core| core.says_the_same_as(&examined.core));
+    if !entries.is_ok_and(same) {
         return Err(UpkeepError::Differs(place));
     }
-    let mut lines = examined.lines;
-    let mut keep = keep.into_iter();
-    lines.retain(|_| keep.next().unwrap_or(true));
-    let after = size(&lines);
-    if after.0 < before.0 {
-        journal.replace(&texts(lines)).await?;
-    } else {
-        journal.close().await?;
-    }
+    let after = (lines.len() as u64, lines.iter().map(|line| line.len() as u64).sum());
+    journal.replace(&lines).await?;
     Ok(Compacted { before, after })
 }

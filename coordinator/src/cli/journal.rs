@@ -42,7 +42,7 @@ enum Verb {
         #[arg(long, value_name = "SEQUENCE")]
         cut_at: Option<i64>,
     },
-    /// Leave out what nobody needs to get to the same state
+    /// Put a snapshot of what it comes to in the place of all its entries
     Compact {
         #[command(flatten)]
         data: DataArgument,
@@ -239,7 +239,7 @@ fn tell_compacted(place: &Place, Compacted { before, after }: Compacted, output:
         if after.0 < before.0 {
             format!("{place}: {} before, {} now", size(before), size(after))
         } else {
-            format!("{place}: {}, all of which are needed; it was left as it is", size(before))
+            format!("{place}: {}, which a snapshot would not shorten; it was left as it is", size(before))
         }
     });
 }

@@ -17,7 +17,7 @@ use secateur_proto::{
 use super::disk::Crash;
 use crate::{
     journal::Reading,
-    scheduler::{Core, Entry, Policy, Record, TrialStatus, tests::snapshot},
+    scheduler::{Core, Entry, Policy, Record, TrialStatus, tests::durable},
 };
 
 /// Lines of the story that a violation is told with.
@@ -227,7 +227,9 @@ impl Scene {
 
     /// A coordinator that starts reads what was written, all of it and nothing else.
     pub(super) fn read(&self, reading: &Reading) {
-        let same = self.seen().lines.iter().map(String::as_bytes).eq(reading.lines.iter().map(|line| &*line.entry));
+        // Of what was removed a line without an entry is left.
+        let read = reading.lines.iter().map(|line| &*line.entry).skip_while(|entry| entry.is_empty());
+        let same = self.seen().lines.iter().map(String::as_bytes).eq(read);
         if !same || !reading.damages().is_empty() {
             self.violated(format!("the journal holds something else than was written: {:?}", reading.damages()));
         }
@@ -241,6 +243,14 @@ impl Scene {
                 Err(error) => self.violated(format!("an entry cannot be read back: {error}")),
             }
         }
+    }
+
+    /// Only so many lines are left in the journal.
+    pub(super) fn shortened(&self, lines: usize) {
+        let mut seen = self.seen();
+        let removed = seen.lines.len().saturating_sub(lines);
+        seen.lines.drain(..removed);
+        seen.note(format_args!("removed: {removed} lines"));
     }
 
     fn recorded(&self, text: &str, entry: Entry) {
@@ -321,7 +331,7 @@ impl Scene {
             self.violated(error.to_string());
         }
         match self.replayed() {
-            Ok(replayed) if snapshot(&replayed) == snapshot(core) => {}
+            Ok(replayed) if durable(&replayed) == durable(core) => {}
             Ok(_) => self.violated("the journal, replayed, says something else than the core".to_owned()),
             Err(error) => self.violated(error),
         }
