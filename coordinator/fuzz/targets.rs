@@ -120,7 +120,6 @@ pub(crate) fn journal(bytes: &[u8]) {
     let examined = Examined::of(Reading { lines, stopped }, &Policy::default());
     let lines = examined.lines.len() + examined.rest.len();
     assert_eq!(lines + usize::from(examined.shortened), count, "a line is neither good nor left over");
-    assert_eq!(examined.entries.len(), examined.lines.len());
     assert!(
         examined.damages.is_empty() == examined.rest.is_empty() || *harm == u8::MAX || examined.shortened,
         "damage without a line, or a line without"

@@ -44,7 +44,7 @@ const TICK: Duration = Duration::from_secs(1);
 const BETWEEN_SNAPSHOTS: u64 = 50_000;
 /// The lives of the simulation are short.
 #[cfg(test)]
-const BETWEEN_SNAPSHOTS: u64 = 40;
+const BETWEEN_SNAPSHOTS: u64 = 10;
 
 /// Tells what time it is: the system's clock, but for simulations.
 pub type Clock = fn() -> SystemTime;

@@ -138,7 +138,7 @@ const SHOWN: usize = 20;
 
 fn tell_checked(place: &Place, examined: &Examined, output: Output) -> ExitCode {
     let sweeps: Vec<SweepStatus> = examined.core.sweeps().collect();
-    let (entries, bytes, versions) = (examined.entries.len(), examined.bytes(), examined.versions());
+    let (entries, bytes, versions) = (examined.lines.len(), examined.bytes(), &examined.versions);
     let stages_ended = examined.core.stages_ended();
     let healthy = examined.damages.is_empty();
     let advice = examined.advice(place);

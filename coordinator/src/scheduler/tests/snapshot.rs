@@ -110,6 +110,7 @@ fn lines_of_a_snapshot_are_entries_of_the_journal() {
         let error = Entry::from_json(&line.replace(r#""version":5"#, r#""version":6"#)).expect_err("another version");
         assert!(error.to_string().contains("is of version 6"), "{error}");
     }
+    lab.apply(&given.ended(None));
     let given = lab.next_lease();
     lab.complete(&given);
     lab.expect_trial("s", 0, &completed(key));

@@ -63,6 +63,8 @@ struct Seen {
     done: BTreeMap<StageKey, u64>,
     /// How often a stage could not be written on a worker that has not been blamed for it.
     spoiled: BTreeMap<(StageKey, String), u64>,
+    /// How often what is before a snapshot was removed.
+    snapshots: u64,
     crash: Option<Crash>,
     /// Hosts whose process has ended, as it was told to.
     ended_hosts: BTreeSet<String>,
@@ -84,6 +86,7 @@ impl Scene {
             announced: BTreeMap::new(),
             done: BTreeMap::new(),
             spoiled: BTreeMap::new(),
+            snapshots: 0,
             crash: None,
             ended_hosts: BTreeSet::new(),
             kills: BTreeSet::new(),
@@ -250,7 +253,13 @@ impl Scene {
         let mut seen = self.seen();
         let removed = seen.lines.len().saturating_sub(lines);
         seen.lines.drain(..removed);
+        seen.snapshots += 1;
         seen.note(format_args!("removed: {removed} lines"));
+    }
+
+    /// How often that happened.
+    pub(super) fn snapshots(&self) -> u64 {
+        self.seen().snapshots
     }
 
     fn recorded(&self, text: &str, entry: Entry) {

@@ -32,14 +32,16 @@ pub(super) struct Coordinator {
     connections: BTreeMap<WorkerId, usize>,
     workers: u64,
     applied: u64,
+    /// Snapshots of which all lines were written.
+    pub(super) snapshots: u64,
 }
 
 impl Coordinator {
     pub(super) fn new(policy: Policy, bug: Option<Planted>) -> Self {
         let policy = Policy { planted: bug, ..policy };
         let (core, process, disk, inbox, writes, crash_at, skew) = (None, 0, vec![], vec![], false, None, 0);
-        let (connections, workers, applied) = (BTreeMap::new(), 0, 0);
-        Self { policy, core, process, disk, inbox, writes, crash_at, skew, connections, workers, applied }
+        let (connections, workers, applied, snapshots) = (BTreeMap::new(), 0, 0, 0);
+        Self { policy, core, process, disk, inbox, writes, crash_at, skew, connections, workers, applied, snapshots }
     }
 
     pub(super) const fn is_up(&self) -> bool {
@@ -248,13 +250,14 @@ impl Life {
         let entries: Result<Vec<Entry>, _> = lines.iter().map(|line| Entry::from_json(line)).collect();
         let mut entries = entries.map_err(|error| Violation(error.to_string()))?;
         let before = self.coordinator.disk.len();
-        if self.random.random_bool(0.2) {
+        if self.faults > 0 && self.random.random_bool(0.2) {
             entries.truncate(self.random.random_range(0..=entries.len()));
             self.coordinator.disk.extend(entries);
             self.crash();
         } else {
             self.coordinator.disk.extend(entries);
             self.coordinator.disk.drain(..before);
+            self.coordinator.snapshots += 1;
         }
         Ok(())
     }
