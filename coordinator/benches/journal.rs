@@ -3,7 +3,9 @@
 //! `cargo bench --profile dev -p secateur --bench journal [FOLDER]`: a sweep of dense stages, a handful of workers and a cluster, bundles
 //! of 1 and of 16. Each result is on the disk before the worker gets anything for it; or in memory, to see what the disk costs. Beside
 //! it, what a caller waits for a single record, how many seconds a replay takes, and the memory of the whole process: plan, core, driver, and the workers' ends of the
-//! channels. FOLDER is where the journal is to be; the system's temporary folder may be memory, which is faster than any disk.
+//! channels. Before that, what a start costs by the whole history of such a sweep, whose stages have failed so often each before they
+//! completed, and by a snapshot of it: seconds, and the most memory that a process of its own ever held; and how long the snapshot takes.
+//! FOLDER is where the journal is to be; the system's temporary folder may be memory, which is faster than any disk.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 mod common;
@@ -12,6 +14,7 @@ use std::{
     error::Error,
     num::NonZeroU32,
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -20,16 +23,19 @@ use async_trait::async_trait;
 use secateur::{
     driver::{Driver, WorkerReceiver},
     journal::{Journal, JournalError, Place, Reading, Sqlite},
-    scheduler::{Event, Policy, ShareChange, SweepState},
+    scheduler::{AttemptId, Entry, Event, Policy, Record, ShareChange, SweepState, Timestamp},
     upkeep,
 };
 use secateur_proto::{
-    ids::WorkerId,
-    outcome::{StageOutcome, StageResult},
+    ids::{ContentHash, WorkerId},
+    metrics::{Metric, Metrics, Split},
+    outcome::{Artifact, Failure, FailureClass, Role, StageOutcome, StageResult},
     v1::coordinator_message::Message,
 };
 
 const STAGES: u64 = 200_000;
+/// The word by which it tells itself to start on a journal.
+const START: &str = "--start";
 /// Records that one caller writes one after the other.
 const ALONE: u32 = 500;
 
@@ -52,6 +58,11 @@ impl Journal for InMemory {
         Ok(())
     }
 
+    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
+        self.1.clear();
+        self.append(entries).await
+    }
+
     async fn confirm(&mut self) -> Result<(), JournalError> {
         Ok(())
     }
@@ -71,8 +82,16 @@ impl Journal for InMemory {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let mut words = std::env::args().skip(1).skip_while(|word| word != START);
+    if let (Some(_), Some(file)) = (words.next(), words.next()) {
+        return start(Path::new(&file)).await;
+    }
     let parent = std::env::args().skip(1).find(|word| !word.starts_with("--"));
     let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
+    for failures in [0, 1, 5] {
+        starts(&parent, failures).await?;
+    }
+    println!();
     println!(
         "{:>9} {:>9} {:>6} {:>8} {:>6} {:>12} {:>17} {:>10} {:>9}",
         "journal", "stages", "lanes", "workers", "slots", "stages/s", "us/record alone", "MB in all", "replay/s"
@@ -99,6 +118,84 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    Ok(())
+}
+
+/// What a start costs by a history and by a snapshot of it.
+async fn starts(parent: &Path, failures: u32) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir_in(parent)?;
+    let file = folder.path().join("journal.db");
+    write_history(&file, failures).await?;
+    println!("each of {STAGES} stages has failed {failures} times and completed");
+    let mut seconds = vec![];
+    // The first one leaves a snapshot for the second one.
+    for begins_with in ["history", "snapshot"] {
+        let output = Command::new(std::env::current_exe()?).arg(START).arg(&file).output()?;
+        let words = String::from_utf8(output.stdout)?;
+        print!("  {begins_with:>8}: {words}");
+        seconds.push(words.split_whitespace().next().ok_or("no answer")?.parse::<f64>()?);
+    }
+    println!("  a start costs {:.1} times less", seconds[0] / seconds[1]);
+    Ok(())
+}
+
+/// All that is written of a sweep whose stages complete in the end, with results as they usually are.
+async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>> {
+    let plan = Arc::new(common::plan(STAGES)?);
+    let mut journal = Sqlite::open(file).await?;
+    journal.read().await?;
+    let entry = |record| Entry::new(Timestamp(1), record).to_json();
+    journal.append(&[entry(Record::Started), entry(Record::SweepSubmitted { plan: Arc::clone(&plan) })]).await?;
+    let mut lease = 0_u64;
+    for stages in plan.stages.chunks(1_000) {
+        let mut entries = vec![];
+        for stage in stages {
+            for number in 1..=failures {
+                let failure = Failure::new(FailureClass::Executor, "signal: 9 (killed): it said nothing more");
+                lease += 1;
+                let attempt = Some(AttemptId { lease: format!("1-{lease}").parse()?, number });
+                let worker = Some("gpu-07.example".to_owned());
+                entries.push(entry(Record::AttemptFailed { stage: stage.key, lanes: 1, failure, worker, attempt }));
+            }
+            let mut metrics = Metrics::new();
+            for (metric, value) in
+                [(Metric::Auc, 0.812_345_678_9), (Metric::Brier, 0.123_456_789), (Metric::LogLoss, 0.4)]
+            {
+                metrics.set(metric, Split::Validation, value);
+                metrics.set(metric, Split::Test, value);
+            }
+            metrics.set_net(Metric::NonzeroParameters, 2_177.0);
+            let artifact = |role: Role| (role, Artifact { hash: ContentHash::of(role.name().as_bytes()), size: 9_000 });
+            let artifacts = [Role::Checkpoint, Role::Plan, Role::Mask].map(artifact).into();
+            let outcome = StageOutcome::Completed(StageResult { metrics, artifacts });
+            entries.push(entry(Record::StageEnded { stage: stage.key, outcome }));
+        }
+        journal.append(&entries).await?;
+    }
+    Ok(Box::new(journal).close().await?)
+}
+
+/// Starts on a journal, says what that cost, and leaves a snapshot.
+async fn start(file: &Path) -> Result<(), Box<dyn Error>> {
+    let begun = Instant::now();
+    let mut journal = Sqlite::open(file).await?;
+    let core = upkeep::restore(&mut journal, &Policy::default()).await?;
+    let restored = begun.elapsed().as_secs_f64();
+    let peak = common::memory("VmHWM:").map_or_else(|| "unknown".to_owned(), |bytes| (bytes / 1_000_000).to_string());
+    let (records, size) = (core.since_snapshot(), std::fs::metadata(file)?.len() / 1_000_000);
+    assert_eq!(core.stages_ended(), STAGES, "the journal holds every result");
+    let begun = Instant::now();
+    let snapshot = core.snapshot();
+    let copied = begun.elapsed().as_secs_f64();
+    let lines = snapshot.lines(Timestamp(2));
+    let encoded = begun.elapsed().as_secs_f64();
+    journal.begin_with(&lines).await?;
+    let written = begun.elapsed().as_secs_f64();
+    let bytes = lines.iter().map(String::len).sum::<usize>() / 1_000_000;
+    println!(
+        "{restored:.2} s, {peak} MB at most, {records} records, file of {size} MB; a snapshot: copied after {copied:.2} s, encoded after \
+         {encoded:.2} s, written after {written:.2} s, {bytes} MB"
+    );
     Ok(())
 }
 
@@ -138,7 +235,7 @@ async fn run(
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let together = begun.elapsed();
-    let memory = common::resident();
+    let memory = common::memory("VmRSS:");
     for worker in at_work {
         worker.abort();
     }

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{FLEETS, plan, resident};
+use common::{FLEETS, memory, plan};
 use secateur::{
     scheduler::{Core, Decision, Effect, Event, Policy, Rejection, ShareChange, SweepState, Timestamp},
     sweep::plan::Plan,
@@ -38,11 +38,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn measure(stages: u64, lanes: u32, fleet: (u32, u32)) -> Result<(), Box<dyn Error>> {
-    let before = resident();
+    let before = memory("VmRSS:");
     let plan = Arc::new(plan(stages)?);
-    let planned = resident();
+    let planned = memory("VmRSS:");
     let (elapsed, core) = run(&plan, lanes, fleet)?;
-    let run = resident();
+    let run = memory("VmRSS:");
     let done = core.sweep(&plan.sweep.id).ok_or("the sweep is gone")?;
     if done.state != SweepState::Completed || done.trials_completed != done.trials {
         return Err(format!("not all was done: {done:?}").into());

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use secateur_proto::{
@@ -25,6 +25,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     journal::{Journal, JournalError},
     scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, planted::Planted},
+    threads::on_a_thread,
 };
 
 /// Commands that may wait for the driver.
@@ -37,6 +38,13 @@ const BEHIND: usize = 4096;
 const WORKER_BEHIND: usize = 1024;
 /// Between two looks for silent workers.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Records after which a snapshot is taken, if there are at least as many as stages: so it is never more work than the records were.
+#[cfg(not(test))]
+const BETWEEN_SNAPSHOTS: u64 = 50_000;
+/// The lives of the simulation are short.
+#[cfg(test)]
+const BETWEEN_SNAPSHOTS: u64 = 10;
 
 /// Tells what time it is: the system's clock, but for simulations.
 pub type Clock = fn() -> SystemTime;
@@ -202,6 +210,7 @@ impl Shell {
         let mut batch = Batch::default();
         self.apply(Event::Started, None, &mut batch);
         self.finish(batch).await?;
+        self.take_snapshot_if_due().await?;
         let mut received = Vec::with_capacity(TOGETHER);
         loop {
             let mut batch = Batch::default();
@@ -222,6 +231,9 @@ impl Shell {
                 }
             }
             self.finish(batch).await.inspect_err(|error| error!(%error, "the journal cannot be written; stopping"))?;
+            self.take_snapshot_if_due()
+                .await
+                .inspect_err(|error| error!(%error, "no snapshot can be written; stopping"))?;
             if ticked {
                 // Who has lost its journal without a word is not to go on handing out work until the next result comes.
                 self.journal.confirm().await.inspect_err(|error| error!(%error, "the journal is lost; stopping"))?;
@@ -339,6 +351,36 @@ impl Shell {
         for read in batch.reads {
             read(&self.core);
         }
+        Ok(())
+    }
+
+    /// Writes a snapshot, once what a start would replay outgrows what there is. Events wait meanwhile: it says what the records before
+    /// it come to.
+    async fn take_snapshot_if_due(&mut self) -> Result<(), JournalError> {
+        let records = self.core.since_snapshot();
+        if records < BETWEEN_SNAPSHOTS.max(self.core.stage_count()) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let (snapshot, now) = (self.core.snapshot(), self.now());
+        let copied = begun.elapsed();
+        let lines = on_a_thread(move || snapshot.lines(now)).await;
+        let lines = match lines {
+            Ok(lines) => lines,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends, and this task with it.
+            Err(_) => return Ok(()),
+        };
+        let encoded = begun.elapsed();
+        match self.journal.begin_with(&lines).await {
+            Ok(()) => {
+                info!(records, lines = lines.len(), ?copied, ?encoded, elapsed = ?begun.elapsed(), "took a snapshot")
+            }
+            // The records that come may find room yet.
+            Err(error) if error.is_full() => warn!(%error, "there is no room for a snapshot; the journal grows on"),
+            Err(error) => return Err(error),
+        }
+        self.core.snapshot_taken();
         Ok(())
     }
 

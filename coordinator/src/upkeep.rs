@@ -11,7 +11,7 @@ use tracing::info;
 
 use crate::{
     journal::{Damage, Journal, JournalError, Line, Place, Reading},
-    scheduler::{Core, Entry, Policy, Record, UnreadableEntry, needed},
+    scheduler::{Core, Entry, Policy, Record, Timestamp, UnreadableEntry},
 };
 
 /// Why a journal was not mended. It is as it was.
@@ -53,12 +53,16 @@ pub struct Examined {
     pub torn: bool,
     /// What the entries before the first damage come to.
     pub core: Core,
-    /// Those entries.
-    pub entries: Vec<Entry>,
-    /// The same, as they were written.
+    /// Those entries, as they were written.
     pub lines: Vec<Line>,
     /// The lines from the first damage on.
     pub rest: Vec<Line>,
+    /// Whether lines before all of these were removed, once there was a snapshot.
+    pub shortened: bool,
+    /// The versions that the good entries are written in.
+    pub versions: BTreeSet<u32>,
+    /// When the last of them was.
+    last_at: Timestamp,
 }
 
 /// What is known of lines that were cut.
@@ -104,46 +108,51 @@ impl Examined {
     pub fn of(reading: Reading, policy: &Policy) -> Self {
         let mut damages = reading.damages();
         let torn = damages.first().is_some_and(|damage| reading.is_torn_from(damage.sequence()));
-        let mut lines = reading.lines;
+        let (mut lines, shortened) = reading.into_lines();
         let end = damages.first().map_or(i64::MAX, Damage::sequence);
         let mut rest = lines.split_off(lines.partition_point(|line| line.sequence < end));
-        let mut entries = Vec::with_capacity(lines.len());
-        let mut found = None;
-        let mut good = lines.len();
-        for (position, line) in lines.iter().enumerate() {
-            match read(line) {
-                Ok(entry) => entries.push(entry),
-                Err(damage) => {
-                    (found, good) = (Some(damage), position);
-                    break;
-                }
+        let (mut good, mut found, mut versions, mut last_at) = (0, vec![], BTreeSet::new(), Timestamp::default());
+        let mut begins_with_snapshot = false;
+        // One entry at a time: all of them together are larger than what they come to.
+        let replay = lines.iter().map_while(|line| match read(line) {
+            Ok(entry) => {
+                begins_with_snapshot |= good == 0 && matches!(entry.record, Record::Snapshot(_));
+                good += 1;
+                versions.insert(entry.version());
+                last_at = entry.at;
+                Some(entry)
             }
-        }
-        let mut replayed = 0;
-        let replay = (entries.iter().cloned()).inspect(|_| replayed += 1);
-        let core = Core::restore(policy.clone(), replay).unwrap_or_else(|rejection| {
-            good = replayed - 1;
-            found = Some(Damage::Contradiction { sequence: lines[good].sequence, reason: rejection.to_string() });
-            let before = entries.iter().take(good).cloned();
+            Err(damage) => {
+                found.push(damage);
+                None
+            }
+        });
+        let mut core = Core::restore(policy.clone(), replay).unwrap_or_else(|rejection| {
+            good -= 1;
+            found = vec![Damage::Contradiction { sequence: lines[good].sequence, reason: rejection.to_string() }];
+            let before = lines[..good].iter().map_while(|line| read(line).ok());
             Core::restore(policy.clone(), before).expect("what was replayed once can be replayed again")
         });
-        entries.truncate(good);
+        // What was before a snapshot is gone: without its end nothing is known, and to cut it off would lose all of it.
+        let is_other_version = matches!(found.first(), Some(Damage::OtherVersion { .. }));
+        let has_no_beginning = shortened && !begins_with_snapshot || core.lacks_the_end_of_a_snapshot();
+        if has_no_beginning && !is_other_version {
+            let first = lines.first().or(rest.first()).map_or(1, |line| line.sequence);
+            let last = good.checked_sub(1).map_or(first, |last| lines[last].sequence);
+            found.insert(0, Damage::NoBeginning { first, last });
+            good = 0;
+            core = Core::new(policy.clone());
+        }
         rest.splice(..0, lines.drain(good..));
-        let torn = torn && found.is_none();
+        let torn = torn && found.is_empty();
         damages.splice(..0, found);
-        Self { damages, torn, core, entries, lines, rest }
+        Self { damages, torn, core, lines, rest, shortened, versions, last_at }
     }
 
     /// Bytes of the good entries.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         size(&self.lines).1
-    }
-
-    /// The versions that the good entries are written in.
-    #[must_use]
-    pub fn versions(&self) -> BTreeSet<u32> {
-        self.entries.iter().map(Entry::version).collect()
     }
 
     /// Refuses a journal that is damaged, with what to do about it.
@@ -181,6 +190,10 @@ impl Examined {
                     }
                 }
                 Ok(Record::SweepSubmitted { plan }) => drop(lost.sweeps.insert(plan.sweep.id.clone())),
+                Ok(Record::Snapshot(part)) => {
+                    // What is known from before it is not lost with it.
+                    lost.sweeps.extend(part.sweep().filter(|sweep| self.core.sweep(sweep).is_none()).cloned());
+                }
                 Ok(_) => {}
                 Err(_) => lost.unreadable += 1,
             }
@@ -218,8 +231,8 @@ pub async fn restore(journal: &mut dyn Journal, policy: &Policy) -> Result<Core,
     let begun = Instant::now();
     let reading = journal.read().await?;
     let examined = Examined::of(reading, policy).healthy(journal.place())?;
-    if !examined.entries.is_empty() {
-        info!(entries = examined.entries.len(), elapsed = ?begun.elapsed(), "replayed the journal");
+    if !examined.lines.is_empty() {
+        info!(entries = examined.lines.len(), elapsed = ?begun.elapsed(), "replayed the journal");
     }
     Ok(examined.core)
 }
@@ -253,11 +266,12 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
     }
     let lost = examined.lost();
     let copy = journal.copy_aside().await?;
+    let entries = examined.lines.len() as u64;
     journal.replace(&texts(examined.lines)).await?;
-    Ok(Some(Repaired { copy, damage, lost, core: examined.core, entries: examined.entries.len() as u64 }))
+    Ok(Some(Repaired { copy, damage, lost, core: examined.core, entries }))
 }
 
-/// Rewrites a healthy journal to the entries without which another core would come of it. One that has no others is left alone.
+/// Rewrites a healthy journal to a snapshot of what it comes to. One that is hardly longer is left alone.
 ///
 /// # Errors
 /// If it cannot be read or written, or is damaged.
@@ -265,20 +279,18 @@ pub async fn compact(mut journal: Box<dyn Journal>) -> Result<Compacted, UpkeepE
     let place = journal.place().clone();
     let examined = check(&mut *journal).await?.healthy(&place)?;
     let before = size(&examined.lines);
-    let keep = needed(&examined.entries);
-    let entries = (examined.entries.into_iter().zip(&keep)).filter_map(|(entry, keep)| keep.then_some(entry));
-    let shorter = Core::restore(Policy::default(), entries);
-    if !shorter.is_ok_and(|shorter| shorter.says_the_same_as(&examined.core)) {
+    let lines = examined.core.snapshot().lines(examined.last_at);
+    if lines.len() >= examined.lines.len() {
+        journal.close().await?;
+        return Ok(Compacted { before, after: before });
+    }
+    let entries: Result<Vec<Entry>, _> = lines.iter().map(|line| Entry::from_json(line)).collect();
+    let same =
+        |entries| Core::restore(Policy::default(), entries).is_ok_and(|core| core.says_the_same_as(&examined.core));
+    if !entries.is_ok_and(same) {
         return Err(UpkeepError::Differs(place));
     }
-    let mut lines = examined.lines;
-    let mut keep = keep.into_iter();
-    lines.retain(|_| keep.next().unwrap_or(true));
-    let after = size(&lines);
-    if after.0 < before.0 {
-        journal.replace(&texts(lines)).await?;
-    } else {
-        journal.close().await?;
-    }
+    let after = (lines.len() as u64, lines.iter().map(|line| line.len() as u64).sum());
+    journal.replace(&lines).await?;
     Ok(Compacted { before, after })
 }

@@ -20,7 +20,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use secateur::{
     admission::{self, Input, Limits},
-    scheduler::{Core, Entry, Event, Policy, ShareChange, Timestamp},
+    scheduler::{Core, Entry, Event, Policy, Record, ShareChange, Timestamp},
     sweep::plan::Plan,
 };
 use secateur_proto::{
@@ -118,13 +118,23 @@ fn journals() -> Vec<Vec<u8>> {
         Event::SweepCancelled { sweep: sweep.clone() },
         Event::SweepForgotten { sweep },
     ];
-    let mut lines = Vec::new();
+    let (mut lines, mut running) = (Vec::new(), vec![]);
     for (now, event) in (1..).zip(&events) {
         let decision = core.apply(Timestamp(now), event).unwrap_or_else(|rejection| panic!("{rejection}"));
         lines.extend(decision.records.into_iter().map(|record| Entry::new(Timestamp(now), record).to_json()));
+        if now == 2 {
+            running = core.snapshot().lines(Timestamp(now));
+        }
     }
+    // A snapshot alone and one amid the history, each with more behind it.
+    let started = Entry::new(Timestamp(9), Record::Started).to_json();
+    let alone = [&running[..], &[started]].concat();
+    let amid = [&lines[..2], &running[..], &lines[2..]].concat();
     let short: Vec<String> = lines.iter().filter(|line| line.len() < 1_000).cloned().collect();
-    [&lines, &short].into_iter().flat_map(|lines| [0, 1, 2, 3, 7].map(|harm| of_kind(harm, lines.join("\n")))).collect()
+    [&lines, &short, &alone, &amid]
+        .into_iter()
+        .flat_map(|lines| [0, 1, 2, 3, 7].map(|harm| of_kind(harm, lines.join("\n"))))
+        .collect()
 }
 
 fn prepare_spec(format: TableFormat) -> PrepareSpec {
@@ -314,9 +324,11 @@ fn the_seeds_are_read() {
     for seed in messages().iter().filter(|seed| seed[0] == 2) {
         StageWithInputs::try_from(v1::Stage::decode(&seed[1..]).expect("a message")).expect("a stage");
     }
-    let journal = &journals()[0];
-    for line in journal[1..].split(|byte| *byte == b'\n') {
-        Entry::from_json(std::str::from_utf8(line).expect("is text")).expect("an entry");
+    for journal in journals().iter().step_by(5) {
+        let lines = journal[1..].split(|byte| *byte == b'\n');
+        let entry = |line| Entry::from_json(std::str::from_utf8(line).expect("is text")).expect("an entry");
+        let entries: Vec<Entry> = lines.map(entry).collect();
+        assert!(!entries.is_empty());
     }
     let artifacts = artifacts();
     data::Dataset::from_safetensors(&artifacts[0][1..]).expect("a dataset");

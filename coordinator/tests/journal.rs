@@ -61,7 +61,6 @@ fn a_healthy_journal_is_said_to_be_so_and_left_alone() {
     assert!(checked["bytes"].as_u64() > Some(1000) && checked["versions"].as_array().is_some_and(|v| v.len() == 1));
     assert_eq!(journal(&lab, &["repair"], 0)["repaired"], false);
     assert_eq!(journal(&lab, &["repair", "--cut-at", "3"], 0)["repaired"], false);
-    assert_eq!(journal(&lab, &["compact"], 0)["compacted"], false);
     assert_eq!(journal_files(&lab), before);
     let text = lab.run(&["journal", "check", "out/.secateur"]).expect(0).stdout;
     assert!(text.contains("healthy") && text.contains("completed"), "{text}");
@@ -131,7 +130,7 @@ fn a_broken_middle_is_cut_only_where_a_person_says_so() {
 }
 
 #[test]
-fn what_lives_and_failures_leave_is_compacted_and_the_same_state_comes_of_it() {
+fn a_journal_is_compacted_to_a_snapshot_and_the_same_state_comes_of_it() {
     let (lab, status) = done();
     let id = status["sweep_id"].as_str().expect("an id").to_owned();
     let undisturbed = report(&lab.path("out"));
@@ -145,13 +144,43 @@ fn what_lives_and_failures_leave_is_compacted_and_the_same_state_comes_of_it() {
     let before = journal(&lab, &["check"], 0);
     let compacted = journal(&lab, &["compact"], 0);
     assert_eq!(compacted["before"]["entries"], before["entries"]);
-    assert_eq!(compacted["after"]["entries"], before["entries"].as_u64().map_or(0, |entries| entries - 2));
+    // Its beginning, the sweep, its stages, its end.
+    assert_eq!(compacted["after"]["entries"], 4);
     assert!(compacted["after"]["bytes"].as_u64() < compacted["before"]["bytes"].as_u64());
     let after = journal(&lab, &["check"], 0);
     assert_eq!(after["sweeps"], before["sweeps"]);
     assert_eq!(journal(&lab, &["compact"], 0)["compacted"], false);
     assert_eq!(lab.run(&RUN).expect(0).json()["stages_computed"], 0);
     assert!(report(&lab.path("out")) == undisturbed, "the report differs");
+}
+
+#[test]
+fn a_snapshot_that_is_all_there_is_is_never_cut_without_a_word() {
+    for (statement, place) in [
+        // Its end, behind which there is nothing; and one in its middle.
+        ("UPDATE journal SET entry = '' WHERE sequence = 4", 4),
+        ("UPDATE journal SET checksum = x'00' WHERE sequence = 3", 3),
+    ] {
+        let (lab, status) = done();
+        let undisturbed = report(&lab.path("out"));
+        journal(&lab, &["compact"], 0);
+        harm(&lab, statement);
+        let named = format!("entries 1 to {} are not a whole snapshot", place - 1);
+        let checked = journal(&lab, &["check"], 1);
+        assert!(checked["damages"][0]["what"].as_str().is_some_and(|what| what.contains(&named)), "{checked}");
+        assert_eq!((&checked["damages"][1]["sequence"], &checked["torn_tail"]), (&place.into(), &false.into()));
+        let refused = lab.run(&RUN).expect(1).stderr;
+        assert!(refused.contains(&named) && refused.contains("--cut-at 1`"), "{refused}");
+        let before = journal_files(&lab);
+        let refused = journal(&lab, &["repair"], 2)["error"]["message"].to_string();
+        assert!(refused.contains(&named) && refused.contains("--cut-at 1"), "{refused}");
+        assert_eq!(journal_files(&lab), before);
+        let repaired = journal(&lab, &["repair", "--cut-at", "1"], 0);
+        assert_eq!((&repaired["entries"], &repaired["sweeps_lost"][0]), (&0.into(), &status["sweep_id"]));
+        // All of it is computed again.
+        assert_eq!(lab.run(&RUN).expect(0).json()["stages_computed"], status["stages"]);
+        assert!(report(&lab.path("out")) == undisturbed, "the report differs");
+    }
 }
 
 /// Writes the journal anew, in the format without checksums.

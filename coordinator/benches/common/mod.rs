@@ -85,10 +85,10 @@ pub(crate) fn plan(stages: u64) -> Result<Plan, InvalidId> {
     Ok(plan)
 }
 
-/// Bytes of memory that this process holds, where the system says so.
-pub(crate) fn resident() -> Option<u64> {
+/// Bytes of memory that this process holds (`VmRSS:`) or has ever held (`VmHWM:`), where the system says so.
+pub(crate) fn memory(which: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 

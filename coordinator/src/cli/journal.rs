@@ -42,7 +42,7 @@ enum Verb {
         #[arg(long, value_name = "SEQUENCE")]
         cut_at: Option<i64>,
     },
-    /// Leave out what nobody needs to get to the same state
+    /// Put a snapshot of what it comes to in the place of all its entries
     Compact {
         #[command(flatten)]
         data: DataArgument,
@@ -138,7 +138,7 @@ const SHOWN: usize = 20;
 
 fn tell_checked(place: &Place, examined: &Examined, output: Output) -> ExitCode {
     let sweeps: Vec<SweepStatus> = examined.core.sweeps().collect();
-    let (entries, bytes, versions) = (examined.entries.len(), examined.bytes(), examined.versions());
+    let (entries, bytes, versions) = (examined.lines.len(), examined.bytes(), &examined.versions);
     let stages_ended = examined.core.stages_ended();
     let healthy = examined.damages.is_empty();
     let advice = examined.advice(place);
@@ -239,7 +239,7 @@ fn tell_compacted(place: &Place, Compacted { before, after }: Compacted, output:
         if after.0 < before.0 {
             format!("{place}: {} before, {} now", size(before), size(after))
         } else {
-            format!("{place}: {}, all of which are needed; it was left as it is", size(before))
+            format!("{place}: {}, which a snapshot would not shorten; it was left as it is", size(before))
         }
     });
 }

@@ -18,6 +18,14 @@ pub struct Line {
     pub checksum: Vec<u8>,
 }
 
+impl Line {
+    /// Whether it is what is left of lines that were removed: the checksum of the last, which the next line's covers. A first line has
+    /// nothing before it.
+    fn is_base(&self) -> bool {
+        self.sequence > 1 && self.entry.is_empty() && self.checksum.len() == LENGTH
+    }
+}
+
 /// The end of a journal, to which lines are added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
@@ -37,6 +45,11 @@ impl Chain {
     #[must_use]
     pub fn after(lines: &[Line]) -> Self {
         lines.last().map_or_else(Self::default, Self::at)
+    }
+
+    /// The place of the next line.
+    pub(super) const fn next(&self) -> i64 {
+        self.sequence + 1
     }
 
     fn at(line: &Line) -> Self {
@@ -71,12 +84,28 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// What the first line follows, and the lines.
+    fn beginning(&self) -> (Chain, &[Line]) {
+        match self.lines.split_first() {
+            Some((base, rest)) if base.is_base() => (Chain::at(base), rest),
+            _ => (Chain::default(), &self.lines),
+        }
+    }
+
+    /// The lines that have entries, and whether lines before them were removed.
+    #[must_use]
+    pub fn into_lines(mut self) -> (Vec<Line>, bool) {
+        let removed = self.lines.first().is_some_and(Line::is_base);
+        self.lines.drain(..usize::from(removed));
+        (self.lines, removed)
+    }
+
     /// All that is wrong with the lines, in their order.
     #[must_use]
     pub fn damages(&self) -> Vec<Damage> {
         let mut damages = vec![];
-        let mut chain = Chain::default();
-        for line in &self.lines {
+        let (mut chain, lines) = self.beginning();
+        for line in lines {
             if line.sequence <= chain.sequence {
                 // Its number is not one that was given out.
                 damages.push(Damage::Altered { sequence: line.sequence });
@@ -97,8 +126,8 @@ impl Reading {
     /// Of what a database does not give nobody can say so.
     #[must_use]
     pub fn is_torn_from(&self, sequence: i64) -> bool {
-        let mut chain = Chain::default();
-        let good_behind = self.lines.iter().any(|line| {
+        let (mut chain, lines) = self.beginning();
+        let good_behind = lines.iter().any(|line| {
             let fits = chain.sequence + 1 == line.sequence && chain.checksum_of(&line.entry) == line.checksum;
             chain = Chain::at(line);
             fits && line.sequence >= sequence
@@ -166,6 +195,25 @@ mod tests {
             (1..).zip(lines).for_each(|(sequence, line)| line.sequence = sequence);
         };
         assert_eq!(harmed(closed), (vec![altered(3)], false));
+    }
+
+    #[test]
+    fn what_is_left_of_a_journal_is_held_to_the_checksum_before_it() {
+        let left = |harm: fn(&mut Vec<Line>)| {
+            harmed(|lines| {
+                lines.drain(..2);
+                lines[0].entry.clear();
+                harm(lines);
+            })
+        };
+        assert_eq!(left(|_| {}), (vec![], false));
+        assert_eq!(left(|lines| lines[1].entry[0] ^= 1), (vec![Damage::Altered { sequence: 4 }], false));
+        assert_eq!(left(|lines| lines[0].checksum[0] ^= 1), (vec![Damage::Altered { sequence: 4 }], false));
+        assert_eq!(left(|lines| drop(lines.remove(1))), (vec![Damage::Missing { first: 4, last: 4 }], false));
+        let (without, lost) = left(|lines| drop(lines.remove(0)));
+        assert_eq!((without, lost), (vec![Damage::Missing { first: 1, last: 3 }], false));
+        // A base that is there twice, or is not the first, is none.
+        assert_eq!(left(|lines| lines[1].entry.clear()), (vec![Damage::Altered { sequence: 4 }], false));
     }
 
     #[test]

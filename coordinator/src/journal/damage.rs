@@ -79,6 +79,14 @@ pub enum Damage {
         /// Which version.
         reason: String,
     },
+    /// A snapshot is not whole, and what was before it was removed.
+    #[error("entries {first} to {last} are not a whole snapshot, and without it nothing is known")]
+    NoBeginning {
+        /// Where it begins, or should.
+        first: i64,
+        /// What there is of it ends there.
+        last: i64,
+    },
     /// It cannot follow the entries before it.
     #[error("entry {sequence} contradicts those before it: {reason}")]
     Contradiction {
@@ -95,6 +103,7 @@ impl Damage {
     pub const fn sequence(&self) -> i64 {
         match self {
             Self::Missing { first: sequence, .. }
+            | Self::NoBeginning { first: sequence, .. }
             | Self::Altered { sequence }
             | Self::Stops { sequence, .. }
             | Self::NoEntry { sequence, .. }

@@ -37,6 +37,13 @@ pub trait Journal: fmt::Debug + Send {
     /// If they cannot be written, or somebody else has written to the journal since it was read.
     async fn append(&mut self, entries: &[String]) -> Result<(), JournalError>;
 
+    /// Appends entries with which a reader can begin, all or none of them, and then removes what is before them. If that ends in between,
+    /// both are there.
+    ///
+    /// # Errors
+    /// If they cannot be written, somebody else has written to the journal, or the rest cannot be removed.
+    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError>;
+
     /// Makes sure that it is still this process's.
     ///
     /// # Errors

@@ -17,8 +17,8 @@ use tracing::info;
 
 use super::{Chain, Journal, JournalError, Line, Place, Reading};
 
-/// Version of the tables.
-const FORMAT: i64 = 1;
+/// Version of the tables. 1 has all lines since the beginning.
+const FORMAT: i64 = 2;
 
 /// The number of the lock: "secateur" in ASCII.
 const LOCK: i64 = i64::from_be_bytes(*b"secateur");
@@ -59,7 +59,8 @@ CREATE TABLE IF NOT EXISTS secateur.owner (
     format bigint NOT NULL,
     epoch bigint NOT NULL
 );
-INSERT INTO secateur.owner (format, epoch) VALUES (1, 0) ON CONFLICT DO NOTHING;
+INSERT INTO secateur.owner (format, epoch) VALUES (2, 0) ON CONFLICT DO NOTHING;
+UPDATE secateur.owner SET format = 2 WHERE format = 1;
 ";
 
 /// disk_full.
@@ -290,6 +291,24 @@ impl Journal for Postgres {
             return Err(JournalError::Fenced(self.place.clone()));
         }
         self.chain = chain;
+        Ok(())
+    }
+
+    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
+        let first = self.chain.next();
+        self.append(entries).await?;
+        if first <= 2 {
+            // There is no line before whose checksum could be all that is left of it.
+            return Ok(());
+        }
+        let shorten = "WITH owner AS (SELECT epoch FROM secateur.owner WHERE epoch = $1 FOR SHARE),
+            removed AS (DELETE FROM secateur.journal USING owner WHERE sequence < $2)
+            UPDATE secateur.journal SET entry = '' FROM owner WHERE sequence = $2";
+        let shortened = sqlx::query(shorten).bind(self.epoch).bind(first - 1).execute(&mut self.connection);
+        let shortened = answered(shortened).await.map_err(failed("shorten", &self.place))?;
+        if shortened.rows_affected() == 0 {
+            return Err(JournalError::Fenced(self.place.clone()));
+        }
         Ok(())
     }
 

@@ -16,8 +16,9 @@ use tracing::info;
 
 use super::{Chain, DatabaseError, Journal, JournalError, Line, Place, Reading};
 
-/// Version of the tables, kept in the file's `user_version`. 0 is a new file, or one whose lines have no checksums.
-const FORMAT: i64 = 1;
+/// Version of the tables, kept in the file's `user_version`. 0 is a new file, or one whose lines have no checksums; 1 has all lines since
+/// the beginning.
+const FORMAT: i64 = 2;
 
 /// SQLITE_FULL; SQLITE_IOERR_WRITE, which some file systems give instead; and SQLITE_IOERR_SHMSIZE, when not even the index of the
 /// log finds room.
@@ -115,6 +116,10 @@ impl Sqlite {
 
     /// Makes the table, or gives the lines of the old one their checksums, in one transaction. Says how many those were.
     async fn bring_up_to_date(&mut self) -> Result<usize, sqlx::Error> {
+        if self.format == 1 {
+            sqlx::query("PRAGMA user_version = 2").execute(&mut self.connection).await?;
+            return Ok(0);
+        }
         let mut transaction = self.connection.begin().await?;
         let old: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'journal')")
             .fetch_one(&mut *transaction)
@@ -140,7 +145,7 @@ impl Sqlite {
             sqlx::query("DROP TABLE journal_0").execute(&mut *transaction).await?;
             brought = lines.len();
         }
-        sqlx::query("PRAGMA user_version = 1").execute(&mut *transaction).await?;
+        sqlx::query("PRAGMA user_version = 2").execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(brought)
     }
@@ -226,6 +231,28 @@ impl Journal for Sqlite {
         transaction.commit().await.map_err(failed("write", &self.path))?;
         self.chain = chain;
         Ok(())
+    }
+
+    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
+        let first = self.chain.next();
+        self.append(entries).await?;
+        if first <= 2 {
+            // There is no line before whose checksum could be all that is left of it.
+            return Ok(());
+        }
+        let failed = |error: sqlx::Error| failed("shorten", &self.path)(error);
+        let mut transaction = self.connection.begin().await.map_err(failed)?;
+        sqlx::query("DELETE FROM journal WHERE sequence < ?")
+            .bind(first - 1)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        sqlx::query("UPDATE journal SET entry = '' WHERE sequence = ?")
+            .bind(first - 1)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
 
     async fn confirm(&mut self) -> Result<(), JournalError> {

@@ -40,7 +40,7 @@ async fn reopen(lab: &dyn Lab) -> (Box<dyn Journal>, Vec<String>) {
     let reading = journal.read().await.expect("reads");
     assert_eq!(reading.damages(), []);
     let text = |line: super::Line| String::from_utf8(line.entry).expect("text");
-    (journal, reading.lines.into_iter().map(text).collect())
+    (journal, reading.into_lines().0.into_iter().map(text).collect())
 }
 
 /// A journal with six entries, closed.
@@ -121,6 +121,53 @@ async fn other_entries_take_the_place_of_all(lab: &dyn Lab) {
     journal.close().await.expect("closes");
 }
 
+async fn what_is_before_a_new_beginning_is_removed_and_the_chain_goes_on(lab: &dyn Lab) {
+    let (mut journal, _) = reopen(lab).await;
+    // Before the first line, and before the second, there is nothing that could be removed.
+    journal.begin_with(&texts(&["a"])).await.expect("begins");
+    journal.begin_with(&texts(&["b"])).await.expect("begins");
+    drop(journal);
+    let (mut journal, entries) = reopen(lab).await;
+    assert_eq!(entries, ["a", "b"]);
+    for (number, before) in [3, 6, 9].into_iter().zip(["c", "d", "e"]) {
+        journal.append(&texts(&[before])).await.expect("appends");
+        journal.begin_with(&texts(&["first", "second"])).await.expect("begins");
+        let reading = journal.read().await.expect("reads");
+        assert_eq!(reading.damages(), []);
+        let (lines, removed) = reading.into_lines();
+        assert_eq!((lines.len(), lines[0].sequence, removed), (2, number + 1, true));
+    }
+    journal.append(&texts(&["last"])).await.expect("appends");
+    drop(journal);
+    let (mut journal, entries) = reopen(lab).await;
+    assert_eq!(entries, ["first", "second", "last"]);
+    // What is left is as safe as it was.
+    lab.execute("DELETE FROM journal WHERE sequence = 10").await;
+    let damages = journal.read().await.expect("reads").damages();
+    assert_eq!(damages, [Damage::Missing { first: 10, last: 10 }]);
+    drop(journal);
+    // Other entries count anew.
+    let mut journal = lab.open_idle().await.expect("opens");
+    journal.read().await.expect("reads");
+    journal.replace(&texts(&["x", "y"])).await.expect("replaces");
+    let (mut journal, entries) = reopen(lab).await;
+    assert_eq!(entries, ["x", "y"]);
+    let reading = journal.read().await.expect("reads");
+    assert_eq!((reading.lines[0].sequence, reading.into_lines().1), (1, false));
+    journal.close().await.expect("closes");
+}
+
+async fn a_beginning_that_cannot_be_written_removes_nothing(lab: &dyn Lab) {
+    six(lab).await;
+    let (mut journal, entries) = reopen(lab).await;
+    lab.execute("INSERT INTO journal SELECT 8, 'another one''s', checksum FROM journal WHERE sequence = 1").await;
+    let error = journal.begin_with(&texts(&["first", "second"])).await.expect_err("cannot be written");
+    assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
+    drop(journal);
+    lab.execute("DELETE FROM journal WHERE sequence = 8").await;
+    assert_eq!(reopen(lab).await.1, entries);
+}
+
 async fn a_copy_has_all_that_the_journal_has(lab: &dyn Lab) {
     let (mut journal, _) = reopen(lab).await;
     journal.append(&texts(&["a", "b"])).await.expect("appends");
@@ -155,6 +202,8 @@ async fn a_second_writer_fences_the_first(lab: &dyn Lab) {
         let error = first.append(&texts(&["first"])).await.expect_err("is fenced");
         assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
         assert!(error.to_string().contains("another one has"), "{error}");
+        let error = first.begin_with(&texts(&["first"])).await.expect_err("is fenced");
+        assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
     }
     second.append(&texts(&["again"])).await.expect("appends");
     drop((first, second));
@@ -180,6 +229,8 @@ macro_rules! suite {
             an_append_is_all_or_nothing_and_so_is_its_order
             whatever_happens_to_a_line_is_found
             other_entries_take_the_place_of_all
+            what_is_before_a_new_beginning_is_removed_and_the_chain_goes_on
+            a_beginning_that_cannot_be_written_removes_nothing
             a_copy_has_all_that_the_journal_has
             who_looks_for_a_journal_makes_none
             a_second_writer_fences_the_first

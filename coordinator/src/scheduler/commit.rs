@@ -4,7 +4,7 @@
 //! is read. Leases appear only in that a stage that ends or is dropped is taken from its lease.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -15,13 +15,12 @@ use secateur_proto::{
 
 use super::{
     bundle::lease_id,
-    core::{Core, Sweep, Tally, TrialState},
+    core::{Core, Sweep, TrialState},
     event::{Effect, Rejection, SweepState, Timestamp},
     planted::Planted,
     queues::QueueKey,
     record::Record,
-    share::Share,
-    stage::{ClassNumber, Packed, Stage, StageNumber, StageState, SweepNumber, UNLIMITED, inherited},
+    stage::{ClassNumber, Packed, Stage, StageNumber, StageState, SweepNumber, inherited},
     trouble::FailedAttempt,
 };
 use crate::sweep::plan::Plan;
@@ -34,7 +33,12 @@ impl Core {
         record: &Record,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Rejection> {
+        if let Record::Snapshot(part) = record {
+            return self.read_part(part);
+        }
+        self.leave_snapshot()?;
         match record {
+            Record::Snapshot(_) => {}
             Record::Started => self.begin_life(),
             Record::SweepSubmitted { plan } => self.add_sweep(at, plan, effects)?,
             Record::SweepResumed { sweep } => {
@@ -89,6 +93,7 @@ impl Core {
                 self.settle(number);
             }
         }
+        self.since_snapshot += 1;
         Ok(())
     }
 
@@ -120,25 +125,7 @@ impl Core {
         let last_stages = self.check_plan(plan)?;
         let sweep = SweepNumber(u32::try_from(self.sweeps.len()).unwrap_or(u32::MAX));
         self.sweep_numbers.insert(plan.sweep.id.clone(), sweep);
-        self.sweeps.push(Sweep {
-            plan: Arc::clone(plan),
-            state: SweepState::Running,
-            stages: Vec::with_capacity(plan.stages.len()),
-            trials: vec![TrialState::Open; plan.trials.len()],
-            tally: Tally { open: plan.trials.len() as u64, ..Tally::default() },
-            stages_ended: 0,
-            lane_steps: 0,
-            lane_steps_ended: 0,
-            submitted_at: at,
-            ended_at: None,
-            leased: 0,
-            computed: 0,
-            forgotten: false,
-            share: Share::default(),
-            leases: 0,
-            workers: BTreeMap::new(),
-            last_turn: 0,
-        });
+        self.sweeps.push(Sweep::new(Arc::clone(plan), at));
         self.stage_numbers.reserve(plan.stages.len());
         for position in 0..plan.stages.len() {
             self.list_stage(sweep, position);
@@ -180,13 +167,7 @@ impl Core {
         let plan = Arc::clone(&self.sweeps[sweep.index()].plan);
         let planned = &plan.stages[position];
         let number = StageNumber(u32::try_from(self.stages.len()).unwrap_or(u32::MAX));
-        let class = planned.bundled.then(|| {
-            let next = ClassNumber(u32::try_from(self.classes.len()).unwrap_or(u32::MAX));
-            *self.class_numbers.entry(planned.bundle_class.clone()).or_insert_with(|| {
-                self.classes.push(planned.bundle_class.clone());
-                next
-            })
-        });
+        let class = self.class_of(planned);
         let mut missing = 0;
         let mut ends_as = None;
         for parent in self.parents_of(planned) {
@@ -201,25 +182,23 @@ impl Core {
         }
         let state = if missing == 0 { StageState::Parked } else { StageState::Waiting { missing } };
         self.stage_numbers.insert(planned.key, number);
-        self.stages.push(Stage {
-            home: sweep,
-            position: u32::try_from(position).unwrap_or(u32::MAX),
-            shared_with: vec![],
-            children: vec![],
-            trials: vec![],
-            wanted: 0,
-            runs_for: sweep,
-            class,
-            width_limit: UNLIMITED,
-            trouble: None,
-            elsewhere: None,
-            attempt: 0,
-            state,
-        });
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        self.stages.push(Stage { state, ..Stage::new(sweep, position, class) });
         if let Some(outcome) = ends_as {
             self.mark_ended(number, Packed::new(&outcome));
         }
         number
+    }
+
+    /// The number of a planned stage's class, if it may share a bundle.
+    pub(super) fn class_of(&mut self, planned: &crate::sweep::plan::PlannedStage) -> Option<ClassNumber> {
+        planned.bundled.then(|| {
+            let next = ClassNumber(u32::try_from(self.classes.len()).unwrap_or(u32::MAX));
+            *self.class_numbers.entry(planned.bundle_class.clone()).or_insert_with(|| {
+                self.classes.push(planned.bundle_class.clone());
+                next
+            })
+        })
     }
 
     /// The parents of a planned stage, each once, in the order of its spec.
@@ -242,7 +221,7 @@ impl Core {
     }
 
     /// Makes sure that a plan is one; returns the position of each trial's last stage.
-    fn check_plan(&self, plan: &Plan) -> Result<Vec<usize>, Rejection> {
+    pub(super) fn check_plan(&self, plan: &Plan) -> Result<Vec<usize>, Rejection> {
         let id = &plan.sweep.id;
         let invalid = |reason| Rejection::InvalidPlan { sweep: id.clone(), reason };
         if self.sweep_numbers.contains_key(id) {
@@ -397,7 +376,7 @@ impl Core {
         }
     }
 
-    fn mark_ended(&mut self, number: StageNumber, outcome: Packed) {
+    pub(super) fn mark_ended(&mut self, number: StageNumber, outcome: Packed) {
         let lane_steps = self.lane_steps_of(number);
         let stage = &mut self.stages[number.index()];
         stage.state = StageState::Ended(outcome);

@@ -21,6 +21,7 @@ use super::{
     queues::Ready,
     record::{Entry, Record},
     share::{Share, ShareChange},
+    snapshot::Restoring,
     stage::{ClassNumber, LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber},
     workers::Worker,
 };
@@ -39,7 +40,12 @@ pub struct Core {
     pub(super) sweep_numbers: HashMap<SweepId, SweepNumber>,
     pub(super) classes: Vec<BundleClass>,
     pub(super) class_numbers: HashMap<BundleClass, ClassNumber>,
-    // What is not.
+    /// Sweeps that were forgotten before the last snapshot.
+    pub(super) forgotten: u64,
+    // What is read, and how much was.
+    pub(super) restoring: Option<Box<Restoring>>,
+    pub(super) since_snapshot: u64,
+    // What is not durable.
     pub(super) ready: Ready,
     pub(super) leases: BTreeMap<LeaseNumber, Lease>,
     pub(super) next_lease: u64,
@@ -120,6 +126,31 @@ pub(super) struct Lease {
     pub(super) adopted: bool,
 }
 
+impl Sweep {
+    /// A new one, of which nothing is listed yet.
+    pub(super) fn new(plan: Arc<Plan>, submitted_at: Timestamp) -> Self {
+        Self {
+            state: SweepState::Running,
+            stages: Vec::with_capacity(plan.stages.len()),
+            trials: vec![TrialState::Open; plan.trials.len()],
+            tally: Tally { open: plan.trials.len() as u64, ..Tally::default() },
+            stages_ended: 0,
+            lane_steps: 0,
+            lane_steps_ended: 0,
+            submitted_at,
+            ended_at: None,
+            leased: 0,
+            computed: 0,
+            forgotten: false,
+            share: Share::default(),
+            leases: 0,
+            workers: BTreeMap::new(),
+            last_turn: 0,
+            plan,
+        }
+    }
+}
+
 impl Lease {
     pub(super) const fn new(
         worker: WorkerNumber,
@@ -146,6 +177,9 @@ impl Core {
             sweep_numbers: HashMap::new(),
             classes: vec![],
             class_numbers: HashMap::new(),
+            forgotten: 0,
+            restoring: None,
+            since_snapshot: 0,
             ready: Ready::default(),
             leases: BTreeMap::new(),
             next_lease: 0,

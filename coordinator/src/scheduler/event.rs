@@ -272,7 +272,8 @@ pub enum Effect {
 }
 
 /// Where a sweep is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SweepState {
     /// Some trial is open and being worked for.
     Running,
@@ -374,6 +375,12 @@ pub enum Rejection {
     InvalidPlan {
         /// Which.
         sweep: SweepId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Lines that are no snapshot.
+    #[error("the snapshot cannot be read: {reason}")]
+    InvalidSnapshot {
         /// What is wrong.
         reason: String,
     },

@@ -1,6 +1,7 @@
 //! Forgetting a sweep: what is its own leaves the durable state, what others share becomes theirs.
 //!
-//! Numbers of sweeps and stages never change what they name, so their places stay, and stay empty.
+//! Numbers of sweeps and stages never change what they name, so their places stay, and stay empty, until a core is restored from a
+//! snapshot, in which they have none.
 
 use std::{
     collections::{HashMap, HashSet},

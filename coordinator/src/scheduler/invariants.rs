@@ -191,7 +191,7 @@ impl Core {
         Ok(())
     }
 
-    fn check_sweep(&self, sweep: &Sweep) -> Result<(), InvariantViolation> {
+    pub(super) fn check_sweep(&self, sweep: &Sweep) -> Result<(), InvariantViolation> {
         let about = |what: fmt::Arguments<'_>| format!("{}: {what}", sweep.plan.sweep.id);
         let keys = sweep.stages.iter().map(|stage| self.key_of(*stage));
         let listed = keys.eq(sweep.plan.stages.iter().map(|stage| stage.key));

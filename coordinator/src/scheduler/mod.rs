@@ -15,7 +15,7 @@
 //! Durable is what is known of sweeps and stages: which sweeps there are, how stages ended, which attempts failed. It changes
 //! in one function alone, `commit`, which takes one [`Record`]. Volatile is who is here and what they are doing: workers,
 //! calibrations, leases, the queues. No record speaks of it, so replaying a journal cannot depend on it.
-//! [`Core::restore`] is nothing but `commit` over the journal; that the replayed core equals the live one after
+//! [`Core::restore`] is nothing but `commit` over the journal, or over a [`Snapshot`] and what follows it; that the replayed core equals the live one after
 //! [`Event::Started`] follows from there being no other way to change what is durable, and the tests check it at every prefix.
 //!
 //! A record is a fact, with no policy in it: a changed [`Policy`] cannot change what a journal says.
@@ -57,8 +57,8 @@
 mod attachment;
 mod bundle;
 mod commit;
-mod compact;
 mod core;
+mod durable;
 mod event;
 mod forget;
 mod health;
@@ -68,6 +68,7 @@ mod queues;
 mod record;
 mod retry;
 mod share;
+mod snapshot;
 mod stage;
 mod trouble;
 mod view;
@@ -77,12 +78,12 @@ mod workers;
 pub(crate) mod tests;
 
 pub use self::{
-    compact::needed,
     core::Core,
     event::{Decision, Departure, Effect, Event, HeldLease, Policy, Rejection, SweepState, Timestamp},
     invariants::{InvariantId, InvariantViolation},
     record::{AttemptId, Entry, JOURNAL_VERSION, Record, UnreadableEntry},
     share::{Share, ShareChange},
+    snapshot::{Part, Snapshot},
     trouble::FailedAttempt,
     view::{StageDetail, StageStatus, SweepStatus, TrialStatus, WorkerStatus},
 };

@@ -8,9 +8,9 @@ use secateur_proto::{
     ids::{LeaseId, StageKey, SweepId},
     outcome::{Failure, StageOutcome},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::{event::Timestamp, share::Share};
+use super::{event::Timestamp, share::Share, snapshot::Part};
 use crate::sweep::plan::Plan;
 
 /// Version of [`Entry`] as JSON.
@@ -87,6 +87,9 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<AttemptId>,
     },
+    /// A part of all that the records before come to: from a whole snapshot on they are not needed. Written in another way than the others.
+    #[serde(skip)]
+    Snapshot(Part),
 }
 
 /// An attempt at a stage, unlike any other in all lives of a coordinator.
@@ -145,7 +148,13 @@ impl Entry {
     /// Never: there is no map with keys other than strings.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("an entry is plain data")
+        let text = match &self.record {
+            Record::Snapshot(part) => {
+                serde_json::to_string(&SnapshotLine { version: self.version, at: self.at, snapshot: part })
+            }
+            _ => serde_json::to_string(self),
+        };
+        text.expect("an entry is plain data")
     }
 
     /// Reads what [`Entry::to_json`] wrote.
@@ -156,25 +165,39 @@ impl Entry {
         #[derive(Deserialize)]
         struct Header {
             version: u32,
+            snapshot: Option<IgnoredAny>,
         }
-        let Header { version } = serde_json::from_str(text)?;
+        let Header { version, snapshot } = serde_json::from_str(text)?;
         if !(OLDEST_VERSION..=JOURNAL_VERSION).contains(&version) {
             return Err(UnreadableEntry::Version { found: version });
+        }
+        if snapshot.is_some() {
+            let SnapshotLine { version, at, snapshot } = serde_json::from_str(text)?;
+            return Ok(Self { version, at, record: Record::Snapshot(snapshot) });
         }
         Ok(serde_json::from_str(text)?)
     }
 }
 
+/// An entry that is a part of a snapshot. It has no tag within, which would have all of it read twice.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SnapshotLine<P> {
+    version: u32,
+    at: Timestamp,
+    snapshot: P,
+}
+
 /// A shared plan, written as the plan itself.
-mod shared {
+pub(super) mod shared {
     use super::{Arc, Plan};
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(plan: &Arc<Plan>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::scheduler) fn serialize<S: Serializer>(plan: &Arc<Plan>, serializer: S) -> Result<S::Ok, S::Error> {
         plan.as_ref().serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Plan>, D::Error> {
+    pub(in crate::scheduler) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Plan>, D::Error> {
         Plan::deserialize(deserializer).map(Arc::new)
     }
 }

@@ -104,6 +104,25 @@ pub(super) enum StageState {
 }
 
 impl Stage {
+    /// A new one, which could run.
+    pub(super) const fn new(home: SweepNumber, position: u32, class: Option<ClassNumber>) -> Self {
+        Self {
+            home,
+            position,
+            shared_with: vec![],
+            children: vec![],
+            trials: vec![],
+            wanted: 0,
+            runs_for: home,
+            class,
+            width_limit: UNLIMITED,
+            trouble: None,
+            elsewhere: None,
+            attempt: 0,
+            state: StageState::Parked,
+        }
+    }
+
     pub(super) const fn is_ended(&self) -> bool {
         matches!(self.state, StageState::Ended(_))
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use secateur_proto::outcome::{Failure, FailureClass, StageOutcome};
+use serde::{Deserialize, Serialize};
 
 use super::{
     bundle::lease_id,
@@ -22,7 +23,8 @@ const MOST_KEPT: usize = 8;
 const LONGEST_EVIDENCE: usize = 300;
 
 /// An attempt at a stage that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FailedAttempt {
     /// The name of the worker; nothing where that is not known.
     pub worker: Option<String>,
@@ -33,7 +35,8 @@ pub struct FailedAttempt {
 }
 
 /// What went wrong with a stage so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Trouble {
     /// Attempts that failed, in whatever company.
     pub(super) failed: u32,

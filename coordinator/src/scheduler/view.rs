@@ -166,7 +166,7 @@ impl Core {
     /// Whether there ever was a sweep, a forgotten one too. Where there was none, nobody can say what files are for.
     #[must_use]
     pub const fn has_had_sweeps(&self) -> bool {
-        !self.sweeps.is_empty()
+        self.forgotten > 0 || !self.sweeps.is_empty()
     }
 
     /// Every file that a sweep refers to: what it was given, and what its stages have left.

@@ -158,9 +158,9 @@ async fn what_the_database_lacks_is_told() {
     let Some(database) = Database::new().await else { return };
     six(&database).await;
     let mut connection = database.connection().await;
-    sqlx::query("UPDATE owner SET format = 2").execute(&mut connection).await.expect("updates");
+    sqlx::query("UPDATE owner SET format = 3").execute(&mut connection).await.expect("updates");
     for opened in [database.open().await, database.open_idle().await] {
-        assert!(matches!(opened, Err(JournalError::Newer { found: 2, .. })), "{opened:?}");
+        assert!(matches!(opened, Err(JournalError::Newer { found: 3, .. })), "{opened:?}");
     }
 }
 

@@ -109,14 +109,28 @@ async fn what_the_old_format_has_lost_is_found_after_the_change_of_format() {
 }
 
 #[tokio::test]
+async fn a_journal_that_has_all_its_lines_becomes_one_that_need_not() {
+    let folder = Folder::new();
+    six(&folder).await;
+    folder.execute("PRAGMA user_version = 1").await;
+    let (mut journal, entries) = reopen(&folder).await;
+    assert_eq!(entries.len(), 6);
+    journal.begin_with(&texts(&["g"])).await.expect("begins");
+    journal.close().await.expect("closes");
+    let mut connection = SqliteConnectOptions::new().filename(folder.path()).connect().await.expect("opens");
+    let format: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.expect("has a format");
+    assert_eq!(format, 2, "an earlier secateur must not take it for damaged");
+}
+
+#[tokio::test]
 async fn a_later_format_is_refused() {
     let folder = Folder::new();
     six(&folder).await;
-    folder.execute("PRAGMA user_version = 2").await;
+    folder.execute("PRAGMA user_version = 3").await;
     let before = folder.files();
     for opened in [folder.open().await, folder.open_idle().await] {
         let error = opened.expect_err("is refused").to_string();
-        assert!(error.contains("format 2") && error.contains("use the one that wrote it"), "{error}");
+        assert!(error.contains("format 3") && error.contains("use the one that wrote it"), "{error}");
     }
     assert_eq!(folder.files(), before);
 }

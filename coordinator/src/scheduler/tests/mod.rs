@@ -1,7 +1,6 @@
 //! The harness: plans made of synthetic stages, a core whose journal goes through JSON, and a record of its effects.
 
 mod attachment;
-mod compact;
 mod explain;
 mod failures;
 mod forget;
@@ -11,6 +10,7 @@ mod results;
 mod retry;
 mod share;
 mod simulation;
+mod snapshot;
 mod sweeps;
 mod workers;
 mod world;
@@ -31,7 +31,8 @@ use super::{
     Core, Decision, Departure, Effect, Entry, Event, HeldLease, Policy, Record, Rejection, Share, ShareChange,
     Timestamp,
     core::Sweep,
-    stage::{Stage, StageState},
+    snapshot::Ranks,
+    stage::{Stage, StageState, SweepNumber},
 };
 use crate::sweep::plan::{Attempts, DataSummary, Plan, PlannedStage, SweepInfo, Trial};
 
@@ -288,7 +289,7 @@ impl Lab {
     }
 
     fn try_apply(&mut self, event: &Event) -> Result<(), Rejection> {
-        let before = snapshot(&self.core);
+        let before = durable(&self.core);
         let ready = self.core.ready_stages();
         match self.core.apply(Timestamp(self.now), event) {
             Ok(Decision { records, effects }) => {
@@ -299,7 +300,7 @@ impl Lab {
                 Ok(())
             }
             Err(rejection) => {
-                assert_eq!(snapshot(&self.core), before, "a rejected {event:?} changed something");
+                assert_eq!(durable(&self.core), before, "a rejected {event:?} changed something");
                 assert_eq!(self.core.ready_stages(), ready, "a rejected {event:?} changed something");
                 self.core.check_invariants().expect("invariants hold");
                 Err(rejection)
@@ -398,15 +399,41 @@ impl Lab {
         assert!(self.effects.is_empty(), "unexpected effects: {:?}", self.effects);
     }
 
-    /// A core restored from the journal as it is on disk. A shorter journal says the same.
+    /// A core that is restored from nothing but a snapshot of another one.
+    fn by_snapshot(&self, core: &Core) -> Core {
+        let lines = core.snapshot().lines(Timestamp(self.now));
+        let entries = lines.iter().map(|line| Entry::from_json(line).expect("an entry"));
+        let restored = Core::restore(self.policy.clone(), entries).expect("a snapshot");
+        restored.check_invariants().expect("invariants hold");
+        assert_eq!(durable(&restored), durable(core), "the snapshot says something else");
+        restored
+    }
+
+    /// Writes the first of the lines of a snapshot; if all are written, what is before it may go.
+    fn take_snapshot(&mut self, lines: usize, shorten: bool) {
+        let before = self.journal.len();
+        let snapshot = self.core.snapshot().lines(Timestamp(self.now));
+        let is_whole = lines >= snapshot.len();
+        self.journal.extend(snapshot.into_iter().take(lines));
+        if is_whole && shorten {
+            self.journal.drain(..before);
+        }
+    }
+
+    /// Lines without which nothing is known: the first one, or a whole snapshot.
+    fn beginning(&self) -> usize {
+        let parts = self.journal.iter().take_while(|line| line.contains(r#","snapshot":{"#)).count();
+        let end = self.journal[..parts].iter().position(|line| line.ends_with(r#"{"end":{}}}"#));
+        end.unwrap_or_default() + 1
+    }
+
+    /// A core restored from the journal as it is on disk, or from a snapshot of that, which says the same.
     fn restored(&self) -> Core {
         let entries: Vec<Entry> = self.journal.iter().map(|line| Entry::from_json(line).expect("an entry")).collect();
-        let needed = super::needed(&entries).into_iter();
-        let shorter = entries.iter().zip(needed).filter(|(_, needed)| *needed).map(|(entry, _)| entry.clone());
-        let shorter = Core::restore(self.policy.clone(), shorter).expect("the shorter journal fits itself");
         let core = Core::restore(self.policy.clone(), entries).expect("the journal fits itself");
-        assert!(shorter.says_the_same_as(&core), "the shorter journal says something else: {:?}", self.journal);
-        core
+        let again = self.by_snapshot(&core);
+        assert!(again.says_the_same_as(&core), "the snapshot says something else: {:?}", self.journal);
+        if self.now.is_multiple_of(2) { core } else { again }
     }
 
     /// Kills the coordinator and starts it again.
@@ -420,12 +447,14 @@ impl Lab {
     fn finish(self) {
         self.expect_nothing();
         self.core.check_invariants().expect("invariants hold");
-        assert_eq!(snapshot(&self.restored()), snapshot(&self.core), "the journal says something else");
+        assert_eq!(durable(&self.restored()), durable(&self.core), "the journal says something else");
     }
 }
 
-/// What is durable, as text: a leased stage is a ready one.
-pub(crate) fn snapshot(core: &Core) -> String {
+/// What is durable, as text: a leased stage is a ready one. Of what is forgotten nothing is said, not even by a number.
+pub(crate) fn durable(core: &Core) -> String {
+    let Ranks { sweeps: sweep_ranks, stages: stage_ranks } = Ranks::of(core);
+    let sweep_rank = |number: &SweepNumber| sweep_ranks[number.index()];
     let stage = |stage: &Stage| {
         let state = match &stage.state {
             StageState::Leased { .. } => &StageState::Ready,
@@ -433,13 +462,18 @@ pub(crate) fn snapshot(core: &Core) -> String {
         };
         let Stage { home, position, shared_with, children, trials, wanted, class, .. } = stage;
         let limits = (stage.width_limit, &stage.trouble);
-        format!("{state:?} {limits:?} {home:?} {position} {shared_with:?} {children:?} {trials:?} {wanted} {class:?}\n")
+        let class = class.map(|class| &core.classes[class.index()]);
+        let (home, shared_with) = (sweep_rank(home), shared_with.iter().map(sweep_rank).collect::<Vec<_>>());
+        let children: Vec<u32> = children.iter().map(|child| stage_ranks[child.index()]).collect();
+        let trials: Vec<(u32, u32)> = trials.iter().map(|(sweep, trial)| (sweep_rank(sweep), *trial)).collect();
+        format!("{state:?} {limits:?} {home} {position} {shared_with:?} {children:?} {trials:?} {wanted} {class:?}\n")
     };
-    let sweeps = core.sweeps.iter().map(|sweep| {
+    let sweeps = core.sweeps.iter().filter(|sweep| !sweep.forgotten).map(|sweep| {
         let counts = (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended, sweep.submitted_at, sweep.ended_at);
         let Sweep { state, trials, tally, share, .. } = sweep;
         format!("{} {state:?} {trials:?} {tally:?} {share:?} {counts:?}\n", sweep.plan.sweep.id)
     });
-    let life = format!("life {}\n", core.life);
-    [life].into_iter().chain(sweeps).chain(core.stages.iter().map(stage)).collect()
+    let life = format!("life {}, {}\n", core.life, core.has_had_sweeps());
+    let stages = core.stages.iter().filter(|stage| core.is_known(stage)).map(stage);
+    [life].into_iter().chain(sweeps).chain(stages).collect()
 }

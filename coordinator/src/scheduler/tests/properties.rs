@@ -45,16 +45,34 @@ proptest! {
         for (action, a, b) in actions {
             world.act(action, a, b);
         }
+        let beginning = world.lab.beginning();
         let journal = std::mem::take(&mut world.lab.journal);
-        for length in 1..=journal.len() {
+        for length in beginning..=journal.len() {
             world.lab.journal = journal[..length].to_vec();
             world.restart();
         }
-        world.lab.journal = journal[..1 + cut.index(journal.len())].to_vec();
+        world.lab.journal = journal[..beginning + cut.index(1 + journal.len() - beginning)].to_vec();
         // Leases of lives that this journal knows nothing of.
         world.leases.clear();
         world.restart();
         world.complete();
         world.check();
+    }
+
+    #[test]
+    fn a_snapshot_taken_anywhere_and_the_rest_is_as_good_as_the_whole_history(
+        salt in any::<u8>(),
+        actions in proptest::collection::vec((any::<u8>(), 0..1_000_usize, 0..1_000_usize), 0..100),
+        cut in any::<proptest::sample::Index>(),
+    ) {
+        let mut world = World::new(salt);
+        world.submit(0, Fate::Lives);
+        world.join(2, Fate::Lives);
+        for (action, a, b) in actions {
+            world.act(action, a, b);
+        }
+        let (beginning, length) = (world.lab.beginning(), world.lab.journal.len());
+        let cut = beginning + cut.index(1 + length - beginning);
+        world.lab.goes_on_alike_from_a_snapshot(cut);
     }
 }

@@ -134,7 +134,7 @@ impl World {
         }
         // `try_apply` checks the invariants, and that a rejected event changed nothing.
         let rejected = self.lab.try_apply(event).is_err();
-        assert_eq!(snapshot(&self.lab.restored()), snapshot(&self.lab.core), "after {event:?}");
+        assert_eq!(durable(&self.lab.restored()), durable(&self.lab.core), "after {event:?}");
         if matches!(event, Event::SweepRetried { .. }) {
             self.forget_what_is_open_again();
         }
@@ -307,7 +307,7 @@ impl World {
         self.lab.now += (b % 100) as u64;
         let given = self.random_lease(a);
         let some_worker = (!self.workers.is_empty()).then(|| self.workers[a % self.workers.len().max(1)].clone());
-        match (action % 31, given, some_worker) {
+        match (action % 32, given, some_worker) {
             (0 | 1, ..) => self.join(1 + (a % 3) as u32, fate),
             (2 | 3, ..) => self.submit(a, fate),
             (4 | 5, ..) => self.answer(a, 1 + (b % 6) as u32, fate),
@@ -381,7 +381,8 @@ impl World {
                 // The last event was written in part. A life's beginning is on disk before anything is done in it.
                 let begun = self.lab.journal.iter().rposition(|line| line.contains(r#"{"record":"started"}"#));
                 let written = self.lab.journal.len().saturating_sub(a % 4);
-                self.lab.journal.truncate(written.max(begun.map_or(0, |begun| begun + 1)));
+                let least = begun.map_or(0, |begun| begun + 1).max(self.lab.beginning());
+                self.lab.journal.truncate(written.max(least));
                 self.restart();
             }
             (29, ..) => {
@@ -391,6 +392,13 @@ impl World {
             (30, ..) => {
                 let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
                 self.apply(&Event::SweepShareChanged { sweep, share: Self::some_share(b) }, fate);
+            }
+            // It dies within, or lives on.
+            (31, ..) => {
+                self.lab.take_snapshot(if b.is_multiple_of(3) { a % 7 } else { usize::MAX }, b.is_multiple_of(2));
+                if b.is_multiple_of(5) {
+                    self.restart();
+                }
             }
             _ => {}
         }

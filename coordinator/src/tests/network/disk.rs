@@ -83,6 +83,25 @@ impl Journal for Watched {
         }
     }
 
+    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
+        match self.scene.take_crash() {
+            None => {
+                at_once(self.journal.begin_with(entries))?;
+                self.scene.written(entries);
+                self.scene.shortened(entries.len());
+                return Ok(());
+            }
+            Some(Crash::BeforeWrite) => {}
+            // What is before the snapshot stays.
+            Some(Crash::AfterWrite) => {
+                at_once(self.journal.append(entries))?;
+                self.scene.written(entries);
+            }
+        }
+        self.scene.ends(COORDINATOR);
+        std::future::pending().await
+    }
+
     async fn confirm(&mut self) -> Result<(), JournalError> {
         at_once(self.journal.confirm())
     }

@@ -79,6 +79,8 @@ pub(super) struct Sum {
     pub(super) faults: u64,
     pub(super) done: u64,
     pub(super) repeated: u64,
+    /// Snapshots before which the journal was removed.
+    pub(super) snapshots: u64,
     /// Simulated milliseconds.
     pub(super) lasted: u64,
 }
@@ -413,6 +415,7 @@ impl Life<'_> {
             return Err(violation);
         }
         (self.sum.done, self.sum.repeated) = self.scene.work();
+        self.sum.snapshots = self.scene.snapshots();
         self.sum.lasted = self.now();
         let report = self.scene.finished().ok_or("the client has no report")?;
         let report: serde_json::Value = serde_json::from_slice(&report).map_err(|error| error.to_string())?;

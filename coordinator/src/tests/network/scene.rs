@@ -17,7 +17,7 @@ use secateur_proto::{
 use super::disk::Crash;
 use crate::{
     journal::Reading,
-    scheduler::{Core, Entry, Policy, Record, TrialStatus, tests::snapshot},
+    scheduler::{Core, Entry, Policy, Record, TrialStatus, tests::durable},
 };
 
 /// Lines of the story that a violation is told with.
@@ -63,6 +63,8 @@ struct Seen {
     done: BTreeMap<StageKey, u64>,
     /// How often a stage could not be written on a worker that has not been blamed for it.
     spoiled: BTreeMap<(StageKey, String), u64>,
+    /// How often what is before a snapshot was removed.
+    snapshots: u64,
     crash: Option<Crash>,
     /// Hosts whose process has ended, as it was told to.
     ended_hosts: BTreeSet<String>,
@@ -84,6 +86,7 @@ impl Scene {
             announced: BTreeMap::new(),
             done: BTreeMap::new(),
             spoiled: BTreeMap::new(),
+            snapshots: 0,
             crash: None,
             ended_hosts: BTreeSet::new(),
             kills: BTreeSet::new(),
@@ -227,7 +230,9 @@ impl Scene {
 
     /// A coordinator that starts reads what was written, all of it and nothing else.
     pub(super) fn read(&self, reading: &Reading) {
-        let same = self.seen().lines.iter().map(String::as_bytes).eq(reading.lines.iter().map(|line| &*line.entry));
+        // Of what was removed a line without an entry is left.
+        let read = reading.lines.iter().map(|line| &*line.entry).skip_while(|entry| entry.is_empty());
+        let same = self.seen().lines.iter().map(String::as_bytes).eq(read);
         if !same || !reading.damages().is_empty() {
             self.violated(format!("the journal holds something else than was written: {:?}", reading.damages()));
         }
@@ -241,6 +246,20 @@ impl Scene {
                 Err(error) => self.violated(format!("an entry cannot be read back: {error}")),
             }
         }
+    }
+
+    /// Only so many lines are left in the journal.
+    pub(super) fn shortened(&self, lines: usize) {
+        let mut seen = self.seen();
+        let removed = seen.lines.len().saturating_sub(lines);
+        seen.lines.drain(..removed);
+        seen.snapshots += 1;
+        seen.note(format_args!("removed: {removed} lines"));
+    }
+
+    /// How often that happened.
+    pub(super) fn snapshots(&self) -> u64 {
+        self.seen().snapshots
     }
 
     fn recorded(&self, text: &str, entry: Entry) {
@@ -321,7 +340,7 @@ impl Scene {
             self.violated(error.to_string());
         }
         match self.replayed() {
-            Ok(replayed) if snapshot(&replayed) == snapshot(core) => {}
+            Ok(replayed) if durable(&replayed) == durable(core) => {}
             Ok(_) => self.violated("the journal, replayed, says something else than the core".to_owned()),
             Err(error) => self.violated(error),
         }

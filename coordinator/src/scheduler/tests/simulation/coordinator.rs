@@ -12,6 +12,9 @@ pub(super) enum Crash {
     AmidEffects,
 }
 
+/// Records between two snapshots.
+const BETWEEN_SNAPSHOTS: u64 = 30;
+
 /// Whom an end is to be settled with, and which end.
 type Settles = (usize, LeaseId, Option<StageKey>);
 
@@ -29,14 +32,16 @@ pub(super) struct Coordinator {
     connections: BTreeMap<WorkerId, usize>,
     workers: u64,
     applied: u64,
+    /// Snapshots of which all lines were written.
+    pub(super) snapshots: u64,
 }
 
 impl Coordinator {
     pub(super) fn new(policy: Policy, bug: Option<Planted>) -> Self {
         let policy = Policy { planted: bug, ..policy };
         let (core, process, disk, inbox, writes, crash_at, skew) = (None, 0, vec![], vec![], false, None, 0);
-        let (connections, workers, applied) = (BTreeMap::new(), 0, 0);
-        Self { policy, core, process, disk, inbox, writes, crash_at, skew, connections, workers, applied }
+        let (connections, workers, applied, snapshots) = (BTreeMap::new(), 0, 0, 0);
+        Self { policy, core, process, disk, inbox, writes, crash_at, skew, connections, workers, applied, snapshots }
     }
 
     pub(super) const fn is_up(&self) -> bool {
@@ -230,6 +235,29 @@ impl Life {
         }
         for (connection, lease, stage) in settled {
             self.tell(connection, Told::Settled { lease, stage });
+        }
+        self.takes_snapshot()
+    }
+
+    /// Writes a snapshot if it is time, in which the coordinator may die at any line, or before what is older is removed.
+    fn takes_snapshot(&mut self) -> Result<(), Violation> {
+        let Some(core) = &mut self.coordinator.core else { return Ok(()) };
+        if core.since_snapshot() < BETWEEN_SNAPSHOTS {
+            return Ok(());
+        }
+        let lines = core.snapshot().lines(Timestamp(1_000 + self.now));
+        core.snapshot_taken();
+        let entries: Result<Vec<Entry>, _> = lines.iter().map(|line| Entry::from_json(line)).collect();
+        let mut entries = entries.map_err(|error| Violation(error.to_string()))?;
+        let before = self.coordinator.disk.len();
+        if self.faults > 0 && self.random.random_bool(0.2) {
+            entries.truncate(self.random.random_range(0..=entries.len()));
+            self.coordinator.disk.extend(entries);
+            self.crash();
+        } else {
+            self.coordinator.disk.extend(entries);
+            self.coordinator.disk.drain(..before);
+            self.coordinator.snapshots += 1;
         }
         Ok(())
     }

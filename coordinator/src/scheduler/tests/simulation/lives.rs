@@ -33,6 +33,7 @@ fn lives(count: u64, bug: Option<Planted>) -> Result<Sum, String> {
                     sum.faults += told.faults;
                     sum.computed += told.computed;
                     sum.repeated += told.repeated;
+                    sum.snapshots += told.snapshots;
                 }
                 Err(what) => {
                     found.store(number, Ordering::Relaxed);
@@ -52,6 +53,7 @@ fn lives(count: u64, bug: Option<Planted>) -> Result<Sum, String> {
             faults: sum.faults + told.faults,
             computed: sum.computed + told.computed,
             repeated: sum.repeated + told.repeated,
+            snapshots: sum.snapshots + told.snapshots,
         };
     }
     Ok(sum)
@@ -72,7 +74,7 @@ fn in_every_life_each_trial_ends_once_and_nothing_that_has_finished_is_lost() {
     let count = number_of("SECATEUR_LIVES").unwrap_or(20_000);
     let told = lives(count, None).unwrap_or_else(|what| panic!("{what}"));
     println!("{count} lives: {told:?}");
-    assert!(told.faults >= 5 * count && told.computed >= 30 * count, "{told:?}");
+    assert!(told.faults >= 5 * count && told.computed >= 30 * count && told.snapshots >= count, "{told:?}");
 }
 
 #[test]

@@ -114,6 +114,7 @@ struct Sum {
     faults: u64,
     computed: u64,
     repeated: u64,
+    snapshots: u64,
 }
 
 impl Life {
@@ -175,7 +176,8 @@ impl Life {
             if time > FAULTS_WITHIN && self.coordinator.is_done() {
                 self.oracle.check_end(&self.coordinator, self.salt)?;
                 let (computed, repeated) = self.oracle.work();
-                return Ok(Sum { faults: self.faults.into(), computed, repeated });
+                let snapshots = self.coordinator.snapshots;
+                return Ok(Sum { faults: self.faults.into(), computed, repeated, snapshots });
             }
         }
         Err(Violation("nothing happens any more".to_owned()))

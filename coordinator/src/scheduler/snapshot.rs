@@ -1,0 +1,494 @@
+//! Snapshots: all that is durable as a few lines of the journal, at which a replay begins, so that a start costs what there is and not
+//! what there was. Pure: when one is taken, and what becomes of the lines before it, is the shell's business.
+//!
+//! Written is how sweeps and stages stand. All else – who lists a stage, what waits for it, how much is counted – is worked out from the
+//! plans again, so that it cannot contradict them. Of what was forgotten nothing is written but how much it was: numbers of sweeps and
+//! stages begin anew, in the same order.
+
+use std::sync::Arc;
+
+use secateur_proto::{ids::SweepId, outcome::StageOutcome};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    core::{Core, Sweep, Tally, TrialState},
+    event::{Policy, Rejection, SweepState, Timestamp},
+    record::{Entry, Record, shared},
+    share::Share,
+    stage::{Packed, Stage, StageNumber, StageState, SweepNumber, UNLIMITED},
+    trouble::Trouble,
+};
+use crate::sweep::plan::Plan;
+
+/// Stages in one line.
+const TOGETHER: usize = 1_000;
+
+/// One line of a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Part {
+    /// The first line.
+    Begin(Counts),
+    /// How a sweep stands.
+    Sweep(SweepPart),
+    /// How some stages stand.
+    Stages(Vec<StagePart>),
+    /// The last line: the snapshot is whole.
+    End {},
+}
+
+/// What there is once, and what follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Lives of the coordinator.
+    life: u32,
+    /// Sweeps that there were.
+    forgotten: u64,
+    /// Sweeps that follow.
+    sweeps: usize,
+    /// Stages that follow.
+    stages: usize,
+}
+
+/// A sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepPart {
+    #[serde(with = "shared")]
+    plan: Arc<Plan>,
+    state: SweepState,
+    submitted_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    share: Share,
+    /// How each trial stands, a letter for each.
+    trials: String,
+    /// The numbers of its stages, in the order of the plan: first ones, and how many follow each other.
+    stages: Vec<(u32, u32)>,
+}
+
+/// A stage that has ended, or at which something failed. Of others there is nothing to be said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StagePart {
+    stage: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outcome: Option<StageOutcome>,
+    /// The widest bundle that it may still be a lane of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    width_limit: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trouble: Option<Box<Trouble>>,
+}
+
+/// How a stage stands, as the core keeps it.
+#[derive(Debug)]
+struct Standing {
+    stage: u32,
+    outcome: Option<Packed>,
+    width_limit: u32,
+    trouble: Option<Box<Trouble>>,
+}
+
+/// All that is durable, apart from the core that it was taken of: it can be written on another thread.
+#[derive(Debug)]
+pub struct Snapshot {
+    counts: Counts,
+    sweeps: Vec<SweepPart>,
+    stages: Vec<Standing>,
+}
+
+/// For each sweep and each stage the number that it has when those that were forgotten are not counted.
+pub(super) struct Ranks {
+    pub(super) sweeps: Vec<u32>,
+    pub(super) stages: Vec<u32>,
+}
+
+impl Ranks {
+    pub(super) fn of(core: &Core) -> Self {
+        let count = |is_there: &mut dyn Iterator<Item = bool>| -> Vec<u32> {
+            let mut next = 0;
+            is_there
+                .map(|is_there| {
+                    let rank = next;
+                    next += u32::from(is_there);
+                    rank
+                })
+                .collect()
+        };
+        let sweeps = count(&mut core.sweeps.iter().map(|sweep| !sweep.forgotten));
+        Self { sweeps, stages: count(&mut core.stages.iter().map(|stage| core.is_known(stage))) }
+    }
+}
+
+impl Core {
+    /// Takes a snapshot. Quick, as such things go: what is long is shared or copied, and nothing is written yet.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let ranks = Ranks::of(self);
+        let sweeps: Vec<SweepPart> =
+            (self.sweeps.iter()).filter(|sweep| !sweep.forgotten).map(|sweep| sweep_part(sweep, &ranks)).collect();
+        let known = self.stages.iter().zip(&ranks.stages).filter(|(stage, _)| self.is_known(stage));
+        let stages: Vec<Standing> = known.filter_map(|(stage, rank)| standing(stage, *rank)).collect();
+        let counts = Counts {
+            life: self.life,
+            forgotten: self.forgotten + (self.sweeps.len() - sweeps.len()) as u64,
+            sweeps: sweeps.len(),
+            stages: stages.len(),
+        };
+        Snapshot { counts, sweeps, stages }
+    }
+
+    /// Records since the last snapshot: what is replayed at the next start besides the state itself.
+    #[must_use]
+    pub const fn since_snapshot(&self) -> u64 {
+        self.since_snapshot
+    }
+
+    /// Stages that there are: what a snapshot is as long as.
+    #[must_use]
+    pub fn stage_count(&self) -> u64 {
+        self.stage_numbers.len() as u64
+    }
+
+    /// The snapshot is in the journal.
+    pub const fn snapshot_taken(&mut self) {
+        self.since_snapshot = 0;
+    }
+
+    /// Whether the last lines that were read are a snapshot without its end, before which nothing is known.
+    #[must_use]
+    pub const fn lacks_the_end_of_a_snapshot(&self) -> bool {
+        self.life == 0 && self.restoring.is_some()
+    }
+
+    /// Whether some sweep that is not forgotten lists the stage.
+    pub(super) fn is_known(&self, stage: &Stage) -> bool {
+        !self.sweeps[stage.home.index()].forgotten
+    }
+
+    /// Part of `commit`. With the last part of a snapshot the core is as the snapshot says, whatever it was.
+    pub(super) fn read_part(&mut self, part: &Part) -> Result<(), Rejection> {
+        let early = || invalid("it has no beginning");
+        match part {
+            Part::Begin(counts) => {
+                self.restoring = Some(Box::new(Restoring { counts: *counts, sweeps: vec![], stages: vec![] }));
+            }
+            Part::Sweep(sweep) => self.restoring.as_mut().ok_or_else(early)?.sweeps.push(sweep.clone()),
+            Part::Stages(stages) => {
+                let restoring = self.restoring.as_mut().ok_or_else(early)?;
+                restoring.stages.extend(stages.iter().map(|stage| Standing {
+                    stage: stage.stage,
+                    outcome: stage.outcome.as_ref().map(Packed::new),
+                    width_limit: stage.width_limit.unwrap_or(UNLIMITED),
+                    trouble: stage.trouble.clone(),
+                }));
+            }
+            Part::End {} => {
+                let restoring = self.restoring.take().ok_or_else(early)?;
+                *self = restoring.core(self.policy.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Part of `commit`: something else than a part of a snapshot follows. A snapshot that was not written to its end is none, unless
+    /// nothing else is known.
+    pub(super) fn leave_snapshot(&mut self) -> Result<(), Rejection> {
+        if self.lacks_the_end_of_a_snapshot() {
+            return Err(invalid("it has no end"));
+        }
+        self.restoring = None;
+        Ok(())
+    }
+}
+
+fn invalid(reason: impl ToString) -> Rejection {
+    Rejection::InvalidSnapshot { reason: reason.to_string() }
+}
+
+/// Names every field, so that a new one is thought of here.
+fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
+    let Sweep {
+        plan,
+        state,
+        stages,
+        trials,
+        submitted_at,
+        ended_at,
+        share,
+        // Worked out from plan, stages and trials.
+        tally: _,
+        stages_ended: _,
+        lane_steps: _,
+        lane_steps_ended: _,
+        forgotten: _,
+        // Of this life.
+        leased: _,
+        computed: _,
+        leases: _,
+        workers: _,
+        last_turn: _,
+    } = sweep;
+    let mut runs: Vec<(u32, u32)> = vec![];
+    for rank in stages.iter().map(|stage| ranks.stages[stage.index()]) {
+        match runs.last_mut() {
+            Some((first, count)) if *first + *count == rank => *count += 1,
+            _ => runs.push((rank, 1)),
+        }
+    }
+    let letter = |trial: &TrialState| match trial {
+        TrialState::Open => 'o',
+        TrialState::Ended => 'e',
+        TrialState::Cancelled => 'c',
+    };
+    SweepPart {
+        plan: Arc::clone(plan),
+        state: state.clone(),
+        submitted_at: *submitted_at,
+        ended_at: *ended_at,
+        share: *share,
+        trials: trials.iter().map(letter).collect(),
+        stages: runs,
+    }
+}
+
+/// The same of a stage.
+fn standing(stage: &Stage, rank: u32) -> Option<Standing> {
+    let Stage {
+        width_limit,
+        trouble,
+        state,
+        // Worked out from the plans.
+        home: _,
+        position: _,
+        shared_with: _,
+        children: _,
+        trials: _,
+        wanted: _,
+        runs_for: _,
+        class: _,
+        // Of this life.
+        elsewhere: _,
+        attempt: _,
+    } = stage;
+    let outcome = if let StageState::Ended(outcome) = state { Some(outcome.clone()) } else { None };
+    let is_new = outcome.is_none() && *width_limit == UNLIMITED && trouble.is_none();
+    let (width_limit, trouble) = (*width_limit, trouble.clone());
+    (!is_new).then_some(Standing { stage: rank, outcome, width_limit, trouble })
+}
+
+impl Part {
+    /// The sweep that it is about, if it is about one.
+    #[must_use]
+    pub fn sweep(&self) -> Option<&SweepId> {
+        if let Self::Sweep(part) = self { Some(&part.plan.sweep.id) } else { None }
+    }
+}
+
+impl Snapshot {
+    /// As lines of the journal.
+    #[must_use]
+    pub fn lines(self, at: Timestamp) -> Vec<String> {
+        let line = |part| Entry::new(at, Record::Snapshot(part)).to_json();
+        let stage = |standing: &Standing| StagePart {
+            stage: standing.stage,
+            outcome: standing.outcome.as_ref().map(Packed::unpack),
+            width_limit: (standing.width_limit != UNLIMITED).then_some(standing.width_limit),
+            trouble: standing.trouble.clone(),
+        };
+        let stages = self.stages.chunks(TOGETHER).map(|stages| line(Part::Stages(stages.iter().map(stage).collect())));
+        let sweeps = self.sweeps.into_iter().map(|sweep| line(Part::Sweep(sweep)));
+        [line(Part::Begin(self.counts))].into_iter().chain(sweeps).chain(stages).chain([line(Part::End {})]).collect()
+    }
+}
+
+/// A snapshot that is being read.
+#[derive(Debug)]
+pub(super) struct Restoring {
+    counts: Counts,
+    sweeps: Vec<SweepPart>,
+    stages: Vec<Standing>,
+}
+
+impl Restoring {
+    /// The core that it was taken of, as it is when no life has begun since. Believes nothing.
+    fn core(self, policy: Policy) -> Result<Core, Rejection> {
+        let Self { counts, sweeps, stages } = self;
+        if (counts.sweeps, counts.stages) != (sweeps.len(), stages.len()) || counts.life == 0 {
+            return Err(invalid(format_args!("it is not whole: {counts:?}")));
+        }
+        let mut core = Core { life: counts.life, forgotten: counts.forgotten, ..Core::new(policy) };
+        let mut last_stages = vec![];
+        let mut places = vec![None; sweeps.iter().map(|sweep| sweep.plan.stages.len()).sum()];
+        for sweep in sweeps {
+            last_stages.push(core.list_sweep(sweep, &mut places)?);
+        }
+        let count = places.iter().take_while(|place| place.is_some()).count();
+        if places[count..].iter().any(Option::is_some) {
+            return Err(invalid("numbers of stages are left out"));
+        }
+        for (home, position) in places.into_iter().flatten() {
+            core.place_stage(home, position)?;
+        }
+        for (sweep, last_stages) in (0..).map(SweepNumber).zip(last_stages) {
+            core.count_sweep(sweep, &last_stages);
+        }
+        core.set_standings(stages)?;
+        core.settle_all()?;
+        Ok(core)
+    }
+}
+
+impl Core {
+    /// Takes a sweep in, and notes at its stages' numbers where in the plans they are. Returns the positions of its trials' last stages.
+    fn list_sweep(
+        &mut self,
+        part: SweepPart,
+        places: &mut [Option<(SweepNumber, u32)>],
+    ) -> Result<Vec<usize>, Rejection> {
+        let SweepPart { plan, state, submitted_at, ended_at, share, trials, stages } = part;
+        let last_stages = self.check_plan(&plan)?;
+        let listed: u64 = stages.iter().map(|(_, count)| u64::from(*count)).sum();
+        let trials: Option<Vec<TrialState>> = trials.chars().map(trial_state).collect();
+        let Some(trials) =
+            trials.filter(|trials| trials.len() == plan.trials.len() && listed == plan.stages.len() as u64)
+        else {
+            return Err(invalid(format_args!("sweep {} has other stages or trials", plan.sweep.id)));
+        };
+        let number = SweepNumber(u32::try_from(self.sweeps.len()).unwrap_or(u32::MAX));
+        let numbers = stages.iter().flat_map(|(first, count)| (0..*count).map(|more| first.saturating_add(more)));
+        self.sweep_numbers.insert(plan.sweep.id.clone(), number);
+        self.sweeps.push(Sweep {
+            state,
+            stages: numbers.map(StageNumber).collect(),
+            trials,
+            ended_at,
+            share,
+            ..Sweep::new(Arc::clone(&plan), submitted_at)
+        });
+        for (position, planned) in (0..).zip(&plan.stages) {
+            let stage = self.sweeps[number.index()].stages[position as usize];
+            let known_as = *self.stage_numbers.entry(planned.key).or_insert(stage);
+            let place = places.get_mut(stage.index()).filter(|_| known_as == stage);
+            let (home, at) = *place
+                .ok_or_else(|| invalid(format_args!("stage {} has no number", planned.key)))?
+                .get_or_insert((number, position));
+            if self.sweeps[home.index()].plan.stages[at as usize].key != planned.key {
+                return Err(invalid(format_args!("stage {} has the number of another one", planned.key)));
+            }
+        }
+        Ok(last_stages)
+    }
+
+    /// Takes the next stage in: below its parents.
+    fn place_stage(&mut self, home: SweepNumber, position: u32) -> Result<(), Rejection> {
+        let plan = Arc::clone(&self.sweeps[home.index()].plan);
+        let planned = &plan.stages[position as usize];
+        let number = self.stage_numbers[&planned.key];
+        let class = self.class_of(planned);
+        for parent in self.parents_of(planned) {
+            let above = self.stages.get_mut(parent.index());
+            let above = above.ok_or_else(|| invalid(format_args!("stage {} is before its parent", planned.key)))?;
+            above.children.push(number);
+        }
+        self.stages.push(Stage::new(home, position, class));
+        Ok(())
+    }
+
+    /// Notes a sweep at its stages, and what it is in all.
+    fn count_sweep(&mut self, number: SweepNumber, last_stages: &[usize]) {
+        let is_running = self.sweeps[number.index()].state == SweepState::Running;
+        for position in 0..self.sweeps[number.index()].stages.len() {
+            let stage = self.sweeps[number.index()].stages[position];
+            let lane_steps = self.lane_steps_of(stage);
+            let sweep = &mut self.sweeps[number.index()];
+            sweep.lane_steps = sweep.lane_steps.saturating_add(lane_steps);
+            let stage = &mut self.stages[stage.index()];
+            stage.wanted += u32::from(is_running);
+            if stage.home != number {
+                stage.shared_with.push(number);
+            }
+        }
+        for (trial, last) in (0_u32..).zip(last_stages) {
+            let stage = self.sweeps[number.index()].stages[*last];
+            self.stages[stage.index()].trials.push((number, trial));
+        }
+    }
+
+    /// How stages have ended, and what failed.
+    fn set_standings(&mut self, standings: Vec<Standing>) -> Result<(), Rejection> {
+        let mut next = 0;
+        for Standing { stage, outcome, width_limit, trouble } in standings {
+            let number = StageNumber(stage);
+            let is_next = stage >= next && number.index() < self.stages.len();
+            if !is_next {
+                return Err(invalid(format_args!("there is no stage {stage}, or it is there twice")));
+            }
+            next = stage.saturating_add(1);
+            let stage = &mut self.stages[number.index()];
+            (stage.width_limit, stage.trouble) = (width_limit.max(1), trouble);
+            if let Some(outcome) = outcome {
+                self.mark_ended(number, outcome);
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits for what, and how much has ended of each sweep; then what is ready is queued.
+    fn settle_all(&mut self) -> Result<(), Rejection> {
+        let mut missing = vec![0_u32; self.stages.len()];
+        let mut ends_with_parent = vec![false; self.stages.len()];
+        for (number, stage) in self.stages.iter().enumerate() {
+            let holds = match stage.outcome() {
+                Some(_) => missing[number] == 0 || ends_with_parent[number],
+                None => !ends_with_parent[number],
+            };
+            if !holds {
+                let key = self.key_of(StageNumber(u32::try_from(number).unwrap_or(u32::MAX)));
+                return Err(invalid(format_args!("stage {key} does not stand as those above it do")));
+            }
+            for child in &stage.children {
+                match stage.outcome() {
+                    None => missing[child.index()] += 1,
+                    Some(outcome) => ends_with_parent[child.index()] |= !outcome.is_completed(),
+                }
+            }
+        }
+        for (stage, missing) in self.stages.iter_mut().zip(missing).filter(|(stage, _)| !stage.is_ended()) {
+            stage.state = if missing == 0 { StageState::Parked } else { StageState::Waiting { missing } };
+        }
+        for number in 0..self.sweeps.len() {
+            self.sweeps[number].tally = self.tally_of(&self.sweeps[number]);
+            self.check_sweep(&self.sweeps[number]).map_err(invalid)?;
+        }
+        for number in 0..self.stages.len() {
+            self.settle(StageNumber(u32::try_from(number).unwrap_or(u32::MAX)));
+        }
+        Ok(())
+    }
+
+    /// Trials by how they stand; one that ended is as its last stage.
+    fn tally_of(&self, sweep: &Sweep) -> Tally {
+        let mut tally = Tally::default();
+        for (state, planned) in sweep.trials.iter().zip(&sweep.plan.trials) {
+            let last = planned.stages.last().and_then(|key| self.stage_numbers.get(key));
+            let outcome = last.and_then(|last| self.stages[last.index()].outcome());
+            match state {
+                TrialState::Open => tally.open += 1,
+                TrialState::Ended if outcome.is_some_and(Packed::is_completed) => tally.completed += 1,
+                TrialState::Ended | TrialState::Cancelled => tally.failed += 1,
+            }
+        }
+        tally
+    }
+}
+
+const fn trial_state(letter: char) -> Option<TrialState> {
+    match letter {
+        'o' => Some(TrialState::Open),
+        'e' => Some(TrialState::Ended),
+        'c' => Some(TrialState::Cancelled),
+        _ => None,
+    }
+}
