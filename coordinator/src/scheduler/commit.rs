@@ -79,6 +79,10 @@ impl Core {
                 let number = self.open_stage(*stage)?;
                 self.end_stage(at, number, outcome.clone(), effects);
             }
+            Record::Checkpointed { stage, checkpoint } => {
+                let number = self.open_stage(*stage)?;
+                self.stages[number.index()].checkpoint = Some(Box::new(*checkpoint));
+            }
             Record::AttemptFailed { stage, lanes, failure, worker } => {
                 let number = self.open_stage(*stage)?;
                 self.withdraw(number, effects);
@@ -212,6 +216,7 @@ impl Core {
             class,
             width_limit: UNLIMITED,
             trouble: None,
+            checkpoint: None,
             elsewhere: None,
             attempt: 0,
             state,
@@ -401,6 +406,7 @@ impl Core {
         let lane_steps = self.lane_steps_of(number);
         let stage = &mut self.stages[number.index()];
         stage.state = StageState::Ended(outcome);
+        stage.checkpoint = None;
         for sweep in self.stages[number.index()].sweeps() {
             let sweep = &mut self.sweeps[sweep.index()];
             sweep.stages_ended += 1;

@@ -24,6 +24,7 @@ struct Halts {
 /// For each entry whether it must stay. Not needed are:
 ///
 /// - failed attempts at stages that have ended since;
+/// - checkpoints of stages that have ended since, and those that a later one of the same stage took the place of;
 /// - a sweep's part of the workers that was changed again;
 /// - a stop or a cancellation with the resumption after it, and a stop with the cancellation after it, if none of the sweep's stages
 ///   ended in between: what ends while a sweep is halted ends its trial only later.
@@ -35,6 +36,7 @@ pub fn needed(entries: &[Entry]) -> Vec<bool> {
     let mut failed: HashMap<StageKey, Vec<usize>> = HashMap::new();
     let mut sweeps: HashMap<&SweepId, Halts> = HashMap::new();
     let mut shares: HashMap<&SweepId, usize> = HashMap::new();
+    let mut checkpoints: HashMap<StageKey, usize> = HashMap::new();
     for (position, entry) in entries.iter().enumerate() {
         match &entry.record {
             Record::Started => {}
@@ -64,6 +66,7 @@ pub fn needed(entries: &[Entry]) -> Vec<bool> {
             }
             Record::StageEnded { stage, .. } => {
                 failed.remove(stage).into_iter().flatten().for_each(|attempt| needed[attempt] = false);
+                checkpoints.remove(stage).into_iter().for_each(|checkpoint| needed[checkpoint] = false);
                 let halted = sweeps.values_mut().filter(|halts| !halts.since_running.is_empty());
                 halted.for_each(|halts| halts.ended_meanwhile |= halts.stages.contains(stage));
             }
@@ -71,7 +74,10 @@ pub fn needed(entries: &[Entry]) -> Vec<bool> {
             Record::SweepForgotten { sweep } => {
                 shares.remove(sweep);
                 if let Some(halts) = sweeps.remove(sweep) {
-                    halts.stages.iter().for_each(|stage| drop(failed.remove(stage)));
+                    for stage in &halts.stages {
+                        failed.remove(stage);
+                        checkpoints.remove(stage);
+                    }
                 }
             }
             // A stage that is opened again is as if it had never been tried.
@@ -80,6 +86,11 @@ pub fn needed(entries: &[Entry]) -> Vec<bool> {
                 halted.for_each(|halts| {
                     halts.ended_meanwhile |= stages.iter().any(|stage| halts.stages.contains(stage));
                 });
+            }
+            Record::Checkpointed { stage, .. } => {
+                if let Some(before) = checkpoints.insert(*stage, position) {
+                    needed[before] = false;
+                }
             }
             Record::AttemptFailed { stage, .. } => failed.entry(*stage).or_default().push(position),
         }
@@ -136,10 +147,12 @@ fn durable_stage(stage: &Stage) -> impl PartialEq {
         class,
         width_limit,
         trouble,
+        checkpoint,
         elsewhere: _,
         attempt: _,
         state,
     } = stage;
     let failures = (!stage.is_ended()).then_some((*width_limit, trouble));
-    (*home, *position, shared_with, children, trials, *wanted, *class, failures, state)
+    let identity = (*home, *position, shared_with, children, trials);
+    (identity, *wanted, *class, failures, checkpoint, state)
 }

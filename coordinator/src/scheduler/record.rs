@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use secateur_proto::{
     ids::{StageKey, SweepId},
-    outcome::{Failure, StageOutcome},
+    outcome::{Checkpoint, Failure, StageOutcome},
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,9 @@ use super::{event::Timestamp, share::Share};
 use crate::sweep::plan::Plan;
 
 /// Version of [`Entry`] as JSON.
-pub const JOURNAL_VERSION: u32 = 4;
+pub const JOURNAL_VERSION: u32 = 5;
 
-/// The oldest version that can be read: 2 and 3 have fewer kinds of records, and those alike.
+/// The oldest version that can be read: 2 to 4 have fewer kinds of records, and those alike.
 const OLDEST_VERSION: u32 = 2;
 
 /// A durable fact.
@@ -71,6 +71,13 @@ pub enum Record {
         stage: StageKey,
         /// How.
         outcome: StageOutcome,
+    },
+    /// An open stage can be gone on with from there, which is later than from where it could before.
+    Checkpointed {
+        /// Which.
+        stage: StageKey,
+        /// From where.
+        checkpoint: Checkpoint,
     },
     /// An attempt failed, and another one is worth it.
     AttemptFailed {

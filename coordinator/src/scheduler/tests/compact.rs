@@ -80,11 +80,31 @@ fn a_halt_in_which_a_stage_ended_stays() {
 }
 
 #[test]
+fn of_an_open_stage_the_newest_checkpoint_stays_and_of_one_that_has_ended_none() {
+    let mut lab = Lab::new(Policy::default());
+    let (plan, key) = single("s", "y");
+    lab.submit(&plan);
+    lab.join("w", 1);
+    let given = lab.next_lease();
+    for epoch in [1, 2, 5] {
+        lab.apply(&given.checkpointed(0, epoch));
+    }
+    // A life, the sweep, three checkpoints.
+    assert_eq!((superfluous(&lab.journal), lab.journal.len()), (vec![2, 3], 5));
+    lab.complete(&given);
+    assert_eq!(superfluous(&lab.journal), [2, 3, 4]);
+    lab.expect_trial("s", 0, &completed(key));
+    lab.expect_sweep("s", super::super::SweepState::Completed);
+    lab.finish();
+}
+
+#[test]
 fn a_difference_in_what_is_durable_is_seen() {
     let (plan, key) = single("s", "y");
     let submitted = || Record::SweepSubmitted { plan: Arc::clone(&plan) };
     let attempt =
         |lanes| Record::AttemptFailed { stage: key, lanes, failure: failure(FailureClass::Executor), worker: None };
+    let checkpointed = |epoch| Record::Checkpointed { stage: key, checkpoint: checkpoint(key, epoch) };
     let ended = || Record::StageEnded { stage: key, outcome: completed(key) };
     let stopped = || Record::SweepStopped { sweep: sweep("s"), reason: "no space".to_owned() };
     let journals = [
@@ -92,6 +112,8 @@ fn a_difference_in_what_is_durable_is_seen() {
         vec![Record::Started, submitted()],
         vec![submitted(), attempt(1)],
         vec![submitted(), attempt(4)],
+        vec![submitted(), checkpointed(1)],
+        vec![submitted(), checkpointed(2)],
         vec![submitted(), ended()],
         vec![submitted(), stopped()],
         vec![submitted(), stopped(), ended()],

@@ -6,16 +6,16 @@ use crate::scheduler::{Record, SweepState};
 #[test]
 fn a_journal_of_another_version_is_refused_by_its_number() {
     let line = Entry::new(Timestamp(1), Record::Started).to_json();
-    assert_eq!(line, r#"{"version":4,"at":1,"record":{"record":"started"}}"#);
-    let of_version = |version: &str| line.replace("\"version\":4", &format!("\"version\":{version}"));
-    for other in ["1", "5"] {
+    assert_eq!(line, r#"{"version":5,"at":1,"record":{"record":"started"}}"#);
+    let of_version = |version: &str| line.replace("\"version\":5", &format!("\"version\":{version}"));
+    for other in ["1", "6"] {
         let error = Entry::from_json(&of_version(other)).expect_err("another version").to_string();
-        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 4"));
+        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 5"));
     }
-    for older in ["2", "3"] {
+    for older in ["2", "3", "4"] {
         assert_eq!(Entry::from_json(&of_version(older)).expect("an older version").record, Record::Started);
     }
-    for damaged in ["", "{", "null", "{\"version\":4}", &line[..line.len() - 1], &line.replace("at", "when")] {
+    for damaged in ["", "{", "null", "{\"version\":5}", &line[..line.len() - 1], &line.replace("at", "when")] {
         assert!(Entry::from_json(damaged).is_err(), "{damaged:?}");
     }
 }

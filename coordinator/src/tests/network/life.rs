@@ -79,6 +79,8 @@ pub(super) struct Sum {
     pub(super) faults: u64,
     pub(super) done: u64,
     pub(super) repeated: u64,
+    /// Attempts that went on from a checkpoint.
+    pub(super) gone_on: u64,
     /// Simulated milliseconds.
     pub(super) lasted: u64,
 }
@@ -413,6 +415,7 @@ impl Life<'_> {
             return Err(violation);
         }
         (self.sum.done, self.sum.repeated) = self.scene.work();
+        self.sum.gone_on = self.scene.gone_on();
         self.sum.lasted = self.now();
         let report = self.scene.finished().ok_or("the client has no report")?;
         let report: serde_json::Value = serde_json::from_slice(&report).map_err(|error| error.to_string())?;

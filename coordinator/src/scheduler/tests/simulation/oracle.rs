@@ -15,6 +15,10 @@ pub(super) struct Oracle {
     leases: BTreeSet<LeaseId>,
     /// How often a stage was computed to its end.
     computed: BTreeMap<StageKey, u64>,
+    /// Checkpoints that some worker took.
+    taken: BTreeSet<(StageKey, u32)>,
+    /// Of each open stage the epoch of the last one that is on the disk.
+    kept: BTreeMap<StageKey, u32>,
 }
 
 impl Oracle {
@@ -24,6 +28,22 @@ impl Oracle {
 
     pub(super) fn computed(&mut self, stage: StageKey) {
         *self.computed.entry(stage).or_default() += 1;
+    }
+
+    pub(super) fn taken(&mut self, stage: StageKey, epoch: u32) {
+        self.taken.insert((stage, epoch));
+    }
+
+    /// The epochs that have been done of a stage that is handed out: some worker said so, and nothing that is on the disk is later.
+    pub(super) fn goes_on(&self, core: Option<&Core>, stage: StageKey) -> Result<u32, Violation> {
+        let Some(core) = core else { return Ok(0) };
+        let kept = self.kept.get(&stage).copied().unwrap_or_default();
+        match core.checkpoint(&stage) {
+            Some(found) if found.epoch >= kept && self.taken.contains(&(stage, found.epoch)) => Ok(found.epoch),
+            // It may have ended in the same breath.
+            None if kept == 0 || matches!(core.stage(&stage), Some(StageStatus::Ended(_))) => Ok(0),
+            found => Err(Violation(format!("{stage} goes on from {found:?}, and epoch {kept} was kept"))),
+        }
     }
 
     /// Stages that were computed, and how often one was that had been before.
@@ -38,13 +58,24 @@ impl Oracle {
         }
     }
 
-    /// A sweep that goes on: what was given up of it is open again.
-    pub(super) fn written(&mut self, entries: &[Entry]) {
+    /// A sweep that goes on: what was given up of it is open again. A checkpoint: it is later than the one before.
+    pub(super) fn written(&mut self, entries: &[Entry]) -> Result<(), Violation> {
         for entry in entries {
-            if let Record::SweepResumed { sweep } = &entry.record {
-                self.announced.retain(|(of, _), outcome| of != sweep || *outcome != StageOutcome::Cancelled);
+            match &entry.record {
+                Record::SweepResumed { sweep } => {
+                    self.announced.retain(|(of, _), outcome| of != sweep || *outcome != StageOutcome::Cancelled);
+                }
+                Record::Checkpointed { stage, checkpoint } => {
+                    let before = self.kept.insert(*stage, checkpoint.epoch);
+                    if before.is_some_and(|before| before >= checkpoint.epoch) {
+                        return Err(Violation(format!("{stage} went back from epoch {before:?} to {checkpoint:?}")));
+                    }
+                }
+                Record::StageEnded { stage, .. } => _ = self.kept.remove(stage),
+                _ => {}
             }
         }
+        Ok(())
     }
 
     /// The coordinator starts again: what was announced is known to it, and what is known and was not announced is read from its views.
@@ -66,6 +97,12 @@ impl Oracle {
             }
         }
         self.announced = known;
+        for (stage, epoch) in &self.kept {
+            let found = core.checkpoint(stage).map(|checkpoint| checkpoint.epoch);
+            if found != Some(*epoch) {
+                return Err(Violation(format!("{stage} goes on from {found:?} after a restart, and not from {epoch}")));
+            }
+        }
         Ok(())
     }
 
