@@ -290,9 +290,15 @@ impl Shell {
         let result = match self.core.apply(now, &event) {
             Ok(decision) => {
                 for record in &decision.records {
-                    if let Record::AttemptFailed { stage, lanes, failure, worker, .. } = record {
-                        let worker = worker.as_deref().unwrap_or("?");
-                        warn!(%stage, lanes, worker, reason = failure.message, "an attempt failed; the stage is tried again");
+                    match record {
+                        Record::AttemptFailed { stage, lanes, failure, worker, .. } => {
+                            let worker = worker.as_deref().unwrap_or("?");
+                            warn!(%stage, lanes, worker, reason = failure.message, "an attempt failed; the stage is tried again");
+                        }
+                        Record::Checkpointed { stage, checkpoint } => {
+                            debug!(%stage, epoch = checkpoint.epoch, "a stage can be gone on with");
+                        }
+                        _ => {}
                     }
                 }
                 batch.entries.extend(decision.records.into_iter().map(|record| Entry::new(now, record).to_json()));
@@ -305,6 +311,7 @@ impl Shell {
                     Event::StageReported { .. }
                     | Event::LeaseEnded { .. }
                     | Event::Calibrated { .. }
+                    | Event::Checkpointed { .. }
                     | Event::Progressed { .. } => {
                         debug!(%rejection, "an event was rejected");
                     }
@@ -396,7 +403,8 @@ impl Shell {
                 let leased = stages.iter().filter_map(|(key, attempt)| {
                     changed.extend(self.core.sweeps_of(key));
                     let stage = self.core.stage_with_inputs(key)?;
-                    Some(v1::LeasedStage { stage: Some((&stage).into()), attempt: *attempt })
+                    let checkpoint = self.core.checkpoint(key).map(Into::into);
+                    Some(v1::LeasedStage { stage: Some((&stage).into()), attempt: *attempt, checkpoint })
                 });
                 let stages: Vec<_> = leased.collect();
                 debug!(%worker, %lease, stages = stages.len(), "leased");

@@ -206,6 +206,10 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
         Some(_) => ", and it runs in narrower company now",
         None => "",
     };
+    let now = match detail.checkpoint {
+        Some(checkpoint) => format!("{now}; a checkpoint of epoch {} is kept", checkpoint.epoch),
+        None => now,
+    };
     match detail.failed_attempts {
         0 => now,
         attempts => format!("{now} ({} failed{alone})", counted(attempts as usize, "attempt")),

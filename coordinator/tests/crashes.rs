@@ -304,6 +304,77 @@ fn what_is_not_done_within_the_grace_goes_back_and_costs_no_attempt() {
     assert!(!some_attempt_failed(&lab));
 }
 
+/// A sweep of few stages that take seconds each.
+fn slow_sweep() -> String {
+    LONG_SWEEP
+        .replace("epochs: 40", "epochs: 1500")
+        .replace("epochs: 25", "epochs: 400")
+        .replace("strategy: [magnitude, taylor]", "strategy: magnitude")
+        .replace("sparsity: [0.5, 0.8]", "sparsity: 0.8")
+        .replace("seeds: 5", "seeds: 1")
+}
+
+/// The report of that when nobody disturbs it.
+fn slow_report() -> &'static [u8] {
+    static UNDISTURBED: OnceLock<Vec<u8>> = OnceLock::new();
+    UNDISTURBED.get_or_init(|| {
+        let lab = Lab::new(&slow_sweep(), ROWS);
+        lab.run(&RUN).expect(0);
+        report(&lab.path("out"))
+    })
+}
+
+#[track_caller]
+fn same_slow_report(ended: Ended, lab: &Lab) {
+    ended.expect(0);
+    assert!(report(&lab.path("out")) == slow_report(), "the report differs from the undisturbed one");
+}
+
+#[test]
+fn a_stage_whose_worker_is_killed_goes_on_from_its_checkpoint_elsewhere() {
+    let lab = Lab::new(&slow_sweep(), ROWS);
+    let mut server = Server::start(&lab);
+    let submitted = submit(&lab, &server);
+    let first = server.worker_with(&lab, "first", &["--checkpoint-every", "20ms"]);
+    for _ in 0..3 {
+        server.process.wait_for(&["a stage can be gone on with"]);
+    }
+    first.kill();
+    let mut second = server.worker_with(&lab, "second", &["--checkpoint-every", "0s"]);
+    second.wait_for(&["goes on from the end of an epoch"]);
+    same_slow_report(submitted.end(), &lab);
+}
+
+#[test]
+fn a_run_that_is_killed_in_the_middle_of_a_stage_goes_on_in_the_middle_of_it() {
+    let lab = Lab::new(&slow_sweep(), ROWS);
+    let run = [&RUN[..], &["--checkpoint-every", "20ms"]].concat();
+    let mut process = lab.start(&run);
+    for _ in 0..3 {
+        process.wait_for(&["a stage can be gone on with"]);
+    }
+    process.kill();
+    let mut process = lab.start(&run);
+    process.wait_for(&["goes on from the end of an epoch"]);
+    same_slow_report(process.end(), &lab);
+}
+
+#[test]
+fn what_a_worker_hands_back_when_its_grace_is_over_goes_on_from_there() {
+    let lab = Lab::new(&slow_sweep(), ROWS);
+    let server = Server::start(&lab);
+    let submitted = submit(&lab, &server);
+    let mut first = server.worker_with(&lab, "first", &["--grace", "1", "--checkpoint-every", "1h"]);
+    first.wait_for(&["training a bundle"]);
+    common::signal(first.id(), "TERM");
+    let first = first.end().expect(130);
+    assert!(first.stderr.contains("a checkpoint was taken"), "{}", first.stderr);
+    let mut second = server.worker(&lab, "second");
+    second.wait_for(&["goes on from the end of an epoch"]);
+    same_slow_report(submitted.end(), &lab);
+    assert!(!some_attempt_failed(&lab));
+}
+
 #[test]
 fn a_worker_ends_when_told_to() {
     let lab = Lab::new(LONG_SWEEP, ROWS);

@@ -100,7 +100,7 @@ fn messages() -> Vec<Vec<u8>> {
         let inputs = stage.spec.reads().into_iter().map(|role| (role, artifact)).collect();
         let stage = v1::Stage::from(&StageWithInputs { key: stage.key, spec: stage.spec.clone(), inputs });
         messages.push(of_kind(2, stage.encode_to_vec()));
-        let leased = v1::LeasedStage { stage: Some(stage), attempt: 1 };
+        let leased = v1::LeasedStage { stage: Some(stage), attempt: 1, checkpoint: None };
         let lease = v1::Lease { lease_id: "1-2".to_owned(), stages: vec![leased] };
         messages.push(of_kind(3, lease.encode_to_vec()));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     ids::{InvalidId, StageKey},
     metrics::{Metric, MetricOf, MetricValue, Metrics},
-    outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
+    outcome::{Artifact, Artifacts, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{InvalidSpec, StageSpec},
     v1,
 };
@@ -43,6 +43,23 @@ impl TryFrom<v1::ArtifactRef> for Artifact {
 
     fn try_from(message: v1::ArtifactRef) -> Result<Self, InvalidMessage> {
         Ok(Self { hash: message.hash.parse()?, size: message.size })
+    }
+}
+
+impl From<Checkpoint> for v1::Checkpoint {
+    fn from(checkpoint: Checkpoint) -> Self {
+        Self { epoch: checkpoint.epoch, state: Some(checkpoint.state.into()) }
+    }
+}
+
+impl TryFrom<v1::Checkpoint> for Checkpoint {
+    type Error = InvalidMessage;
+
+    fn try_from(message: v1::Checkpoint) -> Result<Self, InvalidMessage> {
+        if message.epoch == 0 {
+            return Err(InvalidMessage::Missing("epoch"));
+        }
+        Ok(Self { epoch: message.epoch, state: message.state.ok_or(InvalidMessage::Missing("state"))?.try_into()? })
     }
 }
 
@@ -274,6 +291,17 @@ mod tests {
             prop_assert_eq!(StageOutcome::try_from(message).expect("valid"), outcome.clone());
             let json = serde_json::to_string(&outcome).expect("serialises");
             prop_assert_eq!(serde_json::from_str::<StageOutcome>(&json).expect("deserialises"), outcome);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_survives_the_wire_and_one_of_no_epoch_or_file_is_refused() {
+        let state = Artifact { hash: ContentHash::of(b"state"), size: 5 };
+        let checkpoint = Checkpoint { epoch: 3, state };
+        let message = v1::Checkpoint::from(checkpoint);
+        assert_eq!(Checkpoint::try_from(message.clone()).expect("valid"), checkpoint);
+        for wrong in [v1::Checkpoint { epoch: 0, ..message.clone() }, v1::Checkpoint { state: None, ..message }] {
+            assert!(Checkpoint::try_from(wrong).is_err());
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ids::ContentHash, metrics::Metrics};
 
 /// One file's content: its hash and its size in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Artifact {
     /// Names the content.
     pub hash: ContentHash,
@@ -84,6 +84,17 @@ pub struct StageResult {
     pub metrics: Metrics,
     /// The files it made.
     pub artifacts: Artifacts,
+}
+
+/// The state of a stage's training at the end of an epoch, which another attempt can go on from. Not the net that a stage leaves, which
+/// is [`Role::Checkpoint`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// From 1.
+    pub epoch: u32,
+    /// The file of it.
+    pub state: Artifact,
 }
 
 /// How an attempt at a stage ended.

@@ -288,18 +288,15 @@ pub struct Held {
 }
 
 impl Held {
-    /// Makes sure that the cache has them.
+    /// Makes sure that the cache has `artifact`, which is one of them.
     ///
     /// # Errors
-    /// If one cannot be read there or kept here.
-    pub async fn fetch(&self, client: &mut ArtifactClient) -> Result<(), TransferError> {
-        for artifact in &self.files {
-            let turn = self.cache.lock().files.get(&artifact.hash).map(|entry| Arc::clone(&entry.turn));
-            let turn = turn.unwrap_or_default();
-            let _turn = turn.lock().await;
-            client.download(&self.cache.store, *artifact).await?;
-        }
-        Ok(())
+    /// If it cannot be read there or kept here.
+    pub async fn fetch(&self, client: &mut ArtifactClient, artifact: Artifact) -> Result<(), TransferError> {
+        let turn = self.cache.lock().files.get(&artifact.hash).map(|entry| Arc::clone(&entry.turn));
+        let turn = turn.unwrap_or_default();
+        let _turn = turn.lock().await;
+        client.download(&self.cache.store, artifact).await
     }
 
     /// Takes a file over that an executor made and reported, from its folder of outputs if it has one, and holds it too.

@@ -54,6 +54,19 @@ pub struct WorkerArguments {
     /// The most that this folder may hold, such as 20GB or 50GiB: what is not needed now goes, the longest unused first [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = cache_size)]
     pub cache_size: Option<u64>,
+    /// How often the state of what is being trained is kept, so that another worker can go on from there if this one is lost: at the
+    /// end of the first epoch after so long, such as 90s or 10min; 0s: never
+    #[arg(long, value_name = "TIME", default_value = CHECKPOINT_EVERY, value_parser = humantime::parse_duration)]
+    pub checkpoint_every: Duration,
+}
+
+/// How often checkpoints are taken where nobody says: what a lost worker costs at most, and far longer than one takes.
+pub const CHECKPOINT_EVERY: &str = "2min";
+
+/// What the option says: 0 is never.
+#[must_use]
+pub fn unless_zero(every: Duration) -> Option<Duration> {
+    (!every.is_zero()).then_some(every)
 }
 
 /// A size in bytes, above 0.
@@ -134,6 +147,7 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
         store,
         synced: false,
         cache_size: arguments.cache_size,
+        checkpoint_every: unless_zero(arguments.checkpoint_every),
     };
     let at_once = async {
         interrupted().await;

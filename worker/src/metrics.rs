@@ -4,7 +4,7 @@ use secateur_proto::{
     metrics::{Metric, Metrics, Split},
     spec::{ModelSpec, TensorKind},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 mod classes;
 
@@ -15,7 +15,7 @@ pub use classes::of_class_scores;
 pub const CALIBRATION_BINS: usize = 10;
 
 /// How good scores are on one part of the data.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ScoreMetrics {
     /// Area under the ROC curve, by mid-ranks; of several classes the mean over each against the rest.
     pub auc: f64,

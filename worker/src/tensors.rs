@@ -84,6 +84,18 @@ pub fn finite_f64(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result
     }
 }
 
+/// Bytes, such as a file within the file; nothing where there is no such tensor.
+///
+/// # Errors
+/// If it is of another type.
+pub fn optional_bytes<'a>(file: &SafeTensors<'a>, name: &str) -> Result<Option<&'a [u8]>, InvalidTensors> {
+    match checked(file, name, Dtype::U8, None) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(InvalidTensors::Unreadable(SafeTensorError::TensorNotFound(_))) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// A list of u32 numbers, of whatever length.
 ///
 /// # Errors

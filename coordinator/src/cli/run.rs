@@ -16,8 +16,9 @@ use secateur_proto::{
 };
 use secateur_worker::{
     cli::{
-        DEVICE_HELP,
+        CHECKPOINT_EVERY, DEVICE_HELP,
         devices::{self, DeviceArgument},
+        unless_zero,
     },
     client::{self, DeviceSlots, Program, WorkerOptions},
     connection::Remote,
@@ -60,6 +61,10 @@ pub(crate) struct RunArguments {
     /// Do again what failed in an earlier run, once its cause is gone
     #[arg(long)]
     retry_failed: bool,
+    /// How often the state of what is being trained is kept, so that the same command can go on from there: at the end of the first
+    /// epoch after so long, such as 90s or 10min; 0s: never
+    #[arg(long, value_name = "TIME", default_value = CHECKPOINT_EVERY, value_parser = humantime::parse_duration)]
+    checkpoint_every: Duration,
 }
 
 pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
@@ -102,6 +107,7 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
             // They end together.
             outbox: None,
             cache_size: None,
+            checkpoint_every: unless_zero(arguments.checkpoint_every),
         };
         workers.spawn(async move {
             if let Err(error) = client::serve(options, future::pending(), Duration::ZERO).await {

@@ -54,6 +54,13 @@ impl Said {
         }
     }
 
+    /// An attempt got somewhere that others can go on from.
+    pub(super) fn checkpointed(&self, taken: &v1::Checkpointed) {
+        let (Ok(stage), Some(checkpoint)) = (taken.stage_key.parse(), &taken.checkpoint) else { return };
+        let text = format!("a checkpoint of epoch {} is kept", checkpoint.epoch);
+        self.say(stage, taken.attempt, Weight::Telling, text);
+    }
+
     /// An attempt ended.
     pub(super) fn report(&self, report: &v1::StageReport) {
         let Ok(stage) = report.stage_key.parse() else { return };

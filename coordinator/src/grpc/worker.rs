@@ -15,7 +15,7 @@ use secateur_proto::{
     PROTOCOL_VERSION, SEMANTICS_VERSION,
     convert::InvalidMessage,
     ids::{ContentHash, InvalidId, LeaseId, WorkerId},
-    outcome::{Failure, FailureClass, StageOutcome},
+    outcome::{Artifact, Checkpoint, Failure, FailureClass, StageOutcome},
     v1::{
         self, CoordinatorMessage, Hello, ListWorkersReply, ListWorkersRequest, Welcome, WorkerInfo, WorkerMessage,
         coordinator_message, worker_message::Message, worker_service_server::WorkerService,
@@ -179,8 +179,11 @@ fn held(hello: &Hello, slots: NonZeroU32) -> Result<Vec<HeldLease>, Status> {
 /// The files that the leases need which a worker was left.
 fn inputs_of_held(core: &Core, leases: &[LeaseId]) -> Vec<ContentHash> {
     let stages = leases.iter().flat_map(|lease| core.stages_of(lease));
-    let stages = stages.filter_map(|stage| core.stage_with_inputs(&stage));
-    stages.flat_map(|stage| stage.inputs.into_values().map(|input| input.hash)).collect()
+    let files = stages.filter_map(|stage| Some((core.stage_with_inputs(&stage)?, core.checkpoint(&stage))));
+    let files = files.flat_map(|(stage, checkpoint)| {
+        stage.inputs.into_values().chain(checkpoint.map(|checkpoint| checkpoint.state)).map(|file| file.hash)
+    });
+    files.collect()
 }
 
 /// The files that an order needs.
@@ -189,7 +192,9 @@ fn inputs(order: &Result<CoordinatorMessage, Status>) -> Vec<ContentHash> {
         return Vec::new();
     };
     let stages = lease.stages.iter().filter_map(|leased| leased.stage.as_ref());
-    stages.flat_map(|stage| stage.inputs.values()).filter_map(|input| input.hash.parse().ok()).collect()
+    let checkpoints = lease.stages.iter().filter_map(|leased| leased.checkpoint.as_ref()?.state.as_ref());
+    let files = stages.flat_map(|stage| stage.inputs.values()).chain(checkpoints);
+    files.filter_map(|file| file.hash.parse().ok()).collect()
 }
 
 /// Whether the worker speaks this coordinator's language; its slots.
@@ -304,9 +309,28 @@ async fn with_files(store: &ArtifactStore, outcome: StageOutcome) -> Result<Stag
     Ok(outcome)
 }
 
+/// Whether the state of a training was uploaded; young from now on, so that it is there when the journal refers to it. Where that cannot
+/// be found out now there will be another one.
+async fn is_held(store: &ArtifactStore, state: Artifact) -> bool {
+    match timeout(FILES_FOUND, store.touch(state.hash)).await {
+        Ok(Ok(Some(held))) => held == state,
+        Ok(Ok(None)) => {
+            warn!(state = %state.hash, "a checkpoint was said and never uploaded");
+            false
+        }
+        Ok(Err(error)) => {
+            warn!(%error, "a checkpoint cannot be looked for");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
 async fn heard(said: &Said, store: &ArtifactStore, worker: &WorkerId, message: Message) -> Result<Event, Refused> {
-    if let Message::Report(report) = &message {
-        said.report(report);
+    match &message {
+        Message::Report(report) => said.report(report),
+        Message::Checkpointed(taken) => said.checkpointed(taken),
+        _ => {}
     }
     event(store, worker, message).await
 }
@@ -319,6 +343,13 @@ async fn event(store: &ArtifactStore, worker: &WorkerId, message: Message) -> Re
         }
         // What is for whoever watches does not come here.
         Message::Progress(_) | Message::Words(_) | Message::Heartbeat(_) => Event::Heartbeat { worker },
+        Message::Checkpointed(taken) => {
+            let checkpoint: Checkpoint = taken.checkpoint.ok_or(InvalidMessage::Missing("checkpoint"))?.try_into()?;
+            if !is_held(store, checkpoint.state).await {
+                return Ok(Event::Heartbeat { worker });
+            }
+            Event::Checkpointed { worker, stage: taken.stage_key.parse()?, checkpoint }
+        }
         Message::Draining(_) => Event::WorkerDraining { worker },
         Message::Calibrated(answer) => Event::Calibrated {
             worker,

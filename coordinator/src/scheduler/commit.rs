@@ -83,6 +83,10 @@ impl Core {
                 let number = self.open_stage(*stage)?;
                 self.end_stage(at, number, outcome.clone(), effects);
             }
+            Record::Checkpointed { stage, checkpoint } => {
+                let number = self.open_stage(*stage)?;
+                self.stages[number.index()].checkpoint = Some(Box::new(*checkpoint));
+            }
             Record::AttemptFailed { stage, lanes, failure, worker, attempt: id } => {
                 let number = self.open_stage(*stage)?;
                 self.withdraw(number, effects);
@@ -381,6 +385,7 @@ impl Core {
         let stage = &mut self.stages[number.index()];
         stage.state = StageState::Ended(outcome);
         stage.trouble.iter_mut().for_each(|trouble| trouble.counted = vec![]);
+        stage.checkpoint = None;
         for sweep in self.stages[number.index()].sweeps() {
             let sweep = &mut self.sweeps[sweep.index()];
             sweep.stages_ended += 1;

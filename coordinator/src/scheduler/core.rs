@@ -10,7 +10,7 @@ use std::{
 
 use secateur_proto::{
     ids::{BundleClass, LeaseId, StageKey, SweepId, WorkerId},
-    outcome::{Failure, StageOutcome},
+    outcome::{Checkpoint, Failure, StageOutcome},
 };
 
 use super::{
@@ -265,6 +265,9 @@ impl Core {
                 let number = self.number_of(worker)?;
                 self.progressed(now, number, stage);
             }
+            Event::Checkpointed { worker, stage, checkpoint } => {
+                self.checkpointed(&mut step, worker, *stage, *checkpoint)?;
+            }
             Event::Calibrated { worker, class, lanes, lane_steps_per_second } => {
                 self.calibrated(now, worker, class, *lanes, *lane_steps_per_second)?;
             }
@@ -423,6 +426,26 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// The newest checkpoint of an open stage is kept, from whoever it comes. One of a stage that has ended is of no use, nor is one from
+    /// before the one that is known.
+    fn checkpointed(
+        &mut self,
+        step: &mut Step,
+        worker: &WorkerId,
+        key: StageKey,
+        checkpoint: Checkpoint,
+    ) -> Result<(), Rejection> {
+        let number = self.number_of(worker)?;
+        let stage = *self.stage_numbers.get(&key).ok_or(Rejection::UnknownStage(key))?;
+        self.progressed(step.now, number, &key);
+        let stage = &self.stages[stage.index()];
+        let known = stage.checkpoint.as_ref().is_some_and(|known| known.epoch >= checkpoint.epoch);
+        if stage.is_ended() || known && !self.has(Planted::AnyCheckpointKept) {
+            return Ok(());
+        }
+        self.write(step, Record::Checkpointed { stage: key, checkpoint })
     }
 
     fn lease_ended(

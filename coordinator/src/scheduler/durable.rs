@@ -71,6 +71,7 @@ fn durable_stage<'a>(stage: &'a Stage, ranks: &Ranks) -> impl PartialEq + use<'a
         class: _,
         width_limit,
         trouble,
+        checkpoint,
         elsewhere: _,
         attempt: _,
         state,
@@ -79,5 +80,5 @@ fn durable_stage<'a>(stage: &'a Stage, ranks: &Ranks) -> impl PartialEq + use<'a
     let shared_with: Vec<u32> = shared_with.iter().map(sweep).collect();
     let children: Vec<u32> = children.iter().map(|child| ranks.stages[child.index()]).collect();
     let trials: Vec<(u32, u32)> = trials.iter().map(|(number, trial)| (sweep(number), *trial)).collect();
-    (sweep(home), *position, shared_with, children, trials, *wanted, *width_limit, trouble, state)
+    (sweep(home), *position, shared_with, children, trials, *wanted, (*width_limit, trouble, checkpoint), state)
 }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use secateur_proto::{
     ids::{BundleClass, InstanceId, LeaseId, StageKey, SweepId, TrialId, WorkerId},
-    outcome::{Failure, StageOutcome},
+    outcome::{Checkpoint, Failure, StageOutcome},
 };
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +152,16 @@ pub enum Event {
         /// Which stage.
         stage: StageKey,
     },
+    /// A stage can be gone on with from there. Good whatever attempt it is of, since equal keys have equal results, if nothing later is
+    /// known.
+    Checkpointed {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which stage.
+        stage: StageKey,
+        /// From where.
+        checkpoint: Checkpoint,
+    },
     /// The answer to [`Effect::Calibrate`].
     Calibrated {
         /// Who.
@@ -223,7 +233,7 @@ pub enum Effect {
         /// A stage of that class; only its shape matters.
         stage: StageKey,
     },
-    /// Hand a bundle to a worker.
+    /// Hand a bundle to a worker, each stage with its [checkpoint](super::Core::checkpoint).
     Lease {
         /// To whom.
         worker: WorkerId,

@@ -46,6 +46,7 @@ impl Core {
                 entry.children = vec![];
                 entry.state = StageState::Parked;
                 (entry.trouble, entry.elsewhere, entry.width_limit) = (None, None, UNLIMITED);
+                entry.checkpoint = None;
                 gone.insert(*stage);
             } else {
                 entry.home = entry.shared_with.remove(0);

@@ -22,6 +22,8 @@ pub enum InvariantId {
     ParentsCounted,
     /// A stage below one that ended otherwise than completed has ended the same way, or as failed upstream.
     EndsInherited,
+    /// Only a stage that is open and whose parents have completed has a checkpoint.
+    CheckpointsOpen,
     /// A stage is wanted by exactly the running sweeps that list it.
     WantsCounted,
     /// Exactly the ready stages are queued, in the queue of their class and width limit; parked ones are wanted by nobody.
@@ -116,6 +118,10 @@ impl Core {
             })?;
         }
 
+        let may_run = !matches!(stage.state, StageState::Waiting { .. } | StageState::Ended(_));
+        check(InvariantId::CheckpointsOpen, may_run || stage.checkpoint.is_none(), || {
+            about(format_args!("{:?} with {:?}", stage.state, stage.checkpoint))
+        })?;
         let is_running = |sweep: &SweepNumber| self.sweeps[sweep.index()].state == SweepState::Running;
         let wanted = stage.sweeps().filter(is_running).count();
         check(InvariantId::WantsCounted, wanted == stage.wanted as usize, || {
@@ -137,7 +143,10 @@ impl Core {
             || self.stages.iter().any(|parent| parent.children.contains(&number))
             || self.sweeps.iter().any(|sweep| sweep.stages.contains(&number))
             || self.ready.contains(QueueKey::of(stage), number);
-        let empty = stage.shared_with.is_empty() && stage.children.is_empty() && stage.trials.is_empty();
+        let empty = stage.shared_with.is_empty()
+            && stage.children.is_empty()
+            && stage.trials.is_empty()
+            && stage.checkpoint.is_none();
         let holds = !known && empty && stage.wanted == 0 && stage.state == StageState::Parked;
         check(InvariantId::Forgotten, holds, || format!("{number:?}: {stage:?}"))
     }

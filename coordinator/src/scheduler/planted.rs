@@ -11,6 +11,8 @@ pub(crate) enum Planted {
     FailureCountedAgain,
     /// A result counts only from the lease that is out.
     LateResultDropped,
+    /// A checkpoint counts although a later one is known.
+    AnyCheckpointKept,
     /// A trial that has ended ends again when its sweep goes on.
     DoubleCount,
     /// The shell carries out effects before their records are written.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use secateur_proto::{
     ids::{LeaseId, StageKey, SweepId},
-    outcome::{Failure, StageOutcome},
+    outcome::{Checkpoint, Failure, StageOutcome},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
@@ -71,6 +71,13 @@ pub enum Record {
         stage: StageKey,
         /// How.
         outcome: StageOutcome,
+    },
+    /// An open stage can be gone on with from there, which is later than from where it could before.
+    Checkpointed {
+        /// Which.
+        stage: StageKey,
+        /// From where.
+        checkpoint: Checkpoint,
     },
     /// An attempt failed, and another one is worth it.
     AttemptFailed {

@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
-use secateur_proto::{ids::SweepId, outcome::StageOutcome};
+use secateur_proto::{
+    ids::SweepId,
+    outcome::{Checkpoint, StageOutcome},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -67,7 +70,7 @@ pub struct SweepPart {
     stages: Vec<(u32, u32)>,
 }
 
-/// A stage that has ended, or at which something failed. Of others there is nothing to be said.
+/// A stage that has ended, at which something failed, or that can be gone on with. Of others there is nothing to be said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StagePart {
@@ -79,6 +82,8 @@ pub struct StagePart {
     width_limit: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trouble: Option<Box<Trouble>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<Box<Checkpoint>>,
 }
 
 /// How a stage stands, as the core keeps it.
@@ -88,6 +93,7 @@ struct Standing {
     outcome: Option<Packed>,
     width_limit: u32,
     trouble: Option<Box<Trouble>>,
+    checkpoint: Option<Box<Checkpoint>>,
 }
 
 /// All that is durable, apart from the core that it was taken of: it can be written on another thread.
@@ -182,6 +188,7 @@ impl Core {
                     outcome: stage.outcome.as_ref().map(Packed::new),
                     width_limit: stage.width_limit.unwrap_or(UNLIMITED),
                     trouble: stage.trouble.clone(),
+                    checkpoint: stage.checkpoint.clone(),
                 }));
             }
             Part::End {} => {
@@ -258,6 +265,7 @@ fn standing(stage: &Stage, rank: u32) -> Option<Standing> {
     let Stage {
         width_limit,
         trouble,
+        checkpoint,
         state,
         // Worked out from the plans.
         home: _,
@@ -273,9 +281,9 @@ fn standing(stage: &Stage, rank: u32) -> Option<Standing> {
         attempt: _,
     } = stage;
     let outcome = if let StageState::Ended(outcome) = state { Some(outcome.clone()) } else { None };
-    let is_new = outcome.is_none() && *width_limit == UNLIMITED && trouble.is_none();
-    let (width_limit, trouble) = (*width_limit, trouble.clone());
-    (!is_new).then_some(Standing { stage: rank, outcome, width_limit, trouble })
+    let is_new = outcome.is_none() && *width_limit == UNLIMITED && trouble.is_none() && checkpoint.is_none();
+    let (width_limit, trouble, checkpoint) = (*width_limit, trouble.clone(), checkpoint.clone());
+    (!is_new).then_some(Standing { stage: rank, outcome, width_limit, trouble, checkpoint })
 }
 
 impl Part {
@@ -296,6 +304,7 @@ impl Snapshot {
             outcome: standing.outcome.as_ref().map(Packed::unpack),
             width_limit: (standing.width_limit != UNLIMITED).then_some(standing.width_limit),
             trouble: standing.trouble.clone(),
+            checkpoint: standing.checkpoint.clone(),
         };
         let stages = self.stages.chunks(TOGETHER).map(|stages| line(Part::Stages(stages.iter().map(stage).collect())));
         let sweeps = self.sweeps.into_iter().map(|sweep| line(Part::Sweep(sweep)));
@@ -419,7 +428,7 @@ impl Core {
     /// How stages have ended, and what failed.
     fn set_standings(&mut self, standings: Vec<Standing>) -> Result<(), Rejection> {
         let mut next = 0;
-        for Standing { stage, outcome, width_limit, trouble } in standings {
+        for Standing { stage, outcome, width_limit, trouble, checkpoint } in standings {
             let number = StageNumber(stage);
             let is_next = stage >= next && number.index() < self.stages.len();
             if !is_next {
@@ -428,6 +437,10 @@ impl Core {
             next = stage.saturating_add(1);
             let stage = &mut self.stages[number.index()];
             (stage.width_limit, stage.trouble) = (width_limit.max(1), trouble);
+            if outcome.is_some() && checkpoint.is_some() {
+                return Err(invalid(format_args!("stage {number:?} has ended, and can be gone on with")));
+            }
+            stage.checkpoint = checkpoint;
             if let Some(outcome) = outcome {
                 self.mark_ended(number, outcome);
             }
@@ -456,6 +469,9 @@ impl Core {
             }
         }
         for (stage, missing) in self.stages.iter_mut().zip(missing).filter(|(stage, _)| !stage.is_ended()) {
+            if missing > 0 && stage.checkpoint.is_some() {
+                return Err(invalid("a stage that waits for others can be gone on with"));
+            }
             stage.state = if missing == 0 { StageState::Parked } else { StageState::Waiting { missing } };
         }
         for number in 0..self.sweeps.len() {

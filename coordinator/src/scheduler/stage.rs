@@ -3,7 +3,7 @@
 use secateur_proto::{
     ids::StageKey,
     metrics::{Metric, MetricValue, Metrics, Split},
-    outcome::{Artifact, Failure, FailureClass, Role, StageOutcome, StageResult},
+    outcome::{Artifact, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
 };
 
 use super::trouble::Trouble;
@@ -82,6 +82,8 @@ pub(super) struct Stage {
     pub(super) width_limit: u32,
     /// Attempts that failed; nothing: none did.
     pub(super) trouble: Option<Box<Trouble>>,
+    /// What its next attempt goes on from; nothing: it begins at its beginning, or has ended.
+    pub(super) checkpoint: Option<Box<Checkpoint>>,
     /// The worker on which it failed last, which is to have it next only if no other is free.
     pub(super) elsewhere: Option<WorkerNumber>,
     /// The number of its latest attempt; after a restart it goes on from those that failed.
@@ -117,6 +119,7 @@ impl Stage {
             class,
             width_limit: UNLIMITED,
             trouble: None,
+            checkpoint: None,
             elsewhere: None,
             attempt: 0,
             state: StageState::Parked,

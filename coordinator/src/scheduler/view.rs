@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use secateur_proto::{
     convert::StageWithInputs,
     ids::{BundleClass, ContentHash, LeaseId, StageKey, SweepId, WorkerId},
-    outcome::{Role, StageOutcome},
+    outcome::{Checkpoint, Role, StageOutcome},
 };
 
 use super::{
@@ -103,6 +103,8 @@ pub struct StageDetail {
     pub attempts: Vec<FailedAttempt>,
     /// The widest bundle that it may still be a lane of; nothing: any.
     pub width_limit: Option<u32>,
+    /// What its next attempt goes on from.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// A worker that is attached.
@@ -169,7 +171,7 @@ impl Core {
         self.forgotten > 0 || !self.sweeps.is_empty()
     }
 
-    /// Every file that a sweep refers to: what it was given, and what its stages have left.
+    /// Every file that a sweep refers to: what it was given, what its stages have left, and what those that are open can go on from.
     #[must_use]
     pub fn files(&self) -> HashSet<ContentHash> {
         let mut files = HashSet::new();
@@ -179,8 +181,10 @@ impl Core {
             files.extend(info.weights.as_ref().map(|weights| weights.hash));
             for (planned, stage) in sweep.plan.stages.iter().zip(&sweep.stages) {
                 files.extend(planned.given.values().map(|artifact| artifact.hash));
-                let left = self.stages[stage.index()].outcome().map_or(&[][..], Packed::artifacts);
+                let stage = &self.stages[stage.index()];
+                let left = stage.outcome().map_or(&[][..], Packed::artifacts);
                 files.extend(left.iter().map(|(_, artifact)| artifact.hash));
+                files.extend(stage.checkpoint.as_ref().map(|checkpoint| checkpoint.state.hash));
             }
         }
         files
@@ -233,6 +237,7 @@ impl Core {
             failed_attempts: stage.failed(),
             attempts: stage.trouble.as_ref().map_or_else(Vec::new, |trouble| trouble.attempts.clone()),
             width_limit: (stage.width_limit != UNLIMITED).then_some(stage.width_limit),
+            checkpoint: self.checkpoint(key),
         })
     }
 
@@ -262,6 +267,12 @@ impl Core {
             }
         }
         Some(StageWithInputs { key: *key, spec: planned.spec.clone(), inputs })
+    }
+
+    /// What the next attempt at a stage goes on from; nothing: it begins at its beginning, or the stage has ended.
+    #[must_use]
+    pub fn checkpoint(&self, key: &StageKey) -> Option<Checkpoint> {
+        self.stages[self.stage_numbers.get(key)?.index()].checkpoint.as_deref().copied()
     }
 
     /// The stages of a sweep that failed by themselves, in the order of its plan; nothing if there is no such sweep.

@@ -1,20 +1,25 @@
 //! One lease: fetch the inputs, have an executor do the bundle, report each stage; and beside it, carry what stages leave over to the
 //! coordinator. Where that cannot be reached files wait, for as long as it takes.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use secateur_proto::{
     convert::{InvalidMessage, StageWithInputs},
     ids::StageKey,
-    outcome::{Failure, FailureClass, StageOutcome},
+    outcome::{Artifact, Checkpoint, Failure, FailureClass, StageOutcome},
     v1::{
-        Calibrate, Calibrated, HeldStage, Lease, MeasureBundle, RunBundle, Stage, StageReport, Words,
-        executor_reply::Reply, executor_request::Request, worker_message::Message,
+        ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, RunBundle, Stage,
+        StageCheckpoint, StageReport, Words, executor_reply::Reply, executor_request::Request, worker_message::Message,
     },
 };
 use tokio::sync::{Mutex, Semaphore};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::{
     LONGEST_WAIT, Link, SHORTEST_WAIT,
@@ -22,9 +27,12 @@ use super::{
     outbox::{Outbox, files},
 };
 use crate::{
-    cache::{Cache, CacheError},
+    cache::{Cache, CacheError, Held},
     causes::with_causes,
-    executor::process::{ExecutorOptions, ProcessError},
+    executor::{
+        checkpoints::Checkpoints,
+        process::{ExecutorOptions, ProcessError},
+    },
     store::Store,
     transfer::TransferError,
 };
@@ -110,23 +118,87 @@ fn tell(outbox: &Outbox, attempts: &Attempts, lines: Vec<String>) {
     }
 }
 
+/// Says something of the attempt at one of these stages.
+fn tell_of(outbox: &Outbox, attempts: &Attempts, stage: StageKey, line: String) {
+    let attempt = attempts.get(&stage).copied().unwrap_or_default();
+    tell(outbox, &Attempts::from([(stage, attempt)]), vec![line]);
+}
+
+/// Holds the inputs of a lease, and the checkpoints that its stages go on from. What is left of those are the ones that are there: a
+/// stage whose checkpoint cannot be had begins at its beginning.
+async fn fetch(
+    inputs: &BTreeSet<Artifact>,
+    checkpoints: &mut Checkpoints,
+    link: &Link,
+    slots: &Slots,
+    tell_of: impl Fn(StageKey, String),
+) -> Result<Held, Failed> {
+    let all = inputs.iter().copied().chain(checkpoints.values().map(|checkpoint| checkpoint.state));
+    let held = match slots.cache.hold(all).await {
+        Err(error @ CacheError::TooSmall { .. }) if !checkpoints.is_empty() => {
+            for (stage, _) in std::mem::take(checkpoints) {
+                tell_of(
+                    stage,
+                    format!("it begins at its beginning, since there is no room for its checkpoint: {error}"),
+                );
+            }
+            slots.cache.hold(inputs.iter().copied()).await?
+        }
+        held => held?,
+    };
+    let fetched = |artifact: Artifact| {
+        let held = &held;
+        async move {
+            let mut tries = Tries::default();
+            while tries.go_on(held.fetch(&mut link.connection().await.artifacts, artifact).await).await? {}
+            Ok::<(), TransferError>(())
+        }
+    };
+    for input in inputs {
+        fetched(*input).await?;
+    }
+    let mut there = Checkpoints::new();
+    for (stage, checkpoint) in std::mem::take(checkpoints) {
+        match fetched(checkpoint.state).await {
+            Ok(()) => {
+                tell_of(stage, format!("goes on from the end of epoch {}", checkpoint.epoch));
+                there.insert(stage, checkpoint);
+            }
+            Err(error) => {
+                let reason = with_causes(&error);
+                warn!(%stage, epoch = checkpoint.epoch, reason, "a checkpoint cannot be had");
+                tell_of(stage, format!("it begins at its beginning, since its checkpoint cannot be had: {reason}"));
+            }
+        }
+    }
+    *checkpoints = there;
+    Ok(held)
+}
+
 async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts: &mut Attempts) -> Result<(), Failed> {
     let _slot = slots.free.acquire().await;
     let mut stages = Vec::new();
-    let mut inputs = Vec::new();
+    let mut inputs = BTreeSet::new();
+    let mut checkpoints = Checkpoints::new();
     for leased in lease.stages {
         let stage = StageWithInputs::try_from(leased.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
         inputs.extend(stage.spec.reads().iter().filter_map(|role| stage.inputs.get(role)).copied());
         attempts.insert(stage.key, leased.attempt);
+        if let Some(checkpoint) = leased.checkpoint {
+            checkpoints.insert(stage.key, checkpoint.try_into()?);
+        }
         stages.push(Stage::from(&stage));
     }
     // Before the executor, so that what it reads stays until it is gone.
-    let held = slots.cache.hold(inputs).await?;
-    let mut tries = Tries::default();
-    while tries.go_on(held.fetch(&mut link.connection().await.artifacts).await).await? {}
-    info!(stages = stages.len(), "working on a lease");
+    let say = |stage, line| tell_of(outbox, attempts, stage, line);
+    let _held = fetch(&inputs, &mut checkpoints, &link, slots, say).await?;
+    info!(stages = stages.len(), checkpoints = checkpoints.len(), "working on a lease");
     let mut executor = slots.executor().await?;
-    executor.send(Request::Run(RunBundle { stages })).await?;
+    let checkpoints = checkpoints.into_iter().map(|(stage, checkpoint)| StageCheckpoint {
+        stage_key: stage.to_string(),
+        checkpoint: Some(checkpoint.into()),
+    });
+    executor.send(Request::Run(RunBundle { stages, checkpoints: checkpoints.collect() })).await?;
     loop {
         let reply = executor.receive().await;
         tell(outbox, attempts, executor.said());
@@ -135,6 +207,22 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
                 let stage = progress.stage_key.parse::<StageKey>().ok();
                 progress.attempt = stage.and_then(|stage| attempts.get(&stage).copied()).unwrap_or_default();
                 outbox.pass(Message::Progress(progress));
+            }
+            Reply::Checkpointed(StageCheckpoint { stage_key, checkpoint }) => {
+                let stage: StageKey = stage_key.parse().map_err(InvalidMessage::from)?;
+                let checkpoint: Checkpoint = checkpoint.ok_or(InvalidMessage::Missing("checkpoint"))?.try_into()?;
+                let attempt = *attempts.get(&stage).ok_or(InvalidMessage::Missing("attempt"))?;
+                let mut made = slots.cache.hold_nothing();
+                match made.adopt(executor.outputs(), checkpoint.state) {
+                    Ok(()) => {
+                        debug!(%stage, attempt, epoch = checkpoint.epoch, "a checkpoint was taken");
+                        let lease_id = lease.lease_id.clone();
+                        let checkpoint = Some(checkpoint.into());
+                        outbox.put_checkpoint(Checkpointed { lease_id, stage_key, attempt, checkpoint }, made);
+                    }
+                    // The stage goes on, and there is another one.
+                    Err(error) => warn!(%stage, reason = with_causes(&error), "a checkpoint is lost"),
+                }
             }
             Reply::Done(done) => {
                 let stage: StageKey = done.stage_key.parse().map_err(InvalidMessage::from)?;
@@ -214,11 +302,30 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> I
     }
 }
 
+/// Carries checkpoints over, one after the other, for as long as it is polled. It is apart from results, which wait for none of it.
+pub(super) async fn carry_checkpoints(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> Infallible {
+    loop {
+        let (number, state) = outbox.to_carry_checkpoint().await;
+        match upload(link, store, state).await {
+            Ok(()) => outbox.checkpoint_carried(number),
+            Err(Failed(failure)) => {
+                warn!(reason = failure.message, "a checkpoint is lost");
+                outbox.drop_checkpoint(number);
+            }
+        }
+    }
+}
+
+async fn upload(link: &Link, store: &Arc<Store>, file: ArtifactRef) -> Result<(), Failed> {
+    let artifact = file.try_into()?;
+    let mut tries = Tries::default();
+    while tries.go_on(link.connection().await.artifacts.upload(store, artifact).await).await? {}
+    Ok(())
+}
+
 async fn carry_one(link: &Link, store: &Arc<Store>, report: &StageReport) -> Result<(), Failed> {
     for file in files(report) {
-        let artifact = file.try_into()?;
-        let mut tries = Tries::default();
-        while tries.go_on(link.connection().await.artifacts.upload(store, artifact).await).await? {}
+        upload(link, store, file).await?;
     }
     Ok(())
 }

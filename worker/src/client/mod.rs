@@ -71,6 +71,8 @@ pub struct WorkerOptions {
     pub outbox: Option<PathBuf>,
     /// Bytes that the folder may hold, which nobody else uses then; nothing: everything is kept.
     pub cache_size: Option<u64>,
+    /// How long after the last one checkpoints of what is trained are taken; nothing: never.
+    pub checkpoint_every: Option<Duration>,
 }
 
 /// A device, and how much is done on it.
@@ -122,7 +124,8 @@ pub async fn serve(
     let cache = Arc::new(Cache::open(store, options.cache_size)?);
     let direct = Arc::new(LazyLock::new(Direct::or_none as fn() -> _));
     let (phase, stop) = watch::channel(Phase::Working);
-    let stop = Stop { phase: stop, grace };
+    let (hurry, hurried) = watch::channel(());
+    let stop = Stop { phase: stop, hurry: hurried, grace };
     let working = try_join_all(options.devices.iter().map(|device| {
         let direct = Arc::clone(&direct);
         attach(&options, *device, &cache, direct, stop.clone())
@@ -130,6 +133,8 @@ pub async fn serve(
     let stopping = async {
         asked.await;
         phase.send_replace(Phase::Draining);
+        // So that what goes back when the grace is over is not lost.
+        hurry.send_replace(());
         tokio::time::sleep(grace).await;
         phase.send_replace(Phase::Over);
         tokio::time::sleep(HAND_BACK).await;
@@ -155,6 +160,8 @@ enum Phase {
 #[derive(Debug, Clone)]
 struct Stop {
     phase: watch::Receiver<Phase>,
+    /// Changes when checkpoints are wanted soon.
+    hurry: watch::Receiver<()>,
     grace: Duration,
 }
 
@@ -245,6 +252,8 @@ async fn attach(
         synced: options.synced,
         apart: cache.is_bounded(),
         device: device.device,
+        checkpoint_every: options.checkpoint_every,
+        hurry: stop.hurry.clone(),
     };
     let slots = Slots::new(Arc::clone(&options.executors), executor, device.slots, Arc::clone(cache));
     let identity = Identity {
@@ -265,6 +274,7 @@ async fn attach(
         biased;
         ended = stay_attached(options, &identity, bench, &outbox, &link, &mut stop) => ended,
         never = lease::carry(&outbox, &link, cache.store()) => match never {},
+        never = lease::carry_checkpoints(&outbox, &link, cache.store()) => match never {},
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! It knows messages and nothing of how they came about: [`Outbox::put`] takes what must arrive, [`Outbox::pass`] what is only of use
 //! now, and [`Outbox::stream`] is all of it, for one attachment. A result waits until its files are there, and what comes after it of
-//! the same lease waits with it.
+//! the same lease waits with it. A checkpoint waits for its file, too, and nothing waits for it; of each stage the newest is kept, until
+//! it has been said once or the stage has ended.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,7 +16,10 @@ use futures::{Stream, stream};
 use prost::Message as _;
 use secateur_proto::{
     outcome::{Failure, StageOutcome},
-    v1::{ArtifactRef, SettledEnd, StageReport, WorkerMessage, stage_outcome::Outcome, worker_message::Message},
+    v1::{
+        ArtifactRef, Checkpointed, SettledEnd, StageReport, WorkerMessage, stage_outcome::Outcome,
+        worker_message::Message,
+    },
 };
 use tokio::sync::Notify;
 use tracing::warn;
@@ -63,11 +67,23 @@ impl Entry {
     }
 }
 
+/// A checkpoint that was not said yet.
+#[derive(Debug)]
+struct Pending {
+    number: u64,
+    message: Checkpointed,
+    is_carried: bool,
+    /// Keeps its file in the cache.
+    _made: Held,
+}
+
 #[derive(Debug, Default)]
 struct Messages {
     next: u64,
     unsettled: BTreeMap<u64, Entry>,
     passing: VecDeque<Message>,
+    /// By the key of the stage.
+    checkpoints: BTreeMap<String, Pending>,
     /// Which attachment the passing ones are for; counts them.
     attachment: u64,
     attached: bool,
@@ -107,6 +123,18 @@ impl Outbox {
         self.keep(Entry { _made: Some(made), ..Entry::new(Message::Report(report)) });
     }
 
+    /// Takes where a stage can be gone on from, and what keeps the file of it. An older one of the same stage is of no use any more.
+    pub(super) fn put_checkpoint(&self, message: Checkpointed, made: Held) {
+        let mut messages = self.messages();
+        let number = messages.next;
+        messages.next += 1;
+        let stage = message.stage_key.clone();
+        let before = messages.checkpoints.insert(stage, Pending { number, message, is_carried: false, _made: made });
+        drop(messages);
+        drop(before);
+        self.changed.notify_waiters();
+    }
+
     /// Takes what the coordinator must hear, at this attachment or another.
     pub(super) fn put(&self, message: Message) {
         self.keep(Entry::new(message));
@@ -116,6 +144,9 @@ impl Outbox {
         let mut messages = self.messages();
         let number = messages.next;
         messages.next += 1;
+        if let Message::Report(report) = &entry.message {
+            messages.checkpoints.remove(&report.stage_key);
+        }
         if let (Some(folder), Message::Report(report)) = (&self.folder, &entry.message)
             && is_result(report)
             && let Err(error) = write(&folder.join(number.to_string()), report)
@@ -226,6 +257,30 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
+    /// The checkpoint that waits longest for its file to be carried over: its number and the file.
+    pub(super) async fn to_carry_checkpoint(&self) -> (u64, ArtifactRef) {
+        self.when(|messages| {
+            let waiting = messages.checkpoints.values().filter(|pending| !pending.is_carried);
+            let first = waiting.min_by_key(|pending| pending.number)?;
+            Some((first.number, first.message.checkpoint.as_ref()?.state.clone()?))
+        })
+        .await
+    }
+
+    /// The file of a checkpoint is there. It may have been replaced meanwhile.
+    pub(super) fn checkpoint_carried(&self, number: u64) {
+        let mut messages = self.messages();
+        let carried = messages.checkpoints.values_mut().find(|pending| pending.number == number);
+        carried.into_iter().for_each(|pending| pending.is_carried = true);
+        drop(messages);
+        self.changed.notify_waiters();
+    }
+
+    /// The file of a checkpoint cannot be got across.
+    pub(super) fn drop_checkpoint(&self, number: u64) {
+        self.messages().checkpoints.retain(|_, pending| pending.number != number);
+    }
+
     /// Waits until there is something to be `found`.
     async fn when<T>(&self, mut found: impl FnMut(&mut Messages) -> Option<T>) -> T {
         loop {
@@ -250,6 +305,13 @@ impl Outbox {
             // The hello is the first of them.
             if let Some(message) = messages.passing.pop_front() {
                 return Some(Some(message));
+            }
+            // Before what ends leases: what goes back then is begun again.
+            let carried = messages.checkpoints.iter().find(|(_, pending)| pending.is_carried);
+            if let Some(stage) = carried.map(|(stage, _)| stage.clone())
+                && let Some(pending) = messages.checkpoints.remove(&stage)
+            {
+                return Some(Some(Message::Checkpointed(pending.message)));
             }
             let mut waiting: Vec<&str> = vec![];
             let mut next = None;
@@ -311,6 +373,10 @@ mod tests {
     };
 
     use super::*;
+    use crate::{
+        cache::Cache,
+        store::{Durability, Store},
+    };
 
     fn report(lease: &str, stage: &str, outcome: Outcome) -> Message {
         Message::Report(StageReport {
@@ -384,6 +450,54 @@ mod tests {
         outbox.not_carried(second, &Failure::new(FailureClass::Storage, "refused"));
         let failed = Failed { class: v1::FailureClass::Storage.into(), message: "refused".to_owned() };
         assert_eq!(all(&mut stream), [report("1-1", "c", Outcome::Failed(failed))]);
+    }
+
+    #[test]
+    fn of_a_stage_the_newest_checkpoint_is_said_once_when_its_file_is_there_and_none_when_the_stage_has_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(Store::open(folder.path(), Durability::Cached).expect("a store"));
+        let cache = Arc::new(Cache::open(store, None).expect("a cache"));
+        let outbox = Arc::new(Outbox::open(None).expect("opens"));
+        let taken = |stage: &str, epoch: u32| Checkpointed {
+            lease_id: "1-0".to_owned(),
+            stage_key: stage.to_owned(),
+            attempt: 1,
+            checkpoint: Some(v1::Checkpoint {
+                epoch,
+                state: Some(ArtifactRef { hash: format!("{stage}{epoch}"), size: 1 }),
+            }),
+        };
+        let put = |stage: &str, epoch: u32| outbox.put_checkpoint(taken(stage, epoch), cache.hold_nothing());
+        let waiting = || outbox.to_carry_checkpoint().now_or_never().map(|(number, state)| (number, state.hash));
+        put("a", 1);
+        put("b", 1);
+        let (old, file) = waiting().expect("waits");
+        assert_eq!(file, "a1");
+        put("a", 2);
+        // Its file got there, and it is outdated.
+        outbox.checkpoint_carried(old);
+        let mut stream = Box::pin(outbox.stream(HELLO));
+        assert_eq!(all(&mut stream), [HELLO]);
+        // The one that has waited longest is the next.
+        let (other, file) = waiting().expect("waits");
+        assert_eq!(file, "b1");
+        outbox.drop_checkpoint(other);
+        let (newest, file) = waiting().expect("waits");
+        assert_eq!(file, "a2");
+        outbox.put(ended("1-0"));
+        outbox.checkpoint_carried(newest);
+        assert_eq!(all(&mut stream), [Message::Checkpointed(taken("a", 2)), ended("1-0")]);
+        assert_eq!(waiting(), None);
+        put("c", 1);
+        let (number, _) = waiting().expect("waits");
+        outbox.checkpoint_carried(number);
+        outbox.put(done("1-0", "c"));
+        assert_eq!(all(&mut stream), [done("1-0", "c")], "a stage that has ended needs no checkpoint");
+        assert_eq!(all(&mut Box::pin(outbox.stream(HELLO))), [HELLO, ended("1-0"), done("1-0", "c")]);
+        outbox.settle(&end("1-0", ""));
+        outbox.settle(&end("1-0", "c"));
+        put("d", 1);
+        assert!(outbox.is_settled(), "nobody waits for a checkpoint");
     }
 
     #[test]

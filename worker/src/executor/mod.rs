@@ -4,6 +4,7 @@
 //! It speaks [`frame`]s on standard input and output, reads and writes files in the worker's store, and ends when its standard
 //! input does: an executor never outlives its worker. It knows nothing of the network.
 
+pub mod checkpoints;
 pub mod frame;
 pub mod process;
 mod pruning;
@@ -15,20 +16,26 @@ use std::{
     io::{self, BufReader, BufWriter, Read, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
 
 use secateur_proto::{
     convert::{InvalidMessage, StageWithInputs},
+    outcome::Checkpoint,
     v1::{
-        BundleDone, ExecutorReply, ExecutorRequest, Measured, StageDone, WidthRate, executor_reply::Reply,
-        executor_request::Request,
+        BundleDone, ExecutorReply, ExecutorRequest, Measured, StageCheckpoint, StageDone, WidthRate,
+        executor_reply::Reply, executor_request::Request,
     },
 };
 
 use self::{
+    checkpoints::{Checkpoints, Pace},
     frame::FrameError,
     stages::{BundleEvent, Stages},
 };
@@ -56,6 +63,9 @@ pub struct ExecutorArguments {
     /// Where to compute.
     #[arg(long)]
     pub device: DeviceName,
+    /// How long after the last one checkpoints are taken; without it there are none.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub checkpoint_every: Option<Duration>,
 }
 
 /// Why an executor ends before its input does.
@@ -86,21 +96,26 @@ pub fn main(arguments: &ExecutorArguments) -> Result<ExitCode, ExecutorError> {
         Some(outputs) => store.with_outputs(outputs.clone()),
         None => store,
     };
-    let requests = read_requests(BufReader::new(io::stdin()));
+    let pace = Pace { every: arguments.checkpoint_every, hurry: Arc::default() };
+    let requests = read_requests(BufReader::new(io::stdin()), Arc::clone(&pace.hurry));
     let mut output = BufWriter::new(io::stdout().lock());
-    let mut stages = Stages::new(store, arguments.device.open()?);
+    let mut stages = Stages::new(store, arguments.device.open()?).at_pace(pace);
     for request in requests {
         serve(request?, &mut stages, &mut output)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads in a thread of its own, so that the end of the worker ends a training at once.
-fn read_requests(mut input: impl Read + Send + 'static) -> mpsc::Receiver<Result<ExecutorRequest, FrameError>> {
+/// Reads in a thread of its own, so that the end of the worker ends a training at once, and a bundle in training hears of a hurry.
+fn read_requests(
+    mut input: impl Read + Send + 'static,
+    hurry: Arc<AtomicBool>,
+) -> mpsc::Receiver<Result<ExecutorRequest, FrameError>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         loop {
             match frame::read::<ExecutorRequest>(&mut input) {
+                Ok(Some(ExecutorRequest { request: Some(Request::Hurry(_)) })) => hurry.store(true, Ordering::Relaxed),
                 Ok(Some(request)) => {
                     if sender.send(Ok(request)).is_err() {
                         return;
@@ -123,10 +138,20 @@ fn serve(request: ExecutorRequest, stages: &mut Stages, output: &mut impl Write)
     match request.request.ok_or(InvalidMessage::Missing("request"))? {
         Request::Run(run) => {
             let bundle = run.stages.into_iter().map(StageWithInputs::try_from).collect::<Result<Vec<_>, _>>()?;
+            let checkpoint = |of: StageCheckpoint| {
+                let checkpoint = of.checkpoint.ok_or(InvalidMessage::Missing("checkpoint"))?;
+                Ok((of.stage_key.parse()?, Checkpoint::try_from(checkpoint)?))
+            };
+            let checkpoints: Checkpoints =
+                run.checkpoints.into_iter().map(checkpoint).collect::<Result<_, InvalidMessage>>()?;
             let mut sent = Ok(());
-            stages.run(&bundle, &mut |event| {
+            stages.run(&bundle, &checkpoints, &mut |event| {
                 let reply = match event {
                     BundleEvent::Progress(progress) => Reply::Progress(progress),
+                    BundleEvent::Checkpointed(key, checkpoint) => Reply::Checkpointed(StageCheckpoint {
+                        stage_key: key.to_string(),
+                        checkpoint: Some(checkpoint.into()),
+                    }),
                     BundleEvent::Done(key, outcome) => {
                         Reply::Done(StageDone { stage_key: key.to_string(), outcome: Some((&outcome).into()) })
                     }
@@ -138,6 +163,8 @@ fn serve(request: ExecutorRequest, stages: &mut Stages, output: &mut impl Write)
             sent?;
             send(output, Reply::BundleDone(BundleDone {}))
         }
+        // The thread that reads takes it in.
+        Request::Hurry(_) => Ok(()),
         Request::Measure(request) => {
             let stage = StageWithInputs::try_from(request.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
             let rates = measure::rates(&stage.spec, stages.device(), MEASURE);

@@ -9,11 +9,12 @@ use std::{
 
 use secateur_proto::{
     outcome::FailureClass,
-    v1::{ExecutorReply, ExecutorRequest, executor_reply::Reply, executor_request::Request},
+    v1::{ExecutorReply, ExecutorRequest, Hurry, executor_reply::Reply, executor_request::Request},
 };
 use tokio::{
     io::{BufReader, BufWriter},
     process::{Child, ChildStdin, ChildStdout, Command},
+    sync::watch,
     task::JoinHandle,
 };
 use tracing::{debug, warn};
@@ -41,6 +42,10 @@ pub struct ExecutorOptions {
     pub apart: bool,
     /// Where it computes.
     pub device: DeviceName,
+    /// How long after the last one it takes checkpoints of what it trains; nothing: never.
+    pub checkpoint_every: Option<Duration>,
+    /// Whenever it changes, checkpoints are wanted as soon as an epoch ends.
+    pub hurry: watch::Receiver<()>,
 }
 
 /// A running executor. Dropping it kills it.
@@ -57,6 +62,7 @@ pub struct ExecutorProcess {
     kills_for_memory: u64,
     /// Where it leaves what it makes, if not in the store itself.
     outputs: Option<PathBuf>,
+    hurry: watch::Receiver<()>,
 }
 
 /// What a conversation with an executor ends with when it is not an answer.
@@ -137,6 +143,9 @@ impl ExecutorProcess {
         if options.synced {
             arguments.push("--synced".into());
         }
+        if let Some(every) = options.checkpoint_every {
+            arguments.extend(["--checkpoint-every".into(), humantime::format_duration(every).to_string().into()]);
+        }
         if let Some(outputs) = &outputs {
             arguments.extend(["--outputs".into(), outputs.clone().into()]);
         }
@@ -150,7 +159,8 @@ impl ExecutorProcess {
         let fresh = Fresh::default();
         let words = tokio::spawn(words::pass_on(child.stderr.take().ok_or_else(pipe_missing)?, fresh.clone()));
         debug!(process = child.id(), "started an executor");
-        Ok(Self { child, input, output, words, fresh, kills_for_memory, outputs })
+        let hurry = options.hurry.clone();
+        Ok(Self { child, input, output, words, fresh, kills_for_memory, outputs, hurry })
     }
 
     /// The lines that it said on standard error since this was asked last; of many only the last.
@@ -193,7 +203,7 @@ impl ExecutorProcess {
     /// # Errors
     /// If the process is gone or speaks nonsense.
     pub async fn receive(&mut self) -> Result<Reply, ProcessError> {
-        match frame::read_async::<ExecutorReply>(&mut self.output).await {
+        match self.read().await {
             Ok(Some(ExecutorReply { reply: Some(reply) })) => {
                 if matches!(reply, Reply::BundleDone(_)) {
                     self.clear_outputs();
@@ -202,6 +212,23 @@ impl ExecutorProcess {
             }
             Ok(_) | Err(FrameError::Io(_)) => Err(self.died().await),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The next message, and meanwhile it is told of a hurry.
+    async fn read(&mut self) -> Result<Option<ExecutorReply>, FrameError> {
+        let read = frame::read_async(&mut self.output);
+        tokio::pin!(read);
+        loop {
+            tokio::select! {
+                biased;
+                message = &mut read => return message,
+                Ok(()) = self.hurry.changed() => {
+                    let request = ExecutorRequest { request: Some(Request::Hurry(Hurry {})) };
+                    // If it is gone, reading says so.
+                    let _ = frame::write_async(&mut self.input, &request).await;
+                }
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use burn::tensor::Device;
 use secateur_proto::{
     outcome::{Artifact, Failure, FailureClass},
-    spec::PruneSpec,
+    spec::{PruneSpec, Schedule},
 };
 
 use super::{selection::Selection, stages::storage_failure};
@@ -17,7 +17,11 @@ use crate::{
         schedule::{self, MaskSchedule, NoPlan, Plans},
     },
     store::Store,
-    train::{data::DeviceData, probe::NetProbe},
+    train::{
+        data::DeviceData,
+        probe::NetProbe,
+        state::{SavedPlans, TrainingState},
+    },
 };
 
 /// What a pruning begins with.
@@ -40,7 +44,51 @@ pub(super) fn check_schedule(spec: &PruneSpec, train_rows: usize) -> Result<(), 
     Ok(())
 }
 
-impl Pruning<'_> {
+impl<'a> Pruning<'a> {
+    /// The one that a state was taken of, from which `earlier` levels had removed that.
+    ///
+    /// # Errors
+    /// If the state and its plans are of no such pruning.
+    pub(super) fn begun(
+        spec: &'a PruneSpec,
+        earlier: Option<Mask>,
+        state: &TrainingState,
+        plans: &SavedPlans,
+    ) -> Result<Self, Failure> {
+        let unfit = |what: &str| Failure::new(FailureClass::Input, what);
+        let plan = PruningPlan::read(&plans.begin).map_err(|error| unfit(&with_causes(&error)))?;
+        let pruning = Self { spec, earlier, plan };
+        pruning.mask_of(&pruning.plan)?;
+        let mask = state.mask.as_ref().ok_or_else(|| unfit("the state has no mask"))?;
+        if state.plan.is_some() != schedule::goes_on_from_plans(&spec.schedule) {
+            return Err(unfit("the state lacks the plan that its schedule goes on from, or has one"));
+        }
+        if let Some(plan) = &state.plan
+            && pruning.mask_of(plan)? != *mask
+        {
+            return Err(unfit("the mask is not that of the plan"));
+        }
+        match (&plans.last, spec.schedule) {
+            (Some(_), Schedule::OneShot) => {
+                return Err(unfit("the state has a last plan, and its mask does not change"));
+            }
+            (Some(last), _) => pruning.audit(last, mask)?,
+            (None, Schedule::OneShot) => pruning.audit(&plans.begin, mask)?,
+            (None, _) => {}
+        }
+        Ok(pruning)
+    }
+
+    /// What a plan and earlier levels remove.
+    fn mask_of(&self, plan: &PruningPlan) -> Result<Mask, Failure> {
+        let mask = plan.mask(&self.spec.model, &self.spec.layers);
+        let mut mask = mask.map_err(|error| Failure::new(FailureClass::Internal, with_causes(&error)))?;
+        if let Some(earlier) = &self.earlier {
+            mask.remove_all(earlier);
+        }
+        Ok(mask)
+    }
+
     /// The schedule of a lane whose mask changes while it trains; its last plan comes to lie in `saved`.
     pub(super) fn schedule<'s>(
         &'s self,
@@ -79,12 +127,7 @@ impl Pruning<'_> {
         if let Some(asked) = self.spec.removed().filter(|asked| *asked != planned) {
             return Err(defect(format!("the plan removes {planned} instead of {asked}")));
         }
-        let expected = plan.mask(&self.spec.model, &self.spec.layers);
-        let mut expected = expected.map_err(|error| defect(with_causes(&error)))?;
-        if let Some(earlier) = &self.earlier {
-            expected.remove_all(earlier);
-        }
-        if *mask != expected {
+        if *mask != self.mask_of(&plan)? {
             return Err(defect("the mask is not that of the plan".to_owned()));
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! What an executor does for each kind of stage: from input files to output files and metrics.
 
-use std::{cell::Cell, collections::HashMap};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashMap},
+};
 
 use burn::tensor::Device;
 use safetensors::{Dtype, tensor::TensorView};
@@ -8,7 +11,7 @@ use secateur_proto::{
     convert::StageWithInputs,
     ids::{ContentHash, StageKey},
     metrics::{Metrics, Split},
-    outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
+    outcome::{Artifact, Artifacts, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{
         DenseSpec, ImportSpec, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, StageSpec, Start, Subject,
         TrainingSpec,
@@ -18,6 +21,7 @@ use secateur_proto::{
 use tracing::{debug, info};
 
 use super::{
+    checkpoints::{self, Checkpoints, Pace, Reporter},
     pruning::{self, Pruning},
     selection::Selection,
 };
@@ -25,7 +29,7 @@ use crate::{
     causes::with_causes,
     data::{self, DataError, Dataset},
     metrics::{self, MetricError},
-    net::{Parameters, checkpoint, flat::FlatLayout},
+    net::{Mask, Parameters, checkpoint, flat::FlatLayout},
     prune::{
         plan::PruningPlan,
         schedule::{self, NoPlan},
@@ -40,6 +44,7 @@ use crate::{
         forward::Net,
         probe::NetProbe,
         run::{EpochRecord, LaneEnd, Trained, train},
+        state::TrainingState,
     },
 };
 
@@ -48,6 +53,8 @@ use crate::{
 pub enum BundleEvent {
     /// A lane has finished an epoch.
     Progress(v1::Progress),
+    /// The training of a stage can be gone on with from there.
+    Checkpointed(StageKey, Checkpoint),
     /// A stage has ended.
     Done(StageKey, StageOutcome),
 }
@@ -59,6 +66,7 @@ pub struct Stages {
     device: Device,
     /// The data of the last bundle: the next one most often trains on the same.
     loaded: Option<(ContentHash, DeviceData)>,
+    pace: Pace,
 }
 
 /// What it means for a stage that the store does not do as asked.
@@ -120,19 +128,34 @@ impl From<NoPlan> for Ended {
 }
 
 /// A stage that is ready to train, as a lane of the bundle.
-struct Ready<'a> {
-    stage: &'a StageWithInputs,
+pub(super) struct Ready<'a> {
+    pub(super) stage: &'a StageWithInputs,
     lane: Lane,
-    artifacts: Artifacts,
+    pub(super) artifacts: Artifacts,
     /// Of a pruning.
     pruning: Option<Pruning<'a>>,
+    /// What it goes on from.
+    begun: Option<Begun>,
+}
+
+/// A training that an earlier attempt began.
+struct Begun {
+    state: TrainingState,
+    /// The last plan of a mask that changes, if it was made by then.
+    last: Option<Artifact>,
 }
 
 impl Stages {
     /// With the files of `store`, on `device`.
     #[must_use]
     pub fn new(store: Store, device: Device) -> Self {
-        Self { store, device, loaded: None }
+        Self { store, device, loaded: None, pace: Pace::default() }
+    }
+
+    /// Leaves checkpoints of what it trains from now on.
+    #[must_use]
+    pub fn at_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Where it computes.
@@ -141,10 +164,11 @@ impl Stages {
         &self.device
     }
 
-    /// Does the stages of one bundle; each is reported exactly once.
-    pub fn run(&mut self, bundle: &[StageWithInputs], report: &mut dyn FnMut(BundleEvent)) {
+    /// Does the stages of one bundle, from their `checkpoints` where these can be used; each is reported exactly once.
+    pub fn run(&mut self, bundle: &[StageWithInputs], checkpoints: &Checkpoints, report: &mut dyn FnMut(BundleEvent)) {
         let mut ready: Vec<Ready<'_>> = Vec::new();
         for stage in bundle {
+            let checkpoint = checkpoints.get(&stage.key).copied();
             debug!(stage = %stage.key, "begins");
             let prepared = match &stage.spec {
                 StageSpec::Prepare(spec) => self.prepare(spec, stage).map(|result| {
@@ -155,8 +179,8 @@ impl Stages {
                     report(BundleEvent::Done(stage.key, StageOutcome::Completed(result)));
                     None
                 }),
-                StageSpec::Dense(spec) => self.dense(spec, stage).map(Some),
-                StageSpec::Prune(spec) => self.prune(spec, stage).map(Some),
+                StageSpec::Dense(spec) => self.dense(spec, stage, checkpoint).map(Some),
+                StageSpec::Prune(spec) => self.prune(spec, stage, checkpoint).map(Some),
             };
             match prepared {
                 Ok(lane) => ready.extend(lane),
@@ -166,9 +190,25 @@ impl Stages {
         if ready.is_empty() {
             return;
         }
-        if let Err(Ended(outcome)) = self.train(&ready, report) {
-            for ready in &ready {
-                report(BundleEvent::Done(ready.stage.key, outcome.clone()));
+        let shape = match shared_shape(&ready) {
+            Ok(shape) => shape,
+            Err(failure) => {
+                for ready in ready {
+                    report(BundleEvent::Done(ready.stage.key, StageOutcome::Failed(failure.clone())));
+                }
+                return;
+            }
+        };
+        // Lanes that go on from different epochs are trained one group after the other: they never mix, so nothing else changes.
+        let mut groups: BTreeMap<_, Vec<Ready<'_>>> = BTreeMap::new();
+        for ready in ready {
+            let moment = ready.begun.as_ref().map(|begun| begun.state.moment());
+            groups.entry(moment).or_default().push(ready);
+        }
+        for ready in groups.into_values().rev() {
+            let stages: Vec<StageKey> = ready.iter().map(|ready| ready.stage.key).collect();
+            if let Err(Ended(outcome)) = self.train(shape, ready, report) {
+                stages.into_iter().for_each(|stage| report(BundleEvent::Done(stage, outcome.clone())));
             }
         }
     }
@@ -193,8 +233,14 @@ impl Stages {
         self.evaluate(&spec.model, stage, Artifacts::new(), &trained)
     }
 
-    fn dense<'a>(&mut self, spec: &DenseSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
+    fn dense<'a>(
+        &mut self,
+        spec: &DenseSpec,
+        stage: &'a StageWithInputs,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Ready<'a>, Ended> {
         self.load(&spec.model, stage)?;
+        let begun = checkpoint.and_then(|checkpoint| checkpoints::read(&self.store, stage, checkpoint));
         let lane = Lane {
             start: initial(&spec.model, &spec.training, spec.seed),
             mask: None,
@@ -205,11 +251,17 @@ impl Stages {
             skip_steps: 0,
             stop_after: spec.stop_after,
         };
-        Ok(Ready { stage, lane, artifacts: Artifacts::new(), pruning: None })
+        let begun = begun.map(|(state, _)| Begun { state, last: None });
+        Ok(Ready { stage, lane, artifacts: Artifacts::new(), pruning: None, begun })
     }
 
-    /// Score, sort, save the plan; then execute the plan that was saved.
-    fn prune<'a>(&mut self, spec: &'a PruneSpec, stage: &'a StageWithInputs) -> Result<Ready<'a>, Ended> {
+    /// Score, sort, save the plan; then execute the plan that was saved. What goes on from a checkpoint has been scored.
+    fn prune<'a>(
+        &mut self,
+        spec: &'a PruneSpec,
+        stage: &'a StageWithInputs,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Ready<'a>, Ended> {
         self.load(&spec.model, stage)?;
         let net = match spec.subject {
             Subject::Initial {} => initial(&spec.model, &spec.training, spec.seed),
@@ -222,6 +274,11 @@ impl Stages {
             Subject::Dense { .. } | Subject::Initial {} => None,
         };
         pruning::check_schedule(spec, self.data()?.train_rows())?;
+        if let Some(checkpoint) = checkpoint
+            && let Some(ready) = self.begun_pruning(spec, stage, removed.as_ref(), checkpoint)?
+        {
+            return Ok(ready);
+        }
         let mut probe = NetProbe::new(&spec.model, self.data()?, &self.device);
         let mut selection = Selection::new(spec, &net, removed.as_ref(), &mut probe)?;
         let (plan, conditioned) = match schedule::begins_dense(&spec.schedule) {
@@ -249,47 +306,63 @@ impl Stages {
         };
         mask.apply(&mut start);
         let artifacts = Artifacts::from([(Role::Plan, saved)]);
-        // A net that takes the dense training over sees the batches that the dense net saw.
-        let phase = match spec.start {
-            Start::Scored {} if spec.subject != (Subject::Initial {}) => Phase::Retrain,
-            _ => Phase::Dense,
+        let (lane, pruning) = (retraining(spec, start, mask), Some(Pruning { spec, earlier: removed, plan }));
+        Ok(Ready { stage, lane, artifacts, pruning, begun: None })
+    }
+
+    /// A pruning that goes on from a checkpoint; nothing if that cannot be used.
+    fn begun_pruning<'a>(
+        &self,
+        spec: &'a PruneSpec,
+        stage: &'a StageWithInputs,
+        removed: Option<&Mask>,
+        checkpoint: Checkpoint,
+    ) -> Result<Option<Ready<'a>>, Ended> {
+        let Some((state, Some(plans))) = checkpoints::read(&self.store, stage, checkpoint) else { return Ok(None) };
+        let pruning = match Pruning::begun(spec, removed.cloned(), &state, &plans) {
+            Ok(pruning) => pruning,
+            Err(failure) => {
+                checkpoints::cannot_go_on(stage.key, checkpoint.epoch, &failure.message);
+                return Ok(None);
+            }
         };
-        let lane = Lane {
-            start,
-            mask: Some(mask),
-            training: spec.training.clone(),
-            regularization: spec.regularization.clone(),
-            seed: spec.seed,
-            phase,
-            skip_steps: spec.skip_steps,
-            stop_after: None,
-        };
-        Ok(Ready { stage, lane, artifacts, pruning: Some(Pruning { spec, earlier: removed, plan }) })
+        let artifacts = Artifacts::from([(Role::Plan, self.store.put(&plans.begin)?)]);
+        let last = plans.last.map(|last| self.store.put(&last)).transpose()?;
+        let mask = state.mask.clone().unwrap_or_else(|| Mask::none(state.parameters.tensors.len()));
+        let lane = retraining(spec, state.parameters.clone(), mask);
+        Ok(Some(Ready { stage, lane, artifacts, pruning: Some(pruning), begun: Some(Begun { state, last }) }))
     }
 
     fn net(&self, model: &ModelSpec, stage: &StageWithInputs, role: Role) -> Result<Parameters, Ended> {
         Ok(checkpoint::read_parameters(model, &self.store.get(input(stage, role)?.hash)?)?)
     }
 
-    fn train(&mut self, ready: &[Ready<'_>], report: &mut dyn FnMut(BundleEvent)) -> Result<(), Ended> {
+    /// Trains lanes of one class, all from their beginning or from the same moment.
+    fn train(
+        &mut self,
+        (model, epochs): (&ModelSpec, u32),
+        mut ready: Vec<Ready<'_>>,
+        report: &mut dyn FnMut(BundleEvent),
+    ) -> Result<(), Ended> {
         let lanes: Vec<Lane> = ready.iter().map(|ready| ready.lane.clone()).collect();
-        let (model, training) = shared_shape(ready)?;
         // A stage that was not fit to train may have left its own data behind.
         if let Some(first) = ready.first() {
             self.load(model, first.stage)?;
         }
-        info!(lanes = lanes.len(), epochs = training, "training a bundle");
-        let mut watch = |lane: usize, record: &EpochRecord| {
-            report(BundleEvent::Progress(progress(ready[lane].stage.key, training, record)));
-        };
-        let saved: Vec<Cell<Option<Artifact>>> = ready.iter().map(|_| Cell::new(None)).collect();
+        let begun: Vec<Begun> = ready.iter_mut().filter_map(|ready| ready.begun.take()).collect();
+        let done = begun.first().map_or(0, |begun| begun.state.epoch);
+        info!(lanes = lanes.len(), epochs, done, "training a bundle");
+        let mut saved: Vec<Cell<Option<Artifact>>> = begun.iter().map(|begun| Cell::new(begun.last)).collect();
+        saved.resize_with(ready.len(), || Cell::new(None));
+        let begun: Vec<TrainingState> = begun.into_iter().map(|begun| begun.state).collect();
         let mut schedules = Vec::new();
         for (ready, saved) in ready.iter().zip(&saved) {
             if let Some(pruning) = &ready.pruning {
                 schedules.extend(pruning.schedule(&self.store, self.data()?, &self.device, saved)?);
             }
         }
-        let ends = train(model, &lanes, &mut schedules, self.data()?, &self.device, &mut watch)?;
+        let mut watch = Reporter::new((model, epochs), &ready, &saved, &self.store, &self.pace, report);
+        let ends = train(model, &lanes, &begun, &mut schedules, self.data()?, &self.device, &mut watch)?;
         for ((ready, end), saved) in ready.iter().zip(ends).zip(&saved) {
             let outcome = match end {
                 LaneEnd::Diverged { step } => StageOutcome::Diverged { step },
@@ -394,6 +467,25 @@ impl Stages {
     }
 }
 
+/// A lane that trains what a pruning left.
+fn retraining(spec: &PruneSpec, start: Parameters, mask: Mask) -> Lane {
+    // A net that takes the dense training over sees the batches that the dense net saw.
+    let phase = match spec.start {
+        Start::Scored {} if spec.subject != (Subject::Initial {}) => Phase::Retrain,
+        _ => Phase::Dense,
+    };
+    Lane {
+        start,
+        mask: Some(mask),
+        training: spec.training.clone(),
+        regularization: spec.regularization.clone(),
+        seed: spec.seed,
+        phase,
+        skip_steps: spec.skip_steps,
+        stop_after: None,
+    }
+}
+
 fn initial(model: &ModelSpec, training: &TrainingSpec, seed: u64) -> Parameters {
     Parameters::initial_as(model, training.initialization, "initial parameters", seed)
 }
@@ -449,7 +541,7 @@ fn update_rule(optimizer: &OptimizerSpec) -> OptimizerSpec {
     rule
 }
 
-fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress {
+pub(super) fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress {
     let mut metrics = Metrics::new();
     record.validation.set_into(&mut metrics, Split::Validation);
     // The attempt is the worker's to know.

@@ -66,6 +66,19 @@ impl Mask {
         }
     }
 
+    /// What either removes; nothing if there is neither.
+    #[must_use]
+    pub fn either(one: Option<&Self>, other: Option<&Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => {
+                let mut both = one.clone();
+                both.remove_all(other);
+                Some(both)
+            }
+            (one, other) => one.or(other).cloned(),
+        }
+    }
+
     /// Sets removed numbers to exactly zero.
     pub fn apply(&self, parameters: &mut Parameters) {
         for (values, kept) in parameters.tensors.iter_mut().zip(&self.kept) {

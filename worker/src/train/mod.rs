@@ -14,5 +14,6 @@ pub mod optimizer;
 pub mod penalty;
 pub mod probe;
 pub mod run;
+pub mod state;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -55,6 +55,15 @@ enum Rule {
     Sgd { momentum: f64, nesterov: bool, velocity: Option<Tensor<2>> },
 }
 
+/// How many moments a rule has after its first step.
+#[must_use]
+pub fn moments(rule: &OptimizerSpec) -> usize {
+    match rule {
+        OptimizerSpec::Adam { .. } | OptimizerSpec::AdamW { .. } => 2,
+        OptimizerSpec::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
+    }
+}
+
 impl Optimizer {
     /// The rule of the lanes, which agree in all but rate, decay and strength; moments start at zero.
     #[must_use]
@@ -127,6 +136,29 @@ impl Optimizer {
         match &self.rule {
             Rule::Adam { moments: Some((_, second)), .. } => Some(second),
             _ => None,
+        }
+    }
+
+    /// What it remembers: the steps since moments began, and the moments, each `[K, P]`. Of Adam these are the mean of the gradient and
+    /// that of its square, of SGD with momentum the velocity; none before the first step.
+    #[must_use]
+    pub fn memory(&self) -> (i32, Vec<Tensor<2>>) {
+        let moments = match &self.rule {
+            Rule::Adam { moments, .. } => {
+                moments.iter().flat_map(|(first, second)| [first.clone(), second.clone()]).collect()
+            }
+            Rule::Sgd { velocity, .. } => velocity.iter().cloned().collect(),
+        };
+        (self.steps, moments)
+    }
+
+    /// Remembers what [`Self::memory`] gave of an optimiser of the same rule.
+    pub fn remember(&mut self, steps: i32, moments: Vec<Tensor<2>>) {
+        self.steps = steps;
+        let mut remembered = moments.into_iter();
+        match &mut self.rule {
+            Rule::Adam { moments, .. } => *moments = remembered.next().zip(remembered.next()),
+            Rule::Sgd { velocity, .. } => *velocity = remembered.next(),
         }
     }
 

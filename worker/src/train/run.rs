@@ -1,11 +1,11 @@
 //! Trains a bundle to its end: epochs, guards, audits, masks that change on the way, and the best epoch of each lane.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use secateur_proto::{
     outcome::{Failure, FailureClass},
     spec::{LearningRateSchedule, ModelSpec, SelectBy, TrainingSpec},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     batches::Batches,
@@ -13,10 +13,11 @@ use super::{
     data::DeviceData,
     evaluate::logits,
     penalty::Period,
+    state::TrainingState,
 };
 use crate::{
     metrics::{self, ScoreMetrics},
-    net::{Mask, Parameters},
+    net::{Mask, Parameters, flat::FlatLayout},
     prune::{
         schedule::{MaskSchedule, NoPlan},
         select::NoSelection,
@@ -58,7 +59,8 @@ pub struct Trained {
 }
 
 /// One epoch of one lane.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EpochRecord {
     /// From 1; 0 is before training.
     pub epoch: u32,
@@ -66,6 +68,25 @@ pub struct EpochRecord {
     pub train_loss: Option<f64>,
     /// On validation, after the epoch.
     pub validation: ScoreMetrics,
+}
+
+/// Sees a training as it goes on.
+pub trait Watch {
+    /// A lane has finished an epoch.
+    fn epoch(&mut self, lane: usize, record: &EpochRecord);
+
+    /// Whether the states of the lanes are wanted at the end of this epoch, which is not the last.
+    fn wants_states(&mut self) -> bool {
+        false
+    }
+
+    /// The state of a lane that goes on.
+    fn state(&mut self, _lane: usize, _state: TrainingState) {}
+}
+
+/// Nobody looks.
+impl Watch for () {
+    fn epoch(&mut self, _lane: usize, _record: &EpochRecord) {}
 }
 
 struct LaneState {
@@ -79,45 +100,59 @@ struct LaneState {
 }
 
 impl LaneState {
+    /// Before a training.
+    fn of(lane: &Lane) -> Self {
+        Self { curve: Vec::new(), best: None, mask: lane.mask.clone(), healed: None, ended: None }
+    }
+
+    /// Where a training that is gone on with was.
+    fn taken_up(state: &TrainingState, layout: &FlatLayout) -> Self {
+        Self {
+            curve: state.curve.clone(),
+            best: state.best.as_ref().map(|(epoch, best)| (*epoch, layout.flatten(best))),
+            mask: state.mask.clone(),
+            healed: state.healed.clone(),
+            ended: None,
+        }
+    }
+
     /// All that stays zero.
     fn frozen(&self) -> Option<Mask> {
-        match (&self.mask, &self.healed) {
-            (Some(mask), Some(healed)) => {
-                let mut both = mask.clone();
-                both.remove_all(healed);
-                Some(both)
-            }
-            (mask, healed) => mask.as_ref().or(healed.as_ref()).cloned(),
-        }
+        Mask::either(self.mask.as_ref(), self.healed.as_ref())
     }
 }
 
 /// Trains `lanes`, which are of one bundle class; `schedules` holds one for each lane whose mask changes on the way, and is empty if
-/// there is none. `watch` sees every epoch of every lane.
+/// there is none. `begun` holds the state that each lane goes on from, and is empty if they begin at their beginning. `watch` sees every
+/// epoch of every lane, but for those that were over before.
 ///
 /// # Errors
-/// If an audit finds a removed weight that is not zero: a defect.
+/// If an audit finds a removed weight that is not zero, or a schedule cannot go on from its plan: a defect.
+///
+/// # Panics
+/// If the states are not of one [moment](TrainingState::moment).
 pub fn train(
     model: &ModelSpec,
     lanes: &[Lane],
+    begun: &[TrainingState],
     schedules: &mut [Box<dyn MaskSchedule + '_>],
     data: &DeviceData,
     device: &Device,
-    watch: &mut dyn FnMut(usize, &EpochRecord),
+    watch: &mut dyn Watch,
 ) -> Result<Vec<LaneEnd>, Failure> {
-    let mut training = Training {
-        model,
-        bundle: Bundle::new(model, lanes, device),
-        states: (lanes.iter())
-            .map(|lane| LaneState { curve: Vec::new(), best: None, mask: lane.mask.clone(), healed: None, ended: None })
-            .collect(),
-        lanes,
-        schedules,
-        data,
-        watch,
-        changed: None,
+    let (bundle, states) = if begun.is_empty() {
+        (Bundle::new(model, lanes, device), lanes.iter().map(LaneState::of).collect())
+    } else {
+        take_up(model, lanes, begun, device)
     };
-    training.run()?;
+    for (schedule, state) in schedules.iter_mut().zip(begun) {
+        if let Some(plan) = &state.plan {
+            let taken_up = schedule.go_on_from(plan.clone());
+            taken_up.map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
+        }
+    }
+    let mut training = Training { model, bundle, states, lanes, schedules, data, watch, changed: None };
+    training.run(begun.first().map(|state| state.epoch))?;
     let Training { bundle, states, .. } = training;
     Ok((states.into_iter())
         .map(|state| {
@@ -137,6 +172,30 @@ pub fn train(
         .collect())
 }
 
+/// A bundle as it was when its states were taken.
+fn take_up(model: &ModelSpec, lanes: &[Lane], begun: &[TrainingState], device: &Device) -> (Bundle, Vec<LaneState>) {
+    let moment = begun[0].moment();
+    assert!(begun.iter().all(|state| state.moment() == moment), "lanes of one bundle go on from one moment");
+    let masked = begun.iter().any(|state| state.frozen().is_some());
+    // Among lanes of which some have a mask, one that removes nothing changes nothing.
+    let mask = |state: &TrainingState| {
+        masked.then(|| state.frozen().unwrap_or_else(|| Mask::none(state.parameters.tensors.len())))
+    };
+    let lanes: Vec<Lane> = (lanes.iter().zip(begun))
+        .map(|(lane, state)| Lane { start: state.parameters.clone(), mask: mask(state), ..lane.clone() })
+        .collect();
+    let mut bundle = Bundle::new(model, &lanes, device);
+    let layout = bundle.layout().clone();
+    let moments = (0..begun[0].moments.len()).map(|nth| {
+        let rows: Vec<f32> = begun.iter().flat_map(|state| layout.flatten(&state.moments[nth])).collect();
+        Tensor::from_data(TensorData::new(rows, [begun.len(), layout.length()]), device)
+    });
+    let moments = moments.collect();
+    bundle.optimizer().remember(begun[0].steps, moments);
+    let states = begun.iter().map(|state| LaneState::taken_up(state, &layout)).collect();
+    (bundle, states)
+}
+
 struct Training<'a, 'b> {
     model: &'a ModelSpec,
     bundle: Bundle,
@@ -144,21 +203,27 @@ struct Training<'a, 'b> {
     lanes: &'a [Lane],
     schedules: &'a mut [Box<dyn MaskSchedule + 'b>],
     data: &'a DeviceData,
-    watch: &'a mut dyn FnMut(usize, &EpochRecord),
+    watch: &'a mut dyn Watch,
     /// The steps after which a schedule last changed the masks.
     changed: Option<u64>,
 }
 
 impl Training<'_, '_> {
-    fn run(&mut self) -> Result<(), Failure> {
+    /// From the beginning, or from the end of the epoch `done`.
+    fn run(&mut self, done: Option<u32>) -> Result<(), Failure> {
         // Lanes of one class agree on all but their own numbers.
         let Lane { training, skip_steps, stop_after, .. } = &self.lanes[0];
         let mut batches = Batches::new(self.lanes, self.data.train_rows(), self.bundle.net());
         let per_epoch = batches.per_epoch() as u64;
         let last = stop_after.unwrap_or(u64::MAX).min(per_epoch * u64::from(training.epochs));
-        let first_epoch = u32::try_from(skip_steps / per_epoch).unwrap_or(u32::MAX).saturating_add(1);
-        self.record(0, 0, None, false)?;
-        self.change_masks(0, None);
+        let first_epoch = match done {
+            Some(done) => done.saturating_add(1),
+            None => {
+                self.record(0, 0, None, false)?;
+                self.change_masks(0, None);
+                u32::try_from(skip_steps / per_epoch).unwrap_or(u32::MAX).saturating_add(1)
+            }
+        };
         for epoch in first_epoch..=training.epochs {
             let begin = u64::from(epoch - 1) * per_epoch;
             if begin >= last || self.states.iter().all(|state| state.ended.is_some()) {
@@ -178,8 +243,35 @@ impl Training<'_, '_> {
             let done = first + guards.len() as u64;
             let losses = self.check(guards, first);
             self.record(epoch, done, Some(&losses), done >= last)?;
+            if done < last && self.watch.wants_states() {
+                self.tell_states(epoch);
+            }
         }
         Ok(())
+    }
+
+    /// Shows the states of the lanes that go on. What is not in them is made anew at the beginning of the next epoch, or was of use only
+    /// in this one: the order of rows, the penalties' part, the learning rate, when the masks last changed.
+    fn tell_states(&mut self, epoch: u32) {
+        let (steps, moments) = self.bundle.optimizer().memory();
+        let moments: Vec<Vec<f32>> = moments.iter().map(host).collect();
+        let rows = host(self.bundle.parameters());
+        let layout = self.bundle.layout();
+        for (index, state) in self.states.iter().enumerate().filter(|(_, state)| state.ended.is_none()) {
+            let of_lane = |rows: &Vec<f32>| layout.unflatten(&rows[index * layout.length()..][..layout.length()]);
+            let taken = TrainingState {
+                epoch,
+                parameters: of_lane(&rows),
+                steps,
+                moments: moments.iter().map(of_lane).collect(),
+                mask: state.mask.clone(),
+                healed: state.healed.clone(),
+                best: state.best.as_ref().map(|(epoch, row)| (*epoch, layout.unflatten(row))),
+                curve: state.curve.clone(),
+                plan: self.schedules.get(index).and_then(|schedule| schedule.plan().cloned()),
+            };
+            self.watch.state(index, taken);
+        }
     }
 
     /// Tells penalties of the epoch, and makes what is zero stay zero in the lanes whose penalty is over.
@@ -289,7 +381,7 @@ impl Training<'_, '_> {
                 metrics::of_logits(&scores[index], &self.data.validation.targets, self.bundle.net().outputs())
                     .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
             let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
-            (self.watch)(index, &record);
+            self.watch.epoch(index, &record);
             let heals = lane.regularization.as_ref().is_some_and(|penalty| penalty.healing_epochs > 0);
             let trained = steps.saturating_sub(lane.skip_steps);
             let changed = self.changed == Some(trained);

@@ -1,6 +1,7 @@
 //! The harness: plans made of synthetic stages, a core whose journal goes through JSON, and a record of its effects.
 
 mod attachment;
+mod checkpoints;
 mod explain;
 mod failures;
 mod forget;
@@ -20,7 +21,7 @@ use std::{collections::VecDeque, num::NonZeroU32, ops::Range, sync::Arc};
 use secateur_proto::{
     ids::{CellId, ContentHash, LeaseId, StageKey, SweepId, TrialId, WorkerId},
     metrics::{Metric, Metrics, Split},
-    outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
+    outcome::{Artifact, Artifacts, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{
         DenseSpec, Granularity, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec,
         Ranking, Removal, Schedule, SelectBy, SplitSpec, StageSpec, Start, Subject, TableFormat, Task, TrainingSpec,
@@ -185,6 +186,12 @@ fn completed(key: StageKey) -> StageOutcome {
     StageOutcome::Completed(StageResult { metrics, artifacts: Artifacts::from([(Role::Checkpoint, artifact)]) })
 }
 
+/// A checkpoint that only `key` has.
+fn checkpoint(key: StageKey, epoch: u32) -> Checkpoint {
+    let hash = ContentHash::of(&[key.0.as_bytes().as_slice(), &epoch.to_le_bytes()].concat());
+    Checkpoint { epoch, state: Artifact { hash, size: 1 } }
+}
+
 fn failure(class: FailureClass) -> Failure {
     Failure::new(class, "it broke")
 }
@@ -247,6 +254,12 @@ impl Given {
     fn report(&self, position: usize, outcome: StageOutcome) -> Event {
         let (stage, attempt) = self.stages[position];
         Event::StageReported { worker: self.worker.clone(), lease: self.lease.clone(), stage, attempt, outcome }
+    }
+
+    /// The stage at `position` has a checkpoint.
+    fn checkpointed(&self, position: usize, epoch: u32) -> Event {
+        let (stage, _) = self.stages[position];
+        Event::Checkpointed { worker: self.worker.clone(), stage, checkpoint: checkpoint(stage, epoch) }
     }
 
     fn ended(&self, failure: Option<Failure>) -> Event {
@@ -461,7 +474,7 @@ pub(crate) fn durable(core: &Core) -> String {
             state => state,
         };
         let Stage { home, position, shared_with, children, trials, wanted, class, .. } = stage;
-        let limits = (stage.width_limit, &stage.trouble);
+        let limits = (stage.width_limit, &stage.trouble, &stage.checkpoint);
         let class = class.map(|class| &core.classes[class.index()]);
         let (home, shared_with) = (sweep_rank(home), shared_with.iter().map(sweep_rank).collect::<Vec<_>>());
         let children: Vec<u32> = children.iter().map(|child| stage_ranks[child.index()]).collect();

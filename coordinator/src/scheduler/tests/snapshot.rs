@@ -205,6 +205,7 @@ fn a_difference_in_what_is_durable_is_seen() {
         let failure = failed.clone();
         Record::AttemptFailed { stage: key, lanes, failure, worker: None, attempt: None }
     };
+    let checkpointed = |epoch| Record::Checkpointed { stage: key, checkpoint: checkpoint(key, epoch) };
     let ended = || Record::StageEnded { stage: key, outcome: completed(key) };
     let stopped = || Record::SweepStopped { sweep: sweep("s"), reason: "no space".to_owned() };
     let journals = [
@@ -212,6 +213,8 @@ fn a_difference_in_what_is_durable_is_seen() {
         vec![Record::Started, submitted()],
         vec![submitted(), attempt(1)],
         vec![submitted(), attempt(4)],
+        vec![submitted(), checkpointed(1)],
+        vec![submitted(), checkpointed(2)],
         vec![submitted(), ended()],
         vec![submitted(), attempt(1), ended()],
         vec![submitted(), stopped()],

@@ -78,6 +78,8 @@ pub(super) struct World {
     /// Trials whose end was announced in the current life of their sweep.
     announced: BTreeMap<(SweepId, TrialId), StageOutcome>,
     ended_sweeps: BTreeSet<SweepId>,
+    /// Checkpoints that some worker has told of.
+    taken: BTreeSet<(StageKey, u32)>,
 }
 
 impl World {
@@ -103,6 +105,7 @@ impl World {
             alone: BTreeMap::new(),
             announced: BTreeMap::new(),
             ended_sweeps: BTreeSet::new(),
+            taken: BTreeSet::new(),
         }
     }
 
@@ -180,6 +183,13 @@ impl World {
                     assert!(self.leases.iter().all(|given| given.lease != lease), "lease {lease} was used twice");
                     if let [(only, _)] = stages.as_slice() {
                         *self.alone.entry(*only).or_default() += 1;
+                    }
+                    for (key, _) in &stages {
+                        if let Some(found) = self.lab.core.checkpoint(key) {
+                            assert!(
+                                self.taken.contains(&(*key, found.epoch)) && found == checkpoint(*key, found.epoch)
+                            );
+                        }
                     }
                     self.leases.push(Given { worker, lease, stages });
                 }
@@ -376,6 +386,19 @@ impl World {
             (27, Some(given), _) => {
                 let stage = given.stages[b % given.stages.len()].0;
                 self.apply(&Event::Progressed { worker: given.worker, stage }, fate);
+            }
+            (31, Some(given), _) => {
+                let position = b % given.stages.len();
+                let (key, epoch) = (given.stages[position].0, 1 + (a % 9) as u32);
+                self.taken.insert((key, epoch));
+                self.apply(&given.checkpointed(position, epoch), fate);
+                // From whoever it comes who is there.
+                let known = self.lab.core.checkpoint(&key).map_or(0, |checkpoint| checkpoint.epoch);
+                let is_open =
+                    matches!(self.lab.core.stage(&key), Some(StageStatus::Ready | StageStatus::Leased { .. }));
+                if fate == Fate::Lives && is_open && self.workers.contains(&given.worker) {
+                    assert!(known >= epoch, "{known} is kept and not {epoch}");
+                }
             }
             (23, ..) => {
                 // The last event was written in part. A life's beginning is on disk before anything is done in it.

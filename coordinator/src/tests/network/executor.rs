@@ -1,16 +1,22 @@
 //! Executors that train nothing: they take their time, and leave what the key of a stage says. Now and then one dies.
 
-use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use secateur_proto::{
     convert::{InvalidMessage, StageWithInputs},
     ids::{ContentHash, StageKey},
     metrics::{Metric, Metrics, Split},
-    outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
+    outcome::{Artifact, Artifacts, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::StageSpec,
     v1::{
-        BundleDone, Measured, Progress, RunBundle, Stage, StageDone, executor_reply::Reply, executor_request::Request,
+        BundleDone, Measured, Progress, RunBundle, Stage, StageCheckpoint, StageDone, executor_reply::Reply,
+        executor_request::Request,
     },
 };
 use secateur_worker::{
@@ -60,6 +66,11 @@ fn content(key: StageKey, role: Role) -> Vec<u8> {
     }
 }
 
+/// The content of the file that an attempt goes on from.
+fn state(key: StageKey, epoch: u32) -> Vec<u8> {
+    format!("{key} at the end of epoch {epoch}").repeat(5).into_bytes()
+}
+
 /// Numbers that a stage alone has.
 fn metrics(key: StageKey) -> Metrics {
     let number = |index: usize| f64::from(key.0.as_bytes()[index]);
@@ -89,6 +100,7 @@ impl Executors for Actors {
 #[derive(Debug)]
 enum Answer {
     Progress(StageKey),
+    Checkpointed(StageKey, Checkpoint),
     Done(StageKey, Box<StageOutcome>),
     BundleDone,
     Measured,
@@ -111,6 +123,13 @@ impl Actor {
         for stage in &stages {
             self.look_for_inputs(stage);
         }
+        let mut reached: BTreeMap<StageKey, u32> = BTreeMap::new();
+        for begun in bundle.checkpoints {
+            let checkpoint: Checkpoint = begun.checkpoint.ok_or(InvalidMessage::Missing("checkpoint"))?.try_into()?;
+            let key = begun.stage_key.parse()?;
+            self.look_for_state(key, checkpoint);
+            reached.insert(key, checkpoint.epoch);
+        }
         let luck = self.scene.luck(&self.worker, stages.len());
         if luck.hangs {
             self.answers.push_back((Duration::ZERO, Answer::Hangs));
@@ -120,6 +139,13 @@ impl Actor {
         let mut takes = luck.takes;
         for (number, stage) in stages.iter().enumerate() {
             self.answers.push_back((takes / 2, Answer::Progress(stage.key)));
+            if !matches!(stage.spec, StageSpec::Prepare(_)) {
+                let epoch = reached.get(&stage.key).copied().unwrap_or_default() + 1;
+                if let Some(state) = self.put(&state(stage.key, epoch)) {
+                    let checkpoint = Checkpoint { epoch, state };
+                    self.answers.push_back((Duration::ZERO, Answer::Checkpointed(stage.key, checkpoint)));
+                }
+            }
             if kills || luck.dies_at == Some(number) {
                 self.answers.push_back((takes / 2, Answer::Dies { out_of_memory: luck.out_of_memory && !kills }));
                 return Ok(());
@@ -157,9 +183,26 @@ impl Actor {
         }
     }
 
+    /// What a stage goes on from must be there, and be what an attempt at it left.
+    fn look_for_state(&self, key: StageKey, checkpoint: Checkpoint) {
+        match self.store.get(checkpoint.state.hash) {
+            Ok(found) if found == state(key, checkpoint.epoch) => {
+                self.scene.goes_on(&self.worker, key, checkpoint.epoch);
+            }
+            other => {
+                let worker = &self.worker;
+                self.scene.violated(format!("{worker} works on {key} from {checkpoint:?}, which is {other:?}"));
+            }
+        }
+    }
+
     fn make(&self, key: StageKey, role: Role) -> Option<(Role, Artifact)> {
-        match self.store.put(&content(key, role)) {
-            Ok(artifact) => Some((role, artifact)),
+        Some((role, self.put(&content(key, role))?))
+    }
+
+    fn put(&self, bytes: &[u8]) -> Option<Artifact> {
+        match self.store.put(bytes) {
+            Ok(artifact) => Some(artifact),
             Err(error) => {
                 self.scene.violated(format!("an executor cannot write: {error}"));
                 None
@@ -178,6 +221,7 @@ impl Executor for Actor {
                     self.scene.violated(format!("an executor was sent nonsense: {error}"));
                 }
             }
+            Request::Hurry(_) => {}
             Request::Measure(_) => self.answers.push_back((self.scene.luck(&self.worker, 1).takes, Answer::Measured)),
         }
         Ok(())
@@ -207,6 +251,9 @@ impl Executor for Actor {
                 metrics: vec![],
                 attempt: 0,
             }),
+            Answer::Checkpointed(key, checkpoint) => {
+                Reply::Checkpointed(StageCheckpoint { stage_key: key.to_string(), checkpoint: Some(checkpoint.into()) })
+            }
             Answer::Done(key, outcome) => {
                 self.scene.done(&self.worker, key, &outcome);
                 Reply::Done(StageDone { stage_key: key.to_string(), outcome: Some(outcome.as_ref().into()) })

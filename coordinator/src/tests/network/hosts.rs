@@ -172,6 +172,8 @@ pub(super) async fn worker(scene: Arc<Scene>, machine: Machine) -> turmoil::Resu
         synced: false,
         outbox: Some(machine.outbox()),
         cache_size: None,
+        // What plays has a pace of its own.
+        checkpoint_every: None,
     };
     match client::serve(options, machine.drain.notified(), GRACE).await {
         Ok(()) => scene.ends(&machine.name),

@@ -81,6 +81,8 @@ pub(super) struct Sum {
     pub(super) repeated: u64,
     /// Snapshots before which the journal was removed.
     pub(super) snapshots: u64,
+    /// Attempts that went on from a checkpoint.
+    pub(super) gone_on: u64,
     /// Simulated milliseconds.
     pub(super) lasted: u64,
 }
@@ -416,6 +418,7 @@ impl Life<'_> {
         }
         (self.sum.done, self.sum.repeated) = self.scene.work();
         self.sum.snapshots = self.scene.snapshots();
+        self.sum.gone_on = self.scene.gone_on();
         self.sum.lasted = self.now();
         let report = self.scene.finished().ok_or("the client has no report")?;
         let report: serde_json::Value = serde_json::from_slice(&report).map_err(|error| error.to_string())?;

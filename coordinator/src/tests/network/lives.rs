@@ -78,6 +78,7 @@ impl std::ops::Add for Sum {
             done: self.done + other.done,
             repeated: self.repeated + other.repeated,
             snapshots: self.snapshots + other.snapshots,
+            gone_on: self.gone_on + other.gone_on,
             lasted: self.lasted + other.lasted,
         }
     }
@@ -101,7 +102,10 @@ fn in_every_life_the_sweep_completes_as_if_nothing_had_happened() {
     let begun = std::time::Instant::now();
     let sum = lives(count, None).unwrap_or_else(|what| panic!("{what}"));
     println!("{count} lives in {:?}: {sum:?}", begun.elapsed());
-    assert!(sum.faults >= 3 * count && sum.done >= 10 * count && sum.snapshots >= count / 2, "{sum:?}");
+    assert!(
+        sum.faults >= 3 * count && sum.done >= 10 * count && sum.snapshots >= count / 2 && sum.gone_on >= count / 20,
+        "{sum:?}"
+    );
 }
 
 #[test]

@@ -57,6 +57,10 @@ struct Seen {
     lines: Vec<String>,
     entries: Vec<Entry>,
     ended: BTreeMap<StageKey, StageOutcome>,
+    /// The epoch of each stage's last checkpoint.
+    kept: BTreeMap<StageKey, u32>,
+    /// Attempts that went on from one.
+    gone_on: u64,
     /// Trials whose end was announced, in all lives of the coordinator.
     announced: BTreeMap<(SweepId, TrialId), &'static str>,
     /// How often a stage was done to its end.
@@ -83,6 +87,8 @@ impl Scene {
             lines: vec![],
             entries: vec![],
             ended: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            gone_on: 0,
             announced: BTreeMap::new(),
             done: BTreeMap::new(),
             spoiled: BTreeMap::new(),
@@ -172,6 +178,18 @@ impl Scene {
             }
             _ => *seen.done.entry(key).or_default() += 1,
         }
+    }
+
+    /// An attempt goes on from a checkpoint.
+    pub(super) fn goes_on(&self, worker: &str, key: StageKey, epoch: u32) {
+        let mut seen = self.seen();
+        seen.note(format_args!("{worker}: {key:?} goes on from epoch {epoch}"));
+        seen.gone_on += 1;
+    }
+
+    /// Attempts that went on from checkpoints.
+    pub(super) fn gone_on(&self) -> u64 {
+        self.seen().gone_on
     }
 
     /// Stages that were done, and how often one was that had been before.
@@ -273,6 +291,12 @@ impl Scene {
             Record::StageEnded { stage, outcome } => {
                 let before = seen.ended.insert(*stage, outcome.clone());
                 before.map(|before| format!("{stage:?} ended as {outcome:?} and before as {before:?}"))
+            }
+            Record::Checkpointed { stage, checkpoint } => {
+                let before = seen.kept.insert(*stage, checkpoint.epoch);
+                before
+                    .filter(|before| *before >= checkpoint.epoch)
+                    .map(|before| format!("{stage:?} went back from epoch {before} to {checkpoint:?}"))
             }
             Record::SweepResumed { sweep } => {
                 seen.announced.retain(|(of, _), outcome| of != sweep || *outcome != "cancelled");

@@ -1,4 +1,5 @@
 mod backends;
+mod checkpoints;
 mod import;
 mod schedules;
 
@@ -146,7 +147,7 @@ fn prepare_stage(stages: &Stages, table: &str) -> StageWithInputs {
 /// The outcomes in the order of the bundle; each stage must have exactly one.
 fn outcomes(stages: &mut Stages, bundle: &[StageWithInputs]) -> Vec<StageOutcome> {
     let mut done = Vec::new();
-    stages.run(bundle, &mut |event| {
+    stages.run(bundle, &Checkpoints::new(), &mut |event| {
         if let BundleEvent::Done(key, outcome) = event {
             done.push((key, outcome));
         }
@@ -211,11 +212,12 @@ fn from_a_table_to_a_pruned_net() {
         let stage = fixture.prune_stage(spec, &dense);
         let mut epochs = Vec::new();
         let mut results = Vec::new();
-        fixture.stages.run(std::slice::from_ref(&stage), &mut |event| match event {
+        fixture.stages.run(std::slice::from_ref(&stage), &Checkpoints::new(), &mut |event| match event {
             BundleEvent::Progress(progress) => {
                 assert_eq!((progress.stage_key.as_str(), progress.epochs), (stage.key.to_string().as_str(), 2));
                 epochs.push(progress.epoch);
             }
+            BundleEvent::Checkpointed(..) => panic!("nobody asked for checkpoints"),
             BundleEvent::Done(_, outcome) => results.push(completed(outcome)),
         });
         assert_eq!(epochs, [0, 1, 2]);

@@ -140,6 +140,16 @@ impl MaskSchedule for Dynamic<'_> {
         Ok(self.mask.clone())
     }
 
+    fn plan(&self) -> Option<&PruningPlan> {
+        Some(&self.plan)
+    }
+
+    fn go_on_from(&mut self, plan: PruningPlan) -> Result<(), NoPlan> {
+        self.mask = self.plans.mask(&plan)?;
+        self.plan = plan;
+        Ok(())
+    }
+
     fn grows(&self) -> bool {
         true
     }

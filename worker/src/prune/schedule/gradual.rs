@@ -67,6 +67,15 @@ impl MaskSchedule for Gradual<'_> {
         self.plans.execute(&self.plan, nth == times)
     }
 
+    fn plan(&self) -> Option<&PruningPlan> {
+        Some(&self.plan)
+    }
+
+    fn go_on_from(&mut self, plan: PruningPlan) -> Result<(), NoPlan> {
+        self.plan = plan;
+        Ok(())
+    }
+
     fn settled(&self) -> u64 {
         settled(&self.plans.spec.schedule)
     }

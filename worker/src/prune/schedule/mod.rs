@@ -36,6 +36,19 @@ pub trait MaskSchedule {
     /// The number of steps from which on the mask no longer changes. Only epochs that end there or later can be the best.
     fn settled(&self) -> u64;
 
+    /// The plan that the next change goes on from; nothing if the next one does not depend on those before it.
+    fn plan(&self) -> Option<&PruningPlan> {
+        None
+    }
+
+    /// Goes on from what [`Self::plan`] gave of the same schedule in another process.
+    ///
+    /// # Errors
+    /// If it is not a plan of the spec's net.
+    fn go_on_from(&mut self, _plan: PruningPlan) -> Result<(), NoPlan> {
+        Ok(())
+    }
+
     /// Whether a change brings weights back, which are zero until they have been trained. An epoch that ends with one is not the best.
     fn grows(&self) -> bool {
         false
@@ -103,6 +116,15 @@ impl Plans<'_> {
         let written = plan.write()?;
         let written = if last { (self.save)(&written)? } else { written };
         self.mask(&PruningPlan::read(&written)?)
+    }
+}
+
+/// Whether changes of that schedule go on from the plan of the one before: see [`MaskSchedule::plan`].
+#[must_use]
+pub const fn goes_on_from_plans(schedule: &Schedule) -> bool {
+    match schedule {
+        Schedule::Gradual { .. } | Schedule::Dynamic { .. } => true,
+        Schedule::OneShot | Schedule::Alternating { .. } => false,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     metrics,
     train::{
         data::DeviceData,
-        run::{EpochRecord, train},
+        run::{EpochRecord, Watch, train},
     },
 };
 
@@ -71,9 +71,15 @@ fn every_epoch_is_reported_once_and_its_loss_is_the_mean_of_its_batches() {
     let data = DeviceData::load(dataset, &device());
     // At a rate of zero the net stays, and batches of equal size average to the loss over all rows.
     let lanes = [lane(&model, 1, training(sgd(0.0), 8, 3)), lane(&model, 2, training(sgd(0.0), 8, 3))];
-    let mut seen = Vec::new();
-    let mut watch = |lane: usize, record: &EpochRecord| seen.push((lane, record.epoch));
-    let ends = train(&model, &lanes, &mut [], &data, &device(), &mut watch).expect("no defect");
+    struct Seen(Vec<(usize, u32)>);
+    impl Watch for Seen {
+        fn epoch(&mut self, lane: usize, record: &EpochRecord) {
+            self.0.push((lane, record.epoch));
+        }
+    }
+    let mut seen = Seen(Vec::new());
+    let ends = train(&model, &lanes, &[], &mut [], &data, &device(), &mut seen).expect("no defect");
+    let Seen(seen) = seen;
     assert_eq!(seen, (0..=3).flat_map(|epoch| [(0, epoch), (1, epoch)]).collect::<Vec<_>>());
     for (lane, end) in lanes.iter().zip(&ends) {
         let rows: Vec<i32> = (0..40).collect();

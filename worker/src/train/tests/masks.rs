@@ -138,7 +138,7 @@ fn the_audit_finds_a_removed_weight_that_is_not_zero() {
     let data = DeviceData::load(dataset(1, 4, 20), &device());
     let mut bad = lane(&model, 1, training(adam(1e-2), 8, 1));
     bad.mask = Some(mask(&model, 1, 0.5));
-    let failure = train(&model, &[bad], &mut [], &data, &device(), &mut |_, _| ()).expect_err("a defect");
+    let failure = train(&model, &[bad], &[], &mut [], &data, &device(), &mut ()).expect_err("a defect");
     assert_eq!(failure.class, FailureClass::Internal);
     assert!(failure.message.starts_with("10 removed weights"), "{}", failure.message);
 }

@@ -16,6 +16,7 @@ mod penalties;
 mod probe;
 mod pytorch;
 pub(crate) mod reference;
+mod resume;
 mod schedules;
 mod scores;
 mod spans;
@@ -162,7 +163,7 @@ fn masked(mut lane: Lane, mask: Mask) -> Lane {
 }
 
 fn run(model: &ModelSpec, lanes: &[Lane], data: &DeviceData) -> Vec<LaneEnd> {
-    train(model, lanes, &mut [], data, &device(), &mut |_, _| ()).expect("no defect")
+    train(model, lanes, &[], &mut [], data, &device(), &mut ()).expect("no defect")
 }
 
 /// Whether a lane computes the same in any company, bit for bit. Flex alone promises that: elsewhere the number of lanes, and the

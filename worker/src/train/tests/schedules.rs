@@ -83,7 +83,7 @@ fn run(specs: &[PruneSpec], lanes: &[Lane], data: &DeviceData) -> Vec<LaneEnd> {
             of(plans(spec, None, saved), plan.clone()).expect("a plan").expect("a schedule")
         })
         .collect();
-    train(&specs[0].model, &lanes, &mut schedules, data, &device(), &mut |_, _| ()).expect("no defect")
+    train(&specs[0].model, &lanes, &[], &mut schedules, data, &device(), &mut ()).expect("no defect")
 }
 
 fn assert_same(found: &LaneEnd, expected: &LaneEnd) {
@@ -105,8 +105,7 @@ fn removed_weights_are_zero_after_every_step_of_every_schedule() {
             let schedule = of(plans(&spec, None, &mut saved), plan).expect("a plan").expect("a schedule");
             let mut watched = Watched { schedule, mask, seen: 0 };
             let mut schedules: Vec<Box<dyn MaskSchedule + '_>> = vec![Box::new(&mut watched)];
-            let ends =
-                train(&spec.model, &[lane], &mut schedules, &data, &device(), &mut |_, _| ()).expect("no defect");
+            let ends = train(&spec.model, &[lane], &[], &mut schedules, &data, &device(), &mut ()).expect("no defect");
             drop(schedules);
             // Before the first step and after each of 6 · 3.
             assert_eq!(watched.seen, 19);

@@ -157,6 +157,10 @@ impl Life {
                 let settles = Some((connection, lease.clone(), Some(stage)));
                 self.event(Event::StageReported { worker, lease, stage, attempt, outcome }, settles);
             }
+            Said::Checkpointed { stage, epoch } => {
+                let checkpoint = checkpoint(stage, epoch);
+                self.event(Event::Checkpointed { worker, stage, checkpoint }, None);
+            }
             Said::Ended { lease, failure } => {
                 let settles = Some((connection, lease.clone(), None));
                 self.event(Event::LeaseEnded { worker, lease, failure }, settles);
@@ -270,7 +274,11 @@ impl Life {
                 }
                 Effect::Lease { worker, lease, stages } => {
                     self.oracle.leased(&lease)?;
-                    self.tell_worker(&worker, Told::Lease { lease, stages });
+                    let mut done = vec![];
+                    for (stage, _) in &stages {
+                        done.push(self.oracle.goes_on(self.coordinator.core(), *stage)?);
+                    }
+                    self.tell_worker(&worker, Told::Lease { lease, stages, done });
                 }
                 Effect::Revoke { worker, lease } => self.tell_worker(&worker, Told::Revoke { lease }),
                 Effect::Detach { worker, .. } => {

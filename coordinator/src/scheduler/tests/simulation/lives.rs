@@ -99,6 +99,7 @@ fn planted_bugs_are_found() {
         (Planted::LateResultDropped, ["led to"; 2]),
         (Planted::DoubleCount, ["ended again"; 2]),
         (Planted::FailureCountedAgain, ["is blamed again"; 2]),
+        (Planted::AnyCheckpointKept, ["went back"; 2]),
     ] {
         let found = lives(2_000, Some(bug)).expect_err("it is found");
         assert!(signs.iter().any(|sign| found.contains(sign)), "{bug:?}: {found}");

@@ -10,10 +10,30 @@ use super::*;
 /// What goes to the coordinator.
 #[derive(Debug, Clone)]
 pub(super) enum Said {
-    Hello { instance: String, slots: u32, held: Vec<HeldLease> },
-    Calibrated { class: String, lanes: u32 },
-    Report { lease: LeaseId, stage: StageKey, attempt: u32, outcome: StageOutcome },
-    Ended { lease: LeaseId, failure: Option<Failure> },
+    Hello {
+        instance: String,
+        slots: u32,
+        held: Vec<HeldLease>,
+    },
+    Calibrated {
+        class: String,
+        lanes: u32,
+    },
+    Report {
+        lease: LeaseId,
+        stage: StageKey,
+        attempt: u32,
+        outcome: StageOutcome,
+    },
+    Ended {
+        lease: LeaseId,
+        failure: Option<Failure>,
+    },
+    /// Said once, when there is somebody to hear it, and not again if it does not arrive.
+    Checkpointed {
+        stage: StageKey,
+        epoch: u32,
+    },
     Beat,
     Draining,
 }
@@ -27,6 +47,8 @@ pub(super) enum Told {
     Lease {
         lease: LeaseId,
         stages: Vec<(StageKey, u32)>,
+        /// The epochs that have been done of them.
+        done: Vec<u32>,
     },
     Revoke {
         lease: LeaseId,
@@ -43,6 +65,8 @@ pub(super) enum Told {
 struct Held {
     lanes: u32,
     stages: Vec<(StageKey, u32)>,
+    /// The epochs that had been done of them at the beginning.
+    done: BTreeMap<StageKey, u32>,
     /// Whether the work has neither ended nor been dropped.
     at_work: bool,
 }
@@ -60,16 +84,19 @@ pub(super) struct Machine {
     bench: BTreeMap<LeaseId, Held>,
     /// What must arrive, in order.
     outbox: Vec<Said>,
+    /// Of stages the newest checkpoint that was not said yet.
+    checkpoints: BTreeMap<StageKey, u32>,
 }
 
 impl Machine {
     pub(super) fn new(name: String, slots: u32) -> Self {
         let (process, connection, frozen_until, draining) = (0, None, 0, false);
-        Self { name, process, connection, frozen_until, slots, draining, bench: BTreeMap::new(), outbox: vec![] }
+        let (bench, outbox, checkpoints) = (BTreeMap::new(), vec![], BTreeMap::new());
+        Self { name, process, connection, frozen_until, slots, draining, bench, outbox, checkpoints }
     }
 
     /// The first message of an attachment, and what is said again after it.
-    pub(super) fn attach(&self) -> Vec<Said> {
+    pub(super) fn attach(&mut self) -> Vec<Said> {
         let instance = format!("{}.{}", self.name, self.process);
         let held = (self.bench.iter()).map(|(lease, held)| HeldLease {
             lease: lease.clone(),
@@ -77,7 +104,12 @@ impl Machine {
             stages: held.stages.clone(),
         });
         let hello = Said::Hello { instance, slots: self.slots, held: held.collect() };
-        [hello].into_iter().chain(self.draining.then_some(Said::Draining)).chain(self.outbox.iter().cloned()).collect()
+        let mut said = vec![hello];
+        said.extend(self.draining.then_some(Said::Draining));
+        let kept = std::mem::take(&mut self.checkpoints).into_iter();
+        said.extend(kept.map(|(stage, epoch)| Said::Checkpointed { stage, epoch }));
+        said.extend(self.outbox.iter().cloned());
+        said
     }
 
     /// Dies. Completed results are on its disk, and another process finds them.
@@ -86,6 +118,7 @@ impl Machine {
         self.connection = None;
         self.draining = false;
         self.bench.clear();
+        self.checkpoints.clear();
         self.outbox.retain(|said| matches!(said, Said::Report { outcome: StageOutcome::Completed(_), .. }));
     }
 
@@ -106,10 +139,11 @@ impl Machine {
     pub(super) fn hears(&mut self, told: Told, width: u32) -> (Vec<Said>, Option<LeaseId>) {
         match told {
             Told::Calibrate { class } => (vec![Said::Calibrated { class, lanes: width }], None),
-            Told::Lease { lease, stages } => {
+            Told::Lease { lease, stages, done } => {
                 let begins = !self.draining;
-                let before =
-                    self.bench.insert(lease.clone(), Held { lanes: stages.len() as u32, stages, at_work: begins });
+                let done = stages.iter().map(|(stage, _)| *stage).zip(done).collect();
+                let held = Held { lanes: stages.len() as u32, stages, done, at_work: begins };
+                let before = self.bench.insert(lease.clone(), held);
                 assert!(before.is_none(), "lease {lease} was given out twice");
                 if begins { (vec![], Some(lease)) } else { (self.must(Said::Ended { lease, failure: None }), None) }
             }
@@ -140,9 +174,23 @@ impl Machine {
         self.bench.get(lease).filter(|held| held.at_work).map(|held| held.stages.as_slice())
     }
 
+    /// The epochs that had been done of a stage when its lease began.
+    pub(super) fn done(&self, lease: &LeaseId, stage: StageKey) -> u32 {
+        self.bench.get(lease).and_then(|held| held.done.get(&stage)).copied().unwrap_or_default()
+    }
+
     /// The leases that it works on.
     pub(super) fn at_work(&self) -> Vec<LeaseId> {
         self.bench.iter().filter(|(_, held)| held.at_work).map(|(lease, _)| lease.clone()).collect()
+    }
+
+    /// A stage can be gone on with.
+    pub(super) fn keeps(&mut self, stage: StageKey, epoch: u32) -> Vec<Said> {
+        if self.connection.is_some() {
+            return vec![Said::Checkpointed { stage, epoch }];
+        }
+        self.checkpoints.insert(stage, epoch);
+        vec![]
     }
 
     /// A stage of a lease came to its end.
@@ -153,6 +201,7 @@ impl Machine {
         attempt: u32,
         outcome: StageOutcome,
     ) -> Vec<Said> {
+        self.checkpoints.remove(&stage);
         self.must(Said::Report { lease: lease.clone(), stage, attempt, outcome })
     }
 

@@ -55,6 +55,8 @@ enum What {
     Connects(usize, u32),
     /// A stage of a lease has been worked on.
     Done { machine: usize, process: u32, lease: LeaseId, stage: StageKey, attempt: u32 },
+    /// A stage of a lease has been worked on in part, for so many epochs.
+    Keeps { machine: usize, process: u32, lease: LeaseId, stage: StageKey, epochs: u32 },
     /// All stages of a lease have.
     Over { machine: usize, process: u32, lease: LeaseId },
     /// The process of a lease dies of what it works on.
@@ -238,6 +240,12 @@ impl Life {
                 let said = self.machines[machine].reports(&lease, stage, attempt, outcome);
                 self.say(machine, said);
             }
+            What::Keeps { machine, process, lease, stage, epochs } if self.works(machine, process, &lease) => {
+                let epoch = self.machines[machine].done(&lease, stage) + epochs;
+                self.oracle.taken(stage, epoch);
+                let said = self.machines[machine].keeps(stage, epoch);
+                self.say(machine, said);
+            }
             What::Over { machine, process, lease } if self.works(machine, process, &lease) => {
                 let said = self.machines[machine].ends(&lease, None);
                 self.say(machine, said);
@@ -246,7 +254,12 @@ impl Life {
                 let said = self.machines[machine].ends(&lease, Some(failure(FailureClass::Executor)));
                 self.say(machine, said);
             }
-            What::Ticks(_) | What::Beats(..) | What::Done { .. } | What::Over { .. } | What::Killed { .. } => {}
+            What::Ticks(_)
+            | What::Beats(..)
+            | What::Done { .. }
+            | What::Keeps { .. }
+            | What::Over { .. }
+            | What::Killed { .. } => {}
         }
         Ok(())
     }
@@ -258,6 +271,7 @@ impl Life {
             What::Connects(machine, _)
             | What::Beats(machine, _)
             | What::Done { machine, .. }
+            | What::Keeps { machine, .. }
             | What::Over { machine, .. }
             | What::Killed { machine, .. } => Some(*machine),
             _ => None,
@@ -334,6 +348,10 @@ impl Life {
         }
         let mut time = time;
         for (stage, attempt) in stages {
+            for epochs in 1..=self.random.random_range(0..=2) {
+                let keeps = self.now + (time - self.now) * u64::from(epochs) / 3;
+                self.at(keeps, What::Keeps { machine, process, lease: lease.clone(), stage, epochs });
+            }
             self.at(time, What::Done { machine, process, lease: lease.clone(), stage, attempt });
             time += self.random.random_range(0..50);
         }

@@ -17,6 +17,10 @@ pub(super) struct Oracle {
     computed: BTreeMap<StageKey, u64>,
     /// How often it could not be stored, without a failed attempt having been recorded for it.
     spoiled: BTreeMap<StageKey, u64>,
+    /// Checkpoints that some worker took.
+    taken: BTreeSet<(StageKey, u32)>,
+    /// Of each open stage the epoch of the last one that is on the disk.
+    kept: BTreeMap<StageKey, u32>,
 }
 
 impl Oracle {
@@ -32,6 +36,22 @@ impl Oracle {
         *self.spoiled.entry(stage).or_default() += 1;
     }
 
+    pub(super) fn taken(&mut self, stage: StageKey, epoch: u32) {
+        self.taken.insert((stage, epoch));
+    }
+
+    /// The epochs that have been done of a stage that is handed out: some worker said so, and nothing that is on the disk is later.
+    pub(super) fn goes_on(&self, core: Option<&Core>, stage: StageKey) -> Result<u32, Violation> {
+        let Some(core) = core else { return Ok(0) };
+        let kept = self.kept.get(&stage).copied().unwrap_or_default();
+        match core.checkpoint(&stage) {
+            Some(found) if found.epoch >= kept && self.taken.contains(&(stage, found.epoch)) => Ok(found.epoch),
+            // It may have ended in the same breath.
+            None if kept == 0 || matches!(core.stage(&stage), Some(StageStatus::Ended(_))) => Ok(0),
+            found => Err(Violation(format!("{stage} goes on from {found:?}, and epoch {kept} was kept"))),
+        }
+    }
+
     /// Stages that were computed, and how often one was that had been before.
     pub(super) fn work(&self) -> (u64, u64) {
         (self.computed.len() as u64, self.computed.values().map(|times| times - 1).sum())
@@ -44,7 +64,8 @@ impl Oracle {
         }
     }
 
-    /// A sweep that goes on: what was given up of it is open again. An attempt that failed counts once.
+    /// A sweep that goes on: what was given up of it is open again. An attempt that failed counts once. A checkpoint: it is later than the
+    /// one before.
     pub(super) fn written(&mut self, entries: &[Entry]) -> Result<(), Violation> {
         for entry in entries {
             match &entry.record {
@@ -57,6 +78,13 @@ impl Oracle {
                         _ => return Err(Violation(format!("{stage:?} is blamed again: {entry:?}"))),
                     }
                 }
+                Record::Checkpointed { stage, checkpoint } => {
+                    let before = self.kept.insert(*stage, checkpoint.epoch);
+                    if before.is_some_and(|before| before >= checkpoint.epoch) {
+                        return Err(Violation(format!("{stage} went back from epoch {before:?} to {checkpoint:?}")));
+                    }
+                }
+                Record::StageEnded { stage, .. } => _ = self.kept.remove(stage),
                 _ => {}
             }
         }
@@ -82,6 +110,12 @@ impl Oracle {
             }
         }
         self.announced = known;
+        for (stage, epoch) in &self.kept {
+            let found = core.checkpoint(stage).map(|checkpoint| checkpoint.epoch);
+            if found != Some(*epoch) {
+                return Err(Violation(format!("{stage} goes on from {found:?} after a restart, and not from {epoch}")));
+            }
+        }
         Ok(())
     }
 

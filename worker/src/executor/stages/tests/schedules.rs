@@ -172,7 +172,7 @@ fn what_is_left_begins_from_the_net_that_a_criterion_trained() {
             skip_steps: 0,
             stop_after: None,
         };
-        let ends = train(&model, &[lane], &mut [], data, device, &mut |_, _| ()).expect("no defect");
+        let ends = train(&model, &[lane], &[], &mut [], data, device, &mut ()).expect("no defect");
         let LaneEnd::Trained(expected) = &ends[0] else { panic!("{:?}", ends[0]) };
         let expected = checkpoint::write_parameters(&model, &expected.parameters).expect("writes");
         assert_eq!(read(&fixture, &result, Role::Checkpoint), expected, "{name}");
