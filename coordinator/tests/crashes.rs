@@ -364,12 +364,15 @@ fn what_a_worker_hands_back_when_its_grace_is_over_goes_on_from_there() {
     let lab = Lab::new(&slow_sweep(), ROWS);
     let server = Server::start(&lab);
     let submitted = submit(&lab, &server);
-    let mut first = server.worker_with(&lab, "first", &["--grace", "1", "--checkpoint-every", "1h"]);
+    // With a bounded cache executors leave what they make in folders of their own.
+    let bounded = ["--cache-size", "50MB"];
+    let mut first =
+        server.worker_with(&lab, "first", &[&["--grace", "1", "--checkpoint-every", "1h"], &bounded[..]].concat());
     first.wait_for(&["training a bundle"]);
     common::signal(first.id(), "TERM");
     let first = first.end().expect(130);
     assert!(first.stderr.contains("a checkpoint was taken"), "{}", first.stderr);
-    let mut second = server.worker(&lab, "second");
+    let mut second = server.worker_with(&lab, "second", &bounded);
     second.wait_for(&["goes on from the end of an epoch"]);
     same_slow_report(submitted.end(), &lab);
     assert!(!some_attempt_failed(&lab));

@@ -14,12 +14,17 @@ use std::{
 use secateur_proto::{
     convert::StageWithInputs,
     ids::StageKey,
+    metrics::{Metrics, Split},
     outcome::{Artifact, Checkpoint, Failure, FailureClass, Role},
     spec::ModelSpec,
+    v1,
 };
 use tracing::{info, warn};
 
-use super::stages::{BundleEvent, Ready, progress, storage_failure};
+use super::{
+    ended::storage_failure,
+    stages::{BundleEvent, Ready},
+};
 use crate::{
     causes::with_causes,
     store::Store,
@@ -131,4 +136,11 @@ impl Watch for Reporter<'_> {
             Err(failure) => warn!(%stage, epoch = state.epoch, reason = failure.message, "no checkpoint is left"),
         }
     }
+}
+
+fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress {
+    let mut metrics = Metrics::new();
+    record.validation.set_into(&mut metrics, Split::Validation);
+    // The attempt is the worker's to know.
+    v1::Progress { stage_key: stage.to_string(), epoch: record.epoch, epochs, metrics: (&metrics).into(), attempt: 0 }
 }

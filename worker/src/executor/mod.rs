@@ -5,6 +5,7 @@
 //! input does: an executor never outlives its worker. It knows nothing of the network.
 
 pub mod checkpoints;
+mod ended;
 pub mod frame;
 pub mod process;
 mod pruning;

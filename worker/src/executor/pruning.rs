@@ -5,19 +5,20 @@ use std::cell::Cell;
 use burn::tensor::Device;
 use secateur_proto::{
     outcome::{Artifact, Failure, FailureClass},
-    spec::{PruneSpec, Schedule},
+    spec::{PruneSpec, Schedule, Start, Subject},
 };
 
-use super::{selection::Selection, stages::storage_failure};
+use super::{ended::storage_failure, selection::Selection};
 use crate::{
     causes::with_causes,
-    net::Mask,
+    net::{Mask, Parameters},
     prune::{
         plan::PruningPlan,
         schedule::{self, MaskSchedule, NoPlan, Plans},
     },
     store::Store,
     train::{
+        bundle::{Lane, Phase},
         data::DeviceData,
         probe::NetProbe,
         state::{SavedPlans, TrainingState},
@@ -42,6 +43,25 @@ pub(super) fn check_schedule(spec: &PruneSpec, train_rows: usize) -> Result<(), 
         return Err(Failure::new(FailureClass::Input, message));
     }
     Ok(())
+}
+
+/// A lane that trains what a pruning left.
+pub(super) fn retraining(spec: &PruneSpec, start: Parameters, mask: Mask) -> Lane {
+    // A net that takes the dense training over sees the batches that the dense net saw.
+    let phase = match spec.start {
+        Start::Scored {} if spec.subject != (Subject::Initial {}) => Phase::Retrain,
+        _ => Phase::Dense,
+    };
+    Lane {
+        start,
+        mask: Some(mask),
+        training: spec.training.clone(),
+        regularization: spec.regularization.clone(),
+        seed: spec.seed,
+        phase,
+        skip_steps: spec.skip_steps,
+        stop_after: None,
+    }
 }
 
 impl<'a> Pruning<'a> {

@@ -22,20 +22,16 @@ use tracing::{debug, info};
 
 use super::{
     checkpoints::{self, Checkpoints, Pace, Reporter},
-    pruning::{self, Pruning},
+    ended::Ended,
+    pruning::{self, Pruning, retraining},
     selection::Selection,
 };
 use crate::{
-    causes::with_causes,
-    data::{self, DataError, Dataset},
-    metrics::{self, MetricError},
+    data::{self, Dataset},
+    metrics,
     net::{Mask, Parameters, checkpoint, flat::FlatLayout},
-    prune::{
-        plan::PruningPlan,
-        schedule::{self, NoPlan},
-        select::NoSelection,
-    },
-    store::{Store, StoreError},
+    prune::{plan::PruningPlan, schedule},
+    store::Store,
     tensors::{InvalidTensors, f32_bytes, u32_bytes},
     train::{
         bundle::{Lane, Phase},
@@ -67,64 +63,6 @@ pub struct Stages {
     /// The data of the last bundle: the next one most often trains on the same.
     loaded: Option<(ContentHash, DeviceData)>,
     pace: Pace,
-}
-
-/// What it means for a stage that the store does not do as asked.
-pub(super) fn storage_failure(error: &StoreError) -> Failure {
-    let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
-    Failure::new(class, with_causes(error))
-}
-
-/// A stage that cannot go on: its outcome.
-struct Ended(StageOutcome);
-
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Self {
-        Self(StageOutcome::Failed(failure))
-    }
-}
-
-impl From<StoreError> for Ended {
-    fn from(error: StoreError) -> Self {
-        storage_failure(&error).into()
-    }
-}
-
-impl From<InvalidTensors> for Ended {
-    fn from(error: InvalidTensors) -> Self {
-        Failure::new(FailureClass::Input, with_causes(&error)).into()
-    }
-}
-
-impl From<DataError> for Ended {
-    fn from(error: DataError) -> Self {
-        Failure::new(FailureClass::Input, with_causes(&error)).into()
-    }
-}
-
-impl From<MetricError> for Ended {
-    fn from(error: MetricError) -> Self {
-        Failure::new(FailureClass::Internal, with_causes(&error)).into()
-    }
-}
-
-impl From<NoSelection> for Ended {
-    fn from(reason: NoSelection) -> Self {
-        Self(match reason {
-            NoSelection::Collapsed { layer } => StageOutcome::Collapsed { layer },
-            NoSelection::NotFinite => StageOutcome::Diverged { step: 0 },
-            NoSelection::Unfit(_) => StageOutcome::Failed(Failure::new(FailureClass::Input, reason.to_string())),
-        })
-    }
-}
-
-impl From<NoPlan> for Ended {
-    fn from(reason: NoPlan) -> Self {
-        match reason {
-            NoPlan::Selection(reason) => reason.into(),
-            NoPlan::Failure(failure) => failure.into(),
-        }
-    }
 }
 
 /// A stage that is ready to train, as a lane of the bundle.
@@ -467,25 +405,6 @@ impl Stages {
     }
 }
 
-/// A lane that trains what a pruning left.
-fn retraining(spec: &PruneSpec, start: Parameters, mask: Mask) -> Lane {
-    // A net that takes the dense training over sees the batches that the dense net saw.
-    let phase = match spec.start {
-        Start::Scored {} if spec.subject != (Subject::Initial {}) => Phase::Retrain,
-        _ => Phase::Dense,
-    };
-    Lane {
-        start,
-        mask: Some(mask),
-        training: spec.training.clone(),
-        regularization: spec.regularization.clone(),
-        seed: spec.seed,
-        phase,
-        skip_steps: spec.skip_steps,
-        stop_after: None,
-    }
-}
-
 fn initial(model: &ModelSpec, training: &TrainingSpec, seed: u64) -> Parameters {
     Parameters::initial_as(model, training.initialization, "initial parameters", seed)
 }
@@ -539,13 +458,6 @@ fn update_rule(optimizer: &OptimizerSpec) -> OptimizerSpec {
         | OptimizerSpec::Sgd { weight_decay, .. } => *weight_decay = 0.0,
     }
     rule
-}
-
-pub(super) fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress {
-    let mut metrics = Metrics::new();
-    record.validation.set_into(&mut metrics, Split::Validation);
-    // The attempt is the worker's to know.
-    v1::Progress { stage_key: stage.to_string(), epoch: record.epoch, epochs, metrics: (&metrics).into(), attempt: 0 }
 }
 
 /// `validation.rows`, `validation.logits`, `validation.targets`, and the same of test: paired statistics, swap sets and calibration
