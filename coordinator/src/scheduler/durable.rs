@@ -8,7 +8,8 @@ use super::{
 };
 
 impl Core {
-    /// Whether the same is known to both, whatever was forgotten. Of what is forgotten only the number counts.
+    /// Whether the same is known to both, whatever was forgotten: of that only the number counts. How often a stage that has completed had
+    /// failed before does not matter.
     #[must_use]
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         let forgotten =
@@ -80,5 +81,6 @@ fn durable_stage<'a>(stage: &'a Stage, ranks: &Ranks) -> impl PartialEq + use<'a
     let shared_with: Vec<u32> = shared_with.iter().map(sweep).collect();
     let children: Vec<u32> = children.iter().map(|child| ranks.stages[child.index()]).collect();
     let trials: Vec<(u32, u32)> = trials.iter().map(|(number, trial)| (sweep(number), *trial)).collect();
-    (sweep(home), *position, shared_with, children, trials, *wanted, (*width_limit, trouble, checkpoint), state)
+    let failures = (!stage.has_completed()).then_some((*width_limit, trouble));
+    (sweep(home), *position, shared_with, children, trials, *wanted, failures, checkpoint, state)
 }

@@ -282,8 +282,10 @@ fn standing(stage: &Stage, rank: u32) -> Option<Standing> {
     } = stage;
     let outcome = if let StageState::Ended(outcome) = state { Some(outcome.clone()) } else { None };
     let is_new = outcome.is_none() && *width_limit == UNLIMITED && trouble.is_none() && checkpoint.is_none();
-    let (width_limit, trouble, checkpoint) = (*width_limit, trouble.clone(), checkpoint.clone());
-    (!is_new).then_some(Standing { stage: rank, outcome, width_limit, trouble, checkpoint })
+    // What failed before it completed explains nothing any more.
+    let (width_limit, trouble) =
+        if stage.has_completed() { (UNLIMITED, None) } else { (*width_limit, trouble.clone()) };
+    (!is_new).then_some(Standing { stage: rank, outcome, width_limit, trouble, checkpoint: checkpoint.clone() })
 }
 
 impl Part {

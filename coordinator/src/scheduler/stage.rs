@@ -130,6 +130,10 @@ impl Stage {
         matches!(self.state, StageState::Ended(_))
     }
 
+    pub(super) fn has_completed(&self) -> bool {
+        self.outcome().is_some_and(Packed::is_completed)
+    }
+
     pub(super) fn sweeps(&self) -> impl Iterator<Item = SweepNumber> {
         std::iter::once(self.home).chain(self.shared_with.iter().copied())
     }

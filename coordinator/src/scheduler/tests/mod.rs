@@ -474,7 +474,8 @@ pub(crate) fn durable(core: &Core) -> String {
             state => state,
         };
         let Stage { home, position, shared_with, children, trials, wanted, class, .. } = stage;
-        let limits = (stage.width_limit, &stage.trouble, &stage.checkpoint);
+        let failures = (!stage.has_completed()).then_some((stage.width_limit, &stage.trouble));
+        let limits = (failures, &stage.checkpoint);
         let class = class.map(|class| &core.classes[class.index()]);
         let (home, shared_with) = (sweep_rank(home), shared_with.iter().map(sweep_rank).collect::<Vec<_>>());
         let children: Vec<u32> = children.iter().map(|child| stage_ranks[child.index()]).collect();
