@@ -15,12 +15,13 @@ use secateur_proto::{
 
 use super::{
     bundle::lease_id,
-    core::{Core, Sweep, TrialState},
+    core::Core,
     event::{Effect, Rejection, SweepState, Timestamp},
     planted::Planted,
     queues::QueueKey,
     record::Record,
     stage::{ClassNumber, Packed, Stage, StageNumber, StageState, SweepNumber, inherited},
+    sweep::{Sweep, TrialState},
     trouble::FailedAttempt,
 };
 use crate::sweep::plan::Plan;

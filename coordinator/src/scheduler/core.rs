@@ -20,9 +20,10 @@ use super::{
     planted::Planted,
     queues::Ready,
     record::{Entry, Record},
-    share::{Share, ShareChange},
+    share::ShareChange,
     snapshot::Restoring,
     stage::{ClassNumber, LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber},
+    sweep::Sweep,
     workers::Worker,
 };
 use crate::sweep::plan::Plan;
@@ -62,51 +63,6 @@ pub struct Core {
 }
 
 #[derive(Debug)]
-pub(super) struct Sweep {
-    pub(super) plan: Arc<Plan>,
-    pub(super) state: SweepState,
-    /// In the order of the plan.
-    pub(super) stages: Vec<StageNumber>,
-    pub(super) trials: Vec<TrialState>,
-    /// Trials by state.
-    pub(super) tally: Tally,
-    pub(super) stages_ended: u64,
-    pub(super) lane_steps: u64,
-    pub(super) lane_steps_ended: u64,
-    pub(super) submitted_at: Timestamp,
-    /// When it last stopped running.
-    pub(super) ended_at: Option<Timestamp>,
-    /// Of its stages, so many are with workers.
-    pub(super) leased: u64,
-    /// Of its stages, so many have completed in this life.
-    pub(super) computed: u64,
-    /// Nothing of it is left but its number.
-    pub(super) forgotten: bool,
-    pub(super) share: Share,
-    /// Leases that are out with stages that run for it.
-    pub(super) leases: u64,
-    /// The workers that have them, and how many.
-    pub(super) workers: BTreeMap<WorkerNumber, u64>,
-    /// So many leases had been given out when it was last its turn.
-    pub(super) last_turn: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TrialState {
-    Open,
-    /// As its last stage ended.
-    Ended,
-    Cancelled,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) open: u64,
-    pub(super) completed: u64,
-    pub(super) failed: u64,
-}
-
-#[derive(Debug)]
 pub(super) struct Lease {
     pub(super) worker: WorkerNumber,
     /// Lanes at the beginning.
@@ -124,31 +80,6 @@ pub(super) struct Lease {
     pub(super) taken_from: bool,
     /// Whether an earlier life gave it out, or it was taken for ended before its worker came back: it may have been dropped then.
     pub(super) adopted: bool,
-}
-
-impl Sweep {
-    /// A new one, of which nothing is listed yet.
-    pub(super) fn new(plan: Arc<Plan>, submitted_at: Timestamp) -> Self {
-        Self {
-            state: SweepState::Running,
-            stages: Vec::with_capacity(plan.stages.len()),
-            trials: vec![TrialState::Open; plan.trials.len()],
-            tally: Tally { open: plan.trials.len() as u64, ..Tally::default() },
-            stages_ended: 0,
-            lane_steps: 0,
-            lane_steps_ended: 0,
-            submitted_at,
-            ended_at: None,
-            leased: 0,
-            computed: 0,
-            forgotten: false,
-            share: Share::default(),
-            leases: 0,
-            workers: BTreeMap::new(),
-            last_turn: 0,
-            plan,
-        }
-    }
 }
 
 impl Lease {

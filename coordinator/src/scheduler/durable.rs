@@ -1,11 +1,7 @@
 //! Whether two cores say the same: all that is durable, field by field. What a snapshot leaves out is proved by this comparison, and not
 //! by the rules that leave it out.
 
-use super::{
-    core::{Core, Sweep},
-    snapshot::Ranks,
-    stage::Stage,
-};
+use super::{core::Core, snapshot::Ranks, stage::Stage, sweep::Sweep};
 
 impl Core {
     /// Whether the same is known to both, whatever was forgotten: of that only the number counts. How often a stage that has completed had

@@ -12,8 +12,9 @@ use std::{
 use secateur_proto::ids::StageKey;
 
 use super::{
-    core::{Core, Sweep, Tally},
+    core::Core,
     stage::{StageNumber, StageState, SweepNumber, UNLIMITED},
+    sweep::{Sweep, Tally},
 };
 use crate::sweep::plan::Plan;
 

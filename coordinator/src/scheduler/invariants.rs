@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    core::{Core, Lease, Sweep, Tally, TrialState},
+    core::{Core, Lease},
     event::SweepState,
     queues::QueueKey,
     stage::{LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber, inherited},
+    sweep::{Sweep, Tally, TrialState},
     workers::Width,
 };
 

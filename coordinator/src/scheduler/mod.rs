@@ -70,6 +70,7 @@ mod retry;
 mod share;
 mod snapshot;
 mod stage;
+mod sweep;
 mod trouble;
 mod view;
 mod workers;

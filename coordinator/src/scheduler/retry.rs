@@ -11,9 +11,10 @@ use secateur_proto::{
 };
 
 use super::{
-    core::{Core, TrialState},
+    core::Core,
     event::{Rejection, SweepState},
     stage::{Packed, StageNumber, StageState, SweepNumber, UNLIMITED, inherited},
+    sweep::TrialState,
 };
 
 impl Core {

@@ -9,11 +9,12 @@ use secateur_proto::ids::SweepId;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    core::{Core, Step, Sweep},
+    core::{Core, Step},
     event::{Rejection, SweepState},
     queues::QueueKey,
     record::Record,
     stage::{LeaseNumber, StageNumber, StageState, SweepNumber, WorkerNumber},
+    sweep::Sweep,
 };
 
 /// What part of the workers a sweep may have. Decides when its stages run, and nothing of their results.

@@ -10,10 +10,11 @@ use secateur_proto::{
 
 use super::{
     bundle::{lease_id, lease_number},
-    core::{Core, Sweep, TrialState},
+    core::Core,
     event::{SweepState, Timestamp},
     share::Share,
     stage::{Packed, StageNumber, StageState, SweepNumber, UNLIMITED},
+    sweep::{Sweep, TrialState},
     trouble::FailedAttempt,
     workers::{Width, Worker},
 };

@@ -31,9 +31,9 @@ use secateur_proto::{
 use super::{
     Core, Decision, Departure, Effect, Entry, Event, HeldLease, Policy, Record, Rejection, Share, ShareChange,
     Timestamp,
-    core::Sweep,
     snapshot::Ranks,
     stage::{Stage, StageState, SweepNumber},
+    sweep::Sweep,
 };
 use crate::sweep::plan::{Attempts, DataSummary, Plan, PlannedStage, SweepInfo, Trial};
 
