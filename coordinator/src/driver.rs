@@ -231,9 +231,11 @@ impl Shell {
                 }
             }
             self.finish(batch).await.inspect_err(|error| error!(%error, "the journal cannot be written; stopping"))?;
-            self.take_snapshot_if_due()
-                .await
-                .inspect_err(|error| error!(%error, "no snapshot can be written; stopping"))?;
+            let waited = self.take_snapshot_if_due().await;
+            if waited.inspect_err(|error| error!(%error, "no snapshot can be written; stopping"))? {
+                // What was said meanwhile is heard before anybody is found to be silent.
+                ticks.reset();
+            }
             if ticked {
                 // Who has lost its journal without a word is not to go on handing out work until the next result comes.
                 self.journal.confirm().await.inspect_err(|error| error!(%error, "the journal is lost; stopping"))?;
@@ -362,11 +364,11 @@ impl Shell {
     }
 
     /// Writes a snapshot, once what a start would replay outgrows what there is. Events wait meanwhile: it says what the records before
-    /// it come to.
-    async fn take_snapshot_if_due(&mut self) -> Result<(), JournalError> {
+    /// it come to. Says whether they had to.
+    async fn take_snapshot_if_due(&mut self) -> Result<bool, JournalError> {
         let records = self.core.since_snapshot();
         if records < BETWEEN_SNAPSHOTS.max(self.core.stage_count()) {
-            return Ok(());
+            return Ok(false);
         }
         let begun = Instant::now();
         let (snapshot, now) = (self.core.snapshot(), self.now());
@@ -376,7 +378,7 @@ impl Shell {
             Ok(lines) => lines,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime ends, and this task with it.
-            Err(_) => return Ok(()),
+            Err(_) => return Ok(true),
         };
         let encoded = begun.elapsed();
         match self.journal.begin_with(&lines).await {
@@ -388,7 +390,7 @@ impl Shell {
             Err(error) => return Err(error),
         }
         self.core.snapshot_taken();
-        Ok(())
+        Ok(true)
     }
 
     fn carry_out(&mut self, effect: Effect, changed: &mut BTreeSet<SweepId>) {
