@@ -179,10 +179,12 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
     let _slot = slots.free.acquire().await;
     let mut stages = Vec::new();
     let mut inputs = BTreeSet::new();
+    let mut given = BTreeSet::new();
     let mut checkpoints = Checkpoints::new();
     for leased in lease.stages {
         let stage = StageWithInputs::try_from(leased.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
         inputs.extend(stage.spec.reads().iter().filter_map(|role| stage.inputs.get(role)).copied());
+        given.extend(stage.inputs.values().copied());
         attempts.insert(stage.key, leased.attempt);
         if let Some(checkpoint) = leased.checkpoint {
             checkpoints.insert(stage.key, checkpoint.try_into()?);
@@ -237,7 +239,8 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
                 // They stay in the cache until the coordinator has them.
                 let mut made = slots.cache.hold_nothing();
                 if let StageOutcome::Completed(result) = &outcome {
-                    for artifact in result.artifacts.values() {
+                    // A result names files that it was given, too, which nobody made here and may not even have read.
+                    for artifact in result.artifacts.values().filter(|artifact| !given.contains(artifact)) {
                         made.adopt(executor.outputs(), *artifact).map_err(TransferError::from)?;
                     }
                 }
