@@ -172,6 +172,10 @@ impl Examined {
             _ if self.torn => {
                 format!("nothing good follows: {repair}` copies the journal and cuts it off")
             }
+            first if self.lines.is_empty() => format!(
+                "nothing before it is good, so put a copy in its place if there is one; or {repair} --cut-at {}` copies the journal and begins anew, with no sweep",
+                first.sequence()
+            ),
             first => format!(
                 "{repair} --cut-at {}` copies the journal and goes back to the entries before that",
                 first.sequence()

@@ -26,11 +26,12 @@ fn submit(lab: &Lab, address: &str) -> Process {
     lab.start(&["submit", "sweep.yaml", "--wait", "--out", "out", "--output", "json", "--coordinator", address])
 }
 
-fn execute(url: &str, statement: &'static str) {
+fn execute(url: &str, statement: impl Into<String>) {
+    let statement = statement.into();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut connection = PgConnection::connect(url).await.expect("connects");
-        sqlx::query(statement).execute(&mut connection).await.expect("executes");
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.expect("executes");
         connection.close().await.expect("closes");
     });
 }
@@ -82,12 +83,25 @@ fn the_one_that_stood_by_takes_over_and_the_report_is_the_same() {
     let compacted = journal("compact");
     assert_eq!(compacted["before"]["entries"], checked["entries"]);
     assert_eq!(journal("check")["sweeps"], checked["sweeps"]);
-    execute(&url, "DELETE FROM secateur.journal WHERE sequence = 4");
+    // Two lives more, behind the snapshot.
+    let entries = compacted["after"]["entries"].as_i64().expect("a number");
+    for _ in 0..2 {
+        Server::of(serve(&lab, "127.0.0.1:0", &url)).process.kill();
+    }
+    let next = entries + 1;
+    execute(&url, format!("DELETE FROM secateur.journal WHERE sequence = {next}"));
     let refused = serve(&lab, "127.0.0.1:0", &url).end().expect(1).stderr;
-    assert!(refused.contains("entry 4 is missing") && refused.contains("--cut-at 4"), "{refused}");
-    let repaired = lab.run(&["journal", "repair", &url, "--cut-at", "4", "--output", "json"]).expect(0).json();
-    assert_eq!((&repaired["entries"], &repaired["copy"]), (&3.into(), &"the table secateur.journal_aside_1".into()));
+    let cut = format!("--cut-at {next}");
+    assert!(refused.contains(&format!("entry {next} is missing")) && refused.contains(&cut), "{refused}");
+    let repair = ["journal", "repair", &url, "--cut-at", &next.to_string(), "--output", "json"];
+    let repaired = lab.run(&repair).expect(0).json();
+    let copy = "the table secateur.journal_aside_1";
+    assert_eq!((&repaired["entries"], &repaired["copy"]), (&entries.into(), &copy.into()));
     journal("check");
+    // Of what was before the snapshot nothing is left.
+    execute(&url, "DELETE FROM secateur.journal WHERE sequence = 2");
+    let refused = serve(&lab, "127.0.0.1:0", &url).end().expect(1).stderr;
+    assert!(refused.contains("not a whole snapshot") && refused.contains("begins anew, with no sweep"), "{refused}");
 }
 
 /// One coordinator after the other dies in the middle of the work of three workers, and of bundles, and of a sweep that somebody waits for.
