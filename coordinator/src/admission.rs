@@ -1,7 +1,7 @@
 //! Admission: from a sweep file and its data to a plan, or to everything that is wrong with them. The same check runs where a
 //! person types the command and in the coordinator.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use secateur_proto::{
     ids::ContentHash,
@@ -15,10 +15,13 @@ use secateur_worker::{
 };
 use tracing::info;
 
-use crate::sweep::{self, ClassRows, Diagnostic, Diagnostics, InputFacts, SweepSpec, WeightsFacts, plan::Plan};
+use crate::sweep::{self, ClassRows, Diagnostic, Diagnostics, InputFacts, Mark, SweepSpec, WeightsFacts, plan::Plan};
 
 /// The largest sweep file, in bytes: more is no file that a person wrote.
 pub const LARGEST_SWEEP_FILE: usize = 1 << 20;
+
+/// The longest plan, in bytes of its JSON: some 200,000 trials. It is one line of the journal, and no database takes a line of any length.
+pub const LARGEST_PLAN: u64 = 256 << 20;
 
 /// What a coordinator takes from others at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +30,13 @@ pub struct Limits {
     pub artifact: u64,
     /// Bytes of a table's text, or of a net, that a sweep is planned from: planning has it in memory.
     pub input: u64,
+    /// Bytes of a plan as JSON.
+    pub plan: u64,
 }
 
 impl Limits {
     /// Of a coordinator that serves its own process alone.
-    pub const NONE: Self = Self { artifact: u64::MAX, input: u64::MAX };
+    pub const NONE: Self = Self { artifact: u64::MAX, input: u64::MAX, plan: LARGEST_PLAN };
 }
 
 /// A sweep that can be computed.
@@ -107,7 +112,35 @@ pub fn admit(
         weights,
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
-    Ok(Admitted { plan: sweep::plan(&spec, text, facts)?, notes: prepared.notes })
+    let plan = sweep::plan(&spec, text, facts)?;
+    let size = json_size(&plan);
+    if size > limits.plan {
+        let message = format!(
+            "the sweep comes to {} trials, whose plan has {size} bytes, allowed are at most {}: take fewer seeds, shorten an axis, or make several sweeps of it",
+            plan.trials.len(),
+            limits.plan
+        );
+        return Err(Diagnostics::one(file_name, Mark::START, "seeds", message));
+    }
+    Ok(Admitted { plan, notes: prepared.notes })
+}
+
+/// How long a plan is, without keeping it as text.
+fn json_size(plan: &Plan) -> u64 {
+    struct Count(u64);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, plan).expect("a plan is plain data, and counting does not fail");
+    count.0
 }
 
 /// What is said of a file that is larger than `limit` bytes.
@@ -145,5 +178,28 @@ fn problems(spec: &SweepSpec, bytes: &[u8], error: &DataError) -> Vec<Diagnostic
             vec![at(data.split_mark, "data.split", with_causes(error))]
         }
         _ => of_table(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_no_journal_takes_is_refused() {
+        let text = "version: 1\nname: s\ndata: {path: table.csv, target: y, task: binary, split: {kind: stratified, train: 0.6, \
+                    validation: 0.2, test: 0.2, seed: 1}}\nmodel: {kind: mlp, hidden: [4]}\ntraining: {optimizer: {kind: adam, lr: \
+                    1.0e-2}, batch_size: 8, epochs: 2}\npruning: {strategy: magnitude, sparsity: 0.5, retrain: {epochs: 1}}\n";
+        let rows = (0..60).map(|row| format!("{}.5,{}\n", row * 7 % 11, row % 2));
+        let table = format!("a,y\n{}", rows.collect::<String>());
+        let admitted = |plan| {
+            let limits = Limits { plan, ..Limits::NONE };
+            admit("sweep.yaml", text, Input::of(table.as_bytes()), None, limits)
+        };
+        let plan = admitted(u64::MAX).expect("is admitted").plan;
+        let size = serde_json::to_vec(&plan).expect("plain data").len() as u64;
+        assert_eq!(admitted(size).expect("is just short enough").plan, plan);
+        let refused = admitted(size - 1).expect_err("is too long").to_string();
+        assert!(refused.contains(&format!("has {size} bytes")) && refused.contains("take fewer seeds"), "{refused}");
     }
 }

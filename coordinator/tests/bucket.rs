@@ -204,7 +204,7 @@ async fn addresses_are_for_what_leases_need_and_what_is_put_there_is_checked() {
     // What is too large for this coordinator is too large for its bucket.
     let too_large = (1 << 20) + 1;
     assert_eq!(stat(too_large).await.direct, None);
-    assert_eq!(commit(&gpus, too_large).await, Err(Code::InvalidArgument));
+    assert_eq!(commit(&gpus, too_large).await, Err(Code::OutOfRange));
     assert!(stat(too_large - 1).await.direct.is_some());
     let address = stat(size).await.direct.expect("an address");
     direct.put(address.try_into().expect("an address"), size, b"what nobody left!".as_slice()).await.expect("arrives");

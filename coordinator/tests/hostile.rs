@@ -296,9 +296,9 @@ async fn an_upload_larger_than_allowed_is_refused_at_its_first_word() {
     };
     put(1_000_000, 1_000_000).await.expect("is just small enough");
     let refused = put(1_000_001, 1_000_001).await.expect_err("is too large");
-    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(refused.code(), Code::OutOfRange);
     assert!(refused.message().contains("--max-artifact-size"), "{}", refused.message());
-    assert_eq!(put(10, u64::MAX).await.expect_err("is too large").code(), Code::InvalidArgument);
+    assert_eq!(put(10, u64::MAX).await.expect_err("is too large").code(), Code::OutOfRange);
     let left = fs::read_dir(lab.path("data/artifacts/incoming")).expect("is there").count();
     assert_eq!(left, 0, "nothing of it is kept");
 }

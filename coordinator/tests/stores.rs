@@ -320,6 +320,12 @@ async fn a_bucket_that_cannot_be_used_says_why() {
     assert_eq!(probe(&url, &[("AWS_SECRET_ACCESS_KEY", "wrong")]).await, Err(Trouble::Denied));
     assert_eq!(probe(&url, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")]).await, Err(Trouble::Unreachable));
     assert_eq!(probe(&url, &[("AWS_ENDPOINT_URL", "http://storage.example")]).await, Err(Trouble::Clear));
+    for address in ["127.0.0.1:9000", "localhost:9000", "minio", "http://", "ftp://minio", "https://a b"] {
+        assert_eq!(probe(&url, &[("AWS_ENDPOINT_URL", address)]).await, Err(Trouble::Address), "{address}");
+        let asked = Remote::open(url.parse().expect("a bucket"), Some(address), &environment);
+        assert_eq!(asked.expect_err("is no address").trouble, Trouble::Address, "{address}");
+    }
+    assert_eq!(probe(&url, &[("AWS_PROFILE", "")]).await, Ok(()), "an empty variable says nothing");
     server.kill();
     assert_eq!(probe(&url, &[]).await, Err(Trouble::Unreachable), "closes every connection");
 }

@@ -55,6 +55,12 @@ pub enum TransferError {
 }
 
 impl TransferError {
+    /// Whether the other side takes no file of that size.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::Remote { status, .. } if status.code() == Code::OutOfRange)
+    }
+
     /// Whether a disk is full, here or there.
     #[must_use]
     pub fn is_full(&self) -> bool {

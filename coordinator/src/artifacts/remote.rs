@@ -76,13 +76,18 @@ impl Remote {
         environment: &[(String, String)],
     ) -> Result<Self, BucketError> {
         let mut builder = AmazonS3Builder::new();
-        for (name, value) in environment {
+        // A variable that is there and empty says nothing.
+        for (name, value) in environment.iter().filter(|(_, value)| !value.is_empty()) {
             // Other programs have further ones.
             if let Ok(key) = name.to_ascii_lowercase().parse() {
                 builder = builder.with_config(key, value);
             }
         }
         let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap_or_default();
+        let addresses = [Some(endpoint.as_str()).filter(|endpoint| !endpoint.is_empty()), worker_endpoint];
+        if !addresses.into_iter().flatten().all(is_address) {
+            return Err(BucketError { bucket: url, operation: "work", trouble: Trouble::Address, source: None });
+        }
         let allowed = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
         let here = is_here(&endpoint);
         if endpoint.starts_with("http://") && !here && allowed.as_deref() != Some("true") {
@@ -304,6 +309,14 @@ pub fn environment() -> Vec<(String, String)> {
 
 fn failed(bucket: &BucketUrl, operation: &'static str, error: Error) -> BucketError {
     BucketError { bucket: bucket.clone(), operation, trouble: Trouble::of(&error), source: Some(error.into()) }
+}
+
+/// Whether that is the URL of a server.
+fn is_address(url: &str) -> bool {
+    let uri = url.parse::<Uri>().ok();
+    uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    })
 }
 
 /// Whether what is sent to that URL stays on this machine.

@@ -34,8 +34,15 @@ pub enum Trouble {
     )]
     Denied,
     /// Nobody answers.
-    #[error("the storage cannot be reached: are AWS_ENDPOINT_URL and AWS_REGION right, and does it run?")]
+    #[error(
+        "the storage cannot be reached: are AWS_ENDPOINT_URL and AWS_REGION right, are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set, and does it run?"
+    )]
     Unreachable,
+    /// What is said of it is not where anything could be.
+    #[error(
+        "AWS_ENDPOINT_URL and --artifacts-for-workers name it with http:// or https://, as in https://minio.example:9000"
+    )]
+    Address,
     /// It does not answer in time.
     #[error("the storage does not answer in time")]
     Slow,

@@ -2,7 +2,8 @@
 
 use std::{
     error::Error as _,
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -63,12 +64,15 @@ impl LocalSweep {
 
     fn read_blocking(file: &Path) -> Result<(Self, Vec<String>), CliError> {
         let unreadable_sweep = |error: io::Error| CliError::Input(unreadable(file, &error));
-        let size = fs::metadata(file).map_err(unreadable_sweep)?.len();
-        if size > LARGEST_SWEEP_FILE as u64 {
-            let message = format!("{} has {size} bytes: a sweep file has at most {LARGEST_SWEEP_FILE}", file.display());
+        // What is no file has no size, and may have no end.
+        let mut bytes = Vec::new();
+        let mut opened = File::open(file).map_err(unreadable_sweep)?.take(LARGEST_SWEEP_FILE as u64 + 1);
+        opened.read_to_end(&mut bytes).map_err(unreadable_sweep)?;
+        if bytes.len() > LARGEST_SWEEP_FILE {
+            let message =
+                format!("{} is longer than {LARGEST_SWEEP_FILE} bytes, which a sweep file has at most", file.display());
             return Err(CliError::Input(message));
         }
-        let bytes = fs::read(file).map_err(unreadable_sweep)?;
         let file_name = file.display().to_string();
         let text =
             String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not a text in UTF-8")))?;

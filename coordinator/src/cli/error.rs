@@ -105,6 +105,7 @@ impl From<Status> for CliError {
             Code::InvalidArgument
             | Code::NotFound
             | Code::FailedPrecondition
+            | Code::OutOfRange
             | Code::Unauthenticated
             | Code::PermissionDenied => Self::Input(message),
             _ => Self::Failed(message),

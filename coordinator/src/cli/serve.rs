@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::error::CliError;
 use crate::{
-    admission::Limits,
+    admission::{LARGEST_PLAN, Limits},
     artifacts::{self, BucketUrl, Remote},
     journal::{Journal, Postgres, PostgresUrl},
     scheduler::Policy,
@@ -122,7 +122,11 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             Some(bucket)
         }
     };
-    let limits = Limits { artifact: arguments.max_artifact_size.as_u64(), input: arguments.max_input_size.as_u64() };
+    let limits = Limits {
+        artifact: arguments.max_artifact_size.as_u64(),
+        input: arguments.max_input_size.as_u64(),
+        plan: LARGEST_PLAN,
+    };
     let (folder, journal) = match arguments.journal {
         None => {
             let folder = DataDir::lock(&arguments.data_dir)?;

@@ -91,6 +91,9 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
             output.print(&json!({"name": name, "role": Role::from(role), "token": token}), || token.clone());
         }
         Verb::List { folder } => {
+            if !folder.data_dir.is_dir() {
+                return Err(CliError::Input(format!("there is no folder {}", folder.data_dir.display())));
+            }
             let tokens = Tokens::read(&folder.data_dir).map_err(|error| CliError::input(&error))?;
             let tokens = tokens.as_ref().map_or(&[][..], Tokens::list);
             let document = |token: &Token| {
@@ -121,7 +124,7 @@ fn text(tokens: &[Token], now: SystemTime) -> String {
     }
     let row = |token: &Token| {
         let until = match token.expires_at {
-            None => "revoked".to_owned(),
+            None => "no end".to_owned(),
             Some(end) if token.is_expired(now) => format!("{} (over)", day(end)),
             Some(end) => day(end),
         };

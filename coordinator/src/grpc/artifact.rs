@@ -80,7 +80,8 @@ impl Artifacts {
     /// That so large a file is taken.
     fn check_size(&self, artifact: Artifact) -> Result<(), Status> {
         if artifact.size > self.limits.artifact {
-            return Err(Status::invalid_argument(format!(
+            // Another code than that of an upload that went wrong: this one is not to be tried again.
+            return Err(Status::out_of_range(format!(
                 "an artifact of {} bytes is too large for this coordinator, which takes {} (serve --max-artifact-size)",
                 artifact.size, self.limits.artifact
             )));

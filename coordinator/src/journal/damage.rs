@@ -142,6 +142,17 @@ pub enum JournalError {
         #[source]
         source: DatabaseError,
     },
+    /// A file of something else, or of which nothing can be read.
+    #[error(
+        "{place} is no journal, or is so damaged that nothing can be read of it, and was left as it is: put a copy of the journal in its place; or move it away, and begin anew"
+    )]
+    Unreadable {
+        /// Which.
+        place: Place,
+        /// The database's error.
+        #[source]
+        source: DatabaseError,
+    },
     /// A coordinator owns it.
     #[error(
         "the journal {0} is in use by a coordinator or by another command: stop it first, and leave the journal alone until it has ended"

@@ -26,6 +26,10 @@ const FULL: [&str; 3] = ["13", "778", "4874"];
 
 /// SQLITE_CORRUPT, the lowest byte of its kinds.
 const CORRUPT: i32 = 11;
+/// SQLITE_NOTADB.
+const NO_DATABASE: i32 = 26;
+/// What is attempted when a file is opened.
+const OPEN: &str = "open";
 
 /// Lines that are written by one statement, which may have 32,766 values.
 const ROWS: usize = 1_000;
@@ -56,12 +60,22 @@ fn failed<E: Into<DatabaseError>>(operation: &'static str, path: &Path) -> impl 
         {
             return JournalError::Full { place, source };
         }
+        if operation == OPEN
+            && source.downcast_ref::<sqlx::Error>().is_some_and(|error| is_corrupt(error) || is_none(error))
+        {
+            return JournalError::Unreadable { place, source };
+        }
         JournalError::Database { operation, place, source }
     }
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(|code| code.into_owned())
+}
+
+/// Whether the file is of no database at all.
+fn is_none(error: &sqlx::Error) -> bool {
+    code(error).and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == NO_DATABASE)
 }
 
 fn is_corrupt(error: &sqlx::Error) -> bool {
@@ -103,9 +117,9 @@ impl Sqlite {
     }
 
     async fn connect(options: SqliteConnectOptions, path: &Path) -> Result<Self, JournalError> {
-        let mut connection = options.connect().await.map_err(failed("open", path))?;
+        let mut connection = options.connect().await.map_err(failed(OPEN, path))?;
         let format: i64 =
-            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(failed("open", path))?;
+            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(failed(OPEN, path))?;
         let place = Place::File(path.to_owned());
         if format > FORMAT {
             connection.close().await.map_err(failed("close", path))?;

@@ -19,8 +19,8 @@ use super::{
 /// Points that a grid may have.
 pub const MAX_CELLS: u128 = 100_000;
 
-/// Trials that a sweep may have: points times seeds.
-pub const MAX_TRIALS: u128 = 1_000_000;
+/// Trials that a sweep may have: points times seeds. A coordinator has a kilobyte and more of each in memory.
+pub const MAX_TRIALS: u128 = 250_000;
 
 /// A sweep file without a problem in it.
 #[derive(Debug, Clone, PartialEq)]

@@ -73,7 +73,12 @@ impl From<ProcessError> for Failed {
 
 impl From<TransferError> for Failed {
     fn from(error: TransferError) -> Self {
-        let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
+        let class = match error {
+            _ if error.is_full() => FailureClass::NoSpace,
+            // It would be as large the next time.
+            _ if error.is_too_large() => FailureClass::Input,
+            _ => FailureClass::Storage,
+        };
         Self(Failure::new(class, with_causes(&error)))
     }
 }

@@ -141,7 +141,9 @@ async fn a_file_that_is_no_journal_is_refused() {
     fs::write(folder.path(), "not a database, but long enough to look at ".repeat(50)).expect("writes");
     let before = folder.files();
     for opened in [folder.open().await, folder.open_idle().await] {
-        assert!(matches!(opened, Err(JournalError::Database { .. })), "{opened:?}");
+        let error = opened.expect_err("is refused");
+        assert!(matches!(error, JournalError::Unreadable { .. }), "{error:?}");
+        assert!(error.to_string().contains("put a copy of the journal in its place"), "{error}");
     }
     assert_eq!(folder.files(), before);
 }

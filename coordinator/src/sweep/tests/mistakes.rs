@@ -139,9 +139,9 @@ fn a_grid_that_is_too_large_is_refused_before_it_is_made() {
         ]
     );
     let text = small_with(&[&format!("  retrain: {{epochs: [{}]}}", list(100)), "seeds: 10001"]);
-    assert!(problems(&text)[0].contains("found 1000100 trials (100 cells × 10001 seeds), allowed at most 1000000"));
+    assert!(problems(&text)[0].contains("found 1000100 trials (100 cells × 10001 seeds), allowed at most 250000"));
     assert!(
-        problem("seeds: 1000000000000").contains("seeds: found 1000000000000, allowed an integer from 1 to 1000000")
+        problem("seeds: 1000000000000").contains("seeds: found 1000000000000, allowed an integer from 1 to 250000")
     );
     assert!(
         problem(&format!("  retrain: {{epochs: [{}]}}", list(1001)))
