@@ -189,7 +189,7 @@ mod tests {
     fn a_plan_that_no_journal_takes_is_refused() {
         let text = "version: 1\nname: s\ndata: {path: table.csv, target: y, task: binary, split: {kind: stratified, train: 0.6, \
                     validation: 0.2, test: 0.2, seed: 1}}\nmodel: {kind: mlp, hidden: [4]}\ntraining: {optimizer: {kind: adam, lr: \
-                    1.0e-2}, batch_size: 8, epochs: 2}\npruning: {strategy: magnitude, sparsity: 0.5, retrain: {epochs: 1}}\n";
+                    1.0e-2}, batch_size: 8, epochs: 2}\npruning: {strategy: magnitude, sparsity: 0.5, retrain: {epochs: 1}}\nseeds: 2\n";
         let rows = (0..60).map(|row| format!("{}.5,{}\n", row * 7 % 11, row % 2));
         let table = format!("a,y\n{}", rows.collect::<String>());
         let admitted = |plan| {

@@ -86,7 +86,10 @@ fn the_one_that_stood_by_takes_over_and_the_report_is_the_same() {
     // Two lives more, behind the snapshot.
     let entries = compacted["after"]["entries"].as_i64().expect("a number");
     for _ in 0..2 {
-        Server::of(serve(&lab, "127.0.0.1:0", &url)).process.kill();
+        let server = Server::of(serve(&lab, "127.0.0.1:0", &url));
+        // It answers when its beginning is written.
+        lab.run(&["ls", "--coordinator", &server.address]).expect(0);
+        server.process.kill();
     }
     let next = entries + 1;
     execute(&url, format!("DELETE FROM secateur.journal WHERE sequence = {next}"));

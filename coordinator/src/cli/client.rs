@@ -2,6 +2,7 @@
 
 use std::{
     error::Error as _,
+    fmt,
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -64,14 +65,21 @@ impl LocalSweep {
 
     fn read_blocking(file: &Path) -> Result<(Self, Vec<String>), CliError> {
         let unreadable_sweep = |error: io::Error| CliError::Input(unreadable(file, &error));
-        // What is no file has no size, and may have no end.
+        let too_long = |size: &dyn fmt::Display| {
+            let file = file.display();
+            CliError::Input(format!("{file} has {size} bytes: a sweep file has at most {LARGEST_SWEEP_FILE}"))
+        };
+        let most = LARGEST_SWEEP_FILE as u64;
+        let opened = File::open(file).map_err(unreadable_sweep)?;
+        let size = opened.metadata().map_err(unreadable_sweep)?.len();
+        if size > most {
+            return Err(too_long(&size));
+        }
+        // A pipe or a device has no size, and may have no end.
         let mut bytes = Vec::new();
-        let mut opened = File::open(file).map_err(unreadable_sweep)?.take(LARGEST_SWEEP_FILE as u64 + 1);
-        opened.read_to_end(&mut bytes).map_err(unreadable_sweep)?;
-        if bytes.len() > LARGEST_SWEEP_FILE {
-            let message =
-                format!("{} is longer than {LARGEST_SWEEP_FILE} bytes, which a sweep file has at most", file.display());
-            return Err(CliError::Input(message));
+        opened.take(most + 1).read_to_end(&mut bytes).map_err(unreadable_sweep)?;
+        if bytes.len() as u64 > most {
+            return Err(too_long(&"more"));
         }
         let file_name = file.display().to_string();
         let text =
