@@ -60,9 +60,7 @@ fn failed<E: Into<DatabaseError>>(operation: &'static str, path: &Path) -> impl 
         {
             return JournalError::Full { place, source };
         }
-        if operation == OPEN
-            && source.downcast_ref::<sqlx::Error>().is_some_and(|error| is_corrupt(error) || is_none(error))
-        {
+        if operation == OPEN && matches!(source.downcast_ref().and_then(kind), Some(CORRUPT | NO_DATABASE)) {
             return JournalError::Unreadable { place, source };
         }
         JournalError::Database { operation, place, source }
@@ -73,13 +71,9 @@ fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(|code| code.into_owned())
 }
 
-/// Whether the file is of no database at all.
-fn is_none(error: &sqlx::Error) -> bool {
-    code(error).and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == NO_DATABASE)
-}
-
-fn is_corrupt(error: &sqlx::Error) -> bool {
-    code(error).and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == CORRUPT)
+/// The lowest byte of an error's code: what kind it is.
+fn kind(error: &sqlx::Error) -> Option<i32> {
+    Some(code(error)?.parse::<i32>().ok()? & 0xff)
 }
 
 impl Sqlite {
@@ -222,7 +216,7 @@ impl Journal for Sqlite {
                     reading.lines.push(Line { sequence, entry, checksum });
                 }
                 Ok(None) => break,
-                Err(error) if is_corrupt(&error) => {
+                Err(error) if kind(&error) == Some(CORRUPT) => {
                     reading.stopped = Some(error.to_string());
                     break;
                 }
