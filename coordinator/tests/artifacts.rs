@@ -317,3 +317,17 @@ fn a_journal_that_knows_nothing_of_the_files_beside_it_is_told() {
     assert!(again.stderr.contains(words), "{}", again.stderr);
     assert!(!lab.run(&run).expect(0).stderr.contains(words), "it knows of a sweep again");
 }
+
+#[test]
+fn a_result_that_is_too_large_is_made_once() {
+    let lab = Lab::new(SWEEP, 60);
+    // The table is just small enough; what is prepared of it has its numbers and more.
+    let limit = format!("{}B", fs::metadata(lab.path("table.csv")).expect("is there").len());
+    let own = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--max-artifact-size", &limit];
+    let server = Server::of(lab.start(&own));
+    let worker = server.worker(&lab, "w");
+    let submitted = lab.run(&["submit", "sweep.yaml", "--wait", "--coordinator", &server.address]).expect(1);
+    assert!(submitted.stderr.contains("--max-artifact-size") || submitted.stdout.contains("--max-artifact-size"));
+    let said = worker.kill().stderr;
+    assert_eq!(said.matches("a result is lost").count(), 1, "{said}");
+}

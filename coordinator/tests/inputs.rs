@@ -285,6 +285,10 @@ fn nonsense_on_the_command_line_is_exit_code_2() {
         (&["run", "sweep.yaml", "--device", "toaster"], &["--device", "toaster", "cpu", "wgpu:N", "did you mean"]),
         (&["run", "sweep.yaml", "--device", "cpu=1025"], &["--device", "1025", "1 to 1024"]),
         (&["run", "sweep.yaml", "--device", "cpu,cpu=2"], &["--device", "cpu twice"]),
+        // It has no end.
+        (&["plan", "/dev/zero"], &["/dev/zero has more bytes", "at most 1048576"]),
+        // Asked of a folder that is not there, and would be made of it.
+        (&["token", "list", "--data-dir", "nowhere"], &["there is no folder nowhere"]),
         // Not in this build, or not in this machine.
         (&["run", "sweep.yaml", "--device", "cpu,libtorch:cuda:65535"], &["libtorch:cuda:65535", "libtorch"]),
         (&["worker", "--device", "wgpu:65535"], &["wgpu:65535"]),

@@ -28,8 +28,6 @@ const FULL: [&str; 3] = ["13", "778", "4874"];
 const CORRUPT: i32 = 11;
 /// SQLITE_NOTADB.
 const NO_DATABASE: i32 = 26;
-/// What is attempted when a file is opened.
-const OPEN: &str = "open";
 
 /// Lines that are written by one statement, which may have 32,766 values.
 const ROWS: usize = 1_000;
@@ -60,10 +58,17 @@ fn failed<E: Into<DatabaseError>>(operation: &'static str, path: &Path) -> impl 
         {
             return JournalError::Full { place, source };
         }
-        if operation == OPEN && matches!(source.downcast_ref().and_then(kind), Some(CORRUPT | NO_DATABASE)) {
-            return JournalError::Unreadable { place, source };
-        }
         JournalError::Database { operation, place, source }
+    }
+}
+
+/// The same of a file that cannot even be opened: of one that is no database there is nothing to repair.
+fn not_opened(path: &Path) -> impl FnOnce(sqlx::Error) -> JournalError {
+    let place = Place::File(path.to_owned());
+    let failed = failed("open", path);
+    move |error| match kind(&error) {
+        Some(CORRUPT | NO_DATABASE) => JournalError::Unreadable { place, source: error.into() },
+        _ => failed(error),
     }
 }
 
@@ -111,9 +116,9 @@ impl Sqlite {
     }
 
     async fn connect(options: SqliteConnectOptions, path: &Path) -> Result<Self, JournalError> {
-        let mut connection = options.connect().await.map_err(failed(OPEN, path))?;
+        let mut connection = options.connect().await.map_err(not_opened(path))?;
         let format: i64 =
-            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(failed(OPEN, path))?;
+            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(not_opened(path))?;
         let place = Place::File(path.to_owned());
         if format > FORMAT {
             connection.close().await.map_err(failed("close", path))?;
