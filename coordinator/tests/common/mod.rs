@@ -23,6 +23,9 @@ use tempfile::TempDir;
 /// Far longer than anything takes, even on a machine that is busy with other work.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long nothing is said before what [`Process::wait_for_while`] looks after is looked after.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// A sweep of about a second: 4 cells and their controls, 2 seeds.
 pub(crate) const SWEEP: &str = "\
 version: 1
@@ -199,12 +202,21 @@ impl Process {
 
     /// The next line on standard error with all of `words`, from where the last wait ended.
     pub(crate) fn wait_for(&mut self, words: &[&str]) -> String {
+        self.wait_for_while(words, || {})
+    }
+
+    /// The next line on standard error with all of `words`, from where the last wait ended. Whatever it waits for may want something
+    /// done meanwhile: that is looked after as often as nothing is said for a moment.
+    pub(crate) fn wait_for_while(&mut self, words: &[&str], mut meanwhile: impl FnMut()) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.next(deadline) {
-                Some(Line::Error(line)) if words.iter().all(|word| line.contains(word)) => return line,
-                Some(_) => {}
-                None => panic!("the process ended without a line with {words:?}:\n{}{}", self.stdout, self.stderr),
+            let moment = Instant::now() + MOMENT;
+            match self.next_before(moment.min(deadline)) {
+                Ok(Some(Line::Error(line))) if words.iter().all(|word| line.contains(word)) => return line,
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the process ended without a line with {words:?}:\n{}{}", self.stdout, self.stderr),
+                Err(Silence) if moment < deadline => meanwhile(),
+                Err(Silence) => self.give_up(),
             }
         }
     }
@@ -239,6 +251,11 @@ impl Process {
         Ended { code, stdout: std::mem::take(&mut self.stdout), stderr: std::mem::take(&mut self.stderr) }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("waits").is_some()
+    }
+
     /// Ends it as a crash would.
     pub(crate) fn kill(mut self) -> Ended {
         self.child.kill().expect("kills");
@@ -262,6 +279,10 @@ impl Process {
     }
 
     fn next(&mut self, deadline: Instant) -> Option<Line> {
+        self.next_before(deadline).unwrap_or_else(|Silence| self.give_up())
+    }
+
+    fn next_before(&mut self, deadline: Instant) -> Result<Option<Line>, Silence> {
         match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 let (text, log) = match &line {
@@ -269,15 +290,20 @@ impl Process {
                     Line::Error(text) => (text, &mut self.stderr),
                 };
                 log.push_str(text);
-                Some(line)
+                Ok(Some(line))
             }
-            Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => {
-                panic!("nothing happened for {PATIENCE:?} after:\n{}{}", self.stdout, self.stderr)
-            }
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => Err(Silence),
         }
     }
+
+    fn give_up(&self) -> ! {
+        panic!("nothing happened for {PATIENCE:?} after:\n{}{}", self.stdout, self.stderr)
+    }
 }
+
+/// Nothing was said in the time given.
+struct Silence;
 
 impl Drop for Process {
     fn drop(&mut self) {

@@ -2,8 +2,8 @@
 //! undisturbed one, bit for bit. Where the machine allows it each has a network namespace of its own, and otherwise a TCP proxy.
 //!
 //! What happens is decided by a seed, and each blow falls when a worker has completed another stage, so that there is always work
-//! under way. `SECATEUR_STORM_SEED` replays one, `SECATEUR_STORM_BLOWS` says how many there are, and `SECATEUR_STORM_SWEEP` names
-//! another sweep file.
+//! under way: a sweep that ends before the storm does is followed by one with more seeds. `SECATEUR_STORM_SEED` replays one,
+//! `SECATEUR_STORM_BLOWS` says how many there are, and `SECATEUR_STORM_SWEEP` names another sweep file, which has to be long enough.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -20,6 +20,8 @@ use wires::Wires;
 
 const WORKERS: usize = 3;
 const BLOWS: usize = 16;
+/// The seeds of each sweep, beyond those of the one before it: some 100 stages.
+const SEEDS: usize = 12;
 
 /// What lies between the coordinator and its workers.
 trait Network {
@@ -81,6 +83,49 @@ impl Cluster<'_> {
     }
 }
 
+/// What the cluster is given to do.
+struct Work<'a> {
+    cluster: &'a Cluster<'a>,
+    /// Another sweep file than the test's own.
+    given: Option<String>,
+    seeds: usize,
+    waiting: Process,
+}
+
+impl<'a> Work<'a> {
+    /// Submits the first sweep.
+    fn begin(cluster: &'a Cluster<'a>, given: Option<String>) -> Self {
+        let sweep = given.clone().unwrap_or_else(|| own_sweep(cluster.lab, SEEDS));
+        Self { waiting: cluster.submit(&sweep, &["--wait"]), cluster, given, seeds: SEEDS }
+    }
+
+    fn sweep(&self) -> String {
+        self.given.clone().unwrap_or_else(|| own_sweep(self.cluster.lab, self.seeds))
+    }
+
+    /// Submits another sweep if the last one has completed.
+    fn keep_up(&mut self) {
+        if self.waiting.has_ended() {
+            assert!(self.given.is_none(), "the sweep ended before the storm: fewer blows, or a longer sweep");
+            self.seeds += SEEDS;
+            let next = self.cluster.submit(&self.sweep(), &["--wait"]);
+            std::mem::replace(&mut self.waiting, next).end().expect(0);
+        }
+    }
+
+    /// Blocks until the worker has completed another stage.
+    fn wait_for_stage(&mut self, worker: &mut Process) {
+        worker.wait_for_while(&["a stage ended", "completed"], || self.keep_up());
+    }
+}
+
+/// Writes the test's own sweep with so many seeds, and names its file.
+fn own_sweep(lab: &Lab, seeds: usize) -> String {
+    let name = format!("sweep-{seeds}.yaml");
+    lab.write(&name, LONG_SWEEP.replace("seeds: 5", &format!("seeds: {seeds}")));
+    name
+}
+
 fn failed_attempts(log: &str) -> u64 {
     log.lines().filter(|line| line.contains("an attempt failed")).count() as u64
 }
@@ -92,17 +137,11 @@ fn number(variable: &str, otherwise: usize) -> usize {
 #[test]
 #[expect(clippy::print_stdout, reason = "whoever runs it wants to see which storm it was, and what it cost")]
 fn a_storm_changes_nothing_in_the_report() {
-    // Some 150 stages.
-    let own = LONG_SWEEP.replace("seeds: 5", "seeds: 18");
-    let (calm, lab) = (Lab::new(&own, 600), Lab::new(&own, 600));
+    let lab = Lab::new(LONG_SWEEP, 600);
     let given = std::env::var("SECATEUR_STORM_SWEEP").ok().map(|path| {
         let path = Path::new(&path).canonicalize().expect("there is such a file");
         path.into_os_string().into_string().expect("a path that is text")
     });
-    let sweep = given.as_deref().unwrap_or("sweep.yaml");
-    let run = ["run", sweep, "--out", "out", "--lanes", "2", "--output", "json"];
-    let stages = calm.run(&run).expect(0).json()["stages"].as_u64().expect("a number");
-
     let seed = number("SECATEUR_STORM_SEED", 1);
     let blows = number("SECATEUR_STORM_BLOWS", BLOWS);
     let mut random = ChaCha8Rng::seed_from_u64(seed as u64);
@@ -118,14 +157,14 @@ fn a_storm_changes_nothing_in_the_report() {
         lab.write(&format!("{name}.token"), made.stdout);
     }
     let mut server = cluster.server();
-    cluster.submit(sweep, &[]).end().expect(0);
+    let mut work = Work::begin(&cluster, given);
     let mut workers: Vec<Process> = (0..WORKERS).map(|number| cluster.worker(number)).collect();
     let (mut completed, mut failed) = (0, 0);
     for _ in 0..blows {
         let [hit, watched] = [(); 2].map(|()| random.random_range(0..WORKERS));
         let blow = random.random_range(0..6);
         let others = || (1..WORKERS).map(|other| (hit + other) % WORKERS);
-        workers[watched].wait_for(&["a stage ended", "completed"]);
+        work.wait_for_stage(&mut workers[watched]);
         match blow {
             0 => {
                 completed += workers.remove(hit).kill().completed();
@@ -143,7 +182,7 @@ fn a_storm_changes_nothing_in_the_report() {
             3 => {
                 signal(workers[hit].id(), "STOP");
                 for other in others() {
-                    workers[other].wait_for(&["a stage ended", "completed"]);
+                    work.wait_for_stage(&mut workers[other]);
                 }
                 signal(workers[hit].id(), "CONT");
             }
@@ -151,15 +190,18 @@ fn a_storm_changes_nothing_in_the_report() {
             _ => {
                 cluster.network.stall(hit);
                 for other in others() {
-                    workers[other].wait_for(&["a stage ended", "completed"]);
+                    work.wait_for_stage(&mut workers[other]);
                 }
                 cluster.network.mend(hit);
             }
         }
     }
-    let status = cluster.submit(sweep, &["--wait", "--out", "out"]).end().expect(0).json();
+    let sweep = work.sweep();
+    let status = cluster.submit(&sweep, &["--wait", "--out", "out"]).end().expect(0).json();
     assert_eq!(status["state"], "completed");
-    assert!(report(&lab.path("out")) == report(&calm.path("out")), "the report differs from the undisturbed one");
+    let calm = lab.run(&["run", &sweep, "--out", "calm", "--lanes", "2", "--output", "json"]);
+    let stages = calm.expect(0).json()["stages"].as_u64().expect("a number");
+    assert!(report(&lab.path("out")) == report(&lab.path("calm")), "the report differs from the undisturbed one");
     for worker in workers {
         worker.interrupt();
         completed += worker.end().expect(130).completed();
