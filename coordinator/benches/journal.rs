@@ -147,7 +147,7 @@ async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>>
     let entry = |record| Entry::new(Timestamp(1), record).to_json();
     journal.append(&[entry(Record::Started), entry(Record::SweepSubmitted { plan: Arc::clone(&plan) })]).await?;
     let mut lease = 0_u64;
-    for stages in plan.stages.chunks(1_000) {
+    for stages in plan.keys().collect::<Vec<_>>().chunks(1_000) {
         let mut entries = vec![];
         for stage in stages {
             for number in 1..=failures {
@@ -155,7 +155,7 @@ async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>>
                 lease += 1;
                 let attempt = Some(AttemptId { lease: format!("1-{lease}").parse()?, number });
                 let worker = Some("gpu-07.example".to_owned());
-                entries.push(entry(Record::AttemptFailed { stage: stage.key, lanes: 1, failure, worker, attempt }));
+                entries.push(entry(Record::AttemptFailed { stage: *stage, lanes: 1, failure, worker, attempt }));
             }
             let mut metrics = Metrics::new();
             for (metric, value) in
@@ -168,7 +168,7 @@ async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>>
             let artifact = |role: Role| (role, Artifact { hash: ContentHash::of(role.name().as_bytes()), size: 9_000 });
             let artifacts = [Role::Checkpoint, Role::Plan, Role::Mask].map(artifact).into();
             let outcome = StageOutcome::Completed(StageResult { metrics, artifacts });
-            entries.push(entry(Record::StageEnded { stage: stage.key, outcome }));
+            entries.push(entry(Record::StageEnded { stage: *stage, outcome }));
         }
         journal.append(&entries).await?;
     }

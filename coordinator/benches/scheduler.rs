@@ -18,7 +18,7 @@ use std::{
 use common::{FLEETS, memory, plan};
 use secateur::{
     scheduler::{Core, Decision, Effect, Event, Policy, Rejection, ShareChange, SweepState, Timestamp},
-    sweep::plan::Plan,
+    sweep::plan::PackedPlan,
 };
 use secateur_proto::outcome::{StageOutcome, StageResult};
 
@@ -63,7 +63,7 @@ fn measure(stages: u64, lanes: u32, fleet: (u32, u32)) -> Result<(), Box<dyn Err
 }
 
 /// Runs all stages of a plan to completion.
-fn run(plan: &Arc<Plan>, lanes: u32, (workers, slots): (u32, u32)) -> Result<(Duration, Core), Box<dyn Error>> {
+fn run(plan: &Arc<PackedPlan>, lanes: u32, (workers, slots): (u32, u32)) -> Result<(Duration, Core), Box<dyn Error>> {
     let mut shell = Shell { core: Core::new(Policy::default()), now: 0, effects: VecDeque::new() };
     let begun = Instant::now();
     shell.apply(&Event::Started)?;

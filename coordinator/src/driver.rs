@@ -480,7 +480,7 @@ pub fn outcomes(core: &Core, sweep: &SweepId) -> BTreeMap<secateur_proto::ids::T
     let trials = core.trials(sweep).into_iter().flatten();
     trials
         .filter_map(|(trial, status)| match status {
-            crate::scheduler::TrialStatus::Ended(outcome) => Some((trial.id.clone(), outcome)),
+            crate::scheduler::TrialStatus::Ended(outcome) => Some((trial.id, outcome)),
             crate::scheduler::TrialStatus::Open => None,
         })
         .collect()

@@ -37,7 +37,7 @@ pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
         }
         SweepState::Cancelled => lines.push("a person gave it up; submit it again to go on".to_owned()),
         SweepState::Running => {
-            lines.extend(why_it_waits(core, &status, plan.stages.iter().map(|stage| &stage.key)));
+            lines.extend(why_it_waits(core, &status, plan.keys()));
         }
         SweepState::Completed => {}
     }
@@ -54,10 +54,10 @@ pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
     Some(lines)
 }
 
-fn why_it_waits<'a>(core: &Core, sweep: &SweepStatus, stages: impl Iterator<Item = &'a StageKey>) -> Vec<String> {
+fn why_it_waits(core: &Core, sweep: &SweepStatus, stages: impl Iterator<Item = StageKey>) -> Vec<String> {
     let (mut ready, mut waiting) = (0, 0);
     let mut held: BTreeMap<WorkerId, usize> = BTreeMap::new();
-    for detail in stages.filter_map(|key| core.stage_detail(key)) {
+    for detail in stages.filter_map(|key| core.stage_detail(&key)) {
         match (detail.status, detail.worker) {
             (StageStatus::Ready, _) => ready += 1,
             (StageStatus::Waiting { .. }, _) => waiting += 1,
@@ -150,15 +150,15 @@ fn failures(core: &Core, id: &SweepId) -> Vec<String> {
 #[must_use]
 pub fn trial(core: &Core, id: &SweepId, trial: &TrialId, report: &Report) -> Option<Vec<String>> {
     let plan = core.plan(id)?;
-    let planned = plan.trials.iter().find(|planned| planned.id == *trial)?;
+    let planned = plan.trial(plan.find_trial(trial)?);
     let labels = report.cell_labels();
     let cell = report.cell(&planned.cell);
     let label = cell.map(|cell| labels.of(cell)).unwrap_or_default();
     let mut lines = vec![format!("trial {trial} of sweep {}: {label}, seed {}", plan.sweep.name, planned.seed)];
     for key in &planned.stages {
         let Some(detail) = core.stage_detail(key) else { continue };
-        let spec = plan.stages.iter().find(|stage| stage.key == *key).map(|stage| &stage.spec);
-        lines.push(format!("{} {}: {}", spec.map_or("stage", kind), key.0.short(12), stage(core, &detail)));
+        let Some(planned) = core.stage_with_inputs(key) else { continue };
+        lines.push(format!("{} {}: {}", kind(&planned.spec), key.0.short(12), stage(core, &detail)));
         lines.extend(detail.attempts.iter().map(attempt));
     }
     if let Some(cell) = cell {

@@ -21,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use secateur::{
     admission::{self, Input, Limits},
     scheduler::{Core, Entry, Event, Policy, Record, ShareChange, Timestamp},
-    sweep::plan::Plan,
+    sweep::plan::{PackedPlan, Plan},
 };
 use secateur_proto::{
     convert::StageWithInputs,
@@ -114,7 +114,7 @@ fn journals() -> Vec<Vec<u8>> {
     let mut core = Core::new(Policy::default());
     let events = [
         Event::Started,
-        Event::SweepSubmitted { plan: Arc::new(plan), share: ShareChange::default() },
+        Event::SweepSubmitted { plan: Arc::new(PackedPlan::of(&plan).expect("a plan")), share: ShareChange::default() },
         Event::SweepCancelled { sweep: sweep.clone() },
         Event::SweepForgotten { sweep },
     ];

@@ -1,6 +1,8 @@
 //! What the benchmarks share: a sweep of as many stages as one likes, of which nobody computes any.
 
-use secateur::sweep::plan::{Attempts, DataSummary, Plan, PlannedStage, SweepInfo, Trial};
+use std::error::Error;
+
+use secateur::sweep::plan::{Attempts, DataSummary, PackedPlan, Plan, PlannedStage, SweepInfo, Trial};
 use secateur_proto::{
     ids::{ContentHash, InvalidId, StageKey},
     outcome::Artifacts,
@@ -11,7 +13,7 @@ use secateur_proto::{
 };
 
 /// One prepare stage and dense ones below it, each a trial.
-pub(crate) fn plan(stages: u64) -> Result<Plan, InvalidId> {
+pub(crate) fn plan(stages: u64) -> Result<PackedPlan, Box<dyn Error>> {
     let hash = ContentHash::of(b"table");
     let prepare = StageSpec::Prepare(PrepareSpec {
         table: hash,
@@ -82,7 +84,7 @@ pub(crate) fn plan(stages: u64) -> Result<Plan, InvalidId> {
         let (id, cell) = (format!("cell-{seed}").parse()?, "cell".parse()?);
         plan.trials.push(Trial { id, cell, seed, stages: vec![root, key] });
     }
-    Ok(plan)
+    Ok(PackedPlan::of(&plan)?)
 }
 
 /// Bytes of memory that this process holds (`VmRSS:`) or has ever held (`VmHWM:`), where the system says so.

@@ -50,11 +50,11 @@ fn find(core: &Core, subject: &str) -> Result<Stages, &'static str> {
     let plans = || ids.iter().filter_map(|id| core.plan(id));
     let mut keys: Vec<StageKey> = Vec::new();
     if let Ok(trial) = subject.parse::<TrialId>() {
-        let trials = plans().flat_map(|plan| plan.trials.iter().filter(|planned| planned.id == trial));
-        keys.extend(trials.flat_map(|planned| planned.stages.iter().copied()));
+        let trials = plans().filter_map(|plan| Some(plan.trial(plan.find_trial(&trial)?)));
+        keys.extend(trials.flat_map(|planned| planned.stages));
     }
     if keys.is_empty() && subject.len() >= 4 {
-        let stages = plans().flat_map(|plan| plan.stages.iter().map(|stage| stage.key));
+        let stages = plans().flat_map(|plan| plan.keys());
         keys.extend(stages.filter(|key| key.to_string().starts_with(subject)));
     }
     let mut stages: Stages = Vec::new();

@@ -30,7 +30,7 @@ use crate::{
     report,
     scheduler::{self, Event, ShareChange, SweepState},
     security::{Audit, Caller},
-    sweep::plan::Plan,
+    sweep::plan::{PackedPlan, Plan},
 };
 
 /// Sweeps that are planned at the same time; planning reads the whole table.
@@ -128,7 +128,7 @@ impl Sweeps {
             if format == ReportFormat::PlanJson {
                 return serde_json::to_vec_pretty(plan.as_ref()).map_err(|error| Status::internal(error.to_string()));
             }
-            let report = report::build(&plan, &outcomes);
+            let report = report::build(&plan.unpack(), &outcomes);
             Ok(match format {
                 ReportFormat::Json | ReportFormat::Unspecified | ReportFormat::PlanJson => {
                     serde_json::to_vec_pretty(&report).map_err(|error| Status::internal(error.to_string()))?
@@ -147,14 +147,14 @@ impl Sweeps {
         let Ok(trial) = subject.parse::<TrialId>() else { return Ok(None) };
         let wanted = trial.clone();
         let read = self.driver.read(move |core| {
-            let has_it = |id: &SweepId| core.plan(id).is_some_and(|plan| plan.trials.iter().any(|t| t.id == wanted));
+            let has_it = |id: &SweepId| core.plan(id).is_some_and(|plan| plan.find_trial(&wanted).is_some());
             // A cell has the same name in every sweep.
             let ids = core.sweeps().map(|status| status.id).filter(has_it);
             ids.filter_map(|id| Some((core.plan(&id).cloned()?, outcomes(core, &id), id))).collect::<Vec<_>>()
         });
         let mut lines = Vec::new();
         for (plan, outcomes, id) in read.await? {
-            let report = on_a_thread(move || report::build(&plan, &outcomes)).await;
+            let report = on_a_thread(move || report::build(&plan.unpack(), &outcomes)).await;
             let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
             let wanted = trial.clone();
             lines.extend(
@@ -290,6 +290,9 @@ impl SweepService for Sweeps {
             let held = self.store.touch(hash).await.and_then(|held| Ok(held.ok_or(StoreError::Missing(hash))?));
             held.map_err(|error| no_input(&error))?;
         }
+        let packed = on_a_thread(move || PackedPlan::of(&plan)).await;
+        let packed = packed.map_err(|error| Status::internal(format!("packing the plan failed: {error}")))?;
+        let plan = packed.map_err(|error| Status::internal(format!("the plan is none: {error}")))?;
         self.driver.apply(Event::SweepSubmitted { plan: Arc::new(plan), share: share_change(share) }).await?;
         self.audit.done(&caller, "submit", id.as_str());
         info!(sweep = %id, by = caller.name, was = was.as_str_name(), "submitted");

@@ -3,10 +3,7 @@
 //! Nothing here looks at the policy, at workers' speed or at the time but to note it, so a record means the same whenever it
 //! is read. Leases appear only in that a stage that ends or is dropped is taken from its lease.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use secateur_proto::{
     ids::{StageKey, SweepId},
@@ -24,7 +21,7 @@ use super::{
     sweep::{Sweep, TrialState},
     trouble::FailedAttempt,
 };
-use crate::sweep::plan::Plan;
+use crate::sweep::plan::PackedPlan;
 
 impl Core {
     /// Applies one record. Changes nothing if the record cannot follow the ones before it.
@@ -126,19 +123,19 @@ impl Core {
         }
     }
 
-    fn add_sweep(&mut self, at: Timestamp, plan: &Arc<Plan>, effects: &mut Vec<Effect>) -> Result<(), Rejection> {
-        let last_stages = self.check_plan(plan)?;
+    fn add_sweep(&mut self, at: Timestamp, plan: &Arc<PackedPlan>, effects: &mut Vec<Effect>) -> Result<(), Rejection> {
+        self.check_plan(plan)?;
         let sweep = SweepNumber(u32::try_from(self.sweeps.len()).unwrap_or(u32::MAX));
         self.sweep_numbers.insert(plan.sweep.id.clone(), sweep);
         self.sweeps.push(Sweep::new(Arc::clone(plan), at));
-        self.stage_numbers.reserve(plan.stages.len());
-        for position in 0..plan.stages.len() {
+        self.stage_numbers.reserve(plan.stage_count());
+        self.stages.reserve(plan.stage_count());
+        for position in 0..plan.stage_count() {
             self.list_stage(sweep, position);
         }
-        let stages = &self.sweeps[sweep.index()].stages;
-        let last_stages: Vec<StageNumber> = last_stages.iter().map(|position| stages[*position]).collect();
-        for (stage, trial) in last_stages.into_iter().zip(0_u32..) {
-            self.stages[stage.index()].trials.push((sweep, trial));
+        for (trial, number) in (0..plan.trial_count()).zip(0_u32..) {
+            let last = self.sweeps[sweep.index()].stages[plan.last_stage(trial)];
+            self.stages[last.index()].trials.push((sweep, number));
         }
         self.run_sweep(at, sweep, effects);
         Ok(())
@@ -146,9 +143,8 @@ impl Core {
 
     /// Makes a planned stage one of the sweep's: a new one, or one that is known by its key.
     fn list_stage(&mut self, sweep: SweepNumber, position: usize) {
-        let plan = Arc::clone(&self.sweeps[sweep.index()].plan);
-        let planned = &plan.stages[position];
-        let number = match self.stage_numbers.get(&planned.key).copied() {
+        let key = self.sweeps[sweep.index()].plan.key(position);
+        let number = match self.stage_numbers.get(&key).copied() {
             Some(number) => {
                 let stage = &mut self.stages[number.index()];
                 stage.shared_with.push(sweep);
@@ -170,13 +166,13 @@ impl Core {
 
     fn add_stage(&mut self, sweep: SweepNumber, position: usize) -> StageNumber {
         let plan = Arc::clone(&self.sweeps[sweep.index()].plan);
-        let planned = &plan.stages[position];
         let number = StageNumber(u32::try_from(self.stages.len()).unwrap_or(u32::MAX));
-        let class = self.class_of(planned);
+        let class = self.class_of(&plan, position);
         let mut missing = 0;
         let mut ends_as = None;
-        for parent in self.parents_of(planned) {
-            let key = self.key_of(parent);
+        for parent in plan.parents(position) {
+            let key = plan.key(parent);
+            let parent = self.sweeps[sweep.index()].stages[parent];
             let parent = &mut self.stages[parent.index()];
             match parent.outcome() {
                 None => missing += 1,
@@ -186,7 +182,7 @@ impl Core {
             parent.children.push(number);
         }
         let state = if missing == 0 { StageState::Parked } else { StageState::Waiting { missing } };
-        self.stage_numbers.insert(planned.key, number);
+        self.stage_numbers.insert(plan.key(position), number);
         let position = u32::try_from(position).unwrap_or(u32::MAX);
         self.stages.push(Stage { state, ..Stage::new(sweep, position, class) });
         if let Some(outcome) = ends_as {
@@ -196,68 +192,39 @@ impl Core {
     }
 
     /// The number of a planned stage's class, if it may share a bundle.
-    pub(super) fn class_of(&mut self, planned: &crate::sweep::plan::PlannedStage) -> Option<ClassNumber> {
-        planned.bundled.then(|| {
+    pub(super) fn class_of(&mut self, plan: &PackedPlan, position: usize) -> Option<ClassNumber> {
+        plan.shared_class(position).map(|class| {
             let next = ClassNumber(u32::try_from(self.classes.len()).unwrap_or(u32::MAX));
-            *self.class_numbers.entry(planned.bundle_class.clone()).or_insert_with(|| {
-                self.classes.push(planned.bundle_class.clone());
+            *self.class_numbers.entry(class.clone()).or_insert_with(|| {
+                self.classes.push(class.clone());
                 next
             })
         })
     }
 
-    /// The parents of a planned stage, each once, in the order of its spec.
-    pub(super) fn parents_of(&self, planned: &crate::sweep::plan::PlannedStage) -> Vec<StageNumber> {
-        let mut parents: Vec<StageNumber> = vec![];
-        for key in planned.spec.parents() {
-            // The plan was checked: every parent is known.
-            if let Some(number) = self.stage_numbers.get(&key)
-                && !parents.contains(number)
-            {
-                parents.push(*number);
-            }
-        }
-        parents
+    /// The stages that a stage reads, each once, in the order of its spec.
+    pub(super) fn parents_of(&self, stage: &Stage) -> impl Iterator<Item = StageNumber> {
+        let home = &self.sweeps[stage.home.index()];
+        home.plan.parents(stage.position as usize).map(|parent| home.stages[parent])
     }
 
     pub(super) fn lane_steps_of(&self, stage: StageNumber) -> u64 {
         let stage = &self.stages[stage.index()];
-        self.sweeps[stage.home.index()].plan.stages[stage.position as usize].lane_steps
+        self.sweeps[stage.home.index()].plan.lane_steps(stage.position as usize)
     }
 
-    /// Makes sure that a plan is one; returns the position of each trial's last stage.
-    pub(super) fn check_plan(&self, plan: &Plan) -> Result<Vec<usize>, Rejection> {
+    /// Makes sure that the sweep of a plan can be taken in.
+    pub(super) fn check_plan(&self, plan: &PackedPlan) -> Result<(), Rejection> {
         let id = &plan.sweep.id;
         let invalid = |reason| Rejection::InvalidPlan { sweep: id.clone(), reason };
         if self.sweep_numbers.contains_key(id) {
             return Err(invalid("the sweep is known already".to_owned()));
         }
         let limit = u32::MAX as usize - self.stages.len().max(self.sweeps.len()) - 1;
-        if plan.stages.len() > limit || plan.trials.len() > limit {
+        if plan.stage_count() > limit || plan.trial_count() > limit {
             return Err(invalid(format!("it has more than {limit} stages or trials")));
         }
-        let mut positions: HashMap<StageKey, usize> = HashMap::with_capacity(plan.stages.len());
-        for (position, stage) in plan.stages.iter().enumerate() {
-            if let Some(parent) = stage.spec.parents().iter().find(|parent| !positions.contains_key(parent)) {
-                return Err(invalid(format!("stage {} comes before its parent {parent}, or without it", stage.key)));
-            }
-            if positions.insert(stage.key, position).is_some() {
-                return Err(invalid(format!("stage {} is there twice", stage.key)));
-            }
-        }
-        let mut ids = HashSet::with_capacity(plan.trials.len());
-        (plan.trials.iter())
-            .map(|trial| {
-                if !ids.insert(&trial.id) {
-                    return Err(invalid(format!("trial {} is there twice", trial.id)));
-                }
-                if let Some(key) = trial.stages.iter().find(|key| !positions.contains_key(key)) {
-                    return Err(invalid(format!("trial {} has a stage that is not in the plan: {key}", trial.id)));
-                }
-                let last = trial.stages.last().and_then(|key| positions.get(key)).copied();
-                last.ok_or_else(|| invalid(format!("trial {} has no stage", trial.id)))
-            })
-            .collect()
+        Ok(())
     }
 
     /// Sets a sweep going that does not run: its open stages are wanted, its trials open but for those that have ended.
@@ -272,13 +239,13 @@ impl Core {
             }
         }
         let plan = Arc::clone(&sweep.plan);
-        for position in 0..plan.stages.len() {
+        for position in 0..plan.stage_count() {
             let stage = self.sweeps[number.index()].stages[position];
             self.want(stage);
         }
-        for (trial, planned) in (0_u32..).zip(&plan.trials) {
-            let last = planned.stages.last().and_then(|key| self.stage_numbers.get(key));
-            if let Some(outcome) = last.and_then(|last| self.stages[last.index()].outcome()) {
+        for (trial, place) in (0_u32..).zip(0..plan.trial_count()) {
+            let last = self.sweeps[number.index()].stages[plan.last_stage(place)];
+            if let Some(outcome) = self.stages[last.index()].outcome() {
                 let outcome = outcome.unpack();
                 self.end_trial(number, trial, TrialState::Ended, outcome, effects);
             }
@@ -350,7 +317,7 @@ impl Core {
                 _ => sweep.tally.failed += 1,
             }
         }
-        let id = sweep.plan.trials[trial as usize].id.clone();
+        let id = sweep.plan.trial_id(trial as usize);
         effects.push(Effect::TrialEnded { sweep: sweep.plan.sweep.id.clone(), trial: id, outcome });
     }
 

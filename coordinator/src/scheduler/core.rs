@@ -26,7 +26,7 @@ use super::{
     sweep::Sweep,
     workers::Worker,
 };
-use crate::sweep::plan::Plan;
+use crate::sweep::plan::PackedPlan;
 
 /// The scheduler: see the [module](super).
 #[derive(Debug)]
@@ -221,7 +221,7 @@ impl Core {
         Ok(())
     }
 
-    fn submitted(&mut self, step: &mut Step, plan: &Arc<Plan>, share: ShareChange) -> Result<(), Rejection> {
+    fn submitted(&mut self, step: &mut Step, plan: &Arc<PackedPlan>, share: ShareChange) -> Result<(), Rejection> {
         let id = &plan.sweep.id;
         match self.sweep_numbers.get(id).map(|number| &self.sweeps[number.index()]) {
             None => {
@@ -229,9 +229,7 @@ impl Core {
                 self.write(step, Record::SweepSubmitted { plan: Arc::clone(plan) })?;
             }
             Some(sweep) => {
-                let stages = plan.stages.iter().map(|stage| stage.key);
-                let same_stages = stages.eq(sweep.plan.stages.iter().map(|stage| stage.key));
-                if !same_stages || plan.trials != sweep.plan.trials {
+                if !plan.has_the_work_of(&sweep.plan) {
                     return Err(Rejection::PlanDiffers(id.clone()));
                 }
                 self.resume(step, id)?;
@@ -439,7 +437,7 @@ impl Core {
 
     pub(super) fn key_of(&self, stage: StageNumber) -> StageKey {
         let stage = &self.stages[stage.index()];
-        self.sweeps[stage.home.index()].plan.stages[stage.position as usize].key
+        self.sweeps[stage.home.index()].plan.key(stage.position as usize)
     }
 }
 

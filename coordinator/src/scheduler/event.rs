@@ -9,7 +9,7 @@ use secateur_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::{record::Record, share::ShareChange};
-use crate::sweep::plan::Plan;
+use crate::sweep::plan::PackedPlan;
 
 /// Milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub enum Event {
     /// A plan was submitted. A running or completed sweep stays as it is; a stopped or cancelled one goes on with what is missing.
     SweepSubmitted {
         /// The plan. A known sweep must come with the stages and trials that it has.
-        plan: Arc<Plan>,
+        plan: Arc<PackedPlan>,
         /// What part of the workers it may have.
         share: ShareChange,
     },

@@ -16,13 +16,12 @@ use super::{
     stage::{StageNumber, StageState, SweepNumber, UNLIMITED},
     sweep::{Sweep, Tally},
 };
-use crate::sweep::plan::Plan;
 
 impl Core {
     /// Forgets a sweep that does not run: nobody wants its stages but the other sweeps that list them.
     pub(super) fn forget_sweep(&mut self, number: SweepNumber) {
         let sweep = &mut self.sweeps[number.index()];
-        let nothing = Arc::new(nothing_of(&sweep.plan));
+        let nothing = Arc::new(sweep.plan.nothing_of());
         let plan = mem::replace(&mut sweep.plan, nothing);
         let stages = mem::take(&mut sweep.stages);
         self.sweep_numbers.remove(&plan.sweep.id);
@@ -34,7 +33,7 @@ impl Core {
 
         let mut heirs = Heirs::default();
         let mut gone: HashSet<StageNumber> = HashSet::new();
-        for (planned, stage) in plan.stages.iter().zip(&stages) {
+        for (key, stage) in plan.keys().zip(&stages) {
             let entry = &mut self.stages[stage.index()];
             entry.trials.retain(|(of, _)| *of != number);
             entry.shared_with.retain(|of| *of != number);
@@ -43,7 +42,7 @@ impl Core {
             }
             if entry.shared_with.is_empty() {
                 // A parent is in the plan of each of its children, so no child of it is left either.
-                self.stage_numbers.remove(&planned.key);
+                self.stage_numbers.remove(&key);
                 entry.children = vec![];
                 entry.state = StageState::Parked;
                 (entry.trouble, entry.elsewhere, entry.width_limit) = (None, None, UNLIMITED);
@@ -51,7 +50,7 @@ impl Core {
                 gone.insert(*stage);
             } else {
                 entry.home = entry.shared_with.remove(0);
-                entry.position = heirs.position(&self.sweeps, entry.home, planned.key);
+                entry.position = heirs.position(&self.sweeps, entry.home, key);
             }
         }
         for stage in stages.iter().filter(|stage| !gone.contains(stage)) {
@@ -60,19 +59,14 @@ impl Core {
     }
 }
 
-/// The plan of a sweep that is forgotten.
-fn nothing_of(plan: &Plan) -> Plan {
-    Plan { sweep: plan.sweep.clone(), stages: vec![], cells: vec![], trials: vec![], merged: vec![], refused: vec![] }
-}
-
 /// Where the stages of the sweeps that take some over stand in their plans.
 #[derive(Default)]
 struct Heirs(HashMap<SweepNumber, HashMap<StageKey, u32>>);
 
 impl Heirs {
     fn position(&mut self, sweeps: &[Sweep], heir: SweepNumber, key: StageKey) -> u32 {
-        let stages = &sweeps[heir.index()].plan.stages;
-        let positions = self.0.entry(heir).or_insert_with(|| stages.iter().map(|stage| stage.key).zip(0..).collect());
+        let plan = &sweeps[heir.index()].plan;
+        let positions = self.0.entry(heir).or_insert_with(|| plan.keys().zip(0..).collect());
         positions.get(&key).copied().expect("a sweep that shares a stage lists it")
     }
 }

@@ -94,12 +94,12 @@ impl Core {
     }
 
     fn check_stage(&self, number: StageNumber, stage: &Stage) -> Result<(), InvariantViolation> {
-        let planned = &self.sweeps[stage.home.index()].plan.stages[stage.position as usize];
-        let about = |what: fmt::Arguments<'_>| format!("{:?}: {what}", planned.key);
-        let found = self.stage_numbers.get(&planned.key) == Some(&number);
+        let key = self.key_of(number);
+        let about = |what: fmt::Arguments<'_>| format!("{key:?}: {what}");
+        let found = self.stage_numbers.get(&key) == Some(&number);
         check(InvariantId::StagesFound, found, || about(format_args!("not found by its key")))?;
 
-        let parents = self.parents_of(planned);
+        let parents: Vec<StageNumber> = self.parents_of(stage).collect();
         let ended_badly = parents.iter().filter_map(|parent| {
             let outcome = self.stages[parent.index()].outcome()?.unpack();
             inherited(self.key_of(*parent), &outcome)
@@ -204,7 +204,7 @@ impl Core {
     pub(super) fn check_sweep(&self, sweep: &Sweep) -> Result<(), InvariantViolation> {
         let about = |what: fmt::Arguments<'_>| format!("{}: {what}", sweep.plan.sweep.id);
         let keys = sweep.stages.iter().map(|stage| self.key_of(*stage));
-        let listed = keys.eq(sweep.plan.stages.iter().map(|stage| stage.key));
+        let listed = keys.eq(sweep.plan.keys());
         check(InvariantId::StagesFound, listed, || about(format_args!("stages are not those of the plan")))?;
 
         let mut counts = [0_u64; 4];
@@ -220,9 +220,9 @@ impl Core {
         check(InvariantId::SweepCounted, counts == kept, || about(format_args!("counted {counts:?}, kept {kept:?}")))?;
 
         let mut tally = Tally::default();
-        for (trial, state) in sweep.plan.trials.iter().zip(&sweep.trials) {
-            let last = trial.stages.last().and_then(|key| self.stage_numbers.get(key));
-            let outcome = last.and_then(|last| self.stages[last.index()].outcome());
+        for (trial, state) in sweep.trials.iter().enumerate() {
+            let last = sweep.stages[sweep.plan.last_stage(trial)];
+            let outcome = self.stages[last.index()].outcome();
             match (state, outcome) {
                 (TrialState::Ended, Some(outcome)) if outcome.is_completed() => tally.completed += 1,
                 (TrialState::Ended | TrialState::Cancelled, _) => tally.failed += 1,
@@ -233,7 +233,9 @@ impl Core {
                 TrialState::Ended => outcome.is_some(),
                 TrialState::Cancelled => sweep.state == SweepState::Cancelled,
             };
-            check(InvariantId::TrialsAgree, agrees, || about(format_args!("{}: {state:?}, {outcome:?}", trial.id)))?;
+            check(InvariantId::TrialsAgree, agrees, || {
+                about(format_args!("{}: {state:?}, {outcome:?}", sweep.plan.trial_id(trial)))
+            })?;
         }
         check(InvariantId::SweepCounted, tally == sweep.tally, || {
             about(format_args!("counted {tally:?}, kept {:?}", sweep.tally))

@@ -11,12 +11,12 @@ use secateur_proto::{
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{event::Timestamp, share::Share, snapshot::Part};
-use crate::sweep::plan::Plan;
+use crate::sweep::plan::PackedPlan;
 
 /// Version of [`Entry`] as JSON.
-pub const JOURNAL_VERSION: u32 = 5;
+pub const JOURNAL_VERSION: u32 = 6;
 
-/// The oldest version that can be read: 2 to 4 have fewer kinds of records and fewer fields, and those alike.
+/// The oldest version that can be read: 2 to 4 have fewer kinds of records and fewer fields, and those alike; to 5 a plan is no short text.
 const OLDEST_VERSION: u32 = 2;
 
 /// A durable fact.
@@ -29,7 +29,7 @@ pub enum Record {
     SweepSubmitted {
         /// Its plan, as frozen.
         #[serde(with = "shared")]
-        plan: Arc<Plan>,
+        plan: Arc<PackedPlan>,
     },
     /// A stopped or cancelled sweep goes on.
     SweepResumed {
@@ -195,16 +195,53 @@ struct SnapshotLine<P> {
     snapshot: P,
 }
 
-/// A shared plan, written as the plan itself.
+/// A shared plan: a long one is written as a short text, and one that a person could read as the plan that it is. Versions before 6 had
+/// the plan itself, however long.
 pub(super) mod shared {
-    use super::{Arc, Plan};
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use std::fmt;
 
-    pub(in crate::scheduler) fn serialize<S: Serializer>(plan: &Arc<Plan>, serializer: S) -> Result<S::Ok, S::Error> {
-        plan.as_ref().serialize(serializer)
+    use serde::{
+        Deserialize as _, Deserializer, Serialize as _, Serializer,
+        de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+    };
+
+    use super::{Arc, PackedPlan};
+
+    /// The stages of a plan that is long.
+    const LONG: usize = 1_000;
+
+    pub(in crate::scheduler) fn serialize<S: Serializer>(
+        plan: &Arc<PackedPlan>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        if plan.stage_count() < LONG {
+            plan.as_ref().serialize(serializer)
+        } else {
+            serializer.serialize_str(&plan.to_text())
+        }
     }
 
-    pub(in crate::scheduler) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Plan>, D::Error> {
-        Plan::deserialize(deserializer).map(Arc::new)
+    pub(in crate::scheduler) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<PackedPlan>, D::Error> {
+        deserializer.deserialize_any(Either).map(Arc::new)
+    }
+
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = PackedPlan;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a plan")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<PackedPlan, E> {
+            PackedPlan::from_text(text).map_err(|error| E::custom(format_args!("the plan cannot be read: {error}")))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PackedPlan, A::Error> {
+            PackedPlan::deserialize(MapAccessDeserializer::new(map))
+        }
     }
 }

@@ -72,8 +72,7 @@ impl Core {
     /// How a stage ends by how its parents have; nothing if it may run, now or later.
     fn ends_by_parents(&self, number: StageNumber) -> Option<StageOutcome> {
         let stage = &self.stages[number.index()];
-        let planned = &self.sweeps[stage.home.index()].plan.stages[stage.position as usize];
-        self.parents_of(planned).into_iter().find_map(|parent| {
+        self.parents_of(stage).find_map(|parent| {
             let outcome = self.stages[parent.index()].outcome()?.unpack();
             inherited(self.key_of(parent), &outcome)
         })
@@ -81,9 +80,8 @@ impl Core {
 
     fn open_again(&mut self, number: StageNumber) {
         let stage = &self.stages[number.index()];
-        let planned = &self.sweeps[stage.home.index()].plan.stages[stage.position as usize];
         let is_open = |parent: &StageNumber| !self.stages[parent.index()].is_ended();
-        let missing = self.parents_of(planned).iter().filter(|parent| is_open(parent)).count();
+        let missing = self.parents_of(stage).filter(is_open).count();
         let lane_steps = self.lane_steps_of(number);
         let stage = &mut self.stages[number.index()];
         // As if it had never been tried.

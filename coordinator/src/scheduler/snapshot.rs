@@ -24,7 +24,7 @@ use super::{
     sweep::{Sweep, TrialState},
     trouble::Trouble,
 };
-use crate::sweep::plan::Plan;
+use crate::sweep::plan::PackedPlan;
 
 /// Stages in one line.
 const TOGETHER: usize = 1_000;
@@ -62,7 +62,7 @@ pub struct Counts {
 #[serde(deny_unknown_fields)]
 pub struct SweepPart {
     #[serde(with = "shared")]
-    plan: Arc<Plan>,
+    plan: Arc<PackedPlan>,
     state: SweepState,
     submitted_at: Timestamp,
     ended_at: Option<Timestamp>,
@@ -303,17 +303,26 @@ impl Snapshot {
     /// As lines of the journal.
     #[must_use]
     pub fn lines(self, at: Timestamp) -> Vec<String> {
-        let line = |part| Entry::new(at, Record::Snapshot(part)).to_json();
-        let stage = |standing: &Standing| StagePart {
+        self.entries(at).map(|entry| entry.to_json()).collect()
+    }
+
+    /// As entries of the journal, each made when it is asked for.
+    pub(super) fn entries(self, at: Timestamp) -> impl Iterator<Item = Entry> {
+        let stage = |standing: Standing| StagePart {
             stage: standing.stage,
             outcome: standing.outcome.as_ref().map(Packed::unpack),
             width_limit: (standing.width_limit != UNLIMITED).then_some(standing.width_limit),
-            trouble: standing.trouble.clone(),
-            checkpoint: standing.checkpoint.clone(),
+            trouble: standing.trouble,
+            checkpoint: standing.checkpoint,
         };
-        let stages = self.stages.chunks(TOGETHER).map(|stages| line(Part::Stages(stages.iter().map(stage).collect())));
-        let sweeps = self.sweeps.into_iter().map(|sweep| line(Part::Sweep(sweep)));
-        [line(Part::Begin(self.counts))].into_iter().chain(sweeps).chain(stages).chain([line(Part::End {})]).collect()
+        let mut standings = self.stages.into_iter().peekable();
+        let stages = std::iter::from_fn(move || {
+            standings.peek()?;
+            Some(Part::Stages(standings.by_ref().take(TOGETHER).map(stage).collect()))
+        });
+        let sweeps = self.sweeps.into_iter().map(Part::Sweep);
+        let parts = std::iter::once(Part::Begin(self.counts)).chain(sweeps).chain(stages);
+        parts.chain([Part::End {}]).map(move |part| Entry::new(at, Record::Snapshot(part)))
     }
 }
 

@@ -7,11 +7,11 @@ use super::{
     share::Share,
     stage::{StageNumber, WorkerNumber},
 };
-use crate::sweep::plan::Plan;
+use crate::sweep::plan::PackedPlan;
 
 #[derive(Debug)]
 pub(super) struct Sweep {
-    pub(super) plan: Arc<Plan>,
+    pub(super) plan: Arc<PackedPlan>,
     pub(super) state: SweepState,
     /// In the order of the plan.
     pub(super) stages: Vec<StageNumber>,
@@ -56,12 +56,12 @@ pub(super) struct Tally {
 
 impl Sweep {
     /// A new one, of which nothing is listed yet.
-    pub(super) fn new(plan: Arc<Plan>, submitted_at: Timestamp) -> Self {
+    pub(super) fn new(plan: Arc<PackedPlan>, submitted_at: Timestamp) -> Self {
         Self {
             state: SweepState::Running,
-            stages: Vec::with_capacity(plan.stages.len()),
-            trials: vec![TrialState::Open; plan.trials.len()],
-            tally: Tally { open: plan.trials.len() as u64, ..Tally::default() },
+            stages: Vec::with_capacity(plan.stage_count()),
+            trials: vec![TrialState::Open; plan.trial_count()],
+            tally: Tally { open: plan.trial_count() as u64, ..Tally::default() },
             stages_ended: 0,
             lane_steps: 0,
             lane_steps_ended: 0,

@@ -18,7 +18,7 @@ use super::{
     trouble::FailedAttempt,
     workers::{Width, Worker},
 };
-use crate::sweep::plan::{Plan, Trial};
+use crate::sweep::plan::{PackedPlan, Trial};
 
 /// A sweep in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,8 +180,8 @@ impl Core {
             let info = &sweep.plan.sweep;
             files.insert(info.data.hash);
             files.extend(info.weights.as_ref().map(|weights| weights.hash));
-            for (planned, stage) in sweep.plan.stages.iter().zip(&sweep.stages) {
-                files.extend(planned.given.values().map(|artifact| artifact.hash));
+            files.extend(sweep.plan.all_given().flat_map(|given| given.values()).map(|artifact| artifact.hash));
+            for stage in &sweep.stages {
                 let stage = &self.stages[stage.index()];
                 let left = stage.outcome().map_or(&[][..], Packed::artifacts);
                 files.extend(left.iter().map(|(_, artifact)| artifact.hash));
@@ -193,22 +193,26 @@ impl Core {
 
     /// The plan of a sweep, as first submitted.
     #[must_use]
-    pub fn plan(&self, id: &SweepId) -> Option<&Arc<Plan>> {
+    pub fn plan(&self, id: &SweepId) -> Option<&Arc<PackedPlan>> {
         self.find(id).map(|sweep| &sweep.plan)
     }
 
     /// The trials of a sweep, in the order of its plan.
-    pub fn trials(&self, id: &SweepId) -> Option<impl Iterator<Item = (&Trial, TrialStatus)>> {
+    pub fn trials(&self, id: &SweepId) -> Option<impl Iterator<Item = (Trial, TrialStatus)>> {
         let sweep = self.find(id)?;
-        Some((sweep.plan.trials.iter()).zip(&sweep.trials).map(|(trial, state)| (trial, self.trial(trial, *state))))
+        let states = sweep.trials.iter().enumerate();
+        Some(sweep.plan.trials().zip(states.map(|(trial, state)| self.trial(sweep, trial, *state))))
     }
 
-    fn trial(&self, trial: &Trial, state: TrialState) -> TrialStatus {
+    fn trial(&self, sweep: &Sweep, trial: usize, state: TrialState) -> TrialStatus {
         match state {
             TrialState::Open => TrialStatus::Open,
             TrialState::Cancelled => TrialStatus::Ended(StageOutcome::Cancelled),
             TrialState::Ended => {
-                trial.stages.last().and_then(|last| self.outcome(last)).map_or(TrialStatus::Open, TrialStatus::Ended)
+                let last = sweep.stages[sweep.plan.last_stage(trial)];
+                self.stages[last.index()]
+                    .outcome()
+                    .map_or(TrialStatus::Open, |outcome| TrialStatus::Ended(outcome.unpack()))
             }
         }
     }
@@ -260,14 +264,14 @@ impl Core {
     #[must_use]
     pub fn stage_with_inputs(&self, key: &StageKey) -> Option<StageWithInputs> {
         let stage = &self.stages[self.stage_numbers.get(key)?.index()];
-        let planned = &self.sweeps[stage.home.index()].plan.stages[stage.position as usize];
-        let mut inputs = planned.given.clone();
-        for parent in self.parents_of(planned) {
+        let (plan, position) = (&self.sweeps[stage.home.index()].plan, stage.position as usize);
+        let mut inputs = plan.given(position);
+        for parent in self.parents_of(stage) {
             if let Some(outcome) = self.stages[parent.index()].outcome() {
                 inputs.extend(outcome.artifacts().iter().copied());
             }
         }
-        Some(StageWithInputs { key: *key, spec: planned.spec.clone(), inputs })
+        Some(StageWithInputs { key: *key, spec: plan.spec(position), inputs })
     }
 
     /// What the next attempt at a stage goes on from; nothing: it begins at its beginning, or the stage has ended.

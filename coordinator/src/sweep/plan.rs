@@ -1,5 +1,8 @@
 //! The plan: what a sweep comes to. Plain data, made by [`super::expand`] and read by the scheduler and the report.
 
+mod packed;
+mod texts;
+
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use secateur_proto::{
@@ -9,6 +12,8 @@ use secateur_proto::{
     spec::StageSpec,
 };
 use serde::{Deserialize, Serialize};
+
+pub use self::packed::{InvalidPlan, PackedPlan};
 
 /// A point of the grid: sweep-file key paths (`pruning.sparsity`) and their values.
 pub type Settings = BTreeMap<String, serde_json::Value>;

@@ -21,10 +21,9 @@ impl Restoring {
             return Err(invalid(format_args!("it is not whole: {counts:?}")));
         }
         let mut core = Core { life: counts.life, forgotten: counts.forgotten, ..Core::new(policy) };
-        let mut last_stages = vec![];
-        let mut places = vec![None; sweeps.iter().map(|sweep| sweep.plan.stages.len()).sum()];
+        let mut places = vec![None; sweeps.iter().map(|sweep| sweep.plan.stage_count()).sum()];
         for sweep in sweeps {
-            last_stages.push(core.list_sweep(sweep, &mut places)?);
+            core.list_sweep(sweep, &mut places)?;
         }
         let count = places.iter().take_while(|place| place.is_some()).count();
         if places[count..].iter().any(Option::is_some) {
@@ -33,8 +32,8 @@ impl Restoring {
         for (home, position) in places.into_iter().flatten() {
             core.place_stage(home, position)?;
         }
-        for (sweep, last_stages) in (0..).map(SweepNumber).zip(last_stages) {
-            core.count_sweep(sweep, &last_stages);
+        for sweep in (0..).map(SweepNumber).take(core.sweeps.len()) {
+            core.count_sweep(sweep);
         }
         core.set_standings(stages)?;
         core.settle_all()?;
@@ -43,18 +42,14 @@ impl Restoring {
 }
 
 impl Core {
-    /// Takes a sweep in, and notes at its stages' numbers where in the plans they are. Returns the positions of its trials' last stages.
-    fn list_sweep(
-        &mut self,
-        part: SweepPart,
-        places: &mut [Option<(SweepNumber, u32)>],
-    ) -> Result<Vec<usize>, Rejection> {
+    /// Takes a sweep in, and notes at its stages' numbers where in the plans they are.
+    fn list_sweep(&mut self, part: SweepPart, places: &mut [Option<(SweepNumber, u32)>]) -> Result<(), Rejection> {
         let SweepPart { plan, state, submitted_at, ended_at, share, trials, stages } = part;
-        let last_stages = self.check_plan(&plan)?;
+        self.check_plan(&plan)?;
         let listed: u64 = stages.iter().map(|(_, count)| u64::from(*count)).sum();
         let trials: Option<Vec<TrialState>> = trials.chars().map(trial_state).collect();
         let Some(trials) =
-            trials.filter(|trials| trials.len() == plan.trials.len() && listed == plan.stages.len() as u64)
+            trials.filter(|trials| trials.len() == plan.trial_count() && listed == plan.stage_count() as u64)
         else {
             return Err(invalid(format_args!("sweep {} has other stages or trials", plan.sweep.id)));
         };
@@ -69,29 +64,30 @@ impl Core {
             share,
             ..Sweep::new(Arc::clone(&plan), submitted_at)
         });
-        for (position, planned) in (0..).zip(&plan.stages) {
+        for (position, key) in (0..).zip(plan.keys()) {
             let stage = self.sweeps[number.index()].stages[position as usize];
-            let known_as = *self.stage_numbers.entry(planned.key).or_insert(stage);
+            let known_as = *self.stage_numbers.entry(key).or_insert(stage);
             let place = places.get_mut(stage.index()).filter(|_| known_as == stage);
             let (home, at) = *place
-                .ok_or_else(|| invalid(format_args!("stage {} has no number", planned.key)))?
+                .ok_or_else(|| invalid(format_args!("stage {key} has no number")))?
                 .get_or_insert((number, position));
-            if self.sweeps[home.index()].plan.stages[at as usize].key != planned.key {
-                return Err(invalid(format_args!("stage {} has the number of another one", planned.key)));
+            if self.sweeps[home.index()].plan.key(at as usize) != key {
+                return Err(invalid(format_args!("stage {key} has the number of another one")));
             }
         }
-        Ok(last_stages)
+        Ok(())
     }
 
     /// Takes the next stage in: below its parents.
     fn place_stage(&mut self, home: SweepNumber, position: u32) -> Result<(), Rejection> {
         let plan = Arc::clone(&self.sweeps[home.index()].plan);
-        let planned = &plan.stages[position as usize];
-        let number = self.stage_numbers[&planned.key];
-        let class = self.class_of(planned);
-        for parent in self.parents_of(planned) {
+        let key = plan.key(position as usize);
+        let number = self.stage_numbers[&key];
+        let class = self.class_of(&plan, position as usize);
+        for parent in plan.parents(position as usize) {
+            let parent = self.sweeps[home.index()].stages[parent];
             let above = self.stages.get_mut(parent.index());
-            let above = above.ok_or_else(|| invalid(format_args!("stage {} is before its parent", planned.key)))?;
+            let above = above.ok_or_else(|| invalid(format_args!("stage {key} is before its parent")))?;
             above.children.push(number);
         }
         self.stages.push(Stage::new(home, position, class));
@@ -99,7 +95,7 @@ impl Core {
     }
 
     /// Notes a sweep at its stages, and what it is in all.
-    fn count_sweep(&mut self, number: SweepNumber, last_stages: &[usize]) {
+    fn count_sweep(&mut self, number: SweepNumber) {
         let is_running = self.sweeps[number.index()].state == SweepState::Running;
         for position in 0..self.sweeps[number.index()].stages.len() {
             let stage = self.sweeps[number.index()].stages[position];
@@ -112,8 +108,9 @@ impl Core {
                 stage.shared_with.push(number);
             }
         }
-        for (trial, last) in (0_u32..).zip(last_stages) {
-            let stage = self.sweeps[number.index()].stages[*last];
+        let plan = Arc::clone(&self.sweeps[number.index()].plan);
+        for (place, trial) in (0..plan.trial_count()).zip(0_u32..) {
+            let stage = self.sweeps[number.index()].stages[plan.last_stage(place)];
             self.stages[stage.index()].trials.push((number, trial));
         }
     }
@@ -180,9 +177,9 @@ impl Core {
     /// Trials by how they stand; one that ended is as its last stage.
     fn tally_of(&self, sweep: &Sweep) -> Tally {
         let mut tally = Tally::default();
-        for (state, planned) in sweep.trials.iter().zip(&sweep.plan.trials) {
-            let last = planned.stages.last().and_then(|key| self.stage_numbers.get(key));
-            let outcome = last.and_then(|last| self.stages[last.index()].outcome());
+        for (trial, state) in sweep.trials.iter().enumerate() {
+            let last = sweep.stages[sweep.plan.last_stage(trial)];
+            let outcome = self.stages[last.index()].outcome();
             match state {
                 TrialState::Open => tally.open += 1,
                 TrialState::Ended if outcome.is_some_and(Packed::is_completed) => tally.completed += 1,

@@ -236,7 +236,7 @@ fn a_sweep_says_how_often_its_stages_are_tried_by_what_they_fail_with() {
         plan.sweep.attempts = Attempts { storage: storage.map(lanes), ..Attempts::default() };
         (Arc::new(plan), key)
     };
-    let tries = |plans: &[(Arc<Plan>, StageKey)], classes: &[FailureClass]| {
+    let tries = |plans: &[(Arc<PackedPlan>, StageKey)], classes: &[FailureClass]| {
         let mut lab = Lab::new(Policy::default());
         plans.iter().for_each(|(plan, _)| lab.submit(plan));
         lab.join("w", 1);

@@ -21,7 +21,7 @@ fn forget(id: &str) -> Event {
 }
 
 /// The hash of the data, and those of the results: a stage's file is named by its key here.
-fn files_of(plan: &Plan, completed: &[StageKey]) -> HashSet<ContentHash> {
+fn files_of(plan: &PackedPlan, completed: &[StageKey]) -> HashSet<ContentHash> {
     completed.iter().map(|key| key.0).chain([plan.sweep.data.hash]).collect()
 }
 

@@ -6,17 +6,33 @@ use crate::scheduler::{Record, SweepState};
 #[test]
 fn a_journal_of_another_version_is_refused_by_its_number() {
     let line = Entry::new(Timestamp(1), Record::Started).to_json();
-    assert_eq!(line, r#"{"version":5,"at":1,"record":{"record":"started"}}"#);
-    let of_version = |version: &str| line.replace("\"version\":5", &format!("\"version\":{version}"));
-    for other in ["1", "6"] {
+    assert_eq!(line, r#"{"version":6,"at":1,"record":{"record":"started"}}"#);
+    let of_version = |version: &str| line.replace("\"version\":6", &format!("\"version\":{version}"));
+    for other in ["1", "7"] {
         let error = Entry::from_json(&of_version(other)).expect_err("another version").to_string();
-        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 5"));
+        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 6"));
     }
-    for older in ["2", "3", "4"] {
+    for older in ["2", "3", "4", "5"] {
         assert_eq!(Entry::from_json(&of_version(older)).expect("an older version").record, Record::Started);
     }
-    for damaged in ["", "{", "null", "{\"version\":5}", &line[..line.len() - 1], &line.replace("at", "when")] {
+    for damaged in ["", "{", "null", "{\"version\":6}", &line[..line.len() - 1], &line.replace("at", "when")] {
         assert!(Entry::from_json(damaged).is_err(), "{damaged:?}");
+    }
+}
+
+#[test]
+fn a_long_plan_is_written_as_a_short_text_and_read_however_it_was_written() {
+    for (trials, is_text) in [(3, false), (3_000, true)] {
+        let (plan, ..) = fan("s", trials);
+        let json = serde_json::to_string(&*plan).expect("plain data");
+        let record = Record::SweepSubmitted { plan };
+        let entry = Entry::new(Timestamp(1), record.clone());
+        let written = entry.to_json();
+        assert_eq!(!written.contains(&json), is_text);
+        assert!(!is_text || written.len() * 5 < json.len(), "{} of {}", written.len(), json.len());
+        assert_eq!(Entry::from_json(&written).expect("an entry"), entry);
+        let older = format!(r#"{{"version":5,"at":1,"record":{{"record":"sweep_submitted","plan":{json}}}}}"#);
+        assert_eq!(Entry::from_json(&older).expect("an entry").record, record);
     }
 }
 

@@ -35,7 +35,7 @@ use super::{
     stage::{Stage, StageState, SweepNumber},
     sweep::Sweep,
 };
-use crate::sweep::plan::{Attempts, DataSummary, Plan, PlannedStage, SweepInfo, Trial};
+use crate::sweep::plan::{Attempts, DataSummary, PackedPlan, Plan, PlannedStage, SweepInfo, Trial};
 
 /// Builds a plan stage by stage. Stages with equal arguments have equal keys, in whatever plan.
 #[derive(Default)]
@@ -108,9 +108,9 @@ impl PlanBuilder {
         self
     }
 
-    fn build(self, sweep: &str) -> Arc<Plan> {
+    fn build(self, sweep: &str) -> Arc<PackedPlan> {
         let hash = ContentHash::of(sweep.as_bytes());
-        Arc::new(Plan {
+        let plan = Plan {
             sweep: SweepInfo {
                 name: sweep.to_owned(),
                 id: sweep.parse().expect("an id"),
@@ -136,7 +136,8 @@ impl PlanBuilder {
             trials: self.trials,
             merged: vec![],
             refused: vec![],
-        })
+        };
+        Arc::new(PackedPlan::of(&plan).expect("it does not contradict itself"))
     }
 }
 
@@ -197,7 +198,7 @@ fn failure(class: FailureClass) -> Failure {
 }
 
 /// The stage of a sweep with only one trial that is one unbundled stage.
-fn single(sweep: &str, target: &str) -> (Arc<Plan>, StageKey) {
+fn single(sweep: &str, target: &str) -> (Arc<PackedPlan>, StageKey) {
     let mut plan = PlanBuilder::default();
     let key = plan.prepare(target);
     plan.trial(&[key]);
@@ -205,7 +206,7 @@ fn single(sweep: &str, target: &str) -> (Arc<Plan>, StageKey) {
 }
 
 /// One prepare stage and `count` dense ones below it, each a trial.
-fn fan(sweep: &str, count: u64) -> (Arc<Plan>, StageKey, Vec<StageKey>) {
+fn fan(sweep: &str, count: u64) -> (Arc<PackedPlan>, StageKey, Vec<StageKey>) {
     let mut plan = PlanBuilder::default();
     let prepare = plan.prepare("y");
     let dense: Vec<StageKey> = (0..count).map(|seed| plan.dense(prepare, seed)).collect();
@@ -221,7 +222,7 @@ fn fan(sweep: &str, count: u64) -> (Arc<Plan>, StageKey, Vec<StageKey>) {
 /// prepare ──▶ dense 0 ──▶ prune 1, prune 2, …
 ///        └──▶ dense 1 ──▶ …
 /// ```
-fn grid(id: &str, targets: &[&str], seeds: Range<u64>, counts: Range<u64>) -> Arc<Plan> {
+fn grid(id: &str, targets: &[&str], seeds: Range<u64>, counts: Range<u64>) -> Arc<PackedPlan> {
     let mut plan = PlanBuilder::default();
     for target in targets {
         let prepare = plan.prepare(target);
@@ -329,12 +330,12 @@ impl Lab {
         self.try_apply(event).expect_err("an event that makes no sense")
     }
 
-    fn submit(&mut self, plan: &Arc<Plan>) {
+    fn submit(&mut self, plan: &Arc<PackedPlan>) {
         self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default() });
     }
 
     /// Submits with a priority and a limit of workers, 0 for none.
-    fn submit_with(&mut self, plan: &Arc<Plan>, priority: i32, max_workers: u32) {
+    fn submit_with(&mut self, plan: &Arc<PackedPlan>, priority: i32, max_workers: u32) {
         let share = ShareChange { priority: Some(priority), max_workers: Some(max_workers) };
         self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share });
     }

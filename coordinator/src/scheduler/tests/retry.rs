@@ -4,7 +4,7 @@ use super::*;
 use crate::scheduler::{StageStatus, SweepState};
 
 /// A sweep of `prepare → dense → prune, prune` whose dense stage failed with bad input, and is completed so.
-fn failed() -> (Lab, Arc<Plan>, [StageKey; 4]) {
+fn failed() -> (Lab, Arc<PackedPlan>, [StageKey; 4]) {
     let mut plan = PlanBuilder::default();
     let prepare = plan.prepare("x");
     let dense = plan.dense(prepare, 0);
@@ -125,7 +125,7 @@ fn other_sweeps_of_a_stage_go_on_with_it_or_not_as_they_are() {
     // A stopped one that is retried goes on.
     retry(&mut lab, "stopped");
     assert_eq!(lab.core.sweep(&sweep("stopped")).expect("is there").state, SweepState::Running);
-    assert_eq!(plan.trials.len(), 2);
+    assert_eq!(plan.trial_count(), 2);
     lab.effects.clear();
     lab.finish();
 }

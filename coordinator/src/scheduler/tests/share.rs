@@ -4,7 +4,7 @@ use super::*;
 use crate::scheduler::SweepState;
 
 /// A sweep of `count` stages that run alone and wait for nothing.
-fn alone(id: &str, count: usize) -> (Arc<Plan>, Vec<StageKey>) {
+fn alone(id: &str, count: usize) -> (Arc<PackedPlan>, Vec<StageKey>) {
     let mut plan = PlanBuilder::default();
     let keys: Vec<_> = (0..count).map(|number| plan.prepare(&format!("{id}-{number}"))).collect();
     for key in &keys {

@@ -42,7 +42,7 @@ pub(super) fn truth(key: StageKey, nature: Nature) -> StageOutcome {
 }
 
 /// Three sweeps over overlapping parts of one grid.
-fn plans() -> Vec<Arc<Plan>> {
+fn plans() -> Vec<Arc<PackedPlan>> {
     vec![grid("a", &["x"], 0..3, 0..3), grid("b", &["x", "y"], 1..4, 2..4), grid("c", &["y"], 0..2, 0..1)]
 }
 
@@ -65,7 +65,7 @@ pub(super) enum Fate {
 pub(super) struct World {
     pub(super) lab: Lab,
     salt: u8,
-    plans: Vec<Arc<Plan>>,
+    plans: Vec<Arc<PackedPlan>>,
     workers: Vec<WorkerId>,
     /// Workers whose stream broke, or whose coordinator died: they live and may attach again.
     away: Vec<WorkerId>,
@@ -356,8 +356,8 @@ impl World {
                 let position = b % forged.stages.len();
                 self.apply(&forged.report(position, StageOutcome::Failed(failure(FailureClass::Input))), fate);
                 self.apply(&forged.ended(None), fate);
-                let stages = &self.plans[a % self.plans.len()].stages;
-                let key = stages[b % stages.len()].key;
+                let plan = &self.plans[a % self.plans.len()];
+                let key = plan.key(b % plan.stage_count());
                 if matches!(self.lab.core.stage(&key), None | Some(StageStatus::Waiting { .. })) {
                     let forged = Given { stages: vec![(key, 1)], ..forged };
                     self.lab.rejects(&forged.report(0, completed(key)));
@@ -465,9 +465,9 @@ impl World {
     }
 
     /// How a stage must have ended: by its nature, unless something above it did not complete.
-    fn oracle(&self, plan: &Plan, key: StageKey) -> (&'static str, Option<FailureClass>) {
-        let planned = plan.stages.iter().find(|stage| stage.key == key).expect("in the plan");
-        for parent in planned.spec.parents() {
+    fn oracle(&self, plan: &PackedPlan, key: StageKey) -> (&'static str, Option<FailureClass>) {
+        let place = plan.keys().position(|stage| stage == key).expect("in the plan");
+        for parent in plan.spec(place).parents() {
             match self.oracle(plan, parent).0 {
                 "completed" => {}
                 "failed" => return ("failed", Some(FailureClass::Upstream)),

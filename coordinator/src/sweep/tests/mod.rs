@@ -2,6 +2,7 @@
 
 mod configs;
 mod mistakes;
+mod packed;
 mod planning;
 mod properties;
 mod reading;

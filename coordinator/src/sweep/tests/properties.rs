@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A sweep file with random axes, as text.
-fn files() -> impl Strategy<Value = String> {
+pub(super) fn files() -> impl Strategy<Value = String> {
     let subset = |names: &'static [&'static str]| prop::sample::subsequence(names, 1..=names.len());
     (
         subset(&["[64, 32]", "[16]", "[4, 2]"]),

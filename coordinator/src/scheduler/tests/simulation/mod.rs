@@ -36,7 +36,7 @@ const FAULTS_WITHIN: u64 = 60_000;
 const LONGEST: u64 = 3_600_000;
 
 /// Three sweeps over overlapping parts of one grid, of 55 trials together.
-static PLANS: LazyLock<Vec<Arc<Plan>>> = LazyLock::new(|| {
+static PLANS: LazyLock<Vec<Arc<PackedPlan>>> = LazyLock::new(|| {
     vec![grid("a", &["x"], 0..5, 0..4), grid("b", &["x", "y"], 3..6, 2..5), grid("c", &["y"], 0..3, 0..1)]
 });
 

@@ -137,9 +137,9 @@ impl Oracle {
     }
 
     /// Whether a stage may have ended so: by its nature, by that of a stage above it, or given up after too many accidents.
-    fn is_true(&self, plan: &Plan, key: StageKey, outcome: &StageOutcome, salt: u8) -> bool {
-        let Some(planned) = plan.stages.iter().find(|stage| stage.key == key) else { return false };
-        let mut above = planned.spec.parents();
+    fn is_true(&self, plan: &PackedPlan, key: StageKey, outcome: &StageOutcome, salt: u8) -> bool {
+        let Some(place) = plan.keys().position(|stage| stage == key) else { return false };
+        let mut above: Vec<StageKey> = plan.parents(place).map(|parent| plan.key(parent)).collect();
         above.push(key);
         match outcome {
             StageOutcome::Completed(_) => {

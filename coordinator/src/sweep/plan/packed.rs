@@ -1,0 +1,395 @@
+//! A plan as those keep it who keep many: small. What is asked for all the time is there as numbers; specs, cells and what was left out
+//! are compressed texts.
+//!
+//! There is none that contradicts itself: whoever has one need not check that parents come before children.
+
+mod json;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use secateur_proto::{
+    ids::{BundleClass, CellId, StageKey, TrialId},
+    outcome::Artifacts,
+    spec::StageSpec,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Cell, Merged, Plan, PlannedStage, Refused, SweepInfo, Trial, texts::Texts};
+
+/// A [`Plan`], kept small: some 100 bytes a stage in place of a thousand. Stages and trials are named by their position in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackedPlan {
+    /// What the sweep is called and aims at.
+    pub sweep: SweepInfo,
+    stages: Vec<Stage>,
+    /// The parents of all stages, as positions of stages.
+    parents: Vec<u32>,
+    /// Each class once, and whether there are lanes of it.
+    classes: Vec<(BundleClass, bool)>,
+    /// Of the stages that were given some.
+    given: BTreeMap<u32, Artifacts>,
+    specs: Texts,
+    trials: Vec<TrialEntry>,
+    /// The stages of all trials, as positions of stages.
+    of_trials: Vec<u32>,
+    /// The cells that trials are of, each once.
+    cell_ids: Vec<CellId>,
+    cells: Texts,
+    merged: Texts,
+    refused: Texts,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stage {
+    key: StageKey,
+    lane_steps: u64,
+    class: u32,
+    /// Where in `parents` the next stage's begin.
+    parents_end: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TrialEntry {
+    seed: u64,
+    cell: u32,
+    /// Where in `of_trials` the next trial's begin.
+    stages_end: u32,
+}
+
+/// A plan that contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPlan {
+    /// A stage is listed before what it reads.
+    #[error("stage {stage} comes before its parent {parent}, or without it")]
+    BeforeItsParent {
+        /// Which.
+        stage: StageKey,
+        /// What it reads.
+        parent: StageKey,
+    },
+    /// A stage is listed again.
+    #[error("stage {0} is there twice")]
+    StageTwice(StageKey),
+    /// A trial is listed again.
+    #[error("trial {0} is there twice")]
+    TrialTwice(TrialId),
+    /// A trial's id is not made of its cell and its seed.
+    #[error("trial {0} is called as no trial of its cell and seed is")]
+    Misnamed(TrialId),
+    /// A trial comes to nothing.
+    #[error("trial {0} has no stage")]
+    NoStage(TrialId),
+    /// A trial has a stage that is not listed.
+    #[error("trial {trial} has a stage that is not in the plan: {stage}")]
+    UnknownStage {
+        /// Which.
+        trial: TrialId,
+        /// What it has.
+        stage: StageKey,
+    },
+    /// There are more than can be numbered.
+    #[error("it has more than {} stages or trials", u32::MAX)]
+    TooLong,
+}
+
+impl PackedPlan {
+    /// Packs a plan.
+    ///
+    /// # Errors
+    /// If the plan contradicts itself.
+    pub fn of(plan: &Plan) -> Result<Self, InvalidPlan> {
+        let mut packer = Packer::default();
+        plan.stages.iter().try_for_each(|stage| packer.stage(stage))?;
+        plan.trials.iter().try_for_each(|trial| packer.trial(trial))?;
+        plan.cells.iter().for_each(|cell| packer.cell(cell));
+        plan.merged.iter().for_each(|merged| packer.merged(merged));
+        plan.refused.iter().for_each(|refused| packer.refused(refused));
+        Ok(packer.finish(plan.sweep.clone()))
+    }
+
+    /// The plan that was packed.
+    #[must_use]
+    pub fn unpack(&self) -> Plan {
+        Plan {
+            sweep: self.sweep.clone(),
+            stages: self.stages().collect(),
+            cells: self.cells().collect(),
+            trials: self.trials().collect(),
+            merged: self.merged().collect(),
+            refused: self.refused().collect(),
+        }
+    }
+
+    /// The plan of a sweep of which nothing is left but what it was called.
+    #[must_use]
+    pub fn nothing_of(&self) -> Self {
+        Packer::default().finish(self.sweep.clone())
+    }
+
+    /// Whether two plans have the same stages and the same trials.
+    #[must_use]
+    pub fn has_the_work_of(&self, other: &Self) -> bool {
+        self.keys().eq(other.keys()) && self.trials().eq(other.trials())
+    }
+
+    /// How many stages there are.
+    #[must_use]
+    pub const fn stage_count(&self) -> usize {
+        self.stages.len()
+    }
+
+    /// How many trials there are.
+    #[must_use]
+    pub const fn trial_count(&self) -> usize {
+        self.trials.len()
+    }
+
+    /// The key of the stage at `stage`.
+    ///
+    /// # Panics
+    /// As all that take a position: if there is nothing at it.
+    #[must_use]
+    pub fn key(&self, stage: usize) -> StageKey {
+        self.stages[stage].key
+    }
+
+    /// The keys of all stages.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = StageKey> + '_ {
+        self.stages.iter().map(|stage| stage.key)
+    }
+
+    /// The optimiser steps of a stage.
+    #[must_use]
+    pub fn lane_steps(&self, stage: usize) -> u64 {
+        self.stages[stage].lane_steps
+    }
+
+    /// The class of a stage, if it may share a bundle.
+    #[must_use]
+    pub fn shared_class(&self, stage: usize) -> Option<&BundleClass> {
+        let (class, bundled) = &self.classes[self.stages[stage].class as usize];
+        bundled.then_some(class)
+    }
+
+    /// The stages that a stage reads, as positions, each once.
+    pub fn parents(&self, stage: usize) -> impl ExactSizeIterator<Item = usize> + '_ {
+        let begin = stage.checked_sub(1).map_or(0, |before| self.stages[before].parents_end);
+        self.parents[begin as usize..self.stages[stage].parents_end as usize].iter().map(|parent| *parent as usize)
+    }
+
+    /// Files of a stage that are there before any stage has run.
+    #[must_use]
+    pub fn given(&self, stage: usize) -> Artifacts {
+        u32::try_from(stage).ok().and_then(|stage| self.given.get(&stage)).cloned().unwrap_or_default()
+    }
+
+    /// All files that are there before any stage has run.
+    pub fn all_given(&self) -> impl Iterator<Item = &Artifacts> {
+        self.given.values()
+    }
+
+    /// What a stage is to do.
+    #[must_use]
+    pub fn spec(&self, stage: usize) -> StageSpec {
+        read(&self.specs.get(stage).expect("each stage has a spec"))
+    }
+
+    /// The last stage of a trial, as a position.
+    #[must_use]
+    pub fn last_stage(&self, trial: usize) -> usize {
+        self.of_trials[self.trials[trial].stages_end as usize - 1] as usize
+    }
+
+    /// What a trial is called.
+    #[must_use]
+    pub fn trial_id(&self, trial: usize) -> TrialId {
+        let trial = &self.trials[trial];
+        trial_id(&self.cell_ids[trial.cell as usize], trial.seed)
+    }
+
+    /// A trial.
+    #[must_use]
+    pub fn trial(&self, trial: usize) -> Trial {
+        let begin = trial.checked_sub(1).map_or(0, |before| self.trials[before].stages_end);
+        let TrialEntry { seed, cell, stages_end } = self.trials[trial];
+        let stages = &self.of_trials[begin as usize..stages_end as usize];
+        Trial {
+            id: self.trial_id(trial),
+            cell: self.cell_ids[cell as usize].clone(),
+            seed,
+            stages: stages.iter().map(|stage| self.key(*stage as usize)).collect(),
+        }
+    }
+
+    /// All trials.
+    pub fn trials(&self) -> impl ExactSizeIterator<Item = Trial> + '_ {
+        (0..self.trials.len()).map(|trial| self.trial(trial))
+    }
+
+    /// Where the trial of that name is.
+    #[must_use]
+    pub fn find_trial(&self, id: &TrialId) -> Option<usize> {
+        let (cell, seed) = id.as_str().rsplit_once('-')?;
+        let seed: u64 = seed.parse().ok()?;
+        let is_it = |trial: &TrialEntry| trial.seed == seed && self.cell_ids[trial.cell as usize].as_str() == cell;
+        self.trials.iter().position(is_it)
+    }
+
+    fn stages(&self) -> impl Iterator<Item = PlannedStage> + '_ {
+        self.stages.iter().zip(self.specs.iter()).enumerate().map(|(position, (stage, spec))| {
+            let (bundle_class, bundled) = self.classes[stage.class as usize].clone();
+            let (key, lane_steps, given) = (stage.key, stage.lane_steps, self.given(position));
+            PlannedStage { key, spec: read(&spec), given, bundle_class, bundled, lane_steps }
+        })
+    }
+
+    fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
+        self.cells.iter().map(|text| read(&text))
+    }
+
+    fn merged(&self) -> impl Iterator<Item = Merged> + '_ {
+        self.merged.iter().map(|text| read(&text))
+    }
+
+    fn refused(&self) -> impl Iterator<Item = Refused> + '_ {
+        self.refused.iter().map(|text| read(&text))
+    }
+}
+
+fn trial_id(cell: &CellId, seed: u64) -> TrialId {
+    format!("{cell}-{seed}").parse().expect("a cell id and a number are safe")
+}
+
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("it is plain data")
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_str(text).expect("it was written here")
+}
+
+/// A plan that is being packed: stages, then trials; the rest in any order.
+#[derive(Default)]
+struct Packer {
+    stages: Vec<Stage>,
+    parents: Vec<u32>,
+    classes: Vec<(BundleClass, bool)>,
+    given: BTreeMap<u32, Artifacts>,
+    specs: Texts,
+    trials: Vec<TrialEntry>,
+    of_trials: Vec<u32>,
+    cell_ids: Vec<CellId>,
+    cells: Texts,
+    merged: Texts,
+    refused: Texts,
+    positions: HashMap<StageKey, u32>,
+    class_numbers: HashMap<(BundleClass, bool), u32>,
+    cell_numbers: HashMap<CellId, u32>,
+    /// The seeds of each cell's trials.
+    taken: HashSet<(u32, u64)>,
+}
+
+impl Packer {
+    fn stage(&mut self, stage: &PlannedStage) -> Result<(), InvalidPlan> {
+        let position = next(self.stages.len())?;
+        let first = self.parents.len();
+        for parent in stage.spec.parents() {
+            let unknown = || InvalidPlan::BeforeItsParent { stage: stage.key, parent };
+            let parent = *self.positions.get(&parent).ok_or_else(unknown)?;
+            if !self.parents[first..].contains(&parent) {
+                self.parents.push(parent);
+            }
+        }
+        if self.positions.insert(stage.key, position).is_some() {
+            return Err(InvalidPlan::StageTwice(stage.key));
+        }
+        let class =
+            number_of(&mut self.classes, &mut self.class_numbers, &(stage.bundle_class.clone(), stage.bundled))?;
+        if !stage.given.is_empty() {
+            self.given.insert(position, stage.given.clone());
+        }
+        self.specs.push(&written(&stage.spec));
+        let (key, lane_steps, parents_end) = (stage.key, stage.lane_steps, next(self.parents.len())?);
+        self.stages.push(Stage { key, lane_steps, class, parents_end });
+        Ok(())
+    }
+
+    fn trial(&mut self, trial: &Trial) -> Result<(), InvalidPlan> {
+        next(self.trials.len())?;
+        if trial.id != trial_id(&trial.cell, trial.seed) {
+            return Err(InvalidPlan::Misnamed(trial.id.clone()));
+        }
+        let cell = number_of(&mut self.cell_ids, &mut self.cell_numbers, &trial.cell)?;
+        if !self.taken.insert((cell, trial.seed)) {
+            return Err(InvalidPlan::TrialTwice(trial.id.clone()));
+        }
+        if trial.stages.is_empty() {
+            return Err(InvalidPlan::NoStage(trial.id.clone()));
+        }
+        for stage in &trial.stages {
+            let unknown = || InvalidPlan::UnknownStage { trial: trial.id.clone(), stage: *stage };
+            self.of_trials.push(*self.positions.get(stage).ok_or_else(unknown)?);
+        }
+        self.trials.push(TrialEntry { seed: trial.seed, cell, stages_end: next(self.of_trials.len())? });
+        Ok(())
+    }
+
+    fn cell(&mut self, cell: &Cell) {
+        self.cells.push(&written(cell));
+    }
+
+    fn merged(&mut self, merged: &Merged) {
+        self.merged.push(&written(merged));
+    }
+
+    fn refused(&mut self, refused: &Refused) {
+        self.refused.push(&written(refused));
+    }
+
+    fn finish(self, sweep: SweepInfo) -> PackedPlan {
+        let Self { mut stages, mut parents, classes, given, mut trials, mut of_trials, mut cell_ids, .. } = self;
+        let [specs, cells, merged, refused] = [self.specs, self.cells, self.merged, self.refused].map(|mut texts| {
+            texts.shrink();
+            texts
+        });
+        stages.shrink_to_fit();
+        parents.shrink_to_fit();
+        trials.shrink_to_fit();
+        of_trials.shrink_to_fit();
+        cell_ids.shrink_to_fit();
+        PackedPlan {
+            sweep,
+            stages,
+            parents,
+            classes,
+            given,
+            specs,
+            trials,
+            of_trials,
+            cell_ids,
+            cells,
+            merged,
+            refused,
+        }
+    }
+}
+
+/// The position of what comes next.
+fn next(length: usize) -> Result<u32, InvalidPlan> {
+    u32::try_from(length).map_err(|_| InvalidPlan::TooLong)
+}
+
+/// The number of a value in a list that has each once.
+fn number_of<T: Clone + Eq + std::hash::Hash>(
+    list: &mut Vec<T>,
+    numbers: &mut HashMap<T, u32>,
+    value: &T,
+) -> Result<u32, InvalidPlan> {
+    if let Some(number) = numbers.get(value) {
+        return Ok(*number);
+    }
+    let number = next(list.len())?;
+    list.push(value.clone());
+    numbers.insert(value.clone(), number);
+    Ok(number)
+}
