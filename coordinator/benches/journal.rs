@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --profile dev -p secateur --bench journal [FOLDER]`: a sweep of dense stages, a handful of workers and a cluster, bundles
 //! of 1 and of 16. Each result is on the disk before the worker gets anything for it; or in memory, to see what the disk costs. Beside
-//! it, what a caller waits for a single record, how many seconds a replay takes, and the memory of the whole process: plan, core, driver, and the workers' ends of the
-//! channels. Before that, what a start costs by the whole history of such a sweep, whose stages have failed so often each before they
+//! it, what a caller waits for a single record, how many seconds a replay takes, and the memory of the whole process when all is done: plan,
+//! core, driver, and the workers' ends of the channels. Each line is a process of its own. Before that, what a start costs by the whole history of such a sweep, whose stages have failed so often each before they
 //! completed, and by a snapshot of it: seconds, and the most memory that a process of its own ever held; and how long the snapshot takes.
 //! FOLDER is where the journal is to be; the system's temporary folder may be memory, which is faster than any disk.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
@@ -27,15 +27,18 @@ use secateur::{
     upkeep,
 };
 use secateur_proto::{
-    ids::{ContentHash, WorkerId},
-    metrics::{Metric, Metrics, Split},
-    outcome::{Artifact, Failure, FailureClass, Role, StageOutcome, StageResult},
+    ids::WorkerId,
+    outcome::{Failure, FailureClass},
     v1::coordinator_message::Message,
 };
 
 const STAGES: u64 = 200_000;
+/// The journal that is on a disk.
+const SQLITE: &str = "sqlite";
 /// The word by which it tells itself to start on a journal.
 const START: &str = "--start";
+/// The word by which it tells itself to make one line: on a disk or in memory, lanes, workers, slots, and the folder.
+const LINE: &str = "--line";
 /// Records that one caller writes one after the other.
 const ALONE: u32 = 500;
 
@@ -82,43 +85,72 @@ impl Journal for InMemory {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut words = std::env::args().skip(1).skip_while(|word| word != START);
-    if let (Some(_), Some(file)) = (words.next(), words.next()) {
-        return start(Path::new(&file)).await;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [START, file, ..] => return start(Path::new(file)).await,
+        [LINE, name, lanes, workers, slots, parent, ..] => {
+            return line(name, lanes.parse()?, (workers.parse()?, slots.parse()?), Path::new(parent)).await;
+        }
+        _ => {}
     }
-    let parent = std::env::args().skip(1).find(|word| !word.starts_with("--"));
-    let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
+    let parent = words.iter().find(|word| !word.starts_with("--")).map_or_else(std::env::temp_dir, PathBuf::from);
     for failures in [0, 1, 5] {
         starts(&parent, failures).await?;
     }
     println!();
     println!(
-        "{:>9} {:>9} {:>6} {:>8} {:>6} {:>12} {:>17} {:>10} {:>9}",
-        "journal", "stages", "lanes", "workers", "slots", "stages/s", "us/record alone", "MB in all", "replay/s"
+        "{:>9} {:>9} {:>6} {:>8} {:>6} {:>12} {:>17} {:>10} {:>8} {:>9}",
+        "journal",
+        "stages",
+        "lanes",
+        "workers",
+        "slots",
+        "stages/s",
+        "us/record alone",
+        "MB in all",
+        "MB peak",
+        "replay/s"
     );
-    for on_disk in [false, true] {
-        for fleet in common::FLEETS {
+    for name in ["memory", SQLITE] {
+        for (workers, slots) in common::FLEETS {
             for lanes in [1, 16] {
-                let folder = tempfile::tempdir_in(&parent)?;
-                let file = folder.path().join("journal.db");
-                let journal: Box<dyn Journal> = if on_disk {
-                    Box::new(Sqlite::open(&file).await?)
-                } else {
-                    Box::new(InMemory(Place::File(folder.path().to_owned()), vec![]))
-                };
-                let (together, alone, memory) = run(journal, lanes, fleet).await?;
-                let replay = if on_disk { format!("{:.2}", replay(&file).await?.as_secs_f64()) } else { String::new() };
-                let (name, (workers, slots)) = (if on_disk { "sqlite" } else { "memory" }, fleet);
-                let alone = alone.as_secs_f64() * 1e6 / f64::from(ALONE);
-                let memory = memory.map_or_else(|| "unknown".to_owned(), |bytes| (bytes / 1_000_000).to_string());
-                println!(
-                    "{name:>9} {STAGES:>9} {lanes:>6} {workers:>8} {slots:>6} {:>12.0} {alone:>17.0} {memory:>10} {replay:>9}",
-                    STAGES as f64 / together.as_secs_f64()
-                );
+                let numbers = [lanes, workers, slots].map(|number| number.to_string());
+                let mut command = Command::new(std::env::current_exe()?);
+                let status = command.args([LINE, name]).args(numbers).arg(&parent).status()?;
+                if !status.success() {
+                    return Err(format!("{status}").into());
+                }
             }
         }
     }
     Ok(())
+}
+
+/// One line of the table.
+async fn line(name: &str, lanes: u32, fleet: (u32, u32), parent: &Path) -> Result<(), Box<dyn Error>> {
+    let on_disk = name == SQLITE;
+    let folder = tempfile::tempdir_in(parent)?;
+    let file = folder.path().join("journal.db");
+    let journal: Box<dyn Journal> = if on_disk {
+        Box::new(Sqlite::open(&file).await?)
+    } else {
+        Box::new(InMemory(Place::File(folder.path().to_owned()), vec![]))
+    };
+    let (together, alone, memory) = run(journal, lanes, fleet).await?;
+    let peak = megabytes(common::memory("VmHWM:"));
+    let replay = if on_disk { format!("{:.2}", replay(&file).await?.as_secs_f64()) } else { String::new() };
+    let (workers, slots) = fleet;
+    let (alone, memory) = (alone.as_secs_f64() * 1e6 / f64::from(ALONE), megabytes(memory));
+    println!(
+        "{name:>9} {STAGES:>9} {lanes:>6} {workers:>8} {slots:>6} {:>12.0} {alone:>17.0} {memory:>10} {peak:>8} {replay:>9}",
+        STAGES as f64 / together.as_secs_f64()
+    );
+    Ok(())
+}
+
+fn megabytes(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "unknown".to_owned(), |bytes| (bytes / 1_000_000).to_string())
 }
 
 /// What a start costs by a history and by a snapshot of it.
@@ -157,17 +189,7 @@ async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>>
                 let worker = Some("gpu-07.example".to_owned());
                 entries.push(entry(Record::AttemptFailed { stage: *stage, lanes: 1, failure, worker, attempt }));
             }
-            let mut metrics = Metrics::new();
-            for (metric, value) in
-                [(Metric::Auc, 0.812_345_678_9), (Metric::Brier, 0.123_456_789), (Metric::LogLoss, 0.4)]
-            {
-                metrics.set(metric, Split::Validation, value);
-                metrics.set(metric, Split::Test, value);
-            }
-            metrics.set_net(Metric::NonzeroParameters, 2_177.0);
-            let artifact = |role: Role| (role, Artifact { hash: ContentHash::of(role.name().as_bytes()), size: 9_000 });
-            let artifacts = [Role::Checkpoint, Role::Plan, Role::Mask].map(artifact).into();
-            let outcome = StageOutcome::Completed(StageResult { metrics, artifacts });
+            let outcome = common::completed();
             entries.push(entry(Record::StageEnded { stage: *stage, outcome }));
         }
         journal.append(&entries).await?;
@@ -181,7 +203,7 @@ async fn start(file: &Path) -> Result<(), Box<dyn Error>> {
     let mut journal = Sqlite::open(file).await?;
     let core = upkeep::restore(&mut journal, &Policy::default()).await?;
     let restored = begun.elapsed().as_secs_f64();
-    let peak = common::memory("VmHWM:").map_or_else(|| "unknown".to_owned(), |bytes| (bytes / 1_000_000).to_string());
+    let peak = megabytes(common::memory("VmHWM:"));
     let (records, size) = (core.since_snapshot(), std::fs::metadata(file)?.len() / 1_000_000);
     assert_eq!(core.stages_ended(), STAGES, "the journal holds every result");
     let begun = Instant::now();
@@ -273,7 +295,7 @@ async fn work(
                 let lease: secateur_proto::ids::LeaseId = given.lease_id.parse().map_err(|error| told(&error))?;
                 for leased in given.stages {
                     let stage = leased.stage.ok_or("no stage")?.key.parse().map_err(|error| told(&error))?;
-                    let outcome = StageOutcome::Completed(StageResult::default());
+                    let outcome = common::completed();
                     let (worker, lease, attempt) = (worker.clone(), lease.clone(), leased.attempt);
                     let event = Event::StageReported { worker, lease, stage, attempt, outcome };
                     driver.notify(event).await.map_err(|error| told(&error))?;

@@ -15,12 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{FLEETS, memory, plan};
+use common::{FLEETS, completed, memory, plan};
 use secateur::{
     scheduler::{Core, Decision, Effect, Event, Policy, Rejection, ShareChange, SweepState, Timestamp},
     sweep::plan::PackedPlan,
 };
-use secateur_proto::outcome::{StageOutcome, StageResult};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!(
@@ -82,7 +81,7 @@ fn run(plan: &Arc<PackedPlan>, lanes: u32, (workers, slots): (u32, u32)) -> Resu
             }
             Effect::Lease { worker, lease, stages } => {
                 for (stage, attempt) in stages {
-                    let outcome = StageOutcome::Completed(StageResult::default());
+                    let outcome = completed();
                     let (worker, lease) = (worker.clone(), lease.clone());
                     shell.apply(&Event::StageReported { worker, lease, stage, attempt, outcome })?;
                 }

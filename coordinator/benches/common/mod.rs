@@ -5,7 +5,8 @@ use std::error::Error;
 use secateur::sweep::plan::{Attempts, DataSummary, PackedPlan, Plan, PlannedStage, SweepInfo, Trial};
 use secateur_proto::{
     ids::{ContentHash, InvalidId, StageKey},
-    outcome::Artifacts,
+    metrics::{Metric, Metrics, Split},
+    outcome::{Artifact, Artifacts, Role, StageOutcome, StageResult},
     spec::{
         DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, SelectBy, SplitSpec,
         StageSpec, TableFormat, Task, TrainingSpec,
@@ -85,6 +86,19 @@ pub(crate) fn plan(stages: u64) -> Result<PackedPlan, Box<dyn Error>> {
         plan.trials.push(Trial { id, cell, seed, stages: vec![root, key] });
     }
     Ok(PackedPlan::of(&plan)?)
+}
+
+/// What a stage usually comes to.
+pub(crate) fn completed() -> StageOutcome {
+    let mut metrics = Metrics::new();
+    for (metric, value) in [(Metric::Auc, 0.812_345_678_9), (Metric::Brier, 0.123_456_789), (Metric::LogLoss, 0.4)] {
+        metrics.set(metric, Split::Validation, value);
+        metrics.set(metric, Split::Test, value);
+    }
+    metrics.set_net(Metric::NonzeroParameters, 2_177.0);
+    let artifact = |role: Role| (role, Artifact { hash: ContentHash::of(role.name().as_bytes()), size: 9_000 });
+    let artifacts = [Role::Checkpoint, Role::Plan, Role::Mask].map(artifact).into();
+    StageOutcome::Completed(StageResult { metrics, artifacts })
 }
 
 /// Bytes of memory that this process holds (`VmRSS:`) or has ever held (`VmHWM:`), where the system says so.

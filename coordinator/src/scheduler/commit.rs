@@ -14,10 +14,11 @@ use super::{
     bundle::lease_id,
     core::Core,
     event::{Effect, Rejection, SweepState, Timestamp},
+    outcome::{Packed, inherited},
     planted::Planted,
     queues::QueueKey,
     record::Record,
-    stage::{ClassNumber, Packed, Stage, StageNumber, StageState, SweepNumber, inherited},
+    stage::{ClassNumber, Stage, StageNumber, StageState, SweepNumber},
     sweep::{Sweep, TrialState},
     trouble::FailedAttempt,
 };

@@ -8,8 +8,9 @@ use std::{
 use super::{
     core::{Core, Lease},
     event::SweepState,
+    outcome::inherited,
     queues::QueueKey,
-    stage::{LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber, inherited},
+    stage::{LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber},
     sweep::{Sweep, Tally, TrialState},
     workers::Width,
 };
@@ -113,7 +114,7 @@ impl Core {
                 about(format_args!("waits for {found} parents, {expected} are open"))
             })?;
         } else {
-            let outcome = stage.outcome().map(super::stage::Packed::unpack);
+            let outcome = stage.outcome().map(super::outcome::Packed::unpack);
             check(InvariantId::EndsInherited, outcome.is_some_and(|outcome| ended_badly.contains(&outcome)), || {
                 about(format_args!("is {:?} below {ended_badly:?}", stage.state))
             })?;

@@ -63,6 +63,7 @@ mod event;
 mod forget;
 mod health;
 mod invariants;
+mod outcome;
 pub(crate) mod planted;
 mod queues;
 mod record;

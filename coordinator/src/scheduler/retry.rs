@@ -13,7 +13,8 @@ use secateur_proto::{
 use super::{
     core::Core,
     event::{Rejection, SweepState},
-    stage::{Packed, StageNumber, StageState, SweepNumber, UNLIMITED, inherited},
+    outcome::{Packed, inherited},
+    stage::{StageNumber, StageState, SweepNumber, UNLIMITED},
     sweep::TrialState,
 };
 

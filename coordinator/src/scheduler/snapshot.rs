@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     core::Core,
     event::{Rejection, SweepState, Timestamp},
+    outcome::Packed,
     record::{Entry, Record, shared},
     share::Share,
-    stage::{Packed, Stage, StageState, UNLIMITED},
+    stage::{Stage, StageState, UNLIMITED},
     sweep::{Sweep, TrialState},
     trouble::Trouble,
 };

@@ -1,12 +1,8 @@
-//! One stage: where it is, and how it ended, packed. Knows nothing of workers or sweeps but their numbers.
+//! One stage: where it is. Knows nothing of workers or sweeps but their numbers.
 
-use secateur_proto::{
-    ids::StageKey,
-    metrics::{Metric, MetricValue, Metrics, Split},
-    outcome::{Artifact, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
-};
+use secateur_proto::outcome::Checkpoint;
 
-use super::trouble::Trouble;
+use super::{outcome::Packed, trouble::Trouble};
 
 /// A number in one of the core's tables.
 macro_rules! number {
@@ -143,97 +139,5 @@ impl Stage {
             StageState::Ended(outcome) => Some(outcome),
             _ => None,
         }
-    }
-}
-
-/// A stage's outcome, with its maps laid flat: hundreds of thousands are kept.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Packed {
-    Completed(Option<Box<PackedResult>>),
-    Otherwise(Box<StageOutcome>),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct PackedResult {
-    /// A metric of the net alone has no split.
-    metrics: Box<[(Metric, Option<Split>, f64)]>,
-    artifacts: Box<[(Role, Artifact)]>,
-}
-
-impl Packed {
-    pub(super) fn new(outcome: &StageOutcome) -> Self {
-        let StageOutcome::Completed(result) = outcome else {
-            return Self::Otherwise(Box::new(outcome.clone()));
-        };
-        let mut metrics = vec![];
-        for (metric, value) in &result.metrics.0 {
-            match value {
-                MetricValue::Net(value) => metrics.push((*metric, None, *value)),
-                MetricValue::BySplit(values) => {
-                    metrics.extend(values.iter().map(|(split, value)| (*metric, Some(*split), *value)));
-                }
-            }
-        }
-        let artifacts: Box<[_]> = result.artifacts.iter().map(|(role, artifact)| (*role, *artifact)).collect();
-        if metrics.is_empty() && artifacts.is_empty() {
-            return Self::Completed(None);
-        }
-        Self::Completed(Some(Box::new(PackedResult { metrics: metrics.into(), artifacts })))
-    }
-
-    pub(super) fn unpack(&self) -> StageOutcome {
-        let result = match self {
-            Self::Otherwise(outcome) => return (**outcome).clone(),
-            Self::Completed(None) => StageResult::default(),
-            Self::Completed(Some(packed)) => {
-                let mut metrics = Metrics::new();
-                for (metric, split, value) in &packed.metrics {
-                    match split {
-                        None => metrics.set_net(*metric, *value),
-                        Some(split) => metrics.set(*metric, *split, *value),
-                    }
-                }
-                StageResult { metrics, artifacts: packed.artifacts.iter().copied().collect() }
-            }
-        };
-        StageOutcome::Completed(result)
-    }
-
-    pub(super) const fn is_completed(&self) -> bool {
-        matches!(self, Self::Completed(_))
-    }
-
-    /// Why it failed; nothing if it ended in another way.
-    pub(super) fn failure(&self) -> Option<&Failure> {
-        match self {
-            Self::Otherwise(outcome) => match outcome.as_ref() {
-                StageOutcome::Failed(failure) => Some(failure),
-                _ => None,
-            },
-            Self::Completed(_) => None,
-        }
-    }
-
-    pub(super) fn artifacts(&self) -> &[(Role, Artifact)] {
-        match self {
-            Self::Completed(Some(result)) => &result.artifacts,
-            Self::Completed(None) | Self::Otherwise(_) => &[],
-        }
-    }
-}
-
-/// How a child of a stage that ended as `parent` ends with it; nothing if the parent completed.
-pub(super) fn inherited(key: StageKey, parent: &StageOutcome) -> Option<StageOutcome> {
-    let upstream = |message| Some(StageOutcome::Failed(Failure::new(FailureClass::Upstream, message)));
-    match parent {
-        StageOutcome::Completed(_) => None,
-        // The net that this stage would have worked on has diverged or collapsed: that is what is to be said of the trial.
-        StageOutcome::Diverged { .. } | StageOutcome::Collapsed { .. } => Some(parent.clone()),
-        // The first failure is named all the way down.
-        StageOutcome::Failed(failure) if failure.class == FailureClass::Upstream => upstream(failure.message.clone()),
-        StageOutcome::Failed(failure) => {
-            upstream(format!("stage {}, which this one reads, failed: {}", key.0.short(12), failure.message))
-        }
-        StageOutcome::Cancelled => upstream(format!("stage {}, which this one reads, was cancelled", key.0.short(12))),
     }
 }

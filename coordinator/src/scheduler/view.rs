@@ -12,8 +12,9 @@ use super::{
     bundle::{lease_id, lease_number},
     core::Core,
     event::{SweepState, Timestamp},
+    outcome::Packed,
     share::Share,
-    stage::{Packed, StageNumber, StageState, SweepNumber, UNLIMITED},
+    stage::{StageNumber, StageState, SweepNumber, UNLIMITED},
     sweep::{Sweep, TrialState},
     trouble::FailedAttempt,
     workers::{Width, Worker},
@@ -159,10 +160,10 @@ impl Core {
     #[must_use]
     pub fn is_published(&self, hash: ContentHash) -> bool {
         self.stages.iter().any(|stage| {
-            let StageState::Ended(outcome) = &stage.state else { return false };
-            let StageOutcome::Completed(result) = outcome.unpack() else { return false };
-            let published = [Role::Checkpoint, Role::Plan, Role::Preparation];
-            published.iter().any(|role| result.artifacts.get(role).is_some_and(|artifact| artifact.hash == hash))
+            let mut left = stage.outcome().into_iter().flat_map(Packed::artifacts);
+            left.any(|(role, artifact)| {
+                artifact.hash == hash && matches!(role, Role::Checkpoint | Role::Plan | Role::Preparation)
+            })
         })
     }
 
@@ -183,8 +184,8 @@ impl Core {
             files.extend(sweep.plan.all_given().flat_map(|given| given.values()).map(|artifact| artifact.hash));
             for stage in &sweep.stages {
                 let stage = &self.stages[stage.index()];
-                let left = stage.outcome().map_or(&[][..], Packed::artifacts);
-                files.extend(left.iter().map(|(_, artifact)| artifact.hash));
+                let left = stage.outcome().into_iter().flat_map(Packed::artifacts);
+                files.extend(left.map(|(_, artifact)| artifact.hash));
                 files.extend(stage.checkpoint.as_ref().map(|checkpoint| checkpoint.state.hash));
             }
         }
@@ -268,7 +269,7 @@ impl Core {
         let mut inputs = plan.given(position);
         for parent in self.parents_of(stage) {
             if let Some(outcome) = self.stages[parent.index()].outcome() {
-                inputs.extend(outcome.artifacts().iter().copied());
+                inputs.extend(outcome.artifacts());
             }
         }
         Some(StageWithInputs { key: *key, spec: plan.spec(position), inputs })

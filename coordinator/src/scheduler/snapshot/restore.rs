@@ -7,7 +7,8 @@ use super::{
     super::{
         core::Core,
         event::{Policy, Rejection, SweepState},
-        stage::{Packed, Stage, StageNumber, StageState, SweepNumber},
+        outcome::Packed,
+        stage::{Stage, StageNumber, StageState, SweepNumber},
         sweep::{Sweep, Tally, TrialState},
     },
     Restoring, Standing, SweepPart, invalid,
