@@ -154,12 +154,15 @@ async fn what_is_not_what_its_name_says_is_not_held() {
         assert!(matches!(upload.finish(), Err(StoreError::Damaged { .. })));
         assert_eq!(lab.store.touch(expected.hash).await.expect("asks"), None);
         assert_eq!(lab.store.partial_size(expected.hash).expect("looks"), 0, "it starts anew");
-        // Damaged where it lies: found by whoever reads all of it, and gone then.
-        lab.put(b"expected").await;
-        fs::write(lab.path(expected.hash), b"anything").expect("writes");
-        let damaged = lab.store.get(expected.hash).await;
-        assert!(matches!(damaged, Err(ArtifactError::Store(StoreError::Damaged { .. }))), "{damaged:?}");
-        assert!(is_missing(&lab.store.get(expected.hash).await));
+        // Damaged where it lies: found by whoever reads all of it, at once or piece by piece, and gone then.
+        for in_pieces in [false, true] {
+            lab.put(b"expected").await;
+            fs::write(lab.path(expected.hash), b"anything").expect("writes");
+            let whole = async || lab.store.get(expected.hash).await;
+            let damaged = if in_pieces { lab.read(expected.hash, 0).await } else { whole().await };
+            assert!(matches!(damaged, Err(ArtifactError::Store(StoreError::Damaged { .. }))), "{damaged:?}");
+            assert!(is_missing(&whole().await));
+        }
         lab.put(b"expected").await;
         assert_eq!(lab.store.get(expected.hash).await.expect("is there again"), b"expected");
     }

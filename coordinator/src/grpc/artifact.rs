@@ -258,7 +258,12 @@ impl ArtifactService for Artifacts {
         let GetArtifactRequest { hash, offset } = request.into_inner();
         let hash: ContentHash = hash.parse().map_err(invalid)?;
         self.check_reader(&caller, "Get", hash).await?;
-        let pieces = self.store.read(hash, offset).await.map_err(status)?;
+        let pieces = self.store.read(hash, offset).await.map_err(|error| match error {
+            ArtifactError::Store(StoreError::Missing(_)) => Status::not_found(
+                "it is not, or no longer, among the coordinator's artifacts; `secateur explain` of a sweep whose stages read it says what helps",
+            ),
+            error => status(error),
+        })?;
         Ok(Response::new(pieces.map_ok(|data| Chunk { data }).map_err(status).boxed()))
     }
 

@@ -14,11 +14,11 @@ use secateur_proto::{
         submit_reply::Was, sweep_service_server::SweepService, watch_reply,
     },
 };
-use secateur_worker::{store::StoreError, transfer::chunks};
+use secateur_worker::{causes::with_causes, store::StoreError, transfer::chunks};
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, async_trait};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{artifact::bucket_status, invalid, logs, on_a_thread};
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     driver::{Driver, Notice, outcomes},
     explain,
     logs::Logs,
-    report,
+    lost, report,
     scheduler::{self, Event, ShareChange, SweepState},
     security::{Audit, Caller},
     sweep::plan::Plan,
@@ -142,6 +142,19 @@ impl Sweeps {
         rendered.await.map_err(|error| Status::internal(format!("the report failed: {error}")))?
     }
 
+    /// What there is to say of files that stages of a sweep failed for want of.
+    async fn lost(&self, id: &SweepId) -> Result<Vec<String>, Status> {
+        let wanted = id.clone();
+        let inputs = self.driver.read(move |core| lost::inputs(core, &wanted)).await?;
+        Ok(match lost::among(&self.store, inputs).await {
+            Ok(lost) => lost::sentences(id, &lost),
+            Err(error) => {
+                warn!(reason = with_causes(&error), "it cannot be found out which files are lost");
+                vec!["whether the files that failed stages read are still there cannot be found out now".to_owned()]
+            }
+        })
+    }
+
     /// What there is to say of a trial; nothing if that is not the name of one.
     async fn explain_trial(&self, subject: &str) -> Result<Option<(String, Vec<String>)>, Status> {
         let Ok(trial) = subject.parse::<TrialId>() else { return Ok(None) };
@@ -157,9 +170,11 @@ impl Sweeps {
             let report = on_a_thread(move || report::build(&plan, &outcomes)).await;
             let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
             let wanted = trial.clone();
+            let of = id.clone();
             lines.extend(
-                self.driver.read(move |core| explain::trial(core, &id, &wanted, &report)).await?.unwrap_or_default(),
+                self.driver.read(move |core| explain::trial(core, &of, &wanted, &report)).await?.unwrap_or_default(),
             );
+            lines.extend(self.lost(&id).await?);
         }
         Ok((!lines.is_empty()).then(|| (trial.to_string(), lines)))
     }
@@ -339,10 +354,12 @@ impl SweepService for Sweeps {
         let id = self.find(request.into_inner().sweep_id).await?;
         let wanted = id.clone();
         let failed = self.driver.read(move |core| core.failed(&wanted).unwrap_or_default().len()).await?;
+        // Nothing is known of how they failed once they are open again.
+        let notes = self.lost(&id).await?;
         self.driver.apply(Event::SweepRetried { sweep: id.clone() }).await?;
         self.audit.done(&caller, "retry", id.as_str());
         info!(sweep = %id, by = caller.name, stages = failed, "retried");
-        Ok(Response::new(RetryReply { stages: failed as u64, status: Some(self.status(id).await?) }))
+        Ok(Response::new(RetryReply { stages: failed as u64, status: Some(self.status(id).await?), notes }))
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainReply>, Status> {
@@ -370,7 +387,9 @@ impl SweepService for Sweeps {
         })?;
         let wanted = id.clone();
         let lines = self.driver.read(move |core| explain::sweep(core, &wanted)).await?;
-        Ok(reply("sweep", id.to_string(), lines.unwrap_or_default()))
+        let mut lines = lines.unwrap_or_default();
+        lines.extend(self.lost(&id).await?);
+        Ok(reply("sweep", id.to_string(), lines))
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
