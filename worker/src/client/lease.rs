@@ -95,8 +95,8 @@ impl From<CacheError> for Failed {
     fn from(error: CacheError) -> Self {
         match error {
             CacheError::Store(error) => TransferError::from(error).into(),
-            // A narrower bundle may fit, or another worker's cache; after the last attempt allowed this is what is told.
-            CacheError::TooSmall { .. } => Self(Failure::new(FailureClass::Storage, error.to_string())),
+            // A narrower bundle may fit, or another worker's cache; where there is neither, this is what is told.
+            CacheError::TooSmall { .. } => Self(Failure::new(FailureClass::Unfit, error.to_string())),
         }
     }
 }
