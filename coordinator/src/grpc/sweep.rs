@@ -1,8 +1,8 @@
 //! `SweepService`: what people and scripts call.
 
-use std::{io::Cursor, num::NonZeroU32, pin::Pin, sync::Arc};
+use std::{io::Cursor, num::NonZeroU32, sync::Arc};
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use secateur_proto::{
     convert::InvalidMessage,
     ids::{SweepId, TrialId},
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::{info, warn};
 
-use super::{artifact::bucket_status, invalid, logs, on_a_thread};
+use super::{Told, artifact::bucket_status, invalid, logs, on_a_thread, while_known};
 use crate::{
     admission::{self, Input, Limits},
     artifacts::{ArtifactError, ArtifactStore},
@@ -29,7 +29,7 @@ use crate::{
     logs::Logs,
     lost, report,
     scheduler::{self, Event, ShareChange, SweepState},
-    security::{Audit, Caller},
+    security::{Access, Audit, Caller},
     sweep::plan::Plan,
 };
 
@@ -42,19 +42,18 @@ pub struct Sweeps {
     driver: Driver,
     store: ArtifactStore,
     planning: Arc<Semaphore>,
+    access: Access,
     audit: Audit,
     logs: Logs,
     limits: Limits,
 }
 
-type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
-
 impl Sweeps {
-    /// Over `driver`, with tables from `store`, and what workers said in `logs`. What callers do is written into `audit`; what they
-    /// submit is within `limits`.
+    /// Over `driver`, with tables from `store`, and what workers said in `logs`. Callers follow what goes on while `access` knows them;
+    /// what they do is written into `audit`, and what they submit is within `limits`.
     #[must_use]
-    pub fn new(driver: Driver, store: ArtifactStore, audit: Audit, logs: Logs, limits: Limits) -> Self {
-        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit, logs, limits }
+    pub fn new(driver: Driver, store: ArtifactStore, access: Access, audit: Audit, logs: Logs, limits: Limits) -> Self {
+        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), access, audit, logs, limits }
     }
 
     async fn plan_of(&self, file: Option<SweepFile>) -> Result<Plan, Status> {
@@ -180,7 +179,7 @@ impl Sweeps {
     }
 
     /// The state now, then whatever changes, until the sweep has ended.
-    async fn follow(&self, id: SweepId) -> Result<WatchStream, Status> {
+    async fn follow(&self, id: SweepId) -> Result<ReceiverStream<Result<WatchReply, Status>>, Status> {
         // Subscribed before the state is read, so that nothing falls between the two.
         let mut notices = self.driver.watch();
         let first = self.status(id.clone()).await?;
@@ -226,7 +225,7 @@ impl Sweeps {
                 }
             }
         });
-        Ok(ReceiverStream::new(receiver).boxed())
+        Ok(ReceiverStream::new(receiver))
     }
 }
 
@@ -282,9 +281,9 @@ fn no_input(error: &ArtifactError) -> Status {
 
 #[async_trait]
 impl SweepService for Sweeps {
-    type WatchStream = WatchStream;
-    type LogsStream = ReceiverStream<Result<LogLine, Status>>;
-    type GetReportStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
+    type WatchStream = Told<WatchReply>;
+    type LogsStream = Told<LogLine>;
+    type GetReportStream = Told<Chunk>;
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
         let caller = Caller::of(&request);
@@ -327,9 +326,10 @@ impl SweepService for Sweeps {
         Ok(Response::new(ListSweepsReply { sweeps }))
     }
 
-    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<WatchStream>, Status> {
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = Caller::of(&request);
         let id = self.find(request.into_inner().sweep_id).await?;
-        Ok(Response::new(self.follow(id).await?))
+        Ok(Response::new(while_known(self.access.clone(), caller, self.follow(id).await?)))
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<SweepStatus>, Status> {
@@ -393,7 +393,9 @@ impl SweepService for Sweeps {
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
-        Ok(Response::new(logs::stream(self.driver.clone(), self.logs.clone(), request.into_inner()).await?))
+        let caller = Caller::of(&request);
+        let lines = logs::stream(self.driver.clone(), self.logs.clone(), request.into_inner()).await?;
+        Ok(Response::new(while_known(self.access.clone(), caller, lines)))
     }
 
     async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<SweepStatus>, Status> {

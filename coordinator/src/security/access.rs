@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use futures::future::{Either, Ready, ready};
@@ -24,6 +24,9 @@ use super::{
     certificates::fingerprint,
     tokens::{self, TokenError, Tokens},
 };
+
+/// Between two looks whether the token of a call that lasts is still good.
+const LOOKS: Duration = Duration::from_secs(2);
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +121,16 @@ impl Access {
             (Credential::Token(_), None) => matches!(self.door, Door::One(_)),
         });
         known.unwrap_or(false)
+    }
+
+    /// Looks every so often whether a caller that came in is still let in, and says so when it is not.
+    pub async fn until_unknown(&self, caller: &Caller) -> Status {
+        loop {
+            tokio::time::sleep(LOOKS).await;
+            if !self.still_knows(caller) {
+                return Status::unauthenticated("the token that this call came in with opens nothing any more");
+            }
+        }
     }
 
     const fn takes_certificates(&self) -> bool {
@@ -271,8 +284,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use secateur_proto::DESCRIPTORS;
     use tonic::Code;
 
