@@ -379,6 +379,21 @@ fn what_a_worker_hands_back_when_its_grace_is_over_goes_on_from_there() {
 }
 
 #[test]
+fn a_worker_that_ends_while_its_coordinator_is_away_does_not_say_that_anything_was_handed_back() {
+    let lab = Lab::new(LONG_SWEEP, ROWS);
+    let server = Server::start(&lab);
+    lab.run(&["submit", "sweep.yaml", "--coordinator", &server.address]).expect(0);
+    let mut worker = server.worker_with(&lab, "first", &["--grace", "0"]);
+    worker.wait_for(&["training a bundle"]);
+    server.process.kill();
+    worker.wait_for(&["not attached; trying again"]);
+    worker.interrupt();
+    let ended = worker.end().expect(130);
+    assert!(ended.stderr.contains("cannot be reached, so nothing was handed back"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("what was handed back"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_worker_ends_when_told_to() {
     let lab = Lab::new(LONG_SWEEP, ROWS);
     let server = Server::start(&lab);
