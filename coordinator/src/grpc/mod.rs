@@ -12,7 +12,13 @@ use futures::{Stream, StreamExt as _, stream};
 use secateur_proto::convert::InvalidMessage;
 use tonic::Status;
 
-pub use self::{artifact::Artifacts, sweep::Sweeps, worker::Workers};
+#[cfg(test)]
+pub(crate) use self::artifact::bucket_status;
+pub use self::{
+    artifact::{Artifacts, is_storage_failure},
+    sweep::Sweeps,
+    worker::Workers,
+};
 use crate::{
     driver::{NotTaken, Stopped},
     scheduler::Rejection,
