@@ -93,7 +93,11 @@ fn a_sweep_goes_through_and_nobody_may_more_than_their_role() {
     // Who did what is written down, and no token is written anywhere.
     let done = |who: &str, what: &str| audit(&lab).iter().any(|entry| entry["who"] == who && entry["did"] == what);
     assert!(done("alice", "submit") && done("gpus", "attach") && done("bob", "report"));
-    assert!(audit(&lab).iter().any(|entry| entry["refused"].as_str().is_some_and(|method| method.ends_with("Cancel"))));
+    let refused = |who: &str, verb: &str| {
+        let is_it = |entry: &Value| entry["who"] == who && entry["refused"].as_str().is_some_and(|m| m.ends_with(verb));
+        audit(&lab).iter().any(is_it)
+    };
+    assert!(refused("bob", "Cancel") && refused("gpus", "List"));
     server.process.interrupt();
     working.interrupt();
     let logs = [server.process.end().stderr, working.end().stderr].concat();

@@ -138,12 +138,12 @@ impl Access {
     }
 
     /// Who calls, or why not.
-    fn enter(&self, knock: &Knock<'_>) -> Result<Caller, Status> {
+    fn enter(&self, knock: &Knock<'_>) -> Result<Caller, Refused> {
         let admits = admits(knock.path);
         if admits == Admits::All {
             return Ok(Caller { role: Role::Read, ..Caller::anybody(knock.peer) });
         }
-        let caller = self.identify(knock)?;
+        let caller = self.identify(knock).map_err(|status| Refused { who: None, status })?;
         let may = match admits {
             Admits::Roles(roles) => caller.role == Role::Admin || roles.contains(&caller.role),
             Admits::All | Admits::Known => true,
@@ -152,7 +152,8 @@ impl Access {
             return Ok(caller);
         }
         let method = knock.path.rsplit('/').next().unwrap_or_default();
-        Err(Status::permission_denied(format!("the role {} does not permit {method}", caller.role)))
+        let status = Status::permission_denied(format!("the role {} does not permit {method}", caller.role));
+        Err(Refused { who: Some(caller.name), status })
     }
 
     fn identify(&self, knock: &Knock<'_>) -> Result<Caller, Status> {
@@ -206,6 +207,22 @@ impl Access {
             cached.version = version;
         }
         Ok(use_them(cached.tokens.as_ref()))
+    }
+}
+
+/// A call that is not let in.
+#[derive(Debug)]
+struct Refused {
+    /// The name of who is known, and may not.
+    who: Option<String>,
+    /// What is answered.
+    status: Status,
+}
+
+#[cfg(test)]
+impl Refused {
+    fn code(&self) -> tonic::Code {
+        self.status.code()
     }
 }
 
@@ -272,10 +289,10 @@ where
                 request.extensions_mut().insert(caller);
                 Either::Left(self.inner.call(request))
             }
-            Err(status) => {
+            Err(Refused { who, status }) => {
                 let (path, peer): (String, _) = (knock.path.chars().take(120).collect(), knock.peer);
-                debug!(path, ?peer, reason = status.message(), "refused");
-                self.access.audit.refused(peer.map(|peer| peer.ip()), None, &path, status.message());
+                debug!(path, ?peer, who, reason = status.message(), "refused");
+                self.access.audit.refused(peer.map(|peer| peer.ip()), who.as_deref(), &path, status.message());
                 Either::Right(ready(Ok(status.into_http())))
             }
         }
