@@ -332,3 +332,22 @@ async fn a_bucket_that_cannot_be_used_says_why() {
     server.kill();
     assert_eq!(probe(&url, &[]).await, Err(Trouble::Unreachable), "closes every connection");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_without_credentials_says_which_variables_are_wanted() {
+    // No storage, and no machine of Amazon's, is there.
+    let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")];
+    let open = |further: &[(&str, &str)]| {
+        let environment: Vec<_> =
+            nowhere.iter().chain(further).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Remote::open("s3://bucket".parse().expect("a bucket"), None, &environment)
+    };
+    let half = open(&[("AWS_ACCESS_KEY_ID", s3::KEY)]).expect_err("has no secret");
+    let none = open(&[]).expect("may be a machine of Amazon's").probe().await.expect_err("is none");
+    for error in [half, none] {
+        assert_eq!(error.trouble, Trouble::NoCredentials);
+        assert!(error.to_string().contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{error}");
+    }
+    let both = open(&[("AWS_ACCESS_KEY_ID", s3::KEY), ("AWS_SECRET_ACCESS_KEY", s3::SECRET)]).expect("has both");
+    assert_eq!(both.probe().await.expect_err("nobody is there").trouble, Trouble::Unreachable);
+}

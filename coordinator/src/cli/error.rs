@@ -86,7 +86,8 @@ impl From<ServerError> for CliError {
             | ServerError::Tls(_) => Self::input(&error),
             // What a person has to mend, as far as the storage says.
             ServerError::Bucket(BucketError {
-                trouble: Trouble::NoBucket | Trouble::Denied | Trouble::Address | Trouble::Clear,
+                trouble:
+                    Trouble::NoBucket | Trouble::Denied | Trouble::NoCredentials | Trouble::Address | Trouble::Clear,
                 ..
             }) => Self::input(&error),
             ServerError::Folder { .. } if !error.is_full() => Self::input(&error),
