@@ -12,6 +12,7 @@ pub mod garbage;
 pub mod grpc;
 pub mod journal;
 pub mod logs;
+pub mod lost;
 pub mod report;
 pub mod scheduler;
 pub mod security;

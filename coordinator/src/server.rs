@@ -368,8 +368,8 @@ impl Opened {
         let (driver, driving) = Driver::start(core, journal, clock);
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
-        let sweeps =
-            SweepServiceServer::new(Sweeps::new(driver.clone(), store.clone(), audit.clone(), logs.clone(), limits));
+        let sweeps = Sweeps::new(driver.clone(), store.clone(), access.clone(), audit.clone(), logs.clone(), limits);
+        let sweeps = SweepServiceServer::new(sweeps);
         let workers =
             Workers::new(driver.clone(), store.clone(), access.clone(), grants.clone(), audit.clone(), logs, clock);
         let workers = WorkerServiceServer::new(workers);

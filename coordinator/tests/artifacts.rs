@@ -331,3 +331,48 @@ fn a_result_that_is_too_large_is_made_once() {
     let said = worker.kill().stderr;
     assert_eq!(said.matches("a result is lost").count(), 1, "{said}");
 }
+
+#[test]
+fn a_file_that_is_lost_is_named_with_what_helps_and_that_does() {
+    let small =
+        SWEEP.replace("[magnitude, taylor]", "magnitude").replace("[0, 1.0e-3]", "0").replace("seeds: 2", "seeds: 1");
+    let lab = Lab::new(&small, 200);
+    lab.write("other.yaml", small.replace("name: small", "name: other").replace("[0.5, 0.8]", "0.6"));
+    let server = Server::start(&lab);
+    let at = ["--coordinator", server.address.as_str()];
+    let run = |arguments: &[&str]| lab.run(&[arguments, &at].concat());
+    let first = server.worker(&lab, "first");
+    run(&["submit", "sweep.yaml", "--wait"]).expect(0);
+    first.kill();
+    // What every other stage reads, damaged after its stage has ended; and a worker that has no copy of it.
+    let artifacts = lab.path("data/artifacts");
+    let bytes = |name: &Path| fs::read(artifacts.join(name)).expect("reads");
+    let names = files(&artifacts).into_iter().filter_map(|(name, hash)| hash.map(|_| name));
+    let is_prepared = |name: &PathBuf| bytes(name).windows(12).any(|window| window == b"train.inputs");
+    let prepared: Vec<PathBuf> = names.filter(is_prepared).collect();
+    let [prepared] = prepared.as_slice() else { panic!("{prepared:?}") };
+    let mut damaged = bytes(prepared);
+    *damaged.last_mut().expect("is not empty") ^= 1;
+    fs::write(artifacts.join(prepared), damaged).expect("writes");
+    let _second = server.worker(&lab, "second");
+    let failed = run(&["submit", "other.yaml", "--wait"]).expect(1);
+    let said = [failed.stdout, failed.stderr].concat();
+    assert!(said.contains("its input `prepared` cannot be had") && said.contains("`secateur explain`"), "{said}");
+    assert!(!artifacts.join(prepared).exists(), "what is damaged is not kept, so that it can be made again");
+    let ids = run(&["ls", "--output", "json"]).expect(0).json();
+    let ids: Vec<&str> =
+        ids.as_array().expect("a list").iter().filter_map(|sweep| sweep["sweep_id"].as_str()).collect();
+    let explained = run(&["explain", ids[1]]).expect(0).stdout;
+    let words = ["the file `prepared` that prepare ", "is gone", prepared.to_str().expect("UTF-8")];
+    assert!(words.iter().all(|word| explained.contains(word)), "{explained}");
+    let retried = run(&["retry", ids[1]]).expect(0).stdout;
+    assert!(retried.contains("note: the file `prepared` that prepare "), "{retried}");
+    run(&["watch", ids[1]]).expect(1);
+    // What was said is done.
+    for id in ids {
+        assert!(explained.contains(&format!("`secateur forget {id}`")), "{explained}");
+        run(&["forget", id]).expect(0);
+    }
+    run(&["submit", "other.yaml", "--wait"]).expect(0);
+    assert!(artifacts.join(prepared).exists());
+}

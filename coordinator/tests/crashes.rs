@@ -307,8 +307,8 @@ fn what_is_not_done_within_the_grace_goes_back_and_costs_no_attempt() {
 /// A sweep of few stages that take seconds each.
 fn slow_sweep() -> String {
     LONG_SWEEP
-        .replace("epochs: 40", "epochs: 1500")
-        .replace("epochs: 25", "epochs: 400")
+        .replace("epochs: 40", "epochs: 4000")
+        .replace("epochs: 25", "epochs: 1000")
         .replace("strategy: [magnitude, taylor]", "strategy: magnitude")
         .replace("sparsity: [0.5, 0.8]", "sparsity: 0.8")
         .replace("seeds: 5", "seeds: 1")
@@ -336,9 +336,7 @@ fn a_stage_whose_worker_is_killed_goes_on_from_its_checkpoint_elsewhere() {
     let mut server = Server::start(&lab);
     let submitted = submit(&lab, &server);
     let first = server.worker_with(&lab, "first", &["--checkpoint-every", "20ms"]);
-    for _ in 0..3 {
-        server.process.wait_for(&["a stage can be gone on with"]);
-    }
+    server.process.wait_for(&["a stage can be gone on with"]);
     first.kill();
     let mut second = server.worker_with(&lab, "second", &["--checkpoint-every", "0s"]);
     second.wait_for(&["goes on from the end of an epoch"]);
@@ -350,9 +348,7 @@ fn a_run_that_is_killed_in_the_middle_of_a_stage_goes_on_in_the_middle_of_it() {
     let lab = Lab::new(&slow_sweep(), ROWS);
     let run = [&RUN[..], &["--checkpoint-every", "20ms"]].concat();
     let mut process = lab.start(&run);
-    for _ in 0..3 {
-        process.wait_for(&["a stage can be gone on with"]);
-    }
+    process.wait_for(&["a stage can be gone on with"]);
     process.kill();
     let mut process = lab.start(&run);
     process.wait_for(&["goes on from the end of an epoch"]);
@@ -376,6 +372,21 @@ fn what_a_worker_hands_back_when_its_grace_is_over_goes_on_from_there() {
     second.wait_for(&["goes on from the end of an epoch"]);
     same_slow_report(submitted.end(), &lab);
     assert!(!some_attempt_failed(&lab));
+}
+
+#[test]
+fn a_worker_that_ends_while_its_coordinator_is_away_does_not_say_that_anything_was_handed_back() {
+    let lab = Lab::new(LONG_SWEEP, ROWS);
+    let server = Server::start(&lab);
+    lab.run(&["submit", "sweep.yaml", "--coordinator", &server.address]).expect(0);
+    let mut worker = server.worker_with(&lab, "first", &["--grace", "0"]);
+    worker.wait_for(&["training a bundle"]);
+    server.process.kill();
+    worker.wait_for(&["not attached; trying again"]);
+    worker.interrupt();
+    let ended = worker.end().expect(130);
+    assert!(ended.stderr.contains("cannot be reached, so nothing was handed back"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("what was handed back"), "{}", ended.stderr);
 }
 
 #[test]

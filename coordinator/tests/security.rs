@@ -7,7 +7,10 @@ use std::{fs, process::Command};
 use common::{Ended, Lab, Process, SWEEP, Server, until};
 use secateur_proto::{
     ids::ContentHash,
-    v1::{GetArtifactRequest, artifact_service_client::ArtifactServiceClient},
+    v1::{
+        GetArtifactRequest, LogsRequest, artifact_service_client::ArtifactServiceClient,
+        sweep_service_client::SweepServiceClient,
+    },
 };
 use serde_json::Value;
 use tonic::{
@@ -90,7 +93,11 @@ fn a_sweep_goes_through_and_nobody_may_more_than_their_role() {
     // Who did what is written down, and no token is written anywhere.
     let done = |who: &str, what: &str| audit(&lab).iter().any(|entry| entry["who"] == who && entry["did"] == what);
     assert!(done("alice", "submit") && done("gpus", "attach") && done("bob", "report"));
-    assert!(audit(&lab).iter().any(|entry| entry["refused"].as_str().is_some_and(|method| method.ends_with("Cancel"))));
+    let refused = |who: &str, verb: &str| {
+        let is_it = |entry: &Value| entry["who"] == who && entry["refused"].as_str().is_some_and(|m| m.ends_with(verb));
+        audit(&lab).iter().any(is_it)
+    };
+    assert!(refused("bob", "Cancel") && refused("gpus", "List"));
     server.process.interrupt();
     working.interrupt();
     let logs = [server.process.end().stderr, working.end().stderr].concat();
@@ -157,6 +164,40 @@ fn a_token_is_exchanged_without_a_restart_and_a_revoked_one_ends_a_session() {
     let refused = worker(&lab, &server, &["--token-file", "bob.token"]);
     let refused = refused.end().expect(2);
     assert!(refused.stderr.contains("the role read does not permit Attach"), "{}", refused.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_ends_what_was_being_followed_with_it() {
+    let lab = Lab::new(SWEEP, 100);
+    let [_, bob, _] = [("alice", "submit"), ("bob", "read"), ("carol", "read")].map(|(n, r)| token(&lab, n, r));
+    let server = encrypted(&lab, &[]);
+    with_token(&lab, &server, &["submit", "sweep.yaml"], "alice").expect(0);
+    let listed = with_token(&lab, &server, &["ls", "--output", "json"], "alice").expect(0).json();
+    let sweep = listed[0]["sweep_id"].as_str().expect("an id").to_owned();
+    let shown = with_token(&lab, &server, &["show", &sweep, "--output", "json"], "alice").expect(0).json();
+    let trial = shown["trials_detail"][0]["id"].as_str().expect("a trial").to_owned();
+    let watch = |name: &str| {
+        let file = format!("{name}.token");
+        let way = ["--coordinator", &server.address, "--ca", "certs/ca.pem", "--token-file", &file];
+        let mut process = lab.start(&[&["watch", &sweep], &way[..]].concat());
+        process.wait_for(&["trials"]);
+        process
+    };
+    let (bobs, mut carols) = (watch("bob"), watch("carol"));
+    let authority = Certificate::from_pem(fs::read(lab.path("certs/ca.pem")).expect("reads"));
+    let channel = Channel::from_shared(format!("https://{}", server.address)).expect("an address");
+    let channel = channel.tls_config(ClientTlsConfig::new().ca_certificate(authority)).expect("a certificate");
+    let mut client = SweepServiceClient::new(channel.connect().await.expect("connects"));
+    let mut request = Request::new(LogsRequest { subject: trial, follow: true, attempt: 0 });
+    let value: MetadataValue<_> = format!("Bearer {bob}").parse().expect("a header");
+    request.metadata_mut().insert("authorization", value);
+    let mut lines = client.logs(request).await.expect("is let in").into_inner();
+    lab.run(&["token", "revoke", "bob", "--data-dir", "data"]).expect(0);
+    let ended = lines.message().await.expect_err("no worker says anything");
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    let ended = bobs.end().expect(2);
+    assert!(ended.stderr.contains("opens nothing any more"), "{}", ended.stderr);
+    assert!(!carols.has_ended(), "another token is as good as before");
 }
 
 #[test]

@@ -154,12 +154,15 @@ async fn what_is_not_what_its_name_says_is_not_held() {
         assert!(matches!(upload.finish(), Err(StoreError::Damaged { .. })));
         assert_eq!(lab.store.touch(expected.hash).await.expect("asks"), None);
         assert_eq!(lab.store.partial_size(expected.hash).expect("looks"), 0, "it starts anew");
-        // Damaged where it lies: found by whoever reads all of it, and gone then.
-        lab.put(b"expected").await;
-        fs::write(lab.path(expected.hash), b"anything").expect("writes");
-        let damaged = lab.store.get(expected.hash).await;
-        assert!(matches!(damaged, Err(ArtifactError::Store(StoreError::Damaged { .. }))), "{damaged:?}");
-        assert!(is_missing(&lab.store.get(expected.hash).await));
+        // Damaged where it lies: found by whoever reads all of it, at once or piece by piece, and gone then.
+        for in_pieces in [false, true] {
+            lab.put(b"expected").await;
+            fs::write(lab.path(expected.hash), b"anything").expect("writes");
+            let whole = async || lab.store.get(expected.hash).await;
+            let damaged = if in_pieces { lab.read(expected.hash, 0).await } else { whole().await };
+            assert!(matches!(damaged, Err(ArtifactError::Store(StoreError::Damaged { .. }))), "{damaged:?}");
+            assert!(is_missing(&whole().await));
+        }
         lab.put(b"expected").await;
         assert_eq!(lab.store.get(expected.hash).await.expect("is there again"), b"expected");
     }
@@ -328,4 +331,23 @@ async fn a_bucket_that_cannot_be_used_says_why() {
     assert_eq!(probe(&url, &[("AWS_PROFILE", "")]).await, Ok(()), "an empty variable says nothing");
     server.kill();
     assert_eq!(probe(&url, &[]).await, Err(Trouble::Unreachable), "closes every connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_without_credentials_says_which_variables_are_wanted() {
+    // No storage, and no machine of Amazon's, is there.
+    let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")];
+    let open = |further: &[(&str, &str)]| {
+        let environment: Vec<_> =
+            nowhere.iter().chain(further).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Remote::open("s3://bucket".parse().expect("a bucket"), None, &environment)
+    };
+    let half = open(&[("AWS_ACCESS_KEY_ID", s3::KEY)]).expect_err("has no secret");
+    let none = open(&[]).expect("may be a machine of Amazon's").probe().await.expect_err("is none");
+    for error in [half, none] {
+        assert_eq!(error.trouble, Trouble::NoCredentials);
+        assert!(error.to_string().contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{error}");
+    }
+    let both = open(&[("AWS_ACCESS_KEY_ID", s3::KEY), ("AWS_SECRET_ACCESS_KEY", s3::SECRET)]).expect("has both");
+    assert_eq!(both.probe().await.expect_err("nobody is there").trouble, Trouble::Unreachable);
 }

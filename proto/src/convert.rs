@@ -135,6 +135,7 @@ impl From<&Failure> for v1::Failed {
             FailureClass::NoSpace => v1::FailureClass::NoSpace,
             FailureClass::OutOfMemory => v1::FailureClass::OutOfMemory,
             FailureClass::Poison => v1::FailureClass::Poison,
+            FailureClass::Unfit => v1::FailureClass::Unfit,
         };
         Self { class: class.into(), message: failure.message.clone() }
     }
@@ -153,6 +154,7 @@ impl TryFrom<v1::Failed> for Failure {
             v1::FailureClass::NoSpace => FailureClass::NoSpace,
             v1::FailureClass::OutOfMemory => FailureClass::OutOfMemory,
             v1::FailureClass::Poison => FailureClass::Poison,
+            v1::FailureClass::Unfit => FailureClass::Unfit,
             v1::FailureClass::Unspecified => {
                 return Err(InvalidMessage::Unknown { what: "failure class", found: message.class.to_string() });
             }
@@ -271,6 +273,7 @@ mod tests {
             Just(FailureClass::NoSpace),
             Just(FailureClass::OutOfMemory),
             Just(FailureClass::Poison),
+            Just(FailureClass::Unfit),
         ];
         prop_oneof![
             (metrics(), artifacts)

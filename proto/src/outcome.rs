@@ -170,6 +170,8 @@ pub enum FailureClass {
     OutOfMemory,
     /// It ended the executors of several workers, alone. Final.
     Poison,
+    /// The worker has not got what the stage needs, such as room for its inputs. The worker's fault, for which another one makes up.
+    Unfit,
 }
 
 impl FailureClass {
@@ -177,7 +179,7 @@ impl FailureClass {
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         match self {
-            Self::Executor | Self::Storage | Self::NoSpace | Self::OutOfMemory => true,
+            Self::Executor | Self::Storage | Self::NoSpace | Self::OutOfMemory | Self::Unfit => true,
             Self::Input | Self::Internal | Self::Upstream | Self::Poison => false,
         }
     }
@@ -194,6 +196,7 @@ impl FailureClass {
             Self::NoSpace => "no_space",
             Self::OutOfMemory => "out_of_memory",
             Self::Poison => "poison",
+            Self::Unfit => "unfit",
         }
     }
 }

@@ -9,7 +9,7 @@ mod trouble;
 
 use std::{io::Read as _, sync::Arc, time::SystemTime};
 
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use secateur_proto::{ids::ContentHash, outcome::Artifact, v1::SignedUrl};
 use secateur_worker::{
     store::{Store, StoreError, Stored},
@@ -109,11 +109,34 @@ impl ArtifactStore {
         }
     }
 
-    /// The bytes from `offset` on, which whoever gets them checks.
+    /// The bytes from `offset` on, which whoever gets them checks. What is read from its beginning is checked here, too: a file that
+    /// is damaged is removed, so that it can be made again, and the last piece is an error.
     ///
     /// # Errors
     /// If it is not there or cannot be read.
     pub async fn read(&self, hash: ContentHash, offset: u64) -> Result<Pieces, ArtifactError> {
+        let pieces = self.read_unchecked(hash, offset).await?;
+        if offset > 0 {
+            return Ok(pieces);
+        }
+        let begin = (self.clone(), pieces, blake3::Hasher::new());
+        let checked = futures::stream::try_unfold(begin, move |(store, mut pieces, mut hasher)| async move {
+            if let Some(data) = pieces.try_next().await? {
+                hasher.update(&data);
+                return Ok(Some((data, (store, pieces, hasher))));
+            }
+            let found = ContentHash::from(hasher.finalize());
+            if found == hash {
+                return Ok(None);
+            }
+            // Which looks again, and removes it.
+            store.get(hash).await?;
+            Err(StoreError::Damaged { expected: hash, found }.into())
+        });
+        Ok(checked.boxed())
+    }
+
+    async fn read_unchecked(&self, hash: ContentHash, offset: u64) -> Result<Pieces, ArtifactError> {
         match self {
             Self::Files(store) => {
                 let reader = store.reader(hash, offset)?;

@@ -62,7 +62,17 @@ pub struct Remote {
     store: AmazonS3,
     /// The same by the name that workers know it by.
     signer: AmazonS3,
+    /// Whether the environment says where credentials are. If not, the machine may be one of Amazon's, which hands some out.
+    has_credentials: bool,
 }
+
+/// What says where credentials are.
+const CREDENTIALS: [AmazonS3ConfigKey; 4] = [
+    AmazonS3ConfigKey::AccessKeyId,
+    AmazonS3ConfigKey::WebIdentityTokenFile,
+    AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
+    AmazonS3ConfigKey::ContainerCredentialsFullUri,
+];
 
 impl Remote {
     /// The bucket, with endpoint, region and credentials from the variables of an [`environment`]. Workers are given addresses at
@@ -93,6 +103,11 @@ impl Remote {
         if endpoint.starts_with("http://") && !here && allowed.as_deref() != Some("true") {
             return Err(BucketError { bucket: url, operation: "work", trouble: Trouble::Clear, source: None });
         }
+        let is_said = |key: &AmazonS3ConfigKey| builder.get_config_value(key).is_some();
+        if is_said(&AmazonS3ConfigKey::AccessKeyId) != is_said(&AmazonS3ConfigKey::SecretAccessKey) {
+            return Err(BucketError { bucket: url, operation: "work", trouble: Trouble::NoCredentials, source: None });
+        }
+        let has_credentials = CREDENTIALS.iter().any(is_said);
         let retry = RetryConfig {
             backoff: BackoffConfig {
                 init_backoff: Duration::from_millis(100),
@@ -115,7 +130,7 @@ impl Remote {
             None => store.clone(),
             Some(endpoint) => builder.with_endpoint(endpoint.trim_end_matches('/')).build().map_err(failed)?,
         };
-        Ok(Self { url, store, signer })
+        Ok(Self { url, store, signer, has_credentials })
     }
 
     /// Where it is.
@@ -131,7 +146,15 @@ impl Remote {
     pub async fn probe(&self) -> Result<(), BucketError> {
         let noise = format!("{} {:?}", std::process::id(), SystemTime::now());
         let hash = ContentHash::of(noise.as_bytes());
-        let error = |operation| move |error| failed(&self.url, operation, error);
+        let error = |operation| {
+            move |error| {
+                let error = failed(&self.url, operation, error);
+                let refused = matches!(error.trouble, Trouble::NoBucket | Trouble::Denied);
+                // What was asked is where they could be had, and not the storage.
+                let trouble = if self.has_credentials || refused { error.trouble } else { Trouble::NoCredentials };
+                BucketError { trouble, ..error }
+            }
+        };
         let [first, second] = ["first", "second"].map(|name| self.path(&format!("probe/{hash}.{name}")));
         self.store.put(&first, noise.clone().into_bytes().into()).await.map_err(error("put an object"))?;
         // Without the right to list, a missing object is answered like one that may not be read.

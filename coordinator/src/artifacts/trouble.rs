@@ -33,6 +33,11 @@ pub enum Trouble {
         "the storage refuses the credentials: are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY right, and may they get, put, delete and list objects there?"
     )]
     Denied,
+    /// Nobody has said who asks.
+    #[error(
+        "no credentials are in the environment: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_REGION, and AWS_ENDPOINT_URL for storage that is not Amazon's; nor does this machine hand any out"
+    )]
+    NoCredentials,
     /// Nobody answers.
     #[error(
         "the storage cannot be reached: are AWS_ENDPOINT_URL and AWS_REGION right, are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set, and does it run?"

@@ -248,6 +248,7 @@ impl Client {
     ) -> Result<SweepStatus, CliError> {
         let request = WatchRequest { sweep_id: sweep_id.to_owned() };
         let mut events = self.sweeps.watch(request).await?.into_inner();
+        progress.connected();
         while let Some(reply) = events.message().await? {
             *heard = Instant::now();
             back();

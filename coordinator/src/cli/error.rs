@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use super::{output::Output, progress::Screen};
 use crate::{
     artifacts::{BucketError, Trouble},
+    grpc::is_storage_failure,
     server::ServerError,
     sweep::Diagnostics,
 };
@@ -85,7 +86,8 @@ impl From<ServerError> for CliError {
             | ServerError::Tls(_) => Self::input(&error),
             // What a person has to mend, as far as the storage says.
             ServerError::Bucket(BucketError {
-                trouble: Trouble::NoBucket | Trouble::Denied | Trouble::Address | Trouble::Clear,
+                trouble:
+                    Trouble::NoBucket | Trouble::Denied | Trouble::NoCredentials | Trouble::Address | Trouble::Clear,
                 ..
             }) => Self::input(&error),
             ServerError::Folder { .. } if !error.is_full() => Self::input(&error),
@@ -102,6 +104,8 @@ impl From<Status> for CliError {
             return Self::Unreachable(format!("the connection to the coordinator is lost: {}", with_causes(cause)));
         }
         match status.code() {
+            // The coordinator is there, and says what is not.
+            Code::Unavailable if is_storage_failure(&status) => Self::Failed(message),
             Code::Unavailable => Self::Unreachable(format!("the connection to the coordinator is lost: {message}")),
             Code::InvalidArgument
             | Code::NotFound
@@ -111,5 +115,30 @@ impl From<Status> for CliError {
             | Code::PermissionDenied => Self::Input(message),
             _ => Self::Failed(message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grpc::bucket_status;
+
+    #[test]
+    fn storage_that_fails_the_coordinator_is_not_a_coordinator_that_is_lost() {
+        let bucket = "s3://models/sweeps".parse().expect("a bucket");
+        let error = BucketError { bucket, operation: "put an object", trouble: Trouble::Unreachable, source: None };
+        let told = |status: Status| {
+            // As it comes over the wire.
+            let response = status.into_http::<()>();
+            CliError::from(Status::from_header_map(response.headers()).expect("a status"))
+        };
+        let failed = told(bucket_status(&error));
+        assert_eq!(failed.code(), 1);
+        let CliError::Failed(message) = failed else { panic!("{failed:?}") };
+        assert!(
+            message.starts_with("the coordinator cannot put an object in s3://models/sweeps: the storage"),
+            "{message}"
+        );
+        assert_eq!(told(Status::unavailable("the coordinator is stopping")).code(), 3);
     }
 }

@@ -101,6 +101,12 @@ pub(crate) struct SweepProgress {
     before: Option<u64>,
     last_line: Option<Instant>,
     epochs: u64,
+    /// Stages that had ended before anybody here looked, and were not computed by the coordinator that was there then.
+    found: Option<u64>,
+    /// Stages that have ended since, before the life of the coordinator that is there now.
+    earlier: u64,
+    /// Whether the next status is the first of a connection.
+    connected: bool,
     status: Option<SweepStatus>,
 }
 
@@ -111,11 +117,22 @@ impl SweepProgress {
         let bar = screen.bars.add(ProgressBar::new(1).with_style(style.progress_chars("━╸─")));
         bar.enable_steady_tick(Duration::from_millis(120));
         let (screen, begun) = (screen.clone(), Instant::now());
-        Self { screen, bar, begun, before: None, last_line: None, epochs: 0, status: None }
+        let (before, last_line, found, status) = (None, None, None, None);
+        Self { screen, bar, begun, before, last_line, epochs: 0, found, earlier: 0, connected: false, status }
+    }
+
+    /// What comes now is from another connection, and may be from another life of the coordinator.
+    pub(crate) fn connected(&mut self) {
+        self.connected = true;
     }
 
     /// The sweep's numbers have changed.
     pub(crate) fn status(&mut self, status: &SweepStatus) {
+        if std::mem::take(&mut self.connected) {
+            // A coordinator counts what is computed in its own life.
+            let others = status.stages_ended.saturating_sub(status.stages_computed);
+            self.earlier = others.saturating_sub(*self.found.get_or_insert(others));
+        }
         self.before.get_or_insert(status.lane_steps_ended);
         self.bar.set_length(status.lane_steps.max(1));
         self.bar.set_position(status.lane_steps_ended);
@@ -180,8 +197,14 @@ impl SweepProgress {
             SweepState::Stopped => "was stopped",
             SweepState::Running | SweepState::Unspecified => "runs on",
         };
+        let result = self.result(status);
+        self.screen.say(&format!("sweep {} ({}) {what} after {elapsed}: {result}", status.name, status.sweep_id));
+    }
+
+    /// What came of it.
+    fn result(&self, status: &SweepStatus) -> String {
         let trials = thousands(status.trials);
-        let result = match (status.state(), status.stages_computed, status.stages) {
+        match (status.state(), status.stages_computed + self.earlier, status.stages) {
             (SweepState::Completed, computed, stages) => {
                 let failed = match status.trials_failed {
                     0 => String::new(),
@@ -197,7 +220,44 @@ impl SweepProgress {
                 format!("{trials} trials{failed}; {found}")
             }
             _ => format!("{} of {trials} trials completed", thousands(status.trials_completed)),
-        };
-        self.screen.say(&format!("sweep {} ({}) {what} after {elapsed}: {result}", status.name, status.sweep_id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(state: SweepState, ended: u64, computed: u64) -> SweepStatus {
+        let (stages, stages_ended, stages_computed) = (8, ended, computed);
+        SweepStatus { state: state.into(), trials: 4, stages, stages_ended, stages_computed, ..SweepStatus::default() }
+    }
+
+    /// What is said at the end by who was told this of each life of a coordinator that it followed: stages ended and computed.
+    fn result(lives: &[&[(u64, u64)]]) -> String {
+        let mut progress = SweepProgress::new(&Screen::new());
+        let mut last = SweepStatus::default();
+        for life in lives {
+            progress.connected();
+            for (ended, computed) in *life {
+                let state = if *ended == 8 { SweepState::Completed } else { SweepState::Running };
+                last = status(state, *ended, *computed);
+                progress.status(&last);
+            }
+        }
+        progress.result(&last)
+    }
+
+    #[test]
+    fn what_is_computed_in_all_lives_that_were_followed_is_counted() {
+        assert_eq!(result(&[&[(0, 0), (5, 5), (8, 8)]]), "4 trials; 8 stages computed");
+        // Of the last stage before the crash nothing was heard.
+        assert_eq!(result(&[&[(0, 0), (4, 4)], &[(5, 0), (8, 3)]]), "4 trials; 8 stages computed");
+        // The connection broke, and the coordinator was still there.
+        assert_eq!(result(&[&[(0, 0), (4, 4)], &[(5, 5), (8, 8)]]), "4 trials; 8 stages computed");
+        let there = "4 trials; 3 of 8 stages computed, the others were there already";
+        assert_eq!(result(&[&[(5, 0), (8, 3)]]), there);
+        assert_eq!(result(&[&[(5, 0), (6, 1)], &[(6, 0), (8, 2)]]), there);
+        assert_eq!(result(&[&[(8, 0)]]), "4 trials; all 8 stages were there already");
     }
 }

@@ -28,6 +28,7 @@ pub(crate) async fn run(arguments: RetryArguments, output: Output) -> Result<Exi
     let status = reply.status.clone().unwrap_or_default();
     let mut document = show::document(&status);
     document["stages_retried"] = reply.stages.into();
+    document["notes"] = reply.notes.clone().into();
     output.print(&document, || {
         format!("{}\nsweep {} ({}) is {}", said(&reply), status.name, status.sweep_id, show::state(&status))
     });
@@ -36,11 +37,12 @@ pub(crate) async fn run(arguments: RetryArguments, output: Output) -> Result<Exi
 
 /// What was done, for a person.
 pub(crate) fn said(reply: &RetryReply) -> String {
-    match reply.stages {
+    let done = match reply.stages {
         0 => "no stage has failed; what diverged or collapsed would do so again".to_owned(),
         1 => "1 stage that had failed is tried again".to_owned(),
         stages => format!("{} stages that had failed are tried again", thousands(stages)),
-    }
+    };
+    std::iter::once(done).chain(reply.notes.iter().map(|note| format!("note: {note}"))).collect::<Vec<_>>().join("\n")
 }
 
 impl Client {

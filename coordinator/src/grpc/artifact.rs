@@ -24,7 +24,7 @@ use secateur_worker::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait, metadata::MetadataValue};
 use tracing::{info, warn};
 
 use super::invalid;
@@ -201,10 +201,21 @@ fn status(error: ArtifactError) -> Status {
     }
 }
 
+/// The key in a status's metadata that says that it is the coordinator's storage that is not available.
+const STORAGE_FAILED: &str = "secateur-storage-failed";
+
 /// Whatever is the matter with a bucket, time or a person can mend it, and nothing is lost until then.
-pub(super) fn bucket_status(error: &BucketError) -> Status {
+pub(crate) fn bucket_status(error: &BucketError) -> Status {
     warn!(reason = with_causes(error), "the bucket failed");
-    Status::unavailable(format!("the coordinator {error}"))
+    let mut status = Status::unavailable(format!("the coordinator {error}"));
+    status.metadata_mut().insert(STORAGE_FAILED, MetadataValue::from_static("true"));
+    status
+}
+
+/// Whether a coordinator that is there says that its storage is not.
+#[must_use]
+pub fn is_storage_failure(status: &Status) -> bool {
+    status.metadata().contains_key(STORAGE_FAILED)
 }
 
 fn store_status(error: &StoreError) -> Status {
@@ -258,7 +269,12 @@ impl ArtifactService for Artifacts {
         let GetArtifactRequest { hash, offset } = request.into_inner();
         let hash: ContentHash = hash.parse().map_err(invalid)?;
         self.check_reader(&caller, "Get", hash).await?;
-        let pieces = self.store.read(hash, offset).await.map_err(status)?;
+        let pieces = self.store.read(hash, offset).await.map_err(|error| match error {
+            ArtifactError::Store(StoreError::Missing(_)) => Status::not_found(
+                "it is not, or no longer, among the coordinator's artifacts; `secateur explain` of a sweep whose stages read it says what helps",
+            ),
+            error => status(error),
+        })?;
         Ok(Response::new(pieces.map_ok(|data| Chunk { data }).map_err(status).boxed()))
     }
 

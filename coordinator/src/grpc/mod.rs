@@ -6,13 +6,23 @@ mod said;
 mod sweep;
 mod worker;
 
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt as _, stream};
 use secateur_proto::convert::InvalidMessage;
 use tonic::Status;
 
-pub use self::{artifact::Artifacts, sweep::Sweeps, worker::Workers};
+#[cfg(test)]
+pub(crate) use self::artifact::bucket_status;
+pub use self::{
+    artifact::{Artifacts, is_storage_failure},
+    sweep::Sweeps,
+    worker::Workers,
+};
 use crate::{
     driver::{NotTaken, Stopped},
     scheduler::Rejection,
+    security::{Access, Caller},
     threads::on_a_thread,
 };
 
@@ -35,6 +45,27 @@ impl From<NotTaken> for Status {
             NotTaken::Stopped(stopped) => stopped.into(),
         }
     }
+}
+
+/// What a call tells that lasts.
+type Told<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What a call tells, for as long as the caller is let in; then why it ends.
+fn while_known<T: Send + 'static>(
+    access: Access,
+    caller: Caller,
+    told: impl Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
+) -> Told<T> {
+    let unknown = Box::pin(async move { access.until_unknown(&caller).await });
+    let told = stream::unfold(Some((told, unknown)), |both| async move {
+        let (mut told, mut unknown) = both?;
+        tokio::select! {
+            biased;
+            status = &mut unknown => Some((Err(status), None)),
+            next = told.next() => next.map(|next| (next, Some((told, unknown)))),
+        }
+    });
+    told.boxed()
 }
 
 fn invalid(error: impl Into<InvalidMessage>) -> Status {

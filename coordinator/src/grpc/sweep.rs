@@ -1,8 +1,8 @@
 //! `SweepService`: what people and scripts call.
 
-use std::{io::Cursor, num::NonZeroU32, pin::Pin, sync::Arc};
+use std::{io::Cursor, num::NonZeroU32, sync::Arc};
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use secateur_proto::{
     convert::InvalidMessage,
     ids::{SweepId, TrialId},
@@ -14,22 +14,22 @@ use secateur_proto::{
         submit_reply::Was, sweep_service_server::SweepService, watch_reply,
     },
 };
-use secateur_worker::{store::StoreError, transfer::chunks};
+use secateur_worker::{causes::with_causes, store::StoreError, transfer::chunks};
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, async_trait};
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{artifact::bucket_status, invalid, logs, on_a_thread};
+use super::{Told, artifact::bucket_status, invalid, logs, on_a_thread, while_known};
 use crate::{
     admission::{self, Input, Limits},
     artifacts::{ArtifactError, ArtifactStore},
     driver::{Driver, Notice, outcomes},
     explain,
     logs::Logs,
-    report,
+    lost, report,
     scheduler::{self, Event, ShareChange, SweepState},
-    security::{Audit, Caller},
+    security::{Access, Audit, Caller},
     sweep::plan::{PackedPlan, Plan},
 };
 
@@ -42,19 +42,18 @@ pub struct Sweeps {
     driver: Driver,
     store: ArtifactStore,
     planning: Arc<Semaphore>,
+    access: Access,
     audit: Audit,
     logs: Logs,
     limits: Limits,
 }
 
-type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
-
 impl Sweeps {
-    /// Over `driver`, with tables from `store`, and what workers said in `logs`. What callers do is written into `audit`; what they
-    /// submit is within `limits`.
+    /// Over `driver`, with tables from `store`, and what workers said in `logs`. Callers follow what goes on while `access` knows them;
+    /// what they do is written into `audit`, and what they submit is within `limits`.
     #[must_use]
-    pub fn new(driver: Driver, store: ArtifactStore, audit: Audit, logs: Logs, limits: Limits) -> Self {
-        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), audit, logs, limits }
+    pub fn new(driver: Driver, store: ArtifactStore, access: Access, audit: Audit, logs: Logs, limits: Limits) -> Self {
+        Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), access, audit, logs, limits }
     }
 
     async fn plan_of(&self, file: Option<SweepFile>) -> Result<Plan, Status> {
@@ -142,6 +141,19 @@ impl Sweeps {
         rendered.await.map_err(|error| Status::internal(format!("the report failed: {error}")))?
     }
 
+    /// What there is to say of files that stages of a sweep failed for want of.
+    async fn lost(&self, id: &SweepId) -> Result<Vec<String>, Status> {
+        let wanted = id.clone();
+        let inputs = self.driver.read(move |core| lost::inputs(core, &wanted)).await?;
+        Ok(match lost::among(&self.store, inputs).await {
+            Ok(lost) => lost::sentences(id, &lost),
+            Err(error) => {
+                warn!(reason = with_causes(&error), "it cannot be found out which files are lost");
+                vec!["whether the files that failed stages read are still there cannot be found out now".to_owned()]
+            }
+        })
+    }
+
     /// What there is to say of a trial; nothing if that is not the name of one.
     async fn explain_trial(&self, subject: &str) -> Result<Option<(String, Vec<String>)>, Status> {
         let Ok(trial) = subject.parse::<TrialId>() else { return Ok(None) };
@@ -157,15 +169,17 @@ impl Sweeps {
             let report = on_a_thread(move || report::build(&plan.unpack(), &outcomes)).await;
             let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
             let wanted = trial.clone();
+            let of = id.clone();
             lines.extend(
-                self.driver.read(move |core| explain::trial(core, &id, &wanted, &report)).await?.unwrap_or_default(),
+                self.driver.read(move |core| explain::trial(core, &of, &wanted, &report)).await?.unwrap_or_default(),
             );
+            lines.extend(self.lost(&id).await?);
         }
         Ok((!lines.is_empty()).then(|| (trial.to_string(), lines)))
     }
 
     /// The state now, then whatever changes, until the sweep has ended.
-    async fn follow(&self, id: SweepId) -> Result<WatchStream, Status> {
+    async fn follow(&self, id: SweepId) -> Result<ReceiverStream<Result<WatchReply, Status>>, Status> {
         // Subscribed before the state is read, so that nothing falls between the two.
         let mut notices = self.driver.watch();
         let first = self.status(id.clone()).await?;
@@ -211,7 +225,7 @@ impl Sweeps {
                 }
             }
         });
-        Ok(ReceiverStream::new(receiver).boxed())
+        Ok(ReceiverStream::new(receiver))
     }
 }
 
@@ -267,9 +281,9 @@ fn no_input(error: &ArtifactError) -> Status {
 
 #[async_trait]
 impl SweepService for Sweeps {
-    type WatchStream = WatchStream;
-    type LogsStream = ReceiverStream<Result<LogLine, Status>>;
-    type GetReportStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
+    type WatchStream = Told<WatchReply>;
+    type LogsStream = Told<LogLine>;
+    type GetReportStream = Told<Chunk>;
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
         let caller = Caller::of(&request);
@@ -315,9 +329,10 @@ impl SweepService for Sweeps {
         Ok(Response::new(ListSweepsReply { sweeps }))
     }
 
-    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<WatchStream>, Status> {
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = Caller::of(&request);
         let id = self.find(request.into_inner().sweep_id).await?;
-        Ok(Response::new(self.follow(id).await?))
+        Ok(Response::new(while_known(self.access.clone(), caller, self.follow(id).await?)))
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<SweepStatus>, Status> {
@@ -342,10 +357,12 @@ impl SweepService for Sweeps {
         let id = self.find(request.into_inner().sweep_id).await?;
         let wanted = id.clone();
         let failed = self.driver.read(move |core| core.failed(&wanted).unwrap_or_default().len()).await?;
+        // Nothing is known of how they failed once they are open again.
+        let notes = self.lost(&id).await?;
         self.driver.apply(Event::SweepRetried { sweep: id.clone() }).await?;
         self.audit.done(&caller, "retry", id.as_str());
         info!(sweep = %id, by = caller.name, stages = failed, "retried");
-        Ok(Response::new(RetryReply { stages: failed as u64, status: Some(self.status(id).await?) }))
+        Ok(Response::new(RetryReply { stages: failed as u64, status: Some(self.status(id).await?), notes }))
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainReply>, Status> {
@@ -373,11 +390,15 @@ impl SweepService for Sweeps {
         })?;
         let wanted = id.clone();
         let lines = self.driver.read(move |core| explain::sweep(core, &wanted)).await?;
-        Ok(reply("sweep", id.to_string(), lines.unwrap_or_default()))
+        let mut lines = lines.unwrap_or_default();
+        lines.extend(self.lost(&id).await?);
+        Ok(reply("sweep", id.to_string(), lines))
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
-        Ok(Response::new(logs::stream(self.driver.clone(), self.logs.clone(), request.into_inner()).await?))
+        let caller = Caller::of(&request);
+        let lines = logs::stream(self.driver.clone(), self.logs.clone(), request.into_inner()).await?;
+        Ok(Response::new(while_known(self.access.clone(), caller, lines)))
     }
 
     async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<SweepStatus>, Status> {

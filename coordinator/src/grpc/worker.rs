@@ -38,9 +38,6 @@ use crate::{
 /// What a worker is told to send heartbeats by.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// Between two looks whether a worker's token is still good.
-const LOOKS: Duration = Duration::from_secs(2);
-
 /// How long it may take to find out whether a report's files are there. A worker whose messages are not read for longer looks silent.
 const FILES_FOUND: Duration = Duration::from_secs(4);
 
@@ -127,7 +124,7 @@ impl Workers {
         tokio::spawn(async move {
             let (reason, departure) = tokio::select! {
                 biased;
-                reason = until_unknown(&access, &caller) => {
+                reason = access.until_unknown(&caller) => {
                     // The worker may have gone meanwhile.
                     let _ = sender.send(Err(reason.clone())).await;
                     (reason, Departure::Lost)
@@ -146,16 +143,6 @@ impl Workers {
             }
         };
         Ok(ReceiverStream::new(receiver).inspect(given).boxed())
-    }
-}
-
-/// Looks every so often whether the caller is still let in, and says so when it is not.
-async fn until_unknown(access: &Access, caller: &Caller) -> Status {
-    loop {
-        tokio::time::sleep(LOOKS).await;
-        if !access.still_knows(caller) {
-            return Status::unauthenticated("the token that this worker came in with opens nothing any more");
-        }
     }
 }
 

@@ -36,7 +36,11 @@ impl Health {
     /// Why it gets nothing for now.
     pub(super) fn quarantined(&self) -> Option<String> {
         let last = self.last.as_deref().unwrap_or("nothing is known of it");
-        self.is_quarantined().then(|| format!("{} bundles in a row failed on it, the last with: {last}", self.faults))
+        self.is_quarantined().then(|| match self.faults {
+            0 => format!("it is not fit for what it was given: {last}"),
+            1 => format!("a bundle failed on it: {last}"),
+            faults => format!("{faults} bundles in a row failed on it, the last with: {last}"),
+        })
     }
 
     /// Puts right since when it gets nothing.
@@ -57,7 +61,9 @@ impl Core {
     ) {
         match failure.class {
             FailureClass::OutOfMemory => return self.narrow(number, stages, width),
-            FailureClass::Executor | FailureClass::Storage => {}
+            FailureClass::Unfit if width > 1 => return self.narrow(number, stages, width),
+            FailureClass::Unfit if self.makes_up_for(number) => return self.put_in_quarantine(step, number, failure),
+            FailureClass::Executor | FailureClass::Storage | FailureClass::Unfit => {}
             // The stage's, the sweep's or Secateur's own fault.
             FailureClass::Input
             | FailureClass::Internal
@@ -74,14 +80,28 @@ impl Core {
             return;
         }
         health.faults += 1;
-        if health.faults >= limit.get() && !health.is_quarantined() {
-            health.quarantined_since = Some(step.now);
-            let reason = health.quarantined().unwrap_or_default();
-            step.decision.effects.push(Effect::Quarantined { worker: worker.id.clone(), reason });
-            self.update_free(number);
-            // What was to be tried elsewhere may have nowhere else to go.
-            self.ready.everything_is_new();
+        if health.faults >= limit.get() {
+            self.put_in_quarantine(step, number, failure);
         }
+    }
+
+    /// Whether another worker takes work that this one is not fit for, so that this one can be left alone for a while.
+    pub(super) fn makes_up_for(&self, number: WorkerNumber) -> bool {
+        let others = self.workers.iter().filter(|(other, _)| **other != number);
+        self.policy.quarantine_after.is_some() && others.map(|(_, worker)| worker).any(Worker::takes_work)
+    }
+
+    fn put_in_quarantine(&mut self, step: &mut Step, number: WorkerNumber, failure: &Failure) {
+        let Some(worker) = self.workers.get_mut(&number).filter(|worker| !worker.health.is_quarantined()) else {
+            return;
+        };
+        worker.health.quarantined_since = Some(step.now);
+        worker.health.last = Some(failure.message.clone());
+        let reason = worker.health.quarantined().unwrap_or_default();
+        step.decision.effects.push(Effect::Quarantined { worker: worker.id.clone(), reason });
+        self.update_free(number);
+        // What was to be tried elsewhere may have nowhere else to go.
+        self.ready.everything_is_new();
     }
 
     /// Bundles of that class were too wide for a worker.

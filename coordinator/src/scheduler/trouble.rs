@@ -76,7 +76,8 @@ impl Stage {
 
 impl Core {
     /// The attempt that is out at a leased stage failed, with something that its whole bundle failed with, or that another attempt may
-    /// not meet. It counts once: a worker that did not hear that its failure is known takes the lease up again, and says it again.
+    /// not meet. It counts once: a worker that did not hear that its failure is known takes the lease up again, and says it again. What a
+    /// worker lacks counts only where no other one makes up for it.
     pub(super) fn attempt_failed(
         &mut self,
         step: &mut Step,
@@ -85,6 +86,16 @@ impl Core {
         lanes: u32,
         failure: &Failure,
     ) -> Result<(), Rejection> {
+        if failure.class == FailureClass::Unfit {
+            if lanes <= 1 && self.makes_up_for(worker) {
+                self.hand_back(stage, &mut step.decision.effects);
+                self.try_elsewhere(stage, worker);
+                return Ok(());
+            }
+            // What a worker lacked is of no interest to who reads the journal, but that files could not be had.
+            let failure = Failure::new(FailureClass::Storage, failure.message.clone());
+            return self.attempt_failed(step, stage, worker, lanes, &failure);
+        }
         let id = self.attempt_out(stage);
         let mut counted = self.stages[stage.index()].trouble.iter().flat_map(|trouble| &trouble.counted).map(Some);
         if counted.any(|counted| counted == id.as_ref()) && !self.has(Planted::FailureCountedAgain) {

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use futures::future::{Either, Ready, ready};
@@ -24,6 +24,9 @@ use super::{
     certificates::fingerprint,
     tokens::{self, TokenError, Tokens},
 };
+
+/// Between two looks whether the token of a call that lasts is still good.
+const LOOKS: Duration = Duration::from_secs(2);
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,17 +123,27 @@ impl Access {
         known.unwrap_or(false)
     }
 
+    /// Looks every so often whether a caller that came in is still let in, and says so when it is not.
+    pub async fn until_unknown(&self, caller: &Caller) -> Status {
+        loop {
+            tokio::time::sleep(LOOKS).await;
+            if !self.still_knows(caller) {
+                return Status::unauthenticated("the token that this call came in with opens nothing any more");
+            }
+        }
+    }
+
     const fn takes_certificates(&self) -> bool {
         matches!(self.door, Door::Folder { certificates: true, .. })
     }
 
     /// Who calls, or why not.
-    fn enter(&self, knock: &Knock<'_>) -> Result<Caller, Status> {
+    fn enter(&self, knock: &Knock<'_>) -> Result<Caller, Refused> {
         let admits = admits(knock.path);
         if admits == Admits::All {
             return Ok(Caller { role: Role::Read, ..Caller::anybody(knock.peer) });
         }
-        let caller = self.identify(knock)?;
+        let caller = self.identify(knock).map_err(|status| Refused { who: None, status })?;
         let may = match admits {
             Admits::Roles(roles) => caller.role == Role::Admin || roles.contains(&caller.role),
             Admits::All | Admits::Known => true,
@@ -139,7 +152,8 @@ impl Access {
             return Ok(caller);
         }
         let method = knock.path.rsplit('/').next().unwrap_or_default();
-        Err(Status::permission_denied(format!("the role {} does not permit {method}", caller.role)))
+        let status = Status::permission_denied(format!("the role {} does not permit {method}", caller.role));
+        Err(Refused { who: Some(caller.name), status })
     }
 
     fn identify(&self, knock: &Knock<'_>) -> Result<Caller, Status> {
@@ -193,6 +207,22 @@ impl Access {
             cached.version = version;
         }
         Ok(use_them(cached.tokens.as_ref()))
+    }
+}
+
+/// A call that is not let in.
+#[derive(Debug)]
+struct Refused {
+    /// The name of who is known, and may not.
+    who: Option<String>,
+    /// What is answered.
+    status: Status,
+}
+
+#[cfg(test)]
+impl Refused {
+    fn code(&self) -> tonic::Code {
+        self.status.code()
     }
 }
 
@@ -259,10 +289,10 @@ where
                 request.extensions_mut().insert(caller);
                 Either::Left(self.inner.call(request))
             }
-            Err(status) => {
+            Err(Refused { who, status }) => {
                 let (path, peer): (String, _) = (knock.path.chars().take(120).collect(), knock.peer);
-                debug!(path, ?peer, reason = status.message(), "refused");
-                self.access.audit.refused(peer.map(|peer| peer.ip()), None, &path, status.message());
+                debug!(path, ?peer, who, reason = status.message(), "refused");
+                self.access.audit.refused(peer.map(|peer| peer.ip()), who.as_deref(), &path, status.message());
                 Either::Right(ready(Ok(status.into_http())))
             }
         }
@@ -271,8 +301,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use secateur_proto::DESCRIPTORS;
     use tonic::Code;
 

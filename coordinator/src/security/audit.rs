@@ -18,11 +18,14 @@ use super::Caller;
 /// The name of the file in a coordinator's folder.
 const FILE: &str = "audit.jsonl";
 
-/// Of one address a refusal is written so often; what comes between is counted. A stranger must not be able to fill the disk.
+/// Of one caller a refusal is written so often at first; what comes between is counted. A stranger must not be able to fill the disk.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(10);
 
-/// Addresses whose refusals are counted one by one.
-const MOST_PEERS: usize = 1024;
+/// Who keeps on being refused is written down half as often from line to line, and so often in the end.
+const BETWEEN_LAST_REFUSALS: Duration = Duration::from_secs(640);
+
+/// Callers whose refusals are counted one by one.
+const MOST_CALLERS: usize = 1024;
 
 /// Appends to the log.
 #[derive(Debug, Clone)]
@@ -32,8 +35,21 @@ pub struct Audit(Arc<Mutex<Log>>);
 struct Log {
     /// Nothing where what is done is not logged.
     file: Option<File>,
-    /// When a refusal of an address was last written, and how many were not since.
-    refusals: HashMap<Option<IpAddr>, (Instant, u64)>,
+    /// Of whom a refusal was written.
+    refusals: HashMap<Refused, Written>,
+}
+
+/// Who was refused: an address, and a name if they are known.
+type Refused = (Option<IpAddr>, Option<String>);
+
+/// The last refusal that was written.
+#[derive(Debug)]
+struct Written {
+    at: Instant,
+    /// How long none is written after it.
+    pause: Duration,
+    /// So many were not.
+    unwritten: u64,
 }
 
 impl Audit {
@@ -69,10 +85,10 @@ impl Audit {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).append(&entry);
     }
 
-    /// Somebody at `peer` was refused `method`, for `reason`.
+    /// Somebody at `peer` was refused `method`, for `reason`; `who` they are, if that is known.
     pub fn refused(&self, peer: Option<IpAddr>, who: Option<&str>, method: &str, reason: &str) {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(unwritten) = log.due(peer, Instant::now()) else { return };
+        let Some(unwritten) = log.due((peer, who.map(str::to_owned)), Instant::now()) else { return };
         log.append(&json!({
             "at": now(),
             "who": who,
@@ -85,20 +101,29 @@ impl Audit {
 }
 
 impl Log {
-    /// How many refusals of `peer` were not written since one was, if one is to be written now.
-    fn due(&mut self, peer: Option<IpAddr>, now: Instant) -> Option<u64> {
-        if self.refusals.len() >= MOST_PEERS {
-            self.refusals.retain(|_, (last, _)| now.duration_since(*last) < BETWEEN_REFUSALS);
+    /// How many refusals of a caller were not written since one was, if one is to be written now.
+    fn due(&mut self, caller: Refused, now: Instant) -> Option<u64> {
+        if self.refusals.len() >= MOST_CALLERS {
+            self.refusals.retain(|_, last| now.duration_since(last.at) < last.pause);
         }
-        // Many addresses at a time count as one.
-        let peer = if self.refusals.len() < MOST_PEERS || self.refusals.contains_key(&peer) { peer } else { None };
-        match self.refusals.get_mut(&peer) {
-            Some((last, unwritten)) if now.duration_since(*last) < BETWEEN_REFUSALS => {
-                *unwritten += 1;
-                None
+        // Many at a time count as one.
+        let fits = self.refusals.len() < MOST_CALLERS || self.refusals.contains_key(&caller);
+        let caller = if fits { caller } else { (None, None) };
+        let mut written = Written { at: now, pause: BETWEEN_REFUSALS, unwritten: 0 };
+        let mut unwritten = 0;
+        if let Some(last) = self.refusals.get_mut(&caller) {
+            let since = now.duration_since(last.at);
+            if since < last.pause {
+                last.unwritten += 1;
+                return None;
             }
-            _ => Some(self.refusals.insert(peer, (now, 0)).map_or(0, |(_, unwritten)| unwritten)),
+            unwritten = last.unwritten;
+            if since < 2 * last.pause {
+                written.pause = (2 * last.pause).min(BETWEEN_LAST_REFUSALS);
+            }
         }
+        self.refusals.insert(caller, written);
+        Some(unwritten)
     }
 
     fn append(&mut self, entry: &Value) {
@@ -125,15 +150,36 @@ mod tests {
     fn a_stranger_cannot_fill_the_disk() {
         let mut log = Log { file: None, refusals: HashMap::new() };
         let start = Instant::now();
-        let peer = |number: u32| Some(IpAddr::from(Ipv4Addr::from_bits(number)));
+        let peer = |number: u32| (Some(IpAddr::from(Ipv4Addr::from_bits(number))), None);
         assert_eq!(log.due(peer(1), start), Some(0));
         for _ in 0..1000 {
             assert_eq!(log.due(peer(1), start + Duration::from_secs(1)), None);
         }
         assert_eq!(log.due(peer(2), start + Duration::from_secs(1)), Some(0), "others are written all the same");
+        let known = (peer(1).0, Some("bob".to_owned()));
+        assert_eq!(
+            log.due(known, start + Duration::from_secs(1)),
+            Some(0),
+            "and so is who is known at the same address"
+        );
         assert_eq!(log.due(peer(1), start + BETWEEN_REFUSALS), Some(1000));
         // From very many addresses few are written, and little is remembered.
         let written = (10..100_000).filter(|number| log.due(peer(*number), start + BETWEEN_REFUSALS).is_some()).count();
-        assert!(written <= MOST_PEERS && log.refusals.len() <= MOST_PEERS + 1, "{written}");
+        assert!(written <= MOST_CALLERS && log.refusals.len() <= MOST_CALLERS + 1, "{written}");
+    }
+
+    #[test]
+    fn who_keeps_on_being_refused_is_written_down_less_and_less_often() {
+        let mut log = Log { file: None, refusals: HashMap::new() };
+        let start = Instant::now();
+        let caller = || (None, Some("gpus".to_owned()));
+        // A worker tries every five seconds, for a day.
+        let tries = (0..24 * 720).map(|number| start + Duration::from_secs(5 * number));
+        let written: Vec<u64> = tries.filter_map(|at| log.due(caller(), at)).collect();
+        assert_eq!(written[..4], [0, 1, 3, 7]);
+        assert_eq!(written.len(), 141, "7 lines in the first 630 seconds, and then one every 640");
+        let later = start + Duration::from_secs(2 * 24 * 3600);
+        assert_eq!(log.due(caller(), later).map(|_| ()), Some(()));
+        assert_eq!(log.due(caller(), later + BETWEEN_REFUSALS), Some(0), "after a rest it is as at first");
     }
 }

@@ -83,7 +83,7 @@ impl Attempts {
         match class {
             FailureClass::Executor => self.executor,
             FailureClass::OutOfMemory => self.out_of_memory,
-            FailureClass::Storage => self.storage,
+            FailureClass::Storage | FailureClass::Unfit => self.storage,
             FailureClass::Input
             | FailureClass::Internal
             | FailureClass::Upstream

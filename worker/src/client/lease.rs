@@ -12,7 +12,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use secateur_proto::{
     convert::{InvalidMessage, StageWithInputs},
     ids::StageKey,
-    outcome::{Artifact, Checkpoint, Failure, FailureClass, StageOutcome},
+    outcome::{Artifact, Checkpoint, Failure, FailureClass, Role, StageOutcome},
     v1::{
         ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, RunBundle, Stage,
         StageCheckpoint, StageReport, Words, executor_reply::Reply, executor_request::Request, worker_message::Message,
@@ -83,12 +83,20 @@ impl From<TransferError> for Failed {
     }
 }
 
+impl Failed {
+    /// What is read could not be had.
+    fn reading(role: Role, error: TransferError) -> Self {
+        let Self(Failure { class, message }) = error.into();
+        Self(Failure::new(class, format!("its input `{}` cannot be had: {message}", role.name())))
+    }
+}
+
 impl From<CacheError> for Failed {
     fn from(error: CacheError) -> Self {
         match error {
             CacheError::Store(error) => TransferError::from(error).into(),
-            // A narrower bundle may fit, or another worker's cache; after the last attempt allowed this is what is told.
-            CacheError::TooSmall { .. } => Self(Failure::new(FailureClass::Storage, error.to_string())),
+            // A narrower bundle may fit, or another worker's cache; where there is neither, this is what is told.
+            CacheError::TooSmall { .. } => Self(Failure::new(FailureClass::Unfit, error.to_string())),
         }
     }
 }
@@ -132,13 +140,13 @@ fn tell_of(outbox: &Outbox, attempts: &Attempts, stage: StageKey, line: String) 
 /// Holds the inputs of a lease, and the checkpoints that its stages go on from. What is left of those are the ones that are there: a
 /// stage whose checkpoint cannot be had begins at its beginning.
 async fn fetch(
-    inputs: &BTreeSet<Artifact>,
+    inputs: &BTreeMap<Artifact, Role>,
     checkpoints: &mut Checkpoints,
     link: &Link,
     slots: &Slots,
     tell_of: impl Fn(StageKey, String),
 ) -> Result<Held, Failed> {
-    let all = inputs.iter().copied().chain(checkpoints.values().map(|checkpoint| checkpoint.state));
+    let all = inputs.keys().copied().chain(checkpoints.values().map(|checkpoint| checkpoint.state));
     let held = match slots.cache.hold(all).await {
         Err(error @ CacheError::TooSmall { .. }) if !checkpoints.is_empty() => {
             for (stage, _) in std::mem::take(checkpoints) {
@@ -147,7 +155,7 @@ async fn fetch(
                     format!("it begins at its beginning, since there is no room for its checkpoint: {error}"),
                 );
             }
-            slots.cache.hold(inputs.iter().copied()).await?
+            slots.cache.hold(inputs.keys().copied()).await?
         }
         held => held?,
     };
@@ -159,8 +167,8 @@ async fn fetch(
             Ok::<(), TransferError>(())
         }
     };
-    for input in inputs {
-        fetched(*input).await?;
+    for (input, role) in inputs {
+        fetched(*input).await.map_err(|error| Failed::reading(*role, error))?;
     }
     let mut there = Checkpoints::new();
     for (stage, checkpoint) in std::mem::take(checkpoints) {
@@ -183,12 +191,12 @@ async fn fetch(
 async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts: &mut Attempts) -> Result<(), Failed> {
     let _slot = slots.free.acquire().await;
     let mut stages = Vec::new();
-    let mut inputs = BTreeSet::new();
+    let mut inputs = BTreeMap::new();
     let mut given = BTreeSet::new();
     let mut checkpoints = Checkpoints::new();
     for leased in lease.stages {
         let stage = StageWithInputs::try_from(leased.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
-        inputs.extend(stage.spec.reads().iter().filter_map(|role| stage.inputs.get(role)).copied());
+        inputs.extend(stage.spec.reads().into_iter().filter_map(|role| Some((*stage.inputs.get(&role)?, role))));
         given.extend(stage.inputs.values().copied());
         attempts.insert(stage.key, leased.attempt);
         if let Some(checkpoint) = leased.checkpoint {

@@ -13,7 +13,10 @@ mod workbench;
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -126,9 +129,10 @@ pub async fn serve(
     let (phase, stop) = watch::channel(Phase::Working);
     let (hurry, hurried) = watch::channel(());
     let stop = Stop { phase: stop, hurry: hurried, grace };
+    let attached = AtomicUsize::new(0);
     let working = try_join_all(options.devices.iter().map(|device| {
         let direct = Arc::clone(&direct);
-        attach(&options, *device, &cache, direct, stop.clone())
+        attach(&options, *device, &cache, direct, stop.clone(), &attached)
     }));
     let stopping = async {
         asked.await;
@@ -138,7 +142,17 @@ pub async fn serve(
         tokio::time::sleep(grace).await;
         phase.send_replace(Phase::Over);
         tokio::time::sleep(HAND_BACK).await;
-        warn!("the coordinator does not confirm what was handed back; ending all the same");
+        if attached.load(Ordering::Relaxed) > 0 {
+            warn!("the coordinator does not confirm what was handed back; ending all the same");
+            return;
+        }
+        warn!(
+            coordinator = options.coordinator.url(),
+            "the coordinator cannot be reached, so nothing was handed back: what was under way it gives to others once it has waited for this worker"
+        );
+        if options.outbox.is_some() {
+            info!("results that it has not got wait in the cache folder for the next worker that uses it");
+        }
     };
     tokio::select! {
         biased;
@@ -239,13 +253,14 @@ impl Link {
     }
 }
 
-/// Attaches with one device, again and again.
+/// Attaches with one device, again and again, and counts in `attached` while it is.
 async fn attach(
     options: &WorkerOptions,
     device: DeviceSlots,
     cache: &Arc<Cache>,
     direct: Arc<LazyLock<Option<Arc<Direct>>>>,
     mut stop: Stop,
+    attached: &AtomicUsize,
 ) -> Result<(), WorkerError> {
     let executor = ExecutorOptions {
         store: options.store.clone(),
@@ -272,7 +287,7 @@ async fn attach(
     let bench = Workbench::new(slots, Arc::clone(&outbox), link.clone(), options.lanes);
     tokio::select! {
         biased;
-        ended = stay_attached(options, &identity, bench, &outbox, &link, &mut stop) => ended,
+        ended = stay_attached(options, &identity, bench, &outbox, &link, &mut stop, attached) => ended,
         never = lease::carry(&outbox, &link, cache.store()) => match never {},
         never = lease::carry_checkpoints(&outbox, &link, cache.store()) => match never {},
     }
@@ -285,6 +300,7 @@ async fn stay_attached(
     outbox: &Arc<Outbox>,
     link: &Link,
     stop: &mut Stop,
+    attached: &AtomicUsize,
 ) -> Result<(), WorkerError> {
     let mut wait = SHORTEST_WAIT;
     loop {
@@ -294,8 +310,17 @@ async fn stay_attached(
                     worker: WorkerServiceClient::new(channel.clone()),
                     artifacts: ArtifactClient::new(channel),
                 };
-                let reset = || wait = SHORTEST_WAIT;
-                session::run(identity, connection, &mut bench, outbox, link, stop, reset).await
+                let mut was_attached = false;
+                let begins = || {
+                    wait = SHORTEST_WAIT;
+                    was_attached = true;
+                    attached.fetch_add(1, Ordering::Relaxed);
+                };
+                let ended = session::run(identity, connection, &mut bench, outbox, link, stop, begins).await;
+                if was_attached {
+                    attached.fetch_sub(1, Ordering::Relaxed);
+                }
+                ended
             }
             Err(error) => Ended::Broken(Status::unavailable(with_causes(&error))),
         };

@@ -378,3 +378,35 @@ fn a_stage_that_fails_wherever_it_runs_brings_no_worker_into_disrepute() {
     assert_eq!((state_of(&lab, "a"), state_of(&lab, "b")), (None, None));
     assert!(matches!(lab.next(), Effect::TrialEnded { .. }));
 }
+
+#[test]
+fn a_worker_that_is_not_fit_for_a_stage_uses_up_none_of_its_attempts_while_there_is_another() {
+    let policy = Policy { quarantine_after: Some(lanes(3)), max_attempts: lanes(1), ..Policy::default() };
+    let mut lab = Lab::new(policy);
+    let mut plan = PlanBuilder::default();
+    let [first, second] = ["x", "y"].map(|table| plan.prepare(table));
+    plan.trial(&[first]).trial(&[second]);
+    lab.submit(&plan.build("s"));
+    lab.join("good", 1);
+    lab.join("small", 1);
+    let (good, small) = (lab.next_lease(), lab.next_lease());
+    assert_eq!((small.worker.clone(), small.keys()), (worker("small"), vec![second]));
+    // The other one is busy: the stage waits for it, though the one that is not fit is free.
+    let lines = lab.journal.len();
+    lab.apply(&small.ended(Some(failure(FailureClass::Unfit))));
+    assert_eq!(lab.journal.len(), lines, "nothing has failed");
+    let reason = "it is not fit for what it was given: it broke".to_owned();
+    assert_eq!(lab.next(), Effect::Quarantined { worker: worker("small"), reason });
+    assert!(lab.effects.is_empty(), "{:?}", lab.effects);
+    lab.complete(&good);
+    lab.effects.retain(|effect| matches!(effect, Effect::Lease { .. }));
+    let given = lab.next_lease();
+    assert_eq!((given.worker.clone(), given.keys()), (worker("good"), vec![second]));
+    // Nobody is left who could make up for it.
+    lab.apply(&given.ended(Some(failure(FailureClass::Unfit))));
+    let Some(StageOutcome::Failed(failed)) = lab.core.outcome(&second) else { panic!("it has not failed") };
+    assert_eq!(failed.class, FailureClass::Storage);
+    assert!(failed.message.starts_with("it broke"), "{}", failed.message);
+    lab.effects.clear();
+    lab.finish();
+}

@@ -1,0 +1,132 @@
+//! Files that stages which failed read and that nobody holds any more: who left them, and what helps. Reads the core and asks the
+//! store, and changes nothing; it knows nothing of gRPC.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use secateur_proto::{
+    ids::{ContentHash, StageKey, SweepId},
+    outcome::{Artifact, FailureClass, Role, StageOutcome},
+};
+
+use crate::{
+    artifacts::{ArtifactError, ArtifactStore},
+    explain,
+    scheduler::{Core, SweepState},
+    sweep::summary::counted,
+};
+
+/// Files that are named one by one.
+const MOST_NAMED: usize = 10;
+
+/// Files that the store is asked for at a time.
+const ASKED_TOGETHER: usize = 16;
+
+/// A file that stages read which could not have their files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    hash: ContentHash,
+    role: Role,
+    /// The stage that left it, and its kind; nothing for what came with the sweep.
+    maker: Option<(StageKey, &'static str)>,
+    /// The sweeps that list that stage, and whether they run.
+    sweeps: Vec<(SweepId, bool)>,
+    /// Of the sweep that was asked for, so many stages failed that read it.
+    readers: usize,
+}
+
+/// What those stages of a sweep read that failed at storage.
+#[must_use]
+pub fn inputs(core: &Core, sweep: &SweepId) -> Vec<Input> {
+    let mut found: BTreeMap<ContentHash, Input> = BTreeMap::new();
+    for key in core.failed(sweep).unwrap_or_default() {
+        let failed_at_storage = matches!(
+            core.outcome(&key),
+            Some(StageOutcome::Failed(failure)) if failure.class == FailureClass::Storage
+        );
+        let Some(stage) = core.stage_with_inputs(&key).filter(|_| failed_at_storage) else { continue };
+        for role in stage.spec.reads() {
+            let Some(artifact) = stage.inputs.get(&role) else { continue };
+            let input = || Input::of(core, role, *artifact, &stage.spec.parents());
+            found.entry(artifact.hash).or_insert_with(input).readers += 1;
+        }
+    }
+    found.into_values().collect()
+}
+
+/// Those of them that the store does not hold.
+///
+/// # Errors
+/// If the store cannot say.
+pub async fn among(store: &ArtifactStore, inputs: Vec<Input>) -> Result<Vec<Input>, ArtifactError> {
+    let missing = stream::iter(inputs).map(|input| async move {
+        let held = store.touch(input.hash).await?;
+        Ok::<_, ArtifactError>(held.is_none().then_some(input))
+    });
+    missing.buffered(ASKED_TOGETHER).try_filter_map(|input| async { Ok(input) }).try_collect().await
+}
+
+/// What there is to say of files that are lost to a sweep, and what helps.
+#[must_use]
+pub fn sentences(sweep: &SweepId, lost: &[Input]) -> Vec<String> {
+    let mut lines: Vec<String> = lost.iter().take(MOST_NAMED).map(|input| input.sentence(sweep)).collect();
+    if let Some(more) = lost.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+        lines.push(format!("and {} more that are gone", counted(more, "file")));
+    }
+    lines
+}
+
+impl Input {
+    fn of(core: &Core, role: Role, artifact: Artifact, parents: &[StageKey]) -> Self {
+        let among = |parents: &[StageKey]| {
+            parents.iter().copied().find(|parent| {
+                let outcome = core.outcome(parent);
+                matches!(outcome, Some(StageOutcome::Completed(result)) if result.artifacts.get(&role) == Some(&artifact))
+            })
+        };
+        // A stage that was given a file leaves it, too: it is the first of them that made it.
+        let mut maker = among(parents);
+        while let Some(above) = maker.and_then(|key| among(&core.stage_with_inputs(&key)?.spec.parents())) {
+            maker = Some(above);
+        }
+        let runs = |id: &SweepId| core.sweep(id).is_some_and(|status| status.state == SweepState::Running);
+        let mut sweeps: Vec<SweepId> = maker.map(|maker| core.sweeps_of(&maker)).unwrap_or_default();
+        sweeps.sort_unstable();
+        Self {
+            hash: artifact.hash,
+            role,
+            maker: maker.map(|key| {
+                let stage = core.stage_with_inputs(&key);
+                (key, stage.map_or("stage", |stage| explain::kind(&stage.spec)))
+            }),
+            sweeps: sweeps.into_iter().map(|id| (id.clone(), runs(&id))).collect(),
+            readers: 0,
+        }
+    }
+
+    fn sentence(&self, sweep: &SweepId) -> String {
+        let Self { hash, role, maker, sweeps, readers } = self;
+        let (role, readers) = (role.name(), counted(*readers, "stage"));
+        let Some((key, kind)) = maker else {
+            return format!(
+                "the {role} of the sweep (artifact {hash}) is gone from the coordinator's artifacts, and {readers} that failed read it: \
+                 `secateur submit FILE --retry-failed` with the same sweep file brings it again"
+            );
+        };
+        let commands: Vec<String> = sweeps
+            .iter()
+            .filter(|(_, runs)| *runs)
+            .map(|(id, _)| format!("`secateur cancel {id}`"))
+            .chain(sweeps.iter().map(|(id, _)| format!("`secateur forget {id}`")))
+            .collect();
+        let name = hash.to_string();
+        format!(
+            "the file `{role}` that {kind} {} left is gone from the coordinator's artifacts, and {readers} that failed read it: put \
+             {}/{name} there again and `secateur retry {sweep}`; or have the stage computed again, by {}, and then submit the \
+             files of these sweeps again",
+            key.0.short(12),
+            &name[..2],
+            commands.join(", "),
+        )
+    }
+}
