@@ -61,9 +61,13 @@ impl Journal for InMemory {
         Ok(())
     }
 
-    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
-        self.1.clear();
-        self.append(entries).await
+    fn next(&self) -> i64 {
+        self.1.len() as i64
+    }
+
+    async fn begin_at(&mut self, first: i64) -> Result<(), JournalError> {
+        drop(self.1.drain(..usize::try_from(first).unwrap_or(0)));
+        Ok(())
     }
 
     async fn confirm(&mut self) -> Result<(), JournalError> {

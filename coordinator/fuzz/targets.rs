@@ -6,7 +6,7 @@
 use secateur::{
     journal::{Chain, Line, Reading},
     scheduler::Policy,
-    sweep::{self, ClassRows, InputFacts, SweepSpec, plan::Plan},
+    sweep::{self, ClassRows, InputFacts, SweepSpec, plan::PackedPlan},
     upkeep::Examined,
 };
 use secateur_proto::{
@@ -58,7 +58,7 @@ pub(crate) fn sweep_file(bytes: &[u8]) {
     };
     if let Ok(plan) = sweep::plan(&spec, text, facts) {
         let written = serde_json::to_string(&plan).expect("a plan can be written");
-        let read: Plan = serde_json::from_str(&written).expect("a plan can be read");
+        let read: PackedPlan = serde_json::from_str(&written).expect("a plan can be read");
         assert!(read == plan, "a plan is another one after it was written and read");
     }
 }

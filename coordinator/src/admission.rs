@@ -15,7 +15,9 @@ use secateur_worker::{
 };
 use tracing::info;
 
-use crate::sweep::{self, ClassRows, Diagnostic, Diagnostics, InputFacts, Mark, SweepSpec, WeightsFacts, plan::Plan};
+use crate::sweep::{
+    self, ClassRows, Diagnostic, Diagnostics, InputFacts, Mark, SweepSpec, WeightsFacts, plan::PackedPlan,
+};
 
 /// The largest sweep file, in bytes: more is no file that a person wrote.
 pub const LARGEST_SWEEP_FILE: usize = 1 << 20;
@@ -43,7 +45,7 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admitted {
     /// What it comes to.
-    pub plan: Plan,
+    pub plan: PackedPlan,
     /// What a person should know of the table: columns that say nothing, and the like.
     pub notes: Vec<String>,
 }
@@ -117,7 +119,7 @@ pub fn admit(
     if size > limits.plan {
         let message = format!(
             "the sweep comes to {} trials, whose plan has {size} bytes, allowed are at most {}: take fewer seeds, shorten an axis, or make several sweeps of it",
-            plan.trials.len(),
+            plan.trial_count(),
             limits.plan
         );
         return Err(Diagnostics::one(file_name, Mark::START, "seeds", message));
@@ -126,7 +128,7 @@ pub fn admit(
 }
 
 /// How long a plan is, without keeping it as text.
-fn json_size(plan: &Plan) -> u64 {
+fn json_size(plan: &PackedPlan) -> u64 {
     struct Count(u64);
     impl io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

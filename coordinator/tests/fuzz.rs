@@ -21,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use secateur::{
     admission::{self, Input, Limits},
     scheduler::{Core, Entry, Event, Policy, Record, ShareChange, Timestamp},
-    sweep::plan::{PackedPlan, Plan},
+    sweep::plan::PackedPlan,
 };
 use secateur_proto::{
     convert::StageWithInputs,
@@ -47,7 +47,7 @@ fn table() -> String {
     common::table(60)
 }
 
-fn plan() -> Plan {
+fn plan() -> PackedPlan {
     let table = table();
     let admitted = admission::admit("sweep.yaml", common::SWEEP, Input::of(table.as_bytes()), None, Limits::NONE);
     admitted.unwrap_or_else(|problems| panic!("{problems}")).plan
@@ -89,16 +89,17 @@ fn messages() -> Vec<Vec<u8>> {
         messages.push(of_kind(1, message.encode_to_vec()));
         let report = v1::StageReport {
             lease_id: "1-2".to_owned(),
-            stage_key: plan.stages[0].key.to_string(),
+            stage_key: plan.key(0).to_string(),
             attempt: 1,
             outcome: Some(message),
         };
         let message = v1::WorkerMessage { message: Some(v1::worker_message::Message::Report(report)) };
         messages.push(of_kind(0, message.encode_to_vec()));
     }
-    for stage in plan.stages.iter().take(8) {
-        let inputs = stage.spec.reads().into_iter().map(|role| (role, artifact)).collect();
-        let stage = v1::Stage::from(&StageWithInputs { key: stage.key, spec: stage.spec.clone(), inputs });
+    for (place, key) in plan.keys().enumerate().take(8) {
+        let spec = plan.spec(place);
+        let inputs = spec.reads().into_iter().map(|role| (role, artifact)).collect();
+        let stage = v1::Stage::from(&StageWithInputs { key, spec, inputs });
         messages.push(of_kind(2, stage.encode_to_vec()));
         let leased = v1::LeasedStage { stage: Some(stage), attempt: 1, checkpoint: None };
         let lease = v1::Lease { lease_id: "1-2".to_owned(), stages: vec![leased] };
@@ -114,7 +115,7 @@ fn journals() -> Vec<Vec<u8>> {
     let mut core = Core::new(Policy::default());
     let events = [
         Event::Started,
-        Event::SweepSubmitted { plan: Arc::new(PackedPlan::of(&plan).expect("a plan")), share: ShareChange::default() },
+        Event::SweepSubmitted { plan: Arc::new(plan), share: ShareChange::default() },
         Event::SweepCancelled { sweep: sweep.clone() },
         Event::SweepForgotten { sweep },
     ];
@@ -155,14 +156,10 @@ fn artifacts() -> Vec<Vec<u8>> {
     let prepared = data::prepare(&prepare_spec(TableFormat::Csv), table().as_bytes()).expect("can be prepared");
     let model = ModelSpec::mlp(3, vec![4, 2]);
     let net = Parameters::initial(&model, 1);
-    let mut spec = plan()
-        .stages
-        .iter()
-        .find_map(|stage| match &stage.spec {
-            StageSpec::Prune(spec) => Some(spec.clone()),
-            _ => None,
-        })
-        .expect("something is pruned");
+    let plan = plan();
+    let mut specs = (0..plan.stage_count()).map(|place| plan.spec(place));
+    let pruned = specs.find_map(|spec| if let StageSpec::Prune(spec) = spec { Some(spec) } else { None });
+    let mut spec = pruned.expect("something is pruned");
     spec.model = model.clone();
     spec.layers = model.prunable();
     let pruning = PruningPlan::of_gone(&spec, &net, None).expect("fits");

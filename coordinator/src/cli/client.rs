@@ -35,7 +35,7 @@ use super::{
 use crate::{
     admission::{self, Input, LARGEST_SWEEP_FILE, Limits},
     grpc::LONGEST_MESSAGE,
-    sweep::{Diagnostics, SweepSpec, plan::Plan, spec::WeightsSpec},
+    sweep::{Diagnostics, SweepSpec, plan::PackedPlan, spec::WeightsSpec},
 };
 
 /// Between two tries to reach a coordinator that went away.
@@ -47,7 +47,7 @@ pub(crate) struct LocalSweep {
     pub(crate) text: String,
     pub(crate) table: Arc<[u8]>,
     pub(crate) weights: Option<Arc<[u8]>>,
-    pub(crate) plan: Plan,
+    pub(crate) plan: PackedPlan,
 }
 
 impl LocalSweep {

@@ -30,7 +30,7 @@ use crate::{
     lost, report,
     scheduler::{self, Event, ShareChange, SweepState},
     security::{Access, Audit, Caller},
-    sweep::plan::{PackedPlan, Plan},
+    sweep::plan::PackedPlan,
 };
 
 /// Sweeps that are planned at the same time; planning reads the whole table.
@@ -56,7 +56,7 @@ impl Sweeps {
         Self { driver, store, planning: Arc::new(Semaphore::new(PLANNED_TOGETHER)), access, audit, logs, limits }
     }
 
-    async fn plan_of(&self, file: Option<SweepFile>) -> Result<Plan, Status> {
+    async fn plan_of(&self, file: Option<SweepFile>) -> Result<PackedPlan, Status> {
         let file = file.ok_or_else(|| invalid(InvalidMessage::Missing("file")))?;
         let table: Artifact =
             file.data.ok_or_else(|| invalid(InvalidMessage::Missing("data")))?.try_into().map_err(invalid)?;
@@ -304,9 +304,6 @@ impl SweepService for Sweeps {
             let held = self.store.touch(hash).await.and_then(|held| Ok(held.ok_or(StoreError::Missing(hash))?));
             held.map_err(|error| no_input(&error))?;
         }
-        let packed = on_a_thread(move || PackedPlan::of(&plan)).await;
-        let packed = packed.map_err(|error| Status::internal(format!("packing the plan failed: {error}")))?;
-        let plan = packed.map_err(|error| Status::internal(format!("the plan is none: {error}")))?;
         self.driver.apply(Event::SweepSubmitted { plan: Arc::new(plan), share: share_change(share) }).await?;
         self.audit.done(&caller, "submit", id.as_str());
         info!(sweep = %id, by = caller.name, was = was.as_str_name(), "submitted");

@@ -37,12 +37,24 @@ pub trait Journal: fmt::Debug + Send {
     /// If they cannot be written, or somebody else has written to the journal since it was read.
     async fn append(&mut self, entries: &[String]) -> Result<(), JournalError>;
 
-    /// Appends entries with which a reader can begin, all or none of them, and then removes what is before them. If that ends in between,
-    /// both are there.
+    /// The number of the line that is appended next.
+    fn next(&self) -> i64;
+
+    /// Removes the lines before this one, with which a reader can begin. If that ends early, all of them are there.
     ///
     /// # Errors
-    /// If they cannot be written, somebody else has written to the journal, or the rest cannot be removed.
-    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError>;
+    /// If they cannot be removed, or somebody else has written to the journal.
+    async fn begin_at(&mut self, first: i64) -> Result<(), JournalError>;
+
+    /// Appends entries with which a reader can begin, and then removes what is before them.
+    ///
+    /// # Errors
+    /// As [`Journal::append`] and [`Journal::begin_at`].
+    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
+        let first = self.next();
+        self.append(entries).await?;
+        self.begin_at(first).await
+    }
 
     /// Makes sure that it is still this process's.
     ///

@@ -294,9 +294,11 @@ impl Journal for Postgres {
         Ok(())
     }
 
-    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
-        let first = self.chain.next();
-        self.append(entries).await?;
+    fn next(&self) -> i64 {
+        self.chain.next()
+    }
+
+    async fn begin_at(&mut self, first: i64) -> Result<(), JournalError> {
         if first <= 2 {
             // There is no line before whose checksum could be all that is left of it.
             return Ok(());

@@ -30,6 +30,9 @@ use crate::sweep::plan::PackedPlan;
 /// Stages in one line.
 const TOGETHER: usize = 1_000;
 
+/// Bytes of lines that are written together.
+const AT_ONCE: usize = 4 << 20;
+
 /// One line of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -307,8 +310,23 @@ impl Snapshot {
         self.entries(at).map(|entry| entry.to_json()).collect()
     }
 
+    /// The same, some lines at a time, each made when it is asked for: together they may take more memory than all else.
+    pub fn parts(self, at: Timestamp) -> impl Iterator<Item = Vec<String>> + Send + 'static {
+        let mut lines = self.entries(at).map(|entry| entry.to_json());
+        std::iter::from_fn(move || {
+            let (mut part, mut size) = (vec![], 0);
+            while size < AT_ONCE
+                && let Some(line) = lines.next()
+            {
+                size += line.len();
+                part.push(line);
+            }
+            (!part.is_empty()).then_some(part)
+        })
+    }
+
     /// As entries of the journal, each made when it is asked for.
-    pub(super) fn entries(self, at: Timestamp) -> impl Iterator<Item = Entry> {
+    pub(super) fn entries(self, at: Timestamp) -> impl Iterator<Item = Entry> + Send + 'static {
         let stage = |standing: Standing| StagePart {
             stage: standing.stage,
             outcome: standing.outcome.as_ref().map(Packed::unpack),

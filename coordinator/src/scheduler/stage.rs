@@ -1,6 +1,7 @@
 //! One stage: where it is. Knows nothing of workers or sweeps but their numbers.
 
 use secateur_proto::outcome::Checkpoint;
+use smallvec::SmallVec;
 
 use super::{outcome::Packed, trouble::Trouble};
 
@@ -66,8 +67,8 @@ pub(super) struct Stage {
     pub(super) shared_with: Vec<SweepNumber>,
     /// Stages that read its result.
     pub(super) children: Vec<StageNumber>,
-    /// Trials that end with it: sweep, and position in its plan.
-    pub(super) trials: Vec<(SweepNumber, u32)>,
+    /// Trials that end with it: sweep, and position in its plan. Nearly always none or one.
+    pub(super) trials: SmallVec<[(SweepNumber, u32); 1]>,
     /// Running sweeps that list it.
     pub(super) wanted: u32,
     /// While it is ready, in whose queue it is.
@@ -103,13 +104,13 @@ pub(super) enum StageState {
 
 impl Stage {
     /// A new one, which could run.
-    pub(super) const fn new(home: SweepNumber, position: u32, class: Option<ClassNumber>) -> Self {
+    pub(super) fn new(home: SweepNumber, position: u32, class: Option<ClassNumber>) -> Self {
         Self {
             home,
             position,
             shared_with: vec![],
             children: vec![],
-            trials: vec![],
+            trials: SmallVec::new(),
             wanted: 0,
             runs_for: home,
             class,

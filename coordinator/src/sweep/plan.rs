@@ -13,6 +13,7 @@ use secateur_proto::{
 };
 use serde::{Deserialize, Serialize};
 
+pub(in crate::sweep) use self::packed::Packer;
 pub use self::packed::{InvalidPlan, PackedPlan};
 
 /// A point of the grid: sweep-file key paths (`pruning.sparsity`) and their values.

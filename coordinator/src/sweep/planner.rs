@@ -16,8 +16,8 @@ use super::{
     diagnostic::{Diagnostics, Mark},
     expand::Point,
     plan::{
-        Cell, ClassRows, Control, DataSummary, Merged, Plan, PlannedStage, Refused, Settings, SweepInfo, Trial,
-        WeightsSummary,
+        Cell, ClassRows, Control, DataSummary, Merged, PackedPlan, Packer, PlannedStage, Refused, Settings, SweepInfo,
+        Trial, WeightsSummary,
     },
     setting::AblationSetting,
     spec::SweepSpec,
@@ -58,7 +58,7 @@ pub struct WeightsFacts {
 /// # Errors
 /// If the weights are not those of the net, or if there is nothing to compute: the table has no train rows or no inputs, `exclude`
 /// takes every point away, no point can be done, or every point removes nothing and so is a control.
-pub fn plan(spec: &SweepSpec, file_text: &str, inputs: InputFacts) -> Result<Plan, Diagnostics> {
+pub fn plan(spec: &SweepSpec, file_text: &str, inputs: InputFacts) -> Result<PackedPlan, Diagnostics> {
     if inputs.inputs == 0 || inputs.rows[0] == 0 {
         let message = format!(
             "found a table with {} input columns and {} train rows, required at least one of each",
@@ -77,13 +77,12 @@ struct Planner<'a> {
     spec: &'a SweepSpec,
     inputs: InputFacts,
     prepare: StageKey,
-    stages: Vec<PlannedStage>,
-    known: HashSet<StageKey>,
+    /// Stages and trials, as they come.
+    packer: Packer,
     cells: Vec<Cell>,
     ids: HashSet<CellId>,
     /// Hashes of the settings of all cells.
     taken: HashSet<ContentHash>,
-    trials: Vec<Trial>,
     merged: Vec<Merged>,
     refused: Vec<Refused>,
     /// By a work's identity: the cell that is that work, and the point it was made for.
@@ -101,12 +100,10 @@ impl<'a> Planner<'a> {
             spec,
             inputs,
             prepare: prepare.key(),
-            stages: Vec::new(),
-            known: HashSet::new(),
+            packer: Packer::default(),
             cells: Vec::new(),
             ids: HashSet::new(),
             taken: HashSet::new(),
-            trials: Vec::new(),
             merged: Vec::new(),
             refused: Vec::new(),
             by_work: HashMap::new(),
@@ -290,12 +287,13 @@ impl<'a> Planner<'a> {
             }
         }
         for (seed, stages) in seeds.iter().zip(keys) {
-            self.trials.push(Trial {
+            let trial = Trial {
                 id: format!("{id}-{seed}").parse().expect("a cell id and a number are safe"),
                 cell: id.clone(),
                 seed: *seed,
                 stages,
-            });
+            };
+            self.packer.trial(&trial).expect("its stages were planned, and each cell has a name of its own");
         }
     }
 
@@ -316,7 +314,7 @@ impl<'a> Planner<'a> {
 
     fn stage(&mut self, spec: StageSpec) -> StageKey {
         let key = spec.key();
-        if self.known.insert(key) {
+        if !self.packer.has(&key) {
             let (bundle_class, bundled) = bundle::class(&spec);
             let lane_steps = spec.training().map_or(0, |(_, training)| {
                 let all =
@@ -332,7 +330,8 @@ impl<'a> Planner<'a> {
                 (StageSpec::Import(_), Some(weights)) => Artifacts::from([(Role::Weights, weights.artifact)]),
                 _ => Artifacts::new(),
             };
-            self.stages.push(PlannedStage { key, spec, given, bundle_class, bundled, lane_steps });
+            let planned = PlannedStage { key, spec, given, bundle_class, bundled, lane_steps };
+            self.packer.stage(&planned).expect("what a stage reads is planned before it, and few are planned");
         }
         key
     }
@@ -373,7 +372,7 @@ impl<'a> Planner<'a> {
         if reasons.is_empty() { "both come to the same stages".to_owned() } else { reasons.join("; ") }
     }
 
-    fn finish(self, spec: &SweepSpec, file_text: &str) -> Result<Plan, Diagnostics> {
+    fn finish(self, spec: &SweepSpec, file_text: &str) -> Result<PackedPlan, Diagnostics> {
         let sparsity = (spec.grid.sparsity.mark, AxisKey::Sparsity.path());
         let fail = |(mark, path): (Mark, &str), message: String| Err(Diagnostics::one(&spec.file, mark, path, message));
         if self.asked.is_empty() {
@@ -421,8 +420,11 @@ impl<'a> Planner<'a> {
                 image: inputs.image,
             },
         };
-        let Self { stages, cells, trials, merged, refused, .. } = self;
-        Ok(Plan { sweep, stages, cells, trials, merged, refused })
+        let Self { mut packer, cells, merged, refused, .. } = self;
+        cells.iter().for_each(|cell| packer.cell(cell));
+        merged.iter().for_each(|merged| packer.merged(merged));
+        refused.iter().for_each(|refused| packer.refused(refused));
+        Ok(packer.finish(sweep))
     }
 }
 

@@ -268,9 +268,9 @@ fn read<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_str(text).expect("it was written here")
 }
 
-/// A plan that is being packed: stages, then trials; the rest in any order.
+/// A plan that is being packed: stages and trials, each after what it needs; the rest in any order.
 #[derive(Default)]
-struct Packer {
+pub(in crate::sweep) struct Packer {
     stages: Vec<Stage>,
     parents: Vec<u32>,
     classes: Vec<(BundleClass, bool)>,
@@ -290,7 +290,12 @@ struct Packer {
 }
 
 impl Packer {
-    fn stage(&mut self, stage: &PlannedStage) -> Result<(), InvalidPlan> {
+    /// Whether a stage is there.
+    pub(in crate::sweep) fn has(&self, stage: &StageKey) -> bool {
+        self.positions.contains_key(stage)
+    }
+
+    pub(in crate::sweep) fn stage(&mut self, stage: &PlannedStage) -> Result<(), InvalidPlan> {
         let position = next(self.stages.len())?;
         let first = self.parents.len();
         for parent in stage.spec.parents() {
@@ -314,7 +319,7 @@ impl Packer {
         Ok(())
     }
 
-    fn trial(&mut self, trial: &Trial) -> Result<(), InvalidPlan> {
+    pub(in crate::sweep) fn trial(&mut self, trial: &Trial) -> Result<(), InvalidPlan> {
         next(self.trials.len())?;
         if trial.id != trial_id(&trial.cell, trial.seed) {
             return Err(InvalidPlan::Misnamed(trial.id.clone()));
@@ -334,19 +339,19 @@ impl Packer {
         Ok(())
     }
 
-    fn cell(&mut self, cell: &Cell) {
+    pub(in crate::sweep) fn cell(&mut self, cell: &Cell) {
         self.cells.push(&written(cell));
     }
 
-    fn merged(&mut self, merged: &Merged) {
+    pub(in crate::sweep) fn merged(&mut self, merged: &Merged) {
         self.merged.push(&written(merged));
     }
 
-    fn refused(&mut self, refused: &Refused) {
+    pub(in crate::sweep) fn refused(&mut self, refused: &Refused) {
         self.refused.push(&written(refused));
     }
 
-    fn finish(self, sweep: SweepInfo) -> PackedPlan {
+    pub(in crate::sweep) fn finish(self, sweep: SweepInfo) -> PackedPlan {
         let Self { mut stages, mut parents, classes, given, mut trials, mut of_trials, mut cell_ids, .. } = self;
         let [specs, cells, merged, refused] = [self.specs, self.cells, self.merged, self.refused].map(|mut texts| {
             texts.shrink();

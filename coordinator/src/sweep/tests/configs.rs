@@ -15,7 +15,7 @@ fn lottery_tickets_share_their_ladder() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/lottery-ticket.yaml");
     let text = fs::read_to_string(path).expect("a config can be read");
     let spec = SweepSpec::parse("lottery-ticket.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
-    let plan = plan(&spec, &text, mnist()).unwrap_or_else(|problems| panic!("{problems}"));
+    let plan = plan(&spec, &text, mnist()).unwrap_or_else(|problems| panic!("{problems}")).unpack();
     let stages = |wanted: &str| {
         plan.trials.iter().find(|trial| {
             let cell = plan.cells.iter().find(|cell| cell.id == trial.cell).expect("a cell");

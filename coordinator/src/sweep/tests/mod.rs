@@ -62,7 +62,7 @@ fn table() -> InputFacts {
 
 fn planned(text: &str) -> Plan {
     let spec = SweepSpec::parse("sweep.yaml", text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
-    plan(&spec, text, table()).unwrap_or_else(|problems| panic!("{text}\n{problems}"))
+    plan(&spec, text, table()).unwrap_or_else(|problems| panic!("{text}\n{problems}")).unpack()
 }
 
 /// What is said about a wrong file, without the number of problems.

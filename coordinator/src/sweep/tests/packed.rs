@@ -16,9 +16,9 @@ proptest! {
     #[test]
     fn nothing_is_lost(text in files()) {
         let spec = SweepSpec::parse("sweep.yaml", &text).expect("a good file");
-        let Ok(plan) = plan(&spec, &text, table()) else { return Ok(()) };
-        let packed = packed(&plan);
-        prop_assert_eq!(&packed.unpack(), &plan);
+        let Ok(packed) = plan(&spec, &text, table()) else { return Ok(()) };
+        let plan = packed.unpack();
+        prop_assert_eq!(&PackedPlan::of(&plan).expect("a plan"), &packed);
         let json = serde_json::to_string(&plan).expect("plain data");
         prop_assert_eq!(&serde_json::to_string(&packed).expect("plain data"), &json);
         prop_assert_eq!(&serde_json::from_str::<PackedPlan>(&json).expect("a plan"), &packed);

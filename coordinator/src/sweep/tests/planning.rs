@@ -47,7 +47,7 @@ fn ids_depend_on_the_file_and_the_table_alone() {
     let spec = SweepSpec::parse("elsewhere.yaml", SMALL).expect("the file is right");
     let mut other = table();
     other.artifact.hash = ContentHash::of(b"another table");
-    let plan_three = plan(&spec, SMALL, other).expect("the file is right");
+    let plan_three = plan(&spec, SMALL, other).expect("the file is right").unpack();
     assert_ne!(plan_three.sweep.id, plan_one.sweep.id);
     assert_eq!(plan_three.cells, plan_one.cells);
     assert!(plan_three.stages.iter().all(|stage| !plan_one.stages.contains(stage)));

@@ -49,6 +49,7 @@ proptest! {
         let shares: usize = spec.exclude.iter().map(|_| spec.grid.len() as usize / spec.grid.sparsity.values.len()).sum();
         prop_assert_eq!(points, spec.grid.len() as usize - shares);
         let Ok(plan) = plan(&spec, &text, table()) else { return Ok(()) };
+        let plan = plan.unpack();
 
         // Every point of the grid is a cell, merged or refused.
         let asked = plan.cells.iter().filter(|cell| cell.control.is_none()).count();

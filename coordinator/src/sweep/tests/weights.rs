@@ -30,7 +30,7 @@ fn fitting() -> Vec<(String, Vec<usize>)> {
 fn planned_with(text: &str, tensors: Vec<(String, Vec<usize>)>) -> Result<Plan, Vec<String>> {
     let spec = SweepSpec::parse("sweep.yaml", text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
     let inputs = InputFacts { weights: Some(WeightsFacts { artifact: file(), tensors }), ..table() };
-    plan(&spec, text, inputs).map_err(|problems| {
+    plan(&spec, text, inputs).map(|plan| plan.unpack()).map_err(|problems| {
         let lines = problems.to_string();
         lines.lines().map(|line| line.trim_start_matches("sweep.yaml:").to_owned()).collect()
     })

@@ -83,23 +83,23 @@ impl Journal for Watched {
         }
     }
 
-    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
-        match self.scene.take_crash() {
-            None => {
-                at_once(self.journal.begin_with(entries))?;
-                self.scene.written(entries);
-                self.scene.shortened(entries.len());
-                return Ok(());
-            }
-            Some(Crash::BeforeWrite) => {}
-            // What is before the snapshot stays.
-            Some(Crash::AfterWrite) => {
-                at_once(self.journal.append(entries))?;
-                self.scene.written(entries);
+    fn next(&self) -> i64 {
+        self.journal.next()
+    }
+
+    async fn begin_at(&mut self, first: i64) -> Result<(), JournalError> {
+        let crash = self.scene.take_crash();
+        if crash != Some(Crash::BeforeWrite) {
+            at_once(self.journal.begin_at(first))?;
+            self.scene.shortened(usize::try_from(self.journal.next() - first).expect("a number of lines"));
+        }
+        match crash {
+            None => Ok(()),
+            Some(_) => {
+                self.scene.ends(COORDINATOR);
+                std::future::pending().await
             }
         }
-        self.scene.ends(COORDINATOR);
-        std::future::pending().await
     }
 
     async fn confirm(&mut self) -> Result<(), JournalError> {

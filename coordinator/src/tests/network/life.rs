@@ -397,9 +397,10 @@ impl Life<'_> {
             return Err(format!("a client was told of the end of a sweep that has not ended\n{}", self.scene.told()));
         }
         for (trial, status) in core.trials(&plan.sweep.id).into_iter().flatten() {
-            let natures = trial.stages.iter().filter_map(|key| plan.stages.iter().find(|stage| stage.key == *key));
-            let first =
-                natures.map(|stage| nature(&stage.spec, self.scene.salt())).find(|nature| *nature != Nature::Completes);
+            let places = trial.stages.iter().filter_map(|key| plan.keys().position(|stage| stage == *key));
+            let first = places
+                .map(|place| nature(&plan.spec(place), self.scene.salt()))
+                .find(|nature| *nature != Nature::Completes);
             let is_true = matches!(
                 (&status, first),
                 (TrialStatus::Ended(StageOutcome::Completed(_)), None)

@@ -17,7 +17,11 @@ fn live(number: u64, faults: bool, bug: Option<Planted>) -> Result<Sum, String> 
     }
 }
 
+/// After so many lives something is said, where there are many.
+const TOLD_EVERY: u64 = 100_000;
+
 /// Lives so many lives, on all processors; the first violation that was found, or all that was done.
+#[expect(clippy::print_stdout, reason = "who lives a million lives wants to know how far they are")]
 fn lives(count: u64, bug: Option<Planted>) -> Result<Sum, String> {
     let (next, found) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -25,6 +29,9 @@ fn lives(count: u64, bug: Option<Planted>) -> Result<Sum, String> {
         let mut sum = Sum::default();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
+            if number > 0 && number.is_multiple_of(TOLD_EVERY) {
+                println!("{number} lives begun");
+            }
             if number >= count || found.load(Ordering::Relaxed) < u64::MAX {
                 return Ok(sum);
             }
