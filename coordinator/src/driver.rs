@@ -3,6 +3,8 @@
 //!
 //! It knows nothing of gRPC services: workers are channels of messages, and who watches is told by broadcast.
 
+mod snapshot;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -24,8 +26,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     journal::{Journal, JournalError},
-    scheduler::{Core, Effect, Entry, Event, Record, Rejection, Snapshot, SweepState, Timestamp, planted::Planted},
-    threads::on_a_thread,
+    scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, planted::Planted},
 };
 
 /// Commands that may wait for the driver.
@@ -373,7 +374,7 @@ impl Shell {
         let begun = Instant::now();
         let (snapshot, now) = (self.core.snapshot(), self.now());
         let copied = begun.elapsed();
-        match self.write_snapshot(snapshot, now).await {
+        match snapshot::write(&mut *self.journal, snapshot, now).await {
             Ok(lines) => info!(records, lines, ?copied, elapsed = ?begun.elapsed(), "took a snapshot"),
             // The records that come may find room yet.
             Err(error) if error.is_full() => warn!(%error, "there is no room for a snapshot; the journal grows on"),
@@ -381,32 +382,6 @@ impl Shell {
         }
         self.core.snapshot_taken();
         Ok(true)
-    }
-
-    /// Writes a snapshot, some lines after the other, and removes what is before it; until then it is one without an end. Says how many
-    /// lines it has.
-    async fn write_snapshot(&mut self, snapshot: Snapshot, now: Timestamp) -> Result<i64, JournalError> {
-        let first = self.journal.next();
-        let mut parts = snapshot.parts(now);
-        loop {
-            let encoded = on_a_thread(move || {
-                let part = parts.next();
-                (parts, part)
-            });
-            let part;
-            (parts, part) = match encoded.await {
-                Ok(encoded) => encoded,
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // The runtime ends, and this task with it.
-                Err(_) => return Ok(0),
-            };
-            match part {
-                Some(lines) => self.journal.append(&lines).await?,
-                None => break,
-            }
-        }
-        self.journal.begin_at(first).await?;
-        Ok(self.journal.next() - first)
     }
 
     fn carry_out(&mut self, effect: Effect, changed: &mut BTreeSet<SweepId>) {
