@@ -375,7 +375,8 @@ impl Shell {
         let (snapshot, now) = (self.core.snapshot(), self.now());
         let copied = begun.elapsed();
         match snapshot::write(&mut *self.journal, snapshot, now).await {
-            Ok(lines) => info!(records, lines, ?copied, elapsed = ?begun.elapsed(), "took a snapshot"),
+            Ok(Some(lines)) => info!(records, lines, ?copied, elapsed = ?begun.elapsed(), "took a snapshot"),
+            Ok(None) => return Ok(true),
             // The records that come may find room yet.
             Err(error) if error.is_full() => warn!(%error, "there is no room for a snapshot; the journal grows on"),
             Err(error) => return Err(error),

@@ -7,8 +7,12 @@ use crate::{
 };
 
 /// Writes a snapshot, some lines after the other, and removes what is before it; until then it is one without an end. Says how many
-/// lines it has.
-pub(super) async fn write(journal: &mut dyn Journal, snapshot: Snapshot, now: Timestamp) -> Result<i64, JournalError> {
+/// lines it has; nothing, if the runtime ended before it was whole.
+pub(super) async fn write(
+    journal: &mut dyn Journal,
+    snapshot: Snapshot,
+    now: Timestamp,
+) -> Result<Option<i64>, JournalError> {
     let first = journal.next();
     let mut parts = snapshot.parts(now);
     loop {
@@ -20,8 +24,8 @@ pub(super) async fn write(journal: &mut dyn Journal, snapshot: Snapshot, now: Ti
         (parts, part) = match encoded.await {
             Ok(encoded) => encoded,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime ends, and this task with it.
-            Err(_) => return Ok(0),
+            // This task ends with it.
+            Err(_) => return Ok(None),
         };
         match part {
             Some(lines) => journal.append(&lines).await?,
@@ -29,5 +33,5 @@ pub(super) async fn write(journal: &mut dyn Journal, snapshot: Snapshot, now: Ti
         }
     }
     journal.begin_at(first).await?;
-    Ok(journal.next() - first)
+    Ok(Some(journal.next() - first))
 }

@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cell, Merged, Plan, PlannedStage, Refused, SweepInfo, Trial, texts::Texts};
 
-/// A [`Plan`], kept small: some 100 bytes a stage in place of a thousand. Stages and trials are named by their position in it.
+/// A [`Plan`], kept small. Stages and trials are named by their position in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackedPlan {
     /// What the sweep is called and aims at.

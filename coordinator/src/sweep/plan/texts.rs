@@ -1,7 +1,7 @@
 //! Many short texts, kept compressed. Knows nothing of what they say.
 //!
 //! Texts that follow each other are compressed together, since they are much alike; one is read by unpacking those beside it. So reading
-//! one costs some ten microseconds, and reading all in their order what it costs to unpack each block once.
+//! one costs what it costs to unpack its block, and reading all in their order that of each block once.
 
 use std::{
     fmt,
