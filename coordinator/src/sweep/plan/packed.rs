@@ -21,6 +21,12 @@ use super::{Cell, Merged, Plan, PlannedStage, Refused, SweepInfo, Trial, texts::
 pub struct PackedPlan {
     /// What the sweep is called and aims at.
     pub sweep: SweepInfo,
+    lists: Lists,
+}
+
+/// All of a plan but what the sweep is.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Lists {
     stages: Vec<Stage>,
     /// The parents of all stages, as positions of stages.
     parents: Vec<u32>,
@@ -135,13 +141,13 @@ impl PackedPlan {
     /// How many stages there are.
     #[must_use]
     pub const fn stage_count(&self) -> usize {
-        self.stages.len()
+        self.lists.stages.len()
     }
 
     /// How many trials there are.
     #[must_use]
     pub const fn trial_count(&self) -> usize {
-        self.trials.len()
+        self.lists.trials.len()
     }
 
     /// The key of the stage at `stage`.
@@ -150,72 +156,74 @@ impl PackedPlan {
     /// As all that take a position: if there is nothing at it.
     #[must_use]
     pub fn key(&self, stage: usize) -> StageKey {
-        self.stages[stage].key
+        self.lists.stages[stage].key
     }
 
     /// The keys of all stages.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = StageKey> + '_ {
-        self.stages.iter().map(|stage| stage.key)
+        self.lists.stages.iter().map(|stage| stage.key)
     }
 
     /// The optimiser steps of a stage.
     #[must_use]
     pub fn lane_steps(&self, stage: usize) -> u64 {
-        self.stages[stage].lane_steps
+        self.lists.stages[stage].lane_steps
     }
 
     /// The class of a stage, if it may share a bundle.
     #[must_use]
     pub fn shared_class(&self, stage: usize) -> Option<&BundleClass> {
-        let (class, bundled) = &self.classes[self.stages[stage].class as usize];
+        let (class, bundled) = &self.lists.classes[self.lists.stages[stage].class as usize];
         bundled.then_some(class)
     }
 
     /// The stages that a stage reads, as positions, each once.
     pub fn parents(&self, stage: usize) -> impl ExactSizeIterator<Item = usize> + '_ {
-        let begin = stage.checked_sub(1).map_or(0, |before| self.stages[before].parents_end);
-        self.parents[begin as usize..self.stages[stage].parents_end as usize].iter().map(|parent| *parent as usize)
+        let begin = stage.checked_sub(1).map_or(0, |before| self.lists.stages[before].parents_end);
+        self.lists.parents[begin as usize..self.lists.stages[stage].parents_end as usize]
+            .iter()
+            .map(|parent| *parent as usize)
     }
 
     /// Files of a stage that are there before any stage has run.
     #[must_use]
     pub fn given(&self, stage: usize) -> Artifacts {
-        u32::try_from(stage).ok().and_then(|stage| self.given.get(&stage)).cloned().unwrap_or_default()
+        u32::try_from(stage).ok().and_then(|stage| self.lists.given.get(&stage)).cloned().unwrap_or_default()
     }
 
     /// All files that are there before any stage has run.
     pub fn all_given(&self) -> impl Iterator<Item = &Artifacts> {
-        self.given.values()
+        self.lists.given.values()
     }
 
     /// What a stage is to do.
     #[must_use]
     pub fn spec(&self, stage: usize) -> StageSpec {
-        read(&self.specs.get(stage).expect("each stage has a spec"))
+        read(&self.lists.specs.get(stage).expect("each stage has a spec"))
     }
 
     /// The last stage of a trial, as a position.
     #[must_use]
     pub fn last_stage(&self, trial: usize) -> usize {
-        self.of_trials[self.trials[trial].stages_end as usize - 1] as usize
+        self.lists.of_trials[self.lists.trials[trial].stages_end as usize - 1] as usize
     }
 
     /// What a trial is called.
     #[must_use]
     pub fn trial_id(&self, trial: usize) -> TrialId {
-        let trial = &self.trials[trial];
-        trial_id(&self.cell_ids[trial.cell as usize], trial.seed)
+        let trial = &self.lists.trials[trial];
+        trial_id(&self.lists.cell_ids[trial.cell as usize], trial.seed)
     }
 
     /// A trial.
     #[must_use]
     pub fn trial(&self, trial: usize) -> Trial {
-        let begin = trial.checked_sub(1).map_or(0, |before| self.trials[before].stages_end);
-        let TrialEntry { seed, cell, stages_end } = self.trials[trial];
-        let stages = &self.of_trials[begin as usize..stages_end as usize];
+        let begin = trial.checked_sub(1).map_or(0, |before| self.lists.trials[before].stages_end);
+        let TrialEntry { seed, cell, stages_end } = self.lists.trials[trial];
+        let stages = &self.lists.of_trials[begin as usize..stages_end as usize];
         Trial {
             id: self.trial_id(trial),
-            cell: self.cell_ids[cell as usize].clone(),
+            cell: self.lists.cell_ids[cell as usize].clone(),
             seed,
             stages: stages.iter().map(|stage| self.key(*stage as usize)).collect(),
         }
@@ -223,7 +231,7 @@ impl PackedPlan {
 
     /// All trials.
     pub fn trials(&self) -> impl ExactSizeIterator<Item = Trial> + '_ {
-        (0..self.trials.len()).map(|trial| self.trial(trial))
+        (0..self.lists.trials.len()).map(|trial| self.trial(trial))
     }
 
     /// Where the trial of that name is.
@@ -231,28 +239,41 @@ impl PackedPlan {
     pub fn find_trial(&self, id: &TrialId) -> Option<usize> {
         let (cell, seed) = id.as_str().rsplit_once('-')?;
         let seed: u64 = seed.parse().ok()?;
-        let is_it = |trial: &TrialEntry| trial.seed == seed && self.cell_ids[trial.cell as usize].as_str() == cell;
-        self.trials.iter().position(is_it)
+        let is_it =
+            |trial: &TrialEntry| trial.seed == seed && self.lists.cell_ids[trial.cell as usize].as_str() == cell;
+        self.lists.trials.iter().position(is_it)
     }
 
     fn stages(&self) -> impl Iterator<Item = PlannedStage> + '_ {
-        self.stages.iter().zip(self.specs.iter()).enumerate().map(|(position, (stage, spec))| {
-            let (bundle_class, bundled) = self.classes[stage.class as usize].clone();
+        self.lists.stages.iter().zip(self.lists.specs.iter()).enumerate().map(|(position, (stage, spec))| {
+            let (bundle_class, bundled) = self.lists.classes[stage.class as usize].clone();
             let (key, lane_steps, given) = (stage.key, stage.lane_steps, self.given(position));
             PlannedStage { key, spec: read(&spec), given, bundle_class, bundled, lane_steps }
         })
     }
 
     fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
-        self.cells.iter().map(|text| read(&text))
+        self.lists.cells.iter().map(|text| read(&text))
     }
 
     fn merged(&self) -> impl Iterator<Item = Merged> + '_ {
-        self.merged.iter().map(|text| read(&text))
+        self.lists.merged.iter().map(|text| read(&text))
     }
 
     fn refused(&self) -> impl Iterator<Item = Refused> + '_ {
-        self.refused.iter().map(|text| read(&text))
+        self.lists.refused.iter().map(|text| read(&text))
+    }
+}
+
+impl Lists {
+    /// Nothing more comes: they take no more room than they must.
+    fn shrink(&mut self) {
+        self.stages.shrink_to_fit();
+        self.parents.shrink_to_fit();
+        self.trials.shrink_to_fit();
+        self.of_trials.shrink_to_fit();
+        self.cell_ids.shrink_to_fit();
+        [&mut self.specs, &mut self.cells, &mut self.merged, &mut self.refused].into_iter().for_each(Texts::shrink);
     }
 }
 
@@ -271,17 +292,7 @@ fn read<T: DeserializeOwned>(text: &str) -> T {
 /// A plan that is being packed: stages and trials, each after what it needs; the rest in any order.
 #[derive(Default)]
 pub(in crate::sweep) struct Packer {
-    stages: Vec<Stage>,
-    parents: Vec<u32>,
-    classes: Vec<(BundleClass, bool)>,
-    given: BTreeMap<u32, Artifacts>,
-    specs: Texts,
-    trials: Vec<TrialEntry>,
-    of_trials: Vec<u32>,
-    cell_ids: Vec<CellId>,
-    cells: Texts,
-    merged: Texts,
-    refused: Texts,
+    lists: Lists,
     positions: HashMap<StageKey, u32>,
     class_numbers: HashMap<(BundleClass, bool), u32>,
     cell_numbers: HashMap<CellId, u32>,
@@ -296,35 +307,35 @@ impl Packer {
     }
 
     pub(in crate::sweep) fn stage(&mut self, stage: &PlannedStage) -> Result<(), InvalidPlan> {
-        let position = next(self.stages.len())?;
-        let first = self.parents.len();
+        let position = next(self.lists.stages.len())?;
+        let first = self.lists.parents.len();
         for parent in stage.spec.parents() {
             let unknown = || InvalidPlan::BeforeItsParent { stage: stage.key, parent };
             let parent = *self.positions.get(&parent).ok_or_else(unknown)?;
-            if !self.parents[first..].contains(&parent) {
-                self.parents.push(parent);
+            if !self.lists.parents[first..].contains(&parent) {
+                self.lists.parents.push(parent);
             }
         }
         if self.positions.insert(stage.key, position).is_some() {
             return Err(InvalidPlan::StageTwice(stage.key));
         }
         let class =
-            number_of(&mut self.classes, &mut self.class_numbers, &(stage.bundle_class.clone(), stage.bundled))?;
+            number_of(&mut self.lists.classes, &mut self.class_numbers, &(stage.bundle_class.clone(), stage.bundled))?;
         if !stage.given.is_empty() {
-            self.given.insert(position, stage.given.clone());
+            self.lists.given.insert(position, stage.given.clone());
         }
-        self.specs.push(&written(&stage.spec));
-        let (key, lane_steps, parents_end) = (stage.key, stage.lane_steps, next(self.parents.len())?);
-        self.stages.push(Stage { key, lane_steps, class, parents_end });
+        self.lists.specs.push(&written(&stage.spec));
+        let (key, lane_steps, parents_end) = (stage.key, stage.lane_steps, next(self.lists.parents.len())?);
+        self.lists.stages.push(Stage { key, lane_steps, class, parents_end });
         Ok(())
     }
 
     pub(in crate::sweep) fn trial(&mut self, trial: &Trial) -> Result<(), InvalidPlan> {
-        next(self.trials.len())?;
+        next(self.lists.trials.len())?;
         if trial.id != trial_id(&trial.cell, trial.seed) {
             return Err(InvalidPlan::Misnamed(trial.id.clone()));
         }
-        let cell = number_of(&mut self.cell_ids, &mut self.cell_numbers, &trial.cell)?;
+        let cell = number_of(&mut self.lists.cell_ids, &mut self.cell_numbers, &trial.cell)?;
         if !self.taken.insert((cell, trial.seed)) {
             return Err(InvalidPlan::TrialTwice(trial.id.clone()));
         }
@@ -333,49 +344,28 @@ impl Packer {
         }
         for stage in &trial.stages {
             let unknown = || InvalidPlan::UnknownStage { trial: trial.id.clone(), stage: *stage };
-            self.of_trials.push(*self.positions.get(stage).ok_or_else(unknown)?);
+            self.lists.of_trials.push(*self.positions.get(stage).ok_or_else(unknown)?);
         }
-        self.trials.push(TrialEntry { seed: trial.seed, cell, stages_end: next(self.of_trials.len())? });
+        self.lists.trials.push(TrialEntry { seed: trial.seed, cell, stages_end: next(self.lists.of_trials.len())? });
         Ok(())
     }
 
     pub(in crate::sweep) fn cell(&mut self, cell: &Cell) {
-        self.cells.push(&written(cell));
+        self.lists.cells.push(&written(cell));
     }
 
     pub(in crate::sweep) fn merged(&mut self, merged: &Merged) {
-        self.merged.push(&written(merged));
+        self.lists.merged.push(&written(merged));
     }
 
     pub(in crate::sweep) fn refused(&mut self, refused: &Refused) {
-        self.refused.push(&written(refused));
+        self.lists.refused.push(&written(refused));
     }
 
     pub(in crate::sweep) fn finish(self, sweep: SweepInfo) -> PackedPlan {
-        let Self { mut stages, mut parents, classes, given, mut trials, mut of_trials, mut cell_ids, .. } = self;
-        let [specs, cells, merged, refused] = [self.specs, self.cells, self.merged, self.refused].map(|mut texts| {
-            texts.shrink();
-            texts
-        });
-        stages.shrink_to_fit();
-        parents.shrink_to_fit();
-        trials.shrink_to_fit();
-        of_trials.shrink_to_fit();
-        cell_ids.shrink_to_fit();
-        PackedPlan {
-            sweep,
-            stages,
-            parents,
-            classes,
-            given,
-            specs,
-            trials,
-            of_trials,
-            cell_ids,
-            cells,
-            merged,
-            refused,
-        }
+        let mut lists = self.lists;
+        lists.shrink();
+        PackedPlan { sweep, lists }
     }
 }
 
