@@ -189,6 +189,8 @@ struct Shell {
 struct Batch {
     /// As text.
     entries: Vec<String>,
+    /// Those of the entries that a person is told of.
+    notable: Vec<Record>,
     effects: Vec<Effect>,
     /// Ends of stages, or of leases, that workers need not report again.
     settled: BTreeMap<WorkerId, Vec<v1::SettledEnd>>,
@@ -292,18 +294,8 @@ impl Shell {
         }
         let result = match self.core.apply(now, &event) {
             Ok(decision) => {
-                for record in &decision.records {
-                    match record {
-                        Record::AttemptFailed { stage, lanes, failure, worker, .. } => {
-                            let worker = worker.as_deref().unwrap_or("?");
-                            warn!(%stage, lanes, worker, reason = failure.message, "an attempt failed; the stage is tried again");
-                        }
-                        Record::Checkpointed { stage, checkpoint } => {
-                            debug!(%stage, epoch = checkpoint.epoch, "a stage can be gone on with");
-                        }
-                        _ => {}
-                    }
-                }
+                let notable = decision.records.iter().filter(|record| is_notable(record));
+                batch.notable.extend(notable.cloned());
                 batch.entries.extend(decision.records.into_iter().map(|record| Entry::new(now, record).to_json()));
                 batch.effects.extend(decision.effects);
                 Ok(())
@@ -343,6 +335,7 @@ impl Shell {
         if !batch.entries.is_empty() {
             self.journal.append(&batch.entries).await?;
         }
+        batch.notable.iter().for_each(say);
         // What was taken in is durable now, and what was rejected would be again.
         for (worker, ends) in batch.settled {
             self.send(&worker, Message::Settled(v1::Settled { ends }));
@@ -476,4 +469,22 @@ pub fn outcomes(core: &Core, sweep: &SweepId) -> BTreeMap<secateur_proto::ids::T
             crate::scheduler::TrialStatus::Open => None,
         })
         .collect()
+}
+
+fn is_notable(record: &Record) -> bool {
+    matches!(record, Record::AttemptFailed { .. } | Record::Checkpointed { .. })
+}
+
+/// Tells a person of a record, which is durable: who reads that a stage can be gone on with may end this process at once.
+fn say(record: &Record) {
+    match record {
+        Record::AttemptFailed { stage, lanes, failure, worker, .. } => {
+            let worker = worker.as_deref().unwrap_or("?");
+            warn!(%stage, lanes, worker, reason = failure.message, "an attempt failed; the stage is tried again");
+        }
+        Record::Checkpointed { stage, checkpoint } => {
+            debug!(%stage, epoch = checkpoint.epoch, "a stage can be gone on with");
+        }
+        _ => {}
+    }
 }
