@@ -4,10 +4,10 @@
 //! `tests/fuzz.rs` runs them on its seeds and some thousand mutations of those in every test run.
 
 use secateur::{
-    journal::{Chain, Line, Reading},
+    journal::{Chain, Line},
     scheduler::Policy,
     sweep::{self, ClassRows, InputFacts, SweepSpec, plan::PackedPlan},
-    upkeep::Examined,
+    upkeep::Examination,
 };
 use secateur_proto::{
     convert::StageWithInputs,
@@ -117,11 +117,13 @@ pub(crate) fn journal(bytes: &[u8]) {
     }
     let count = lines.len();
     let stopped = (*harm == u8::MAX).then(|| "no more".to_owned());
-    let examined = Examined::of(Reading { lines, stopped }, &Policy::default());
-    let lines = examined.lines.len() + examined.rest.len();
-    assert_eq!(lines + usize::from(examined.shortened), count, "a line is neither good nor left over");
+    let mut examination = Examination::new(&Policy::default());
+    lines.iter().for_each(|line| examination.take(line));
+    let examined = examination.end(stopped);
+    let lines = examined.entries + examined.rest + u64::from(examined.shortened);
+    assert_eq!(lines, count as u64, "a line is neither good nor left over");
     assert!(
-        examined.damages.is_empty() == examined.rest.is_empty() || *harm == u8::MAX || examined.shortened,
+        examined.damages.is_empty() == (examined.rest == 0) || *harm == u8::MAX || examined.shortened,
         "damage without a line, or a line without"
     );
 }

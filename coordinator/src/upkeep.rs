@@ -10,7 +10,7 @@ use secateur_proto::ids::SweepId;
 use tracing::info;
 
 use crate::{
-    journal::{Damage, Journal, JournalError, Line, Place, Reading},
+    journal::{Damage, Journal, JournalError, Line, Place, Verification},
     scheduler::{Core, Entry, Policy, Record, Timestamp, UnreadableEntry},
 };
 
@@ -44,7 +44,7 @@ pub enum UpkeepError {
     Differs(Place),
 }
 
-/// A journal that was read from end to end.
+/// What a journal says that was read from end to end.
 #[derive(Debug)]
 pub struct Examined {
     /// What is wrong with it; nothing if it is healthy.
@@ -53,15 +53,36 @@ pub struct Examined {
     pub torn: bool,
     /// What the entries before the first damage come to.
     pub core: Core,
-    /// Those entries, as they were written.
-    pub lines: Vec<Line>,
-    /// The lines from the first damage on.
-    pub rest: Vec<Line>,
+    /// How many those are.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Lines from the first damage on.
+    pub rest: u64,
     /// Whether lines before all of these were removed, once there was a snapshot.
     pub shortened: bool,
     /// The versions that the good entries are written in.
     pub versions: BTreeSet<u32>,
     /// When the last of them was.
+    last_at: Timestamp,
+}
+
+/// Reads the lines of a journal one after the other, and keeps what they come to: all of them together are larger by far.
+#[derive(Debug)]
+pub struct Examination {
+    policy: Policy,
+    verification: Verification,
+    core: Core,
+    /// Entries before the first damage.
+    good: u64,
+    bytes: u64,
+    rest: u64,
+    /// Why the first line that is no good entry is none, if its checksum fits.
+    found: Option<Damage>,
+    begins_with_snapshot: bool,
+    first: Option<i64>,
+    last_good: Option<i64>,
+    versions: BTreeSet<u32>,
     last_at: Timestamp,
 }
 
@@ -102,59 +123,77 @@ pub struct Compacted {
     pub after: (u64, u64),
 }
 
-impl Examined {
-    /// Reads what a journal gave.
+impl Examination {
+    /// Of a journal of which nothing has been read.
     #[must_use]
-    pub fn of(reading: Reading, policy: &Policy) -> Self {
-        let mut damages = reading.damages();
-        let torn = damages.first().is_some_and(|damage| reading.is_torn_from(damage.sequence()));
-        let (mut lines, shortened) = reading.into_lines();
-        let end = damages.first().map_or(i64::MAX, Damage::sequence);
-        let mut rest = lines.split_off(lines.partition_point(|line| line.sequence < end));
-        let (mut good, mut found, mut versions, mut last_at) = (0, vec![], BTreeSet::new(), Timestamp::default());
-        let mut begins_with_snapshot = false;
-        // One entry at a time: all of them together are larger than what they come to.
-        let replay = lines.iter().map_while(|line| match read(line) {
-            Ok(entry) => {
-                begins_with_snapshot |= good == 0 && matches!(entry.record, Record::Snapshot(_));
-                good += 1;
-                versions.insert(entry.version());
-                last_at = entry.at;
-                Some(entry)
-            }
-            Err(damage) => {
-                found.push(damage);
-                None
-            }
-        });
-        let mut core = Core::restore(policy.clone(), replay).unwrap_or_else(|rejection| {
-            good -= 1;
-            found = vec![Damage::Contradiction { sequence: lines[good].sequence, reason: rejection.to_string() }];
-            let before = lines[..good].iter().map_while(|line| read(line).ok());
-            Core::restore(policy.clone(), before).expect("what was replayed once can be replayed again")
-        });
-        // What was before a snapshot is gone: without its end nothing is known, and to cut it off would lose all of it.
-        let is_other_version = matches!(found.first(), Some(Damage::OtherVersion { .. }));
-        let has_no_beginning = shortened && !begins_with_snapshot || core.lacks_the_end_of_a_snapshot();
-        if has_no_beginning && !is_other_version {
-            let first = lines.first().or(rest.first()).map_or(1, |line| line.sequence);
-            let last = good.checked_sub(1).map_or(first, |last| lines[last].sequence);
-            found.insert(0, Damage::NoBeginning { first, last });
-            good = 0;
-            core = Core::new(policy.clone());
+    pub fn new(policy: &Policy) -> Self {
+        Self {
+            policy: policy.clone(),
+            verification: Verification::default(),
+            core: Core::new(policy.clone()),
+            good: 0,
+            bytes: 0,
+            rest: 0,
+            found: None,
+            begins_with_snapshot: false,
+            first: None,
+            last_good: None,
+            versions: BTreeSet::new(),
+            last_at: Timestamp::default(),
         }
-        rest.splice(..0, lines.drain(good..));
-        let torn = torn && found.is_empty();
-        damages.splice(..0, found);
-        Self { damages, torn, core, lines, rest, shortened, versions, last_at }
     }
 
-    /// Bytes of the good entries.
+    /// Takes the next line in.
+    pub fn take(&mut self, line: &Line) {
+        if !self.verification.take(line) {
+            return;
+        }
+        self.first.get_or_insert(line.sequence);
+        if self.verification.is_good() && self.found.is_none() {
+            match self.replay(line) {
+                Ok(()) => return,
+                Err(damage) => self.found = Some(damage),
+            }
+        }
+        self.rest += 1;
+    }
+
+    fn replay(&mut self, line: &Line) -> Result<(), Damage> {
+        let entry = read(line)?;
+        let contradiction = |reason| Damage::Contradiction { sequence: line.sequence, reason };
+        self.core.replay(&entry).map_err(|rejection| contradiction(rejection.to_string()))?;
+        self.begins_with_snapshot |= self.good == 0 && matches!(entry.record, Record::Snapshot(_));
+        self.good += 1;
+        self.bytes += line.entry.len() as u64;
+        self.last_good = Some(line.sequence);
+        self.versions.insert(entry.version());
+        self.last_at = entry.at;
+        Ok(())
+    }
+
+    /// What all lines come to. `stopped` is the database's reason for giving no more, if it had one.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        size(&self.lines).1
+    pub fn end(self, stopped: Option<String>) -> Examined {
+        let Self { policy, verification, mut core, mut good, mut bytes, mut rest, versions, last_at, .. } = self;
+        let shortened = verification.is_shortened();
+        let (mut damages, mut torn) = verification.end(stopped);
+        torn &= self.found.is_none();
+        // What was before a snapshot is gone: without its end nothing is known, and to cut it off would lose all of it.
+        let is_other_version = matches!(self.found, Some(Damage::OtherVersion { .. }));
+        let has_no_beginning = shortened && !self.begins_with_snapshot || core.lacks_the_end_of_a_snapshot();
+        damages.splice(..0, self.found);
+        if has_no_beginning && !is_other_version {
+            let first = self.first.unwrap_or(1);
+            damages.insert(0, Damage::NoBeginning { first, last: self.last_good.unwrap_or(first) });
+            rest += good;
+            (good, bytes, torn) = (0, 0, false);
+            core = Core::new(policy);
+        }
+        Examined { damages, torn, core, entries: good, bytes, rest, shortened, versions, last_at }
     }
+}
 
+impl Examined {
     /// Refuses a journal that is damaged, with what to do about it.
     fn healthy(self, place: &Place) -> Result<Self, JournalError> {
         match self.advice(place) {
@@ -172,7 +211,7 @@ impl Examined {
             _ if self.torn => {
                 format!("nothing good follows: {repair}` copies the journal and cuts it off")
             }
-            first if self.lines.is_empty() => format!(
+            first if self.entries == 0 => format!(
                 "nothing before it is good, so put a copy in its place if there is one; or {repair} --cut-at {}` copies the journal and begins anew, with no sweep",
                 first.sequence()
             ),
@@ -182,27 +221,26 @@ impl Examined {
             ),
         })
     }
+}
 
-    /// What is known of the lines from the first damage on.
-    fn lost(&self) -> Lost {
-        let mut lost = Lost { entries: self.rest.len() as u64, ..Lost::default() };
-        for line in &self.rest {
-            match read(line).map(|entry| entry.record) {
-                Ok(Record::StageEnded { stage, .. }) => {
-                    for sweep in self.core.sweeps_of(&stage) {
-                        *lost.stages.entry(sweep).or_default() += 1;
-                    }
+impl Lost {
+    /// Adds a line that is cut, of which `core` knows what was before it.
+    fn add(&mut self, line: &Line, core: &Core) {
+        self.entries += 1;
+        match read(line).map(|entry| entry.record) {
+            Ok(Record::StageEnded { stage, .. }) => {
+                for sweep in core.sweeps_of(&stage) {
+                    *self.stages.entry(sweep).or_default() += 1;
                 }
-                Ok(Record::SweepSubmitted { plan }) => drop(lost.sweeps.insert(plan.sweep.id.clone())),
-                Ok(Record::Snapshot(part)) => {
-                    // What is known from before it is not lost with it.
-                    lost.sweeps.extend(part.sweep().filter(|sweep| self.core.sweep(sweep).is_none()).cloned());
-                }
-                Ok(_) => {}
-                Err(_) => lost.unreadable += 1,
             }
+            Ok(Record::SweepSubmitted { plan }) => drop(self.sweeps.insert(plan.sweep.id.clone())),
+            Ok(Record::Snapshot(part)) => {
+                // What is known from before it is not lost with it.
+                self.sweeps.extend(part.sweep().filter(|sweep| core.sweep(sweep).is_none()).cloned());
+            }
+            Ok(_) => {}
+            Err(_) => self.unreadable += 1,
         }
-        lost
     }
 }
 
@@ -217,26 +255,15 @@ fn read(line: &Line) -> Result<Entry, Damage> {
     })
 }
 
-/// How many there are, and the bytes of their entries.
-fn size(lines: &[Line]) -> (u64, u64) {
-    (lines.len() as u64, lines.iter().map(|line| line.entry.len() as u64).sum())
-}
-
-/// The entries of lines that have been read.
-fn texts(lines: Vec<Line>) -> Vec<String> {
-    lines.into_iter().map(|line| String::from_utf8(line.entry).expect("what was read is text")).collect()
-}
-
 /// Replays a journal that is healthy.
 ///
 /// # Errors
 /// If it cannot be read, or is damaged.
 pub async fn restore(journal: &mut dyn Journal, policy: &Policy) -> Result<Core, JournalError> {
     let begun = Instant::now();
-    let reading = journal.read().await?;
-    let examined = Examined::of(reading, policy).healthy(journal.place())?;
-    if !examined.lines.is_empty() {
-        info!(entries = examined.lines.len(), elapsed = ?begun.elapsed(), "replayed the journal");
+    let examined = examine(journal, policy).await?.healthy(journal.place())?;
+    if examined.entries > 0 {
+        info!(entries = examined.entries, elapsed = ?begun.elapsed(), "replayed the journal");
     }
     Ok(examined.core)
 }
@@ -246,7 +273,13 @@ pub async fn restore(journal: &mut dyn Journal, policy: &Policy) -> Result<Core,
 /// # Errors
 /// If it cannot be read. Damage is no error.
 pub async fn check(journal: &mut dyn Journal) -> Result<Examined, JournalError> {
-    Ok(Examined::of(journal.read().await?, &Policy::default()))
+    examine(journal, &Policy::default()).await
+}
+
+async fn examine(journal: &mut dyn Journal, policy: &Policy) -> Result<Examined, JournalError> {
+    let mut examination = Examination::new(policy);
+    let stopped = journal.read(&mut |line| examination.take(&line)).await?;
+    Ok(examination.end(stopped))
 }
 
 /// Copies a journal aside and cuts a torn tail, or all from `cut_at` on, which must be where the damage begins. A healthy one is
@@ -268,11 +301,23 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
         None if !examined.torn => return Err(UpkeepError::CutNotSaid { damage }),
         _ => {}
     }
-    let lost = examined.lost();
+    let Examined { core, entries, .. } = examined;
+    let (mut verification, mut kept, mut lost) = (Verification::default(), vec![], Lost::default());
+    journal
+        .read(&mut |line| {
+            if !verification.take(&line) {
+                return;
+            }
+            if (kept.len() as u64) < entries {
+                kept.push(String::from_utf8(line.entry).expect("nobody else writes, and what was good is text"));
+            } else {
+                lost.add(&line, &core);
+            }
+        })
+        .await?;
     let copy = journal.copy_aside().await?;
-    let entries = examined.lines.len() as u64;
-    journal.replace(&texts(examined.lines)).await?;
-    Ok(Some(Repaired { copy, damage, lost, core: examined.core, entries }))
+    journal.replace(&kept).await?;
+    Ok(Some(Repaired { copy, damage, lost, core, entries }))
 }
 
 /// Rewrites a healthy journal to a snapshot of what it comes to. One that is hardly longer is left alone.
@@ -282,9 +327,9 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
 pub async fn compact(mut journal: Box<dyn Journal>) -> Result<Compacted, UpkeepError> {
     let place = journal.place().clone();
     let examined = check(&mut *journal).await?.healthy(&place)?;
-    let before = size(&examined.lines);
+    let before = (examined.entries, examined.bytes);
     let lines = examined.core.snapshot().lines(examined.last_at);
-    if lines.len() >= examined.lines.len() {
+    if lines.len() as u64 >= examined.entries {
         journal.close().await?;
         return Ok(Compacted { before, after: before });
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use secateur::sweep::plan::{Attempts, DataSummary, PackedPlan, Plan, PlannedStage, SweepInfo, Trial};
+use secateur::sweep::plan::{Attempts, DataSummary, PackedPlan, Packer, PlannedStage, SweepInfo, Trial};
 use secateur_proto::{
     ids::{ContentHash, InvalidId, StageKey},
     metrics::{Metric, Metrics, Split},
@@ -12,6 +12,10 @@ use secateur_proto::{
         StageSpec, TableFormat, Task, TrainingSpec,
     },
 };
+
+/// The program's own, since memory is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// One prepare stage and dense ones below it, each a trial.
 pub(crate) fn plan(stages: u64) -> Result<PackedPlan, Box<dyn Error>> {
@@ -51,41 +55,36 @@ pub(crate) fn plan(stages: u64) -> Result<PackedPlan, Box<dyn Error>> {
         let (given, bundle_class) = (Artifacts::new(), class.parse()?);
         Ok::<_, InvalidId>(PlannedStage { key, spec, given, bundle_class, bundled, lane_steps: 100 })
     };
-    let mut plan = Plan {
-        sweep: SweepInfo {
-            name: "benchmark".to_owned(),
-            id: "benchmark".parse()?,
-            file_hash: hash,
-            file_text: String::new(),
-            objectives: vec![],
-            constraints: vec![],
-            attempts: Attempts::default(),
-            data: DataSummary {
-                path: "table.csv".to_owned(),
-                hash,
-                size: 1,
-                rows: [1; 3],
-                classes: vec![],
-                columns: 10,
-                inputs: 10,
-                image: None,
-            },
-            weights: None,
+    let sweep = SweepInfo {
+        name: "benchmark".to_owned(),
+        id: "benchmark".parse()?,
+        file_hash: hash,
+        file_text: String::new(),
+        objectives: vec![],
+        constraints: vec![],
+        attempts: Attempts::default(),
+        data: DataSummary {
+            path: "table.csv".to_owned(),
+            hash,
+            size: 1,
+            rows: [1; 3],
+            classes: vec![],
+            columns: 10,
+            inputs: 10,
+            image: None,
         },
-        stages: vec![planned(root, prepare, "prepare", false)?],
-        cells: vec![],
-        trials: vec![],
-        merged: vec![],
-        refused: vec![],
+        weights: None,
     };
+    let mut packer = Packer::default();
+    packer.stage(&planned(root, prepare, "prepare", false)?)?;
     for seed in 1..stages {
         let spec = dense(seed);
         let key = spec.key();
-        plan.stages.push(planned(key, spec, "dense", true)?);
+        packer.stage(&planned(key, spec, "dense", true)?)?;
         let (id, cell) = (format!("cell-{seed}").parse()?, "cell".parse()?);
-        plan.trials.push(Trial { id, cell, seed, stages: vec![root, key] });
+        packer.trial(&Trial { id, cell, seed, stages: vec![root, key] })?;
     }
-    Ok(PackedPlan::of(&plan)?)
+    Ok(packer.finish(sweep))
 }
 
 /// What a stage usually comes to.

@@ -138,7 +138,7 @@ const SHOWN: usize = 20;
 
 fn tell_checked(place: &Place, examined: &Examined, output: Output) -> ExitCode {
     let sweeps: Vec<SweepStatus> = examined.core.sweeps().collect();
-    let (entries, bytes, versions) = (examined.lines.len(), examined.bytes(), &examined.versions);
+    let (entries, bytes, versions) = (examined.entries, examined.bytes, &examined.versions);
     let stages_ended = examined.core.stages_ended();
     let healthy = examined.damages.is_empty();
     let advice = examined.advice(place);
@@ -151,7 +151,7 @@ fn tell_checked(place: &Place, examined: &Examined, output: Output) -> ExitCode 
         "sweeps": sweeps.iter().map(sweep_document).collect::<Vec<_>>(),
         "stages_ended": stages_ended,
         "damages": examined.damages.iter().map(|damage| json!({"sequence": damage.sequence(), "what": damage.to_string()})).collect::<Vec<_>>(),
-        "entries_behind_damage": examined.rest.len(),
+        "entries_behind_damage": examined.rest,
         "torn_tail": examined.torn,
         "advice": advice,
     });
@@ -167,7 +167,7 @@ fn tell_checked(place: &Place, examined: &Examined, output: Output) -> ExitCode 
         let versions =
             if versions.is_empty() { String::new() } else { format!(", version {}", versions.join(" and ")) };
         let until = if healthy { "" } else { " before the damage" };
-        text += &format!("{}{until}, {} bytes{versions}\n", entries_counted(entries as u64), thousands(bytes));
+        text += &format!("{}{until}, {} bytes{versions}\n", entries_counted(entries), thousands(bytes));
         text += &format!("{}, {} ended\n", counted(sweeps.len() as u64, "sweep"), counted(stages_ended, "stage"));
         for sweep in &sweeps {
             text += &format!("  {}\n", sweep_line(sweep));

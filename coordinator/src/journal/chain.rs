@@ -41,18 +41,14 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// As the last of these lines leaves it.
-    #[must_use]
-    pub fn after(lines: &[Line]) -> Self {
-        lines.last().map_or_else(Self::default, Self::at)
-    }
-
     /// The place of the next line.
     pub(super) const fn next(&self) -> i64 {
         self.sequence + 1
     }
 
-    fn at(line: &Line) -> Self {
+    /// As a line leaves it.
+    #[must_use]
+    pub fn at(line: &Line) -> Self {
         Self { sequence: line.sequence, checksum: line.checksum.clone() }
     }
 
@@ -74,65 +70,73 @@ impl Chain {
     }
 }
 
-/// The lines of a journal, and where the database could not go on, if it could not.
+/// Holds the lines of a journal against each other, in their order, and keeps none.
 #[derive(Debug, Default)]
-pub struct Reading {
-    /// As they were found, in their order.
-    pub lines: Vec<Line>,
-    /// The database's reason for giving no more.
-    pub stopped: Option<String>,
+pub struct Verification {
+    /// As the lines so far leave it; nothing: there was none.
+    end: Option<Chain>,
+    shortened: bool,
+    damages: Vec<Damage>,
+    /// The last line that fits the one before it.
+    last_good: i64,
+    good_behind: bool,
 }
 
-impl Reading {
-    /// What the first line follows, and the lines.
-    fn beginning(&self) -> (Chain, &[Line]) {
-        match self.lines.split_first() {
-            Some((base, rest)) if base.is_base() => (Chain::at(base), rest),
-            _ => (Chain::default(), &self.lines),
+impl Verification {
+    /// Takes the next line in. Says whether it has an entry: a first one may be no more than what is left of lines before it.
+    pub fn take(&mut self, line: &Line) -> bool {
+        if self.end.is_none() && line.is_base() {
+            self.end = Some(Chain::at(line));
+            self.shortened = true;
+            return false;
         }
+        let chain = self.end.take().unwrap_or_default();
+        let damage = if line.sequence <= chain.sequence {
+            // Its number is not one that was given out.
+            Some(Damage::Altered { sequence: line.sequence })
+        } else if line.sequence != chain.sequence + 1 {
+            Some(Damage::Missing { first: chain.sequence + 1, last: line.sequence - 1 })
+        } else if chain.checksum_of(&line.entry) != line.checksum {
+            Some(Damage::Altered { sequence: line.sequence })
+        } else {
+            None
+        };
+        if damage.is_none() {
+            self.good_behind |= !self.damages.is_empty();
+            self.last_good = line.sequence;
+        }
+        self.damages.extend(damage);
+        self.end = Some(Chain::at(line));
+        true
     }
 
-    /// The lines that have entries, and whether lines before them were removed.
+    /// Whether lines before all of these were removed.
     #[must_use]
-    pub fn into_lines(mut self) -> (Vec<Line>, bool) {
-        let removed = self.lines.first().is_some_and(Line::is_base);
-        self.lines.drain(..usize::from(removed));
-        (self.lines, removed)
+    pub const fn is_shortened(&self) -> bool {
+        self.shortened
     }
 
-    /// All that is wrong with the lines, in their order.
+    /// Whether nothing is wrong so far.
     #[must_use]
-    pub fn damages(&self) -> Vec<Damage> {
-        let mut damages = vec![];
-        let (mut chain, lines) = self.beginning();
-        for line in lines {
-            if line.sequence <= chain.sequence {
-                // Its number is not one that was given out.
-                damages.push(Damage::Altered { sequence: line.sequence });
-            } else if line.sequence != chain.sequence + 1 {
-                damages.push(Damage::Missing { first: chain.sequence + 1, last: line.sequence - 1 });
-            } else if chain.checksum_of(&line.entry) != line.checksum {
-                damages.push(Damage::Altered { sequence: line.sequence });
-            }
-            chain = Chain::at(line);
-        }
-        if let Some(reason) = &self.stopped {
-            damages.push(Damage::Stops { sequence: chain.sequence + 1, reason: reason.clone() });
-        }
-        damages
+    pub const fn is_good(&self) -> bool {
+        self.damages.is_empty()
     }
 
-    /// Whether no line from that one on fits the one before it: what a write that was torn leaves, as against damage in the middle.
-    /// Of what a database does not give nobody can say so.
+    /// All that is wrong with the lines, in their order; and whether it is a torn tail: whether no line at or behind the first damage
+    /// fits the one before it, which is what a write that was torn leaves, as against damage in the middle. `stopped` is the database's
+    /// reason for giving no more, if it had one: of what it does not give nobody can say so.
     #[must_use]
-    pub fn is_torn_from(&self, sequence: i64) -> bool {
-        let (mut chain, lines) = self.beginning();
-        let good_behind = lines.iter().any(|line| {
-            let fits = chain.sequence + 1 == line.sequence && chain.checksum_of(&line.entry) == line.checksum;
-            chain = Chain::at(line);
-            fits && line.sequence >= sequence
-        });
-        self.stopped.is_none() && !good_behind
+    pub fn end(mut self, stopped: Option<String>) -> (Vec<Damage>, bool) {
+        let is_whole = stopped.is_none();
+        if let Some(reason) = stopped {
+            let sequence = self.end.map_or(0, |chain| chain.sequence) + 1;
+            self.damages.push(Damage::Stops { sequence, reason });
+        }
+        let torn = self
+            .damages
+            .first()
+            .is_some_and(|first| is_whole && !self.good_behind && self.last_good < first.sequence());
+        (self.damages, torn)
     }
 }
 
@@ -140,27 +144,31 @@ impl Reading {
 mod tests {
     use super::*;
 
-    fn reading(entries: &[&str]) -> Reading {
+    fn good(entries: &[&str]) -> Vec<Line> {
         let mut chain = Chain::default();
         let line = |entry: &&str| {
             let (sequence, checksum) = chain.add(entry.as_bytes());
             Line { sequence, entry: entry.as_bytes().to_vec(), checksum }
         };
-        Reading { lines: entries.iter().map(line).collect(), stopped: None }
+        entries.iter().map(line).collect()
+    }
+
+    fn verified(lines: &[Line], stopped: Option<&str>) -> (Vec<Damage>, bool) {
+        let mut verification = Verification::default();
+        lines.iter().for_each(|line| _ = verification.take(line));
+        verification.end(stopped.map(str::to_owned))
     }
 
     /// What `harm` does to six good lines, as damage, and whether its first place is a torn tail.
     fn harmed(harm: impl FnOnce(&mut Vec<Line>)) -> (Vec<Damage>, bool) {
-        let mut reading = reading(&["a", "b", "c", "d", "e", "f"]);
-        harm(&mut reading.lines);
-        let damages = reading.damages();
-        let torn = damages.first().is_some_and(|damage| reading.is_torn_from(damage.sequence()));
-        (damages, torn)
+        let mut lines = good(&["a", "b", "c", "d", "e", "f"]);
+        harm(&mut lines);
+        verified(&lines, None)
     }
 
     #[test]
     fn checksums_are_chained_blake3() {
-        let lines = reading(&["a", "b"]).lines;
+        let lines = good(&["a", "b"]);
         let first = blake3::hash(&[&[0; 32][..], b"a"].concat());
         let second = blake3::hash(&[&first.as_bytes()[..], b"b"].concat());
         assert_eq!(
@@ -218,9 +226,7 @@ mod tests {
 
     #[test]
     fn nobody_knows_what_is_behind_the_place_where_a_database_stops() {
-        let mut reading = reading(&["a", "b"]);
-        reading.stopped = Some("malformed".to_owned());
-        assert_eq!(reading.damages(), [Damage::Stops { sequence: 3, reason: "malformed".to_owned() }]);
-        assert!(!reading.is_torn_from(3));
+        let stops = vec![Damage::Stops { sequence: 3, reason: "malformed".to_owned() }];
+        assert_eq!(verified(&good(&["a", "b"]), Some("malformed")), (stops, false));
     }
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 pub use self::{
-    chain::{Chain, Line, Reading},
+    chain::{Chain, Line, Verification},
     damage::{Damage, DatabaseError, JournalError, Place},
     postgres::{InvalidPostgresUrl, Postgres, PostgresUrl},
     sqlite::Sqlite,
@@ -25,11 +25,12 @@ pub trait Journal: fmt::Debug + Send {
     /// Where it is.
     fn place(&self) -> &Place;
 
-    /// Reads everything. What is appended afterwards comes behind it: nothing can be appended before.
+    /// Reads everything: gives `take` each line as it was found, in their order, and keeps none. What is appended afterwards comes behind
+    /// it: nothing can be appended before. If the database could not go on, that is its reason.
     ///
     /// # Errors
-    /// If the database cannot be read. Lines that are damaged are no error: see [`Reading::damages`].
-    async fn read(&mut self) -> Result<Reading, JournalError>;
+    /// If the database cannot be read. Lines that are damaged are no error: see [`Verification`].
+    async fn read(&mut self, take: &mut (dyn FnMut(Line) + Send)) -> Result<Option<String>, JournalError>;
 
     /// Appends all of the entries or none, and returns when they are on the disk.
     ///

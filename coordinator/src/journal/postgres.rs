@@ -15,7 +15,7 @@ use sqlx::{
 };
 use tracing::info;
 
-use super::{Chain, Journal, JournalError, Line, Place, Reading};
+use super::{Chain, Journal, JournalError, Line, Place};
 
 /// Version of the tables. 1 has all lines since the beginning.
 const FORMAT: i64 = 2;
@@ -271,16 +271,18 @@ impl Journal for Postgres {
         &self.place
     }
 
-    async fn read(&mut self) -> Result<Reading, JournalError> {
-        let mut reading = Reading::default();
+    async fn read(&mut self, take: &mut (dyn FnMut(Line) + Send)) -> Result<Option<String>, JournalError> {
+        let mut chain = Chain::default();
         let query = "SELECT sequence, entry, checksum FROM secateur.journal ORDER BY sequence";
         let mut rows = sqlx::query_as::<_, (i64, String, Vec<u8>)>(query).fetch(&mut self.connection);
         while let Some((sequence, entry, checksum)) = rows.try_next().await.map_err(failed("read", &self.place))? {
-            reading.lines.push(Line { sequence, entry: entry.into_bytes(), checksum });
+            let line = Line { sequence, entry: entry.into_bytes(), checksum };
+            chain = Chain::at(&line);
+            take(line);
         }
         drop(rows);
-        self.chain = Chain::after(&reading.lines);
-        Ok(reading)
+        self.chain = chain;
+        Ok(None)
     }
 
     async fn append(&mut self, entries: &[String]) -> Result<(), JournalError> {

@@ -14,7 +14,7 @@ use sqlx::{
 };
 use tracing::info;
 
-use super::{Chain, DatabaseError, Journal, JournalError, Line, Place, Reading};
+use super::{Chain, DatabaseError, Journal, JournalError, Line, Place};
 
 /// Version of the tables, kept in the file's `user_version`. 0 is a new file, or one whose lines have no checksums; 1 has all lines since
 /// the beginning.
@@ -201,8 +201,8 @@ impl Journal for Sqlite {
         &self.place
     }
 
-    async fn read(&mut self) -> Result<Reading, JournalError> {
-        let mut reading = Reading::default();
+    async fn read(&mut self, take: &mut (dyn FnMut(Line) + Send)) -> Result<Option<String>, JournalError> {
+        let mut stopped = None;
         let mut chain = Chain::default();
         // A page that is damaged may give anything in place of what was written.
         let query = match self.format {
@@ -218,19 +218,21 @@ impl Journal for Sqlite {
                         0 => chain.adopt(sequence, &entry),
                         _ => checksum.unwrap_or_default(),
                     };
-                    reading.lines.push(Line { sequence, entry, checksum });
+                    let line = Line { sequence, entry, checksum };
+                    chain = Chain::at(&line);
+                    take(line);
                 }
                 Ok(None) => break,
                 Err(error) if kind(&error) == Some(CORRUPT) => {
-                    reading.stopped = Some(error.to_string());
+                    stopped = Some(error.to_string());
                     break;
                 }
                 Err(error) => return Err(failed("read", &self.path)(error)),
             }
         }
         drop(rows);
-        self.chain = Chain::after(&reading.lines);
-        Ok(reading)
+        self.chain = chain;
+        Ok(stopped)
     }
 
     async fn append(&mut self, entries: &[String]) -> Result<(), JournalError> {

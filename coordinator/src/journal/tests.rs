@@ -5,7 +5,7 @@ mod sqlite;
 
 use async_trait::async_trait;
 
-use super::{Damage, Journal, JournalError};
+use super::{Damage, Journal, JournalError, Line, Verification};
 
 /// A database with a journal's place in it, and ways to do to it what a journal does not do.
 #[async_trait]
@@ -34,13 +34,36 @@ async fn open(lab: &dyn Lab) -> Box<dyn Journal> {
     lab.open().await.expect("opens")
 }
 
+/// All that a journal gives.
+struct Reading {
+    /// Those that have entries.
+    lines: Vec<Line>,
+    /// Whether others were before them.
+    shortened: bool,
+    damages: Vec<Damage>,
+    torn: bool,
+}
+
+async fn read(journal: &mut dyn Journal) -> Reading {
+    let (mut verification, mut lines) = (Verification::default(), vec![]);
+    let taken = &mut |line| {
+        if verification.take(&line) {
+            lines.push(line);
+        }
+    };
+    let stopped = journal.read(taken).await.expect("reads");
+    let shortened = verification.is_shortened();
+    let (damages, torn) = verification.end(stopped);
+    Reading { lines, shortened, damages, torn }
+}
+
 /// Opens the journal, and reads what is healthy.
 async fn reopen(lab: &dyn Lab) -> (Box<dyn Journal>, Vec<String>) {
     let mut journal = open(lab).await;
-    let reading = journal.read().await.expect("reads");
-    assert_eq!(reading.damages(), []);
-    let text = |line: super::Line| String::from_utf8(line.entry).expect("text");
-    (journal, reading.into_lines().0.into_iter().map(text).collect())
+    let reading = read(&mut *journal).await;
+    assert_eq!(reading.damages, []);
+    let text = |line: Line| String::from_utf8(line.entry).expect("text");
+    (journal, reading.lines.into_iter().map(text).collect())
 }
 
 /// A journal with six entries, closed.
@@ -99,9 +122,8 @@ async fn whatever_happens_to_a_line_is_found(lab: &dyn Lab) {
         six(lab).await;
         lab.execute(statement).await;
         let mut journal = lab.open_idle().await.expect("opens");
-        let reading = journal.read().await.expect("reads");
-        assert_eq!(reading.damages(), damages, "{statement}");
-        assert_eq!(reading.is_torn_from(damages[0].sequence()), torn, "{statement}");
+        let reading = read(&mut *journal).await;
+        assert_eq!((reading.damages, reading.torn), (damages, torn), "{statement}");
         journal.close().await.expect("closes");
         lab.execute("DELETE FROM journal").await;
     }
@@ -110,7 +132,7 @@ async fn whatever_happens_to_a_line_is_found(lab: &dyn Lab) {
 async fn other_entries_take_the_place_of_all(lab: &dyn Lab) {
     six(lab).await;
     let mut journal = lab.open_idle().await.expect("opens");
-    journal.read().await.expect("reads");
+    read(&mut *journal).await;
     journal.replace(&texts(&["a", "d"])).await.expect("replaces");
     let (mut journal, entries) = reopen(lab).await;
     assert_eq!(entries, ["a", "d"]);
@@ -132,10 +154,9 @@ async fn what_is_before_a_new_beginning_is_removed_and_the_chain_goes_on(lab: &d
     for (number, before) in [3, 6, 9].into_iter().zip(["c", "d", "e"]) {
         journal.append(&texts(&[before])).await.expect("appends");
         journal.begin_with(&texts(&["first", "second"])).await.expect("begins");
-        let reading = journal.read().await.expect("reads");
-        assert_eq!(reading.damages(), []);
-        let (lines, removed) = reading.into_lines();
-        assert_eq!((lines.len(), lines[0].sequence, removed), (2, number + 1, true));
+        let Reading { lines, shortened, damages, .. } = read(&mut *journal).await;
+        assert_eq!(damages, []);
+        assert_eq!((lines.len(), lines[0].sequence, shortened), (2, number + 1, true));
     }
     journal.append(&texts(&["last"])).await.expect("appends");
     drop(journal);
@@ -143,17 +164,16 @@ async fn what_is_before_a_new_beginning_is_removed_and_the_chain_goes_on(lab: &d
     assert_eq!(entries, ["first", "second", "last"]);
     // What is left is as safe as it was.
     lab.execute("DELETE FROM journal WHERE sequence = 10").await;
-    let damages = journal.read().await.expect("reads").damages();
-    assert_eq!(damages, [Damage::Missing { first: 10, last: 10 }]);
+    assert_eq!(read(&mut *journal).await.damages, [Damage::Missing { first: 10, last: 10 }]);
     drop(journal);
     // Other entries count anew.
     let mut journal = lab.open_idle().await.expect("opens");
-    journal.read().await.expect("reads");
+    read(&mut *journal).await;
     journal.replace(&texts(&["x", "y"])).await.expect("replaces");
     let (mut journal, entries) = reopen(lab).await;
     assert_eq!(entries, ["x", "y"]);
-    let reading = journal.read().await.expect("reads");
-    assert_eq!((reading.lines[0].sequence, reading.into_lines().1), (1, false));
+    let reading = read(&mut *journal).await;
+    assert_eq!((reading.lines[0].sequence, reading.shortened), (1, false));
     journal.close().await.expect("closes");
 }
 
@@ -196,7 +216,7 @@ async fn a_second_writer_fences_the_first(lab: &dyn Lab) {
     let (mut first, _) = reopen(lab).await;
     first.confirm().await.expect("is the owner");
     let mut second = lab.seize().await;
-    second.read().await.expect("reads");
+    read(&mut *second).await;
     second.append(&texts(&["second"])).await.expect("appends");
     for _ in 0..2 {
         let error = first.append(&texts(&["first"])).await.expect_err("is fenced");

@@ -130,13 +130,17 @@ impl Core {
     /// If an entry cannot follow the ones before it: the journal was damaged.
     pub fn restore(policy: Policy, journal: impl IntoIterator<Item = Entry>) -> Result<Self, Rejection> {
         let mut core = Self::new(policy);
-        let mut effects = vec![];
-        for entry in journal {
-            core.commit(entry.at, &entry.record, &mut effects)?;
-            // They happened, or were lost with the life that caused them.
-            effects.clear();
-        }
+        journal.into_iter().try_for_each(|entry| core.replay(&entry))?;
         Ok(core)
+    }
+
+    /// Takes in what the next entry of a journal says.
+    ///
+    /// # Errors
+    /// If it cannot follow the ones before it: the journal was damaged. It has changed nothing then.
+    pub fn replay(&mut self, entry: &Entry) -> Result<(), Rejection> {
+        // The effects happened, or were lost with the life that caused them.
+        self.commit(entry.at, &entry.record, &mut vec![])
     }
 
     /// Applies one event. What it says must be written and done comes in order.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use secateur_proto::ids::StageKey;
+use thin_vec::ThinVec;
 
 use super::{
     core::Core,
@@ -43,7 +44,7 @@ impl Core {
             if entry.shared_with.is_empty() {
                 // A parent is in the plan of each of its children, so no child of it is left either.
                 self.stage_numbers.remove(&key);
-                entry.children = vec![];
+                entry.children = ThinVec::new();
                 entry.state = StageState::Parked;
                 (entry.trouble, entry.elsewhere, entry.width_limit) = (None, None, UNLIMITED);
                 entry.checkpoint = None;

@@ -27,11 +27,11 @@ use super::{
 };
 use crate::sweep::plan::PackedPlan;
 
-/// Stages in one line.
-const TOGETHER: usize = 1_000;
+/// Stages in one line: some ten thousand bytes, so that lines come and go without leaving gaps in memory.
+const TOGETHER: usize = 50;
 
 /// Bytes of lines that are written together.
-const AT_ONCE: usize = 4 << 20;
+const AT_ONCE: usize = 1 << 20;
 
 /// One line of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -200,7 +200,11 @@ impl Core {
             }
             Part::End {} => {
                 let restoring = self.restoring.take().ok_or_else(early)?;
-                *self = restoring.core(self.policy.clone())?;
+                let counts = restoring.counts;
+                *self = restoring.core(self.policy.clone()).inspect_err(|_| {
+                    // It still has no end.
+                    self.restoring = Some(Box::new(Restoring { counts, sweeps: vec![], stages: vec![] }));
+                })?;
             }
         }
         Ok(())

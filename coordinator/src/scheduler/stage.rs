@@ -2,6 +2,7 @@
 
 use secateur_proto::outcome::Checkpoint;
 use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use super::{outcome::Packed, trouble::Trouble};
 
@@ -58,15 +59,16 @@ impl ClassNumber {
 /// The width limit of a stage that never failed.
 pub(super) const UNLIMITED: u32 = u32::MAX;
 
+/// There are hundreds of thousands: what most of them lack takes no more room than a pointer.
 #[derive(Debug)]
 pub(super) struct Stage {
     /// The sweep that brought it, whose plan holds its spec, and where in that plan.
     pub(super) home: SweepNumber,
     pub(super) position: u32,
     /// Other sweeps that list it.
-    pub(super) shared_with: Vec<SweepNumber>,
+    pub(super) shared_with: ThinVec<SweepNumber>,
     /// Stages that read its result.
-    pub(super) children: Vec<StageNumber>,
+    pub(super) children: ThinVec<StageNumber>,
     /// Trials that end with it: sweep, and position in its plan. Nearly always none or one.
     pub(super) trials: SmallVec<[(SweepNumber, u32); 1]>,
     /// Running sweeps that list it.
@@ -108,8 +110,8 @@ impl Stage {
         Self {
             home,
             position,
-            shared_with: vec![],
-            children: vec![],
+            shared_with: ThinVec::new(),
+            children: ThinVec::new(),
             trials: SmallVec::new(),
             wanted: 0,
             runs_for: home,

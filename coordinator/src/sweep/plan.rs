@@ -13,8 +13,7 @@ use secateur_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-pub(in crate::sweep) use self::packed::Packer;
-pub use self::packed::{InvalidPlan, PackedPlan};
+pub use self::packed::{InvalidPlan, PackedPlan, Packer};
 
 /// A point of the grid: sweep-file key paths (`pruning.sparsity`) and their values.
 pub type Settings = BTreeMap<String, serde_json::Value>;

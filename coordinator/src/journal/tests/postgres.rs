@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::{Journal, JournalError, Lab, reopen, six, suite, texts};
+use super::{Journal, JournalError, Lab, read, reopen, six, suite, texts};
 use crate::journal::{
     Postgres,
     postgres::{PostgresUrl, connect},
@@ -112,7 +112,7 @@ async fn a_second_owner_waits_for_the_first_and_a_command_does_not() {
     assert!(!waiting.is_finished());
     drop(first);
     let mut second = waiting.await.expect("runs").expect("takes over");
-    assert_eq!(second.read().await.expect("reads").lines.len(), 7);
+    assert_eq!(read(&mut second).await.lines.len(), 7);
     second.append(&texts(&["second"])).await.expect("appends");
 }
 
@@ -126,7 +126,7 @@ async fn an_owner_is_fenced_before_the_next_one_has_written_anything() {
         assert!(matches!(fenced, Err(JournalError::Fenced(_))), "{fenced:?}");
     }
     assert!(matches!(first.replace(&texts(&["first"])).await, Err(JournalError::Fenced(_))));
-    assert_eq!(second.read().await.expect("reads").lines.len(), 6);
+    assert_eq!(read(&mut *second).await.lines.len(), 6);
     second.append(&texts(&["second"])).await.expect("appends");
 }
 

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
-use super::{Journal, JournalError, Lab, reopen, six, suite, texts};
+use super::{Journal, JournalError, Lab, read, reopen, six, suite, texts};
 use crate::journal::{Damage, Sqlite};
 
 struct Folder(tempfile::TempDir);
@@ -81,21 +81,21 @@ async fn a_journal_without_checksums_gets_them_in_its_place() {
     folder.of_format_0().await;
     let before = folder.files();
     let mut idle = folder.open_idle().await.expect("opens");
-    let looked_at = idle.read().await.expect("reads");
+    let looked_at = read(&mut *idle).await;
     idle.close().await.expect("closes");
     assert_eq!(folder.files(), before, "looking changed something");
     for _ in 0..2 {
         let mut journal = folder.open().await.expect("opens");
-        let reading = journal.read().await.expect("reads");
-        assert_eq!(reading.damages(), []);
+        let reading = read(&mut *journal).await;
+        assert_eq!(reading.damages, []);
         assert_eq!(reading.lines, looked_at.lines);
         assert_eq!(reading.lines[1].entry, [0xff, 0]);
         journal.close().await.expect("closes");
     }
     let mut journal = folder.open().await.expect("opens");
-    journal.read().await.expect("reads");
+    read(&mut *journal).await;
     journal.append(&texts(&["e"])).await.expect("appends");
-    assert_eq!(journal.read().await.expect("reads").damages(), []);
+    assert_eq!(read(&mut *journal).await.damages, []);
 }
 
 #[tokio::test]
@@ -104,8 +104,8 @@ async fn what_the_old_format_has_lost_is_found_after_the_change_of_format() {
     folder.of_format_0().await;
     folder.execute("DELETE FROM journal WHERE sequence = 3").await;
     let mut journal = folder.open().await.expect("opens");
-    let reading = journal.read().await.expect("reads");
-    assert_eq!(reading.damages(), [Damage::Missing { first: 3, last: 3 }]);
+    let reading = read(&mut *journal).await;
+    assert_eq!(reading.damages, [Damage::Missing { first: 3, last: 3 }]);
 }
 
 #[tokio::test]
@@ -160,11 +160,10 @@ async fn a_page_that_is_damaged_ends_the_reading_and_what_is_before_it_can_take_
     bytes[half..half + 4096].fill(0xa5);
     fs::write(folder.path(), bytes).expect("writes");
     let mut journal = folder.open_idle().await.expect("opens");
-    let reading = journal.read().await.expect("reads");
-    let damages = reading.damages();
-    let [Damage::Stops { sequence, .. }] = &damages[..] else { panic!("{damages:?}") };
+    let reading = read(&mut *journal).await;
+    let [Damage::Stops { sequence, .. }] = &reading.damages[..] else { panic!("{:?}", reading.damages) };
     assert!(100 < *sequence && *sequence < 300, "{sequence}");
-    assert!(!reading.is_torn_from(*sequence));
+    assert!(!reading.torn);
     let good = reading.lines.len();
     journal.copy_aside().await.expect("copies");
     journal.replace(&many[..good]).await.expect("replaces");

@@ -290,8 +290,8 @@ fn read<T: DeserializeOwned>(text: &str) -> T {
 }
 
 /// A plan that is being packed: stages and trials, each after what it needs; the rest in any order.
-#[derive(Default)]
-pub(in crate::sweep) struct Packer {
+#[derive(Debug, Default)]
+pub struct Packer {
     lists: Lists,
     positions: HashMap<StageKey, u32>,
     class_numbers: HashMap<(BundleClass, bool), u32>,
@@ -302,11 +302,16 @@ pub(in crate::sweep) struct Packer {
 
 impl Packer {
     /// Whether a stage is there.
-    pub(in crate::sweep) fn has(&self, stage: &StageKey) -> bool {
+    #[must_use]
+    pub fn has(&self, stage: &StageKey) -> bool {
         self.positions.contains_key(stage)
     }
 
-    pub(in crate::sweep) fn stage(&mut self, stage: &PlannedStage) -> Result<(), InvalidPlan> {
+    /// Adds a stage.
+    ///
+    /// # Errors
+    /// If it is there, what it reads is not, or there are too many.
+    pub fn stage(&mut self, stage: &PlannedStage) -> Result<(), InvalidPlan> {
         let position = next(self.lists.stages.len())?;
         let first = self.lists.parents.len();
         for parent in stage.spec.parents() {
@@ -330,7 +335,11 @@ impl Packer {
         Ok(())
     }
 
-    pub(in crate::sweep) fn trial(&mut self, trial: &Trial) -> Result<(), InvalidPlan> {
+    /// Adds a trial.
+    ///
+    /// # Errors
+    /// If it is there, one of its stages is not, it is misnamed, or there are too many.
+    pub fn trial(&mut self, trial: &Trial) -> Result<(), InvalidPlan> {
         next(self.lists.trials.len())?;
         if trial.id != trial_id(&trial.cell, trial.seed) {
             return Err(InvalidPlan::Misnamed(trial.id.clone()));
@@ -350,19 +359,24 @@ impl Packer {
         Ok(())
     }
 
-    pub(in crate::sweep) fn cell(&mut self, cell: &Cell) {
+    /// Adds a cell.
+    pub fn cell(&mut self, cell: &Cell) {
         self.lists.cells.push(&written(cell));
     }
 
-    pub(in crate::sweep) fn merged(&mut self, merged: &Merged) {
+    /// Adds a point of the grid that is the same work as another one.
+    pub fn merged(&mut self, merged: &Merged) {
         self.lists.merged.push(&written(merged));
     }
 
-    pub(in crate::sweep) fn refused(&mut self, refused: &Refused) {
+    /// Adds a point of the grid that cannot be done.
+    pub fn refused(&mut self, refused: &Refused) {
         self.lists.refused.push(&written(refused));
     }
 
-    pub(in crate::sweep) fn finish(self, sweep: SweepInfo) -> PackedPlan {
+    /// The plan of all that was added.
+    #[must_use]
+    pub fn finish(self, sweep: SweepInfo) -> PackedPlan {
         let mut lists = self.lists;
         lists.shrink();
         PackedPlan { sweep, lists }

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::{hosts::COORDINATOR, scene::Scene};
-use crate::journal::{Journal, JournalError, Place, Reading};
+use crate::journal::{Journal, JournalError, Line, Place};
 
 /// Where the coordinator dies at its next write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +61,12 @@ impl Journal for Watched {
         self.journal.place()
     }
 
-    async fn read(&mut self) -> Result<Reading, JournalError> {
-        let reading = at_once(self.journal.read())?;
-        self.scene.read(&reading);
-        Ok(reading)
+    async fn read(&mut self, take: &mut (dyn FnMut(Line) + Send)) -> Result<Option<String>, JournalError> {
+        let mut lines = vec![];
+        let stopped = at_once(self.journal.read(&mut |line| lines.push(line)))?;
+        self.scene.read(&lines, stopped.clone());
+        lines.into_iter().for_each(take);
+        Ok(stopped)
     }
 
     async fn append(&mut self, entries: &[String]) -> Result<(), JournalError> {

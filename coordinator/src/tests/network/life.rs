@@ -388,9 +388,10 @@ impl Life<'_> {
     fn ends(mut self) -> Result<Lived, String> {
         self.sim.crash(COORDINATOR);
         let path = DataDir::journal_in(&self.folder.path().join(COORDINATOR));
-        let reading =
-            at_once(async { Sqlite::open_idle(&path).await?.read().await }).map_err(|error| error.to_string())?;
-        self.scene.read(&reading);
+        let mut lines = vec![];
+        let read = async { Sqlite::open_idle(&path).await?.read(&mut |line| lines.push(line)).await };
+        let stopped = at_once(read).map_err(|error| error.to_string())?;
+        self.scene.read(&lines, stopped);
         let core = self.scene.replayed()?;
         let plan = &SWEEP.plan;
         if core.sweep(&plan.sweep.id).map(|status| status.state) != Some(SweepState::Completed) {

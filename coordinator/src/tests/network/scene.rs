@@ -16,7 +16,7 @@ use secateur_proto::{
 
 use super::disk::Crash;
 use crate::{
-    journal::Reading,
+    journal::{Line, Verification},
     scheduler::{Core, Entry, Policy, Record, TrialStatus, tests::durable},
 };
 
@@ -247,12 +247,14 @@ impl Scene {
     }
 
     /// A coordinator that starts reads what was written, all of it and nothing else.
-    pub(super) fn read(&self, reading: &Reading) {
+    pub(super) fn read(&self, lines: &[Line], stopped: Option<String>) {
+        let mut verification = Verification::default();
         // Of what was removed a line without an entry is left.
-        let read = reading.lines.iter().map(|line| &*line.entry).skip_while(|entry| entry.is_empty());
-        let same = self.seen().lines.iter().map(String::as_bytes).eq(read);
-        if !same || !reading.damages().is_empty() {
-            self.violated(format!("the journal holds something else than was written: {:?}", reading.damages()));
+        let read: Vec<&Line> = lines.iter().filter(|line| verification.take(line)).collect();
+        let same = self.seen().lines.iter().map(String::as_bytes).eq(read.iter().map(|line| &*line.entry));
+        let (damages, _) = verification.end(stopped);
+        if !same || !damages.is_empty() {
+            self.violated(format!("the journal holds something else than was written: {damages:?}"));
         }
     }
 
