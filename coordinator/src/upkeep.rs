@@ -37,6 +37,11 @@ pub enum UpkeepError {
     /// Another program can read what this one cannot.
     #[error("{0}: use the secateur that wrote it; there is nothing to repair")]
     OtherVersion(Damage),
+    /// What it gave once it did not give again.
+    #[error(
+        "the journal {0} gives something else than a moment ago: it was left as it is; look at the disk that it is on"
+    )]
+    Unsteady(Place),
     /// A defect.
     #[error(
         "the shorter journal says something else, which is a defect of secateur: the journal {0} was left as it is"
@@ -283,10 +288,11 @@ async fn examine(journal: &mut dyn Journal, policy: &Policy) -> Result<Examined,
 }
 
 /// Copies a journal aside and cuts a torn tail, or all from `cut_at` on, which must be where the damage begins. A healthy one is
-/// left alone: nothing.
+/// left alone: nothing. It is read twice.
 ///
 /// # Errors
-/// If it cannot be read or written, or what is behind the damage may be good and `cut_at` does not say that it is to go.
+/// If it cannot be read or written, gives something else the second time, or what is behind the damage may be good and `cut_at` does
+/// not say that it is to go.
 pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Result<Option<Repaired>, UpkeepError> {
     let examined = check(&mut *journal).await?;
     let Some(damage) = examined.damages.first().cloned() else {
@@ -302,19 +308,23 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
         _ => {}
     }
     let Examined { core, entries, .. } = examined;
+    // Once more, since what is kept is wanted now; if the disk gives less this time, that is not to take the place of all.
     let (mut verification, mut kept, mut lost) = (Verification::default(), vec![], Lost::default());
     journal
         .read(&mut |line| {
             if !verification.take(&line) {
                 return;
             }
-            if (kept.len() as u64) < entries {
-                kept.push(String::from_utf8(line.entry).expect("nobody else writes, and what was good is text"));
+            if (kept.len() as u64) < entries && verification.is_good() {
+                kept.extend(String::from_utf8(line.entry).ok());
             } else {
                 lost.add(&line, &core);
             }
         })
         .await?;
+    if kept.len() as u64 != entries {
+        return Err(UpkeepError::Unsteady(journal.place().clone()));
+    }
     let copy = journal.copy_aside().await?;
     journal.replace(&kept).await?;
     Ok(Some(Repaired { copy, damage, lost, core, entries }))

@@ -128,7 +128,7 @@ impl From<UpkeepError> for CliError {
                 Self::input(&error)
             }
             UpkeepError::Journal(error) => error.into(),
-            UpkeepError::Differs(_) => Self::failed(&error),
+            UpkeepError::Unsteady(_) | UpkeepError::Differs(_) => Self::failed(&error),
         }
     }
 }

@@ -26,7 +26,7 @@ pub trait Journal: fmt::Debug + Send {
     fn place(&self) -> &Place;
 
     /// Reads everything: gives `take` each line as it was found, in their order, and keeps none. What is appended afterwards comes behind
-    /// it: nothing can be appended before. If the database could not go on, that is its reason.
+    /// it: nothing can be appended before. Gives the database's reason, if it could not go on.
     ///
     /// # Errors
     /// If the database cannot be read. Lines that are damaged are no error: see [`Verification`].

@@ -137,7 +137,7 @@ impl Core {
     /// Takes in what the next entry of a journal says.
     ///
     /// # Errors
-    /// If it cannot follow the ones before it: the journal was damaged. It has changed nothing then.
+    /// If it cannot follow the ones before it: the journal was damaged. Nothing durable has changed then.
     pub fn replay(&mut self, entry: &Entry) -> Result<(), Rejection> {
         // The effects happened, or were lost with the life that caused them.
         self.commit(entry.at, &entry.record, &mut vec![])

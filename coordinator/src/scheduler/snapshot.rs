@@ -202,7 +202,7 @@ impl Core {
                 let restoring = self.restoring.take().ok_or_else(early)?;
                 let counts = restoring.counts;
                 *self = restoring.core(self.policy.clone()).inspect_err(|_| {
-                    // It still has no end.
+                    // It still has no end, so that nobody takes what is before it for a beginning.
                     self.restoring = Some(Box::new(Restoring { counts, sweeps: vec![], stages: vec![] }));
                 })?;
             }

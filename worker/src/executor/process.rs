@@ -118,7 +118,7 @@ pub(crate) fn child(program: &Path) -> Command {
         // The numbers of GPUs that nvidia-smi shows, not those of CUDA's guess at which is fastest.
         .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         // Steps free and allocate the same tensors over and over: the memory is to be kept, not mapped anew each time. By mimalloc, which
-        // the program allocates with, and by glibc, which libtorch does.
+        // `secateur` allocates with, and by glibc, which libtorch and `secateur-worker` do.
         .env("MIMALLOC_PURGE_DELAY", "-1")
         .env("MALLOC_MMAP_THRESHOLD_", "4294967296")
         .env("MALLOC_TRIM_THRESHOLD_", "4294967296")
