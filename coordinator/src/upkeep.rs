@@ -79,13 +79,16 @@ pub struct Examination {
     verification: Verification,
     core: Core,
     /// Entries before the first damage.
-    good: u64,
+    entries: u64,
     bytes: u64,
     rest: u64,
-    /// Why the first line that is no good entry is none, if its checksum fits.
+    /// What is wrong with the first line whose checksum fits, and whose entry cannot be read or cannot follow those before it.
     found: Option<Damage>,
+    /// Whether the first of them is of a snapshot.
     begins_with_snapshot: bool,
+    /// The first line that has an entry, good or not.
     first: Option<i64>,
+    /// The last of the good ones.
     last_good: Option<i64>,
     versions: BTreeSet<u32>,
     last_at: Timestamp,
@@ -136,7 +139,7 @@ impl Examination {
             policy: policy.clone(),
             verification: Verification::default(),
             core: Core::new(policy.clone()),
-            good: 0,
+            entries: 0,
             bytes: 0,
             rest: 0,
             found: None,
@@ -167,8 +170,8 @@ impl Examination {
         let entry = read(line)?;
         let contradiction = |reason| Damage::Contradiction { sequence: line.sequence, reason };
         self.core.replay(&entry).map_err(|rejection| contradiction(rejection.to_string()))?;
-        self.begins_with_snapshot |= self.good == 0 && matches!(entry.record, Record::Snapshot(_));
-        self.good += 1;
+        self.begins_with_snapshot |= self.entries == 0 && matches!(entry.record, Record::Snapshot(_));
+        self.entries += 1;
         self.bytes += line.entry.len() as u64;
         self.last_good = Some(line.sequence);
         self.versions.insert(entry.version());
@@ -179,7 +182,7 @@ impl Examination {
     /// What all lines come to. `stopped` is the database's reason for giving no more, if it had one.
     #[must_use]
     pub fn end(self, stopped: Option<String>) -> Examined {
-        let Self { policy, verification, mut core, mut good, mut bytes, mut rest, versions, last_at, .. } = self;
+        let Self { policy, verification, mut core, mut entries, mut bytes, mut rest, versions, last_at, .. } = self;
         let shortened = verification.is_shortened();
         let (mut damages, mut torn) = verification.end(stopped);
         torn &= self.found.is_none();
@@ -190,11 +193,11 @@ impl Examination {
         if has_no_beginning && !is_other_version {
             let first = self.first.unwrap_or(1);
             damages.insert(0, Damage::NoBeginning { first, last: self.last_good.unwrap_or(first) });
-            rest += good;
-            (good, bytes, torn) = (0, 0, false);
+            rest += entries;
+            (entries, bytes, torn) = (0, 0, false);
             core = Core::new(policy);
         }
-        Examined { damages, torn, core, entries: good, bytes, rest, shortened, versions, last_at }
+        Examined { damages, torn, core, entries, bytes, rest, shortened, versions, last_at }
     }
 }
 
@@ -352,4 +355,82 @@ pub async fn compact(mut journal: Box<dyn Journal>) -> Result<Compacted, UpkeepE
     let after = (lines.len() as u64, lines.iter().map(|line| line.len() as u64).sum());
     journal.replace(&lines).await?;
     Ok(Compacted { before, after })
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::journal::Chain;
+
+    /// A journal on a disk that gives less each time: two good lines and one that is torn at first.
+    #[derive(Debug)]
+    struct Fading {
+        place: Place,
+        lines: Vec<Line>,
+    }
+
+    impl Fading {
+        fn new() -> Self {
+            let mut chain = Chain::default();
+            let mut line = |entry: &str| {
+                let (sequence, checksum) = chain.add(entry.as_bytes());
+                Line { sequence, entry: entry.as_bytes().to_vec(), checksum }
+            };
+            let started = Entry::new(Timestamp(1), Record::Started).to_json();
+            let mut lines = vec![line(&started), line(&started), line(&started)];
+            lines[2].entry.pop();
+            Self { place: Place::File("journal.db".into()), lines }
+        }
+    }
+
+    #[async_trait]
+    impl Journal for Fading {
+        fn place(&self) -> &Place {
+            &self.place
+        }
+
+        async fn read(&mut self, take: &mut (dyn FnMut(Line) + Send)) -> Result<Option<String>, JournalError> {
+            self.lines.iter().cloned().for_each(take);
+            self.lines.remove(1);
+            Ok(None)
+        }
+
+        async fn append(&mut self, _: &[String]) -> Result<(), JournalError> {
+            panic!("it was written to")
+        }
+
+        fn next(&self) -> i64 {
+            1
+        }
+
+        async fn begin_at(&mut self, _: i64) -> Result<(), JournalError> {
+            panic!("it was shortened")
+        }
+
+        async fn confirm(&mut self) -> Result<(), JournalError> {
+            Ok(())
+        }
+
+        async fn copy_aside(&mut self) -> Result<String, JournalError> {
+            panic!("it was copied")
+        }
+
+        async fn replace(self: Box<Self>, _: &[String]) -> Result<(), JournalError> {
+            panic!("something took its place")
+        }
+
+        async fn close(self: Box<Self>) -> Result<(), JournalError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_failing_disk_gives_the_second_time_takes_the_place_of_nothing() {
+        let examined = check(&mut Fading::new()).await.expect("reads");
+        assert_eq!((examined.entries, examined.torn), (2, true));
+        let error = repair(Box::new(Fading::new()), None).await.expect_err("is refused");
+        assert!(matches!(error, UpkeepError::Unsteady(_)), "{error:?}");
+    }
 }

@@ -74,23 +74,23 @@ impl Chain {
 #[derive(Debug, Default)]
 pub struct Verification {
     /// As the lines so far leave it; nothing: there was none.
-    end: Option<Chain>,
+    chain: Option<Chain>,
     shortened: bool,
     damages: Vec<Damage>,
     /// The last line that fits the one before it.
-    last_good: i64,
+    last_good: Option<i64>,
     good_behind: bool,
 }
 
 impl Verification {
     /// Takes the next line in. Says whether it has an entry: a first one may be no more than what is left of lines before it.
     pub fn take(&mut self, line: &Line) -> bool {
-        if self.end.is_none() && line.is_base() {
-            self.end = Some(Chain::at(line));
+        if self.chain.is_none() && line.is_base() {
+            self.chain = Some(Chain::at(line));
             self.shortened = true;
             return false;
         }
-        let chain = self.end.take().unwrap_or_default();
+        let chain = self.chain.take().unwrap_or_default();
         let damage = if line.sequence <= chain.sequence {
             // Its number is not one that was given out.
             Some(Damage::Altered { sequence: line.sequence })
@@ -103,10 +103,10 @@ impl Verification {
         };
         if damage.is_none() {
             self.good_behind |= !self.damages.is_empty();
-            self.last_good = line.sequence;
+            self.last_good = Some(line.sequence);
         }
         self.damages.extend(damage);
-        self.end = Some(Chain::at(line));
+        self.chain = Some(Chain::at(line));
         true
     }
 
@@ -129,13 +129,12 @@ impl Verification {
     pub fn end(mut self, stopped: Option<String>) -> (Vec<Damage>, bool) {
         let is_whole = stopped.is_none();
         if let Some(reason) = stopped {
-            let sequence = self.end.map_or(0, |chain| chain.sequence) + 1;
+            let sequence = self.chain.map_or(0, |chain| chain.sequence) + 1;
             self.damages.push(Damage::Stops { sequence, reason });
         }
-        let torn = self
-            .damages
-            .first()
-            .is_some_and(|first| is_whole && !self.good_behind && self.last_good < first.sequence());
+        // A number that goes back is before lines that are good, too.
+        let is_last = |first: &Damage| !self.good_behind && self.last_good.is_none_or(|good| good < first.sequence());
+        let torn = is_whole && self.damages.first().is_some_and(is_last);
         (self.damages, torn)
     }
 }
@@ -197,6 +196,13 @@ mod tests {
         assert_eq!(harmed(|lines| drop(lines.remove(4))), (vec![missing(5, 5)], true));
         // A page of zeros gives lines numbers that there never were.
         assert_eq!(harmed(|lines| lines[0].sequence = 0), (vec![altered(0), missing(1, 1)], false));
+        let alone = |lines: &mut Vec<Line>| {
+            lines.truncate(1);
+            lines[0].sequence = 0;
+        };
+        assert_eq!(harmed(alone), (vec![altered(0)], true));
+        // One that goes back is not the end of what is good, wherever it stands.
+        assert_eq!(harmed(|lines| lines[5].sequence = 2), (vec![altered(2)], false));
         // What was lost, and the rest counted anew: no gap, but the chain is broken.
         let closed = |lines: &mut Vec<Line>| {
             lines.remove(2);
