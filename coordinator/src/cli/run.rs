@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use secateur_proto::{
     ids::ContentHash,
-    v1::{Share, SweepState},
+    v1::{Share, SweepState, SweepStatus},
 };
 use secateur_worker::{
     cli::{
@@ -116,9 +116,11 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
         });
     }
     screen.say(&format!("sweep {} ({}) in {}", info.name, info.id, folder.display()));
-    let done = coordinator.run_until(compute(&sweep, arguments.retry_failed, &remote, &folder, output, screen)).await?;
+    let done = coordinator.run_until(compute(&sweep, arguments.retry_failed, &remote, &folder, screen)).await?;
     workers.abort_all();
-    done
+    // The coordinator may have failed after the sweep had ended, and one end is told.
+    let (status, report) = done?;
+    Ok(watch::conclude(&status, report, output, screen))
 }
 
 /// Where a run keeps its journal, its artifacts and its lock.
@@ -138,14 +140,14 @@ fn refuse_other_sweep(folder: &Path, id: &str) -> Result<(), CliError> {
     }
 }
 
-async fn compute(
+/// Computes the sweep. How it ended, and where its report is if it completed.
+async fn compute<'a>(
     sweep: &LocalSweep,
     retries: bool,
     coordinator: &Remote,
-    folder: &Path,
-    output: Output,
+    folder: &'a Path,
     screen: &Screen,
-) -> Result<ExitCode, CliError> {
+) -> Result<(SweepStatus, Option<&'a Path>), CliError> {
     let mut client = Client::connect_to(coordinator).await?;
     let id = client.submit(sweep, Share::default()).await?.sweep_id;
     if retries {
@@ -159,5 +161,5 @@ async fn compute(
             screen.say(&format!("  {finding}"));
         }
     }
-    Ok(watch::conclude(&status, completed.then_some(folder), output, screen))
+    Ok((status, completed.then_some(folder)))
 }
