@@ -333,7 +333,7 @@ impl Shell {
             }
         }
         if !batch.entries.is_empty() {
-            self.journal.append(&batch.entries).await?;
+            self.journal.append(batch.entries).await?;
         }
         batch.notable.iter().for_each(say);
         // What was taken in is durable now, and what was rejected would be again.
@@ -364,12 +364,9 @@ impl Shell {
         if records < BETWEEN_SNAPSHOTS.max(self.core.stage_count()) {
             return Ok(false);
         }
-        let begun = Instant::now();
-        let (snapshot, now) = (self.core.snapshot(), self.now());
-        let copied = begun.elapsed();
-        match snapshot::write(&mut *self.journal, snapshot, now).await {
-            Ok(Some(lines)) => info!(records, lines, ?copied, elapsed = ?begun.elapsed(), "took a snapshot"),
-            Ok(None) => return Ok(true),
+        let (begun, now) = (Instant::now(), self.now());
+        match snapshot::write(&mut *self.journal, &self.core, now).await {
+            Ok(lines) => info!(records, lines, elapsed = ?begun.elapsed(), "took a snapshot"),
             // The records that come may find room yet.
             Err(error) if error.is_full() => warn!(%error, "there is no room for a snapshot; the journal grows on"),
             Err(error) => return Err(error),

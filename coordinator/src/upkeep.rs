@@ -329,7 +329,7 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
         return Err(UpkeepError::Unsteady(journal.place().clone()));
     }
     let copy = journal.copy_aside().await?;
-    journal.replace(&kept).await?;
+    journal.replace(kept).await?;
     Ok(Some(Repaired { copy, damage, lost, core, entries }))
 }
 
@@ -353,7 +353,7 @@ pub async fn compact(mut journal: Box<dyn Journal>) -> Result<Compacted, UpkeepE
         return Err(UpkeepError::Differs(place));
     }
     let after = (lines.len() as u64, lines.iter().map(|line| line.len() as u64).sum());
-    journal.replace(&lines).await?;
+    journal.replace(lines).await?;
     Ok(Compacted { before, after })
 }
 
@@ -397,7 +397,7 @@ mod tests {
             Ok(None)
         }
 
-        async fn append(&mut self, _: &[String]) -> Result<(), JournalError> {
+        async fn append(&mut self, _: Vec<String>) -> Result<(), JournalError> {
             panic!("it was written to")
         }
 
@@ -417,7 +417,7 @@ mod tests {
             panic!("it was copied")
         }
 
-        async fn replace(self: Box<Self>, _: &[String]) -> Result<(), JournalError> {
+        async fn replace(self: Box<Self>, _: Vec<String>) -> Result<(), JournalError> {
             panic!("something took its place")
         }
 

@@ -2,36 +2,17 @@
 
 use crate::{
     journal::{Journal, JournalError},
-    scheduler::{Snapshot, Timestamp},
-    threads::on_a_thread,
+    scheduler::{Core, Timestamp},
 };
 
 /// Writes a snapshot, some lines after the other, and removes what is before it; until then it is one without an end. Says how many
-/// lines it has; nothing, if the runtime ended before it was whole.
-pub(super) async fn write(
-    journal: &mut dyn Journal,
-    snapshot: Snapshot,
-    now: Timestamp,
-) -> Result<Option<i64>, JournalError> {
+/// lines it has. The lines are made here, on the driver's own thread: a few of them take no longer than many events do.
+pub(super) async fn write(journal: &mut dyn Journal, core: &Core, now: Timestamp) -> Result<i64, JournalError> {
     let first = journal.next();
-    let mut parts = snapshot.parts(now);
-    loop {
-        let encoded = on_a_thread(move || {
-            let part = parts.next();
-            (parts, part)
-        });
-        let part;
-        (parts, part) = match encoded.await {
-            Ok(encoded) => encoded,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // This task ends with it.
-            Err(_) => return Ok(None),
-        };
-        match part {
-            Some(lines) => journal.append(&lines).await?,
-            None => break,
-        }
+    let snapshot = core.snapshot();
+    for lines in snapshot.parts(now) {
+        journal.append(lines).await?;
     }
     journal.begin_at(first).await?;
-    Ok(Some(journal.next() - first))
+    Ok(journal.next() - first)
 }

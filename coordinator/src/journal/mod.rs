@@ -36,7 +36,7 @@ pub trait Journal: fmt::Debug + Send {
     ///
     /// # Errors
     /// If they cannot be written, or somebody else has written to the journal since it was read.
-    async fn append(&mut self, entries: &[String]) -> Result<(), JournalError>;
+    async fn append(&mut self, entries: Vec<String>) -> Result<(), JournalError>;
 
     /// The number of the line that is appended next.
     fn next(&self) -> i64;
@@ -51,7 +51,7 @@ pub trait Journal: fmt::Debug + Send {
     ///
     /// # Errors
     /// As [`Journal::append`] and [`Journal::begin_at`].
-    async fn begin_with(&mut self, entries: &[String]) -> Result<(), JournalError> {
+    async fn begin_with(&mut self, entries: Vec<String>) -> Result<(), JournalError> {
         let first = self.next();
         self.append(entries).await?;
         self.begin_at(first).await
@@ -73,7 +73,7 @@ pub trait Journal: fmt::Debug + Send {
     ///
     /// # Errors
     /// If they cannot be written.
-    async fn replace(self: Box<Self>, entries: &[String]) -> Result<(), JournalError>;
+    async fn replace(self: Box<Self>, entries: Vec<String>) -> Result<(), JournalError>;
 
     /// Closes it in order.
     ///

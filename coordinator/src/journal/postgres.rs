@@ -253,7 +253,7 @@ async fn insert(
     connection: &mut PgConnection,
     epoch: i64,
     chain: &mut Chain,
-    entries: &[String],
+    entries: Vec<String>,
 ) -> Result<u64, sqlx::Error> {
     let (sequences, checksums): (Vec<i64>, Vec<Vec<u8>>) =
         entries.iter().map(|entry| chain.add(entry.as_bytes())).unzip();
@@ -285,11 +285,11 @@ impl Journal for Postgres {
         Ok(None)
     }
 
-    async fn append(&mut self, entries: &[String]) -> Result<(), JournalError> {
-        let mut chain = self.chain.clone();
+    async fn append(&mut self, entries: Vec<String>) -> Result<(), JournalError> {
+        let (mut chain, count) = (self.chain.clone(), entries.len() as u64);
         let written = answered(insert(&mut self.connection, self.epoch, &mut chain, entries)).await;
         let written = written.map_err(failed("write", &self.place))?;
-        if written != entries.len() as u64 {
+        if written != count {
             return Err(JournalError::Fenced(self.place.clone()));
         }
         self.chain = chain;
@@ -341,13 +341,14 @@ impl Journal for Postgres {
         }
     }
 
-    async fn replace(self: Box<Self>, entries: &[String]) -> Result<(), JournalError> {
+    async fn replace(self: Box<Self>, entries: Vec<String>) -> Result<(), JournalError> {
         let Self { place, mut connection, epoch, .. } = *self;
+        let count = entries.len() as u64;
         let failed = |error| failed("replace", &place)(error);
         let mut transaction = connection.begin().await.map_err(failed)?;
         sqlx::query("DELETE FROM secateur.journal").execute(&mut *transaction).await.map_err(failed)?;
         let written = insert(&mut transaction, epoch, &mut Chain::default(), entries).await.map_err(failed)?;
-        if written != entries.len() as u64 {
+        if written != count {
             // Dropped, the transaction is rolled back.
             return Err(JournalError::Fenced(place));
         }

@@ -171,7 +171,7 @@ impl Sqlite {
 }
 
 /// Writes a new file with these entries, whole and flushed.
-async fn write_new(path: &Path, entries: &[String]) -> Result<(), JournalError> {
+async fn write_new(path: &Path, entries: Vec<String>) -> Result<(), JournalError> {
     remove(path).map_err(failed("write", path))?;
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let options = options.journal_mode(SqliteJournalMode::Delete).synchronous(SqliteSynchronous::Full);
@@ -182,15 +182,18 @@ async fn write_new(path: &Path, entries: &[String]) -> Result<(), JournalError> 
 }
 
 /// Writes lines that follow each other.
-async fn insert(connection: &mut SqliteConnection, chain: &mut Chain, entries: &[String]) -> Result<(), sqlx::Error> {
-    for part in entries.chunks(ROWS) {
+async fn insert(connection: &mut SqliteConnection, chain: &mut Chain, entries: Vec<String>) -> Result<(), sqlx::Error> {
+    let mut entries = entries.into_iter();
+    while entries.len() > 0 {
+        let part = entries.by_ref().take(ROWS);
+        // As many statements as there are sizes of batches are not worth keeping.
+        let is_kept = part.len() == 1;
         let mut insert = QueryBuilder::new("INSERT INTO journal (sequence, entry, checksum) ");
         insert.push_values(part, |mut row, entry| {
             let (sequence, checksum) = chain.add(entry.as_bytes());
-            row.push_bind(sequence).push_bind(entry.as_str()).push_bind(checksum);
+            row.push_bind(sequence).push_bind(entry).push_bind(checksum);
         });
-        // As many statements as there are sizes of batches are not worth keeping.
-        insert.build().persistent(part.len() == 1).execute(&mut *connection).await?;
+        insert.build().persistent(is_kept).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -235,7 +238,7 @@ impl Journal for Sqlite {
         Ok(stopped)
     }
 
-    async fn append(&mut self, entries: &[String]) -> Result<(), JournalError> {
+    async fn append(&mut self, entries: Vec<String>) -> Result<(), JournalError> {
         let mut chain = self.chain.clone();
         let mut transaction = self.connection.begin().await.map_err(failed("write", &self.path))?;
         insert(&mut transaction, &mut chain, entries).await.map_err(|error| {
@@ -296,7 +299,7 @@ impl Journal for Sqlite {
         Ok(aside.display().to_string())
     }
 
-    async fn replace(self: Box<Self>, entries: &[String]) -> Result<(), JournalError> {
+    async fn replace(self: Box<Self>, entries: Vec<String>) -> Result<(), JournalError> {
         let draft = self.beside(".new");
         write_new(&draft, entries).await.inspect_err(|_| discard(&draft))?;
         let beside = ["-wal", "-shm"].map(|suffix| self.beside(suffix));

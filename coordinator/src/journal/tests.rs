@@ -69,7 +69,7 @@ async fn reopen(lab: &dyn Lab) -> (Box<dyn Journal>, Vec<String>) {
 /// A journal with six entries, closed.
 async fn six(lab: &dyn Lab) {
     let (mut journal, _) = reopen(lab).await;
-    journal.append(&texts(&["a", "b", "c", "d", "e", "f"])).await.expect("appends");
+    journal.append(texts(&["a", "b", "c", "d", "e", "f"])).await.expect("appends");
     journal.close().await.expect("closes");
 }
 
@@ -77,10 +77,10 @@ async fn what_was_appended_is_there_in_its_order_after_a_crash(lab: &dyn Lab) {
     let (mut journal, entries) = reopen(lab).await;
     assert_eq!(entries, [""; 0]);
     let odd = r#"{"quotes":"'\"","escape":"\\u0000","more":"żółć 🌱 \n"}"#;
-    journal.append(&texts(&["first", odd])).await.expect("appends");
+    journal.append(texts(&["first", odd])).await.expect("appends");
     let many: Vec<String> = (0..2500).map(|number| format!("entry {number}")).collect();
-    journal.append(&many).await.expect("appends");
-    journal.append(&texts(&["last"])).await.expect("appends");
+    journal.append(many.clone()).await.expect("appends");
+    journal.append(texts(&["last"])).await.expect("appends");
     // Not closed, as after a crash.
     drop(journal);
     let (journal, entries) = reopen(lab).await;
@@ -90,16 +90,16 @@ async fn what_was_appended_is_there_in_its_order_after_a_crash(lab: &dyn Lab) {
 
 async fn an_append_is_all_or_nothing_and_so_is_its_order(lab: &dyn Lab) {
     let (mut journal, _) = reopen(lab).await;
-    journal.append(&texts(&["a"])).await.expect("appends");
+    journal.append(texts(&["a"])).await.expect("appends");
     // The third of the next three meets a line that is there.
     lab.execute("INSERT INTO journal SELECT 4, 'another one''s', checksum FROM journal WHERE sequence = 1").await;
-    let error = journal.append(&texts(&["b", "c", "d"])).await.expect_err("cannot be written");
+    let error = journal.append(texts(&["b", "c", "d"])).await.expect_err("cannot be written");
     assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
     drop(journal);
     lab.execute("DELETE FROM journal WHERE sequence = 4").await;
     let (mut journal, entries) = reopen(lab).await;
     assert_eq!(entries, ["a"]);
-    journal.append(&texts(&["b"])).await.expect("appends");
+    journal.append(texts(&["b"])).await.expect("appends");
     drop(journal);
     assert_eq!(reopen(lab).await.1, ["a", "b"]);
 }
@@ -133,10 +133,10 @@ async fn other_entries_take_the_place_of_all(lab: &dyn Lab) {
     six(lab).await;
     let mut journal = lab.open_idle().await.expect("opens");
     read(&mut *journal).await;
-    journal.replace(&texts(&["a", "d"])).await.expect("replaces");
+    journal.replace(texts(&["a", "d"])).await.expect("replaces");
     let (mut journal, entries) = reopen(lab).await;
     assert_eq!(entries, ["a", "d"]);
-    journal.append(&texts(&["g"])).await.expect("appends");
+    journal.append(texts(&["g"])).await.expect("appends");
     drop(journal);
     let (journal, entries) = reopen(lab).await;
     assert_eq!(entries, ["a", "d", "g"]);
@@ -146,19 +146,19 @@ async fn other_entries_take_the_place_of_all(lab: &dyn Lab) {
 async fn what_is_before_a_new_beginning_is_removed_and_the_chain_goes_on(lab: &dyn Lab) {
     let (mut journal, _) = reopen(lab).await;
     // Before the first line, and before the second, there is nothing that could be removed.
-    journal.begin_with(&texts(&["a"])).await.expect("begins");
-    journal.begin_with(&texts(&["b"])).await.expect("begins");
+    journal.begin_with(texts(&["a"])).await.expect("begins");
+    journal.begin_with(texts(&["b"])).await.expect("begins");
     drop(journal);
     let (mut journal, entries) = reopen(lab).await;
     assert_eq!(entries, ["a", "b"]);
     for (number, before) in [3, 6, 9].into_iter().zip(["c", "d", "e"]) {
-        journal.append(&texts(&[before])).await.expect("appends");
-        journal.begin_with(&texts(&["first", "second"])).await.expect("begins");
+        journal.append(texts(&[before])).await.expect("appends");
+        journal.begin_with(texts(&["first", "second"])).await.expect("begins");
         let Reading { lines, shortened, damages, .. } = read(&mut *journal).await;
         assert_eq!(damages, []);
         assert_eq!((lines.len(), lines[0].sequence, shortened), (2, number + 1, true));
     }
-    journal.append(&texts(&["last"])).await.expect("appends");
+    journal.append(texts(&["last"])).await.expect("appends");
     drop(journal);
     let (mut journal, entries) = reopen(lab).await;
     assert_eq!(entries, ["first", "second", "last"]);
@@ -169,7 +169,7 @@ async fn what_is_before_a_new_beginning_is_removed_and_the_chain_goes_on(lab: &d
     // Other entries count anew.
     let mut journal = lab.open_idle().await.expect("opens");
     read(&mut *journal).await;
-    journal.replace(&texts(&["x", "y"])).await.expect("replaces");
+    journal.replace(texts(&["x", "y"])).await.expect("replaces");
     let (mut journal, entries) = reopen(lab).await;
     assert_eq!(entries, ["x", "y"]);
     let reading = read(&mut *journal).await;
@@ -181,7 +181,7 @@ async fn a_beginning_that_cannot_be_written_removes_nothing(lab: &dyn Lab) {
     six(lab).await;
     let (mut journal, entries) = reopen(lab).await;
     lab.execute("INSERT INTO journal SELECT 8, 'another one''s', checksum FROM journal WHERE sequence = 1").await;
-    let error = journal.begin_with(&texts(&["first", "second"])).await.expect_err("cannot be written");
+    let error = journal.begin_with(texts(&["first", "second"])).await.expect_err("cannot be written");
     assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
     drop(journal);
     lab.execute("DELETE FROM journal WHERE sequence = 8").await;
@@ -190,14 +190,14 @@ async fn a_beginning_that_cannot_be_written_removes_nothing(lab: &dyn Lab) {
 
 async fn a_copy_has_all_that_the_journal_has(lab: &dyn Lab) {
     let (mut journal, _) = reopen(lab).await;
-    journal.append(&texts(&["a", "b"])).await.expect("appends");
+    journal.append(texts(&["a", "b"])).await.expect("appends");
     // Not closed: SQLite has not brought this into its file yet.
     drop(journal);
     let mut journal = lab.open_idle().await.expect("opens");
     let first = journal.copy_aside().await.expect("copies");
     let second = journal.copy_aside().await.expect("copies");
     assert_ne!(first, second);
-    journal.replace(&texts(&["c"])).await.expect("replaces");
+    journal.replace(texts(&["c"])).await.expect("replaces");
     assert_eq!(lab.copied(&first).await, ["a", "b"]);
     assert_eq!(lab.copied(&second).await, ["a", "b"]);
     let (journal, entries) = reopen(lab).await;
@@ -217,15 +217,15 @@ async fn a_second_writer_fences_the_first(lab: &dyn Lab) {
     first.confirm().await.expect("is the owner");
     let mut second = lab.seize().await;
     read(&mut *second).await;
-    second.append(&texts(&["second"])).await.expect("appends");
+    second.append(texts(&["second"])).await.expect("appends");
     for _ in 0..2 {
-        let error = first.append(&texts(&["first"])).await.expect_err("is fenced");
+        let error = first.append(texts(&["first"])).await.expect_err("is fenced");
         assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
         assert!(error.to_string().contains("another one has"), "{error}");
-        let error = first.begin_with(&texts(&["first"])).await.expect_err("is fenced");
+        let error = first.begin_with(texts(&["first"])).await.expect_err("is fenced");
         assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
     }
-    second.append(&texts(&["again"])).await.expect("appends");
+    second.append(texts(&["again"])).await.expect("appends");
     drop((first, second));
     assert_eq!(reopen(lab).await.1, ["a", "b", "c", "d", "e", "f", "second", "again"]);
 }

@@ -1,7 +1,5 @@
 //! How a stage ended, kept small: hundreds of thousands are kept. And what its children inherit of it.
 
-use std::sync::Arc;
-
 use secateur_proto::{
     ids::{ContentHash, StageKey},
     metrics::{Metric, MetricValue, Metrics, Split},
@@ -9,16 +7,16 @@ use secateur_proto::{
 };
 
 /// A stage's outcome.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Packed {
     Completed(PackedResult),
     Otherwise(Box<StageOutcome>),
 }
 
 /// The result of a stage as bytes, which only this process reads: how many values there are, in two bytes; of each its metric, its split
-/// and its eight bytes; then the files, of each its role, hash and size. Nothing, if there is neither. Snapshots share it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct PackedResult(Option<Arc<[u8]>>);
+/// and its eight bytes; then the files, of each its role, hash and size. Nothing, if there is neither.
+#[derive(Debug, PartialEq)]
+pub(super) struct PackedResult(Option<Box<[u8]>>);
 
 /// Bytes of a value with what it is of.
 const VALUE: usize = 2 + 8;

@@ -217,7 +217,7 @@ pub(super) mod shared {
         if plan.stage_count() < LONG {
             plan.as_ref().serialize(serializer)
         } else {
-            serializer.serialize_str(&plan.to_text())
+            serializer.collect_str(&plan.as_text())
         }
     }
 

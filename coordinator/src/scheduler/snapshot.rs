@@ -93,25 +93,15 @@ pub struct StagePart {
     checkpoint: Option<Box<Checkpoint>>,
 }
 
-/// How a stage stands, as the core keeps it.
+/// All that is durable of a core, which does not change while it is written: nothing is copied that is not about to be.
 #[derive(Debug)]
-struct Standing {
-    stage: u32,
-    outcome: Option<Packed>,
-    width_limit: u32,
-    trouble: Option<Box<Trouble>>,
-    checkpoint: Option<Box<Checkpoint>>,
-}
-
-/// All that is durable, apart from the core that it was taken of: it can be written on another thread.
-#[derive(Debug)]
-pub struct Snapshot {
-    counts: Counts,
-    sweeps: Vec<SweepPart>,
-    stages: Vec<Standing>,
+pub struct Snapshot<'core> {
+    core: &'core Core,
+    ranks: Ranks,
 }
 
 /// For each sweep and each stage the number that it has when those that were forgotten are not counted.
+#[derive(Debug)]
 pub(super) struct Ranks {
     pub(super) sweeps: Vec<u32>,
     pub(super) stages: Vec<u32>,
@@ -135,21 +125,10 @@ impl Ranks {
 }
 
 impl Core {
-    /// Takes a snapshot. Quick, as such things go: what is long is shared or copied, and nothing is written yet.
+    /// Takes a snapshot.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let ranks = Ranks::of(self);
-        let sweeps: Vec<SweepPart> =
-            (self.sweeps.iter()).filter(|sweep| !sweep.forgotten).map(|sweep| sweep_part(sweep, &ranks)).collect();
-        let known = self.stages.iter().zip(&ranks.stages).filter(|(stage, _)| self.is_known(stage));
-        let stages: Vec<Standing> = known.filter_map(|(stage, rank)| standing(stage, *rank)).collect();
-        let counts = Counts {
-            life: self.life,
-            forgotten: self.forgotten + (self.sweeps.len() - sweeps.len()) as u64,
-            sweeps: sweeps.len(),
-            stages: stages.len(),
-        };
-        Snapshot { counts, sweeps, stages }
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { core: self, ranks: Ranks::of(self) }
     }
 
     /// Records since the last snapshot: what is replayed at the next start besides the state itself.
@@ -272,7 +251,7 @@ fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
 }
 
 /// The same of a stage.
-fn standing(stage: &Stage, rank: u32) -> Option<Standing> {
+fn stage_part(stage: &Stage, rank: u32) -> StagePart {
     let Stage {
         width_limit,
         trouble,
@@ -291,12 +270,21 @@ fn standing(stage: &Stage, rank: u32) -> Option<Standing> {
         elsewhere: _,
         attempt: _,
     } = stage;
-    let outcome = if let StageState::Ended(outcome) = state { Some(outcome.clone()) } else { None };
-    let is_new = outcome.is_none() && *width_limit == UNLIMITED && trouble.is_none() && checkpoint.is_none();
+    let outcome = if let StageState::Ended(outcome) = state { Some(outcome.unpack()) } else { None };
     // What failed before it completed explains nothing any more.
-    let (width_limit, trouble) =
-        if stage.has_completed() { (UNLIMITED, None) } else { (*width_limit, trouble.clone()) };
-    (!is_new).then_some(Standing { stage: rank, outcome, width_limit, trouble, checkpoint: checkpoint.clone() })
+    let (width_limit, trouble) = if stage.has_completed() { (UNLIMITED, &None) } else { (*width_limit, trouble) };
+    StagePart {
+        stage: rank,
+        outcome,
+        width_limit: (width_limit != UNLIMITED).then_some(width_limit),
+        trouble: trouble.clone(),
+        checkpoint: checkpoint.clone(),
+    }
+}
+
+/// Whether it is as when it was new, as far as a snapshot goes.
+const fn is_new(stage: &Stage) -> bool {
+    !stage.is_ended() && stage.width_limit == UNLIMITED && stage.trouble.is_none() && stage.checkpoint.is_none()
 }
 
 impl Part {
@@ -307,15 +295,15 @@ impl Part {
     }
 }
 
-impl Snapshot {
+impl Snapshot<'_> {
     /// As lines of the journal.
     #[must_use]
-    pub fn lines(self, at: Timestamp) -> Vec<String> {
+    pub fn lines(&self, at: Timestamp) -> Vec<String> {
         self.entries(at).map(|entry| entry.to_json()).collect()
     }
 
     /// The same, some lines at a time, each made when it is asked for: together they may take more memory than all else.
-    pub fn parts(self, at: Timestamp) -> impl Iterator<Item = Vec<String>> + Send + 'static {
+    pub fn parts(&self, at: Timestamp) -> impl Iterator<Item = Vec<String>> + Send {
         let mut lines = self.entries(at).map(|entry| entry.to_json());
         std::iter::from_fn(move || {
             let (mut part, mut size) = (vec![], 0);
@@ -330,22 +318,34 @@ impl Snapshot {
     }
 
     /// As entries of the journal, each made when it is asked for.
-    pub(super) fn entries(self, at: Timestamp) -> impl Iterator<Item = Entry> + Send + 'static {
-        let stage = |standing: Standing| StagePart {
-            stage: standing.stage,
-            outcome: standing.outcome.as_ref().map(Packed::unpack),
-            width_limit: (standing.width_limit != UNLIMITED).then_some(standing.width_limit),
-            trouble: standing.trouble,
-            checkpoint: standing.checkpoint,
-        };
-        let mut standings = self.stages.into_iter().peekable();
+    pub(super) fn entries(&self, at: Timestamp) -> impl Iterator<Item = Entry> + Send {
+        let mut stages = self.stages().map(|(stage, rank)| stage_part(stage, *rank)).peekable();
         let stages = std::iter::from_fn(move || {
-            standings.peek()?;
-            Some(Part::Stages(standings.by_ref().take(TOGETHER).map(stage).collect()))
+            stages.peek()?;
+            Some(Part::Stages(stages.by_ref().take(TOGETHER).collect()))
         });
-        let sweeps = self.sweeps.into_iter().map(Part::Sweep);
-        let parts = std::iter::once(Part::Begin(self.counts)).chain(sweeps).chain(stages);
+        let sweeps = self.sweeps().map(|sweep| Part::Sweep(sweep_part(sweep, &self.ranks)));
+        let parts = std::iter::once(Part::Begin(self.counts())).chain(sweeps).chain(stages);
         parts.chain([Part::End {}]).map(move |part| Entry::new(at, Record::Snapshot(part)))
+    }
+
+    fn counts(&self) -> Counts {
+        let sweeps = self.sweeps().count();
+        Counts {
+            life: self.core.life,
+            forgotten: self.core.forgotten + (self.core.sweeps.len() - sweeps) as u64,
+            sweeps,
+            stages: self.stages().count(),
+        }
+    }
+
+    fn sweeps(&self) -> impl Iterator<Item = &Sweep> {
+        self.core.sweeps.iter().filter(|sweep| !sweep.forgotten)
+    }
+
+    fn stages(&self) -> impl Iterator<Item = (&Stage, &u32)> {
+        let ranked = self.core.stages.iter().zip(&self.ranks.stages);
+        ranked.filter(|(stage, _)| self.core.is_known(stage) && !is_new(stage))
     }
 }
 
@@ -355,4 +355,14 @@ pub(super) struct Restoring {
     counts: Counts,
     sweeps: Vec<SweepPart>,
     stages: Vec<Standing>,
+}
+
+/// How a stage stands, as the core keeps it.
+#[derive(Debug)]
+struct Standing {
+    stage: u32,
+    outcome: Option<Packed>,
+    width_limit: u32,
+    trouble: Option<Box<Trouble>>,
+    checkpoint: Option<Box<Checkpoint>>,
 }

@@ -107,13 +107,13 @@ async fn a_second_owner_waits_for_the_first_and_a_command_does_not() {
         }
     }
     assert!(matches!(Postgres::open_idle(&database.url()).await, Err(JournalError::InUse(_))));
-    first.append(&texts(&["first"])).await.expect("is the owner");
+    first.append(texts(&["first"])).await.expect("is the owner");
     first.confirm().await.expect("is the owner");
     assert!(!waiting.is_finished());
     drop(first);
     let mut second = waiting.await.expect("runs").expect("takes over");
     assert_eq!(read(&mut second).await.lines.len(), 7);
-    second.append(&texts(&["second"])).await.expect("appends");
+    second.append(texts(&["second"])).await.expect("appends");
 }
 
 #[tokio::test]
@@ -122,27 +122,27 @@ async fn an_owner_is_fenced_before_the_next_one_has_written_anything() {
     six(&database).await;
     let (mut first, _) = reopen(&database).await;
     let mut second = database.seize().await;
-    for fenced in [first.append(&texts(&["first"])).await, first.confirm().await] {
+    for fenced in [first.append(texts(&["first"])).await, first.confirm().await] {
         assert!(matches!(fenced, Err(JournalError::Fenced(_))), "{fenced:?}");
     }
-    assert!(matches!(first.replace(&texts(&["first"])).await, Err(JournalError::Fenced(_))));
+    assert!(matches!(first.replace(texts(&["first"])).await, Err(JournalError::Fenced(_))));
     assert_eq!(read(&mut *second).await.lines.len(), 6);
-    second.append(&texts(&["second"])).await.expect("appends");
+    second.append(texts(&["second"])).await.expect("appends");
 }
 
 #[tokio::test]
 async fn an_owner_whose_connection_was_cut_writes_nothing() {
     let Some(database) = Database::new().await else { return };
     let (mut first, _) = reopen(&database).await;
-    first.append(&texts(&["a"])).await.expect("appends");
+    first.append(texts(&["a"])).await.expect("appends");
     database
         .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'secateur' AND datname = current_database()")
         .await;
     let (mut second, entries) = reopen(&database).await;
     assert_eq!(entries, ["a"]);
-    assert!(first.append(&texts(&["b"])).await.is_err());
+    assert!(first.append(texts(&["b"])).await.is_err());
     assert!(first.confirm().await.is_err());
-    second.append(&texts(&["c"])).await.expect("appends");
+    second.append(texts(&["c"])).await.expect("appends");
     drop(second);
     assert_eq!(reopen(&database).await.1, ["a", "c"]);
 }

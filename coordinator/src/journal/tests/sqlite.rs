@@ -94,7 +94,7 @@ async fn a_journal_without_checksums_gets_them_in_its_place() {
     }
     let mut journal = folder.open().await.expect("opens");
     read(&mut *journal).await;
-    journal.append(&texts(&["e"])).await.expect("appends");
+    journal.append(texts(&["e"])).await.expect("appends");
     assert_eq!(read(&mut *journal).await.damages, []);
 }
 
@@ -115,7 +115,7 @@ async fn a_journal_that_has_all_its_lines_becomes_one_that_need_not() {
     folder.execute("PRAGMA user_version = 1").await;
     let (mut journal, entries) = reopen(&folder).await;
     assert_eq!(entries.len(), 6);
-    journal.begin_with(&texts(&["g"])).await.expect("begins");
+    journal.begin_with(texts(&["g"])).await.expect("begins");
     journal.close().await.expect("closes");
     let mut connection = SqliteConnectOptions::new().filename(folder.path()).connect().await.expect("opens");
     let format: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.expect("has a format");
@@ -153,7 +153,7 @@ async fn a_page_that_is_damaged_ends_the_reading_and_what_is_before_it_can_take_
     let folder = Folder::new();
     let (mut journal, _) = reopen(&folder).await;
     let many: Vec<String> = (0..400).map(|number| format!("entry {number} {}", "x".repeat(200))).collect();
-    journal.append(&many).await.expect("appends");
+    journal.append(many.clone()).await.expect("appends");
     journal.close().await.expect("closes");
     let mut bytes = fs::read(folder.path()).expect("reads");
     let half = bytes.len() / 2 / 4096 * 4096;
@@ -166,7 +166,7 @@ async fn a_page_that_is_damaged_ends_the_reading_and_what_is_before_it_can_take_
     assert!(!reading.torn);
     let good = reading.lines.len();
     journal.copy_aside().await.expect("copies");
-    journal.replace(&many[..good]).await.expect("replaces");
+    journal.replace(many[..good].to_vec()).await.expect("replaces");
     let (_, entries) = reopen(&folder).await;
     assert_eq!(entries, many[..good]);
 }

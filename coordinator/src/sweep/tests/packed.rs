@@ -22,7 +22,7 @@ proptest! {
         let json = serde_json::to_string(&plan).expect("plain data");
         prop_assert_eq!(&serde_json::to_string(&packed).expect("plain data"), &json);
         prop_assert_eq!(&serde_json::from_str::<PackedPlan>(&json).expect("a plan"), &packed);
-        prop_assert_eq!(&PackedPlan::from_text(&packed.to_text()).expect("a plan"), &packed);
+        prop_assert_eq!(&PackedPlan::from_text(&packed.as_text().to_string()).expect("a plan"), &packed);
 
         prop_assert_eq!((packed.stage_count(), packed.trial_count()), (plan.stages.len(), plan.trials.len()));
         for (place, stage) in plan.stages.iter().enumerate() {
@@ -67,7 +67,7 @@ fn a_plan_that_contradicts_itself_is_not_packed() {
 
 #[test]
 fn a_text_that_is_no_plan_is_refused() {
-    let text = packed(&planned(SMALL)).to_text();
+    let text = packed(&planned(SMALL)).as_text().to_string();
     for damaged in ["", "?", "AAAA", &text[..text.len() / 2], &text[4..]] {
         assert!(PackedPlan::from_text(damaged).is_err(), "{damaged:?}");
     }
@@ -76,6 +76,6 @@ fn a_text_that_is_no_plan_is_refused() {
 #[test]
 fn a_long_plan_is_a_short_text() {
     let plan = planned(&small_with(&["seeds: 500"]));
-    let (json, text) = (serde_json::to_string(&plan).expect("plain data"), packed(&plan).to_text());
+    let (json, text) = (serde_json::to_string(&plan).expect("plain data"), packed(&plan).as_text().to_string());
     assert!(text.len() * 5 < json.len(), "{} bytes of JSON are a text of {}", json.len(), text.len());
 }

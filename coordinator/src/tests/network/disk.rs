@@ -69,11 +69,11 @@ impl Journal for Watched {
         Ok(stopped)
     }
 
-    async fn append(&mut self, entries: &[String]) -> Result<(), JournalError> {
+    async fn append(&mut self, entries: Vec<String>) -> Result<(), JournalError> {
         let crash = self.scene.take_crash();
         if crash != Some(Crash::BeforeWrite) {
-            at_once(self.journal.append(entries))?;
-            self.scene.written(entries);
+            at_once(self.journal.append(entries.clone()))?;
+            self.scene.written(&entries);
         }
         match crash {
             None => Ok(()),
@@ -112,7 +112,7 @@ impl Journal for Watched {
         at_once(self.journal.copy_aside())
     }
 
-    async fn replace(self: Box<Self>, entries: &[String]) -> Result<(), JournalError> {
+    async fn replace(self: Box<Self>, entries: Vec<String>) -> Result<(), JournalError> {
         at_once(self.journal.replace(entries))
     }
 

@@ -249,13 +249,14 @@ impl Life {
         if core.since_snapshot() < BETWEEN_SNAPSHOTS {
             return Ok(());
         }
-        let snapshot = core.snapshot().entries(Timestamp(1_000 + self.now));
-        core.snapshot_taken();
         // Text takes most of a life's time, so that some alone are written as such.
         let is_text = self.random.random_bool(0.1);
+        let snapshot = core.snapshot();
+        let entries = snapshot.entries(Timestamp(1_000 + self.now));
         let entries: Result<Vec<Entry>, _> =
-            snapshot.map(|entry| if is_text { Entry::from_json(&entry.to_json()) } else { Ok(entry) }).collect();
+            entries.map(|entry| if is_text { Entry::from_json(&entry.to_json()) } else { Ok(entry) }).collect();
         let mut entries = entries.map_err(|error| Violation(error.to_string()))?;
+        core.snapshot_taken();
         let before = self.coordinator.disk.len();
         if self.faults > 0 && self.random.random_bool(0.2) {
             entries.truncate(self.random.random_range(0..=entries.len()));

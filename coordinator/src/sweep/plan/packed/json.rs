@@ -3,11 +3,11 @@
 
 use std::{
     fmt,
-    io::{BufReader, BufWriter, Read as _},
+    io::{self, BufReader, BufWriter, Read as _, Write},
     marker::PhantomData,
 };
 
-use base64::{engine::general_purpose::STANDARD, read::DecoderReader, write::EncoderStringWriter};
+use base64::{engine::general_purpose::STANDARD, read::DecoderReader, write::EncoderWriter};
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -22,23 +22,53 @@ use crate::sweep::plan::{PlannedStage, Trial};
 const LONGEST: u64 = 1 << 32;
 
 impl PackedPlan {
-    /// A text without line breaks: its JSON, deflated, in base64.
+    /// A text without line breaks: its JSON, deflated, in base64. Made while it is written, since it may be long.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        let mut text = EncoderStringWriter::new(&STANDARD);
-        let mut encoder = DeflateEncoder::new(&mut text, Compression::default());
-        serde_json::to_writer(BufWriter::new(&mut encoder), self).expect("a plan is plain data, and memory takes it");
-        encoder.finish().expect("memory takes all that is written");
-        text.into_inner()
+    pub const fn as_text(&self) -> impl fmt::Display {
+        Text(self)
     }
 
-    /// Reads what [`PackedPlan::to_text`] wrote.
+    /// Reads what [`PackedPlan::as_text`] wrote.
     ///
     /// # Errors
     /// If the text is not that of a plan, or of one that contradicts itself.
     pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
         let bytes = DecoderReader::new(text.as_bytes(), &STANDARD);
         serde_json::from_reader(BufReader::new(DeflateDecoder::new(bytes).take(LONGEST)))
+    }
+}
+
+struct Text<'plan>(&'plan PackedPlan);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut characters = EncoderWriter::new(Characters(formatter), &STANDARD);
+        let mut encoder = DeflateEncoder::new(&mut characters, Compression::default());
+        let mut json = BufWriter::new(&mut encoder);
+        let mut write = || {
+            serde_json::to_writer(&mut json, self.0)?;
+            json.flush()
+        };
+        write().map_err(|_| fmt::Error)?;
+        drop(json);
+        encoder.finish().map_err(|_| fmt::Error)?;
+        characters.finish().map_err(|_| fmt::Error)?;
+        Ok(())
+    }
+}
+
+/// Takes ASCII as bytes.
+struct Characters<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl Write for Characters<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        self.0.write_str(text).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
