@@ -1,6 +1,6 @@
 //! What was said of attempts at stages: a file of lines for each stage of which something was said, in a folder. Lines are of use to
-//! people alone, so they may be lost: they are not flushed, a stage has room for so many, and what comes faster than a disk takes it is
-//! left out, and counted. Knows files and keys of stages, and nothing of sweeps or the network.
+//! people alone, so they may be lost: they are not flushed, a stage has room for so many, how its attempts ended apart, and what comes
+//! faster than a disk takes it is left out, and counted. Knows files and keys of stages, and nothing of sweeps or the network.
 
 use std::{
     collections::HashMap,
@@ -21,6 +21,9 @@ use tracing::{debug, warn};
 
 /// Bytes that a stage has room for.
 const ROOM: u64 = 1 << 20;
+
+/// Bytes behind them that there are for how attempts ended: who looks for that must not find the epochs of another attempt alone.
+const ROOM_FOR_ENDS: u64 = ROOM / 4;
 
 /// Bytes of a line's text.
 const LONGEST: usize = 2_000;
@@ -52,6 +55,8 @@ pub struct Line {
 pub enum Weight {
     /// It is worth a file.
     Telling,
+    /// The same, and how an attempt ended without success.
+    Ending,
     /// It is only kept behind others: that an attempt completed of which nothing was said is no news.
     Closing,
 }
@@ -187,7 +192,8 @@ impl Writer {
         if self.sizes.len() >= REMEMBERED {
             self.sizes.clear();
         }
-        if size >= ROOM {
+        let room = if weight == Weight::Telling { ROOM } else { ROOM + ROOM_FOR_ENDS };
+        if size >= room {
             self.sizes.insert(*stage, size);
             return Ok(false);
         }
@@ -208,8 +214,9 @@ impl Writer {
             }
         }
         add(&line)?;
-        if size + text.len() as u64 >= ROOM {
-            text += &serde_json::to_string(&Line { text: "what follows is left out".to_owned(), ..line })?;
+        if size < ROOM && size + text.len() as u64 >= ROOM {
+            let end = "what follows is left out, but for how attempts end: that is 1 MiB of this stage".to_owned();
+            text += &serde_json::to_string(&Line { text: end, ..line })?;
             text.push('\n');
         }
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
@@ -272,7 +279,18 @@ mod tests {
         let (lines, end) = logs.read(&key("a"), 0).expect("reads");
         assert!(end < ROOM + 2 * LONGEST as u64, "{end}");
         assert!(lines.iter().all(|line| line.text.len() <= LONGEST));
-        assert_eq!(texts(&lines).last(), Some(&"what follows is left out"));
+        assert!(texts(&lines).last().is_some_and(|text| text.starts_with("what follows is left out")));
+        // How the attempt ended is told nonetheless, and no more than there is room for.
+        logs.say(key("a"), Weight::Telling, line("one more"));
+        logs.say(key("a"), Weight::Ending, line("failed"));
+        logs.flush().await;
+        assert_eq!(texts(&logs.read(&key("a"), end).expect("reads").0), ["failed"]);
+        for _ in 0..2 * ROOM_FOR_ENDS as usize / LONGEST {
+            logs.say(key("a"), Weight::Ending, line(&long));
+            logs.flush().await;
+        }
+        let end = logs.read(&key("a"), 0).expect("reads").1;
+        assert!((ROOM + ROOM_FOR_ENDS..ROOM + ROOM_FOR_ENDS + 2 * LONGEST as u64).contains(&end), "{end}");
         logs.say(key("b"), Weight::Telling, line("others have their own"));
         logs.flush().await;
         assert_eq!(logs.read(&key("b"), 0).expect("reads").0.len(), 1);

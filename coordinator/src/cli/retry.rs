@@ -18,6 +18,9 @@ use super::{
 pub(crate) struct RetryArguments {
     /// The sweep's id, or enough of its beginning
     sweep_id: String,
+    /// What has failed; nothing else can be tried again, so it is the same without
+    #[arg(long = "failed")]
+    _failed: bool,
     #[command(flatten)]
     coordinator: CoordinatorArguments,
 }
@@ -38,7 +41,8 @@ pub(crate) async fn run(arguments: RetryArguments, output: Output) -> Result<Exi
 /// What was done, for a person.
 pub(crate) fn said(reply: &RetryReply) -> String {
     let done = match reply.stages {
-        0 => "no stage has failed; what diverged or collapsed would do so again".to_owned(),
+        0 => "no stage is to be tried again: none has failed, and what diverged or collapsed would do so again"
+            .to_owned(),
         1 => "1 stage that had failed is tried again".to_owned(),
         stages => format!("{} stages that had failed are tried again", thousands(stages)),
     };

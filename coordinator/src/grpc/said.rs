@@ -66,11 +66,11 @@ impl Said {
         let Ok(stage) = report.stage_key.parse() else { return };
         let (weight, text) = match report.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref()) {
             Some(Outcome::Completed(_)) => (Weight::Closing, "completed".to_owned()),
-            Some(Outcome::Diverged(diverged)) => (Weight::Telling, format!("diverged in step {}", diverged.step)),
+            Some(Outcome::Diverged(diverged)) => (Weight::Ending, format!("diverged in step {}", diverged.step)),
             Some(Outcome::Collapsed(collapsed)) => {
-                (Weight::Telling, format!("collapsed: nothing would be left of layer {}", collapsed.layer))
+                (Weight::Ending, format!("collapsed: nothing would be left of layer {}", collapsed.layer))
             }
-            Some(Outcome::Failed(failed)) => (Weight::Telling, format!("failed: {}", failed.message)),
+            Some(Outcome::Failed(failed)) => (Weight::Ending, format!("failed: {}", failed.message)),
             Some(Outcome::Cancelled(_)) | None => return,
         };
         self.say(stage, report.attempt, weight, text);

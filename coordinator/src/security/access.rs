@@ -152,7 +152,13 @@ impl Access {
             return Ok(caller);
         }
         let method = knock.path.rsplit('/').next().unwrap_or_default();
-        let status = Status::permission_denied(format!("the role {} does not permit {method}", caller.role));
+        let roles = if let Admits::Roles(roles) = admits { roles } else { &[] };
+        let needed: Vec<String> = roles.iter().chain(&[Role::Admin]).map(Role::to_string).collect();
+        let status = Status::permission_denied(format!(
+            "the role {} does not permit {method}: give a token of the role {}",
+            caller.role,
+            needed.join(" or ")
+        ));
         Err(Refused { who: Some(caller.name), status })
     }
 

@@ -18,7 +18,8 @@ use super::Caller;
 /// The name of the file in a coordinator's folder.
 const FILE: &str = "audit.jsonl";
 
-/// Of one caller a refusal is written so often at first; what comes between is counted. A stranger must not be able to fill the disk.
+/// Of a stranger a refusal is written so often at first, and of a caller that is known one of each method; what comes between is counted.
+/// A stranger must not be able to fill the disk.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(10);
 
 /// Who keeps on being refused is written down half as often from line to line, and so often in the end.
@@ -39,8 +40,8 @@ struct Log {
     refusals: HashMap<Refused, Written>,
 }
 
-/// Who was refused: an address, and a name if they are known.
-type Refused = (Option<IpAddr>, Option<String>);
+/// Who was refused: an address, and, if they are known, a name and what they wanted.
+type Refused = (Option<IpAddr>, Option<(String, String)>);
 
 /// The last refusal that was written.
 #[derive(Debug)]
@@ -87,8 +88,9 @@ impl Audit {
 
     /// Somebody at `peer` was refused `method`, for `reason`; `who` they are, if that is known.
     pub fn refused(&self, peer: Option<IpAddr>, who: Option<&str>, method: &str, reason: &str) {
+        let known = who.map(|who| (who.to_owned(), method.to_owned()));
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(unwritten) = log.due((peer, who.map(str::to_owned)), Instant::now()) else { return };
+        let Some(unwritten) = log.due((peer, known), Instant::now()) else { return };
         log.append(&json!({
             "at": now(),
             "who": who,
@@ -156,12 +158,14 @@ mod tests {
             assert_eq!(log.due(peer(1), start + Duration::from_secs(1)), None);
         }
         assert_eq!(log.due(peer(2), start + Duration::from_secs(1)), Some(0), "others are written all the same");
-        let known = (peer(1).0, Some("bob".to_owned()));
-        assert_eq!(
-            log.due(known, start + Duration::from_secs(1)),
-            Some(0),
-            "and so is who is known at the same address"
-        );
+        for method in ["Cancel", "Forget"] {
+            let known = (peer(1).0, Some(("bob".to_owned(), method.to_owned())));
+            assert_eq!(
+                log.due(known, start + Duration::from_secs(1)),
+                Some(0),
+                "and so is what somebody known wanted at the same address"
+            );
+        }
         assert_eq!(log.due(peer(1), start + BETWEEN_REFUSALS), Some(1000));
         // From very many addresses few are written, and little is remembered.
         let written = (10..100_000).filter(|number| log.due(peer(*number), start + BETWEEN_REFUSALS).is_some()).count();
@@ -172,7 +176,7 @@ mod tests {
     fn who_keeps_on_being_refused_is_written_down_less_and_less_often() {
         let mut log = Log { file: None, refusals: HashMap::new() };
         let start = Instant::now();
-        let caller = || (None, Some("gpus".to_owned()));
+        let caller = || (None, Some(("gpus".to_owned(), "Attach".to_owned())));
         // A worker tries every five seconds, for a day.
         let tries = (0..24 * 720).map(|number| start + Duration::from_secs(5 * number));
         let written: Vec<u64> = tries.filter_map(|at| log.due(caller(), at)).collect();
