@@ -163,7 +163,11 @@ fn a_token_is_exchanged_without_a_restart_and_a_revoked_one_ends_a_session() {
     drop(working);
     let refused = worker(&lab, &server, &["--token-file", "bob.token"]);
     let refused = refused.end().expect(2);
-    assert!(refused.stderr.contains("the role read does not permit Attach"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("the role read does not permit Attach: give a token of the role worker or admin"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,6 +173,25 @@ mod tests {
     }
 
     #[test]
+    fn each_method_that_somebody_known_is_refused_is_a_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let audit = Audit::open(folder.path()).expect("opens");
+        for (who, method) in [
+            (Some("bob"), "Cancel"),
+            (Some("bob"), "Cancel"),
+            (Some("bob"), "Forget"),
+            (None, "Cancel"),
+            (None, "Forget"),
+        ] {
+            audit.refused(None, who, method, "no");
+        }
+        let text = std::fs::read_to_string(folder.path().join(FILE)).expect("reads");
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let written: Vec<_> = lines.iter().map(|line| (line["who"].as_str(), line["refused"].as_str())).collect();
+        assert_eq!(written, [(Some("bob"), Some("Cancel")), (Some("bob"), Some("Forget")), (None, Some("Cancel"))]);
+    }
+
+    #[test]
     fn who_keeps_on_being_refused_is_written_down_less_and_less_often() {
         let mut log = Log { file: None, refusals: HashMap::new() };
         let start = Instant::now();
