@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -18,7 +18,10 @@ use tokio::{
     time::Sleep,
 };
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::{
+    codegen::http,
+    transport::server::{Connected, TcpConnectInfo, TlsConnectInfo},
+};
 use tracing::debug;
 
 /// Connections that one address may have. A worker has one for each device, a command one.
@@ -29,6 +32,12 @@ const TO_BEGIN: Duration = Duration::from_secs(10);
 
 /// Bytes that a connection begins with: the preface of HTTP/2, which is shorter than any greeting of TLS.
 const BEGINNING: u64 = 24;
+
+/// Where a call comes from, by what its connection has put beside it.
+pub(crate) fn peer(extensions: &http::Extensions) -> Option<SocketAddr> {
+    let tls = || extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
+    extensions.get().or_else(tls).and_then(TcpConnectInfo::remote_addr)
+}
 
 /// The connections that `listener` accepts.
 pub(crate) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {

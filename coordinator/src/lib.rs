@@ -19,6 +19,7 @@ pub mod security;
 pub mod server;
 pub mod sweep;
 mod threads;
+mod unfinished;
 pub mod upkeep;
 
 #[cfg(all(test, feature = "worker"))]

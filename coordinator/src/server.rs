@@ -36,7 +36,6 @@ use crate::{
     artifacts::{self, ArtifactError, ArtifactStore, Bucket, BucketError, LocationError, Remote},
     connections,
     driver::{Clock, Driver},
-    garbage,
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
     logs::Logs,
@@ -46,6 +45,7 @@ use crate::{
         certificates::{CertificateError, TlsFiles},
         tokens::{TokenError, Tokens},
     },
+    unfinished::UnfinishedLayer,
     upkeep,
 };
 
@@ -344,10 +344,14 @@ impl Opened {
         store.incoming().remove_drafts()?;
         let core = upkeep::restore(&mut *journal, &policy).await?;
         if !core.has_had_sweeps() {
-            // It may be the first start after one that a table was uploaded to and no sweep; and it may be another journal.
             let files = store.files().await?.len();
             if files > 0 {
-                warn!("{}", garbage::no_sweep_ever(files));
+                // It may be the first start after one that a table was uploaded to and no sweep; and it may be another journal.
+                warn!(
+                    "the journal {} has never had a sweep, and {files} files are there: if they belong to a journal that was lost, or to \
+                     another one (serve --journal), stop, and put that in its place before anything is submitted",
+                    journal.place()
+                );
             }
         }
         let failed = |source| ServerError::Folder { path: folder.logs(), source };
@@ -392,6 +396,7 @@ impl Opened {
         }
         let server = server
             .layer(AccessLayer(access))
+            .layer(UnfinishedLayer::default())
             .add_service(health_service)
             .add_service(reflection)
             .add_service(sweeps.max_decoding_message_size(LONGEST_MESSAGE))

@@ -19,6 +19,8 @@ use tonic::{
 use tower::{Layer, Service};
 use tracing::{debug, error};
 
+use crate::connections::peer;
+
 use super::{
     Audit, Caller, Credential, Role,
     certificates::fingerprint,
@@ -246,13 +248,12 @@ impl<'a> Knock<'a> {
         let header = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let extensions = request.extensions();
         let tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
-        let tcp = extensions.get::<TcpConnectInfo>().or_else(|| tls.map(TlsConnectInfo::get_ref));
         let certificates = tls.and_then(TlsConnectInfo::peer_certs);
         Self {
             path: request.uri().path(),
             token: header.and_then(|value| value.strip_prefix("Bearer ")),
             certificate: certificates.and_then(|chain| chain.first().map(|own| fingerprint(own))),
-            peer: tcp.and_then(TcpConnectInfo::remote_addr),
+            peer: peer(extensions),
         }
     }
 }
