@@ -182,8 +182,10 @@ async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>>
     let plan = Arc::new(common::plan(STAGES)?);
     let mut journal = Sqlite::open(file).await?;
     journal.read(&mut |_| {}).await?;
-    let entry = |record| Entry::new(Timestamp(1), record).to_json();
-    journal.append(vec![entry(Record::Started), entry(Record::SweepSubmitted { plan: Arc::clone(&plan) })]).await?;
+    let lines = |record| Entry::new(Timestamp(1), record).into_lines();
+    journal
+        .append(lines(Record::Started).chain(lines(Record::SweepSubmitted { plan: Arc::clone(&plan) })).collect())
+        .await?;
     let mut lease = 0_u64;
     for stages in plan.keys().collect::<Vec<_>>().chunks(1_000) {
         let mut entries = vec![];
@@ -193,10 +195,10 @@ async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>>
                 lease += 1;
                 let attempt = Some(AttemptId { lease: format!("1-{lease}").parse()?, number });
                 let worker = Some("gpu-07.example".to_owned());
-                entries.push(entry(Record::AttemptFailed { stage: *stage, lanes: 1, failure, worker, attempt }));
+                entries.extend(lines(Record::AttemptFailed { stage: *stage, lanes: 1, failure, worker, attempt }));
             }
             let outcome = common::completed();
-            entries.push(entry(Record::StageEnded { stage: *stage, outcome }));
+            entries.extend(lines(Record::StageEnded { stage: *stage, outcome }));
         }
         journal.append(entries).await?;
     }

@@ -22,7 +22,7 @@ use crate::sweep::{
 /// The largest sweep file, in bytes: more is no file that a person wrote.
 pub const LARGEST_SWEEP_FILE: usize = 1 << 20;
 
-/// The longest plan, in bytes of its JSON: some 200,000 trials. It is one line of the journal, and no database takes a line of any length.
+/// The longest plan, in bytes of its JSON: some 200,000 trials. Planning and a report have all of it in memory.
 pub const LARGEST_PLAN: u64 = 256 << 20;
 
 /// What a coordinator takes from others at most.

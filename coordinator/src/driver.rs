@@ -187,9 +187,9 @@ struct Shell {
 /// What a batch of commands leaves to do once its records are durable.
 #[derive(Default)]
 struct Batch {
-    /// As text.
-    entries: Vec<String>,
-    /// Those of the entries that a person is told of.
+    /// Records as lines of the journal.
+    lines: Vec<String>,
+    /// Those of the records that a person is told of.
     notable: Vec<Record>,
     effects: Vec<Effect>,
     /// Ends of stages, or of leases, that workers need not report again.
@@ -296,7 +296,8 @@ impl Shell {
             Ok(decision) => {
                 let notable = decision.records.iter().filter(|record| is_notable(record));
                 batch.notable.extend(notable.cloned());
-                batch.entries.extend(decision.records.into_iter().map(|record| Entry::new(now, record).to_json()));
+                let entries = decision.records.into_iter().map(|record| Entry::new(now, record));
+                batch.lines.extend(entries.flat_map(Entry::into_lines));
                 batch.effects.extend(decision.effects);
                 Ok(())
             }
@@ -332,8 +333,8 @@ impl Shell {
                 self.carry_out(effect, &mut batch.changed);
             }
         }
-        if !batch.entries.is_empty() {
-            self.journal.append(batch.entries).await?;
+        if !batch.lines.is_empty() {
+            self.journal.append(batch.lines).await?;
         }
         batch.notable.iter().for_each(say);
         // What was taken in is durable now, and what was rejected would be again.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    str::Utf8Error,
     time::Instant,
 };
 
@@ -11,7 +12,7 @@ use tracing::info;
 
 use crate::{
     journal::{Damage, Journal, JournalError, Line, Place, Verification},
-    scheduler::{Core, Entry, Policy, Record, Timestamp, UnreadableEntry},
+    scheduler::{self, Core, Entry, EntryReader, Policy, Record, Timestamp, UnreadableEntry},
 };
 
 /// Why a journal was not mended. It is as it was.
@@ -77,6 +78,7 @@ pub struct Examined {
 pub struct Examination {
     policy: Policy,
     verification: Verification,
+    reader: EntryReader,
     core: Core,
     /// Entries before the first damage.
     entries: u64,
@@ -103,6 +105,8 @@ pub struct Lost {
     pub unreadable: u64,
     /// Stages that had ended, by sweep; one that several sweeps share counts for each.
     pub stages: BTreeMap<SweepId, u64>,
+    /// Stages that had ended, of sweeps that are not known any more.
+    pub stages_of_others: u64,
     /// Sweeps that are not known any more, and have to be submitted again.
     pub sweeps: BTreeSet<SweepId>,
 }
@@ -138,6 +142,7 @@ impl Examination {
         Self {
             policy: policy.clone(),
             verification: Verification::default(),
+            reader: EntryReader::default(),
             core: Core::new(policy.clone()),
             entries: 0,
             bytes: 0,
@@ -167,15 +172,16 @@ impl Examination {
     }
 
     fn replay(&mut self, line: &Line) -> Result<(), Damage> {
-        let entry = read(line)?;
-        let contradiction = |reason| Damage::Contradiction { sequence: line.sequence, reason };
-        self.core.replay(&entry).map_err(|rejection| contradiction(rejection.to_string()))?;
-        self.begins_with_snapshot |= self.entries == 0 && matches!(entry.record, Record::Snapshot(_));
+        if let Some(entry) = read(&mut self.reader, line).map_err(|error| damage(line, &error))? {
+            let contradiction = |reason| Damage::Contradiction { sequence: line.sequence, reason };
+            self.core.replay(&entry).map_err(|rejection| contradiction(rejection.to_string()))?;
+            self.begins_with_snapshot |= self.entries == 0 && matches!(entry.record, Record::Snapshot(_));
+            self.versions.insert(entry.version());
+            self.last_at = entry.at;
+        }
         self.entries += 1;
         self.bytes += line.entry.len() as u64;
         self.last_good = Some(line.sequence);
-        self.versions.insert(entry.version());
-        self.last_at = entry.at;
         Ok(())
     }
 
@@ -232,35 +238,57 @@ impl Examined {
 }
 
 impl Lost {
-    /// Adds a line that is cut, of which `core` knows what was before it.
-    fn add(&mut self, line: &Line, core: &Core) {
+    /// Adds a line that is cut, of which `core` knows what was before the first of them.
+    fn add(&mut self, reader: &mut EntryReader, line: &Line, core: &Core) {
         self.entries += 1;
-        match read(line).map(|entry| entry.record) {
-            Ok(Record::StageEnded { stage, .. }) => {
-                for sweep in core.sweeps_of(&stage) {
+        match read(reader, line).map(|entry| entry.map(|entry| entry.record)) {
+            Ok(Some(Record::StageEnded { stage, .. })) => {
+                let sweeps = core.sweeps_of(&stage);
+                self.stages_of_others += u64::from(sweeps.is_empty());
+                for sweep in sweeps {
                     *self.stages.entry(sweep).or_default() += 1;
                 }
             }
-            Ok(Record::SweepSubmitted { plan }) => drop(self.sweeps.insert(plan.sweep.id.clone())),
-            Ok(Record::Snapshot(part)) => {
-                // What is known from before it is not lost with it.
-                self.sweeps.extend(part.sweep().filter(|sweep| core.sweep(sweep).is_none()).cloned());
-            }
+            Ok(Some(Record::SweepSubmitted { plan })) => self.add_sweep(&plan.sweep.id, core),
+            Ok(Some(Record::Snapshot(part))) => part.sweep().into_iter().for_each(|sweep| self.add_sweep(sweep, core)),
             Ok(_) => {}
+            Err(Unread::Entry(UnreadableEntry::PiecesMissing { sweep })) => {
+                self.unreadable += 1;
+                self.add_sweep(&sweep, core);
+            }
             Err(_) => self.unreadable += 1,
+        }
+    }
+
+    /// What is known from before is not lost with it.
+    fn add_sweep(&mut self, sweep: &SweepId, core: &Core) {
+        if core.sweep(sweep).is_none() {
+            self.sweeps.insert(sweep.clone());
         }
     }
 }
 
-/// The entry of a line that fits its checksum.
-fn read(line: &Line) -> Result<Entry, Damage> {
-    let sequence = line.sequence;
-    let no_entry = |reason| Damage::NoEntry { sequence, reason };
-    let text = str::from_utf8(&line.entry).map_err(|error| no_entry(error.to_string()))?;
-    Entry::from_json(text).map_err(|error| match error {
-        UnreadableEntry::Version { .. } => Damage::OtherVersion { sequence, reason: error.to_string() },
-        UnreadableEntry::Json(error) => no_entry(error.to_string()),
-    })
+/// A line that fits its checksum, and cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error(transparent)]
+    Text(#[from] Utf8Error),
+    #[error(transparent)]
+    Entry(#[from] UnreadableEntry),
+}
+
+/// The entry that is whole with a line that fits its checksum.
+fn read(reader: &mut EntryReader, line: &Line) -> Result<Option<Entry>, Unread> {
+    Ok(reader.read(str::from_utf8(&line.entry)?)?)
+}
+
+/// Why such a line is damage.
+fn damage(line: &Line, error: &Unread) -> Damage {
+    let (sequence, reason) = (line.sequence, error.to_string());
+    match error {
+        Unread::Entry(UnreadableEntry::Version { .. }) => Damage::OtherVersion { sequence, reason },
+        Unread::Text(_) | Unread::Entry(_) => Damage::NoEntry { sequence, reason },
+    }
 }
 
 /// Replays a journal that is healthy.
@@ -313,6 +341,7 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
     let Examined { core, entries, .. } = examined;
     // Once more, since what is kept is wanted now; if the disk gives less this time, that is not to take the place of all.
     let (mut verification, mut kept, mut lost) = (Verification::default(), vec![], Lost::default());
+    let mut reader = EntryReader::default();
     journal
         .read(&mut |line| {
             if !verification.take(&line) {
@@ -321,7 +350,7 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
             if (kept.len() as u64) < entries && verification.is_good() {
                 kept.extend(String::from_utf8(line.entry).ok());
             } else {
-                lost.add(&line, &core);
+                lost.add(&mut reader, &line, &core);
             }
         })
         .await?;
@@ -346,7 +375,7 @@ pub async fn compact(mut journal: Box<dyn Journal>) -> Result<Compacted, UpkeepE
         journal.close().await?;
         return Ok(Compacted { before, after: before });
     }
-    let entries: Result<Vec<Entry>, _> = lines.iter().map(|line| Entry::from_json(line)).collect();
+    let entries: Result<Vec<Entry>, _> = scheduler::entries(&lines).collect();
     let same =
         |entries| Core::restore(Policy::default(), entries).is_ok_and(|core| core.says_the_same_as(&examined.core));
     if !entries.is_ok_and(same) {
@@ -378,7 +407,7 @@ mod tests {
                 let (sequence, checksum) = chain.add(entry.as_bytes());
                 Line { sequence, entry: entry.as_bytes().to_vec(), checksum }
             };
-            let started = Entry::new(Timestamp(1), Record::Started).to_json();
+            let started: String = Entry::new(Timestamp(1), Record::Started).into_lines().collect();
             let mut lines = vec![line(&started), line(&started), line(&started)];
             lines[2].entry.pop();
             Self { place: Place::File("journal.db".into()), lines }

@@ -20,7 +20,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use secateur::{
     admission::{self, Input, Limits},
-    scheduler::{Core, Entry, Event, Policy, Record, ShareChange, Timestamp},
+    scheduler::{Core, Entry, Event, Policy, Record, ShareChange, Timestamp, entries},
     sweep::plan::PackedPlan,
 };
 use secateur_proto::{
@@ -122,14 +122,15 @@ fn journals() -> Vec<Vec<u8>> {
     let (mut lines, mut running) = (Vec::new(), vec![]);
     for (now, event) in (1..).zip(&events) {
         let decision = core.apply(Timestamp(now), event).unwrap_or_else(|rejection| panic!("{rejection}"));
-        lines.extend(decision.records.into_iter().map(|record| Entry::new(Timestamp(now), record).to_json()));
+        let entries = decision.records.into_iter().map(|record| Entry::new(Timestamp(now), record));
+        lines.extend(entries.flat_map(Entry::into_lines));
         if now == 2 {
             running = core.snapshot().lines(Timestamp(now));
         }
     }
     // A snapshot alone and one amid the history, each with more behind it.
-    let started = Entry::new(Timestamp(9), Record::Started).to_json();
-    let alone = [&running[..], &[started]].concat();
+    let started: Vec<String> = Entry::new(Timestamp(9), Record::Started).into_lines().collect();
+    let alone = [&running[..], &started].concat();
     let amid = [&lines[..2], &running[..], &lines[2..]].concat();
     let short: Vec<String> = lines.iter().filter(|line| line.len() < 1_000).cloned().collect();
     [&lines, &short, &alone, &amid]
@@ -323,8 +324,8 @@ fn the_seeds_are_read() {
     }
     for journal in journals().iter().step_by(5) {
         let lines = journal[1..].split(|byte| *byte == b'\n');
-        let entry = |line| Entry::from_json(std::str::from_utf8(line).expect("is text")).expect("an entry");
-        let entries: Vec<Entry> = lines.map(entry).collect();
+        let lines = lines.map(|line| std::str::from_utf8(line).expect("is text"));
+        let entries: Vec<Entry> = entries(lines).collect::<Result<_, _>>().expect("entries");
         assert!(!entries.is_empty());
     }
     let artifacts = artifacts();

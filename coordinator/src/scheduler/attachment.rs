@@ -129,7 +129,7 @@ impl Core {
         let (mut open, mut sweeps) = (vec![], BTreeSet::new());
         if was_given_out && !self.leases.contains_key(&lease) && self.has_slot(number) {
             for (key, attempt) in &held.stages {
-                let Some(stage) = self.stage_numbers.get(key).copied() else { continue };
+                let Some(stage) = self.stage_number(key) else { continue };
                 if self.stages[stage.index()].state == StageState::Ready {
                     let queue = QueueKey::of(&self.stages[stage.index()]);
                     self.ready.remove(queue, stage);

@@ -12,7 +12,7 @@ use secateur_proto::{
 
 use super::{
     bundle::lease_id,
-    core::Core,
+    core::{Core, key_of},
     event::{Effect, Rejection, SweepState, Timestamp},
     outcome::{Packed, inherited},
     planted::Planted,
@@ -129,7 +129,8 @@ impl Core {
         let sweep = SweepNumber(u32::try_from(self.sweeps.len()).unwrap_or(u32::MAX));
         self.sweep_numbers.insert(plan.sweep.id.clone(), sweep);
         self.sweeps.push(Sweep::new(Arc::clone(plan), at));
-        self.stage_numbers.reserve(plan.stage_count());
+        let (stages, sweeps) = (&self.stages, &self.sweeps);
+        self.stage_index.reserve(plan.stage_count(), |number| key_of(stages, sweeps, number));
         self.stages.reserve(plan.stage_count());
         for position in 0..plan.stage_count() {
             self.list_stage(sweep, position);
@@ -145,7 +146,7 @@ impl Core {
     /// Makes a planned stage one of the sweep's: a new one, or one that is known by its key.
     fn list_stage(&mut self, sweep: SweepNumber, position: usize) {
         let key = self.sweeps[sweep.index()].plan.key(position);
-        let number = match self.stage_numbers.get(&key).copied() {
+        let number = match self.stage_number(&key) {
             Some(number) => {
                 let stage = &mut self.stages[number.index()];
                 stage.shared_with.push(sweep);
@@ -183,9 +184,10 @@ impl Core {
             parent.children.push(number);
         }
         let state = if missing == 0 { StageState::Parked } else { StageState::Waiting { missing } };
-        self.stage_numbers.insert(plan.key(position), number);
         let position = u32::try_from(position).unwrap_or(u32::MAX);
         self.stages.push(Stage { state, ..Stage::new(sweep, position, class) });
+        let (stages, sweeps) = (&self.stages, &self.sweeps);
+        self.stage_index.insert(number, |number| key_of(stages, sweeps, number));
         if let Some(outcome) = ends_as {
             self.mark_ended(number, Packed::new(&outcome));
         }
@@ -419,7 +421,7 @@ impl Core {
     }
 
     fn open_stage(&self, key: StageKey) -> Result<StageNumber, Rejection> {
-        let number = *self.stage_numbers.get(&key).ok_or(Rejection::UnknownStage(key))?;
+        let number = self.stage_number(&key).ok_or(Rejection::UnknownStage(key))?;
         match self.stages[number.index()].state {
             StageState::Ended(_) => Err(Rejection::EndedAlready(key)),
             StageState::Waiting { .. } => Err(Rejection::ParentsMissing(key)),

@@ -16,10 +16,12 @@ use secateur_proto::{
 use super::{
     attachment::Joining,
     bundle::lease_number,
+    entry::Entry,
     event::{Decision, Effect, Event, Policy, Rejection, SweepState, Timestamp},
+    index::StageIndex,
     planted::Planted,
     queues::Ready,
-    record::{Entry, Record},
+    record::Record,
     share::ShareChange,
     snapshot::Restoring,
     stage::{ClassNumber, LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber},
@@ -36,7 +38,7 @@ pub struct Core {
     pub(super) life: u32,
     // What is durable.
     pub(super) stages: Vec<Stage>,
-    pub(super) stage_numbers: HashMap<StageKey, StageNumber>,
+    pub(super) stage_index: StageIndex,
     pub(super) sweeps: Vec<Sweep>,
     pub(super) sweep_numbers: HashMap<SweepId, SweepNumber>,
     pub(super) classes: Vec<BundleClass>,
@@ -103,7 +105,7 @@ impl Core {
             policy,
             life: 0,
             stages: vec![],
-            stage_numbers: HashMap::new(),
+            stage_index: StageIndex::default(),
             sweeps: vec![],
             sweep_numbers: HashMap::new(),
             classes: vec![],
@@ -289,7 +291,7 @@ impl Core {
         attempt: u32,
         outcome: &StageOutcome,
     ) -> Result<(), Rejection> {
-        let stage = *self.stage_numbers.get(&key).ok_or(Rejection::UnknownStage(key))?;
+        let stage = self.stage_number(&key).ok_or(Rejection::UnknownStage(key))?;
         let reporter = self.worker_numbers.get(worker).copied();
         let held = lease_number(lease).and_then(|number| Some((number, self.leases.get(&number)?)));
         let own = held.filter(|(_, held)| Some(held.worker) == reporter).map(|(number, _)| number);
@@ -371,7 +373,7 @@ impl Core {
         checkpoint: Checkpoint,
     ) -> Result<(), Rejection> {
         let number = self.number_of(worker)?;
-        let stage = *self.stage_numbers.get(&key).ok_or(Rejection::UnknownStage(key))?;
+        let stage = self.stage_number(&key).ok_or(Rejection::UnknownStage(key))?;
         self.progressed(step.now, number, &key);
         let stage = &self.stages[stage.index()];
         let known = stage.checkpoint.as_ref().is_some_and(|known| known.epoch >= checkpoint.epoch);
@@ -440,9 +442,19 @@ impl Core {
     }
 
     pub(super) fn key_of(&self, stage: StageNumber) -> StageKey {
-        let stage = &self.stages[stage.index()];
-        self.sweeps[stage.home.index()].plan.key(stage.position as usize)
+        key_of(&self.stages, &self.sweeps, stage)
     }
+
+    /// The stage with that key; nothing if no sweep lists it.
+    pub(super) fn stage_number(&self, key: &StageKey) -> Option<StageNumber> {
+        self.stage_index.find(key, |number| self.key_of(number))
+    }
+}
+
+/// The key of a stage that some sweep lists.
+pub(super) fn key_of(stages: &[Stage], sweeps: &[Sweep], stage: StageNumber) -> StageKey {
+    let stage = &stages[stage.index()];
+    sweeps[stage.home.index()].plan.key(stage.position as usize)
 }
 
 /// An event in the making.

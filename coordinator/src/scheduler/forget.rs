@@ -13,7 +13,7 @@ use secateur_proto::ids::StageKey;
 use thin_vec::ThinVec;
 
 use super::{
-    core::Core,
+    core::{Core, key_of},
     stage::{StageNumber, StageState, SweepNumber, UNLIMITED},
     sweep::{Sweep, Tally},
 };
@@ -22,8 +22,7 @@ impl Core {
     /// Forgets a sweep that does not run: nobody wants its stages but the other sweeps that list them.
     pub(super) fn forget_sweep(&mut self, number: SweepNumber) {
         let sweep = &mut self.sweeps[number.index()];
-        let nothing = Arc::new(sweep.plan.nothing_of());
-        let plan = mem::replace(&mut sweep.plan, nothing);
+        let plan = Arc::clone(&sweep.plan);
         let stages = mem::take(&mut sweep.stages);
         self.sweep_numbers.remove(&plan.sweep.id);
         sweep.forgotten = true;
@@ -43,7 +42,9 @@ impl Core {
             }
             if entry.shared_with.is_empty() {
                 // A parent is in the plan of each of its children, so no child of it is left either.
-                self.stage_numbers.remove(&key);
+                let (stages, sweeps) = (&self.stages, &self.sweeps);
+                self.stage_index.remove(&key, |number| key_of(stages, sweeps, number));
+                let entry = &mut self.stages[stage.index()];
                 entry.children = ThinVec::new();
                 entry.state = StageState::Parked;
                 (entry.trouble, entry.elsewhere, entry.width_limit) = (None, None, UNLIMITED);
@@ -57,6 +58,8 @@ impl Core {
         for stage in stages.iter().filter(|stage| !gone.contains(stage)) {
             self.stages[stage.index()].children.retain(|child| !gone.contains(child));
         }
+        // Until here it says what the keys of the stages are.
+        self.sweeps[number.index()].plan = Arc::new(plan.nothing_of());
     }
 }
 

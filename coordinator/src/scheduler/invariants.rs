@@ -97,7 +97,7 @@ impl Core {
     fn check_stage(&self, number: StageNumber, stage: &Stage) -> Result<(), InvariantViolation> {
         let key = self.key_of(number);
         let about = |what: fmt::Arguments<'_>| format!("{key:?}: {what}");
-        let found = self.stage_numbers.get(&key) == Some(&number);
+        let found = self.stage_number(&key) == Some(number);
         check(InvariantId::StagesFound, found, || about(format_args!("not found by its key")))?;
 
         let parents: Vec<StageNumber> = self.parents_of(stage).collect();
@@ -141,7 +141,7 @@ impl Core {
     }
 
     fn check_forgotten(&self, number: StageNumber, stage: &Stage) -> Result<(), InvariantViolation> {
-        let known = self.stage_numbers.values().any(|known| *known == number)
+        let known = self.stage_index.contains(number)
             || self.stages.iter().any(|parent| parent.children.contains(&number))
             || self.sweeps.iter().any(|sweep| sweep.stages.contains(&number))
             || self.ready.contains(QueueKey::of(stage), number);

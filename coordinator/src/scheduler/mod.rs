@@ -59,9 +59,11 @@ mod bundle;
 mod commit;
 mod core;
 mod durable;
+mod entry;
 mod event;
 mod forget;
 mod health;
+mod index;
 mod invariants;
 mod outcome;
 pub(crate) mod planted;
@@ -81,9 +83,10 @@ pub(crate) mod tests;
 
 pub use self::{
     core::Core,
+    entry::{Entry, EntryReader, JOURNAL_VERSION, UnreadableEntry, entries},
     event::{Decision, Departure, Effect, Event, HeldLease, Policy, Rejection, SweepState, Timestamp},
     invariants::{InvariantId, InvariantViolation},
-    record::{AttemptId, Entry, JOURNAL_VERSION, Record, UnreadableEntry},
+    record::{AttemptId, Record},
     share::{Share, ShareChange},
     snapshot::{Part, Snapshot},
     trouble::FailedAttempt,

@@ -32,7 +32,7 @@ impl Core {
     pub(super) fn reopen(&mut self, keys: &[StageKey]) -> Result<(), Rejection> {
         let mut open = BTreeSet::new();
         for key in keys {
-            let number = *self.stage_numbers.get(key).ok_or(Rejection::UnknownStage(*key))?;
+            let number = self.stage_number(key).ok_or(Rejection::UnknownStage(*key))?;
             match self.stages[number.index()].outcome().and_then(Packed::failure) {
                 Some(failure) if failure.class != FailureClass::Upstream => open.insert(number),
                 _ => return Err(Rejection::NotFailed(*key)),

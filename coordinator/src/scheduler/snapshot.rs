@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     core::Core,
+    entry::{Entry, shared},
     event::{Rejection, SweepState, Timestamp},
     outcome::Packed,
-    record::{Entry, Record, shared},
+    record::Record,
     share::Share,
     stage::{Stage, StageState, UNLIMITED},
     sweep::{Sweep, TrialState},
@@ -66,7 +67,7 @@ pub struct Counts {
 #[serde(deny_unknown_fields)]
 pub struct SweepPart {
     #[serde(with = "shared")]
-    plan: Arc<PackedPlan>,
+    pub(super) plan: Arc<PackedPlan>,
     state: SweepState,
     submitted_at: Timestamp,
     ended_at: Option<Timestamp>,
@@ -140,7 +141,7 @@ impl Core {
     /// Stages that there are: what a snapshot is as long as.
     #[must_use]
     pub fn stage_count(&self) -> u64 {
-        self.stage_numbers.len() as u64
+        self.stage_index.len() as u64
     }
 
     /// The snapshot is in the journal.
@@ -164,7 +165,9 @@ impl Core {
         let early = || invalid("it has no beginning");
         match part {
             Part::Begin(counts) => {
-                self.restoring = Some(Box::new(Restoring { counts: *counts, sweeps: vec![], stages: vec![] }));
+                // What it says is not believed, but with what is usual there is room for all from the beginning.
+                let stages = Vec::with_capacity(counts.stages.min(1 << 20));
+                self.restoring = Some(Box::new(Restoring { counts: *counts, sweeps: vec![], stages }));
             }
             Part::Sweep(sweep) => self.restoring.as_mut().ok_or_else(early)?.sweeps.push(sweep.clone()),
             Part::Stages(stages) => {
@@ -299,12 +302,12 @@ impl Snapshot<'_> {
     /// As lines of the journal.
     #[must_use]
     pub fn lines(&self, at: Timestamp) -> Vec<String> {
-        self.entries(at).map(|entry| entry.to_json()).collect()
+        self.entries(at).flat_map(Entry::into_lines).collect()
     }
 
     /// The same, some lines at a time, each made when it is asked for: together they may take more memory than all else.
     pub fn parts(&self, at: Timestamp) -> impl Iterator<Item = Vec<String>> + Send {
-        let mut lines = self.entries(at).map(|entry| entry.to_json());
+        let mut lines = self.entries(at).flat_map(Entry::into_lines);
         std::iter::from_fn(move || {
             let (mut part, mut size) = (vec![], 0);
             while size < AT_ONCE

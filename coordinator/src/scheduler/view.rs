@@ -221,7 +221,7 @@ impl Core {
     /// Where a stage is; nothing if no sweep has it.
     #[must_use]
     pub fn stage(&self, key: &StageKey) -> Option<StageStatus> {
-        let stage = &self.stages[self.stage_numbers.get(key)?.index()];
+        let stage = &self.stages[self.stage_number(key)?.index()];
         Some(match &stage.state {
             StageState::Waiting { missing } => StageStatus::Waiting { missing: *missing },
             StageState::Parked => StageStatus::Parked,
@@ -235,7 +235,7 @@ impl Core {
     #[must_use]
     pub fn stage_detail(&self, key: &StageKey) -> Option<StageDetail> {
         let status = self.stage(key)?;
-        let stage = &self.stages[self.stage_numbers.get(key)?.index()];
+        let stage = &self.stages[self.stage_number(key)?.index()];
         let lease = if let StageState::Leased { lease, .. } = stage.state { self.leases.get(&lease) } else { None };
         Some(StageDetail {
             status,
@@ -253,10 +253,16 @@ impl Core {
         self.waiting_since.is_some()
     }
 
+    /// The optimiser steps of a stage; nothing if no sweep has it.
+    #[must_use]
+    pub fn lane_steps(&self, key: &StageKey) -> Option<u64> {
+        Some(self.lane_steps_of(self.stage_number(key)?))
+    }
+
     /// How a stage ended; nothing if it has not.
     #[must_use]
     pub fn outcome(&self, key: &StageKey) -> Option<StageOutcome> {
-        let stage = &self.stages[self.stage_numbers.get(key)?.index()];
+        let stage = &self.stages[self.stage_number(key)?.index()];
         Some(stage.outcome()?.unpack())
     }
 
@@ -264,7 +270,7 @@ impl Core {
     /// same role, that of the later parent counts. Nothing if no sweep has the stage.
     #[must_use]
     pub fn stage_with_inputs(&self, key: &StageKey) -> Option<StageWithInputs> {
-        let stage = &self.stages[self.stage_numbers.get(key)?.index()];
+        let stage = &self.stages[self.stage_number(key)?.index()];
         let (plan, position) = (&self.sweeps[stage.home.index()].plan, stage.position as usize);
         let mut inputs = plan.given(position);
         for parent in self.parents_of(stage) {
@@ -278,7 +284,7 @@ impl Core {
     /// What the next attempt at a stage goes on from; nothing: it begins at its beginning, or the stage has ended.
     #[must_use]
     pub fn checkpoint(&self, key: &StageKey) -> Option<Checkpoint> {
-        self.stages[self.stage_numbers.get(key)?.index()].checkpoint.as_deref().copied()
+        self.stages[self.stage_number(key)?.index()].checkpoint.as_deref().copied()
     }
 
     /// The stages of a sweep that failed by themselves, in the order of its plan; nothing if there is no such sweep.
@@ -291,7 +297,7 @@ impl Core {
     #[must_use]
     pub fn sweeps_of(&self, key: &StageKey) -> Vec<SweepId> {
         let id = |sweep: SweepNumber| self.sweeps[sweep.index()].plan.sweep.id.clone();
-        let stage = self.stage_numbers.get(key).map(|number| &self.stages[number.index()]);
+        let stage = self.stage_number(key).map(|number| &self.stages[number.index()]);
         stage.map_or_else(Vec::new, |stage| stage.sweeps().map(id).collect())
     }
 

@@ -172,7 +172,7 @@ impl Core {
 
     pub(super) fn progressed(&mut self, now: Timestamp, number: WorkerNumber, key: &StageKey) {
         self.seen(now, number);
-        let Some(stage) = self.stage_numbers.get(key) else { return };
+        let Some(stage) = self.stage_number(key) else { return };
         if let StageState::Leased { lease, .. } = self.stages[stage.index()].state
             && let Some(lease) = self.leases.get_mut(&lease).filter(|lease| lease.worker == number)
         {

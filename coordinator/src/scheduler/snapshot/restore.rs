@@ -14,6 +14,9 @@ use super::{
     Restoring, Standing, SweepPart, invalid,
 };
 
+/// A sweep, and a position in its plan.
+type Place = (SweepNumber, u32);
+
 impl Restoring {
     /// The core that it was taken of, as it is when no life has begun since. Believes nothing.
     pub(super) fn core(self, policy: Policy) -> Result<Core, Rejection> {
@@ -30,6 +33,7 @@ impl Restoring {
         if places[count..].iter().any(Option::is_some) {
             return Err(invalid("numbers of stages are left out"));
         }
+        core.stages.reserve_exact(count);
         for (home, position) in places.into_iter().flatten() {
             core.place_stage(home, position)?;
         }
@@ -44,7 +48,7 @@ impl Restoring {
 
 impl Core {
     /// Takes a sweep in, and notes at its stages' numbers where in the plans they are.
-    fn list_sweep(&mut self, part: SweepPart, places: &mut [Option<(SweepNumber, u32)>]) -> Result<(), Rejection> {
+    fn list_sweep(&mut self, part: SweepPart, places: &mut [Option<Place>]) -> Result<(), Rejection> {
         let SweepPart { plan, state, submitted_at, ended_at, share, trials, stages } = part;
         self.check_plan(&plan)?;
         let listed: u64 = stages.iter().map(|(_, count)| u64::from(*count)).sum();
@@ -67,14 +71,19 @@ impl Core {
         });
         for (position, key) in (0..).zip(plan.keys()) {
             let stage = self.sweeps[number.index()].stages[position as usize];
-            let known_as = *self.stage_numbers.entry(key).or_insert(stage);
-            let place = places.get_mut(stage.index()).filter(|_| known_as == stage);
-            let (home, at) = *place
-                .ok_or_else(|| invalid(format_args!("stage {key} has no number")))?
-                .get_or_insert((number, position));
-            if self.sweeps[home.index()].plan.key(at as usize) != key {
-                return Err(invalid(format_args!("stage {key} has the number of another one")));
+            let sweeps = &self.sweeps;
+            let no_number = || invalid(format_args!("stage {key} has no number"));
+            let key_at = |(home, at): Place| sweeps[home.index()].plan.key(at as usize);
+            match places.get(stage.index()).ok_or_else(no_number)? {
+                Some(place) if key_at(*place) == key => continue,
+                Some(_) => return Err(invalid(format_args!("stage {key} has the number of another one"))),
+                None => places[stage.index()] = Some((number, position)),
             }
+            let key_of = |number: StageNumber| key_at(places[number.index()].expect("what is found was placed"));
+            if self.stage_index.find(&key, key_of).is_some() {
+                return Err(invalid(format_args!("stage {key} has two numbers")));
+            }
+            self.stage_index.insert(stage, key_of);
         }
         Ok(())
     }
@@ -83,7 +92,7 @@ impl Core {
     fn place_stage(&mut self, home: SweepNumber, position: u32) -> Result<(), Rejection> {
         let plan = Arc::clone(&self.sweeps[home.index()].plan);
         let key = plan.key(position as usize);
-        let number = self.stage_numbers[&key];
+        let number = self.sweeps[home.index()].stages[position as usize];
         let class = self.class_of(&plan, position as usize);
         for parent in plan.parents(position as usize) {
             let parent = self.sweeps[home.index()].stages[parent];

@@ -1,38 +1,94 @@
 //! The journal: versions, damage, and what a new life does not take over.
 
-use super::*;
-use crate::scheduler::{Record, SweepState};
+use std::io::Write as _;
 
-#[test]
-fn a_journal_of_another_version_is_refused_by_its_number() {
-    let line = Entry::new(Timestamp(1), Record::Started).to_json();
-    assert_eq!(line, r#"{"version":6,"at":1,"record":{"record":"started"}}"#);
-    let of_version = |version: &str| line.replace("\"version\":6", &format!("\"version\":{version}"));
-    for other in ["1", "7"] {
-        let error = Entry::from_json(&of_version(other)).expect_err("another version").to_string();
-        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 6"));
-    }
-    for older in ["2", "3", "4", "5"] {
-        assert_eq!(Entry::from_json(&of_version(older)).expect("an older version").record, Record::Started);
-    }
-    for damaged in ["", "{", "null", "{\"version\":6}", &line[..line.len() - 1], &line.replace("at", "when")] {
-        assert!(Entry::from_json(damaged).is_err(), "{damaged:?}");
-    }
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flate2::{Compression, write::DeflateEncoder};
+
+use super::*;
+use crate::scheduler::{Record, SweepState, UnreadableEntry, entries};
+
+/// The only entry of these lines.
+fn only(lines: &[impl AsRef<str>]) -> Result<Entry, UnreadableEntry> {
+    let mut found: Vec<Entry> = entries(lines).collect::<Result<_, _>>()?;
+    assert_eq!(found.len(), 1);
+    Ok(found.remove(0))
 }
 
 #[test]
-fn a_long_plan_is_written_as_a_short_text_and_read_however_it_was_written() {
-    for (trials, is_text) in [(3, false), (3_000, true)] {
+fn a_journal_of_another_version_is_refused_by_its_number() {
+    let line: String = Entry::new(Timestamp(1), Record::Started).into_lines().collect();
+    assert_eq!(line, r#"{"version":7,"at":1,"record":{"record":"started"}}"#);
+    let of_version = |version: &str| line.replace("\"version\":7", &format!("\"version\":{version}"));
+    for other in ["1", "8"] {
+        let error = only(&[of_version(other)]).expect_err("another version").to_string();
+        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 7"));
+    }
+    for older in ["2", "3", "4", "5", "6"] {
+        assert_eq!(only(&[of_version(older)]).expect("an older version").record, Record::Started);
+    }
+    for damaged in ["", "{", "null", "{\"version\":7}", &line[..line.len() - 1], &line.replace("at", "when")] {
+        assert!(only(&[damaged]).is_err(), "{damaged:?}");
+    }
+}
+
+/// Base64 of deflated JSON, as versions before wrote a long plan.
+fn as_one_text(json: &str) -> String {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(json.as_bytes()).expect("memory takes all that is written");
+    STANDARD.encode(encoder.finish().expect("memory takes all that is written"))
+}
+
+#[test]
+fn a_plan_is_read_however_it_was_written() {
+    for (trials, is_long) in [(3, false), (9_000, true)] {
         let (plan, ..) = fan("s", trials);
         let json = serde_json::to_string(&*plan).expect("plain data");
         let record = Record::SweepSubmitted { plan };
         let entry = Entry::new(Timestamp(1), record.clone());
-        let written = entry.to_json();
-        assert_eq!(!written.contains(&json), is_text);
-        assert!(!is_text || written.len() * 5 < json.len(), "{} of {}", written.len(), json.len());
-        assert_eq!(Entry::from_json(&written).expect("an entry"), entry);
-        let older = format!(r#"{{"version":5,"at":1,"record":{{"record":"sweep_submitted","plan":{json}}}}}"#);
-        assert_eq!(Entry::from_json(&older).expect("an entry").record, record);
+        let written: Vec<String> = entry.clone().into_lines().collect();
+        if is_long {
+            let length: usize = written.iter().map(String::len).sum();
+            assert!(length * 5 < json.len(), "{length} of {}", json.len());
+            assert!(written.len() > 4 && written.iter().all(|line| line.len() < 400_000));
+        } else {
+            assert!(written[0].contains(&json));
+        }
+        assert_eq!(only(&written).expect("an entry"), entry);
+        for (version, plan) in [(5, json.clone()), (6, format!("\"{}\"", as_one_text(&json)))] {
+            let older =
+                format!(r#"{{"version":{version},"at":1,"record":{{"record":"sweep_submitted","plan":{plan}}}}}"#);
+            assert_eq!(only(&[older]).expect("an entry").record, record);
+        }
+    }
+}
+
+#[test]
+fn pieces_of_a_plan_that_are_not_all_there_are_no_plan() {
+    let lines = |sweep: &str| -> Vec<String> {
+        Entry::new(Timestamp(1), Record::SweepSubmitted { plan: fan(sweep, 9_000).0 }).into_lines().collect()
+    };
+    let (a, b) = (lines("a"), lines("b"));
+    let started = || Entry::new(Timestamp(1), Record::Started).into_lines();
+    let count = a.len();
+    let missing = |lines: &[String]| {
+        let found: Result<Vec<Entry>, _> = entries(lines).collect();
+        matches!(found, Err(UnreadableEntry::PiecesMissing { sweep }) if sweep.as_str() == "a")
+    };
+    assert!(missing(&a[1..]));
+    assert!(missing(&a[count - 1..]));
+    assert!(missing(&[&a[..count - 2], &a[count - 1..]].concat()), "the last of them");
+    assert!(missing(&[&a[..1], &a[2..]].concat()));
+    assert!(missing(&[&b[..count - 1], &a[count - 1..]].concat()), "another plan's");
+    let between: Vec<String> = a[..2].iter().cloned().chain(started()).chain(a[2..].iter().cloned()).collect();
+    assert!(missing(&between), "something else is between them");
+    // Whoever wrote them died; the rest of the journal is as it is, and they may be written again.
+    for torn in 0..count - 1 {
+        let lines: Vec<String> = a[..torn].iter().cloned().chain(started()).chain(a.clone()).collect();
+        let read: Vec<Entry> = entries(&lines).collect::<Result<_, _>>().expect("entries");
+        assert_eq!(read.len(), 2);
+        let lines = [&a[..torn], &b[..]].concat();
+        assert_eq!(only(&lines).expect("an entry"), only(&b).expect("an entry"));
     }
 }
 

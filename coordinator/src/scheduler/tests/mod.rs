@@ -30,7 +30,7 @@ use secateur_proto::{
 
 use super::{
     Core, Decision, Departure, Effect, Entry, Event, HeldLease, Policy, Record, Rejection, Share, ShareChange,
-    Timestamp,
+    Timestamp, entries,
     snapshot::Ranks,
     stage::{Stage, StageState, SweepNumber},
     sweep::Sweep,
@@ -308,7 +308,7 @@ impl Lab {
         match self.core.apply(Timestamp(self.now), event) {
             Ok(Decision { records, effects }) => {
                 let entries = records.into_iter().map(|record| Entry::new(Timestamp(self.now), record));
-                self.journal.extend(entries.map(|entry| entry.to_json()));
+                self.journal.extend(entries.flat_map(Entry::into_lines));
                 self.effects.extend(effects);
                 self.core.check_invariants().expect("invariants hold");
                 Ok(())
@@ -416,7 +416,7 @@ impl Lab {
     /// A core that is restored from nothing but a snapshot of another one.
     fn by_snapshot(&self, core: &Core) -> Core {
         let lines = core.snapshot().lines(Timestamp(self.now));
-        let entries = lines.iter().map(|line| Entry::from_json(line).expect("an entry"));
+        let entries = entries(&lines).map(|entry| entry.expect("an entry"));
         let restored = Core::restore(self.policy.clone(), entries).expect("a snapshot");
         restored.check_invariants().expect("invariants hold");
         assert_eq!(durable(&restored), durable(core), "the snapshot says something else");
@@ -443,7 +443,7 @@ impl Lab {
 
     /// A core restored from the journal as it is on disk, or from a snapshot of that, which says the same.
     fn restored(&self) -> Core {
-        let entries: Vec<Entry> = self.journal.iter().map(|line| Entry::from_json(line).expect("an entry")).collect();
+        let entries: Vec<Entry> = entries(&self.journal).collect::<Result<_, _>>().expect("entries");
         let core = Core::restore(self.policy.clone(), entries).expect("the journal fits itself");
         let again = self.by_snapshot(&core);
         assert!(again.says_the_same_as(&core), "the snapshot says something else: {:?}", self.journal);

@@ -135,7 +135,7 @@ fn only_what_failed_by_itself_can_be_opened() {
     let (lab, _, [prepare, dense, prune, _]) = failed();
     for key in [prepare, prune] {
         let entry = Entry::new(Timestamp(1), Record::StagesReopened { stages: vec![dense, key] });
-        let entries = lab.journal.iter().map(|line| Entry::from_json(line).expect("an entry")).chain([entry]);
+        let entries = entries(&lab.journal).map(|entry| entry.expect("an entry")).chain([entry]);
         let refused = Core::restore(Policy::default(), entries).map(|_| ());
         assert_eq!(refused, Err(Rejection::NotFailed(key)));
     }

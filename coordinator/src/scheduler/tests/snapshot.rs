@@ -1,11 +1,11 @@
 //! Snapshots: what they hold, what is none, and that nothing is different after one.
 
 use super::*;
-use crate::scheduler::SweepState;
+use crate::scheduler::{EntryReader, SweepState};
 
 impl Lab {
     fn restore<'a>(&self, lines: impl Iterator<Item = &'a String>) -> Result<Core, Rejection> {
-        let entries = lines.map(|line| Entry::from_json(line).expect("an entry"));
+        let entries = entries(lines).map(|entry| entry.expect("an entry"));
         Core::restore(self.policy.clone(), entries)
     }
 
@@ -96,19 +96,20 @@ fn lines_of_a_snapshot_are_entries_of_the_journal() {
     let given = lab.next_lease();
     lab.apply(&given.report(0, StageOutcome::Failed(failure(FailureClass::Storage))));
     let lines = lab.core.snapshot().lines(Timestamp(7));
-    assert_eq!(lines[0], r#"{"version":6,"at":7,"snapshot":{"begin":{"life":1,"forgotten":0,"sweeps":1,"stages":1}}}"#);
-    assert!(lines[1].starts_with(r#"{"version":6,"at":7,"snapshot":{"sweep":{"plan":{"sweep":{"#), "{}", lines[1]);
+    assert_eq!(lines[0], r#"{"version":7,"at":7,"snapshot":{"begin":{"life":1,"forgotten":0,"sweeps":1,"stages":1}}}"#);
+    assert!(lines[1].starts_with(r#"{"version":7,"at":7,"snapshot":{"sweep":{"plan":{"sweep":{"#), "{}", lines[1]);
     let end = r#""state":"running","submitted_at":1000,"ended_at":null,"share":{"priority":0,"max_workers":null},"trials":"o","stages":[[0,1]]}}}"#;
     assert!(lines[1].ends_with(end), "{}", lines[1]);
     let failed = r#"{"worker":"w.example","lanes":1,"failure":{"class":"storage","message":"it broke"}}"#;
     let counted = r#"{"lease":"1-0","number":1}"#;
     let trouble = format!(r#"{{"failed":1,"alone":{{"storage":1}},"attempts":[{failed}],"counted":[{counted}]}}"#);
     let stages = format!(r#"[{{"stage":0,"width_limit":1,"trouble":{trouble}}}]"#);
-    assert_eq!(lines[2], format!(r#"{{"version":6,"at":7,"snapshot":{{"stages":{stages}}}}}"#));
-    assert_eq!(lines[3], r#"{"version":6,"at":7,"snapshot":{"end":{}}}"#);
+    assert_eq!(lines[2], format!(r#"{{"version":7,"at":7,"snapshot":{{"stages":{stages}}}}}"#));
+    assert_eq!(lines[3], r#"{"version":7,"at":7,"snapshot":{"end":{}}}"#);
     for line in &lines {
-        let error = Entry::from_json(&line.replace(r#""version":6"#, r#""version":7"#)).expect_err("another version");
-        assert!(error.to_string().contains("is of version 7"), "{error}");
+        let later = line.replace(r#""version":7"#, r#""version":8"#);
+        let error = EntryReader::default().read(&later).expect_err("another version");
+        assert!(error.to_string().contains("is of version 8"), "{error}");
     }
     lab.apply(&given.ended(None));
     let given = lab.next_lease();
@@ -122,7 +123,7 @@ fn lines_of_a_snapshot_are_entries_of_the_journal() {
 fn a_snapshot_without_its_end_is_none() {
     let (lab, _) = lab();
     let snapshot = lab.core.snapshot().lines(Timestamp(lab.now));
-    let started = [Entry::new(Timestamp(lab.now), Record::Started).to_json()];
+    let started: Vec<String> = Entry::new(Timestamp(lab.now), Record::Started).into_lines().collect();
     let expected = lab.restore(lab.journal.iter().chain(&started)).expect("fits itself");
     for length in 0..snapshot.len() {
         let torn = lab.journal.iter().chain(&snapshot[..length]).chain(&started);
@@ -187,7 +188,7 @@ fn of_what_was_forgotten_only_the_number_is_kept() {
         lab.apply(&Event::SweepForgotten { sweep: sweep(name) });
         let restored = lab.by_snapshot(&lab.core);
         assert!(restored.says_the_same_as(&lab.restored()));
-        assert_eq!(restored.stages.len(), lab.core.stage_numbers.len());
+        assert_eq!(restored.stages.len(), lab.core.stage_index.len());
     }
     let restored = lab.by_snapshot(&lab.core);
     assert_eq!((restored.sweeps.len(), restored.stages.len(), restored.has_had_sweeps()), (0, 0, true));
@@ -232,4 +233,23 @@ fn a_difference_in_what_is_durable_is_seen() {
         }
     }
     assert!(restore(&vec![submitted(), attempt(1), ended()]).says_the_same_as(&restore(&vec![submitted(), ended()])));
+}
+
+#[test]
+fn a_snapshot_of_a_long_plan_that_is_torn_anywhere_is_none() {
+    let mut lab = Lab::new(Policy::default());
+    let (plan, ..) = fan("s", 9_000);
+    lab.submit(&plan);
+    lab.effects.clear();
+    let snapshot = lab.core.snapshot().lines(Timestamp(lab.now));
+    assert!(snapshot.len() > 6, "its plan is in pieces: {}", snapshot.len());
+    assert!(snapshot.iter().all(|line| line.len() < 400_000));
+    let started: Vec<String> = Entry::new(Timestamp(lab.now), Record::Started).into_lines().collect();
+    let expected = lab.restore(lab.journal.iter().chain(&started)).expect("fits itself");
+    for length in 0..=snapshot.len() {
+        let torn = lab.journal.iter().chain(&snapshot[..length]).chain(&started);
+        assert!(lab.restore(torn).expect("the history, or the snapshot").says_the_same_as(&expected), "{length}");
+    }
+    let again = snapshot[..4].iter().chain(&snapshot).chain(&started);
+    assert!(lab.restore(again).expect("the second one is whole").says_the_same_as(&expected));
 }

@@ -4,6 +4,7 @@
 //! There is none that contradicts itself: whoever has one need not check that parents come before children.
 
 mod json;
+mod pieces;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,7 +13,7 @@ use secateur_proto::{
     outcome::Artifacts,
     spec::StageSpec,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Cell, Merged, Plan, PlannedStage, Refused, SweepInfo, Trial, texts::Texts};
 
@@ -62,6 +63,14 @@ struct TrialEntry {
     stages_end: u32,
 }
 
+/// A [`Trial`] that names its stages by their positions, which is shorter.
+#[derive(Debug, Serialize, Deserialize)]
+struct NumberedTrial {
+    cell: CellId,
+    seed: u64,
+    stages: Vec<u32>,
+}
+
 /// A plan that contradicts itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPlan {
@@ -93,6 +102,14 @@ pub enum InvalidPlan {
         /// What it has.
         stage: StageKey,
     },
+    /// The same by number.
+    #[error("trial {trial} has a stage that is not in the plan: number {stage}")]
+    NoSuchStage {
+        /// Which.
+        trial: TrialId,
+        /// What it has.
+        stage: u32,
+    },
     /// There are more than can be numbered.
     #[error("it has more than {} stages or trials", u32::MAX)]
     TooLong,
@@ -118,11 +135,11 @@ impl PackedPlan {
     pub fn unpack(&self) -> Plan {
         Plan {
             sweep: self.sweep.clone(),
-            stages: self.stages().collect(),
-            cells: self.cells().collect(),
+            stages: self.stages(0).collect(),
+            cells: self.cells(0).collect(),
             trials: self.trials().collect(),
-            merged: self.merged().collect(),
-            refused: self.refused().collect(),
+            merged: self.merged(0).collect(),
+            refused: self.refused(0).collect(),
         }
     }
 
@@ -218,15 +235,16 @@ impl PackedPlan {
     /// A trial.
     #[must_use]
     pub fn trial(&self, trial: usize) -> Trial {
+        let NumberedTrial { cell, seed, stages } = self.numbered_trial(trial);
+        let stages = stages.iter().map(|stage| self.key(*stage as usize)).collect();
+        Trial { id: trial_id(&cell, seed), cell, seed, stages }
+    }
+
+    fn numbered_trial(&self, trial: usize) -> NumberedTrial {
         let begin = trial.checked_sub(1).map_or(0, |before| self.lists.trials[before].stages_end);
         let TrialEntry { seed, cell, stages_end } = self.lists.trials[trial];
-        let stages = &self.lists.of_trials[begin as usize..stages_end as usize];
-        Trial {
-            id: self.trial_id(trial),
-            cell: self.lists.cell_ids[cell as usize].clone(),
-            seed,
-            stages: stages.iter().map(|stage| self.key(*stage as usize)).collect(),
-        }
+        let stages = self.lists.of_trials[begin as usize..stages_end as usize].to_vec();
+        NumberedTrial { cell: self.lists.cell_ids[cell as usize].clone(), seed, stages }
     }
 
     /// All trials.
@@ -244,24 +262,30 @@ impl PackedPlan {
         self.lists.trials.iter().position(is_it)
     }
 
-    fn stages(&self) -> impl Iterator<Item = PlannedStage> + '_ {
-        self.lists.stages.iter().zip(self.lists.specs.iter()).enumerate().map(|(position, (stage, spec))| {
+    /// The stages from this position on; so do the others below.
+    fn stages(&self, from: usize) -> impl Iterator<Item = PlannedStage> + '_ {
+        let stages = (from..).zip(&self.lists.stages[from..]);
+        stages.zip(self.lists.specs.iter_from(from)).map(|((position, stage), spec)| {
             let (bundle_class, bundled) = self.lists.classes[stage.class as usize].clone();
             let (key, lane_steps, given) = (stage.key, stage.lane_steps, self.given(position));
             PlannedStage { key, spec: read(&spec), given, bundle_class, bundled, lane_steps }
         })
     }
 
-    fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
-        self.lists.cells.iter().map(|text| read(&text))
+    fn numbered_trials(&self, from: usize) -> impl Iterator<Item = NumberedTrial> + '_ {
+        (from..self.lists.trials.len()).map(|trial| self.numbered_trial(trial))
     }
 
-    fn merged(&self) -> impl Iterator<Item = Merged> + '_ {
-        self.lists.merged.iter().map(|text| read(&text))
+    fn cells(&self, from: usize) -> impl Iterator<Item = Cell> + '_ {
+        self.lists.cells.iter_from(from).map(|text| read(&text))
     }
 
-    fn refused(&self) -> impl Iterator<Item = Refused> + '_ {
-        self.lists.refused.iter().map(|text| read(&text))
+    fn merged(&self, from: usize) -> impl Iterator<Item = Merged> + '_ {
+        self.lists.merged.iter_from(from).map(|text| read(&text))
+    }
+
+    fn refused(&self, from: usize) -> impl Iterator<Item = Refused> + '_ {
+        self.lists.refused.iter_from(from).map(|text| read(&text))
     }
 }
 
@@ -340,21 +364,31 @@ impl Packer {
     /// # Errors
     /// If it is there, one of its stages is not, it is misnamed, or there are too many.
     pub fn trial(&mut self, trial: &Trial) -> Result<(), InvalidPlan> {
-        next(self.lists.trials.len())?;
         if trial.id != trial_id(&trial.cell, trial.seed) {
             return Err(InvalidPlan::Misnamed(trial.id.clone()));
         }
+        let position = |stage: &StageKey| {
+            let unknown = || InvalidPlan::UnknownStage { trial: trial.id.clone(), stage: *stage };
+            self.positions.get(stage).copied().ok_or_else(unknown)
+        };
+        let stages = trial.stages.iter().map(position).collect::<Result<_, _>>()?;
+        self.numbered_trial(&NumberedTrial { cell: trial.cell.clone(), seed: trial.seed, stages })
+    }
+
+    fn numbered_trial(&mut self, trial: &NumberedTrial) -> Result<(), InvalidPlan> {
+        next(self.lists.trials.len())?;
+        let id = || trial_id(&trial.cell, trial.seed);
         let cell = number_of(&mut self.lists.cell_ids, &mut self.cell_numbers, &trial.cell)?;
         if !self.taken.insert((cell, trial.seed)) {
-            return Err(InvalidPlan::TrialTwice(trial.id.clone()));
+            return Err(InvalidPlan::TrialTwice(id()));
         }
         if trial.stages.is_empty() {
-            return Err(InvalidPlan::NoStage(trial.id.clone()));
+            return Err(InvalidPlan::NoStage(id()));
         }
-        for stage in &trial.stages {
-            let unknown = || InvalidPlan::UnknownStage { trial: trial.id.clone(), stage: *stage };
-            self.lists.of_trials.push(*self.positions.get(stage).ok_or_else(unknown)?);
+        if let Some(stage) = trial.stages.iter().find(|stage| **stage as usize >= self.lists.stages.len()) {
+            return Err(InvalidPlan::NoSuchStage { trial: id(), stage: *stage });
         }
+        self.lists.of_trials.extend(&trial.stages);
         self.lists.trials.push(TrialEntry { seed: trial.seed, cell, stages_end: next(self.lists.of_trials.len())? });
         Ok(())
     }

@@ -47,12 +47,19 @@ impl Texts {
         block.lines().nth(position % TOGETHER).map(ToOwned::to_owned)
     }
 
-    /// All of them, in their order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = String> + '_ {
-        (0..self.blocks.len() + 1).flat_map(|block| {
+    /// How many there are.
+    pub(super) const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// All of them from `position` on, in their order.
+    pub(super) fn iter_from(&self, position: usize) -> impl Iterator<Item = String> + '_ {
+        let blocks = position / TOGETHER..self.blocks.len() + 1;
+        let texts = blocks.flat_map(|block| {
             let lines = self.block(block).unwrap_or_default();
             lines.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
-        })
+        });
+        texts.skip(position % TOGETHER)
     }
 
     /// The lines of a block; of the one after the last, those that are still open.
@@ -76,7 +83,7 @@ fn packed(lines: &str) -> Box<[u8]> {
 
 impl fmt::Debug for Texts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_list().entries(self.iter()).finish()
+        formatter.debug_list().entries(self.iter_from(0)).finish()
     }
 }
 
@@ -94,11 +101,13 @@ mod tests {
                 kept.push(text);
             }
             kept.shrink();
-            prop_assert_eq!(kept.count, texts.len());
-            prop_assert_eq!(&kept.iter().collect::<Vec<_>>(), &texts);
+            prop_assert_eq!(kept.len(), texts.len());
             for (position, text) in texts.iter().enumerate() {
                 let found = kept.get(position);
                 prop_assert_eq!(found.as_ref(), Some(text));
+            }
+            for position in [0, texts.len() / 3, texts.len() / 2, texts.len()] {
+                prop_assert_eq!(&kept.iter_from(position).collect::<Vec<_>>(), &texts[position..]);
             }
             prop_assert_eq!(kept.get(texts.len()), None);
         }

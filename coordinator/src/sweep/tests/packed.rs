@@ -4,10 +4,14 @@ use proptest::prelude::*;
 use secateur_proto::ids::StageKey;
 
 use super::{properties::files, *};
-use crate::sweep::plan::{InvalidPlan, PackedPlan};
+use crate::sweep::plan::{InvalidPlan, PackedPlan, Packer};
 
 fn packed(plan: &Plan) -> PackedPlan {
     PackedPlan::of(plan).expect("a plan of the planner's does not contradict itself")
+}
+
+fn pieces(plan: &PackedPlan) -> impl Iterator<Item = String> {
+    (0..plan.piece_count()).map(|number| plan.piece(number).expect("is counted"))
 }
 
 proptest! {
@@ -22,7 +26,10 @@ proptest! {
         let json = serde_json::to_string(&plan).expect("plain data");
         prop_assert_eq!(&serde_json::to_string(&packed).expect("plain data"), &json);
         prop_assert_eq!(&serde_json::from_str::<PackedPlan>(&json).expect("a plan"), &packed);
-        prop_assert_eq!(&PackedPlan::from_text(&packed.as_text().to_string()).expect("a plan"), &packed);
+        prop_assert_eq!(packed.piece(packed.piece_count()), None);
+        let mut packer = Packer::default();
+        pieces(&packed).try_for_each(|piece| packer.read_piece(&piece)).expect("pieces");
+        prop_assert_eq!(&packer.finish(packed.sweep.clone()), &packed);
 
         prop_assert_eq!((packed.stage_count(), packed.trial_count()), (plan.stages.len(), plan.trials.len()));
         for (place, stage) in plan.stages.iter().enumerate() {
@@ -66,16 +73,25 @@ fn a_plan_that_contradicts_itself_is_not_packed() {
 }
 
 #[test]
-fn a_text_that_is_no_plan_is_refused() {
-    let text = packed(&planned(SMALL)).as_text().to_string();
+fn a_text_that_is_no_piece_of_a_plan_is_refused() {
+    let text = packed(&planned(SMALL)).piece(0).expect("there are stages");
     for damaged in ["", "?", "AAAA", &text[..text.len() / 2], &text[4..]] {
+        assert!(Packer::default().read_piece(damaged).is_err(), "{damaged:?}");
         assert!(PackedPlan::from_text(damaged).is_err(), "{damaged:?}");
     }
+    // The stages that trials are of come first, and each once.
+    let plan = packed(&planned(SMALL));
+    let trials = plan.piece(1).expect("there are trials");
+    assert!(Packer::default().read_piece(&trials).expect_err("no stages").to_string().contains("not in the plan"));
+    let mut packer = Packer::default();
+    packer.read_piece(&text).expect("stages");
+    assert!(packer.read_piece(&text).expect_err("twice").to_string().contains("is there twice"));
 }
 
 #[test]
-fn a_long_plan_is_a_short_text() {
-    let plan = planned(&small_with(&["seeds: 500"]));
-    let (json, text) = (serde_json::to_string(&plan).expect("plain data"), packed(&plan).as_text().to_string());
-    assert!(text.len() * 5 < json.len(), "{} bytes of JSON are a text of {}", json.len(), text.len());
+fn a_long_plan_is_short_texts() {
+    let plan = packed(&planned(&small_with(&["seeds: 500"])));
+    let json = serde_json::to_string(&plan).expect("plain data");
+    let length: usize = pieces(&plan).map(|piece| piece.len()).sum();
+    assert!(length * 8 < json.len(), "{} bytes of JSON are texts of {length}", json.len());
 }

@@ -17,7 +17,7 @@ use secateur_proto::{
 use super::disk::Crash;
 use crate::{
     journal::{Line, Verification},
-    scheduler::{Core, Entry, Policy, Record, TrialStatus, tests::durable},
+    scheduler::{Core, Entry, EntryReader, Policy, Record, TrialStatus, tests::durable},
 };
 
 /// Lines of the story that a violation is told with.
@@ -261,8 +261,9 @@ impl Scene {
     /// Entries are in the journal.
     pub(super) fn written(&self, entries: &[String]) {
         for text in entries {
-            match Entry::from_json(text) {
-                Ok(entry) => self.recorded(text, entry),
+            match EntryReader::default().read(text) {
+                Ok(Some(entry)) => self.recorded(text, entry),
+                Ok(None) => self.violated("the plans of the scene are short".to_owned()),
                 Err(error) => self.violated(format!("an entry cannot be read back: {error}")),
             }
         }

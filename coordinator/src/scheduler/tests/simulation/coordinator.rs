@@ -79,7 +79,7 @@ impl Life {
         // Every so often what is on the disk goes through JSON.
         if self.number.is_multiple_of(64) {
             for entry in &mut self.coordinator.disk {
-                *entry = Entry::from_json(&entry.to_json()).map_err(|error| Violation(error.to_string()))?;
+                *entry = as_text(entry.clone())?;
             }
         }
         let core = self.coordinator.restore()?;
@@ -253,9 +253,8 @@ impl Life {
         let is_text = self.random.random_bool(0.1);
         let snapshot = core.snapshot();
         let entries = snapshot.entries(Timestamp(1_000 + self.now));
-        let entries: Result<Vec<Entry>, _> =
-            entries.map(|entry| if is_text { Entry::from_json(&entry.to_json()) } else { Ok(entry) }).collect();
-        let mut entries = entries.map_err(|error| Violation(error.to_string()))?;
+        let entries = entries.map(|entry| if is_text { as_text(entry) } else { Ok(entry) });
+        let mut entries = entries.collect::<Result<Vec<Entry>, _>>()?;
         core.snapshot_taken();
         let before = self.coordinator.disk.len();
         if self.faults > 0 && self.random.random_bool(0.2) {
@@ -311,4 +310,11 @@ impl Life {
             self.at(time, What::Told(connection, told));
         }
     }
+}
+
+/// An entry as it is once it was written and read.
+fn as_text(entry: Entry) -> Result<Entry, Violation> {
+    let mut read = entries(entry.into_lines());
+    let entry = read.next().ok_or_else(|| Violation("an entry is none once it is written".to_owned()))?;
+    entry.map_err(|error| Violation(error.to_string()))
 }

@@ -1,92 +1,31 @@
-//! A packed plan as JSON, which is that of the plan itself; written and read piece by piece, so that the whole is never there unpacked.
-//! And that JSON as a short text.
+//! A packed plan as JSON, which is that of the plan itself; written and read element by element, so that the whole is never there unpacked.
 
-use std::{
-    fmt,
-    io::{self, BufReader, BufWriter, Read as _, Write},
-    marker::PhantomData,
-};
+use std::{fmt, marker::PhantomData};
 
-use base64::{engine::general_purpose::STANDARD, read::DecoderReader, write::EncoderWriter};
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
     ser::SerializeStruct as _,
 };
 
-use super::{InvalidPlan, PackedPlan, Packer};
-use crate::sweep::plan::{PlannedStage, Trial};
-
-/// The longest JSON that is read from a short text, in bytes: no plan is that long.
-const LONGEST: u64 = 1 << 32;
-
-impl PackedPlan {
-    /// A text without line breaks: its JSON, deflated, in base64. Made while it is written, since it may be long.
-    #[must_use]
-    pub const fn as_text(&self) -> impl fmt::Display {
-        Text(self)
-    }
-
-    /// Reads what [`PackedPlan::as_text`] wrote.
-    ///
-    /// # Errors
-    /// If the text is not that of a plan, or of one that contradicts itself.
-    pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
-        let bytes = DecoderReader::new(text.as_bytes(), &STANDARD);
-        serde_json::from_reader(BufReader::new(DeflateDecoder::new(bytes).take(LONGEST)))
-    }
-}
-
-struct Text<'plan>(&'plan PackedPlan);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut characters = EncoderWriter::new(Characters(formatter), &STANDARD);
-        let mut encoder = DeflateEncoder::new(&mut characters, Compression::default());
-        let mut json = BufWriter::new(&mut encoder);
-        let mut write = || {
-            serde_json::to_writer(&mut json, self.0)?;
-            json.flush()
-        };
-        write().map_err(|_| fmt::Error)?;
-        drop(json);
-        encoder.finish().map_err(|_| fmt::Error)?;
-        characters.finish().map_err(|_| fmt::Error)?;
-        Ok(())
-    }
-}
-
-/// Takes ASCII as bytes.
-struct Characters<'a, 'b>(&'a mut fmt::Formatter<'b>);
-
-impl Write for Characters<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.write_str(text).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use super::{InvalidPlan, NumberedTrial, PackedPlan, Packer};
+use crate::sweep::plan::{PlannedStage, SweepInfo, Trial};
 
 impl Serialize for PackedPlan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut plan = serializer.serialize_struct("Plan", 6)?;
         plan.serialize_field("sweep", &self.sweep)?;
-        plan.serialize_field("stages", &Listed(|| self.stages()))?;
-        plan.serialize_field("cells", &Listed(|| self.cells()))?;
+        plan.serialize_field("stages", &Listed(|| self.stages(0)))?;
+        plan.serialize_field("cells", &Listed(|| self.cells(0)))?;
         plan.serialize_field("trials", &Listed(|| self.trials()))?;
-        plan.serialize_field("merged", &Listed(|| self.merged()))?;
-        plan.serialize_field("refused", &Listed(|| self.refused()))?;
+        plan.serialize_field("merged", &Listed(|| self.merged(0)))?;
+        plan.serialize_field("refused", &Listed(|| self.refused(0)))?;
         plan.end()
     }
 }
 
 /// A list that is made while it is written.
-struct Listed<F>(F);
+pub(super) struct Listed<F>(pub(super) F);
 
 impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Listed<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -96,7 +35,9 @@ impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Listed<F> {
 
 impl<'de> Deserialize<'de> for PackedPlan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PlanVisitor)
+        let (mut packer, mut sweep) = (Packer::default(), None);
+        AddTo { packer: &mut packer, sweep: &mut sweep }.deserialize(deserializer)?;
+        Ok(packer.finish(sweep.ok_or_else(|| D::Error::missing_field("sweep"))?))
     }
 }
 
@@ -107,29 +48,44 @@ enum Field {
     Stages,
     Cells,
     Trials,
+    NumberedTrials,
     Merged,
     Refused,
     #[serde(other)]
     Other,
 }
 
-struct PlanVisitor;
+/// Adds what a plan, or a part of one, says to what is packed already.
+pub(super) struct AddTo<'a> {
+    pub(super) packer: &'a mut Packer,
+    pub(super) sweep: &'a mut Option<SweepInfo>,
+}
 
-impl<'de> Visitor<'de> for PlanVisitor {
-    type Value = PackedPlan;
+impl<'de> DeserializeSeed<'de> for AddTo<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AddTo<'_> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a plan: what the sweep is, its stages, and then its trials")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PackedPlan, A::Error> {
-        let mut packer = Packer::default();
-        let mut sweep = None;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { packer, sweep } = self;
         while let Some(field) = map.next_key()? {
             match field {
-                Field::Sweep => sweep = Some(map.next_value()?),
+                Field::Sweep => *sweep = Some(map.next_value()?),
                 Field::Stages => map.next_value_seed(Each::of(|stage: PlannedStage| packer.stage(&stage)))?,
                 Field::Trials => map.next_value_seed(Each::of(|trial: Trial| packer.trial(&trial)))?,
+                Field::NumberedTrials => {
+                    map.next_value_seed(Each::of(|trial: NumberedTrial| packer.numbered_trial(&trial)))?;
+                }
                 Field::Cells => map.next_value_seed(Each::of(|cell| {
                     packer.cell(&cell);
                     Ok(())
@@ -145,7 +101,7 @@ impl<'de> Visitor<'de> for PlanVisitor {
                 Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(packer.finish(sweep.ok_or_else(|| A::Error::missing_field("sweep"))?))
+        Ok(())
     }
 }
 
