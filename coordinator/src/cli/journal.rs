@@ -64,22 +64,29 @@ struct Held {
     _folder: Option<DataDir>,
 }
 
+/// What a journal is taken for.
+#[derive(Debug, Clone, Copy)]
+enum For {
+    Reading,
+    Repair,
+}
+
 pub(crate) async fn run(arguments: JournalArguments, output: Output) -> Result<ExitCode, CliError> {
     match arguments.verb {
         Verb::Check { data } => {
-            let mut held = Held::take(&data.data).await?;
+            let mut held = Held::take(&data.data, For::Reading).await?;
             let examined = upkeep::check(&mut *held.journal).await?;
             held.journal.close().await?;
             Ok(tell_checked(&held.place, &examined, output))
         }
         Verb::Repair { data, cut_at } => {
-            let Held { journal, place, _folder } = Held::take(&data.data).await?;
+            let Held { journal, place, _folder } = Held::take(&data.data, For::Repair).await?;
             let repaired = upkeep::repair(journal, cut_at).await?;
             tell_repaired(&place, repaired.as_ref(), output);
             Ok(ExitCode::SUCCESS)
         }
         Verb::Compact { data } => {
-            let Held { journal, place, _folder } = Held::take(&data.data).await?;
+            let Held { journal, place, _folder } = Held::take(&data.data, For::Reading).await?;
             tell_compacted(&place, upkeep::compact(journal).await?, output);
             Ok(ExitCode::SUCCESS)
         }
@@ -87,7 +94,7 @@ pub(crate) async fn run(arguments: JournalArguments, output: Output) -> Result<E
 }
 
 impl Held {
-    async fn take(data: &Path) -> Result<Self, CliError> {
+    async fn take(data: &Path, what: For) -> Result<Self, CliError> {
         if let Some(url) = data.to_str().filter(|text| PostgresUrl::is_meant(text)) {
             let url: PostgresUrl = url.parse().map_err(|error| CliError::input(&error))?;
             let journal = Postgres::open_idle(&url).await?;
@@ -107,7 +114,11 @@ impl Held {
             )),
             error => error.into(),
         })?;
-        let journal = Sqlite::open_idle(&DataDir::journal_in(folder)).await?;
+        let path = DataDir::journal_in(folder);
+        let journal = match what {
+            For::Reading => Sqlite::open_idle(&path).await?,
+            For::Repair => Sqlite::open_to_repair(&path).await?,
+        };
         Ok(Self { place: journal.place().clone(), journal: Box::new(journal), _folder: Some(locked) })
     }
 }
@@ -115,7 +126,7 @@ impl Held {
 impl From<JournalError> for CliError {
     fn from(error: JournalError) -> Self {
         match error {
-            JournalError::None(_) | JournalError::InUse(_) => Self::input(&error),
+            JournalError::None(_) | JournalError::Foreign(_) | JournalError::InUse(_) => Self::input(&error),
             _ => Self::failed(&error),
         }
     }
@@ -200,6 +211,7 @@ fn tell_repaired(place: &Place, repaired: Option<&Repaired>, output: Output) {
         "entries_lost": lost.entries,
         "entries_lost_unreadable": lost.unreadable,
         "stages_lost": lost.stages,
+        "stages_lost_of_unknown_sweeps": lost.stages_of_others,
         "sweeps_lost": lost.sweeps,
         "sweeps": core.sweeps().map(|sweep| sweep_document(&sweep)).collect::<Vec<_>>(),
     });
@@ -221,6 +233,12 @@ fn tell_repaired(place: &Place, repaired: Option<&Repaired>, output: Output) {
         }
         for sweep in &lost.sweeps {
             text += &format!("  sweep {sweep} is not known any more: submit it again\n");
+        }
+        if lost.stages_of_others > 0 {
+            text += &format!(
+                "  {} had ended of sweeps that are not known any more: submit those again\n",
+                counted(lost.stages_of_others, "stage")
+            );
         }
         text
     });

@@ -153,6 +153,22 @@ pub enum JournalError {
         #[source]
         source: DatabaseError,
     },
+    /// A file that ends before its end.
+    #[error(
+        "the journal {place} is cut off: its last {missing} bytes are missing, and it was left as it is: put a copy in its place if there is one; or `secateur journal repair {}` copies it and reads what is left", place.argument()
+    )]
+    CutOff {
+        /// Which.
+        place: Place,
+        /// Bytes.
+        missing: u64,
+        /// The database's error.
+        #[source]
+        source: DatabaseError,
+    },
+    /// A database without a journal.
+    #[error("{0} is a database that holds no journal: it is empty, or of something else, and was left as it is")]
+    Foreign(Place),
     /// A coordinator owns it.
     #[error(
         "the journal {0} is in use by a coordinator or by another command: stop it first, and leave the journal alone until it has ended"

@@ -1,7 +1,8 @@
-//! The journal in an SQLite file. The one file that names what is SQLite's.
+//! The journal in an SQLite file. This file and `file`, which knows it as bytes, are those that name what is SQLite's.
+
+mod file;
 
 use std::{
-    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -31,6 +32,8 @@ const NO_DATABASE: i32 = 26;
 
 /// Lines that are written by one statement, which may have 32,766 values.
 const ROWS: usize = 1_000;
+/// Bytes of lines with which a statement is long enough: the database has a copy of all that is in one.
+const BYTES: usize = 1 << 20;
 
 const TABLE: &str =
     "CREATE TABLE journal (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL, checksum BLOB NOT NULL) STRICT";
@@ -43,8 +46,20 @@ pub struct Sqlite {
     connection: SqliteConnection,
     format: i64,
     chain: Chain,
+    /// What was in it when it was opened.
+    holds: Holds,
+    /// What the file was copied to before it was made longer.
+    copy_of_cut: Option<PathBuf>,
     /// Whether the file has been copied, so that nothing of it is lost with it.
     copied: bool,
+}
+
+/// What a database is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    Journal,
+    SomethingElse,
 }
 
 fn failed<E: Into<DatabaseError>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> JournalError {
@@ -66,7 +81,9 @@ fn failed<E: Into<DatabaseError>>(operation: &'static str, path: &Path) -> impl 
 fn not_opened(path: &Path) -> impl FnOnce(sqlx::Error) -> JournalError {
     let place = Place::File(path.to_owned());
     let failed = failed("open", path);
+    let missing = file::missing(path).unwrap_or_default();
     move |error| match kind(&error) {
+        Some(CORRUPT | NO_DATABASE) if missing > 0 => JournalError::CutOff { place, missing, source: error.into() },
         Some(CORRUPT | NO_DATABASE) => JournalError::Unreadable { place, source: error.into() },
         _ => failed(error),
     }
@@ -87,6 +104,15 @@ impl Sqlite {
     /// # Errors
     /// If it cannot be opened or set up, or is of a later format.
     pub async fn open(path: &Path) -> Result<Self, JournalError> {
+        if path.exists() {
+            // Before anything is changed: it may be something else's.
+            let looked_at = Self::connect(SqliteConnectOptions::new().filename(path).read_only(true), path).await?;
+            let (holds, path) = (looked_at.holds, looked_at.path.clone());
+            looked_at.connection.close().await.map_err(failed("close", &path))?;
+            if holds == Holds::SomethingElse {
+                return Err(JournalError::Foreign(Place::File(path)));
+            }
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -112,7 +138,24 @@ impl Sqlite {
         if !path.exists() {
             return Err(JournalError::None(Place::File(path.to_owned())));
         }
-        Self::connect(SqliteConnectOptions::new().filename(path).read_only(true), path).await
+        let journal = Self::connect(SqliteConnectOptions::new().filename(path).read_only(true), path).await?;
+        if journal.holds == Holds::Journal { Ok(journal) } else { Err(JournalError::Foreign(journal.place)) }
+    }
+
+    /// The same to repair it: a file that ends early is copied, and then made as long as it was, with zeros in place of what is missing, so
+    /// that the rest of it can be read.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open_idle`], or if it cannot be copied or made longer.
+    pub async fn open_to_repair(path: &Path) -> Result<Self, JournalError> {
+        let missing = match Self::open_idle(path).await {
+            Err(JournalError::CutOff { missing, .. }) => missing,
+            opened => return opened,
+        };
+        let copy = file::copy_aside(path).map_err(failed("copy", path))?;
+        file::lengthen(path, missing).map_err(failed("lengthen", path))?;
+        info!(missing, copy = %copy.display(), "the file ends early; what is missing of it counts as zeros");
+        Ok(Self { copy_of_cut: Some(copy), ..Self::open_idle(path).await? })
     }
 
     async fn connect(options: SqliteConnectOptions, path: &Path) -> Result<Self, JournalError> {
@@ -124,7 +167,17 @@ impl Sqlite {
             connection.close().await.map_err(failed("close", path))?;
             return Err(JournalError::Newer { place, found: format, known: FORMAT });
         }
-        Ok(Self { path: path.to_owned(), place, connection, format, chain: Chain::default(), copied: false })
+        let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            .fetch_all(&mut connection)
+            .await
+            .map_err(not_opened(path))?;
+        let holds = match &tables[..] {
+            [] => Holds::Nothing,
+            tables if tables.iter().any(|table| table == "journal") => Holds::Journal,
+            _ => Holds::SomethingElse,
+        };
+        let (path, chain) = (path.to_owned(), Chain::default());
+        Ok(Self { path, place, connection, format, holds, chain, copy_of_cut: None, copied: false })
     }
 
     /// Makes the table, or gives the lines of the old one their checksums, in one transaction. Says how many those were.
@@ -162,17 +215,11 @@ impl Sqlite {
         transaction.commit().await?;
         Ok(brought)
     }
-
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(suffix);
-        name.into()
-    }
 }
 
 /// Writes a new file with these entries, whole and flushed.
 async fn write_new(path: &Path, entries: Vec<String>) -> Result<(), JournalError> {
-    remove(path).map_err(failed("write", path))?;
+    file::remove(path).map_err(failed("write", path))?;
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let options = options.journal_mode(SqliteJournalMode::Delete).synchronous(SqliteSynchronous::Full);
     let mut new = Sqlite::connect(options, path).await?;
@@ -184,8 +231,18 @@ async fn write_new(path: &Path, entries: Vec<String>) -> Result<(), JournalError
 /// Writes lines that follow each other.
 async fn insert(connection: &mut SqliteConnection, chain: &mut Chain, entries: Vec<String>) -> Result<(), sqlx::Error> {
     let mut entries = entries.into_iter();
-    while entries.len() > 0 {
-        let part = entries.by_ref().take(ROWS);
+    loop {
+        let (mut part, mut bytes) = (vec![], 0);
+        while part.len() < ROWS
+            && bytes < BYTES
+            && let Some(entry) = entries.next()
+        {
+            bytes += entry.len();
+            part.push(entry);
+        }
+        if part.is_empty() {
+            return Ok(());
+        }
         // As many statements as there are sizes of batches are not worth keeping.
         let is_kept = part.len() == 1;
         let mut insert = QueryBuilder::new("INSERT INTO journal (sequence, entry, checksum) ");
@@ -195,7 +252,6 @@ async fn insert(connection: &mut SqliteConnection, chain: &mut Chain, entries: V
         });
         insert.build().persistent(is_kept).execute(&mut *connection).await?;
     }
-    Ok(())
 }
 
 #[async_trait]
@@ -281,28 +337,17 @@ impl Journal for Sqlite {
     }
 
     async fn copy_aside(&mut self) -> Result<String, JournalError> {
-        let aside = (1..).map(|number| self.beside(&format!(".aside-{number}"))).find(|path| !path.exists());
-        let aside = aside.expect("there are more numbers than files");
-        let failed = |source: io::Error| failed("copy", &self.path)(source);
-        // What has not come from the log into the file yet is a part of it, under the name that belongs to the copy's.
-        let mut log = aside.clone().into_os_string();
-        log.push("-wal");
-        for (from, to) in [(self.beside("-wal"), PathBuf::from(log)), (self.path.clone(), aside.clone())] {
-            // An empty log has nothing of it.
-            if from.metadata().is_ok_and(|metadata| metadata.len() > 0) {
-                let copied = fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all());
-                copied.inspect_err(|_| discard(&to)).map_err(failed)?;
-            }
-        }
-        flush_folder(&self.path).map_err(failed)?;
+        let copy = match self.copy_of_cut.take() {
+            Some(copy) => copy,
+            None => file::copy_aside(&self.path).map_err(failed("copy", &self.path))?,
+        };
         self.copied = true;
-        Ok(aside.display().to_string())
+        Ok(copy.display().to_string())
     }
 
     async fn replace(self: Box<Self>, entries: Vec<String>) -> Result<(), JournalError> {
-        let draft = self.beside(".new");
-        write_new(&draft, entries).await.inspect_err(|_| discard(&draft))?;
-        let beside = ["-wal", "-shm"].map(|suffix| self.beside(suffix));
+        let draft = file::beside(&self.path, ".new");
+        write_new(&draft, entries).await.inspect_err(|_| file::discard(&draft))?;
         let Self { path, connection, copied, .. } = *self;
         connection.close().await.map_err(failed("close", &path))?;
         if !copied {
@@ -311,45 +356,10 @@ impl Journal for Sqlite {
             let whole = whole.connect().await.map_err(failed("close", &path))?;
             whole.close().await.map_err(failed("close", &path))?;
         }
-        let failed = |source: io::Error| failed("replace", &path)(source);
-        // Root may look after the journal of a service that is not root.
-        keep_owner(&path, &draft).map_err(failed)?;
-        // The new file must not find the log of the old one.
-        beside.iter().try_for_each(|path| remove(path)).map_err(failed)?;
-        fs::rename(&draft, &path).and_then(|()| flush_folder(&path)).map_err(failed)
+        file::put_in_its_place(&draft, &path).map_err(failed("replace", &path))
     }
 
     async fn close(self: Box<Self>) -> Result<(), JournalError> {
         self.connection.close().await.map_err(failed("close", &self.path))
     }
-}
-
-/// Gives a file the owner and the permissions of another.
-fn keep_owner(of: &Path, to: &Path) -> io::Result<()> {
-    let metadata = fs::metadata(of)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt as _, chown};
-        chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
-    }
-    fs::set_permissions(to, metadata.permissions())
-}
-
-/// Removes what a write that failed has left, which may be what fills the disk. The failure is what is told.
-fn discard(path: &Path) {
-    let _ = remove(path);
-}
-
-/// Removes a file if it is there.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Makes what was renamed or made in the folder of a file durable.
-fn flush_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    File::open(folder)?.sync_all()
 }

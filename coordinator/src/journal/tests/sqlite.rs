@@ -149,6 +149,62 @@ async fn a_file_that_is_no_journal_is_refused() {
 }
 
 #[tokio::test]
+async fn a_database_of_something_else_is_refused_and_an_empty_one_is_begun() {
+    let folder = Folder::new();
+    fs::write(folder.path(), "").expect("writes");
+    folder.execute("CREATE TABLE people (name TEXT)").await;
+    let before = folder.files();
+    for opened in [folder.open().await, folder.open_idle().await] {
+        let error = opened.expect_err("is refused");
+        assert!(matches!(error, JournalError::Foreign(_)), "{error:?}");
+    }
+    assert_eq!(folder.files(), before);
+    let empty = Folder::new();
+    fs::write(empty.path(), "").expect("writes");
+    assert!(matches!(empty.open_idle().await, Err(JournalError::Foreign(_))));
+    assert_eq!(read(&mut *empty.open().await.expect("begins")).await.lines, []);
+}
+
+#[tokio::test]
+async fn of_a_file_that_was_cut_off_all_that_is_left_can_be_read() {
+    let folder = Folder::new();
+    let (mut journal, _) = reopen(&folder).await;
+    let many: Vec<String> = (0..400).map(|number| format!("entry {number} {}", "x".repeat(200))).collect();
+    journal.append(many.clone()).await.expect("appends");
+    journal.close().await.expect("closes");
+    let whole = fs::read(folder.path()).expect("reads");
+    for missing in [1, 100, 4096, 3 * 4096 + 7] {
+        fs::write(folder.path(), &whole[..whole.len() - missing]).expect("writes");
+        if missing < 4096 {
+            // A part of the last page counts as all of it, with zeros behind it.
+            let opened = Sqlite::open_to_repair(&folder.path()).await.expect("opens");
+            let good = read(&mut *(Box::new(opened) as Box<dyn Journal>)).await.lines.len();
+            assert!(good >= 400 - 20, "{missing}: {good}");
+            continue;
+        }
+        let before = folder.files();
+        for opened in [folder.open().await, folder.open_idle().await] {
+            let error = opened.expect_err("is refused").to_string();
+            assert!(error.contains(&format!("its last {missing} bytes are missing")), "{error}");
+            assert!(error.contains("journal repair"), "{error}");
+        }
+        assert_eq!(folder.files(), before, "looking changed something");
+        let mut journal: Box<dyn Journal> = Box::new(Sqlite::open_to_repair(&folder.path()).await.expect("opens"));
+        let copy = journal.copy_aside().await.expect("was copied");
+        assert_eq!(fs::read(&copy).expect("reads"), before[0].1, "the copy is of what there was");
+        let reading = read(&mut *journal).await;
+        let good = reading.lines.len();
+        // A page has some twenty of them.
+        assert!(good >= 400 - (missing / 4096 + 2) * 20, "{missing}: {good}");
+        let sound = reading.lines.iter().zip(&many).take_while(|(line, text)| line.entry == text.as_bytes()).count();
+        assert!(sound + 20 >= good, "{missing}: {sound} of {good}");
+        journal.replace(many[..sound].to_vec()).await.expect("replaces");
+        assert_eq!(reopen(&folder).await.1, many[..sound]);
+        fs::remove_file(copy).expect("removes");
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_is_damaged_ends_the_reading_and_what_is_before_it_can_take_its_place() {
     let folder = Folder::new();
     let (mut journal, _) = reopen(&folder).await;
