@@ -266,9 +266,10 @@ impl Shell {
             Command::Attach(worker, sender) => {
                 self.workers.insert(worker, sender);
             }
-            Command::Progress(worker, stage, progress) => {
+            Command::Progress(worker, stage, mut progress) => {
                 self.apply(Event::Progressed { worker, stage }, None, batch);
                 let sweeps = self.core.sweeps_of(&stage);
+                progress.lane_steps = self.core.lane_steps(&stage).unwrap_or_default();
                 self.tell(Notice::Progress(sweeps.into(), Arc::new(progress)));
             }
             Command::Read(read) => batch.reads.push(read),

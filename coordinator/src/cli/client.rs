@@ -144,6 +144,12 @@ fn read_weights(file: &Path, named: &WeightsSpec) -> Result<(Vec<u8>, Option<Str
     Ok((bytes, note))
 }
 
+/// Whether somebody was there, and TLS found something wrong with the certificates. Its errors are known by their words alone here.
+fn is_about_certificates(error: &tonic::transport::Error) -> bool {
+    let causes = with_causes(error);
+    ["certificate", "fatal alert"].iter().any(|word| causes.contains(word))
+}
+
 /// Paths in a sweep file are relative to it.
 fn data_path(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or_else(|| Path::new("")).join(path)
@@ -167,6 +173,11 @@ impl Client {
     pub(crate) async fn connect_to(remote: &Remote) -> Result<Self, CliError> {
         let channel = remote.connect().await.map_err(|error| match error {
             ConnectError::Here(error) => CliError::input(&error),
+            ConnectError::There(error) if is_about_certificates(&error) => CliError::Unreachable(format!(
+                "the coordinator at {} and this command do not trust each other's certificates ({}): --ca names the authority that its certificate comes from, and the certificate the host by which it is called here; where it knows people by certificates, --cert and --key are of its --client-ca",
+                remote.url(),
+                with_causes(&error),
+            )),
             ConnectError::There(error) => CliError::Unreachable(format!(
                 "no coordinator at {} ({}): start one with `secateur serve`, or say where it is with --coordinator or SECATEUR_COORDINATOR; one that uses TLS wants https:// and perhaps --ca",
                 remote.url(),
@@ -259,7 +270,7 @@ impl Client {
                         return Ok(status);
                     }
                 }
-                Some(Event::Progress(_)) => progress.epoch(),
+                Some(Event::Progress(told)) => progress.epoch(&told),
                 Some(Event::Trial(ended)) => progress.trial(&ended),
                 None => {}
             }

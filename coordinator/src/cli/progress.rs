@@ -2,12 +2,13 @@
 //! torn by a line of the log.
 
 use std::{
+    collections::HashMap,
     io::{self, IsTerminal as _, Write},
     time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use secateur_proto::v1::{SweepState, SweepStatus, TrialEnded, stage_outcome};
+use secateur_proto::v1::{Progress, SweepState, SweepStatus, TrialEnded, stage_outcome};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::output::{counted, duration, thousands};
@@ -101,6 +102,10 @@ pub(crate) struct SweepProgress {
     before: Option<u64>,
     last_line: Option<Instant>,
     epochs: u64,
+    /// Lane-steps of stages under way: those that are done, and all.
+    under_way: HashMap<String, (u64, u64)>,
+    /// Lane-steps that are done, those under way included, as they were shown: what begins anew takes nothing away.
+    done: u64,
     /// Stages that had ended before anybody here looked, and were not computed by the coordinator that was there then.
     found: Option<u64>,
     /// Stages that have ended since, before the life of the coordinator that is there now.
@@ -118,7 +123,8 @@ impl SweepProgress {
         bar.enable_steady_tick(Duration::from_millis(120));
         let (screen, begun) = (screen.clone(), Instant::now());
         let (before, last_line, found, status) = (None, None, None, None);
-        Self { screen, bar, begun, before, last_line, epochs: 0, found, earlier: 0, connected: false, status }
+        let (epochs, under_way, done, earlier, connected) = (0, HashMap::new(), 0, 0, false);
+        Self { screen, bar, begun, before, last_line, epochs, under_way, done, found, earlier, connected, status }
     }
 
     /// What comes now is from another connection, and may be from another life of the coordinator.
@@ -134,8 +140,14 @@ impl SweepProgress {
             self.earlier = others.saturating_sub(*self.found.get_or_insert(others));
         }
         self.before.get_or_insert(status.lane_steps_ended);
+        if self.status.as_ref().is_some_and(|last| last.stages_ended != status.stages_ended) {
+            self.under_way.retain(|_, (done, all)| done < all);
+        }
+        if self.under_way.len() as u64 > status.stages_leased {
+            // Some have ended before their last epoch, or somebody else goes on with them.
+            self.under_way.clear();
+        }
         self.bar.set_length(status.lane_steps.max(1));
-        self.bar.set_position(status.lane_steps_ended);
         self.status = Some(status.clone());
         if status.state() == SweepState::Running {
             self.draw();
@@ -143,8 +155,10 @@ impl SweepProgress {
     }
 
     /// A lane has finished an epoch.
-    pub(crate) fn epoch(&mut self) {
+    pub(crate) fn epoch(&mut self, told: &Progress) {
         self.epochs += 1;
+        let done = told.lane_steps / u64::from(told.epochs.max(1)) * u64::from(told.epoch);
+        self.under_way.insert(told.stage_key.clone(), (done, told.lane_steps));
         self.draw();
     }
 
@@ -162,9 +176,12 @@ impl SweepProgress {
 
     fn draw(&mut self) {
         let Some(status) = &self.status else { return };
-        let done = status.lane_steps_ended - self.before.unwrap_or_default().min(status.lane_steps_ended);
+        let under_way: u64 = self.under_way.values().map(|(done, _)| *done).sum();
+        self.done = self.done.max(status.lane_steps_ended + under_way).min(status.lane_steps);
+        self.bar.set_position(self.done);
+        let here = self.done - self.before.unwrap_or_default().min(self.done);
         let elapsed = self.begun.elapsed().as_secs_f64();
-        let rate = done as f64 / elapsed.max(1e-3);
+        let rate = here as f64 / elapsed.max(1e-3);
         let mut text = format!(
             "{}/{} trials, {} in flight",
             thousands(status.trials_completed + status.trials_failed),
@@ -174,15 +191,15 @@ impl SweepProgress {
         if self.epochs > 0 {
             text += &format!(", {} trained", counted(self.epochs, "epoch"));
         }
-        if rate >= 1.0 && done > 0 {
-            let left = (status.lane_steps - status.lane_steps_ended) as f64 / rate;
+        if rate >= 1.0 && here > 0 {
+            let left = (status.lane_steps - self.done) as f64 / rate;
             text += &format!(", {} lane-steps/s, {} left", thousands(rate as u64), duration(left.ceil() as u64));
         }
         self.bar.set_message(text.clone());
         let due = self.last_line.is_none_or(|line| line.elapsed() >= LINE_EVERY);
         if !self.screen.terminal && due {
             self.last_line = Some(Instant::now());
-            let share = 100.0 * status.lane_steps_ended as f64 / status.lane_steps.max(1) as f64;
+            let share = 100.0 * self.done as f64 / status.lane_steps.max(1) as f64;
             self.screen.say(&format!("{share:>3.0} %  {text}"));
         }
     }
@@ -246,6 +263,44 @@ mod tests {
             }
         }
         progress.result(&last)
+    }
+
+    #[test]
+    fn what_is_under_way_counts_and_what_is_shown_never_goes_back() {
+        let mut progress = SweepProgress::new(&Screen::new());
+        let status = |ended, stages_leased| SweepStatus {
+            state: SweepState::Running.into(),
+            lane_steps: 400,
+            lane_steps_ended: ended * 100,
+            stages: 4,
+            stages_ended: ended,
+            stages_leased,
+            ..SweepStatus::default()
+        };
+        let told = |key: &str, epoch| Progress {
+            stage_key: key.to_owned(),
+            epoch,
+            epochs: 10,
+            lane_steps: 100,
+            ..Progress::default()
+        };
+        progress.status(&status(0, 2));
+        progress.epoch(&told("a", 3));
+        progress.epoch(&told("b", 5));
+        assert_eq!(progress.done, 80);
+        // One begins anew elsewhere.
+        progress.epoch(&told("a", 1));
+        assert_eq!(progress.done, 80);
+        progress.epoch(&told("b", 10));
+        assert_eq!(progress.done, 110);
+        progress.status(&status(1, 1));
+        assert_eq!(progress.done, 110, "what has ended counts once");
+        progress.epoch(&told("a", 10));
+        progress.status(&status(2, 0));
+        assert_eq!(progress.done, 200);
+        progress.epoch(&told("c", 10));
+        progress.epoch(&told("d", 10));
+        assert_eq!(progress.done, 400);
     }
 
     #[test]

@@ -142,5 +142,11 @@ fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress 
     let mut metrics = Metrics::new();
     record.validation.set_into(&mut metrics, Split::Validation);
     // The attempt is the worker's to know.
-    v1::Progress { stage_key: stage.to_string(), epoch: record.epoch, epochs, metrics: (&metrics).into(), attempt: 0 }
+    v1::Progress {
+        stage_key: stage.to_string(),
+        epoch: record.epoch,
+        epochs,
+        metrics: (&metrics).into(),
+        ..v1::Progress::default()
+    }
 }

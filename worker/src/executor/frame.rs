@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn messages_pass_and_a_cut_or_a_lie_is_an_error() {
-        let message = Progress { stage_key: "key".into(), epoch: 3, epochs: 10, metrics: vec![], attempt: 0 };
+        let message = Progress { stage_key: "key".into(), epoch: 3, epochs: 10, ..Progress::default() };
         let mut bytes = Vec::new();
         write(&mut bytes, &message).expect("writes");
         assert_eq!(read(&mut bytes.as_slice()).expect("reads"), Some(message));

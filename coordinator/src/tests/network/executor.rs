@@ -244,13 +244,9 @@ impl Executor for Actor {
                 self.scene.note(format_args!("{}: an executor dies, memory {out_of_memory}", self.worker));
                 return Err(died(out_of_memory));
             }
-            Answer::Progress(key) => Reply::Progress(Progress {
-                stage_key: key.to_string(),
-                epoch: 1,
-                epochs: 2,
-                metrics: vec![],
-                attempt: 0,
-            }),
+            Answer::Progress(key) => {
+                Reply::Progress(Progress { stage_key: key.to_string(), epoch: 1, epochs: 2, ..Progress::default() })
+            }
             Answer::Checkpointed(key, checkpoint) => {
                 Reply::Checkpointed(StageCheckpoint { stage_key: key.to_string(), checkpoint: Some(checkpoint.into()) })
             }
