@@ -154,7 +154,8 @@ pub fn trial(core: &Core, id: &SweepId, trial: &TrialId, report: &Report) -> Opt
     let labels = report.cell_labels();
     let cell = report.cell(&planned.cell);
     let label = cell.map(|cell| labels.of(cell)).unwrap_or_default();
-    let mut lines = vec![format!("trial {trial} of sweep {}: {label}, seed {}", plan.sweep.name, planned.seed)];
+    let (name, seed) = (&plan.sweep.name, planned.seed);
+    let mut lines = vec![format!("trial {trial} of sweep {name} ({id}): {label}, seed {seed}")];
     for key in &planned.stages {
         let Some(detail) = core.stage_detail(key) else { continue };
         let Some(planned) = core.stage_with_inputs(key) else { continue };
@@ -246,6 +247,10 @@ pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
     } else if status.busy_slots < status.slots {
         lines.push(match core.ready_stages() {
             0 => "slots are free because no stage is ready".to_owned(),
+            _ if core.waits_for_workers() => {
+                "slots are free because the coordinator has just begun, and waits for workers to say what they hold"
+                    .to_owned()
+            }
             ready => {
                 let stages = clause(ready, "stage is ready", "stages are ready");
                 format!("slots are free although {stages}: it is about to get some, or its nets are measured first")

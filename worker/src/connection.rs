@@ -155,8 +155,7 @@ impl Remote {
         };
         let tls = arguments.ca.is_some() || arguments.cert.is_some();
         let url = url(&arguments.coordinator, tls);
-        let endpoint =
-            Endpoint::from_shared(url.clone()).map_err(|_| ConnectionError::Address(arguments.coordinator.clone()))?;
+        let endpoint = endpoint(&url).ok_or_else(|| ConnectionError::Address(arguments.coordinator.clone()))?;
         let endpoint = match (url.starts_with("https://"), tls) {
             (true, _) => endpoint.tls_config(tls_config(arguments)?).map_err(ConnectionError::Tls)?,
             (false, true) => return Err(ConnectionError::NoTls(arguments.coordinator.clone())),
@@ -177,7 +176,7 @@ impl Remote {
     /// If `address` is none.
     pub fn local(address: &str, token: String) -> Result<Self, ConnectionError> {
         let url = url(address, false);
-        let endpoint = Endpoint::from_shared(url.clone()).map_err(|_| ConnectionError::Address(address.to_owned()))?;
+        let endpoint = endpoint(&url).ok_or_else(|| ConnectionError::Address(address.to_owned()))?;
         Ok(Self::over(url, endpoint, Source::Given(token)))
     }
 
@@ -278,6 +277,15 @@ fn is_here(endpoint: &Endpoint) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// What can be connected to. A port that is none would count as the usual one of the scheme.
+fn endpoint(url: &str) -> Option<Endpoint> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).ok()?;
+    let uri = endpoint.uri();
+    let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let names_a_place = uri.host().is_some_and(|host| !host.is_empty()) && uri.port_u16().is_some_and(|port| port > 0);
+    (is_known && names_a_place && matches!(uri.path(), "" | "/") && uri.query().is_none()).then_some(endpoint)
+}
+
 /// `address` or `address:port` as the URL that a channel wants.
 fn url(address: &str, tls: bool) -> String {
     let default = if tls { "https" } else { "http" };
@@ -303,6 +311,29 @@ mod tests {
         assert_eq!(url("https://head", false), "https://head:7400");
         assert_eq!(url("[::1]", false), "http://[::1]:7400");
         assert_eq!(url("[::1]:1", true), "https://[::1]:1");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_and_not_made_another_one() {
+        for wrong in [
+            "head:99999",
+            "head:0",
+            "head:",
+            ":7400",
+            "",
+            "ftp://head:7400",
+            "head:7400/x",
+            "head:7400?x",
+            "a b",
+            "http://",
+            "https://:1",
+        ] {
+            let error = Remote::of(&arguments(wrong)).expect_err(wrong);
+            assert!(matches!(error, ConnectionError::Address(_)), "{wrong}: {error}");
+        }
+        for right in ["head", "head:1", "http://head:7400/", "[::1]", "10.0.0.1:65535"] {
+            Remote::of(&arguments(right)).unwrap_or_else(|error| panic!("{right}: {error}"));
+        }
     }
 
     #[test]

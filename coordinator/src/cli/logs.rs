@@ -12,7 +12,7 @@ use super::{client::Client, error::CliError, output::Output};
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
-    /// A trial's id, or enough of the beginning of a stage's key, as `explain` shows it
+    /// A trial's id (SWEEP/TRIAL where several sweeps have it), or enough of the beginning of a stage's key, as `explain` shows it
     #[arg(value_name = "TRIAL|STAGE")]
     subject: String,
     /// Go on with what is said, until the trial has ended

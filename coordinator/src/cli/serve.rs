@@ -1,6 +1,12 @@
 //! `secateur serve`: a coordinator for others.
 
-use std::{future, net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode};
+use std::{
+    future,
+    net::{SocketAddr, ToSocketAddrs as _},
+    num::NonZeroU32,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use bytesize::ByteSize;
 use clap::Args;
@@ -20,7 +26,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT", value_parser = place)]
     listen: SocketAddr,
     /// Folder for the journal, the artifacts and the tokens: all that must not be lost
     #[arg(long, default_value = "secateur-data", value_name = "DIR")]
@@ -60,10 +66,10 @@ pub(crate) struct ServeArguments {
     #[arg(long, default_value = "1000", value_name = "NUMBER")]
     max_sweeps: NonZeroU32,
     /// The largest file that is taken: a table, a net or what a stage leaves, as in 500MB or 2TiB
-    #[arg(long, default_value = "64GiB", value_name = "SIZE")]
+    #[arg(long, default_value = "64GiB", value_name = "SIZE", value_parser = size)]
     max_artifact_size: ByteSize,
     /// The largest table, unpacked, or net that a sweep may be planned from: the coordinator has it in memory then
-    #[arg(long, default_value = "1GiB", value_name = "SIZE")]
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = size)]
     max_input_size: ByteSize,
     /// A worker on which so many bundles in a row failed, no two with a stage in common, gets nothing for a while; 0: it always does
     #[arg(long, default_value = "3", value_name = "NUMBER")]
@@ -74,6 +80,24 @@ pub(crate) struct ServeArguments {
     /// Listen where other machines can connect, even without encryption or without asking who they are
     #[arg(long)]
     insecure: bool,
+}
+
+/// Where to listen: an address, or a name of this machine.
+fn place(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map(|mut found| found.next()).map_err(|error| error.to_string());
+    let example = "give an address and a port, as in 127.0.0.1:7400, [::1]:7400 or 0.0.0.0:7400";
+    found
+        .and_then(|found| found.ok_or_else(|| "no such place".to_owned()))
+        .map_err(|error| format!("{error}: {example}"))
+}
+
+/// A size that something fits into.
+fn size(text: &str) -> Result<ByteSize, String> {
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(0)) => Err("nothing would be taken; sizes are such as 500MB or 2TiB".to_owned()),
+        Ok(ByteSize(u64::MAX)) | Err(_) => Err("it is no size such as 500MB or 2TiB".to_owned()),
+        Ok(size) => Ok(size),
+    }
 }
 
 pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError> {

@@ -1,7 +1,7 @@
 //! `secateur token`: who may call a coordinator. Works on its folder, and it notices at once.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
@@ -9,13 +9,14 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use time::OffsetDateTime;
+use tracing::warn;
 
 use super::{
     error::CliError,
     output::{Output, table},
 };
 use crate::security::{
-    Role,
+    Audit, Role,
     tokens::{Token, Tokens},
 };
 
@@ -86,14 +87,20 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
     match arguments.verb {
         Verb::Create { name, role, days, folder } => {
             let lifetime = days.map(|days| Duration::from_secs(days * 24 * 3600));
+            let is_new = !folder.data_dir.exists();
             let token = Tokens::change(&folder.data_dir, |tokens| tokens.create(&name, role.into(), now, lifetime));
             let token = token.map_err(|error| CliError::input(&error))?;
+            note(&folder.data_dir, "create-token", &name)?;
+            if is_new {
+                let folder = folder.data_dir.display();
+                warn!(
+                    "there was no folder {folder}, and it was made: the token is for the coordinator that is started with --data-dir {folder}"
+                );
+            }
             output.print(&json!({"name": name, "role": Role::from(role), "token": token}), || token.clone());
         }
         Verb::List { folder } => {
-            if !folder.data_dir.is_dir() {
-                return Err(CliError::Input(format!("there is no folder {}", folder.data_dir.display())));
-            }
+            folder.is_there()?;
             let tokens = Tokens::read(&folder.data_dir).map_err(|error| CliError::input(&error))?;
             let tokens = tokens.as_ref().map_or(&[][..], Tokens::list);
             let document = |token: &Token| {
@@ -108,14 +115,49 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
             output.print(&tokens.iter().map(document).collect::<Vec<_>>(), || text(tokens, now));
         }
         Verb::Revoke { name, folder } => {
-            let revoked = Tokens::change(&folder.data_dir, |tokens| tokens.revoke(&name));
-            let revoked = revoked.map_err(|error| CliError::input(&error))?;
-            output.print(&json!({"name": revoked.name, "role": revoked.role, "revoked": true}), || {
-                format!("revoked {}, which had the role {}", revoked.name, revoked.role)
+            folder.is_there()?;
+            let revoked = Tokens::change(&folder.data_dir, |tokens| {
+                let revoked = tokens.revoke(&name)?;
+                let good = |token: &&Token| !token.is_expired(now);
+                let admins = tokens.list().iter().filter(good).filter(|token| token.role == Role::Admin).count();
+                Ok((revoked, tokens.list().iter().filter(good).count(), admins))
             });
+            let (revoked, left, admins) = revoked.map_err(|error| CliError::input(&error))?;
+            note(&folder.data_dir, "revoke-token", &name)?;
+            let lost = match (left, revoked.role) {
+                (0, _) => Some("no token is left that opens anything: nobody can call the coordinator"),
+                (_, Role::Admin) if admins == 0 => {
+                    Some("no token of an admin is left: nobody can do what only an admin may")
+                }
+                _ => None,
+            };
+            if let Some(lost) = lost {
+                warn!("{lost}; `secateur token create NAME --role admin` makes one");
+            }
+            output.print(
+                &json!({"name": revoked.name, "role": revoked.role, "revoked": true, "tokens_left": left}),
+                || format!("revoked {}, which had the role {}", revoked.name, revoked.role),
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl FolderArguments {
+    fn is_there(&self) -> Result<(), CliError> {
+        if self.data_dir.is_dir() {
+            return Ok(());
+        }
+        let folder = self.data_dir.display();
+        Err(CliError::Input(format!("there is no folder {folder}: name that of the coordinator with --data-dir")))
+    }
+}
+
+/// Writes into the log of the coordinator what was done to its tokens.
+fn note(folder: &Path, what: &str, name: &str) -> Result<(), CliError> {
+    let failed = |error| CliError::Failed(format!("it was done, and cannot be written into the audit log: {error}"));
+    Audit::open(folder).map_err(failed)?.done_here(what, name);
+    Ok(())
 }
 
 fn text(tokens: &[Token], now: SystemTime) -> String {

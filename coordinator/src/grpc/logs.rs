@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use futures::StreamExt as _;
 use secateur_proto::{
-    ids::{StageKey, SweepId, TrialId},
+    ids::{StageKey, SweepId},
     v1::{LogLine, LogsRequest},
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::on_a_thread;
+use super::{on_a_thread, subject};
 use crate::{
     driver::{Driver, Notice},
     explain,
@@ -34,7 +34,7 @@ pub(super) async fn stream(
     let LogsRequest { subject, follow, attempt } = request;
     let wanted = subject.clone();
     let found = driver.read(move |core| find(core, &wanted)).await?;
-    let stages = found.map_err(|problem| {
+    let stages = found?.map_err(|problem| {
         let subject: String = subject.chars().take(80).collect();
         Status::not_found(format!("{problem} {subject:?}; `secateur show` lists the trials of a sweep"))
     })?;
@@ -44,17 +44,18 @@ pub(super) async fn stream(
     Ok(ReceiverStream::new(receiver))
 }
 
-/// The stages of the trial of that id, in every sweep that has it; or those whose keys begin so.
-fn find(core: &Core, subject: &str) -> Result<Stages, &'static str> {
-    let ids: Vec<SweepId> = core.sweeps().map(|status| status.id).collect();
-    let plans = || ids.iter().filter_map(|id| core.plan(id));
+/// The stages of the trial of that name; or those whose keys begin so. The inner error says what is not there.
+fn find(core: &Core, subject: &str) -> Result<Result<Stages, &'static str>, Status> {
     let mut keys: Vec<StageKey> = Vec::new();
-    if let Ok(trial) = subject.parse::<TrialId>() {
-        let trials = plans().filter_map(|plan| Some(plan.trial(plan.find_trial(&trial)?)));
-        keys.extend(trials.flat_map(|planned| planned.stages));
-    }
-    if keys.is_empty() && subject.len() >= 4 {
-        let stages = plans().flat_map(|plan| plan.keys());
+    let trial = subject::trial(core, subject)?;
+    if let Some((sweep, trial)) = &trial
+        && let Some(plan) = core.plan(sweep)
+        && let Some(place) = plan.find_trial(trial)
+    {
+        keys.extend(plan.trial(place).stages);
+    } else if subject.len() >= 4 {
+        let ids: Vec<SweepId> = core.sweeps().map(|status| status.id).collect();
+        let stages = ids.iter().filter_map(|id| core.plan(id)).flat_map(|plan| plan.keys());
         keys.extend(stages.filter(|key| key.to_string().starts_with(subject)));
     }
     let mut stages: Stages = Vec::new();
@@ -65,12 +66,11 @@ fn find(core: &Core, subject: &str) -> Result<Stages, &'static str> {
             stages.push((key, explain::kind(&stage.spec)));
         }
     }
-    let named = subject.parse::<TrialId>().is_err() && stages.len() > MOST_NAMED;
-    match stages.len() {
+    Ok(match stages.len() {
         0 => Err("there is no trial, and no stage, called"),
-        _ if named => Err("too many stages have keys that begin with"),
+        count if trial.is_none() && count > MOST_NAMED => Err("too many stages have keys that begin with"),
         _ => Ok(stages),
-    }
+    })
 }
 
 struct Told {

@@ -3,6 +3,7 @@
 mod artifact;
 mod logs;
 mod said;
+mod subject;
 mod sweep;
 mod worker;
 

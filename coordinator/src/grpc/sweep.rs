@@ -5,7 +5,7 @@ use std::{io::Cursor, num::NonZeroU32, sync::Arc};
 use futures::{StreamExt as _, stream};
 use secateur_proto::{
     convert::InvalidMessage,
-    ids::{SweepId, TrialId},
+    ids::SweepId,
     outcome::Artifact,
     v1::{
         self, CancelRequest, Chunk, ExplainReply, ExplainRequest, ForgetRequest, GetReportRequest, GetSweepRequest,
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::{info, warn};
 
-use super::{Told, artifact::bucket_status, invalid, logs, on_a_thread, while_known};
+use super::{Told, artifact::bucket_status, invalid, logs, on_a_thread, subject, while_known};
 use crate::{
     admission::{self, Input, Limits},
     artifacts::{ArtifactError, ArtifactStore},
@@ -156,26 +156,20 @@ impl Sweeps {
 
     /// What there is to say of a trial; nothing if that is not the name of one.
     async fn explain_trial(&self, subject: &str) -> Result<Option<(String, Vec<String>)>, Status> {
-        let Ok(trial) = subject.parse::<TrialId>() else { return Ok(None) };
-        let wanted = trial.clone();
+        let subject = subject.to_owned();
         let read = self.driver.read(move |core| {
-            let has_it = |id: &SweepId| core.plan(id).is_some_and(|plan| plan.find_trial(&wanted).is_some());
-            // A cell has the same name in every sweep.
-            let ids = core.sweeps().map(|status| status.id).filter(has_it);
-            ids.filter_map(|id| Some((core.plan(&id).cloned()?, outcomes(core, &id), id))).collect::<Vec<_>>()
+            let Some((id, trial)) = subject::trial(core, &subject)? else { return Ok(None) };
+            Ok::<_, Status>(core.plan(&id).cloned().map(|plan| (plan, outcomes(core, &id), id, trial)))
         });
-        let mut lines = Vec::new();
-        for (plan, outcomes, id) in read.await? {
-            let report = on_a_thread(move || report::build(&plan.unpack(), &outcomes)).await;
-            let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
-            let wanted = trial.clone();
-            let of = id.clone();
-            lines.extend(
-                self.driver.read(move |core| explain::trial(core, &of, &wanted, &report)).await?.unwrap_or_default(),
-            );
-            lines.extend(self.lost(&id).await?);
-        }
-        Ok((!lines.is_empty()).then(|| (trial.to_string(), lines)))
+        let Some((plan, outcomes, id, trial)) = read.await?? else { return Ok(None) };
+        let report = on_a_thread(move || report::build(&plan.unpack(), &outcomes)).await;
+        let report = report.map_err(|error| Status::internal(format!("the report failed: {error}")))?;
+        let (of, wanted) = (id.clone(), trial.clone());
+        let lines = self.driver.read(move |core| explain::trial(core, &of, &wanted, &report)).await?;
+        // The sweep may have been forgotten meanwhile.
+        let Some(mut lines) = lines else { return Ok(None) };
+        lines.extend(self.lost(&id).await?);
+        Ok(Some((trial.to_string(), lines)))
     }
 
     /// The state now, then whatever changes, until the sweep has ended.

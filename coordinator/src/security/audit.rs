@@ -86,11 +86,19 @@ impl Audit {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).append(&entry);
     }
 
+    /// A person on the coordinator's own machine did `what` to `subject`, without asking it.
+    pub fn done_here(&self, what: &str, subject: &str) {
+        let entry = json!({"at": now(), "who": null, "from": "the coordinator's folder", "did": what, "to": subject});
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).append(&entry);
+    }
+
     /// Somebody at `peer` was refused `method`, for `reason`; `who` they are, if that is known.
     pub fn refused(&self, peer: Option<IpAddr>, who: Option<&str>, method: &str, reason: &str) {
-        let known = who.map(|who| (who.to_owned(), method.to_owned()));
+        let caller = (peer, who.map(|who| (who.to_owned(), method.to_owned())));
+        let moment = Instant::now();
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(unwritten) = log.due((peer, known), Instant::now()) else { return };
+        log.write_counts(|other, last| *other != caller && moment.duration_since(last.at) >= last.pause);
+        let Some(unwritten) = log.due(caller, moment) else { return };
         log.append(&json!({
             "at": now(),
             "who": who,
@@ -99,6 +107,12 @@ impl Audit {
             "because": reason,
             "before_unwritten": unwritten,
         }));
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.write_counts(|_, _| true);
     }
 }
 
@@ -126,6 +140,24 @@ impl Log {
         }
         self.refusals.insert(caller, written);
         Some(unwritten)
+    }
+
+    /// Writes how many refusals were not written, of those callers of whom `is_meant` says so.
+    fn write_counts(&mut self, is_meant: impl Fn(&Refused, &Written) -> bool) {
+        let meant = self.refusals.iter_mut().filter(|(caller, last)| last.unwritten > 0 && is_meant(caller, last));
+        let entries: Vec<Value> = meant
+            .map(|((peer, known), last)| {
+                json!({
+                    "at": now(),
+                    "who": known.as_ref().map(|(who, _)| who),
+                    "from": peer.map(|peer| peer.to_string()),
+                    "refused": known.as_ref().map(|(_, method)| method),
+                    "because": "as before",
+                    "before_unwritten": std::mem::take(&mut last.unwritten),
+                })
+            })
+            .collect();
+        entries.iter().for_each(|entry| self.append(entry));
     }
 
     fn append(&mut self, entry: &Value) {
@@ -185,10 +217,21 @@ mod tests {
         ] {
             audit.refused(None, who, method, "no");
         }
-        let text = std::fs::read_to_string(folder.path().join(FILE)).expect("reads");
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        let written: Vec<_> = lines.iter().map(|line| (line["who"].as_str(), line["refused"].as_str())).collect();
-        assert_eq!(written, [(Some("bob"), Some("Cancel")), (Some("bob"), Some("Forget")), (None, Some("Cancel"))]);
+        let written = || -> Vec<Value> {
+            let text = std::fs::read_to_string(folder.path().join(FILE)).expect("reads");
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        };
+        let lines = written();
+        let refused: Vec<_> = lines.iter().map(|line| (line["who"].as_str(), line["refused"].as_str())).collect();
+        assert_eq!(refused, [(Some("bob"), Some("Cancel")), (Some("bob"), Some("Forget")), (None, Some("Cancel"))]);
+        // At the end the others are counted.
+        drop(audit);
+        let mut rest: Vec<String> = written()[3..]
+            .iter()
+            .map(|line| format!("{} {} {}", line["who"], line["refused"], line["before_unwritten"]))
+            .collect();
+        rest.sort();
+        assert_eq!(rest, [r#""bob" "Cancel" 1"#, "null null 1"]);
     }
 
     #[test]
