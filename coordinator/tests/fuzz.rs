@@ -20,7 +20,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use secateur::{
     admission::{self, Input, Limits},
-    scheduler::{Core, Entry, Event, Policy, Record, ShareChange, Timestamp, entries},
+    scheduler::{Core, Entry, Event, JOURNAL_VERSION, Policy, Record, ShareChange, Timestamp, entries},
     sweep::plan::PackedPlan,
 };
 use secateur_proto::{
@@ -35,6 +35,7 @@ use secateur_worker::{
     net::{Mask, Parameters, checkpoint},
     prune::plan::PruningPlan,
 };
+use serde_json::json;
 use targets::Target;
 
 /// Mutations of each target's inputs.
@@ -108,6 +109,18 @@ fn messages() -> Vec<Vec<u8>> {
     messages
 }
 
+/// A submission as it would be written if its plan were long.
+fn in_pieces(event: &Event) -> Vec<String> {
+    let Event::SweepSubmitted { plan, .. } = event else { panic!("it submits nothing") };
+    let piece = |number| {
+        let text = plan.piece(number).expect("is counted");
+        json!({"version": JOURNAL_VERSION, "at": 2, "piece": {"sweep": plan.sweep.id, "number": number, "text": text}})
+    };
+    let record = json!({"record": "sweep_submitted", "plan": plan.nothing_of()});
+    let own = json!({"version": JOURNAL_VERSION, "at": 2, "pieces": plan.piece_count(), "record": record});
+    (0..plan.piece_count()).map(piece).chain([own]).map(|line| line.to_string()).collect()
+}
+
 /// What a coordinator writes that takes a sweep, and gives it up.
 fn journals() -> Vec<Vec<u8>> {
     let plan = plan();
@@ -120,6 +133,7 @@ fn journals() -> Vec<Vec<u8>> {
         Event::SweepForgotten { sweep },
     ];
     let (mut lines, mut running) = (Vec::new(), vec![]);
+    let in_pieces = in_pieces(&events[1]);
     for (now, event) in (1..).zip(&events) {
         let decision = core.apply(Timestamp(now), event).unwrap_or_else(|rejection| panic!("{rejection}"));
         let entries = decision.records.into_iter().map(|record| Entry::new(Timestamp(now), record));
@@ -133,7 +147,9 @@ fn journals() -> Vec<Vec<u8>> {
     let alone = [&running[..], &started].concat();
     let amid = [&lines[..2], &running[..], &lines[2..]].concat();
     let short: Vec<String> = lines.iter().filter(|line| line.len() < 1_000).cloned().collect();
-    [&lines, &short, &alone, &amid]
+    // As if the plan were a long one.
+    let long = [&lines[..1], &in_pieces[..], &lines[2..]].concat();
+    [&lines, &short, &alone, &amid, &long]
         .into_iter()
         .flat_map(|lines| [0, 1, 2, 3, 7].map(|harm| of_kind(harm, lines.join("\n"))))
         .collect()

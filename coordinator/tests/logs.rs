@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fs;
+
 use common::{LONG_SWEEP, Lab, SWEEP, Server};
 use serde_json::Value;
 
@@ -75,5 +77,31 @@ fn who_follows_hears_what_comes_and_why_an_attempt_failed() {
     let ended = following.end().expect(0);
     for words in ["epoch 40 of 40", "epoch 25 of 25", "prune", "completed"] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn a_trial_that_several_sweeps_have_is_named_with_its_sweep() {
+    let lab = Lab::new(SWEEP, 100);
+    fs::write(lab.path("other.yaml"), SWEEP.replace("epochs: 4", "epochs: 5")).expect("writes");
+    let server = Server::start(&lab);
+    let way = ["--coordinator", &server.address];
+    lab.run(&[&["submit", "sweep.yaml"], &way[..]].concat()).expect(0);
+    let trial = trial(&lab, &server);
+    lab.run(&[&["explain", &trial], &way[..]].concat()).expect(0);
+    lab.run(&[&["submit", "other.yaml"], &way[..]].concat()).expect(0);
+    let sweeps = lab.run(&[&["ls", "--output", "json"], &way[..]].concat()).expect(0).json();
+    let ids: Vec<&str> = (0..2).map(|number| sweeps[number]["sweep_id"].as_str().expect("an id")).collect();
+    for verb in ["explain", "logs"] {
+        let refused = lab.run(&[&[verb, &trial], &way[..]].concat()).expect(2).stderr;
+        for id in &ids {
+            let named = format!("{id}/{trial}");
+            assert!(refused.contains(&named), "{refused}");
+            lab.run(&[&[verb, &named], &way[..]].concat()).expect(0);
+            lab.run(&[&[verb, &format!("0{named}")], &way[..]].concat()).expect(2);
+            let begun = format!("{}/{trial}", &id[..8]);
+            let told = lab.run(&[&[verb, &begun], &way[..]].concat()).expect(0).stdout;
+            assert!(verb == "logs" || told.contains(*id), "{told}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `secateur cert`: certificates for a start without an authority of one's own.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -23,9 +23,18 @@ enum Verb {
         #[arg(long, default_value = "certs", value_name = "DIR")]
         dir: PathBuf,
         /// How callers reach the coordinator: a name or an address; several with commas or with --host again
-        #[arg(long = "host", value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1")]
+        #[arg(long = "host", value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1", value_parser = host)]
         hosts: Vec<String>,
     },
+}
+
+/// A name or an address, without a port.
+fn host(text: &str) -> Result<String, String> {
+    let is_name = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._*".contains(letter));
+    if text.parse::<IpAddr>().is_ok() || is_name && !text.is_empty() {
+        return Ok(text.to_owned());
+    }
+    Err("it is no name or address of a machine, such as head.example or 10.0.0.5".to_owned())
 }
 
 pub(crate) fn run(arguments: CertArguments, output: Output) -> Result<ExitCode, CliError> {

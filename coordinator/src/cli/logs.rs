@@ -6,6 +6,7 @@ use clap::Args;
 use secateur_proto::v1::{LogLine, LogsRequest};
 use secateur_worker::connection::CoordinatorArguments;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::{client::Client, error::CliError, output::Output};
 
@@ -30,13 +31,18 @@ pub(crate) async fn run(arguments: LogsArguments, output: Output) -> Result<Exit
     let LogsArguments { subject, follow, attempt, .. } = arguments;
     let mut lines = client.sweeps.logs(LogsRequest { subject, follow, attempt }).await?.into_inner();
     let mut all = Vec::new();
+    let mut count = 0_u64;
     while let Some(line) = lines.message().await? {
+        count += 1;
         match output {
             Output::Json => all.push(document(&line)),
             // Each as it comes. A reader that has gone has read enough.
             Output::Text if writeln!(std::io::stdout(), "{}", text(&line)).is_err() => return Ok(ExitCode::SUCCESS),
             Output::Text => {}
         }
+    }
+    if count == 0 {
+        warn!("nothing has been said of it, or of that attempt");
     }
     if output == Output::Json {
         output.print_json(&Value::from(all));
