@@ -91,7 +91,8 @@ impl Kept {
         let own = bytes.from.get(&address).copied().unwrap_or_default() - before + now;
         if now > before && (own > FROM_ONE_ADDRESS || in_all > IN_ALL) {
             debug!(?address, own, in_all, "too much of unfinished messages; the newest is refused");
-            return Err(Status::resource_exhausted(
+            // Not that a resource is exhausted, which a worker takes for a full disk: time helps.
+            return Err(Status::unavailable(
                 "too many long messages have begun and not ended: let them end, and say this again",
             ));
         }
@@ -220,13 +221,13 @@ mod tests {
             taken.map(|()| message)
         };
         let mut held: Vec<Message> = (0..2).map(|_| begin(1).expect("has room")).collect();
-        assert_eq!(begin(1).expect_err("is too much").code(), tonic::Code::ResourceExhausted);
+        assert_eq!(begin(1).expect_err("is too much").code(), tonic::Code::Unavailable);
         // Others are heard all the same, and short messages of the same address.
         held.push(begin(2).expect("has room"));
         let mut short = Message::new(kept.clone(), address(1));
         short.take(&message(SMALL)[..SMALL]).expect("is small");
         held.extend([2, 3, 3, 4, 4].map(|from| begin(from).expect("has room")));
-        assert_eq!(begin(5).expect_err("all together are too much").code(), tonic::Code::ResourceExhausted);
+        assert_eq!(begin(5).expect_err("all together are too much").code(), tonic::Code::Unavailable);
         // What has ended is not kept.
         held[0].take(&[7]).expect("ends");
         held.push(begin(5).expect("has room"));

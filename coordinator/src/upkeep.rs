@@ -338,16 +338,19 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
         None if !examined.torn => return Err(UpkeepError::CutNotSaid { damage }),
         _ => {}
     }
-    let Examined { core, entries, .. } = examined;
+    let Examined { core, mut entries, .. } = examined;
     // Once more, since what is kept is wanted now; if the disk gives less this time, that is not to take the place of all.
     let (mut verification, mut kept, mut lost) = (Verification::default(), vec![], Lost::default());
-    let mut reader = EntryReader::default();
+    // Of what is kept, and of what is lost.
+    let (mut good, mut reader) = (EntryReader::default(), EntryReader::default());
     journal
         .read(&mut |line| {
             if !verification.take(&line) {
                 return;
             }
             if (kept.len() as u64) < entries && verification.is_good() {
+                // It was read once, and is good.
+                let _ = read(&mut good, &line);
                 kept.extend(String::from_utf8(line.entry).ok());
             } else {
                 lost.add(&mut reader, &line, &core);
@@ -356,6 +359,13 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
         .await?;
     if kept.len() as u64 != entries {
         return Err(UpkeepError::Unsteady(journal.place().clone()));
+    }
+    // Of a sweep whose entry is lost nothing is left but a part of its plan.
+    if let Some((sweep, pieces)) = good.waiting() {
+        lost.add_sweep(sweep, &core);
+        lost.entries += pieces as u64;
+        kept.truncate(kept.len() - pieces);
+        entries = kept.len() as u64;
     }
     let copy = journal.copy_aside().await?;
     journal.replace(kept).await?;

@@ -101,7 +101,7 @@ impl Held {
             return Ok(Self { place: journal.place().clone(), journal: Box::new(journal), _folder: None });
         }
         let folders = [data.to_owned(), data.join(".secateur")];
-        let Some(folder) = folders.iter().find(|folder| DataDir::journal_in(folder).exists()) else {
+        let Some(folder) = folders.iter().find(|folder| Sqlite::is_there(&DataDir::journal_in(folder))) else {
             return Err(CliError::Input(format!(
                 "there is no journal in {}: name the folder of a coordinator (serve --data-dir) or of a run (--out), or the URL of a database (serve --journal)",
                 data.display()

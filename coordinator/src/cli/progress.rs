@@ -2,7 +2,7 @@
 //! torn by a line of the log.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io::{self, IsTerminal as _, Write},
     time::{Duration, Instant},
 };
@@ -12,6 +12,9 @@ use secateur_proto::v1::{Progress, SweepState, SweepStatus, TrialEnded, stage_ou
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::output::{counted, duration, thousands};
+
+/// The rate is that of so long: what was before says little of what is to come.
+const LATELY: Duration = Duration::from_secs(30);
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -98,8 +101,8 @@ pub(crate) struct SweepProgress {
     screen: Screen,
     bar: ProgressBar,
     begun: Instant,
-    /// Lane-steps that had been done before we looked.
-    before: Option<u64>,
+    /// Lane-steps that were done at moments not long ago, the oldest first.
+    lately: VecDeque<(Instant, u64)>,
     last_line: Option<Instant>,
     epochs: u64,
     /// Lane-steps of stages under way: those that are done, and all.
@@ -122,9 +125,10 @@ impl SweepProgress {
         let bar = screen.bars.add(ProgressBar::new(1).with_style(style.progress_chars("━╸─")));
         bar.enable_steady_tick(Duration::from_millis(120));
         let (screen, begun) = (screen.clone(), Instant::now());
-        let (before, last_line, found, status) = (None, None, None, None);
-        let (epochs, under_way, done, earlier, connected) = (0, HashMap::new(), 0, 0, false);
-        Self { screen, bar, begun, before, last_line, epochs, under_way, done, found, earlier, connected, status }
+        let (last_line, found, status) = (None, None, None);
+        let (lately, under_way) = (VecDeque::new(), HashMap::new());
+        let (epochs, done, earlier, connected) = (0, 0, 0, false);
+        Self { screen, bar, begun, lately, last_line, epochs, under_way, done, found, earlier, connected, status }
     }
 
     /// What comes now is from another connection, and may be from another life of the coordinator.
@@ -135,11 +139,12 @@ impl SweepProgress {
     /// The sweep's numbers have changed.
     pub(crate) fn status(&mut self, status: &SweepStatus) {
         if std::mem::take(&mut self.connected) {
+            // Nobody worked while nobody was there.
+            self.lately.clear();
             // A coordinator counts what is computed in its own life.
             let others = status.stages_ended.saturating_sub(status.stages_computed);
             self.earlier = others.saturating_sub(*self.found.get_or_insert(others));
         }
-        self.before.get_or_insert(status.lane_steps_ended);
         if self.status.as_ref().is_some_and(|last| last.stages_ended != status.stages_ended) {
             self.under_way.retain(|_, (done, all)| done < all);
         }
@@ -174,14 +179,26 @@ impl SweepProgress {
         self.screen.say(&format!("trial {} {how}", ended.trial_id));
     }
 
+    /// Lane-steps a second, once there were some.
+    fn rate(&mut self) -> Option<f64> {
+        let now = Instant::now();
+        while self.lately.get(1).is_some_and(|(at, _)| now - *at > LATELY) {
+            self.lately.pop_front();
+        }
+        let (since, before) = self.lately.front().copied().unwrap_or((now, self.done));
+        if self.lately.back().is_none_or(|(at, _)| now - *at > LATELY / 100) {
+            self.lately.push_back((now, self.done));
+        }
+        let rate = (self.done - before) as f64 / (now - since).as_secs_f64().max(1e-3);
+        (rate >= 1.0).then_some(rate)
+    }
+
     fn draw(&mut self) {
-        let Some(status) = &self.status else { return };
+        let Some(status) = self.status.clone() else { return };
         let under_way: u64 = self.under_way.values().map(|(done, _)| *done).sum();
         self.done = self.done.max(status.lane_steps_ended + under_way).min(status.lane_steps);
         self.bar.set_position(self.done);
-        let here = self.done - self.before.unwrap_or_default().min(self.done);
-        let elapsed = self.begun.elapsed().as_secs_f64();
-        let rate = here as f64 / elapsed.max(1e-3);
+        let rate = self.rate();
         let mut text = format!(
             "{}/{} trials, {} in flight",
             thousands(status.trials_completed + status.trials_failed),
@@ -191,7 +208,7 @@ impl SweepProgress {
         if self.epochs > 0 {
             text += &format!(", {} trained", counted(self.epochs, "epoch"));
         }
-        if rate >= 1.0 && here > 0 {
+        if let Some(rate) = rate {
             let left = (status.lane_steps - self.done) as f64 / rate;
             text += &format!(", {} lane-steps/s, {} left", thousands(rate as u64), duration(left.ceil() as u64));
         }

@@ -52,9 +52,8 @@ pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Scr
         Was::New | Was::Unspecified => "submitted",
     };
     if !arguments.wait {
-        output.print(&json!({"sweep_id": id, "was": was}), || {
-            format!("{id}\nsweep {} is {was}; follow it with: secateur watch {id}", sweep.plan.sweep.name)
-        });
+        screen.say(&format!("sweep {} is {was}; follow it with: secateur watch {id}", sweep.plan.sweep.name));
+        output.print(&json!({"sweep_id": id, "was": was}), || id.clone());
         return Ok(ExitCode::SUCCESS);
     }
     screen.say(&format!("sweep {} ({id}) is {was}", sweep.plan.sweep.name));

@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
             let is_new = !folder.data_dir.exists();
             let token = Tokens::change(&folder.data_dir, |tokens| tokens.create(&name, role.into(), now, lifetime));
             let token = token.map_err(|error| CliError::input(&error))?;
-            note(&folder.data_dir, "create-token", &name)?;
+            note(&folder.data_dir, "create-token", &name, role.into())?;
             if is_new {
                 let folder = folder.data_dir.display();
                 warn!(
@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
                 Ok((revoked, tokens.list().iter().filter(good).count(), admins))
             });
             let (revoked, left, admins) = revoked.map_err(|error| CliError::input(&error))?;
-            note(&folder.data_dir, "revoke-token", &name)?;
+            note(&folder.data_dir, "revoke-token", &name, revoked.role)?;
             let lost = match (left, revoked.role) {
                 (0, _) => Some("no token is left that opens anything: nobody can call the coordinator"),
                 (_, Role::Admin) if admins == 0 => {
@@ -154,9 +154,9 @@ impl FolderArguments {
 }
 
 /// Writes into the log of the coordinator what was done to its tokens.
-fn note(folder: &Path, what: &str, name: &str) -> Result<(), CliError> {
+fn note(folder: &Path, what: &str, name: &str, role: Role) -> Result<(), CliError> {
     let failed = |error| CliError::Failed(format!("it was done, and cannot be written into the audit log: {error}"));
-    Audit::open(folder).map_err(failed)?.done_here(what, name);
+    Audit::open(folder).map_err(failed)?.done_here(what, name, role);
     Ok(())
 }
 

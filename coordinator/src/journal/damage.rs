@@ -166,6 +166,16 @@ pub enum JournalError {
         #[source]
         source: DatabaseError,
     },
+    /// A file that is empty or gone, and a log that belonged to it.
+    #[error(
+        "the journal {place} is empty or gone, and its log, {place}-wal, holds {log} bytes: nothing was changed; put the file back if there is a copy; or `secateur journal repair {}` copies the log and reads what is in it", place.argument()
+    )]
+    LogAlone {
+        /// Which.
+        place: Place,
+        /// Bytes of the log.
+        log: u64,
+    },
     /// A database without a journal.
     #[error("{0} is a database that holds no journal: it is empty, or of something else, and was left as it is")]
     Foreign(Place),

@@ -30,6 +30,9 @@ const CORRUPT: i32 = 11;
 /// SQLITE_NOTADB.
 const NO_DATABASE: i32 = 26;
 
+/// Bytes of a page, at least one of which a database has.
+const SMALLEST: u64 = 4096;
+
 /// Lines that are written by one statement, which may have 32,766 values.
 const ROWS: usize = 1_000;
 /// Bytes of lines with which a statement is long enough: the database has a copy of all that is in one.
@@ -104,7 +107,7 @@ impl Sqlite {
     /// # Errors
     /// If it cannot be opened or set up, or is of a later format.
     pub async fn open(path: &Path) -> Result<Self, JournalError> {
-        if path.exists() {
+        if file::exists(path) {
             // Before anything is changed: it may be something else's.
             let looked_at = Self::connect(SqliteConnectOptions::new().filename(path).read_only(true), path).await?;
             let (holds, path) = (looked_at.holds, looked_at.path.clone());
@@ -130,12 +133,18 @@ impl Sqlite {
         Ok(journal)
     }
 
+    /// Whether there is one, or something of one.
+    #[must_use]
+    pub fn is_there(path: &Path) -> bool {
+        file::exists(path)
+    }
+
     /// Opens a file that is there, to read it and to change nothing.
     ///
     /// # Errors
     /// If there is none, it cannot be opened, or it is of a later format.
     pub async fn open_idle(path: &Path) -> Result<Self, JournalError> {
-        if !path.exists() {
+        if !file::exists(path) {
             return Err(JournalError::None(Place::File(path.to_owned())));
         }
         let journal = Self::connect(SqliteConnectOptions::new().filename(path).read_only(true), path).await?;
@@ -150,6 +159,8 @@ impl Sqlite {
     pub async fn open_to_repair(path: &Path) -> Result<Self, JournalError> {
         let missing = match Self::open_idle(path).await {
             Err(JournalError::CutOff { missing, .. }) => missing,
+            // All that it needs to be read with its log.
+            Err(JournalError::LogAlone { .. }) => SMALLEST,
             opened => return opened,
         };
         let copy = file::copy_aside(path).map_err(failed("copy", path))?;
@@ -159,6 +170,10 @@ impl Sqlite {
     }
 
     async fn connect(options: SqliteConnectOptions, path: &Path) -> Result<Self, JournalError> {
+        let log = file::log_alone(path);
+        if log > 0 {
+            return Err(JournalError::LogAlone { place: Place::File(path.to_owned()), log });
+        }
         let mut connection = options.connect().await.map_err(not_opened(path))?;
         let format: i64 =
             sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(not_opened(path))?;

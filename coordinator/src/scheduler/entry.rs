@@ -122,6 +122,12 @@ struct Pieces {
 }
 
 impl EntryReader {
+    /// The sweep whose plan the last lines are of, and how many those are, if they still wait for its entry.
+    #[must_use]
+    pub fn waiting(&self) -> Option<(&SweepId, usize)> {
+        self.pieces.as_ref().map(|pieces| (&pieces.sweep, pieces.count))
+    }
+
     /// Takes in the next of the lines that [`Entry::into_lines`] made; nothing: it belongs to an entry that follows.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use tracing::error;
 
-use super::Caller;
+use super::{Caller, Role};
 
 /// The name of the file in a coordinator's folder.
 const FILE: &str = "audit.jsonl";
@@ -87,8 +87,9 @@ impl Audit {
     }
 
     /// A person on the coordinator's own machine did `what` to `subject`, without asking it.
-    pub fn done_here(&self, what: &str, subject: &str) {
-        let entry = json!({"at": now(), "who": null, "from": "the coordinator's folder", "did": what, "to": subject});
+    pub fn done_here(&self, what: &str, subject: &str, role: Role) {
+        let from = "the coordinator's folder";
+        let entry = json!({"at": now(), "who": null, "from": from, "did": what, "to": subject, "of_role": role});
         self.0.lock().unwrap_or_else(PoisonError::into_inner).append(&entry);
     }
 
@@ -152,7 +153,7 @@ impl Log {
                     "who": known.as_ref().map(|(who, _)| who),
                     "from": peer.map(|peer| peer.to_string()),
                     "refused": known.as_ref().map(|(_, method)| method),
-                    "because": "as before",
+                    "because": "several times, not written one by one",
                     "before_unwritten": std::mem::take(&mut last.unwritten),
                 })
             })

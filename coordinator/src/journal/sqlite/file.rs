@@ -9,6 +9,17 @@ use std::{
 /// Bytes at the beginning that say what the file is (<https://www.sqlite.org/fileformat2.html>).
 const HEADER: usize = 100;
 
+/// The bytes of its log, where that is all there is: a database that is empty, or gone, has none, and SQLite would remove it.
+pub(super) fn log_alone(path: &Path) -> u64 {
+    let length = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    if length(path) == 0 { length(&beside(path, "-wal")) } else { 0 }
+}
+
+/// Whether there is something of it.
+pub(super) fn exists(path: &Path) -> bool {
+    path.exists() || log_alone(path) > 0
+}
+
 /// How many bytes are missing at its end of what it says it has; none of what is no database.
 pub(super) fn missing(path: &Path) -> io::Result<u64> {
     let mut file = match File::open(path) {
@@ -38,7 +49,7 @@ fn said(header: &[u8; HEADER]) -> u64 {
 
 /// Makes it longer by so many zeros.
 pub(super) fn lengthen(path: &Path, by: u64) -> io::Result<()> {
-    let file = File::options().write(true).open(path)?;
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
     file.set_len(file.metadata()?.len().saturating_add(by))?;
     file.sync_all()
 }

@@ -205,6 +205,35 @@ async fn of_a_file_that_was_cut_off_all_that_is_left_can_be_read() {
 }
 
 #[tokio::test]
+async fn a_log_without_its_file_is_left_alone_and_can_be_read() {
+    for gone in [false, true] {
+        let folder = Folder::new();
+        let (mut journal, _) = reopen(&folder).await;
+        journal.append(texts(&["a", "b"])).await.expect("appends");
+        // Not closed: all of it is in the log.
+        drop(journal);
+        if gone {
+            fs::remove_file(folder.path()).expect("removes");
+        } else {
+            fs::write(folder.path(), "").expect("writes");
+        }
+        let before = folder.files();
+        assert_eq!(before.len(), 1, "the log");
+        for opened in [folder.open().await, folder.open_idle().await] {
+            let error = opened.expect_err("is refused");
+            assert!(matches!(error, JournalError::LogAlone { .. }), "{error:?}");
+        }
+        assert_eq!(folder.files(), before, "looking changed something");
+        let mut journal: Box<dyn Journal> = Box::new(Sqlite::open_to_repair(&folder.path()).await.expect("opens"));
+        let reading = read(&mut *journal).await;
+        assert_eq!(reading.lines.iter().map(|line| &line.entry[..]).collect::<Vec<_>>(), [b"a", b"b"]);
+        assert_eq!(reading.damages, []);
+        journal.close().await.expect("closes");
+        assert_eq!(reopen(&folder).await.1, ["a", "b"]);
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_is_damaged_ends_the_reading_and_what_is_before_it_can_take_its_place() {
     let folder = Folder::new();
     let (mut journal, _) = reopen(&folder).await;
