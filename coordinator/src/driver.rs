@@ -25,9 +25,8 @@ use tonic::Status;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    artifacts,
     journal::{Journal, JournalError},
-    scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, WorkerStatus, planted::Planted},
+    scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, planted::Planted},
 };
 
 /// Commands that may wait for the driver.
@@ -253,8 +252,7 @@ impl Shell {
     /// Takes a command; says whether the driver goes on.
     fn take(&mut self, command: Command, batch: &mut Batch) -> bool {
         match command {
-            Command::Event(mut event, reply) => {
-                blame_a_full_worker(&mut event, &self.core);
+            Command::Event(event, reply) => {
                 // A full disk is nobody's failed attempt: the sweeps that want the stage stop until there is room.
                 if let Some((stages, reason)) = no_space(&event, &self.core) {
                     let sweeps: BTreeSet<SweepId> =
@@ -442,22 +440,6 @@ impl Shell {
     fn tell(&self, notice: Notice) {
         // Nobody may be watching.
         let _ = self.notices.send(notice);
-    }
-}
-
-/// A worker whose own disk is full, where others could do its work, has failed as with any other trouble of its files: the stage is tried
-/// elsewhere, and the worker gets nothing for a while if it goes on so.
-fn blame_a_full_worker(event: &mut Event, core: &Core) {
-    let (worker, failure) = match event {
-        Event::StageReported { worker, outcome: StageOutcome::Failed(failure), .. }
-        | Event::LeaseEnded { worker, failure: Some(failure), .. } => (worker, failure),
-        _ => return,
-    };
-    // What a worker was told by the coordinator it repeats.
-    let is_its_own = failure.class == FailureClass::NoSpace && !failure.message.contains(artifacts::FULL);
-    let takes_work = |other: &WorkerStatus| !other.leaving && !other.away && other.quarantined.is_none();
-    if is_its_own && core.workers().any(|other| other.id != *worker && takes_work(&other)) {
-        failure.class = FailureClass::Storage;
     }
 }
 

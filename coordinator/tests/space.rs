@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use common::{Lab, SWEEP, Server, files, report};
+use common::{Lab, SWEEP, files, report};
 
 /// A small file system of its own. Dropped, it is gone.
 struct SmallDisk {
@@ -93,24 +93,6 @@ fn a_full_disk_stops_a_sweep_with_the_reason_and_room_lets_it_go_on() {
     let status = lab.run(&run).expect(0).json();
     assert!(finished || status["stages_computed"].as_u64() < status["stages"].as_u64());
     assert_eq!(results("disk/out"), roomy);
-}
-
-/// Needs the same right.
-#[test]
-fn a_worker_whose_disk_is_full_leaves_the_work_to_others() {
-    let lab = Lab::new(SWEEP, 400);
-    let Some(disk) = SmallDisk::mount(lab.path("disk"), 4) else {
-        assert!(std::env::var_os("SECATEUR_TEST_EVERYTHING").is_none(), "this user may not mount a small disk");
-        eprintln!("this user may not mount a small disk: nothing to test");
-        return;
-    };
-    let server = Server::start(&lab);
-    let full = server.worker(&lab, "disk/full");
-    let _good = server.worker(&lab, "good");
-    disk.leave(8);
-    lab.run(&["submit", "sweep.yaml", "--wait", "--coordinator", &server.address]).expect(0);
-    let said = full.kill().stderr;
-    assert!(said.contains("no space left"), "it had its turn: {said}");
 }
 
 #[test]

@@ -17,9 +17,6 @@ use secateur_worker::{
 };
 use tokio::task::JoinError;
 
-/// How it is told that nothing more can be kept here.
-pub const FULL: &str = "no space left on the coordinator's disk";
-
 pub use self::{
     bucket::Bucket,
     location::{BucketUrl, InvalidBucketUrl, LocationError, settle, settled},

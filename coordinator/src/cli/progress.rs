@@ -105,8 +105,8 @@ pub(crate) struct SweepProgress {
     lately: VecDeque<(Instant, u64)>,
     last_line: Option<Instant>,
     epochs: u64,
-    /// Lane-steps of stages under way: those that are done, and all.
-    under_way: HashMap<String, (u64, u64)>,
+    /// Lane-steps that are done of stages under way, and whether that was the last epoch.
+    under_way: HashMap<String, (u64, bool)>,
     /// Lane-steps that are done, those under way included, as they were shown: what begins anew takes nothing away.
     done: u64,
     /// Stages that had ended before anybody here looked, and were not computed by the coordinator that was there then.
@@ -146,7 +146,7 @@ impl SweepProgress {
             self.earlier = others.saturating_sub(*self.found.get_or_insert(others));
         }
         if self.status.as_ref().is_some_and(|last| last.stages_ended != status.stages_ended) {
-            self.under_way.retain(|_, (done, all)| done < all);
+            self.under_way.retain(|_, (_, is_last)| !*is_last);
         }
         if self.under_way.len() as u64 > status.stages_leased {
             // Some have ended before their last epoch, or somebody else goes on with them.
@@ -162,8 +162,18 @@ impl SweepProgress {
     /// A lane has finished an epoch.
     pub(crate) fn epoch(&mut self, told: &Progress) {
         self.epochs += 1;
-        let done = told.lane_steps / u64::from(told.epochs.max(1)) * u64::from(told.epoch);
-        self.under_way.insert(told.stage_key.clone(), (done, told.lane_steps));
+        // A worker says what it likes.
+        let epochs = told.epochs.max(1);
+        let epoch = told.epoch.min(epochs);
+        let after = |epoch: u32| {
+            let steps = u128::from(told.lane_steps) * u128::from(epoch) / u128::from(epochs);
+            u64::try_from(steps).unwrap_or(u64::MAX)
+        };
+        if self.under_way.insert(told.stage_key.clone(), (after(epoch), epoch == epochs)).is_none() {
+            // The epochs before were not done just now.
+            let before = after(epoch.saturating_sub(1));
+            self.lately.iter_mut().for_each(|(_, done)| *done = done.saturating_add(before));
+        }
         self.draw();
     }
 
@@ -189,14 +199,15 @@ impl SweepProgress {
         if self.lately.back().is_none_or(|(at, _)| now - *at > LATELY / 100) {
             self.lately.push_back((now, self.done));
         }
-        let rate = (self.done - before) as f64 / (now - since).as_secs_f64().max(1e-3);
-        (rate >= 1.0).then_some(rate)
+        let seconds = (now - since).as_secs_f64();
+        let rate = self.done.saturating_sub(before) as f64 / seconds;
+        (seconds >= 1.0 && rate >= 1.0).then_some(rate)
     }
 
     fn draw(&mut self) {
         let Some(status) = self.status.clone() else { return };
-        let under_way: u64 = self.under_way.values().map(|(done, _)| *done).sum();
-        self.done = self.done.max(status.lane_steps_ended + under_way).min(status.lane_steps);
+        let under_way = self.under_way.values().fold(0_u64, |sum, (done, _)| sum.saturating_add(*done));
+        self.done = self.done.max(status.lane_steps_ended.saturating_add(under_way)).min(status.lane_steps);
         self.bar.set_position(self.done);
         let rate = self.rate();
         let mut text = format!(

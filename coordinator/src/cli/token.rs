@@ -90,14 +90,15 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
             let is_new = !folder.data_dir.exists();
             let token = Tokens::change(&folder.data_dir, |tokens| tokens.create(&name, role.into(), now, lifetime));
             let token = token.map_err(|error| CliError::input(&error))?;
-            note(&folder.data_dir, "create-token", &name, role.into())?;
             if is_new {
                 let folder = folder.data_dir.display();
                 warn!(
                     "there was no folder {folder}, and it was made: the token is for the coordinator that is started with --data-dir {folder}"
                 );
             }
+            // It can be printed but now, whatever becomes of the log.
             output.print(&json!({"name": name, "role": Role::from(role), "token": token}), || token.clone());
+            note(&folder.data_dir, "create-token", &name, role.into())?;
         }
         Verb::List { folder } => {
             folder.is_there()?;
@@ -123,7 +124,6 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
                 Ok((revoked, tokens.list().iter().filter(good).count(), admins))
             });
             let (revoked, left, admins) = revoked.map_err(|error| CliError::input(&error))?;
-            note(&folder.data_dir, "revoke-token", &name, revoked.role)?;
             let lost = match (left, revoked.role) {
                 (0, _) => Some("no token is left that opens anything: nobody can call the coordinator"),
                 (_, Role::Admin) if admins == 0 => {
@@ -138,6 +138,7 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
                 &json!({"name": revoked.name, "role": revoked.role, "revoked": true, "tokens_left": left}),
                 || format!("revoked {}, which had the role {}", revoked.name, revoked.role),
             );
+            note(&folder.data_dir, "revoke-token", &name, revoked.role)?;
         }
     }
     Ok(ExitCode::SUCCESS)

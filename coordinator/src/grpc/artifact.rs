@@ -30,7 +30,7 @@ use tracing::{info, warn};
 use super::invalid;
 use crate::{
     admission::Limits,
-    artifacts::{ArtifactError, ArtifactStore, BucketError, FULL},
+    artifacts::{ArtifactError, ArtifactStore, BucketError},
     driver::Driver,
     garbage::{self, Collection, Removal},
     security::{Audit, Caller, Grants, Role},
@@ -223,7 +223,9 @@ fn store_status(error: &StoreError) -> Status {
         StoreError::Missing(_) => Status::not_found(error.to_string()),
         StoreError::Full { .. } => {
             warn!(%error, "the disk is full");
-            Status::resource_exhausted(format!("{FULL}: free some, then run the same command again"))
+            Status::resource_exhausted(
+                "no space left on the coordinator's disk: free some, then run the same command again",
+            )
         }
         StoreError::Io { .. } | StoreError::Unreadable { .. } => {
             warn!(error = error as &dyn std::error::Error, "the artifact store failed");

@@ -6,6 +6,9 @@ use tonic::Status;
 
 use crate::scheduler::Core;
 
+/// Sweeps that are named where several are meant.
+const SHOWN: usize = 4;
+
 /// A trial, and the sweep that it is of; nothing: that is not the name of one.
 ///
 /// # Errors
@@ -17,8 +20,10 @@ pub(super) fn trial(core: &Core, subject: &str) -> Result<Option<(SweepId, Trial
     let ids = core.sweeps().map(|status| status.id);
     let mut found: Vec<SweepId> = ids.filter(|id| id.as_str().starts_with(sweep) && has_it(id)).collect();
     if found.len() > 1 {
-        let names: Vec<String> = found.iter().map(|id| format!("{id}/{trial}")).collect();
-        return Err(Status::invalid_argument(format!("several sweeps have such a trial: say {}", names.join(" or "))));
+        let names: Vec<String> = found.iter().take(SHOWN).map(|id| format!("{id}/{trial}")).collect();
+        let more = if found.len() > SHOWN { ", and so on" } else { "" };
+        let names = names.join(" or ");
+        return Err(Status::invalid_argument(format!("{} sweeps have such a trial: say {names}{more}", found.len())));
     }
     Ok(found.pop().map(|sweep| (sweep, trial)))
 }

@@ -84,10 +84,12 @@ fn failed<E: Into<DatabaseError>>(operation: &'static str, path: &Path) -> impl 
 fn not_opened(path: &Path) -> impl FnOnce(sqlx::Error) -> JournalError {
     let place = Place::File(path.to_owned());
     let failed = failed("open", path);
-    let missing = file::missing(path).unwrap_or_default();
     move |error| match kind(&error) {
-        Some(CORRUPT | NO_DATABASE) if missing > 0 => JournalError::CutOff { place, missing, source: error.into() },
-        Some(CORRUPT | NO_DATABASE) => JournalError::Unreadable { place, source: error.into() },
+        // Only now that it has failed: to open a file and close it again takes all locks of this process from it.
+        Some(CORRUPT | NO_DATABASE) => match file::missing(path) {
+            Ok(missing @ 1..) => JournalError::CutOff { place, missing, source: error.into() },
+            _ => JournalError::Unreadable { place, source: error.into() },
+        },
         _ => failed(error),
     }
 }
@@ -107,7 +109,8 @@ impl Sqlite {
     /// # Errors
     /// If it cannot be opened or set up, or is of a later format.
     pub async fn open(path: &Path) -> Result<Self, JournalError> {
-        if file::exists(path) {
+        // With a journal of SQLite's own beside it it has to be rolled back, which whoever only reads cannot.
+        if file::exists(path) && !file::beside(path, "-journal").exists() {
             // Before anything is changed: it may be something else's.
             let looked_at = Self::connect(SqliteConnectOptions::new().filename(path).read_only(true), path).await?;
             let (holds, path) = (looked_at.holds, looked_at.path.clone());
@@ -165,7 +168,7 @@ impl Sqlite {
         };
         let copy = file::copy_aside(path).map_err(failed("copy", path))?;
         file::lengthen(path, missing).map_err(failed("lengthen", path))?;
-        info!(missing, copy = %copy.display(), "the file ends early; what is missing of it counts as zeros");
+        info!(zeros = missing, copy = %copy.display(), "it was copied and made longer, so that the rest of it can be read");
         Ok(Self { copy_of_cut: Some(copy), ..Self::open_idle(path).await? })
     }
 

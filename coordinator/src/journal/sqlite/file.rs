@@ -56,7 +56,8 @@ pub(super) fn lengthen(path: &Path, by: u64) -> io::Result<()> {
 
 /// Copies it to where no other file is, and with it what has not come from the log into it yet, under the name that belongs to the copy's.
 pub(super) fn copy_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = (1..).map(|number| beside(path, &format!(".aside-{number}"))).find(|path| !path.exists());
+    let is_free = |path: &PathBuf| !path.exists() && !beside(path, "-wal").exists();
+    let aside = (1..).map(|number| beside(path, &format!(".aside-{number}"))).find(is_free);
     let aside = aside.expect("there are more numbers than files");
     for (from, to) in [(beside(path, "-wal"), beside(&aside, "-wal")), (path.to_owned(), aside.clone())] {
         // An empty log has nothing of it.
