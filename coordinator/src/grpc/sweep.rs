@@ -370,11 +370,11 @@ impl SweepService for Sweeps {
         if let Some((id, sentences)) = self.explain_trial(&subject).await? {
             return Ok(reply("trial", id, sentences));
         }
-        let has_begun = self.driver.read(scheduler::Core::waits_for_workers).await?;
+        let has_just_begun = self.driver.read(scheduler::Core::waits_for_workers).await?;
         let id = self.find(subject.clone()).await.map_err(|status| match status.code() {
             Code::NotFound => {
                 let subject: String = subject.chars().take(80).collect();
-                let begun = if has_begun { "; the coordinator has just begun, and workers come back within seconds" } else { "" };
+                let begun = if has_just_begun { "; the coordinator has just begun, and workers come back within seconds" } else { "" };
                 Status::not_found(format!(
                     "there is no sweep or trial, and no worker is attached, called {subject:?}; `secateur ls`, `show` and `workers` list them{begun}"
                 ))

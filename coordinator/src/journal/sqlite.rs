@@ -31,7 +31,7 @@ const CORRUPT: i32 = 11;
 const NO_DATABASE: i32 = 26;
 
 /// Bytes of a page, at least one of which a database has.
-const SMALLEST: u64 = 4096;
+const PAGE: u64 = 4096;
 
 /// Lines that are written by one statement, which may have 32,766 values.
 const ROWS: usize = 1_000;
@@ -163,7 +163,7 @@ impl Sqlite {
         let missing = match Self::open_idle(path).await {
             Err(JournalError::CutOff { missing, .. }) => missing,
             // All that it needs to be read with its log.
-            Err(JournalError::LogAlone { .. }) => SMALLEST,
+            Err(JournalError::LogAlone { .. }) => PAGE,
             opened => return opened,
         };
         let copy = file::copy_aside(path).map_err(failed("copy", path))?;
