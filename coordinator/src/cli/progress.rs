@@ -332,6 +332,35 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_whose_steps_its_epochs_do_not_divide_counts_once_and_no_worker_says_too_much() {
+        let mut progress = SweepProgress::new(&Screen::new());
+        let status = |ended| SweepStatus {
+            state: SweepState::Running.into(),
+            lane_steps: 190,
+            lane_steps_ended: ended * 95,
+            stages: 2,
+            stages_ended: ended,
+            stages_leased: 2,
+            ..SweepStatus::default()
+        };
+        let told = |epoch, lane_steps| Progress {
+            stage_key: "a".to_owned(),
+            epoch,
+            epochs: 10,
+            lane_steps,
+            ..Progress::default()
+        };
+        progress.status(&status(0));
+        progress.epoch(&told(9, 95));
+        assert_eq!(progress.done, 85);
+        progress.epoch(&told(10, 95));
+        progress.status(&status(1));
+        assert_eq!(progress.done, 95);
+        progress.epoch(&told(u32::MAX, u64::MAX));
+        assert_eq!(progress.done, 190, "no more than all");
+    }
+
+    #[test]
     fn what_is_computed_in_all_lives_that_were_followed_is_counted() {
         assert_eq!(result(&[&[(0, 0), (5, 5), (8, 8)]]), "4 trials; 8 stages computed");
         // Of the last stage before the crash nothing was heard.

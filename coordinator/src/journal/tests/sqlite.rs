@@ -234,6 +234,28 @@ async fn a_log_without_its_file_is_left_alone_and_can_be_read() {
 }
 
 #[tokio::test]
+async fn each_repair_of_a_log_without_its_file_has_a_copy_of_its_own() {
+    let (folder, whole) = (Folder::new(), Folder::new());
+    let (mut journal, _) = reopen(&whole).await;
+    journal.append(texts(&["a", "b"])).await.expect("appends");
+    let log = fs::read(whole.0.path().join("journal.db-wal")).expect("reads");
+    journal.close().await.expect("closes");
+    let beside = |suffix: &str| folder.0.path().join(format!("journal.db{suffix}"));
+    for _ in 0..2 {
+        for suffix in ["", "-wal", "-shm"] {
+            // SQLite leaves some of them only while it is open.
+            let _ = fs::remove_file(beside(suffix));
+        }
+        fs::write(beside("-wal"), &log).expect("writes");
+        let journal = Sqlite::open_to_repair(&folder.path()).await.expect("opens");
+        (Box::new(journal) as Box<dyn Journal>).close().await.expect("closes");
+    }
+    for copy in [".aside-1-wal", ".aside-2-wal"] {
+        assert_eq!(fs::read(beside(copy)).expect("is there"), log, "{copy}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_is_damaged_ends_the_reading_and_what_is_before_it_can_take_its_place() {
     let folder = Folder::new();
     let (mut journal, _) = reopen(&folder).await;
