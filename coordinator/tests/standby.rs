@@ -6,7 +6,7 @@ mod postgres;
 
 use std::time::Instant;
 
-use common::{LONG_SWEEP, Lab, Process, Server, report, signal};
+use common::{LONG_SWEEP, Lab, Process, SWEEP, Server, report, signal};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
@@ -188,4 +188,24 @@ fn a_journal_that_cannot_be_had_is_told() {
     drop(Server::start(&lab));
     let ended = lab.run(&["serve", "--data-dir", "data", "--journal", "postgres://me@127.0.0.1:1/x"]).expect(2);
     assert!(ended.stderr.contains("there is a journal in data/journal.db already"), "{}", ended.stderr);
+}
+
+#[test]
+fn one_that_hangs_is_taken_over_from_and_writes_nothing_once_it_wakes_up() {
+    let Some((_database, url)) = database() else { return };
+    let lab = Lab::new(SWEEP, 400);
+    let first = Server::of(serve(&lab, "127.0.0.1:0", &url));
+    let submitted = lab.run(&["submit", "sweep.yaml", "--output", "json", "--coordinator", &first.address]);
+    let id = submitted.expect(0).json()["sweep_id"].as_str().expect("an id").to_owned();
+    let mut second = lab.start(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "other", "--journal", &url]);
+    second.wait_for(&["standing by"]);
+    signal(first.process.id(), "STOP");
+    second.wait_for(&["the other coordinator hangs"]);
+    second.wait_for(&["taking over"]);
+    let second = Server::of(second);
+    let shown = lab.run(&["show", &id, "--output", "json", "--coordinator", &second.address]).expect(0).json();
+    assert_eq!(shown["state"], "running");
+    signal(first.process.id(), "CONT");
+    let ended = first.process.end().expect(1);
+    assert!(ended.stderr.contains("the journal is lost; stopping"), "{}", ended.stderr);
 }

@@ -13,7 +13,7 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Chain, Journal, JournalError, Line, Place};
 
@@ -45,6 +45,9 @@ const TRIES: u32 = 10;
 
 /// A server that says nothing for longer is out of reach, and another coordinator may have taken over.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Seconds after which an owner hangs that does nothing at all with its connection: one that works looks at its journal every second.
+const HANGS: i32 = 30;
 
 /// In a schema of its own. The owner's table has one row.
 const TABLES: &str = "
@@ -176,6 +179,9 @@ impl Postgres {
             // Waiting in the server would hold back its vacuum, for as long as a standby has nothing to do.
             while !try_lock(&mut connection, &place).await? {
                 tokio::time::sleep(LOOK).await;
+                if end_what_hangs(&mut connection, &place).await? {
+                    warn!(journal = %place, seconds = HANGS, "the other coordinator hangs; its connection to the journal is ended");
+                }
             }
             info!(journal = %place, "the other coordinator is gone; taking over");
         }
@@ -246,6 +252,18 @@ async fn answered<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Re
 async fn try_lock(connection: &mut PgConnection, place: &Place) -> Result<bool, JournalError> {
     let locked = answered(sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(connection)).await;
     locked.map_err(failed("take over", place))
+}
+
+/// Ends the connection of an owner that hangs, with its lock: it writes nothing any more, should it wake up. Says whether there was one.
+async fn end_what_hangs(connection: &mut PgConnection, place: &Place) -> Result<bool, JournalError> {
+    // A query that is read for long, as at the start, is no idle connection.
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = $1
+            AND datname = current_database() AND state LIKE 'idle%'
+            AND clock_timestamp() - state_change > make_interval(secs => $2)";
+    let ended = sqlx::query_scalar(end).bind(LOCK).bind(f64::from(HANGS)).fetch_optional(connection);
+    let ended: Option<bool> = answered(ended).await.map_err(failed("look at who has", place))?;
+    Ok(ended == Some(true))
 }
 
 /// Writes lines that follow each other, if the epoch is still that one; says how many.
