@@ -87,7 +87,9 @@ fn run(plan: &Arc<PackedPlan>, lanes: u32, (workers, slots): (u32, u32)) -> Resu
                 }
                 shell.apply(&Event::LeaseEnded { worker, lease, failure: None })?;
             }
-            Effect::Revoke { .. } | Effect::Detach { .. } => return Err("nothing was to be taken back".into()),
+            Effect::Revoke { .. } | Effect::Detach { .. } | Effect::Full(_) => {
+                return Err("nothing was to be taken back or held up".into());
+            }
             Effect::TrialEnded { .. } | Effect::SweepEnded { .. } | Effect::Quarantined { .. } => {}
         }
     }

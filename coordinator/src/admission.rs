@@ -34,11 +34,13 @@ pub struct Limits {
     pub input: u64,
     /// Bytes of a plan as JSON.
     pub plan: u64,
+    /// Bytes that files leave free on the disk, so that the journal can go on.
+    pub keep_free: u64,
 }
 
 impl Limits {
     /// Of a coordinator that serves its own process alone.
-    pub const NONE: Self = Self { artifact: u64::MAX, input: u64::MAX, plan: LARGEST_PLAN };
+    pub const NONE: Self = Self { artifact: u64::MAX, input: u64::MAX, plan: LARGEST_PLAN, keep_free: 0 };
 }
 
 /// A sweep that can be computed.

@@ -13,7 +13,7 @@ use std::{
 
 use secateur_proto::{
     ids::{LeaseId, StageKey, SweepId, WorkerId},
-    outcome::{FailureClass, StageOutcome},
+    outcome::StageOutcome,
     v1::{self, CoordinatorMessage, coordinator_message::Message},
 };
 use tokio::{
@@ -252,17 +252,7 @@ impl Shell {
     /// Takes a command; says whether the driver goes on.
     fn take(&mut self, command: Command, batch: &mut Batch) -> bool {
         match command {
-            Command::Event(event, reply) => {
-                // A full disk is nobody's failed attempt: the sweeps that want the stage stop until there is room.
-                if let Some((stages, reason)) = no_space(&event, &self.core) {
-                    let sweeps: BTreeSet<SweepId> =
-                        stages.iter().flat_map(|stage| self.core.sweeps_of(stage)).collect();
-                    for sweep in sweeps {
-                        self.apply(Event::SweepStopped { sweep, reason: reason.clone() }, None, batch);
-                    }
-                }
-                self.apply(event, reply, batch);
-            }
+            Command::Event(event, reply) => self.apply(event, reply, batch),
             Command::Attach(worker, sender) => {
                 self.workers.insert(worker, sender);
             }
@@ -309,6 +299,7 @@ impl Shell {
                     | Event::LeaseEnded { .. }
                     | Event::Calibrated { .. }
                     | Event::Checkpointed { .. }
+                    | Event::ResultWaits { .. }
                     | Event::Progressed { .. } => {
                         debug!(%rejection, "an event was rejected");
                     }
@@ -407,7 +398,20 @@ impl Shell {
                     let _ = sender.try_send(Err(Status::deadline_exceeded(reason)));
                 }
             }
-            Effect::Quarantined { worker, reason } => warn!(%worker, reason, "a worker gets nothing for a while"),
+            Effect::Quarantined { worker, reason } => {
+                warn!(%worker, reason, "a worker gets nothing for a while");
+                changed.extend(self.core.running());
+            }
+            Effect::Full(full) => {
+                if full {
+                    warn!(
+                        "there is no room for results; workers keep them, and nothing is handed out until there is some"
+                    );
+                } else {
+                    info!("there is room for results again; work is handed out");
+                }
+                changed.extend(self.core.running());
+            }
             Effect::TrialEnded { sweep, trial, outcome } => {
                 info!(%sweep, %trial, outcome = outcome.name(), "a trial ended");
                 // A trial's id is its cell's and its seed.
@@ -440,21 +444,6 @@ impl Shell {
     fn tell(&self, notice: Notice) {
         // Nobody may be watching.
         let _ = self.notices.send(notice);
-    }
-}
-
-/// The stages that an event reports as ended by a full disk, and the reason.
-fn no_space(event: &Event, core: &Core) -> Option<(Vec<StageKey>, String)> {
-    match event {
-        Event::StageReported { stage, outcome: StageOutcome::Failed(failure), .. }
-            if failure.class == FailureClass::NoSpace =>
-        {
-            Some((vec![*stage], failure.message.clone()))
-        }
-        Event::LeaseEnded { lease, failure: Some(failure), .. } if failure.class == FailureClass::NoSpace => {
-            Some((core.stages_of(lease), failure.message.clone()))
-        }
-        _ => None,
     }
 }
 

@@ -90,6 +90,8 @@ fn why_it_waits(core: &Core, sweep: &SweepStatus, stages: impl Iterator<Item = S
             .fold((0, 0), |(slots, busy), status| (slots + status.slots, busy + status.busy_slots));
         lines.push(if core.waits_for_workers() {
             format!("{stages}; the coordinator has just begun, and waits for workers to say what they hold")
+        } else if core.is_full() {
+            format!("{stages}, and nothing is handed out: the coordinator has no room for results, which workers keep until it has")
         } else if slots == 0 {
             format!("{stages}, and no worker is attached that takes work: start one with secateur worker --coordinator ADDRESS:PORT")
         } else if sweep.at_limit {
@@ -109,6 +111,8 @@ fn why_it_waits(core: &Core, sweep: &SweepStatus, stages: impl Iterator<Item = S
                 (0, equal) => format!("{slots}, which it shares with {}", counted(equal, "other sweep")),
                 (first, _) => format!("{slots}; {} of a higher priority", clause(first, "sweep is", "sweeps are")),
             }
+        } else if let Some(resting) = workers.iter().find(|status| status.rests) {
+            format!("{stages}: what failed on worker {} is tried there again in a moment, if no other one takes it", named(resting))
         } else {
             format!("{stages}, and {busy} of {slots} slots are busy: the others get none, or are measured first")
         });
@@ -213,6 +217,10 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
     };
     match detail.failed_attempts {
         0 => now,
+        // What it ended with is none of them.
+        before if matches!(detail.status, StageStatus::Ended(StageOutcome::Failed(_))) => {
+            format!("{now} ({} before that)", counted(before as usize, "failed attempt"))
+        }
         attempts => format!("{now} ({} failed{alone})", counted(attempts as usize, "attempt")),
     }
 }
@@ -250,6 +258,13 @@ pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
             _ if core.waits_for_workers() => {
                 "slots are free because the coordinator has just begun, and waits for workers to say what they hold"
                     .to_owned()
+            }
+            _ if core.is_full() => {
+                "slots are free because nothing is handed out: the coordinator has no room for results, which workers keep until it has"
+                    .to_owned()
+            }
+            _ if status.rests => {
+                "slots are free because what failed on it is tried there again in a moment, if no other worker takes it".to_owned()
             }
             ready => {
                 let stages = clause(ready, "stage is ready", "stages are ready");

@@ -390,13 +390,16 @@ fn a_worker_that_ends_while_its_coordinator_is_away_does_not_say_that_anything_w
 }
 
 #[test]
-fn a_worker_ends_when_told_to() {
+fn workers_and_coordinators_end_when_told_to() {
     let lab = Lab::new(LONG_SWEEP, ROWS);
     let server = Server::start(&lab);
     let worker = server.worker(&lab, "first");
     worker.interrupt();
     worker.end().expect(130);
     let Server { process, .. } = server;
+    assert!(lab.path("data/journal.db-wal").exists());
     common::signal(process.id(), "TERM");
-    process.end().expect(130);
+    let ended = process.end().expect(130);
+    assert!(ended.stderr.contains("stopped, as was asked"), "{}", ended.stderr);
+    assert!(!lab.path("data/journal.db-wal").exists(), "the journal was not closed");
 }

@@ -89,6 +89,9 @@ fn a_sweep_goes_through_and_nobody_may_more_than_their_role() {
     lab.run(&[&way[..], &["--ca", "others/ca.pem", "--token-file", "root.token"]].concat()).expect(3);
     let clear = lab.run(&[&way[..], &["--token-file", "root.token"]].concat()).expect(3);
     assert!(clear.stderr.contains("https://"), "{}", clear.stderr);
+    let mut clear = lab.start(&["worker", "--coordinator", &server.address, "--cache-dir", "clear"]);
+    clear.wait_for(&["not attached", "one that uses TLS wants https://"]);
+    clear.kill();
 
     // Who did what is written down, and no token is written anywhere.
     let done = |who: &str, what: &str| audit(&lab).iter().any(|entry| entry["who"] == who && entry["did"] == what);

@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use common::{Lab, SWEEP, files, report};
+use common::{Lab, SWEEP, Server, files, report};
 
 /// A small file system of its own. Dropped, it is gone.
 struct SmallDisk {
@@ -18,12 +18,17 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Nothing where the user may not mount one.
+    /// Nothing, and a word of it, where the user may not mount one: whoever must test everything, as .ci/run must, fails then.
     fn mount(path: PathBuf, megabytes: u32) -> Option<Self> {
         fs::create_dir(&path).expect("makes a folder");
         let size = format!("size={megabytes}m");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).output();
-        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(Self { path })
+        if mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return Some(Self { path });
+        }
+        assert!(std::env::var_os("SECATEUR_TEST_EVERYTHING").is_none(), "this user may not mount a small disk");
+        eprintln!("this user may not mount a small disk: nothing to test");
+        None
     }
 
     fn ballast(&self) -> PathBuf {
@@ -52,12 +57,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_stops_a_sweep_with_the_reason_and_room_lets_it_go_on() {
     let sweep = SWEEP.replace("hidden: [8, 4]", "hidden: [64, 32]");
     let lab = Lab::new(&sweep, 400);
-    let Some(disk) = SmallDisk::mount(lab.path("disk"), 16) else {
-        // Whoever must test everything, as .ci/run must, says so.
-        assert!(std::env::var_os("SECATEUR_TEST_EVERYTHING").is_none(), "this user may not mount a small disk");
-        eprintln!("this user may not mount a small disk: nothing to test");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(lab.path("disk"), 16) else { return };
     lab.run(&["run", "sweep.yaml", "--out", "roomy", "--lanes", "4"]).expect(0);
     let results = |folder: &str| {
         let folder = lab.path(folder);
@@ -93,6 +93,74 @@ fn a_full_disk_stops_a_sweep_with_the_reason_and_room_lets_it_go_on() {
     let status = lab.run(&run).expect(0).json();
     assert!(finished || status["stages_computed"].as_u64() < status["stages"].as_u64());
     assert_eq!(results("disk/out"), roomy);
+}
+
+/// The report of the sweep as a run makes it that nothing disturbs.
+fn undisturbed(lab: &Lab) -> Vec<u8> {
+    lab.run(&["run", "sweep.yaml", "--out", "undisturbed", "--lanes", "2"]).expect(0);
+    report(&lab.path("undisturbed"))
+}
+
+#[test]
+fn while_a_coordinator_has_no_room_workers_keep_their_results_and_nothing_is_computed_twice() {
+    let lab = Lab::new(SWEEP, 400);
+    let Some(disk) = SmallDisk::mount(lab.path("disk"), 24) else { return };
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "disk/data", "--keep-free", "8MiB"];
+    let mut server = Server::of(lab.start(&serve));
+    let at = ["--coordinator", server.address.as_str()];
+    let submitted = lab.run(&[&["submit", "sweep.yaml", "--output", "json"], &at[..]].concat()).expect(0).json();
+    let id = submitted["sweep_id"].as_str().expect("an id");
+    disk.leave(6 << 10);
+    let mut watch = lab.start(&[&["watch", id], &at[..]].concat());
+    let worker = server.worker(&lab, "w");
+    server.process.wait_for(&["there is no room for results"]);
+    watch.wait_for(&["nothing is handed out: the coordinator's disk is full"]);
+    let show = [&["show", id, "--output", "json"], &at[..]].concat();
+    let shown = lab.run(&show).expect(0).json();
+    assert_eq!((shown["state"].as_str(), shown["trials_failed"].as_u64()), (Some("running"), Some(0)));
+    assert!(shown["held"].as_str().expect("is held").contains("disk is full"), "{shown}");
+    let why = lab.run(&[&["explain", id], &at[..]].concat()).expect(0).stdout;
+    assert!(why.contains("nothing is handed out") || why.contains("is with worker"), "{why}");
+    // What does not fit is refused to people, too.
+    lab.write("other.yaml", SWEEP.replace("table.csv", "other.csv"));
+    lab.write("other.csv", common::table(300));
+    let refused = lab.run(&[&["submit", "other.yaml"], &at[..]].concat()).expect(1);
+    assert!(refused.stderr.contains("no space left on the coordinator's disk: free some"), "{}", refused.stderr);
+    fs::remove_file(disk.ballast()).expect("removes the ballast");
+    watch.wait_for(&["work is handed out again"]);
+    watch.end().expect(0);
+    lab.run(&[&["report", id, "--out", "out"], &at[..]].concat()).expect(0);
+    assert_eq!(report(&lab.path("out")), undisturbed(&lab));
+    let shown = lab.run(&show).expect(0).json();
+    assert_eq!(shown["held"], "");
+    assert_eq!(Some(worker.kill().completed()), shown["stages"].as_u64());
+}
+
+#[test]
+fn what_a_worker_has_no_room_for_another_one_does() {
+    let lab = Lab::new(SWEEP, 400);
+    let Some(disk) = SmallDisk::mount(lab.path("disk"), 16) else { return };
+    let mut server = Server::start(&lab);
+    let at = ["--coordinator", server.address.as_str()];
+    let submitted = lab.run(&[&["submit", "sweep.yaml", "--output", "json"], &at[..]].concat()).expect(0).json();
+    let id = submitted["sweep_id"].as_str().expect("an id");
+    let named = ["worker", "--name", "full", "--cache-dir", "disk/cache", "--slots", "1", "--lanes", "2"];
+    fs::create_dir(lab.path("disk/cache")).expect("makes a folder");
+    fs::create_dir(lab.path("disk/cache/incoming")).expect("makes a folder");
+    disk.leave(12);
+    let mut full = lab.start(&[&named[..], &at[..]].concat());
+    full.wait_for(&["attached", "worker="]);
+    server.process.wait_for(&["a worker gets nothing for a while", "its disk is full"]);
+    let show = [&["show", id, "--output", "json"], &at[..]].concat();
+    let shown = lab.run(&show).expect(0).json();
+    assert_eq!((shown["state"].as_str(), shown["trials_failed"].as_u64()), (Some("running"), Some(0)));
+    assert!(shown["held"].as_str().expect("is held").contains("its disk is full"), "{shown}");
+    // The first one that has room does all of it.
+    let good = server.worker(&lab, "good");
+    lab.run(&[&["watch", id], &at[..]].concat()).expect(0);
+    lab.run(&[&["report", id, "--out", "out"], &at[..]].concat()).expect(0);
+    assert_eq!(report(&lab.path("out")), undisturbed(&lab));
+    assert_eq!(Some(good.kill().completed()), lab.run(&show).expect(0).json()["stages"].as_u64());
 }
 
 #[test]

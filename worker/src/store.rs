@@ -93,6 +93,14 @@ impl Store {
         Ok(())
     }
 
+    /// Bytes that are free where it is.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn free(&self) -> Result<u64, StoreError> {
+        fs4::available_space(&self.root).map_err(failed("find the free space of", &self.root))
+    }
+
     /// Where the store is.
     #[must_use]
     pub fn root(&self) -> &Path {

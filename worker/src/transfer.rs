@@ -61,14 +61,16 @@ impl TransferError {
         matches!(self, Self::Remote { status, .. } if status.code() == Code::OutOfRange)
     }
 
-    /// Whether a disk is full, here or there.
+    /// Whether the disk here is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_full(),
-            Self::Remote { status, .. } => status.code() == Code::ResourceExhausted,
-            Self::Message(_) | Self::Direct(_) => false,
-        }
+        matches!(self, Self::Store(error) if error.is_full())
+    }
+
+    /// Whether the other side has no room.
+    #[must_use]
+    pub fn is_full_there(&self) -> bool {
+        matches!(self, Self::Remote { status, .. } if status.code() == Code::ResourceExhausted)
     }
 
     /// Whether time helps: nobody was reached who could have said something of the file, since the connection broke or a token was

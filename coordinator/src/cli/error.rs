@@ -14,6 +14,9 @@ use crate::{
     sweep::Diagnostics,
 };
 
+/// The exit code of what was asked to end.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// How a command fails.
 #[derive(Debug)]
 pub(crate) enum CliError {
@@ -43,7 +46,7 @@ impl CliError {
             Self::Failed(_) => 1,
             Self::Sweep(_) | Self::Input(_) => 2,
             Self::Unreachable(_) => 3,
-            Self::Interrupted => 130,
+            Self::Interrupted => INTERRUPTED,
         }
     }
 

@@ -160,9 +160,14 @@ pub fn main() -> ExitCode {
     };
     let output = arguments.output;
     let ended = runtime.block_on(async {
-        // A worker has an end of its own to an interruption.
-        #[cfg(feature = "worker")]
-        if matches!(&arguments.verb, Verb::Worker(worker) if !worker.list_devices) {
+        // Coordinators and workers have an end of their own to an interruption.
+        let has_its_own = match &arguments.verb {
+            Verb::Serve(_) => true,
+            #[cfg(feature = "worker")]
+            Verb::Worker(worker) => !worker.list_devices,
+            _ => false,
+        };
+        if has_its_own {
             return dispatch(arguments.verb, output, &screen).await;
         }
         tokio::select! {

@@ -153,6 +153,13 @@ impl SweepProgress {
             self.under_way.clear();
         }
         self.bar.set_length(status.lane_steps.max(1));
+        let held = self.status.as_ref().map_or("", |last| last.held.as_str());
+        if status.held != held {
+            self.screen.say(&match status.held.as_str() {
+                "" => "work is handed out again".to_owned(),
+                held => format!("nothing is handed out: {held}"),
+            });
+        }
         self.status = Some(status.clone());
         if status.state() == SweepState::Running {
             self.draw();

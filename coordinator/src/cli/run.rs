@@ -32,7 +32,7 @@ use super::{
     output::Output,
     outputs,
     progress::Screen,
-    retry, watch,
+    retry, serve, watch,
 };
 use crate::{
     admission::Limits,
@@ -88,8 +88,8 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let reach = Reach::Itself { token: ContentHash::of(token.as_bytes()) };
     let journal = data_dir.open_journal().await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let coordinator =
-        Coordinator::start(data_dir, journal, address, reach, Policy::default(), Limits::NONE, None).await?;
+    let policy = Policy { pause_ms: serve::PAUSE_MS, ..Policy::default() };
+    let coordinator = Coordinator::start(data_dir, journal, address, reach, policy, Limits::NONE, None).await?;
     let remote = Remote::local(&coordinator.address.to_string(), token).map_err(|error| CliError::failed(&error))?;
     let mut workers = JoinSet::new();
     let each = devices.iter().flat_map(|device| (0..device.slots).map(|_| device.device));

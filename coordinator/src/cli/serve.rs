@@ -1,7 +1,6 @@
 //! `secateur serve`: a coordinator for others.
 
 use std::{
-    future,
     net::{SocketAddr, ToSocketAddrs as _},
     num::NonZeroU32,
     path::PathBuf,
@@ -10,9 +9,10 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::Args;
-use tracing::warn;
+use secateur_worker::signals::interrupted;
+use tracing::{info, warn};
 
-use super::error::CliError;
+use super::error::{CliError, INTERRUPTED};
 use crate::{
     admission::{LARGEST_PLAN, Limits},
     artifacts::{self, BucketUrl, Remote},
@@ -71,7 +71,12 @@ pub(crate) struct ServeArguments {
     /// The largest table, unpacked, or net that a sweep may be planned from: the coordinator has it in memory then
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = size)]
     max_input_size: ByteSize,
-    /// A worker on which so many bundles in a row failed, no two with a stage in common, gets nothing for a while; 0: it always does
+    /// No file is taken that would leave less room on the disk of --data-dir: the journal needs some to go on, while workers keep their
+    /// results until there is room
+    #[arg(long, default_value = "64MiB", value_name = "SIZE", value_parser = room)]
+    keep_free: ByteSize,
+    /// A worker on which so many bundles in a row failed, no two with a stage in common, or whose disk is full, gets nothing for a while;
+    /// 0: it always does, and sweeps that meet a full disk stop
     #[arg(long, default_value = "3", value_name = "NUMBER")]
     quarantine_after: u32,
     /// Seconds until such a worker may try again
@@ -81,6 +86,9 @@ pub(crate) struct ServeArguments {
     #[arg(long)]
     insecure: bool,
 }
+
+/// After a first failure, until what failed is tried again in the same place.
+pub(super) const PAUSE_MS: u64 = 1000;
 
 /// Where to listen: an address, or a name of this machine.
 fn place(text: &str) -> Result<SocketAddr, String> {
@@ -93,14 +101,46 @@ fn place(text: &str) -> Result<SocketAddr, String> {
 
 /// A size that something fits into.
 fn size(text: &str) -> Result<ByteSize, String> {
+    match room(text)? {
+        ByteSize(0) => Err("nothing would be taken; sizes are such as 500MB or 2TiB".to_owned()),
+        size => Ok(size),
+    }
+}
+
+/// A size that may be nothing.
+fn room(text: &str) -> Result<ByteSize, String> {
     match text.parse::<ByteSize>() {
-        Ok(ByteSize(0)) => Err("nothing would be taken; sizes are such as 500MB or 2TiB".to_owned()),
         Ok(ByteSize(u64::MAX)) | Err(_) => Err("it is no size such as 500MB or 2TiB".to_owned()),
         Ok(size) => Ok(size),
     }
 }
 
+/// Serves until it is asked to end, when it closes the journal; asked again it ends at once, which loses nothing either.
 pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError> {
+    let ended = async {
+        let asked = interrupted();
+        tokio::pin!(asked);
+        let coordinator = tokio::select! {
+            started = start(arguments) => started?,
+            () = &mut asked => return Ok(()),
+        };
+        coordinator.run_until(asked).await?;
+        info!("stopped, as was asked; the same command goes on");
+        Ok::<(), CliError>(())
+    };
+    let asked_again = async {
+        interrupted().await;
+        interrupted().await;
+    };
+    tokio::select! {
+        biased;
+        ended = ended => ended?,
+        () = asked_again => warn!("ended without closing the journal, as was asked again"),
+    }
+    Ok(ExitCode::from(INTERRUPTED))
+}
+
+async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
     let address = arguments.listen;
     let tokens = Tokens::read(&arguments.data_dir).map_err(|error| CliError::input(&error))?;
     let tls = arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles {
@@ -134,6 +174,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
         max_running_sweeps: arguments.max_sweeps,
         quarantine_after: NonZeroU32::new(arguments.quarantine_after),
         quarantine_ms: arguments.quarantine_for * 1000,
+        pause_ms: PAUSE_MS,
         ..Policy::default()
     };
     // Before the journal, so that a coordinator that stands by is told too.
@@ -150,6 +191,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
         artifact: arguments.max_artifact_size.as_u64(),
         input: arguments.max_input_size.as_u64(),
         plan: LARGEST_PLAN,
+        keep_free: arguments.keep_free.as_u64(),
     };
     let (folder, journal) = match arguments.journal {
         None => {
@@ -172,7 +214,5 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             (DataDir::wait(arguments.data_dir).await?, journal)
         }
     };
-    let coordinator = Coordinator::start(folder, journal, address, Reach::Others(tls), policy, limits, bucket).await?;
-    coordinator.run_until(future::pending::<()>()).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Coordinator::start(folder, journal, address, Reach::Others(tls), policy, limits, bucket).await?)
 }

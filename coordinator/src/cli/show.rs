@@ -41,7 +41,11 @@ pub(crate) async fn run(arguments: ShowArguments, output: Output) -> Result<Exit
 }
 
 fn text(status: &SweepStatus, report: &Report) -> String {
-    let reason = if status.reason.is_empty() { String::new() } else { format!(": {}", status.reason) };
+    let reason = match (status.reason.as_str(), status.held.as_str()) {
+        ("", "") => String::new(),
+        ("", held) => format!(", and gets nothing: {held}"),
+        (reason, _) => format!(": {reason}"),
+    };
     let head = format!(
         "sweep {} ({}) {}{reason}\n{} of {} trials completed, {} ended otherwise; {} of {} stages ended, {} in flight\n{}",
         status.name,
@@ -94,6 +98,7 @@ pub(crate) fn document(status: &SweepStatus) -> Value {
         "name": status.name,
         "state": state(status),
         "reason": status.reason,
+        "held": status.held,
         "trials": status.trials,
         "trials_completed": status.trials_completed,
         "trials_failed": status.trials_failed,

@@ -89,6 +89,16 @@ impl Artifacts {
         Ok(())
     }
 
+    /// That so many bytes leave enough room on the disk.
+    fn check_room(&self, size: u64) -> Result<(), Status> {
+        let free = self.store.incoming().free().map_err(|error| store_status(&error))?;
+        if free < size.saturating_add(self.limits.keep_free) {
+            warn!(free, size, keep_free = self.limits.keep_free, "there is no room for a file");
+            return Err(no_space());
+        }
+        Ok(())
+    }
+
     /// Removes what no sweep refers to, and tells it.
     async fn collect(
         self,
@@ -139,6 +149,7 @@ impl Artifacts {
         let failed = |error: StoreError| status(error.into());
         // What came whole before, and could not be kept, need not come again.
         if start.offset < artifact.size || incoming.stat(artifact.hash).map_err(failed)? != Some(artifact) {
+            self.check_room(artifact.size.saturating_sub(start.offset))?;
             // Writing a chunk takes as long as a disk does, which is what the other tasks of a coordinator can wait for.
             let mut upload = incoming.upload(artifact, start.offset).map_err(failed)?;
             while let Some(part) = next(&mut parts).await? {
@@ -218,14 +229,16 @@ pub fn is_storage_failure(status: &Status) -> bool {
     status.metadata().contains_key(STORAGE_FAILED)
 }
 
+fn no_space() -> Status {
+    Status::resource_exhausted("no space left on the coordinator's disk: free some, then run the same command again")
+}
+
 fn store_status(error: &StoreError) -> Status {
     match error {
         StoreError::Missing(_) => Status::not_found(error.to_string()),
         StoreError::Full { .. } => {
             warn!(%error, "the disk is full");
-            Status::resource_exhausted(
-                "no space left on the coordinator's disk: free some, then run the same command again",
-            )
+            no_space()
         }
         StoreError::Io { .. } | StoreError::Unreadable { .. } => {
             warn!(error = error as &dyn std::error::Error, "the artifact store failed");

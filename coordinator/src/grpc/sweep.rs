@@ -254,6 +254,7 @@ fn message(status: &scheduler::SweepStatus) -> SweepStatus {
         priority: status.share.priority,
         max_workers: status.share.max_workers.map_or(0, NonZeroU32::get),
         workers: u32::try_from(status.workers).unwrap_or(u32::MAX),
+        held: status.held.clone().unwrap_or_default(),
     }
 }
 

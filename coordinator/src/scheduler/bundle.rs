@@ -26,7 +26,7 @@ pub(super) enum Work {
 impl Core {
     /// Fills free slots until nothing more can be handed out. Looks only at workers that something has changed for.
     pub(super) fn dispatch(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.is_waiting_for_workers(now) {
+        if self.is_waiting_for_workers(now) || self.is_full() {
             return;
         }
         // What is ready is shared out as it was when this round began, so that one round empties it evenly.
@@ -55,12 +55,14 @@ impl Core {
         }
     }
 
-    /// What a free slot of a worker should do next. What failed on it comes last, and only if no other worker is free for it.
+    /// What a free slot of a worker should do next. What failed on it comes last, and only if no other worker is free for it and this one
+    /// has rested.
     pub(super) fn next_work(&self, number: WorkerNumber) -> Option<Work> {
         let turns = self.turns(number);
         let of_others =
             turns.iter().find_map(|sweep| self.work_of(*sweep, number, |elsewhere| elsewhere != Some(number)));
-        if of_others.is_some() || !self.ready.has_failed() {
+        let rests = self.workers.get(&number).is_some_and(|worker| worker.health.rests());
+        if of_others.is_some() || rests || !self.ready.has_failed() {
             return of_others;
         }
         let is_last_resort = |sweep: &&SweepNumber| {

@@ -108,6 +108,7 @@ impl Core {
         self.woken.clear();
         self.last_tick = None;
         self.waiting_since = None;
+        self.full = None;
         self.next_lease = 0;
         for (_, lease) in std::mem::take(&mut self.leases) {
             for stage in lease.open {

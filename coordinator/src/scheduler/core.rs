@@ -62,6 +62,8 @@ pub struct Core {
     pub(super) last_tick: Option<Timestamp>,
     /// When this life began, while nothing is handed out yet.
     pub(super) waiting_since: Option<Timestamp>,
+    /// When a worker last said that a result waits for room, and of which stage, while nothing is handed out for that.
+    pub(super) full: Option<(Timestamp, StageNumber)>,
 }
 
 #[derive(Debug)]
@@ -123,6 +125,7 @@ impl Core {
             woken: BTreeSet::new(),
             last_tick: None,
             waiting_since: None,
+            full: None,
         }
     }
 
@@ -169,14 +172,6 @@ impl Core {
                 state @ SweepState::Completed => return Err(not_running(sweep, state)),
             },
             Event::SweepRetried { sweep } => self.retried(&mut step, sweep)?,
-            Event::SweepStopped { sweep, reason } => match self.state_of(sweep)? {
-                SweepState::Running => {
-                    let record = Record::SweepStopped { sweep: sweep.clone(), reason: reason.clone() };
-                    self.write(&mut step, record)?;
-                }
-                SweepState::Stopped { .. } => {}
-                state @ (SweepState::Cancelled | SweepState::Completed) => return Err(not_running(sweep, state)),
-            },
             Event::SweepForgotten { sweep } => {
                 self.write(&mut step, Record::SweepForgotten { sweep: sweep.clone() })?;
             }
@@ -205,6 +200,7 @@ impl Core {
             Event::Checkpointed { worker, stage, checkpoint } => {
                 self.checkpointed(&mut step, worker, *stage, *checkpoint)?;
             }
+            Event::ResultWaits { worker, stage } => self.result_waits(&mut step, worker, stage)?,
             Event::Calibrated { worker, class, lanes, lane_steps_per_second } => {
                 self.calibrated(now, worker, class, *lanes, *lane_steps_per_second)?;
             }
@@ -277,7 +273,9 @@ impl Core {
         if !stages.is_empty() {
             self.write(step, Record::StagesReopened { stages })?;
         }
-        self.resume(step, sweep)
+        self.resume(step, sweep)?;
+        self.room_was_made();
+        Ok(())
     }
 
     /// A final result (completed, diverged, collapsed) is welcome from whoever brings it while the stage is open: the same key
@@ -327,6 +325,7 @@ impl Core {
                     lease.open.retain(|open| *open != stage);
                 }
                 self.write(step, Record::StageEnded { stage: key, outcome: outcome.clone() })?;
+                self.look_for_room(step);
                 if matches!(outcome, StageOutcome::Completed(_)) {
                     for sweep in self.stages[stage.index()].sweeps() {
                         self.sweeps[sweep.index()].computed += 1;

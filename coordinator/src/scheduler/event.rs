@@ -46,6 +46,9 @@ pub struct Policy {
     pub quarantine_after: Option<NonZeroU32>,
     /// How long that is.
     pub quarantine_ms: u64,
+    /// What failed on a worker is tried there again after so long at the earliest, twice as long after each further failure in a row; 0:
+    /// at once.
+    pub pause_ms: u64,
     /// A bug that a test plants.
     #[cfg(test)]
     pub(crate) planted: Option<super::planted::Planted>,
@@ -63,6 +66,7 @@ impl Default for Policy {
             max_running_sweeps: NonZeroU32::MIN.saturating_add(999),
             quarantine_after: None,
             quarantine_ms: 600_000,
+            pause_ms: 0,
             #[cfg(test)]
             planted: None,
         }
@@ -99,13 +103,6 @@ pub enum Event {
     SweepRetried {
         /// Which.
         sweep: SweepId,
-    },
-    /// Something outside the sweep, a full disk for example, makes going on pointless. Its trials stay open.
-    SweepStopped {
-        /// Which.
-        sweep: SweepId,
-        /// For a person.
-        reason: String,
     },
     /// A person needs a sweep no more that does not run. What it computed is forgotten, unless another sweep lists it too.
     SweepForgotten {
@@ -161,6 +158,14 @@ pub enum Event {
         stage: StageKey,
         /// From where.
         checkpoint: Checkpoint,
+    },
+    /// A worker has the result of a stage and keeps it, since the coordinator has no room for its files. It says so again until there is
+    /// some.
+    ResultWaits {
+        /// Which worker.
+        worker: WorkerId,
+        /// Of which stage.
+        stage: StageKey,
     },
     /// The answer to [`Effect::Calibrate`].
     Calibrated {
@@ -263,6 +268,8 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
+    /// The coordinator has no room for results, and nothing is handed out; or it has some again. For a person: nothing has to be done.
+    Full(bool),
     /// A trial ended: once for each time that its sweep was submitted afresh, resumed or retried with the trial open.
     TrialEnded {
         /// Of which sweep.

@@ -1,4 +1,5 @@
-//! Workers on which one bundle after the other fails: they get nothing for a while, and a person is told. Volatile.
+//! Workers on which one bundle after the other fails, or whose disk is full: they get nothing for a while, and a person is told. What
+//! failed on a worker is tried there again after a pause alone. Volatile.
 //!
 //! A stage that kills whoever runs it must not bring its workers into disrepute: failures count only while the bundles that failed have
 //! no stage in common.
@@ -14,6 +15,9 @@ use super::{
     workers::{Width, Worker},
 };
 
+/// So often the pause after a failure doubles.
+const MOST_DOUBLINGS: u32 = 6;
+
 /// How bundles fared on a worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Health {
@@ -25,6 +29,12 @@ pub(super) struct Health {
     last: Option<String>,
     /// Since when it gets nothing.
     quarantined_since: Option<Timestamp>,
+    /// Whether that is since its disk is full.
+    is_full: bool,
+    /// Failures in a row, whatever failed.
+    failures: u32,
+    /// When the last of them was, until it has rested.
+    rests_since: Option<Timestamp>,
 }
 
 impl Health {
@@ -37,15 +47,37 @@ impl Health {
     pub(super) fn quarantined(&self) -> Option<String> {
         let last = self.last.as_deref().unwrap_or("nothing is known of it");
         self.is_quarantined().then(|| match self.faults {
+            _ if self.is_full => format!("its disk is full: {last}"),
             0 => format!("it is not fit for what it was given: {last}"),
             1 => format!("a bundle failed on it: {last}"),
             faults => format!("{faults} bundles in a row failed on it, the last with: {last}"),
         })
     }
 
-    /// Puts right since when it gets nothing.
+    /// Whether what failed on it is not to be tried on it yet.
+    pub(super) const fn rests(&self) -> bool {
+        self.rests_since.is_some()
+    }
+
+    /// Whether it has rested for long enough after what failed last.
+    fn has_rested(&self, now: Timestamp, pause: u64) -> bool {
+        let doublings = self.failures.saturating_sub(1).min(MOST_DOUBLINGS);
+        self.rests_since.is_some_and(|since| now.since(since) >= pause << doublings)
+    }
+
+    /// Lets it have work again if it got none since its disk was full; whether that was so.
+    pub(super) fn is_tried_again(&mut self) -> bool {
+        let was_full = std::mem::take(&mut self.is_full);
+        if was_full {
+            self.quarantined_since = None;
+        }
+        was_full
+    }
+
+    /// Puts right when things began.
     pub(super) fn correct_times(&mut self, right: impl Fn(Timestamp) -> Timestamp) {
-        self.quarantined_since = self.quarantined_since.map(right);
+        self.quarantined_since = self.quarantined_since.map(&right);
+        self.rests_since = self.rests_since.map(&right);
     }
 }
 
@@ -63,6 +95,9 @@ impl Core {
             FailureClass::OutOfMemory => return self.narrow(number, stages, width),
             FailureClass::Unfit if width > 1 => return self.narrow(number, stages, width),
             FailureClass::Unfit if self.makes_up_for(number) => return self.put_in_quarantine(step, number, failure),
+            FailureClass::NoSpace if self.policy.quarantine_after.is_some() => {
+                return self.put_in_quarantine(step, number, failure);
+            }
             FailureClass::Executor | FailureClass::Storage | FailureClass::Unfit => {}
             // The stage's, the sweep's or Secateur's own fault.
             FailureClass::Input
@@ -71,8 +106,12 @@ impl Core {
             | FailureClass::NoSpace
             | FailureClass::Poison => return,
         }
-        let (Some(limit), Some(worker)) = (self.policy.quarantine_after, self.workers.get_mut(&number)) else { return };
+        let (pause, limit) = (self.policy.pause_ms, self.policy.quarantine_after);
+        let Some(worker) = self.workers.get_mut(&number) else { return };
         let health = &mut worker.health;
+        health.failures = health.failures.saturating_add(1);
+        health.rests_since = (pause > 0).then_some(step.now);
+        let Some(limit) = limit else { return };
         let is_another = stages.iter().all(|stage| !health.stages.contains(stage));
         health.stages.extend(stages);
         health.last = Some(failure.message.clone());
@@ -96,6 +135,7 @@ impl Core {
             return;
         };
         worker.health.quarantined_since = Some(step.now);
+        worker.health.is_full = failure.class == FailureClass::NoSpace;
         worker.health.last = Some(failure.message.clone());
         let reason = worker.health.quarantined().unwrap_or_default();
         step.decision.effects.push(Effect::Quarantined { worker: worker.id.clone(), reason });
@@ -135,9 +175,23 @@ impl Core {
         for number in over {
             if let Some(worker) = self.workers.get_mut(&number) {
                 worker.health.quarantined_since = None;
+                worker.health.is_full = false;
                 worker.health.faults = worker.health.faults.saturating_sub(1);
                 worker.health.stages.clear();
             }
+            self.wake(number);
+        }
+    }
+
+    /// Lets workers have again what failed on them, once they have rested.
+    pub(super) fn end_pauses(&mut self, now: Timestamp) {
+        let pause = self.policy.pause_ms;
+        let rested = self.workers.iter_mut().filter(|(_, worker)| worker.health.has_rested(now, pause));
+        let rested = rested.map(|(number, worker)| {
+            worker.health.rests_since = None;
+            *number
+        });
+        for number in rested.collect::<Vec<_>>() {
             self.wake(number);
         }
     }

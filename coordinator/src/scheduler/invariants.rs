@@ -180,7 +180,8 @@ impl Core {
             check(InvariantId::SlotsCounted, known && counted, || format!("{worker:?}"))?;
             let free = busy < worker.slots.get() as usize && worker.takes_work();
             check(InvariantId::FreeWorkers, free == self.free.contains(number), || format!("{worker:?}"))?;
-            let idle = if free && self.waiting_since.is_none() { self.next_work(*number) } else { None };
+            let idle =
+                if free && self.waiting_since.is_none() && !self.is_full() { self.next_work(*number) } else { None };
             check(InvariantId::NothingIdles, idle.is_none(), || format!("{} could do {idle:?}", worker.id))?;
         }
         let gone = self.free.iter().find(|number| !self.workers.contains_key(number));

@@ -72,6 +72,7 @@ mod record;
 mod retry;
 mod share;
 mod snapshot;
+mod space;
 mod stage;
 mod sweep;
 mod trouble;

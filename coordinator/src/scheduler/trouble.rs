@@ -86,6 +86,9 @@ impl Core {
         lanes: u32,
         failure: &Failure,
     ) -> Result<(), Rejection> {
+        if failure.class == FailureClass::NoSpace {
+            return self.no_room(step, stage, worker, failure);
+        }
         if failure.class == FailureClass::Unfit {
             if lanes <= 1 && self.makes_up_for(worker) {
                 self.hand_back(stage, &mut step.decision.effects);
@@ -157,7 +160,7 @@ impl Core {
     }
 
     /// A stage that failed on a worker goes to another one next, if one is free.
-    fn try_elsewhere(&mut self, number: StageNumber, worker: WorkerNumber) {
+    pub(super) fn try_elsewhere(&mut self, number: StageNumber, worker: WorkerNumber) {
         let stage = &mut self.stages[number.index()];
         let is_ready = stage.state == StageState::Ready;
         if is_ready {

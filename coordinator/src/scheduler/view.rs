@@ -58,6 +58,8 @@ pub struct SweepStatus {
     pub workers: usize,
     /// Whether it has as many workers as it may have.
     pub at_limit: bool,
+    /// Why nothing of it is handed out, where that will not change by itself soon; for a person.
+    pub held: Option<String>,
 }
 
 /// Where a trial is.
@@ -134,6 +136,8 @@ pub struct WorkerStatus {
     pub away: bool,
     /// Why it gets nothing for a while; nothing: it does.
     pub quarantined: Option<String>,
+    /// What failed on it is not tried on it yet.
+    pub rests: bool,
     /// When it last spoke.
     pub last_seen: Timestamp,
 }
@@ -142,12 +146,18 @@ impl Core {
     /// One sweep.
     #[must_use]
     pub fn sweep(&self, id: &SweepId) -> Option<SweepStatus> {
-        self.find(id).map(Sweep::status)
+        self.find(id).map(|sweep| self.status_of(sweep))
     }
 
     /// All sweeps, in the order of submission.
     pub fn sweeps(&self) -> impl Iterator<Item = SweepStatus> {
-        self.sweeps.iter().filter(|sweep| !sweep.forgotten).map(Sweep::status)
+        self.sweeps.iter().filter(|sweep| !sweep.forgotten).map(|sweep| self.status_of(sweep))
+    }
+
+    /// The sweeps that run.
+    pub fn running(&self) -> impl Iterator<Item = SweepId> {
+        let running = self.sweeps.iter().filter(|sweep| sweep.state == SweepState::Running);
+        running.map(|sweep| sweep.plan.sweep.id.clone())
     }
 
     /// Stages that have ended, in whatever way; one that several sweeps share counts once.
@@ -342,8 +352,29 @@ impl Core {
             leaving: worker.leaving,
             away: worker.away_since.is_some(),
             quarantined: worker.health.quarantined(),
+            rests: worker.health.rests(),
             last_seen: worker.last_seen,
         }
+    }
+
+    fn status_of(&self, sweep: &Sweep) -> SweepStatus {
+        let runs = sweep.state == SweepState::Running;
+        SweepStatus { held: if runs { self.held(sweep) } else { None }, ..sweep.status() }
+    }
+
+    /// Why nothing of a running sweep is handed out: the coordinator has no room, or bundle after bundle failed on every worker.
+    fn held(&self, sweep: &Sweep) -> Option<String> {
+        if self.is_full() {
+            return Some("the coordinator's disk is full; free some, and it goes on by itself".to_owned());
+        }
+        let mut workers = self.workers.values().filter(|worker| !worker.leaving);
+        let all_out = workers.clone().all(|worker| worker.health.is_quarantined());
+        let first = workers.next().filter(|_| all_out && sweep.leased == 0)?;
+        let who = match workers.count() {
+            0 => format!("worker {} gets nothing for a while", first.name),
+            others => format!("worker {} gets nothing for a while, nor does any of the {others} others", first.name),
+        };
+        Some(format!("{who}: {}", first.health.quarantined().unwrap_or_default()))
     }
 
     fn find(&self, id: &SweepId) -> Option<&Sweep> {
@@ -371,6 +402,7 @@ impl Sweep {
             share: self.share,
             workers: self.workers.len(),
             at_limit: self.is_at_limit(),
+            held: None,
         }
     }
 }

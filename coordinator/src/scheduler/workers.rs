@@ -110,6 +110,8 @@ impl Core {
         }
         self.look_for_the_unconfirmed(step)?;
         self.end_quarantines(now);
+        self.end_pauses(now);
+        self.look_for_room(step);
         if let Some(limit) = self.policy.stuck_ms {
             // Also one that has nothing left to report: it takes a slot.
             let is_stuck = |lease: &Lease| !lease.revoked && now.since(lease.last_sign) > limit;
@@ -145,6 +147,7 @@ impl Core {
                 }
             }
         }
+        self.full = self.full.map(|(since, stage)| (right(since), stage));
         for lease in self.leases.values_mut() {
             lease.last_sign = right(lease.last_sign);
             lease.unconfirmed_since = lease.unconfirmed_since.map(&right);

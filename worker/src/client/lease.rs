@@ -14,8 +14,9 @@ use secateur_proto::{
     ids::StageKey,
     outcome::{Artifact, Checkpoint, Failure, FailureClass, Role, StageOutcome},
     v1::{
-        ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, RunBundle, Stage,
-        StageCheckpoint, StageReport, Words, executor_reply::Reply, executor_request::Request, worker_message::Message,
+        ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, ResultWaits, RunBundle,
+        Stage, StageCheckpoint, StageReport, Words, executor_reply::Reply, executor_request::Request,
+        worker_message::Message,
     },
 };
 use tokio::sync::{Mutex, Semaphore};
@@ -304,7 +305,7 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> I
             (number, report) = outbox.to_carry(next) => {
                 next = number + 1;
                 under_way.push(async move {
-                    match carry_one(link, store, &report).await {
+                    match carry_one(outbox, link, store, &report).await {
                         Ok(()) => outbox.carried(number),
                         Err(Failed(failure)) => {
                             error!(stage = report.stage_key, reason = failure.message, "a result is lost");
@@ -339,9 +340,29 @@ async fn upload(link: &Link, store: &Arc<Store>, file: ArtifactRef) -> Result<()
     Ok(())
 }
 
-async fn carry_one(link: &Link, store: &Arc<Store>, report: &StageReport) -> Result<(), Failed> {
+/// Where the coordinator has no room the result waits, and the coordinator is told.
+async fn carry_one(outbox: &Outbox, link: &Link, store: &Arc<Store>, report: &StageReport) -> Result<(), Failed> {
     for file in files(report) {
-        upload(link, store, file).await?;
+        let artifact = file.try_into()?;
+        let mut tries = Tries::default();
+        loop {
+            let moved = link.connection().await.artifacts.upload(store, artifact).await;
+            match moved {
+                Err(error) if error.is_full_there() => {
+                    let stage_key = report.stage_key.clone();
+                    if tries.is_first() {
+                        warn!(stage = stage_key, reason = with_causes(&error), "a result waits");
+                    }
+                    outbox.pass(Message::ResultWaits(ResultWaits { stage_key }));
+                    tries.wait().await;
+                }
+                moved => {
+                    if !tries.go_on(moved).await? {
+                        break;
+                    }
+                }
+            }
+        }
     }
     Ok(())
 }
@@ -357,11 +378,19 @@ impl Tries {
             Ok(()) => Ok(false),
             Err(error) if error.is_passing() => {
                 debug!(reason = with_causes(&error), "a file waits");
-                self.0 = (self.0 * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
-                tokio::time::sleep(self.0).await;
+                self.wait().await;
                 Ok(true)
             }
             Err(error) => Err(error),
         }
+    }
+
+    const fn is_first(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    async fn wait(&mut self) {
+        self.0 = (self.0 * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        tokio::time::sleep(self.0).await;
     }
 }

@@ -11,6 +11,7 @@ mod session;
 mod workbench;
 
 use std::{
+    error::Error as _,
     io,
     path::PathBuf,
     sync::{
@@ -304,6 +305,7 @@ async fn stay_attached(
 ) -> Result<(), WorkerError> {
     let mut wait = SHORTEST_WAIT;
     loop {
+        let mut is_silent = false;
         let ended = match options.coordinator.connect().await {
             Ok(channel) => {
                 let connection = Connection {
@@ -317,6 +319,7 @@ async fn stay_attached(
                     attached.fetch_add(1, Ordering::Relaxed);
                 };
                 let ended = session::run(identity, connection, &mut bench, outbox, link, stop, begins).await;
+                is_silent = !was_attached;
                 if was_attached {
                     attached.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -334,7 +337,14 @@ async fn stay_attached(
         if stop.is_asked() && bench.is_clear() {
             return Ok(());
         }
-        warn!(coordinator = options.coordinator.url(), reason = status.message(), "not attached; trying again");
+        let url = options.coordinator.url();
+        // It takes a connection in the clear, and what answers is no coordinator: of what one says itself a status has no source.
+        let hint = if is_silent && url.starts_with("http://") && status.source().is_some() {
+            "; one that uses TLS wants https:// and perhaps --ca"
+        } else {
+            ""
+        };
+        warn!(coordinator = url, reason = format!("{}{hint}", status.message()), "not attached; trying again");
         let waited = tokio::time::sleep(wait);
         tokio::pin!(waited);
         loop {

@@ -17,7 +17,7 @@ use prost::Message as _;
 use secateur_proto::{
     outcome::{Failure, StageOutcome},
     v1::{
-        ArtifactRef, Checkpointed, SettledEnd, StageReport, WorkerMessage, stage_outcome::Outcome,
+        ArtifactRef, Checkpointed, LeaseEnded, SettledEnd, StageReport, WorkerMessage, stage_outcome::Outcome,
         worker_message::Message,
     },
 };
@@ -48,6 +48,8 @@ struct Entry {
     is_carried: bool,
     /// Whether the attachment of now has sent it.
     is_sent: bool,
+    /// Whether it waits for nothing that came before it.
+    overtakes: bool,
     /// Keeps its files in the cache.
     _made: Option<Held>,
 }
@@ -55,7 +57,7 @@ struct Entry {
 impl Entry {
     fn new(message: Message) -> Self {
         let is_carried = if let Message::Report(report) = &message { files(report).is_empty() } else { true };
-        Self { message, is_carried, is_sent: false, _made: None }
+        Self { message, is_carried, is_sent: false, overtakes: false, _made: None }
     }
 
     fn lease(&self) -> &str {
@@ -138,6 +140,12 @@ impl Outbox {
     /// Takes what the coordinator must hear, at this attachment or another.
     pub(super) fn put(&self, message: Message) {
         self.keep(Entry::new(message));
+    }
+
+    /// Takes the end of a lease that was taken back: nobody waits for what may not have got across of it yet.
+    pub(super) fn put_dropped(&self, lease_id: String) {
+        let message = Message::LeaseEnded(LeaseEnded { lease_id, failure: None });
+        self.keep(Entry { overtakes: true, ..Entry::new(message) });
     }
 
     fn keep(&self, entry: Entry) {
@@ -316,7 +324,7 @@ impl Outbox {
             let mut waiting: Vec<&str> = vec![];
             let mut next = None;
             for (number, entry) in messages.unsettled.iter().filter(|(_, entry)| !entry.is_sent) {
-                if waiting.contains(&entry.lease()) {
+                if waiting.contains(&entry.lease()) && !entry.overtakes {
                     continue;
                 }
                 if entry.is_carried {

@@ -31,6 +31,8 @@ struct Held {
     task: AbortHandle,
     lanes: u32,
     stages: Vec<HeldStage>,
+    /// Whether the coordinator took it back.
+    is_revoked: bool,
 }
 
 /// All that is under way on a device.
@@ -101,7 +103,7 @@ impl Workbench {
         );
         self.work.insert(task.id(), Work::Lease(id.clone()));
         let lanes = u32::try_from(stages.len()).unwrap_or(u32::MAX).max(1);
-        self.leases.insert(id, Held { task, lanes, stages });
+        self.leases.insert(id, Held { task, lanes, stages, is_revoked: false });
     }
 
     /// Measures a class, or says what was measured before.
@@ -135,13 +137,15 @@ impl Workbench {
 
     /// Drops a lease that nobody needs.
     pub(super) fn revoke(&mut self, lease_id: &str) {
-        match self.leases.get(lease_id) {
+        match self.leases.get_mut(lease_id) {
+            Some(held) if held.task.is_finished() => self.outbox.put_dropped(lease_id.to_owned()),
             Some(held) => {
                 info!(lease = lease_id, "revoked");
+                held.is_revoked = true;
                 held.task.abort();
             }
             // The coordinator is to hear that nobody works on it.
-            None => self.outbox.put(Message::LeaseEnded(LeaseEnded { lease_id: lease_id.to_owned(), failure: None })),
+            None => self.outbox.put_dropped(lease_id.to_owned()),
         }
     }
 
@@ -178,7 +182,12 @@ impl Workbench {
             // It has said so itself.
             (Some(Work::Lease(_)), Some(_)) | (None, _) => {}
             (Some(Work::Lease(lease_id)), None) => {
-                self.outbox.put(Message::LeaseEnded(LeaseEnded { lease_id, failure: None }));
+                let is_revoked = self.leases.get(&lease_id).is_some_and(|held| held.is_revoked);
+                if is_revoked {
+                    self.outbox.put_dropped(lease_id);
+                } else {
+                    self.outbox.put(Message::LeaseEnded(LeaseEnded { lease_id, failure: None }));
+                }
             }
             (Some(Work::Calibration(class)), Some(Some(calibrated))) => {
                 self.outbox.pass(Message::Calibrated(calibrated.clone()));

@@ -12,6 +12,7 @@ mod retry;
 mod share;
 mod simulation;
 mod snapshot;
+mod space;
 mod sweeps;
 mod workers;
 mod world;
@@ -338,6 +339,15 @@ impl Lab {
     fn submit_with(&mut self, plan: &Arc<PackedPlan>, priority: i32, max_workers: u32) {
         let share = ShareChange { priority: Some(priority), max_workers: Some(max_workers) };
         self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share });
+    }
+
+    /// Stops a sweep, as a full disk does where nobody can make up for anybody.
+    fn stop(&mut self, id: &str) {
+        let record = Record::SweepStopped { sweep: sweep(id), reason: "no room".to_owned() };
+        let mut effects = vec![];
+        self.core.commit(Timestamp(self.now), &record, &mut effects).expect("it runs");
+        self.journal.extend(Entry::new(Timestamp(self.now), record).into_lines());
+        self.effects.extend(effects);
     }
 
     fn join(&mut self, id: &str, slots: u32) {

@@ -114,7 +114,7 @@ fn other_sweeps_of_a_stage_go_on_with_it_or_not_as_they_are() {
         lab.submit(&of(id));
     }
     lab.apply(&Event::SweepCancelled { sweep: sweep("cancelled") });
-    lab.apply(&Event::SweepStopped { sweep: sweep("stopped"), reason: "full".to_owned() });
+    lab.stop("stopped");
     retry(&mut lab, "s");
     let states = ["s", "running", "cancelled", "stopped"].map(|id| {
         let status = lab.core.sweep(&sweep(id)).expect("is there");

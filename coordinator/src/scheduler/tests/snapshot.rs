@@ -74,7 +74,7 @@ fn a_snapshot_is_a_few_lines_however_long_the_history() {
     let lines = |lab: &Lab| lab.core.snapshot().lines(Timestamp(7)).len();
     let (before, records) = (lines(&lab), lab.core.since_snapshot());
     for _ in 0..100 {
-        lab.apply(&Event::SweepStopped { sweep: sweep.clone(), reason: "no space".to_owned() });
+        lab.stop("s");
         lab.apply(&Event::SweepRetried { sweep: sweep.clone() });
         lab.apply(&Event::Started);
     }

@@ -138,16 +138,20 @@ fn cancelling_ends_trials_once_revokes_leases_and_keeps_late_results() {
 #[test]
 fn a_stopped_sweep_says_why_keeps_its_trials_open_and_goes_on_when_submitted_again() {
     let mut lab = Lab::new(Policy::default());
-    let (plan, key) = single("s", "y");
+    let mut plan = PlanBuilder::default();
+    let keys = ["x", "y"].map(|target| plan.prepare(target));
+    plan.trial(&[keys[0]]).trial(&[keys[1]]);
+    let plan = plan.build("s");
     lab.submit(&plan);
-    lab.join("w", 1);
-    let given = lab.next_lease();
-    let stop = Event::SweepStopped { sweep: sweep("s"), reason: "the disk is full".to_owned() };
+    lab.join("a", 1);
+    lab.join("b", 1);
+    let (given, full) = (lab.next_lease(), lab.next_lease());
+    let lines = lab.journal.len();
+    lab.apply(&full.ended(Some(Failure::new(FailureClass::NoSpace, "the disk is full"))));
+    assert_eq!(lab.journal.len(), lines + 1, "no attempt has failed");
     let stopped = SweepState::Stopped { reason: "the disk is full".to_owned() };
-    lab.apply(&stop);
     lab.expect_revoke(&given);
     lab.expect_sweep("s", stopped.clone());
-    lab.apply(&stop);
     // The result comes all the same; the trial ends when the sweep runs again.
     lab.complete(&given);
     lab.expect_nothing();
@@ -156,23 +160,25 @@ fn a_stopped_sweep_says_why_keeps_its_trials_open_and_goes_on_when_submitted_aga
     assert!(open);
     lab.restart();
     lab.submit(&plan);
-    lab.expect_trial("s", 0, &completed(key));
+    lab.expect_trial("s", 0, &completed(keys[0]));
+    lab.join("w", 1);
+    let given = lab.next_lease();
+    lab.complete(&given);
+    lab.expect_trial("s", 1, &completed(keys[1]));
     lab.expect_sweep("s", SweepState::Completed);
     lab.finish();
 }
 
 #[test]
-fn a_stopped_sweep_can_be_cancelled_but_not_the_other_way_round() {
+fn a_stopped_sweep_can_be_cancelled() {
     let mut lab = Lab::new(Policy::default());
     let (plan, _) = single("s", "y");
     lab.submit(&plan);
-    let stop = Event::SweepStopped { sweep: sweep("s"), reason: "no room".to_owned() };
-    lab.apply(&stop);
+    lab.stop("s");
     lab.expect_sweep("s", SweepState::Stopped { reason: "no room".to_owned() });
     lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
     lab.expect_trial("s", 0, &StageOutcome::Cancelled);
     lab.expect_sweep("s", SweepState::Cancelled);
-    assert_eq!(lab.rejects(&stop), Rejection::NotRunning { sweep: sweep("s"), state: "cancelled" });
     lab.finish();
 }
 

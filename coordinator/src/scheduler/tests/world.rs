@@ -92,6 +92,7 @@ impl World {
             unconfirmed_ms: 30_000,
             quarantine_after: salt.is_multiple_of(3).then(|| lanes(2)),
             quarantine_ms: QUARANTINE_MS,
+            pause_ms: if salt.is_multiple_of(5) { 1000 } else { 0 },
             ..Policy::default()
         };
         Self {
@@ -201,6 +202,7 @@ impl World {
                     assert!(is_known, "{worker} is not there");
                     assert!(self.salt.is_multiple_of(3), "nobody asked for it");
                 }
+                Effect::Full(_) => {}
                 Effect::Detach { worker, .. } => self.workers.retain(|known| *known != worker),
                 Effect::TrialEnded { sweep, trial, outcome } => {
                     assert!(!self.ended_sweeps.contains(&sweep), "{trial} ended after its sweep {sweep}");
@@ -367,9 +369,14 @@ impl World {
                 let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
                 self.apply(&Event::SweepCancelled { sweep }, fate);
             }
-            (19, ..) => {
-                let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
-                self.apply(&Event::SweepStopped { sweep, reason: "the disk is full".to_owned() }, fate);
+            (19, Some(given), _) => {
+                let full = failure(FailureClass::NoSpace);
+                let stage = given.stages[b % given.stages.len()].0;
+                match a % 3 {
+                    0 => self.apply(&given.ended(Some(full)), fate),
+                    1 => self.apply(&given.report(b % given.stages.len(), StageOutcome::Failed(full)), fate),
+                    _ => self.apply(&Event::ResultWaits { worker: given.worker, stage }, fate),
+                }
             }
             (20 | 21, ..) => {
                 let jump = [1, 5_000, 14_000, 16_000, 3_600_000][a % 5];
@@ -442,9 +449,11 @@ impl World {
                 self.answer(0, 4, Fate::Lives);
             }
             let is_running = |status: crate::scheduler::SweepStatus| status.state == SweepState::Running;
-            if done == self.leases.len() && self.lab.core.sweeps().any(is_running) {
-                // All workers are in quarantine.
-                self.let_time_pass(QUARANTINE_MS + 1);
+            for _ in 0..10 {
+                if done == self.leases.len() && self.lab.core.sweeps().any(is_running) {
+                    // All workers are in quarantine, or rest, or there was no room.
+                    self.let_time_pass(QUARANTINE_MS + 1);
+                }
             }
             let Some(given) = self.leases.get(done).cloned() else { break };
             done += 1;
@@ -477,6 +486,7 @@ impl World {
         if let Some(StageOutcome::Failed(failure)) = self.lab.core.outcome(&key)
             && (failure.class.is_retryable() || failure.class == FailureClass::Poison)
         {
+            assert_ne!(failure.class, FailureClass::NoSpace, "{key:?}");
             assert!(self.alone[&key] >= 3, "{key:?} was given up after {} leases alone", self.alone[&key]);
             return ("failed", Some(failure.class));
         }

@@ -140,6 +140,7 @@ impl Life<'_> {
             unconfirmed_ms: 15_000,
             quarantine_after: random.random_bool(0.3).then(|| NonZeroU32::MIN.saturating_add(2)),
             quarantine_ms: 10_000,
+            pause_ms: 1000 * u64::from(random.random_bool(0.5)),
             planted: bug,
             ..Policy::default()
         };

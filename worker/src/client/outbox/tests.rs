@@ -184,3 +184,17 @@ fn a_report_that_was_cut_or_altered_is_dropped() {
     assert_eq!(all(&mut Box::pin(open().stream(HELLO))), [HELLO, done("1-0", "c")]);
     assert_eq!(fs::read_dir(folder.path()).expect("reads").count(), 1);
 }
+
+#[test]
+fn the_end_of_a_lease_that_was_taken_back_does_not_wait_for_results_that_cannot_get_across() {
+    let outbox = Arc::new(Outbox::open(None).expect("opens"));
+    outbox.put(with_files("1-0", "a"));
+    outbox.put(ended("1-1"));
+    outbox.put_dropped("1-0".to_owned());
+    let mut stream = Box::pin(outbox.stream(HELLO));
+    assert_eq!(all(&mut stream), [HELLO, ended("1-1"), ended("1-0")]);
+    // The result is kept all the same.
+    let (number, _) = outbox.to_carry(0).now_or_never().expect("waits to be carried");
+    outbox.carried(number);
+    assert_eq!(all(&mut stream), [with_files("1-0", "a")]);
+}

@@ -29,6 +29,8 @@ pub(super) struct Coordinator {
     pub(super) crash_at: Option<Crash>,
     /// What its clock is ahead by.
     pub(super) skew: u64,
+    /// It has no room for results until then.
+    pub(super) full_until: u64,
     connections: BTreeMap<WorkerId, usize>,
     workers: u64,
     applied: u64,
@@ -39,9 +41,21 @@ pub(super) struct Coordinator {
 impl Coordinator {
     pub(super) fn new(policy: Policy, bug: Option<Planted>) -> Self {
         let policy = Policy { planted: bug, ..policy };
-        let (core, process, disk, inbox, writes, crash_at, skew) = (None, 0, vec![], vec![], false, None, 0);
-        let (connections, workers, applied, snapshots) = (BTreeMap::new(), 0, 0, 0);
-        Self { policy, core, process, disk, inbox, writes, crash_at, skew, connections, workers, applied, snapshots }
+        Self {
+            policy,
+            core: None,
+            process: 0,
+            disk: vec![],
+            inbox: vec![],
+            writes: false,
+            crash_at: None,
+            skew: 0,
+            full_until: 0,
+            connections: BTreeMap::new(),
+            workers: 0,
+            applied: 0,
+            snapshots: 0,
+        }
     }
 
     pub(super) const fn is_up(&self) -> bool {
@@ -148,6 +162,7 @@ impl Life {
         match said {
             Said::Hello { .. } => {}
             Said::Beat => self.event(Event::Heartbeat { worker }, None),
+            Said::Waits { stage } => self.event(Event::ResultWaits { worker, stage }, None),
             Said::Draining => self.event(Event::WorkerDraining { worker }, None),
             Said::Calibrated { class, lanes: width } => {
                 let class = class.parse().expect("an id");
@@ -290,7 +305,7 @@ impl Life {
                         self.cut(connection);
                     }
                 }
-                Effect::Quarantined { .. } | Effect::SweepEnded { .. } => {}
+                Effect::Quarantined { .. } | Effect::Full(_) | Effect::SweepEnded { .. } => {}
                 Effect::TrialEnded { sweep, trial, outcome } => self.oracle.announced(sweep, trial, outcome)?,
             }
         }

@@ -34,6 +34,10 @@ pub(super) enum Said {
         stage: StageKey,
         epoch: u32,
     },
+    /// A result waits for room at the coordinator.
+    Waits {
+        stage: StageKey,
+    },
     Beat,
     Draining,
 }
@@ -79,6 +83,8 @@ pub(super) struct Machine {
     pub(super) connection: Option<usize>,
     /// Stopped, and not dead, until then.
     pub(super) frozen_until: u64,
+    /// Its disk is full until then.
+    pub(super) full_until: u64,
     pub(super) slots: u32,
     draining: bool,
     bench: BTreeMap<LeaseId, Held>,
@@ -92,7 +98,7 @@ impl Machine {
     pub(super) fn new(name: String, slots: u32) -> Self {
         let (process, connection, frozen_until, draining) = (0, None, 0, false);
         let (bench, outbox, checkpoints) = (BTreeMap::new(), vec![], BTreeMap::new());
-        Self { name, process, connection, frozen_until, slots, draining, bench, outbox, checkpoints }
+        Self { name, process, connection, frozen_until, full_until: 0, slots, draining, bench, outbox, checkpoints }
     }
 
     /// The first message of an attachment, and what is said again after it.

@@ -3,7 +3,7 @@
 //!
 //! Messages are late; connections break between any two of them, and each end notices in its own time; a worker that attaches again
 //! overtakes what its old connection still carries; the coordinator dies before, within and after any write; workers die, freeze, drain
-//! and hang; clocks jump. What must hold is worked out afresh all along: see [`oracle`].
+//! and hang; disks are full; clocks jump. What must hold is worked out afresh all along: see [`oracle`].
 
 mod coordinator;
 mod lives;
@@ -107,6 +107,8 @@ struct Life {
     /// Stages that fail to store what they made, and such that never end.
     spoiled: BTreeSet<(LeaseId, StageKey)>,
     hung: BTreeSet<LeaseId>,
+    /// Results for which the coordinator had no room.
+    waiting: BTreeSet<(LeaseId, StageKey)>,
     faults: u32,
 }
 
@@ -129,6 +131,7 @@ impl Life {
             unconfirmed_ms: 30_000,
             quarantine_after: random.random_bool(0.3).then(|| lanes(2)),
             quarantine_ms: 20_000,
+            pause_ms: 1000 * u64::from(random.random_bool(0.5)),
             ..Policy::default()
         };
         let salt = random.random();
@@ -144,6 +147,7 @@ impl Life {
             oracle: oracle::Oracle::default(),
             spoiled: BTreeSet::new(),
             hung: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             faults: 0,
             random,
         };
@@ -231,12 +235,20 @@ impl Life {
             }
             What::Done { machine, process, lease, stage, attempt } if self.works(machine, process, &lease) => {
                 let mut outcome = world::truth(stage, nature(stage, self.salt));
-                if self.spoiled.remove(&(lease.clone(), stage)) {
+                if self.machines[machine].full_until > self.now {
+                    outcome = StageOutcome::Failed(failure(FailureClass::NoSpace));
+                } else if matches!(outcome, StageOutcome::Completed(_)) && self.coordinator.full_until > self.now {
+                    self.waiting.insert((lease.clone(), stage));
+                    self.say(machine, vec![Said::Waits { stage }]);
+                    self.after(100, 5_000, What::Done { machine, process, lease, stage, attempt });
+                    return Ok(());
+                } else if self.spoiled.remove(&(lease.clone(), stage)) {
                     outcome = StageOutcome::Failed(failure(FailureClass::Storage));
                     self.oracle.spoiled(stage);
                 } else {
                     self.oracle.computed(stage);
                 }
+                self.waiting.remove(&(lease.clone(), stage));
                 let said = self.machines[machine].reports(&lease, stage, attempt, outcome);
                 self.say(machine, said);
             }
@@ -245,6 +257,11 @@ impl Life {
                 self.oracle.taken(stage, epoch);
                 let said = self.machines[machine].keeps(stage, epoch);
                 self.say(machine, said);
+            }
+            What::Over { machine, process, lease }
+                if self.works(machine, process, &lease) && self.waiting.iter().any(|(of, _)| *of == lease) =>
+            {
+                self.after(100, 5_000, What::Over { machine, process, lease });
             }
             What::Over { machine, process, lease } if self.works(machine, process, &lease) => {
                 let said = self.machines[machine].ends(&lease, None);
@@ -383,7 +400,7 @@ impl Life {
         let machine = self.random.random_range(0..self.machines.len());
         let at_work = self.machines[machine].at_work();
         let lease = (!at_work.is_empty()).then(|| at_work[self.random.random_range(0..at_work.len())].clone());
-        match (self.random.random_range(0..11), lease) {
+        match (self.random.random_range(0..13), lease) {
             (0, _) => self.dies(machine),
             (1, _) => self.machines[machine].frozen_until = self.now + self.random.random_range(1_000..30_000),
             (2 | 3, _) => {
@@ -415,6 +432,8 @@ impl Life {
                 self.say(machine, said);
                 self.ends_if_drained(machine);
             }
+            (11, _) => self.coordinator.full_until = self.now + self.random.random_range(1_000..40_000),
+            (12, _) => self.machines[machine].full_until = self.now + self.random.random_range(1_000..40_000),
             _ => {
                 let sweep = self.random.random_range(0..PLANS.len());
                 self.event(Event::SweepCancelled { sweep: PLANS[sweep].sweep.id.clone() }, None);

@@ -72,6 +72,12 @@ impl Oracle {
                 Record::SweepResumed { sweep } => {
                     self.announced.retain(|(of, _), outcome| of != sweep || *outcome != StageOutcome::Cancelled);
                 }
+                Record::AttemptFailed { stage, failure, .. }
+                | Record::StageEnded { stage, outcome: StageOutcome::Failed(failure) }
+                    if failure.class == FailureClass::NoSpace =>
+                {
+                    return Err(Violation(format!("{stage:?} is blamed for a full disk")));
+                }
                 Record::AttemptFailed { stage, failure, .. } if failure.class == FailureClass::Storage => {
                     match self.spoiled.get_mut(stage) {
                         Some(times @ 1..) => *times -= 1,

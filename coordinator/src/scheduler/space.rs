@@ -1,0 +1,91 @@
+//! Disks that are full. That is nobody's failed attempt, and what has been computed is kept.
+//!
+//! What a worker has no room for goes to another one, and the worker gets nothing for a while. While a worker cannot hand in a result,
+//! since the coordinator has no room for its files, nothing more is handed out; what is under way goes on. Where nobody can make up for
+//! anybody, on one machine, the sweeps that want the stage stop instead, until a person submits them again.
+
+use secateur_proto::{
+    ids::{StageKey, WorkerId},
+    outcome::Failure,
+};
+
+use super::{
+    core::{Core, Step},
+    event::{Effect, Rejection, SweepState},
+    record::Record,
+    stage::{StageNumber, WorkerNumber},
+};
+
+/// Results that wait are said again within seconds. What was not for longer is there, or its worker is gone.
+const SAID_AGAIN_MS: u64 = 15_000;
+
+impl Core {
+    /// A stage could not be done, since the disk of the worker that leases it is full.
+    pub(super) fn no_room(
+        &mut self,
+        step: &mut Step,
+        stage: StageNumber,
+        worker: WorkerNumber,
+        failure: &Failure,
+    ) -> Result<(), Rejection> {
+        if self.policy.quarantine_after.is_none() {
+            self.stop_sweeps_of(step, stage, &failure.message)?;
+        }
+        self.hand_back(stage, &mut step.decision.effects);
+        self.try_elsewhere(stage, worker);
+        Ok(())
+    }
+
+    fn stop_sweeps_of(&mut self, step: &mut Step, stage: StageNumber, reason: &str) -> Result<(), Rejection> {
+        let sweeps = self.stages[stage.index()].sweeps().map(|sweep| &self.sweeps[sweep.index()]);
+        let running = sweeps.filter(|sweep| sweep.state == SweepState::Running);
+        for sweep in running.map(|sweep| sweep.plan.sweep.id.clone()).collect::<Vec<_>>() {
+            self.write(step, Record::SweepStopped { sweep, reason: reason.to_owned() })?;
+        }
+        Ok(())
+    }
+
+    /// A person says that things were put right: workers whose disks were full are tried again.
+    pub(super) fn room_was_made(&mut self) {
+        let full = self.workers.iter_mut();
+        let full = full.filter_map(|(number, worker)| worker.health.is_tried_again().then_some(*number));
+        for number in full.collect::<Vec<_>>() {
+            self.wake(number);
+        }
+    }
+
+    /// A worker keeps a result for which the coordinator has no room.
+    pub(super) fn result_waits(
+        &mut self,
+        step: &mut Step,
+        worker: &WorkerId,
+        stage: &StageKey,
+    ) -> Result<(), Rejection> {
+        let number = self.number_of(worker)?;
+        let entry = self.stage_number(stage).ok_or(Rejection::UnknownStage(*stage))?;
+        self.progressed(step.now, number, stage);
+        if self.stages[entry.index()].is_ended() {
+            return Ok(());
+        }
+        if self.full.replace((step.now, entry)).is_none() {
+            step.decision.effects.push(Effect::Full(true));
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is handed out, since the coordinator has no room for results.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.full.is_some()
+    }
+
+    /// Hands work out again once the result that was said to wait has come, or is not said to wait any more.
+    pub(super) fn look_for_room(&mut self, step: &mut Step) {
+        let Some((since, stage)) = self.full else { return };
+        if self.stages[stage.index()].is_ended() || step.now.since(since) > SAID_AGAIN_MS {
+            self.full = None;
+            step.decision.effects.push(Effect::Full(false));
+            self.ready.everything_is_new();
+        }
+    }
+}
