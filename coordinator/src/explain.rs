@@ -33,7 +33,7 @@ pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
     )];
     match &status.state {
         SweepState::Stopped { reason } => {
-            lines.push(format!("it was stopped from outside: {reason}; submit it again to go on"));
+            lines.push(format!("it was stopped: {reason}; submit it again to go on"));
         }
         SweepState::Cancelled => lines.push("a person gave it up; submit it again to go on".to_owned()),
         SweepState::Running => {
@@ -252,6 +252,11 @@ pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
         lines.push("it gets no more work: it is ending, or it handed back what nobody had revoked".to_owned());
     } else if let Some(reason) = &status.quarantined {
         lines.push(format!("it gets nothing for a while: {reason}; started again, it gets work at once"));
+    } else if core.is_full() {
+        lines.push(
+            "it gets nothing: the coordinator has no room for results, which workers keep until it has; one that keeps some counts as busy"
+                .to_owned(),
+        );
     } else if status.busy_slots < status.slots {
         lines.push(match core.ready_stages() {
             0 => "slots are free because no stage is ready".to_owned(),
@@ -259,12 +264,9 @@ pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
                 "slots are free because the coordinator has just begun, and waits for workers to say what they hold"
                     .to_owned()
             }
-            _ if core.is_full() => {
-                "slots are free because nothing is handed out: the coordinator has no room for results, which workers keep until it has"
-                    .to_owned()
-            }
             _ if status.rests => {
-                "slots are free because what failed on it is tried there again in a moment, if no other worker takes it".to_owned()
+                "slots are free because what failed on it is tried there again in a moment, if no other worker takes it"
+                    .to_owned()
             }
             ready => {
                 let stages = clause(ready, "stage is ready", "stages are ready");

@@ -2,13 +2,14 @@
 //! itself.
 
 use std::{
+    convert::Infallible,
     fs::{self, File, TryLockError},
     future::Future,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use futures::Stream;
@@ -21,7 +22,10 @@ use secateur_proto::{
         worker_service_server::WorkerServiceServer,
     },
 };
-use secateur_worker::store::{Durability, Store, StoreError};
+use secateur_worker::{
+    causes::with_causes,
+    store::{Durability, Store, StoreError},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -39,7 +43,7 @@ use crate::{
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
     logs::Logs,
-    scheduler::{Core, Policy},
+    scheduler::{Core, Event, Policy},
     security::{
         Access, AccessLayer, Audit, Door, Grants,
         certificates::{CertificateError, TlsFiles},
@@ -51,6 +55,9 @@ use crate::{
 
 /// Calls that a connection may have under way.
 const STREAMS: u32 = 256;
+
+/// Between two looks at how much room there is.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
 
 /// Bytes of the headers of a call.
 const LARGEST_HEADERS: u32 = 16 << 10;
@@ -174,6 +181,22 @@ impl DataDir {
             Ok(Self { path, _lock: lock })
         });
         waiting.await?
+    }
+
+    /// Takes the folder, from one that hangs too and has lost the journal to this process: what it may still write when it wakes up are
+    /// files by hash, and it removes none that is young.
+    ///
+    /// # Errors
+    /// If it cannot be made or locked.
+    pub fn take_over(path: PathBuf) -> Result<Self, ServerError> {
+        match Self::lock(&path) {
+            Err(ServerError::InUse(_)) => {}
+            taken => return taken,
+        }
+        warn!(folder = %path.display(), "the coordinator that hangs still has the folder; going on without its lock. Kill it");
+        let lock =
+            File::create(path.join("lock")).map_err(|source| ServerError::Folder { path: path.clone(), source })?;
+        Ok(Self { path, _lock: lock })
     }
 
     /// Opens the journal in the folder, and makes it if need be.
@@ -377,6 +400,7 @@ impl Opened {
         let workers =
             Workers::new(driver.clone(), store.clone(), access.clone(), grants.clone(), audit.clone(), logs, clock);
         let workers = WorkerServiceServer::new(workers);
+        let watching = watch_room(driver.clone(), store.clone(), limits.keep_free);
         let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit, limits));
         health.set_serving::<SweepServiceServer<Sweeps>>().await;
         health.set_serving::<WorkerServiceServer<Workers>>().await;
@@ -387,7 +411,7 @@ impl Opened {
             .expect("the descriptors were compiled with this program");
         let (stop, stopped) = oneshot::channel::<()>();
         let mut server = Server::builder()
-            .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
+            .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .max_concurrent_streams(STREAMS)
             .http2_max_header_list_size(LARGEST_HEADERS);
         let encrypted = tls.is_some();
@@ -406,7 +430,38 @@ impl Opened {
             // A sender that is dropped means the same.
             let _ = stopped.await;
         });
+        let serving = async {
+            tokio::select! {
+                ended = serving => ended,
+                never = watching => match never {},
+            }
+        };
         info!(%address, encrypted, folder = %folder.path.display(), "listening");
         Ok(Coordinator { address, driver, driving, serving: tokio::spawn(serving), stop, _folder: folder })
+    }
+}
+
+/// Tells the driver when so much room is not left any more on the disk, and when it is again.
+async fn watch_room(driver: Driver, store: ArtifactStore, keep_free: u64) -> Infallible {
+    if keep_free == 0 {
+        // There is always so much.
+        return std::future::pending().await;
+    }
+    let mut looks = tokio::time::interval(LOOK_FOR_ROOM);
+    let mut was_enough = true;
+    loop {
+        looks.tick().await;
+        match store.incoming().free() {
+            Ok(free) if free >= keep_free && was_enough => {}
+            Ok(free) => {
+                was_enough = free >= keep_free;
+                if driver.notify(Event::RoomChecked { is_enough: was_enough }).await.is_err() {
+                    // Why it has ended others say.
+                    return std::future::pending().await;
+                }
+            }
+            // Whether a file finds room is asked again when one comes.
+            Err(error) => warn!(error = with_causes(&error), "it cannot be found out how much room there is"),
+        }
     }
 }

@@ -92,6 +92,10 @@ fn a_sweep_goes_through_and_nobody_may_more_than_their_role() {
     let mut clear = lab.start(&["worker", "--coordinator", &server.address, "--cache-dir", "clear"]);
     clear.wait_for(&["not attached", "one that uses TLS wants https://"]);
     clear.kill();
+    let strange = ["--ca", "others/ca.pem", "--cache-dir", "strange"];
+    let mut strange = lab.start(&[&["worker", "--coordinator", &server.address], &strange[..]].concat());
+    strange.wait_for(&["not attached", "--ca names the authority"]);
+    strange.kill();
 
     // Who did what is written down, and no token is written anywhere.
     let done = |who: &str, what: &str| audit(&lab).iter().any(|entry| entry["who"] == who && entry["did"] == what);

@@ -103,16 +103,18 @@ fn undisturbed(lab: &Lab) -> Vec<u8> {
 
 #[test]
 fn while_a_coordinator_has_no_room_workers_keep_their_results_and_nothing_is_computed_twice() {
-    let lab = Lab::new(SWEEP, 400);
+    let lab = Lab::new(SWEEP, 4000);
     let Some(disk) = SmallDisk::mount(lab.path("disk"), 24) else { return };
     let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "disk/data", "--keep-free", "8MiB"];
     let mut server = Server::of(lab.start(&serve));
     let at = ["--coordinator", server.address.as_str()];
     let submitted = lab.run(&[&["submit", "sweep.yaml", "--output", "json"], &at[..]].concat()).expect(0).json();
     let id = submitted["sweep_id"].as_str().expect("an id");
-    disk.leave(6 << 10);
+    // More than is kept free, but no room for a file.
+    disk.leave((8 << 10) + 32);
     let mut watch = lab.start(&[&["watch", id], &at[..]].concat());
-    let worker = server.worker(&lab, "w");
+    let mut worker = server.worker_with(&lab, "w", &["--grace", "0"]);
+    worker.wait_for(&["no room for a result, which waits"]);
     server.process.wait_for(&["there is no room for results"]);
     watch.wait_for(&["nothing is handed out: the coordinator's disk is full"]);
     let show = [&["show", id, "--output", "json"], &at[..]].concat();
@@ -123,17 +125,23 @@ fn while_a_coordinator_has_no_room_workers_keep_their_results_and_nothing_is_com
     assert!(why.contains("nothing is handed out") || why.contains("is with worker"), "{why}");
     // What does not fit is refused to people, too.
     lab.write("other.yaml", SWEEP.replace("table.csv", "other.csv"));
-    lab.write("other.csv", common::table(300));
+    lab.write("other.csv", common::table(3000));
     let refused = lab.run(&[&["submit", "other.yaml"], &at[..]].concat()).expect(1);
     assert!(refused.stderr.contains("no space left on the coordinator's disk: free some"), "{}", refused.stderr);
+    // A worker that is asked to end hands the stage back, and keeps the result for the next one over the same folder.
+    worker.interrupt();
+    let ended = worker.end().expect(130);
+    assert!(ended.stderr.contains("they wait in the cache folder"), "{}", ended.stderr);
+    let worker = server.worker(&lab, "w");
     fs::remove_file(disk.ballast()).expect("removes the ballast");
     watch.wait_for(&["work is handed out again"]);
     watch.end().expect(0);
+    assert!(!server.process.said().contains("an attempt failed"));
     lab.run(&[&["report", id, "--out", "out"], &at[..]].concat()).expect(0);
     assert_eq!(report(&lab.path("out")), undisturbed(&lab));
     let shown = lab.run(&show).expect(0).json();
     assert_eq!(shown["held"], "");
-    assert_eq!(Some(worker.kill().completed()), shown["stages"].as_u64());
+    assert_eq!(Some(ended.completed() + worker.kill().completed()), shown["stages"].as_u64());
 }
 
 #[test]

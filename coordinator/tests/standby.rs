@@ -197,7 +197,7 @@ fn one_that_hangs_is_taken_over_from_and_writes_nothing_once_it_wakes_up() {
     let first = Server::of(serve(&lab, "127.0.0.1:0", &url));
     let submitted = lab.run(&["submit", "sweep.yaml", "--output", "json", "--coordinator", &first.address]);
     let id = submitted.expect(0).json()["sweep_id"].as_str().expect("an id").to_owned();
-    let mut second = lab.start(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "other", "--journal", &url]);
+    let mut second = lab.start(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--journal", &url]);
     second.wait_for(&["standing by"]);
     signal(first.process.id(), "STOP");
     second.wait_for(&["the other coordinator hangs"]);

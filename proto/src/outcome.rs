@@ -164,7 +164,7 @@ pub enum FailureClass {
     Internal,
     /// A stage that this one reads did not complete. Final.
     Upstream,
-    /// A disk is full. The sweep stops until there is room; no attempt is lost.
+    /// The worker's disk is full. Another one does its work, or the sweep stops until there is room; no attempt is lost.
     NoSpace,
     /// Memory was not enough. Tried again, in a narrower bundle and on another device.
     OutOfMemory,

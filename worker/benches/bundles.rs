@@ -1,7 +1,8 @@
 //! Lane-steps per second by bundle width: how much is won by training K nets in lockstep, of dense nets and of what is left of pruned
 //! ones, with a mask and a penalty as in configs/credit-180.yaml. Run with `cargo bench --profile dev -p secateur-worker`, on the device
 //! that SECATEUR_BENCH_DEVICE names, or else the processor. With a number of lanes and one of steps after `--` it takes so many steps of
-//! the pruned net of that sweep and nothing else, for a profiler that counts instructions.
+//! the pruned net of that sweep and nothing else, for a profiler that counts instructions. With `lenet` after `--` it prints the rates of
+//! LeNet-300-100 on digits alone, which lenet_300_100.py compares with PyTorch's.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 use std::{env, time::Duration};
@@ -9,8 +10,9 @@ use std::{env, time::Duration};
 use secateur_proto::{
     ids::{ContentHash, StageKey},
     spec::{
-        DenseSpec, Granularity, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PruneSpec, Ranking,
-        RegularizationKind, RegularizationSpec, Removal, Schedule, SelectBy, StageSpec, Start, Subject, TrainingSpec,
+        Activation, DenseSpec, Granularity, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PruneSpec,
+        Ranking, RegularizationKind, RegularizationSpec, Removal, Schedule, SelectBy, StageSpec, Start, Subject,
+        TrainingSpec,
     },
 };
 use secateur_worker::{
@@ -71,6 +73,21 @@ fn pruned(model: ModelSpec, batch_size: u32) -> StageSpec {
     })
 }
 
+/// As in configs/lenet-mnist.yaml, dense.
+fn lenet_300_100() -> StageSpec {
+    let (activation, batch_norm) = (Activation::Relu, false);
+    let model = ModelSpec::Mlp { inputs: 784, hidden: vec![300, 100], outputs: 10, activation, batch_norm };
+    let optimizer = OptimizerSpec::Sgd { lr: 0.1, momentum: 0.9, weight_decay: 5e-4, nesterov: false };
+    StageSpec::Dense(DenseSpec {
+        prepare: a_key(),
+        model,
+        training: TrainingSpec { optimizer, ..training(100) },
+        regularization: None,
+        stop_after: None,
+        seed: 0,
+    })
+}
+
 fn main() {
     let name: DeviceName =
         env::var("SECATEUR_BENCH_DEVICE").map_or(Ok(DeviceName::Cpu), |name| name.parse()).expect("a device");
@@ -80,6 +97,12 @@ fn main() {
         let mut trial = measure::Trial::new(&pruned(ModelSpec::mlp(56, vec![64, 32]), 256), &device).expect("a net");
         trial.begin(lanes);
         (0..steps).for_each(|_| trial.step());
+        return;
+    }
+    if env::args().any(|argument| argument == "lenet") {
+        for rate in measure::rates(&lenet_300_100(), &device, Duration::from_secs(3)) {
+            println!("{} {}", rate.lanes, rate.lane_steps_per_second);
+        }
         return;
     }
     println!("on {name}");

@@ -18,6 +18,8 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
+use crate::causes::with_causes;
+
 /// Where coordinators listen unless they are told otherwise.
 pub const DEFAULT_PORT: u16 = 7400;
 
@@ -239,6 +241,19 @@ pub enum ConnectError {
     /// On the way, or there.
     #[error(transparent)]
     There(#[from] tonic::transport::Error),
+}
+
+/// Whether somebody was there, and TLS found something wrong with the certificates. Its errors are known by their words alone here.
+#[must_use]
+pub fn is_about_certificates(error: &tonic::transport::Error) -> bool {
+    let causes = with_causes(error);
+    ["certificate", "fatal alert"].iter().any(|word| causes.contains(word))
+}
+
+/// Whether one side speaks TLS and the other does not.
+#[must_use]
+pub fn is_about_encryption(error: &tonic::transport::Error) -> bool {
+    with_causes(error).contains("InvalidContentType")
 }
 
 fn tls_config(arguments: &CoordinatorArguments) -> Result<ClientTlsConfig, ConnectionError> {

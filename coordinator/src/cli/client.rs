@@ -20,7 +20,9 @@ use secateur_proto::{
 };
 use secateur_worker::{
     causes::with_causes,
-    connection::{AuthorizedChannel, ConnectError, CoordinatorArguments, Remote},
+    connection::{
+        AuthorizedChannel, ConnectError, CoordinatorArguments, Remote, is_about_certificates, is_about_encryption,
+    },
     data::{DataError, idx},
     import,
     store::StoreError,
@@ -144,12 +146,6 @@ fn read_weights(file: &Path, named: &WeightsSpec) -> Result<(Vec<u8>, Option<Str
     Ok((bytes, note))
 }
 
-/// Whether somebody was there, and TLS found something wrong with the certificates. Its errors are known by their words alone here.
-fn is_about_certificates(error: &tonic::transport::Error) -> bool {
-    let causes = with_causes(error);
-    ["certificate", "fatal alert"].iter().any(|word| causes.contains(word))
-}
-
 /// Paths in a sweep file are relative to it.
 fn data_path(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or_else(|| Path::new("")).join(path)
@@ -175,6 +171,11 @@ impl Client {
             ConnectError::Here(error) => CliError::input(&error),
             ConnectError::There(error) if is_about_certificates(&error) => CliError::Unreachable(format!(
                 "the coordinator at {} and this command do not trust each other's certificates ({}): --ca names the authority that its certificate comes from, and the certificate the host by which it is called here; where it knows people by certificates, --cert and --key are of its --client-ca",
+                remote.url(),
+                with_causes(&error),
+            )),
+            ConnectError::There(error) if is_about_encryption(&error) => CliError::Unreachable(format!(
+                "what listens at {} does not speak TLS ({}): leave out https://, --ca, --cert and --key",
                 remote.url(),
                 with_causes(&error),
             )),

@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: ListArguments, output: Output) -> Result<Exit
             vec![
                 sweep.sweep_id.clone(),
                 sweep.name.clone(),
-                show::state(sweep).to_owned(),
+                if sweep.held.is_empty() { show::state(sweep).to_owned() } else { "running, held".to_owned() },
                 format!("{}/{}", thousands(sweep.trials_completed), thousands(sweep.trials)),
                 thousands(sweep.trials_failed),
                 thousands(sweep.stages_leased),
@@ -43,11 +43,14 @@ pub(crate) async fn run(arguments: ListArguments, output: Output) -> Result<Exit
                 },
             ]
         };
-        table(
+        let held = sweeps.iter().find(|sweep| !sweep.held.is_empty());
+        let why = held.map(|sweep| format!("\nheld: {}", sweep.held)).unwrap_or_default();
+        let sweeps = table(
             &["sweep", "name", "state", "trials", "failed", "in flight", "priority", "workers"],
             3,
             sweeps.iter().map(row),
-        )
+        );
+        format!("{sweeps}{why}")
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -160,10 +160,10 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
         match missing {
             Some(missing) if !arguments.insecure => {
                 return Err(CliError::Input(format!(
-                    "{address} can be reached from other machines, and there is no {missing}; or listen on 127.0.0.1 and tunnel, or say --insecure if the network is yours"
+                    "{address} can be reached from other machines, and it has no {missing}; or listen on 127.0.0.1 and tunnel, or say --insecure if the network is yours"
                 )));
             }
-            Some(missing) => warn!(%address, "INSECURE: other machines can connect, and there is no {missing}"),
+            Some(missing) => warn!(%address, "INSECURE: other machines can connect, and it has no {missing}"),
             None => {}
         }
     }
@@ -210,8 +210,14 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
                 )));
             }
             // The journal first: the folder may be one that the coordinators share, and who has the journal has the right to it.
-            let journal: Box<dyn Journal> = Box::new(Postgres::open(&url).await?);
-            (DataDir::wait(arguments.data_dir).await?, journal)
+            let journal = Postgres::open(&url).await?;
+            let folder = if journal.is_from_one_that_hangs() {
+                DataDir::take_over(arguments.data_dir)?
+            } else {
+                DataDir::wait(arguments.data_dir).await?
+            };
+            let journal: Box<dyn Journal> = Box::new(journal);
+            (folder, journal)
         }
     };
     Ok(Coordinator::start(folder, journal, address, Reach::Others(tls), policy, limits, bucket).await?)

@@ -1,7 +1,7 @@
 //! `ArtifactService` over a store: files in messages, and where the store has addresses of its own, those for what a caller may have.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet, hash_map::Entry},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, UNIX_EPOCH},
@@ -47,9 +47,12 @@ pub struct Artifacts {
     grants: Grants,
     audit: Audit,
     limits: Limits,
-    /// Uploads under way: two of one hash at a time would write into one file.
-    uploads: Arc<Mutex<HashSet<ContentHash>>>,
+    uploads: Uploads,
 }
+
+/// Uploads under way, and how many bytes each may write: two of one hash at a time would write into one file, and all of them have to
+/// fit.
+type Uploads = Arc<Mutex<HashMap<ContentHash, u64>>>;
 
 impl Artifacts {
     /// Over `store`, which takes nothing beyond `limits`. Workers may read what `grants` says, and readers what reports refer to.
@@ -89,11 +92,14 @@ impl Artifacts {
         Ok(())
     }
 
-    /// That so many bytes leave enough room on the disk.
-    fn check_room(&self, size: u64) -> Result<(), Status> {
+    /// That the uploads under way leave enough room on the disk. What they have written already counts twice.
+    fn check_room(&self) -> Result<(), Status> {
         let free = self.store.incoming().free().map_err(|error| store_status(&error))?;
-        if free < size.saturating_add(self.limits.keep_free) {
-            warn!(free, size, keep_free = self.limits.keep_free, "there is no room for a file");
+        let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let coming = uploads.values().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+        drop(uploads);
+        if free < coming.saturating_add(self.limits.keep_free) {
+            warn!(free, coming, keep_free = self.limits.keep_free, "there is no room for a file");
             return Err(no_space());
         }
         Ok(())
@@ -114,7 +120,7 @@ impl Artifacts {
             None => return Err(Status::failed_precondition(garbage::no_sweep_ever(listed.len()))),
         };
         let tell = async |event| told.send(Ok(CollectGarbageReply { event: Some(event) })).await.is_ok();
-        let turn = |hash| Turn::take(&self.uploads, hash).ok();
+        let turn = |hash| Turn::take(&self.uploads, hash, 0).ok();
         let mut removal = Removal::new(&self.store, listed, referred, collection);
         while let Some(file) = removal.next(turn).await.map_err(status)? {
             if !tell(Event::Garbage(garbage_message(&file))).await {
@@ -144,12 +150,12 @@ impl Artifacts {
         let artifact: Artifact =
             start.artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?.try_into().map_err(invalid)?;
         self.check_size(artifact)?;
-        let _turn = Turn::take(&self.uploads, artifact.hash)?;
+        let _turn = Turn::take(&self.uploads, artifact.hash, artifact.size.saturating_sub(start.offset))?;
         let incoming = self.store.incoming();
         let failed = |error: StoreError| status(error.into());
         // What came whole before, and could not be kept, need not come again.
         if start.offset < artifact.size || incoming.stat(artifact.hash).map_err(failed)? != Some(artifact) {
-            self.check_room(artifact.size.saturating_sub(start.offset))?;
+            self.check_room()?;
             // Writing a chunk takes as long as a disk does, which is what the other tasks of a coordinator can wait for.
             let mut upload = incoming.upload(artifact, start.offset).map_err(failed)?;
             while let Some(part) = next(&mut parts).await? {
@@ -175,16 +181,20 @@ async fn next(parts: &mut (impl Stream<Item = Result<PutRequest, Status>> + Unpi
 
 /// The right to upload one hash.
 struct Turn {
-    uploads: Arc<Mutex<HashSet<ContentHash>>>,
+    uploads: Uploads,
     hash: ContentHash,
 }
 
 impl Turn {
-    fn take(uploads: &Arc<Mutex<HashSet<ContentHash>>>, hash: ContentHash) -> Result<Self, Status> {
-        let fresh = uploads.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
-        fresh
-            .then(|| Self { uploads: Arc::clone(uploads), hash })
-            .ok_or_else(|| Status::aborted("the same artifact is being uploaded by somebody else; try again"))
+    /// To write at most so many bytes.
+    fn take(uploads: &Uploads, hash: ContentHash, bytes: u64) -> Result<Self, Status> {
+        match uploads.lock().unwrap_or_else(PoisonError::into_inner).entry(hash) {
+            Entry::Vacant(free) => _ = free.insert(bytes),
+            Entry::Occupied(_) => {
+                return Err(Status::aborted("the same artifact is being uploaded by somebody else; try again"));
+            }
+        }
+        Ok(Self { uploads: Arc::clone(uploads), hash })
     }
 }
 
@@ -303,7 +313,7 @@ impl ArtifactService for Artifacts {
         let artifact = request.into_inner().artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?;
         let artifact: Artifact = artifact.try_into().map_err(invalid)?;
         self.check_size(artifact)?;
-        let _turn = Turn::take(&self.uploads, artifact.hash)?;
+        let _turn = Turn::take(&self.uploads, artifact.hash, 0)?;
         self.store.take_over(artifact).await.map_err(status)?;
         Ok(Response::new(CommitReply { artifact: Some(artifact.into()) }))
     }

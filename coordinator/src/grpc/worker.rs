@@ -127,7 +127,8 @@ impl Workers {
                 reason = access.until_unknown(&caller) => {
                     // The worker may have gone meanwhile.
                     let _ = sender.send(Err(reason.clone())).await;
-                    (reason, Departure::Lost)
+                    // That it may not work any more is not a fault of what it worked on.
+                    (reason, Departure::Drained)
                 }
                 reason = listen(&driver, &store, &worker, &says, messages) => (reason, Departure::Disconnected),
             };

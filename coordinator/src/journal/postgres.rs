@@ -150,6 +150,8 @@ pub struct Postgres {
     /// Of this owner.
     epoch: i64,
     chain: Chain,
+    /// Whether the owner before it hung.
+    from_one_that_hangs: bool,
 }
 
 fn failed(operation: &'static str, place: &Place) -> impl FnOnce(sqlx::Error) -> JournalError {
@@ -174,20 +176,28 @@ impl Postgres {
     /// If the server cannot be reached, the tables cannot be made, or they are of a later format.
     pub async fn open(url: &PostgresUrl) -> Result<Self, JournalError> {
         let (mut connection, place) = connect(url).await?;
+        let mut hangs = false;
         if !try_lock(&mut connection, &place).await? {
             info!(journal = %place, "another coordinator has the journal; standing by");
             // Waiting in the server would hold back its vacuum, for as long as a standby has nothing to do.
             while !try_lock(&mut connection, &place).await? {
                 tokio::time::sleep(LOOK).await;
                 if end_what_hangs(&mut connection, &place).await? {
+                    hangs = true;
                     warn!(journal = %place, seconds = HANGS, "the other coordinator hangs; its connection to the journal is ended");
                 }
             }
-            info!(journal = %place, "the other coordinator is gone; taking over");
+            info!(journal = %place, "the other coordinator has the journal no more; taking over");
         }
         // Several statements without values go as one transaction.
         sqlx::raw_sql(TABLES).execute(&mut connection).await.map_err(failed("set up", &place))?;
-        Self::take(connection, place).await
+        Ok(Self { from_one_that_hangs: hangs, ..Self::take(connection, place).await? })
+    }
+
+    /// Whether it was taken over from a process that is still there.
+    #[must_use]
+    pub const fn is_from_one_that_hangs(&self) -> bool {
+        self.from_one_that_hangs
     }
 
     /// Opens a journal that is there and that nobody owns, for a command that looks after it.
@@ -228,7 +238,7 @@ impl Postgres {
             .fetch_one(&mut connection)
             .await
             .map_err(failed("take over", &place))?;
-        Ok(Self { place, connection, epoch, chain: Chain::default() })
+        Ok(Self { place, connection, epoch, chain: Chain::default(), from_one_that_hangs: false })
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
     record::Record,
     share::ShareChange,
     snapshot::Restoring,
+    space::Full,
     stage::{ClassNumber, LeaseNumber, Stage, StageNumber, StageState, SweepNumber, WorkerNumber},
     sweep::Sweep,
     workers::Worker,
@@ -62,8 +63,8 @@ pub struct Core {
     pub(super) last_tick: Option<Timestamp>,
     /// When this life began, while nothing is handed out yet.
     pub(super) waiting_since: Option<Timestamp>,
-    /// When a worker last said that a result waits for room, and of which stage, while nothing is handed out for that.
-    pub(super) full: Option<(Timestamp, StageNumber)>,
+    /// That there is no room for results.
+    pub(super) full: Option<Full>,
 }
 
 #[derive(Debug)]
@@ -200,6 +201,7 @@ impl Core {
             Event::Checkpointed { worker, stage, checkpoint } => {
                 self.checkpointed(&mut step, worker, *stage, *checkpoint)?;
             }
+            Event::RoomChecked { is_enough } => self.room_checked(&mut step, *is_enough),
             Event::ResultWaits { worker, stage } => self.result_waits(&mut step, worker, stage)?,
             Event::Calibrated { worker, class, lanes, lane_steps_per_second } => {
                 self.calibrated(now, worker, class, *lanes, *lane_steps_per_second)?;

@@ -167,6 +167,11 @@ pub enum Event {
         /// Of which stage.
         stage: StageKey,
     },
+    /// The coordinator looked at its disk. It says so again within seconds while there is too little room.
+    RoomChecked {
+        /// Whether there is more than is to be kept free.
+        is_enough: bool,
+    },
     /// The answer to [`Effect::Calibrate`].
     Calibrated {
         /// Who.

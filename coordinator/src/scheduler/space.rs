@@ -1,7 +1,7 @@
 //! Disks that are full. That is nobody's failed attempt, and what has been computed is kept.
 //!
-//! What a worker has no room for goes to another one, and the worker gets nothing for a while. While a worker cannot hand in a result,
-//! since the coordinator has no room for its files, nothing more is handed out; what is under way goes on. Where nobody can make up for
+//! What a worker has no room for goes to another one, and the worker gets nothing for a while. While the coordinator has too little room,
+//! or a worker cannot hand in a result for want of it, nothing more is handed out; what is under way goes on. Where nobody can make up for
 //! anybody, on one machine, the sweeps that want the stage stop instead, until a person submits them again.
 
 use secateur_proto::{
@@ -11,13 +11,22 @@ use secateur_proto::{
 
 use super::{
     core::{Core, Step},
-    event::{Effect, Rejection, SweepState},
+    event::{Effect, Rejection, SweepState, Timestamp},
     record::Record,
     stage::{StageNumber, WorkerNumber},
 };
 
-/// Results that wait are said again within seconds. What was not for longer is there, or its worker is gone.
+/// What is full is said again within seconds. What was not for longer has room, or its worker is gone.
 const SAID_AGAIN_MS: u64 = 15_000;
+
+/// That the coordinator has no room for results, while nothing is handed out for that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Full {
+    /// When that was last so.
+    pub(super) since: Timestamp,
+    /// Whose result was said to wait; nothing where the coordinator found out itself.
+    stage: Option<StageNumber>,
+}
 
 impl Core {
     /// A stage could not be done, since the disk of the worker that leases it is full.
@@ -29,7 +38,9 @@ impl Core {
         failure: &Failure,
     ) -> Result<(), Rejection> {
         if self.policy.quarantine_after.is_none() {
-            self.stop_sweeps_of(step, stage, &failure.message)?;
+            let name = self.workers.get(&worker).map_or("?", |worker| worker.name.as_str());
+            let reason = format!("on worker {name}: {}: free some, then run the same command again", failure.message);
+            self.stop_sweeps_of(step, stage, &reason)?;
         }
         self.hand_back(stage, &mut step.decision.effects);
         self.try_elsewhere(stage, worker);
@@ -67,10 +78,29 @@ impl Core {
         if self.stages[entry.index()].is_ended() {
             return Ok(());
         }
-        if self.full.replace((step.now, entry)).is_none() {
+        self.fills_up(step, Some(entry));
+        Ok(())
+    }
+
+    /// The coordinator looked whether there is enough room on its disk.
+    pub(super) fn room_checked(&mut self, step: &mut Step, is_enough: bool) {
+        match &self.full {
+            Some(Full { stage: None, .. }) if is_enough => self.has_room(step),
+            _ if is_enough => {}
+            _ => self.fills_up(step, None),
+        }
+    }
+
+    fn fills_up(&mut self, step: &mut Step, stage: Option<StageNumber>) {
+        if self.full.replace(Full { since: step.now, stage }).is_none() {
             step.decision.effects.push(Effect::Full(true));
         }
-        Ok(())
+    }
+
+    fn has_room(&mut self, step: &mut Step) {
+        self.full = None;
+        step.decision.effects.push(Effect::Full(false));
+        self.ready.everything_is_new();
     }
 
     /// Whether nothing is handed out, since the coordinator has no room for results.
@@ -81,11 +111,10 @@ impl Core {
 
     /// Hands work out again once the result that was said to wait has come, or is not said to wait any more.
     pub(super) fn look_for_room(&mut self, step: &mut Step) {
-        let Some((since, stage)) = self.full else { return };
-        if self.stages[stage.index()].is_ended() || step.now.since(since) > SAID_AGAIN_MS {
-            self.full = None;
-            step.decision.effects.push(Effect::Full(false));
-            self.ready.everything_is_new();
+        let Some(Full { since, stage }) = self.full else { return };
+        let has_come = stage.is_some_and(|stage| self.stages[stage.index()].is_ended());
+        if has_come || step.now.since(since) > SAID_AGAIN_MS {
+            self.has_room(step);
         }
     }
 }

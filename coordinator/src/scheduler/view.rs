@@ -372,6 +372,7 @@ impl Core {
         let first = workers.next().filter(|_| all_out && sweep.leased == 0)?;
         let who = match workers.count() {
             0 => format!("worker {} gets nothing for a while", first.name),
+            1 => format!("worker {} gets nothing for a while, nor does the other one", first.name),
             others => format!("worker {} gets nothing for a while, nor does any of the {others} others", first.name),
         };
         Some(format!("{who}: {}", first.health.quarantined().unwrap_or_default()))

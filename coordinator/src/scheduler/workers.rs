@@ -147,7 +147,9 @@ impl Core {
                 }
             }
         }
-        self.full = self.full.map(|(since, stage)| (right(since), stage));
+        if let Some(full) = &mut self.full {
+            full.since = right(full.since);
+        }
         for lease in self.leases.values_mut() {
             lease.last_sign = right(lease.last_sign);
             lease.unconfirmed_since = lease.unconfirmed_since.map(&right);

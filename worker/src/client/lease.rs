@@ -14,9 +14,8 @@ use secateur_proto::{
     ids::StageKey,
     outcome::{Artifact, Checkpoint, Failure, FailureClass, Role, StageOutcome},
     v1::{
-        ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, ResultWaits, RunBundle,
-        Stage, StageCheckpoint, StageReport, Words, executor_reply::Reply, executor_request::Request,
-        worker_message::Message,
+        ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, RunBundle, Stage,
+        StageCheckpoint, StageReport, Words, executor_reply::Reply, executor_request::Request, worker_message::Message,
     },
 };
 use tokio::sync::{Mutex, Semaphore};
@@ -80,7 +79,8 @@ impl From<TransferError> for Failed {
             _ if error.is_too_large() => FailureClass::Input,
             _ => FailureClass::Storage,
         };
-        Self(Failure::new(class, with_causes(&error)))
+        let message = if let TransferError::Store(error) = &error { error.told() } else { with_causes(&error) };
+        Self(Failure::new(class, message))
     }
 }
 
@@ -260,6 +260,9 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
                 }
                 outbox.put_result(report, made);
                 debug!(%stage, attempt, outcome = outcome.name(), "a stage ended");
+                if let StageOutcome::Failed(failure) = &outcome {
+                    warn!(%stage, attempt, class = failure.class.name(), reason = failure.message, "a stage failed");
+                }
             }
             Reply::BundleDone(_) => {
                 slots.idle.lock().await.push(executor);
@@ -305,7 +308,7 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> I
             (number, report) = outbox.to_carry(next) => {
                 next = number + 1;
                 under_way.push(async move {
-                    match carry_one(outbox, link, store, &report).await {
+                    match carry_one(outbox, link, store, number, &report).await {
                         Ok(()) => outbox.carried(number),
                         Err(Failed(failure)) => {
                             error!(stage = report.stage_key, reason = failure.message, "a result is lost");
@@ -341,7 +344,13 @@ async fn upload(link: &Link, store: &Arc<Store>, file: ArtifactRef) -> Result<()
 }
 
 /// Where the coordinator has no room the result waits, and the coordinator is told.
-async fn carry_one(outbox: &Outbox, link: &Link, store: &Arc<Store>, report: &StageReport) -> Result<(), Failed> {
+async fn carry_one(
+    outbox: &Outbox,
+    link: &Link,
+    store: &Arc<Store>,
+    number: u64,
+    report: &StageReport,
+) -> Result<(), Failed> {
     for file in files(report) {
         let artifact = file.try_into()?;
         let mut tries = Tries::default();
@@ -349,11 +358,13 @@ async fn carry_one(outbox: &Outbox, link: &Link, store: &Arc<Store>, report: &St
             let moved = link.connection().await.artifacts.upload(store, artifact).await;
             match moved {
                 Err(error) if error.is_full_there() => {
-                    let stage_key = report.stage_key.clone();
                     if tries.is_first() {
-                        warn!(stage = stage_key, reason = with_causes(&error), "a result waits");
+                        warn!(
+                            stage = report.stage_key,
+                            "the coordinator has no room for a result, which waits until it has"
+                        );
                     }
-                    outbox.pass(Message::ResultWaits(ResultWaits { stage_key }));
+                    outbox.refused(number);
                     tries.wait().await;
                 }
                 moved => {

@@ -35,7 +35,7 @@ use self::{lease::Slots, outbox::Outbox, session::Ended, workbench::Workbench};
 use crate::{
     cache::Cache,
     causes::with_causes,
-    connection::{AuthorizedChannel, Remote},
+    connection::{AuthorizedChannel, ConnectError, Remote, is_about_certificates, is_about_encryption},
     device::DeviceName,
     direct::Direct,
     executor::process::ExecutorOptions,
@@ -325,10 +325,28 @@ async fn stay_attached(
                 }
                 ended
             }
-            Err(error) => Ended::Broken(Status::unavailable(with_causes(&error))),
+            Err(error) => {
+                let hint = match &error {
+                    ConnectError::There(error) if is_about_certificates(error) => {
+                        "; --ca names the authority that the coordinator's certificate comes from, for the name by which it is called here"
+                    }
+                    ConnectError::There(error) if is_about_encryption(error) => {
+                        "; it does not speak TLS: leave out https://, --ca, --cert and --key"
+                    }
+                    _ => "",
+                };
+                Ended::Broken(Status::unavailable(format!("{}{hint}", with_causes(&error))))
+            }
         };
         let Ended::Broken(status) = ended else {
             info!(device = %identity.device, "drained: everything is handed in, or back");
+            let results = outbox.staying();
+            if results > 0 {
+                warn!(
+                    results,
+                    "the coordinator has no room for results: they wait in the cache folder for the next worker that uses it"
+                );
+            }
             return Ok(());
         };
         if matches!(status.code(), Code::FailedPrecondition | Code::PermissionDenied) {

@@ -17,8 +17,8 @@ use prost::Message as _;
 use secateur_proto::{
     outcome::{Failure, StageOutcome},
     v1::{
-        ArtifactRef, Checkpointed, LeaseEnded, SettledEnd, StageReport, WorkerMessage, stage_outcome::Outcome,
-        worker_message::Message,
+        ArtifactRef, Checkpointed, LeaseEnded, ResultWaits, SettledEnd, StageReport, WorkerMessage,
+        stage_outcome::Outcome, worker_message::Message,
     },
 };
 use tokio::sync::Notify;
@@ -50,6 +50,8 @@ struct Entry {
     is_sent: bool,
     /// Whether it waits for nothing that came before it.
     overtakes: bool,
+    /// Whether the coordinator had no room for its files.
+    is_refused: bool,
     /// Keeps its files in the cache.
     _made: Option<Held>,
 }
@@ -57,7 +59,7 @@ struct Entry {
 impl Entry {
     fn new(message: Message) -> Self {
         let is_carried = if let Message::Report(report) = &message { files(report).is_empty() } else { true };
-        Self { message, is_carried, is_sent: false, overtakes: false, _made: None }
+        Self { message, is_carried, is_sent: false, overtakes: false, is_refused: false, _made: None }
     }
 
     fn lease(&self) -> &str {
@@ -89,6 +91,15 @@ struct Messages {
     /// Which attachment the passing ones are for; counts them.
     attachment: u64,
     attached: bool,
+    /// Whether nobody waits any more for what the coordinator has no room for.
+    hands_back: bool,
+}
+
+impl Messages {
+    /// Whether a result stays here, for the next worker to hand in.
+    const fn stays(&self, entry: &Entry) -> bool {
+        self.hands_back && entry.is_refused && !entry.is_carried
+    }
 }
 
 impl Outbox {
@@ -202,9 +213,33 @@ impl Outbox {
         }
     }
 
-    /// Whether nothing waits to be settled.
+    /// Whether nothing waits to be settled, but for what stays.
     pub(super) fn is_settled(&self) -> bool {
-        self.messages().unsettled.is_empty()
+        let messages = self.messages();
+        messages.unsettled.values().all(|entry| messages.stays(entry))
+    }
+
+    /// Lets results for which the coordinator has no room stay here: their leases end without them.
+    pub(super) fn hand_back(&self) {
+        self.messages().hands_back = true;
+        self.changed.notify_waiters();
+    }
+
+    /// How many results stay.
+    pub(super) fn staying(&self) -> usize {
+        let messages = self.messages();
+        messages.unsettled.values().filter(|entry| messages.stays(entry)).count()
+    }
+
+    /// The coordinator has no room for the files of a result, which waits.
+    pub(super) fn refused(&self, number: u64) {
+        let mut messages = self.messages();
+        let Some(entry) = messages.unsettled.get_mut(&number) else { return };
+        entry.is_refused = true;
+        let Message::Report(report) = &entry.message else { return };
+        let waits = Message::ResultWaits(ResultWaits { stage_key: report.stage_key.clone() });
+        drop(messages);
+        self.pass(waits);
     }
 
     /// Begins an attachment: `hello`, all that is not settled, and what comes. The stream of the attachment before it ends.
@@ -331,7 +366,9 @@ impl Outbox {
                     next = Some(*number);
                     break;
                 }
-                waiting.push(entry.lease());
+                if !messages.stays(entry) {
+                    waiting.push(entry.lease());
+                }
             }
             let entry = messages.unsettled.get_mut(&next?)?;
             entry.is_sent = true;

@@ -151,6 +151,7 @@ impl Workbench {
 
     /// Drops all leases: what is not reported goes back.
     pub(super) fn hand_back(&mut self) {
+        self.outbox.hand_back();
         for held in self.leases.values() {
             held.task.abort();
         }

@@ -14,7 +14,7 @@ use crate::{
 /// What it means for a stage that the store does not do as asked.
 pub(super) fn storage_failure(error: &StoreError) -> Failure {
     let class = if error.is_full() { FailureClass::NoSpace } else { FailureClass::Storage };
-    Failure::new(class, with_causes(error))
+    Failure::new(class, error.told())
 }
 
 /// A stage that cannot go on: its outcome.

@@ -7,6 +7,8 @@ use std::{
 
 use secateur_proto::ids::ContentHash;
 
+use crate::causes::with_causes;
+
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -73,6 +75,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What a worker says of it, to whoever has given it no command.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Full { path, source } => format!("no space left for {}: {source}", path.display()),
+            other => with_causes(other),
+        }
+    }
+
     /// Whether freeing disk space is what helps.
     #[must_use]
     pub const fn is_full(&self) -> bool {

@@ -70,7 +70,7 @@ fn where_all_disks_are_full_the_sweep_waits_and_says_so_and_nothing_fails() {
     lab.apply(&b.ended(Some(failure(FailureClass::NoSpace))));
     assert!(leases(&mut lab).is_empty());
     assert_eq!(status(&lab).state, SweepState::Running);
-    let held = "worker a.example gets nothing for a while, nor does any of the 1 others: its disk is full: it broke";
+    let held = "worker a.example gets nothing for a while, nor does the other one: its disk is full: it broke";
     assert_eq!(status(&lab).held.as_deref(), Some(held));
     // A person says that there is room.
     lab.apply(&Event::SweepRetried { sweep: plan.sweep.id.clone() });
@@ -196,5 +196,36 @@ fn a_worker_that_rests_does_other_work_and_another_worker_need_not_wait() {
     assert_eq!(lab.next_lease().keys(), [other]);
     lab.join("b", 1);
     assert_eq!(lab.next_lease().keys(), [key]);
+    lab.finish();
+}
+
+#[test]
+fn while_the_coordinators_disk_is_nearly_full_nothing_is_handed_out() {
+    let (mut lab, _, [a, b]) = two(cluster());
+    let (more, other) = single("more", "z");
+    let checked = |is_enough| Event::RoomChecked { is_enough };
+    lab.apply(&checked(true));
+    lab.expect_nothing();
+    lab.apply(&checked(false));
+    assert_eq!(lab.next(), Effect::Full(true));
+    lab.submit(&more);
+    lab.complete(&a);
+    lab.complete(&b);
+    assert!(leases(&mut lab).is_empty());
+    // It stays so as long as it is said, and a result that waits is another matter.
+    for _ in 0..5 {
+        lab.tick_after(5_000);
+        lab.heartbeat("a");
+        lab.heartbeat("b");
+        lab.apply(&checked(false));
+        lab.expect_nothing();
+    }
+    lab.apply(&Event::ResultWaits { worker: worker("a"), stage: other });
+    lab.apply(&checked(true));
+    lab.expect_nothing();
+    lab.apply(&checked(false));
+    lab.apply(&checked(true));
+    assert_eq!(lab.next(), Effect::Full(false));
+    assert_eq!(lab.next_lease().keys(), [other]);
     lab.finish();
 }

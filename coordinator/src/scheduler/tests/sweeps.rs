@@ -147,9 +147,10 @@ fn a_stopped_sweep_says_why_keeps_its_trials_open_and_goes_on_when_submitted_aga
     lab.join("b", 1);
     let (given, full) = (lab.next_lease(), lab.next_lease());
     let lines = lab.journal.len();
-    lab.apply(&full.ended(Some(Failure::new(FailureClass::NoSpace, "the disk is full"))));
+    lab.apply(&full.ended(Some(Failure::new(FailureClass::NoSpace, "no space left"))));
     assert_eq!(lab.journal.len(), lines + 1, "no attempt has failed");
-    let stopped = SweepState::Stopped { reason: "the disk is full".to_owned() };
+    let reason = "on worker b.example: no space left: free some, then run the same command again".to_owned();
+    let stopped = SweepState::Stopped { reason };
     lab.expect_revoke(&given);
     lab.expect_sweep("s", stopped.clone());
     // The result comes all the same; the trial ends when the sweep runs again.

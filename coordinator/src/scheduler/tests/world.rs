@@ -372,7 +372,8 @@ impl World {
             (19, Some(given), _) => {
                 let full = failure(FailureClass::NoSpace);
                 let stage = given.stages[b % given.stages.len()].0;
-                match a % 3 {
+                match a % 4 {
+                    3 => self.apply(&Event::RoomChecked { is_enough: b.is_multiple_of(2) }, fate),
                     0 => self.apply(&given.ended(Some(full)), fate),
                     1 => self.apply(&given.report(b % given.stages.len(), StageOutcome::Failed(full)), fate),
                     _ => self.apply(&Event::ResultWaits { worker: given.worker, stage }, fate),

@@ -198,3 +198,32 @@ fn the_end_of_a_lease_that_was_taken_back_does_not_wait_for_results_that_cannot_
     outbox.carried(number);
     assert_eq!(all(&mut stream), [with_files("1-0", "a")]);
 }
+
+#[test]
+fn at_the_end_a_result_that_was_refused_stays_and_its_lease_ends_without_it() {
+    let outbox = Arc::new(Outbox::open(None).expect("opens"));
+    for message in [with_files("1-0", "a"), ended("1-0"), with_files("1-1", "b"), ended("1-1")] {
+        outbox.put(message);
+    }
+    let mut stream = Box::pin(outbox.stream(HELLO));
+    let (refused, _) = outbox.to_carry(0).now_or_never().expect("waits to be carried");
+    let (other, _) = outbox.to_carry(refused + 1).now_or_never().expect("waits to be carried");
+    outbox.refused(refused);
+    let waits = Message::ResultWaits(ResultWaits { stage_key: "a".to_owned() });
+    assert_eq!(all(&mut stream), [HELLO, waits]);
+    assert_eq!(outbox.staying(), 0);
+    outbox.hand_back();
+    // The other one is on its way, and is waited for.
+    assert_eq!(all(&mut stream), [ended("1-0")]);
+    outbox.settle(&end("1-0", ""));
+    assert_eq!((outbox.staying(), outbox.is_settled()), (1, false));
+    outbox.carried(other);
+    assert_eq!(all(&mut stream), [with_files("1-1", "b"), ended("1-1")]);
+    outbox.settle(&end("1-1", "b"));
+    outbox.settle(&end("1-1", ""));
+    assert!(outbox.is_settled());
+    // There is room after all.
+    outbox.carried(refused);
+    assert_eq!(all(&mut stream), [with_files("1-0", "a")]);
+    assert!(!outbox.is_settled());
+}

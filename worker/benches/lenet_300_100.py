@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Times a training step of LeNet-300-100 in lanes against the plain loop that one would write in PyTorch, both on one thread.
+
+    python3 lenet_300_100.py BENCH [--device libtorch:cpu] [--runs N]
+
+BENCH is the built benchmark `bundles`: `cargo bench --profile dev -p secateur-worker --features libtorch --bench bundles --no-run` says
+where it is. Prints for each number of lanes K the ratio of the time per step and lane to PyTorch's, the two taken in turns. The step is
+that of configs/lenet-mnist.yaml: 100 rows, cross entropy, SGD with momentum and weight decay. PyTorch's loop has nothing else; a lane's
+step also looks for numbers that are not finite. Needs PyTorch 2.9. Quote the ratio.
+"""
+
+import argparse
+import collections
+import os
+import subprocess
+import time
+
+BATCH, SECONDS = 100, 10.0
+
+
+def lanes(bench, device):
+    """Lane-steps a second by K."""
+    environment = {**os.environ, "SECATEUR_BENCH_DEVICE": device, "OMP_NUM_THREADS": "1"}
+    told = subprocess.run([bench, "lenet"], check=True, capture_output=True, text=True, env=environment).stdout
+    return {int(line.split()[0]): float(line.split()[1]) for line in told.splitlines()}
+
+
+def pytorch():
+    """Steps a second."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rows = torch.rand(4 * BATCH, 784) - 0.5
+    classes = torch.randint(10, (4 * BATCH,))
+    layers = torch.nn.Linear(784, 300), torch.nn.ReLU(), torch.nn.Linear(300, 100), torch.nn.ReLU(), torch.nn.Linear(100, 10)
+    net = torch.nn.Sequential(*layers)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    steps, start = 0, None
+    # The first steps pay for memory and caches.
+    while start is None or time.monotonic() - start < SECONDS:
+        if steps == 20 and start is None:
+            steps, start = 0, time.monotonic()
+        chosen = torch.randint(4 * BATCH, (BATCH,))
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(net(rows[chosen]), classes[chosen])
+        loss.backward()
+        optimizer.step()
+        steps += 1
+    return steps / (time.monotonic() - start)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench")
+    parser.add_argument("--device", default="libtorch:cpu")
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    seconds, peer = collections.Counter(), 0.0
+    for run in range(arguments.runs):
+        rates = lanes(arguments.bench, arguments.device)
+        seconds.update({width: 1 / rate for width, rate in rates.items()})
+        rate = pytorch()
+        peer += 1 / rate
+        print(f"run {run + 1}: PyTorch {rate:.0f} steps/s; lane-steps/s {({k: round(v) for k, v in rates.items()})}", flush=True)
+    for width, total in sorted(seconds.items()):
+        print(f"K = {width}: {total / peer:.2f} of PyTorch's time per step and lane")
+
+
+if __name__ == "__main__":
+    main()
