@@ -37,6 +37,7 @@ pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
         }
         SweepState::Cancelled => lines.push("a person gave it up; submit it again to go on".to_owned()),
         SweepState::Running => {
+            lines.extend(status.held.as_ref().map(|held| format!("nothing more of it is handed out: {held}")));
             lines.extend(why_it_waits(core, &status, plan.keys()));
         }
         SweepState::Completed => {}
@@ -91,7 +92,7 @@ fn why_it_waits(core: &Core, sweep: &SweepStatus, stages: impl Iterator<Item = S
         lines.push(if core.waits_for_workers() {
             format!("{stages}; the coordinator has just begun, and waits for workers to say what they hold")
         } else if core.is_full() {
-            format!("{stages}, and nothing is handed out: the coordinator has no room for results, which workers keep until it has")
+            format!("{stages}; workers keep their results until the coordinator has room for them")
         } else if slots == 0 {
             format!("{stages}, and no worker is attached that takes work: start one with secateur worker --coordinator ADDRESS:PORT")
         } else if sweep.at_limit {
@@ -185,6 +186,7 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
     let now = match &detail.status {
         StageStatus::Waiting { missing } => format!("waits for {}", counted(*missing as usize, "stage")),
         StageStatus::Parked => "could run, and no running sweep wants it".to_owned(),
+        StageStatus::Ready if core.is_full() => "ready; it waits until the coordinator has room for results".to_owned(),
         StageStatus::Ready => "ready; it waits for a slot".to_owned(),
         StageStatus::Leased { attempt, .. } => {
             let worker = detail.worker.as_ref().and_then(|id| core.workers().find(|status| status.id == *id));

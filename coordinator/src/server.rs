@@ -449,19 +449,25 @@ async fn watch_room(driver: Driver, store: ArtifactStore, keep_free: u64) -> Inf
     }
     let mut looks = tokio::time::interval(LOOK_FOR_ROOM);
     let mut was_enough = true;
-    loop {
-        looks.tick().await;
+    // Why the driver has ended others say.
+    while let Ok(wanted) = driver.read(Core::room_wanted).await {
         match store.incoming().free() {
-            Ok(free) if free >= keep_free && was_enough => {}
             Ok(free) => {
-                was_enough = free >= keep_free;
-                if driver.notify(Event::RoomChecked { is_enough: was_enough }).await.is_err() {
-                    // Why it has ended others say.
-                    return std::future::pending().await;
+                let is_enough = free >= keep_free.saturating_add(wanted);
+                let told = if is_enough && was_enough {
+                    Ok(())
+                } else {
+                    driver.notify(Event::RoomChecked { is_enough }).await
+                };
+                was_enough = is_enough;
+                if told.is_err() {
+                    break;
                 }
             }
             // Whether a file finds room is asked again when one comes.
             Err(error) => warn!(error = with_causes(&error), "it cannot be found out how much room there is"),
         }
+        looks.tick().await;
     }
+    std::future::pending().await
 }

@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: ListArguments, output: Output) -> Result<Exit
         let held = sweeps.iter().find(|sweep| !sweep.held.is_empty());
         let why = held.map(|sweep| format!("\nheld: {}", sweep.held)).unwrap_or_default();
         let sweeps = table(
-            &["sweep", "name", "state", "trials", "failed", "in flight", "priority", "workers"],
+            &["sweep", "name", "state", "trials", "ended otherwise", "in flight", "priority", "workers"],
             3,
             sweeps.iter().map(row),
         );

@@ -154,7 +154,7 @@ impl SweepProgress {
         }
         self.bar.set_length(status.lane_steps.max(1));
         let held = self.status.as_ref().map_or("", |last| last.held.as_str());
-        if status.held != held {
+        if status.held != held && status.state() == SweepState::Running {
             self.screen.say(&match status.held.as_str() {
                 "" => "work is handed out again".to_owned(),
                 held => format!("nothing is handed out: {held}"),

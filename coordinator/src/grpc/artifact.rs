@@ -25,7 +25,7 @@ use secateur_worker::{
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait, metadata::MetadataValue};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::invalid;
 use crate::{
@@ -99,7 +99,7 @@ impl Artifacts {
         let coming = uploads.values().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
         drop(uploads);
         if free < coming.saturating_add(self.limits.keep_free) {
-            warn!(free, coming, keep_free = self.limits.keep_free, "there is no room for a file");
+            debug!(free, coming, keep_free = self.limits.keep_free, "there is no room for a file");
             return Err(no_space());
         }
         Ok(())

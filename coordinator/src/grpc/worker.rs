@@ -338,7 +338,9 @@ async fn event(store: &ArtifactStore, worker: &WorkerId, message: Message) -> Re
             }
             Event::Checkpointed { worker, stage: taken.stage_key.parse()?, checkpoint }
         }
-        Message::ResultWaits(waits) => Event::ResultWaits { worker, stage: waits.stage_key.parse()? },
+        Message::ResultWaits(waits) => {
+            Event::ResultWaits { worker, stage: waits.stage_key.parse()?, bytes: waits.bytes }
+        }
         Message::Draining(_) => Event::WorkerDraining { worker },
         Message::Calibrated(answer) => Event::Calibrated {
             worker,

@@ -202,7 +202,7 @@ impl Core {
                 self.checkpointed(&mut step, worker, *stage, *checkpoint)?;
             }
             Event::RoomChecked { is_enough } => self.room_checked(&mut step, *is_enough),
-            Event::ResultWaits { worker, stage } => self.result_waits(&mut step, worker, stage)?,
+            Event::ResultWaits { worker, stage, bytes } => self.result_waits(&mut step, worker, stage, *bytes)?,
             Event::Calibrated { worker, class, lanes, lane_steps_per_second } => {
                 self.calibrated(now, worker, class, *lanes, *lane_steps_per_second)?;
             }

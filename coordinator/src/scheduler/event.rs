@@ -166,10 +166,12 @@ pub enum Event {
         worker: WorkerId,
         /// Of which stage.
         stage: StageKey,
+        /// How large a file there is no room for.
+        bytes: u64,
     },
     /// The coordinator looked at its disk. It says so again within seconds while there is too little room.
     RoomChecked {
-        /// Whether there is more than is to be kept free.
+        /// Whether there is more than is to be kept free, with what is waited for: [`Core::room_wanted`](super::Core::room_wanted).
         is_enough: bool,
     },
     /// The answer to [`Effect::Calibrate`].

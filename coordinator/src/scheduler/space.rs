@@ -26,6 +26,8 @@ pub(super) struct Full {
     pub(super) since: Timestamp,
     /// Whose result was said to wait; nothing where the coordinator found out itself.
     stage: Option<StageNumber>,
+    /// Bytes of the largest file that found none.
+    wanted: u64,
 }
 
 impl Core {
@@ -71,6 +73,7 @@ impl Core {
         step: &mut Step,
         worker: &WorkerId,
         stage: &StageKey,
+        bytes: u64,
     ) -> Result<(), Rejection> {
         let number = self.number_of(worker)?;
         let entry = self.stage_number(stage).ok_or(Rejection::UnknownStage(*stage))?;
@@ -78,7 +81,7 @@ impl Core {
         if self.stages[entry.index()].is_ended() {
             return Ok(());
         }
-        self.fills_up(step, Some(entry));
+        self.fills_up(step, Some(entry), bytes);
         Ok(())
     }
 
@@ -87,14 +90,21 @@ impl Core {
         match &self.full {
             Some(Full { stage: None, .. }) if is_enough => self.has_room(step),
             _ if is_enough => {}
-            _ => self.fills_up(step, None),
+            _ => self.fills_up(step, None, 0),
         }
     }
 
-    fn fills_up(&mut self, step: &mut Step, stage: Option<StageNumber>) {
-        if self.full.replace(Full { since: step.now, stage }).is_none() {
+    fn fills_up(&mut self, step: &mut Step, stage: Option<StageNumber>, bytes: u64) {
+        let wanted = bytes.max(self.room_wanted());
+        if self.full.replace(Full { since: step.now, stage, wanted }).is_none() {
             step.decision.effects.push(Effect::Full(true));
         }
+    }
+
+    /// Bytes of the largest file that was said to find no room since nothing is handed out; its worker may be gone.
+    #[must_use]
+    pub fn room_wanted(&self) -> u64 {
+        self.full.map_or(0, |full| full.wanted)
     }
 
     fn has_room(&mut self, step: &mut Step) {
@@ -111,7 +121,7 @@ impl Core {
 
     /// Hands work out again once the result that was said to wait has come, or is not said to wait any more.
     pub(super) fn look_for_room(&mut self, step: &mut Step) {
-        let Some(Full { since, stage }) = self.full else { return };
+        let Some(Full { since, stage, .. }) = self.full else { return };
         let has_come = stage.is_some_and(|stage| self.stages[stage.index()].is_ended());
         if has_come || step.now.since(since) > SAID_AGAIN_MS {
             self.has_room(step);

@@ -197,6 +197,10 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
     let mut checkpoints = Checkpoints::new();
     for leased in lease.stages {
         let stage = StageWithInputs::try_from(leased.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
+        if outbox.take_up(&stage.key.to_string(), &lease.lease_id, leased.attempt) {
+            info!(stage = %stage.key, "its result is here already");
+            continue;
+        }
         inputs.extend(stage.spec.reads().into_iter().filter_map(|role| Some((*stage.inputs.get(&role)?, role))));
         given.extend(stage.inputs.values().copied());
         attempts.insert(stage.key, leased.attempt);
@@ -204,6 +208,9 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
             checkpoints.insert(stage.key, checkpoint.try_into()?);
         }
         stages.push(Stage::from(&stage));
+    }
+    if stages.is_empty() {
+        return Ok(());
     }
     // Before the executor, so that what it reads stays until it is gone.
     let say = |stage, line| tell_of(outbox, attempts, stage, line);
@@ -326,7 +333,7 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> I
 pub(super) async fn carry_checkpoints(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> Infallible {
     loop {
         let (number, state) = outbox.to_carry_checkpoint().await;
-        match upload(link, store, state).await {
+        match carry_checkpoint(outbox, link, store, number, state).await {
             Ok(()) => outbox.checkpoint_carried(number),
             Err(Failed(failure)) => {
                 warn!(reason = failure.message, "a checkpoint is lost");
@@ -336,11 +343,26 @@ pub(super) async fn carry_checkpoints(outbox: &Outbox, link: &Link, store: &Arc<
     }
 }
 
-async fn upload(link: &Link, store: &Arc<Store>, file: ArtifactRef) -> Result<(), Failed> {
-    let artifact = file.try_into()?;
+/// Where the coordinator has no room the checkpoint waits, unless a newer one of the stage has come.
+async fn carry_checkpoint(
+    outbox: &Outbox,
+    link: &Link,
+    store: &Arc<Store>,
+    number: u64,
+    state: ArtifactRef,
+) -> Result<(), Failed> {
+    let artifact = state.try_into()?;
     let mut tries = Tries::default();
-    while tries.go_on(link.connection().await.artifacts.upload(store, artifact).await).await? {}
-    Ok(())
+    loop {
+        match link.connection().await.artifacts.upload(store, artifact).await {
+            Err(error) if error.is_full_there() && outbox.keeps_checkpoint(number) => tries.wait().await,
+            moved => {
+                if !tries.go_on(moved).await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 /// Where the coordinator has no room the result waits, and the coordinator is told.
@@ -352,7 +374,7 @@ async fn carry_one(
     report: &StageReport,
 ) -> Result<(), Failed> {
     for file in files(report) {
-        let artifact = file.try_into()?;
+        let artifact: Artifact = file.try_into()?;
         let mut tries = Tries::default();
         loop {
             let moved = link.connection().await.artifacts.upload(store, artifact).await;
@@ -364,7 +386,7 @@ async fn carry_one(
                             "the coordinator has no room for a result, which waits until it has"
                         );
                     }
-                    outbox.refused(number);
+                    outbox.refused(number, artifact.size);
                     tries.wait().await;
                 }
                 moved => {

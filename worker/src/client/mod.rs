@@ -340,6 +340,10 @@ async fn stay_attached(
         };
         let Ended::Broken(status) = ended else {
             info!(device = %identity.device, "drained: everything is handed in, or back");
+            let checkpoints = outbox.checkpoints_waiting();
+            if checkpoints > 0 {
+                warn!(checkpoints, "what was trained since the last checkpoint that the coordinator has is lost");
+            }
             let results = outbox.staying();
             if results > 0 {
                 warn!(

@@ -225,19 +225,32 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
+    /// Whether a result of that stage is here and has not been said yet: it is the result of this attempt, then.
+    pub(super) fn take_up(&self, stage: &str, lease_id: &str, attempt: u32) -> bool {
+        let mut messages = self.messages();
+        let waiting = messages.unsettled.values_mut().filter(|entry| !entry.is_sent);
+        let mut reports = waiting.filter_map(|entry| match &mut entry.message {
+            Message::Report(report) if is_result(report) && report.stage_key == stage => Some(report),
+            _ => None,
+        });
+        let Some(report) = reports.next() else { return false };
+        (report.lease_id, report.attempt) = (lease_id.to_owned(), attempt);
+        true
+    }
+
     /// How many results stay.
     pub(super) fn staying(&self) -> usize {
         let messages = self.messages();
         messages.unsettled.values().filter(|entry| messages.stays(entry)).count()
     }
 
-    /// The coordinator has no room for the files of a result, which waits.
-    pub(super) fn refused(&self, number: u64) {
+    /// The coordinator has no room for a file of so many bytes of a result, which waits.
+    pub(super) fn refused(&self, number: u64, bytes: u64) {
         let mut messages = self.messages();
         let Some(entry) = messages.unsettled.get_mut(&number) else { return };
         entry.is_refused = true;
         let Message::Report(report) = &entry.message else { return };
-        let waits = Message::ResultWaits(ResultWaits { stage_key: report.stage_key.clone() });
+        let waits = Message::ResultWaits(ResultWaits { stage_key: report.stage_key.clone(), bytes });
         drop(messages);
         self.pass(waits);
     }
@@ -317,6 +330,16 @@ impl Outbox {
         carried.into_iter().for_each(|pending| pending.is_carried = true);
         drop(messages);
         self.changed.notify_waiters();
+    }
+
+    /// Whether a checkpoint still waits to be said.
+    pub(super) fn keeps_checkpoint(&self, number: u64) -> bool {
+        self.messages().checkpoints.values().any(|pending| pending.number == number)
+    }
+
+    /// How many checkpoints wait for their files to be carried over.
+    pub(super) fn checkpoints_waiting(&self) -> usize {
+        self.messages().checkpoints.values().filter(|pending| !pending.is_carried).count()
     }
 
     /// The file of a checkpoint cannot be got across.

@@ -100,7 +100,7 @@ fn where_all_disks_are_full_the_sweep_waits_and_says_so_and_nothing_fails() {
 fn while_results_wait_for_room_nothing_is_handed_out_and_what_is_under_way_goes_on() {
     let (mut lab, _, [a, b]) = two(cluster());
     let (more, other) = single("more", "z");
-    let waits = Event::ResultWaits { worker: worker("a"), stage: a.stages[0].0 };
+    let waits = Event::ResultWaits { worker: worker("a"), stage: a.stages[0].0, bytes: 1 };
     lab.apply(&waits);
     assert_eq!(lab.next(), Effect::Full(true));
     lab.submit(&more);
@@ -133,7 +133,7 @@ fn a_worker_that_said_that_a_result_waits_and_is_silent_holds_up_nobody_for_long
     let (mut lab, _, [a, b]) = two(cluster());
     let (more, other) = single("more", "z");
     lab.submit(&more);
-    lab.apply(&Event::ResultWaits { worker: worker("a"), stage: a.stages[0].0 });
+    lab.apply(&Event::ResultWaits { worker: worker("a"), stage: a.stages[0].0, bytes: 1 });
     lab.complete(&b);
     lab.effects.clear();
     for _ in 0..3 {
@@ -152,9 +152,9 @@ fn a_result_that_waits_is_one_of_a_known_worker_and_a_known_stage() {
     let (mut lab, _, [a, _]) = two(cluster());
     let (_, unknown) = single("other", "z");
     let stage = a.stages[0].0;
-    let refused = lab.rejects(&Event::ResultWaits { worker: worker("nobody"), stage });
+    let refused = lab.rejects(&Event::ResultWaits { worker: worker("nobody"), stage, bytes: 1 });
     assert_eq!(refused, Rejection::UnknownWorker(worker("nobody")));
-    let refused = lab.rejects(&Event::ResultWaits { worker: worker("a"), stage: unknown });
+    let refused = lab.rejects(&Event::ResultWaits { worker: worker("a"), stage: unknown, bytes: 1 });
     assert_eq!(refused, Rejection::UnknownStage(unknown));
 }
 
@@ -220,7 +220,7 @@ fn while_the_coordinators_disk_is_nearly_full_nothing_is_handed_out() {
         lab.apply(&checked(false));
         lab.expect_nothing();
     }
-    lab.apply(&Event::ResultWaits { worker: worker("a"), stage: other });
+    lab.apply(&Event::ResultWaits { worker: worker("a"), stage: other, bytes: 1 });
     lab.apply(&checked(true));
     lab.expect_nothing();
     lab.apply(&checked(false));
@@ -228,4 +228,20 @@ fn while_the_coordinators_disk_is_nearly_full_nothing_is_handed_out() {
     assert_eq!(lab.next(), Effect::Full(false));
     assert_eq!(lab.next_lease().keys(), [other]);
     lab.finish();
+}
+
+#[test]
+fn room_is_wanted_for_the_largest_file_that_found_none_until_there_is_some() {
+    let (mut lab, _, [a, b]) = two(cluster());
+    for (given, bytes) in [(&a, 7), (&b, 5)] {
+        lab.apply(&Event::ResultWaits { worker: given.worker.clone(), stage: given.stages[0].0, bytes });
+    }
+    assert_eq!(lab.core.room_wanted(), 7);
+    // Whoever keeps it may be gone.
+    lab.leave("a", Departure::Drained);
+    lab.leave("b", Departure::Drained);
+    lab.apply(&Event::RoomChecked { is_enough: false });
+    assert_eq!(lab.core.room_wanted(), 7);
+    lab.apply(&Event::RoomChecked { is_enough: true });
+    assert_eq!((lab.core.is_full(), lab.core.room_wanted()), (false, 0));
 }

@@ -376,7 +376,7 @@ impl World {
                     3 => self.apply(&Event::RoomChecked { is_enough: b.is_multiple_of(2) }, fate),
                     0 => self.apply(&given.ended(Some(full)), fate),
                     1 => self.apply(&given.report(b % given.stages.len(), StageOutcome::Failed(full)), fate),
-                    _ => self.apply(&Event::ResultWaits { worker: given.worker, stage }, fate),
+                    _ => self.apply(&Event::ResultWaits { worker: given.worker, stage, bytes: 1 }, fate),
                 }
             }
             (20 | 21, ..) => {

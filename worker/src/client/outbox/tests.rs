@@ -208,8 +208,8 @@ fn at_the_end_a_result_that_was_refused_stays_and_its_lease_ends_without_it() {
     let mut stream = Box::pin(outbox.stream(HELLO));
     let (refused, _) = outbox.to_carry(0).now_or_never().expect("waits to be carried");
     let (other, _) = outbox.to_carry(refused + 1).now_or_never().expect("waits to be carried");
-    outbox.refused(refused);
-    let waits = Message::ResultWaits(ResultWaits { stage_key: "a".to_owned() });
+    outbox.refused(refused, 9);
+    let waits = Message::ResultWaits(ResultWaits { stage_key: "a".to_owned(), bytes: 9 });
     assert_eq!(all(&mut stream), [HELLO, waits]);
     assert_eq!(outbox.staying(), 0);
     outbox.hand_back();
@@ -226,4 +226,27 @@ fn at_the_end_a_result_that_was_refused_stays_and_its_lease_ends_without_it() {
     outbox.carried(refused);
     assert_eq!(all(&mut stream), [with_files("1-0", "a")]);
     assert!(!outbox.is_settled());
+}
+
+#[test]
+fn a_result_that_is_here_is_that_of_a_new_lease_of_its_stage() {
+    let outbox = Arc::new(Outbox::open(None).expect("opens"));
+    outbox.put(with_files("1-0", "a"));
+    outbox.put(ended("1-0"));
+    assert!(!outbox.take_up("b", "2-0", 3));
+    assert!(outbox.take_up("a", "2-0", 3));
+    outbox.put(ended("2-0"));
+    let mut stream = Box::pin(outbox.stream(HELLO));
+    // The new lease waits for it, and the old one no more.
+    assert_eq!(all(&mut stream), [HELLO, ended("1-0")]);
+    let (number, carried) = outbox.to_carry(0).now_or_never().expect("waits to be carried");
+    assert_eq!((carried.lease_id.as_str(), carried.attempt), ("2-0", 3));
+    outbox.carried(number);
+    let Message::Report(report) = with_files("2-0", "a") else { panic!("a report") };
+    let said = Message::Report(StageReport { attempt: 3, ..report });
+    assert_eq!(all(&mut stream), [said, ended("2-0")]);
+    // What has been said is on its way.
+    assert!(!outbox.take_up("a", "3-0", 1));
+    outbox.settle(&end("2-0", "a"));
+    assert_eq!(outbox.to_carry(0).now_or_never(), None);
 }

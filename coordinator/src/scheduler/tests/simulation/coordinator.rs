@@ -162,7 +162,7 @@ impl Life {
         match said {
             Said::Hello { .. } => {}
             Said::Beat => self.event(Event::Heartbeat { worker }, None),
-            Said::Waits { stage } => self.event(Event::ResultWaits { worker, stage }, None),
+            Said::Waits { stage } => self.event(Event::ResultWaits { worker, stage, bytes: 1 }, None),
             Said::Draining => self.event(Event::WorkerDraining { worker }, None),
             Said::Calibrated { class, lanes: width } => {
                 let class = class.parse().expect("an id");
