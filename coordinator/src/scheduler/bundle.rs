@@ -12,7 +12,7 @@ use super::{
     core::{Core, Lease},
     event::{Effect, Timestamp},
     queues::{Company, QueueKey},
-    stage::{ClassNumber, LeaseNumber, StageNumber, StageState, SweepNumber, WorkerNumber},
+    stage::{ClassNumber, Elsewhere, LeaseNumber, StageNumber, StageState, SweepNumber, WorkerNumber},
     workers::{Width, Worker},
 };
 
@@ -59,28 +59,23 @@ impl Core {
     /// has rested.
     pub(super) fn next_work(&self, number: WorkerNumber) -> Option<Work> {
         let turns = self.turns(number);
-        let of_others =
-            turns.iter().find_map(|sweep| self.work_of(*sweep, number, |elsewhere| elsewhere != Some(number)));
-        let rests = self.workers.get(&number).is_some_and(|worker| worker.health.rests());
-        if of_others.is_some() || rests || !self.ready.has_failed() {
+        let of_others = turns.iter().find_map(|sweep| self.work_of(*sweep, number, |failed| failed.worker != number));
+        if of_others.is_some() || !self.ready.has_failed() {
             return of_others;
         }
         let is_last_resort = |sweep: &&SweepNumber| {
             !self.free.iter().any(|other| *other != number && self.sweeps[sweep.index()].admits(*other))
         };
-        let failed_here = |elsewhere| elsewhere == Some(number);
-        turns.iter().filter(is_last_resort).find_map(|sweep| self.work_of(*sweep, number, failed_here))
+        let round = self.workers.get(&number)?.health.round();
+        let may_again = |failed: Elsewhere| failed.worker == number && failed.round <= round;
+        turns.iter().filter(is_last_resort).find_map(|sweep| self.work_of(*sweep, number, may_again))
     }
 
     /// The first work of a sweep that a worker can do, of those stages that are to be tried where `may_run` says.
-    fn work_of(
-        &self,
-        sweep: SweepNumber,
-        number: WorkerNumber,
-        may_run: impl Fn(Option<WorkerNumber>) -> bool,
-    ) -> Option<Work> {
+    fn work_of(&self, sweep: SweepNumber, number: WorkerNumber, may_run: impl Fn(Elsewhere) -> bool) -> Option<Work> {
         let worker = self.workers.get(&number)?;
-        self.ready.heads(sweep).filter(|(_, company)| may_run(company.elsewhere)).find_map(|(stage, company)| {
+        let heads = self.ready.heads(sweep).filter(|(_, company)| company.elsewhere.is_none_or(&may_run));
+        heads.into_iter().find_map(|(stage, company)| {
             let run = |lanes| Some(Work::Run { sweep, company, lanes });
             let Some(class) = company.class else { return run(1) };
             match worker.widths.get(&class) {

@@ -15,7 +15,7 @@ use super::{
     workers::{Width, Worker},
 };
 
-/// So often the pause after a failure doubles.
+/// So often the pause of a worker doubles.
 const MOST_DOUBLINGS: u32 = 6;
 
 /// How bundles fared on a worker.
@@ -31,10 +31,12 @@ pub(super) struct Health {
     quarantined_since: Option<Timestamp>,
     /// Whether that is since its disk is full.
     is_full: bool,
-    /// Failures in a row, whatever failed.
-    failures: u32,
-    /// When the last of them was, until it has rested.
+    /// When the first failure of this round was; nothing: there was none.
     rests_since: Option<Timestamp>,
+    /// Rounds that ended, each so long after its first failure: what failed in one is tried again in the next.
+    round: u32,
+    /// Of them in a row without anything that completed.
+    in_a_row: u32,
 }
 
 impl Health {
@@ -59,9 +61,20 @@ impl Health {
         self.rests_since.is_some()
     }
 
-    /// Whether it has rested for long enough after what failed last.
+    /// Which round it is.
+    pub(super) const fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// Something failed on it; the round in which that is tried on it again.
+    pub(super) fn rest(&mut self, now: Timestamp) -> u32 {
+        self.rests_since.get_or_insert(now);
+        self.round.saturating_add(1)
+    }
+
+    /// Whether it has rested for long enough after what failed first.
     fn has_rested(&self, now: Timestamp, pause: u64) -> bool {
-        let doublings = self.failures.saturating_sub(1).min(MOST_DOUBLINGS);
+        let doublings = self.in_a_row.min(MOST_DOUBLINGS);
         self.rests_since.is_some_and(|since| now.since(since) >= pause << doublings)
     }
 
@@ -106,12 +119,8 @@ impl Core {
             | FailureClass::NoSpace
             | FailureClass::Poison => return,
         }
-        let (pause, limit) = (self.policy.pause_ms, self.policy.quarantine_after);
-        let Some(worker) = self.workers.get_mut(&number) else { return };
+        let (Some(limit), Some(worker)) = (self.policy.quarantine_after, self.workers.get_mut(&number)) else { return };
         let health = &mut worker.health;
-        health.failures = health.failures.saturating_add(1);
-        health.rests_since = (pause > 0).then_some(step.now);
-        let Some(limit) = limit else { return };
         let is_another = stages.iter().all(|stage| !health.stages.contains(stage));
         health.stages.extend(stages);
         health.last = Some(failure.message.clone());
@@ -157,10 +166,11 @@ impl Core {
 
     /// A stage completed on a worker: it is well.
     pub(super) fn fared_well(&mut self, number: WorkerNumber) {
-        if let Some(worker) = self.workers.get_mut(&number)
-            && worker.health != Health::default()
-        {
-            worker.health = Health::default();
+        let Some(worker) = self.workers.get_mut(&number) else { return };
+        let Health { rests_since, round, .. } = worker.health;
+        let well = Health { rests_since, round, ..Health::default() };
+        if worker.health != well {
+            worker.health = well;
             self.wake(number);
             self.ready.everything_is_new();
         }
@@ -189,6 +199,8 @@ impl Core {
         let rested = self.workers.iter_mut().filter(|(_, worker)| worker.health.has_rested(now, pause));
         let rested = rested.map(|(number, worker)| {
             worker.health.rests_since = None;
+            worker.health.round = worker.health.round.saturating_add(1);
+            worker.health.in_a_row = worker.health.in_a_row.saturating_add(1);
             *number
         });
         for number in rested.collect::<Vec<_>>() {

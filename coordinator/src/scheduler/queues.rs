@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::stage::{ClassNumber, Stage, StageNumber, SweepNumber, WorkerNumber};
+use super::stage::{ClassNumber, Elsewhere, Stage, StageNumber, SweepNumber};
 
 /// Which stages may share a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,7 +13,7 @@ pub(super) struct Company {
     pub(super) class: Option<ClassNumber>,
     pub(super) width_limit: u32,
     /// The worker on which they failed, which is to have them only if no other is free.
-    pub(super) elsewhere: Option<WorkerNumber>,
+    pub(super) elsewhere: Option<Elsewhere>,
 }
 
 /// A queue: the sweep for which its stages run, and whom they may share a bundle with.

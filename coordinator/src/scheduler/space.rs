@@ -45,7 +45,7 @@ impl Core {
             self.stop_sweeps_of(step, stage, &reason)?;
         }
         self.hand_back(stage, &mut step.decision.effects);
-        self.try_elsewhere(stage, worker);
+        self.try_elsewhere(stage, worker, None);
         Ok(())
     }
 

@@ -59,6 +59,13 @@ impl ClassNumber {
 /// The width limit of a stage that never failed.
 pub(super) const UNLIMITED: u32 = u32::MAX;
 
+/// Where a stage failed: it is tried there again only if no other worker is free, and not before that one's round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Elsewhere {
+    pub(super) worker: WorkerNumber,
+    pub(super) round: u32,
+}
+
 /// There are hundreds of thousands: what most of them lack takes no more room than a pointer.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -84,7 +91,7 @@ pub(super) struct Stage {
     /// What its next attempt goes on from; nothing: it begins at its beginning, or has ended.
     pub(super) checkpoint: Option<Box<Checkpoint>>,
     /// The worker on which it failed last, which is to have it next only if no other is free.
-    pub(super) elsewhere: Option<WorkerNumber>,
+    pub(super) elsewhere: Option<Elsewhere>,
     /// The number of its latest attempt; after a restart it goes on from those that failed.
     pub(super) attempt: u32,
     pub(super) state: StageState,

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     bundle::lease_id,
     core::{Core, Step},
-    event::{Rejection, SweepState},
+    event::{Rejection, SweepState, Timestamp},
     planted::Planted,
     queues::QueueKey,
     record::{AttemptId, Record},
-    stage::{Stage, StageNumber, StageState, WorkerNumber},
+    stage::{Elsewhere, Stage, StageNumber, StageState, WorkerNumber},
 };
 
 /// Attempts of which the failure is kept.
@@ -92,7 +92,7 @@ impl Core {
         if failure.class == FailureClass::Unfit {
             if lanes <= 1 && self.makes_up_for(worker) {
                 self.hand_back(stage, &mut step.decision.effects);
-                self.try_elsewhere(stage, worker);
+                self.try_elsewhere(stage, worker, None);
                 return Ok(());
             }
             // What a worker lacked is of no interest to who reads the journal, but that files could not be had.
@@ -103,7 +103,7 @@ impl Core {
         let mut counted = self.stages[stage.index()].trouble.iter().flat_map(|trouble| &trouble.counted).map(Some);
         if counted.any(|counted| counted == id.as_ref()) && !self.has(Planted::FailureCountedAgain) {
             self.hand_back(stage, &mut step.decision.effects);
-            self.try_elsewhere(stage, worker);
+            self.try_elsewhere(stage, worker, (lanes <= 1).then_some(step.now));
             return Ok(());
         }
         let name = self.workers.get(&worker).map(|worker| worker.name.clone());
@@ -114,7 +114,7 @@ impl Core {
         if lanes > 1 || goes_on {
             let FailedAttempt { worker: name, lanes, failure } = attempt;
             self.write(step, Record::AttemptFailed { stage: key, lanes, failure, worker: name, attempt: id })?;
-            self.try_elsewhere(stage, worker);
+            self.try_elsewhere(stage, worker, (lanes <= 1).then_some(step.now));
             return Ok(());
         }
         let failure =
@@ -159,14 +159,20 @@ impl Core {
         Failure::new(last.failure.class, message)
     }
 
-    /// A stage that failed on a worker goes to another one next, if one is free.
-    pub(super) fn try_elsewhere(&mut self, number: StageNumber, worker: WorkerNumber) {
+    /// A stage that failed on a worker goes to another one next, if one is free; and to the same one again after a pause, if there is to be
+    /// one.
+    pub(super) fn try_elsewhere(&mut self, number: StageNumber, worker: WorkerNumber, pause_from: Option<Timestamp>) {
+        let pause_from = pause_from.filter(|_| self.policy.pause_ms > 0);
+        let round = self.workers.get_mut(&worker).map_or(0, |worker| match pause_from {
+            Some(now) => worker.health.rest(now),
+            None => worker.health.round(),
+        });
         let stage = &mut self.stages[number.index()];
         let is_ready = stage.state == StageState::Ready;
         if is_ready {
             self.ready.remove(QueueKey::of(stage), number);
         }
-        stage.elsewhere = Some(worker);
+        stage.elsewhere = Some(Elsewhere { worker, round });
         if is_ready {
             self.ready.insert(QueueKey::of(stage), number);
         }

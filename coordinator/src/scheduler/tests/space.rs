@@ -245,3 +245,30 @@ fn room_is_wanted_for_the_largest_file_that_found_none_until_there_is_some() {
     lab.apply(&Event::RoomChecked { is_enough: true });
     assert_eq!((lab.core.is_full(), lab.core.room_wanted()), (false, 0));
 }
+
+#[test]
+fn stages_that_failed_together_are_tried_again_together() {
+    let mut lab = Lab::new(Policy { pause_ms: 1_000, ..Policy::default() });
+    let mut plan = PlanBuilder::default();
+    let keys = ["x", "y", "z"].map(|table| plan.prepare(table));
+    for key in keys {
+        plan.trial(&[key]);
+    }
+    lab.submit(&plan.build("s"));
+    lab.join("w", 1);
+    lab.tick_after(0);
+    // Three attempts each, and two pauses in all.
+    for pause in [1_000, 2_000, 0] {
+        let mut failed = vec![];
+        for _ in keys {
+            let lease = leases(&mut lab).pop().expect("the next one at once");
+            failed.extend(lease.keys());
+            lab.apply(&lease.ended(Some(failure(FailureClass::Storage))));
+        }
+        assert_eq!(failed, keys);
+        lab.tick_after(pause);
+    }
+    assert_eq!(status(&lab).state, SweepState::Completed);
+    lab.effects.clear();
+    lab.finish();
+}
