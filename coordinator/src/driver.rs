@@ -277,7 +277,9 @@ impl Shell {
                 batch.settles(worker, lease, stage.to_string());
             }
             Event::LeaseEnded { worker, lease, .. } => batch.settles(worker, lease, String::new()),
-            Event::SweepShareChanged { sweep, .. } => _ = batch.changed.insert(sweep.clone()),
+            Event::SweepShareChanged { sweep, .. } | Event::SweepDrained { sweep } => {
+                batch.changed.insert(sweep.clone());
+            }
             Event::SweepSubmitted { plan, .. } => {
                 batch.changed.insert(plan.sweep.id.clone());
             }

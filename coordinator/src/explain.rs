@@ -36,6 +36,12 @@ pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
             lines.push(format!("it was stopped: {reason}; submit it again to go on"));
         }
         SweepState::Cancelled => lines.push("a person gave it up; submit it again to go on".to_owned()),
+        SweepState::Running if status.share.drains => {
+            let stages = counted(usize::try_from(status.stages_leased).unwrap_or(usize::MAX), "stage");
+            lines.push(format!(
+                "nothing more of it is handed out: {stages} under way, and once they have ended it is cancelled"
+            ));
+        }
         SweepState::Running => {
             lines.extend(status.held.as_ref().map(|held| format!("nothing more of it is handed out: {held}")));
             lines.extend(why_it_waits(core, &status, plan.keys()));

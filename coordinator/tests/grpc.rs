@@ -370,8 +370,11 @@ async fn a_sweep_is_watched_cancelled_and_gone_on_with() {
     });
     let mut sweeps = SweepServiceClient::new(channel.clone());
     // Enough of the id's beginning is enough.
-    let cancelled =
-        sweeps.cancel(CancelRequest { sweep_id: id[..6].to_owned() }).await.expect("is cancelled").into_inner();
+    let cancelled = sweeps
+        .cancel(CancelRequest { sweep_id: id[..6].to_owned(), drain: false })
+        .await
+        .expect("is cancelled")
+        .into_inner();
     assert_eq!(cancelled.state(), SweepState::Cancelled);
     assert_eq!(watching.await.expect("ends").0, SweepState::Cancelled);
     assert_eq!(watch(&channel, &id).await, (SweepState::Cancelled, 0));
@@ -387,8 +390,37 @@ async fn a_sweep_is_watched_cancelled_and_gone_on_with() {
     assert!(ended <= trials.len() as u64);
     lab.run(&["run", "sweep.yaml", "--out", "run", "--lanes", "4"]).expect(0);
     assert!(json_report(&channel, &id).await == report(&lab.path("run")), "the reports differ");
-    let finished = sweeps.cancel(CancelRequest { sweep_id: id }).await.expect_err("it has completed");
+    let finished = sweeps.cancel(CancelRequest { sweep_id: id, drain: true }).await.expect_err("it has completed");
     assert_eq!(finished.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_drains_ends_with_what_is_under_way() {
+    let lab = Lab::empty();
+    let server = Server::start(&lab);
+    let channel = channel(&server).await;
+    let mut worker = Fake::attach(&channel, Message::Hello(hello("w"))).await.expect("is welcome");
+    let id = submit(&channel, table(200).as_bytes()).await.sweep_id;
+    let lease = worker.lease().await;
+    let ask = |verb: &[&str]| lab.run(&[verb, &["--coordinator", &server.address]].concat()).expect(0).stdout;
+    let said = ask(&["cancel", "--drain", &id]);
+    assert!(said.contains("is draining: 1 stage under way") && said.contains("watch"), "{said}");
+    for (verb, expected) in [(&["ls"][..], "draining"), (&["show", &id], "draining"), (&["explain", &id], "cancelled")]
+    {
+        let said = ask(verb);
+        assert!(said.contains(expected), "{verb:?}: {said}");
+    }
+    let of_programs: Value = serde_json::from_str(&ask(&["show", &id, "--output", "json"])).expect("JSON");
+    assert_eq!((&of_programs["state"], &of_programs["draining"]), (&"running".into(), &true.into()));
+    let watching = tokio::spawn({
+        let (channel, id) = (channel.clone(), id.clone());
+        async move { watch(&channel, &id).await }
+    });
+    worker.say(Message::LeaseEnded(LeaseEnded { lease_id: lease.lease_id, failure: None })).await;
+    let (state, ended) = watching.await.expect("ends");
+    assert_eq!(state, SweepState::Cancelled);
+    let status = status(&channel, &id).await;
+    assert_eq!((status.draining, status.stages_ended, ended), (false, 0, status.trials));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -423,7 +455,8 @@ async fn a_sweep_that_cannot_be_taken_changes_nothing() {
     for id in ["abc", "", "é\u{1b}"] {
         let missing = sweeps.get(GetSweepRequest { sweep_id: id.to_owned() }).await.expect_err("there is none");
         assert_eq!(missing.code(), Code::NotFound);
-        let missing = sweeps.cancel(CancelRequest { sweep_id: id.to_owned() }).await.expect_err("there is none");
+        let missing =
+            sweeps.cancel(CancelRequest { sweep_id: id.to_owned(), drain: false }).await.expect_err("there is none");
         assert_eq!(missing.code(), Code::NotFound);
     }
 }

@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: ListArguments, output: Output) -> Result<Exit
             vec![
                 sweep.sweep_id.clone(),
                 sweep.name.clone(),
-                if sweep.held.is_empty() { show::state(sweep).to_owned() } else { "running, held".to_owned() },
+                show::standing(sweep).to_owned(),
                 format!("{}/{}", thousands(sweep.trials_completed), thousands(sweep.trials)),
                 thousands(sweep.trials_failed),
                 thousands(sweep.stages_leased),

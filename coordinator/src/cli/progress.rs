@@ -160,6 +160,14 @@ impl SweepProgress {
                 held => format!("nothing is handed out: {held}"),
             });
         }
+        let drained = self.status.as_ref().is_some_and(|last| last.draining);
+        if status.draining != drained && status.state() == SweepState::Running {
+            self.screen.say(if status.draining {
+                "somebody cancels it once what is under way has ended; nothing more of it is handed out"
+            } else {
+                "work is handed out again"
+            });
+        }
         self.status = Some(status.clone());
         if status.state() == SweepState::Running {
             self.draw();

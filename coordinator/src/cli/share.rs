@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: SetShareArguments, output: Output) -> Result<
     let request = SetShareRequest { sweep_id: arguments.sweep_id, share: Some(arguments.share.message()) };
     let status = client.sweeps.set_share(request).await?.into_inner();
     output.print(&show::document(&status), || {
-        format!("sweep {} ({}) is {}: {}", status.name, status.sweep_id, show::state(&status), said(&status))
+        format!("sweep {} ({}) is {}: {}", status.name, status.sweep_id, show::standing(&status), said(&status))
     });
     Ok(ExitCode::SUCCESS)
 }

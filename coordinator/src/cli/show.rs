@@ -50,7 +50,7 @@ fn text(status: &SweepStatus, report: &Report) -> String {
         "sweep {} ({}) {}{reason}\n{} of {} trials completed, {} ended otherwise; {} of {} stages ended, {} in flight\n{}",
         status.name,
         status.sweep_id,
-        state(status),
+        standing(status),
         thousands(status.trials_completed),
         thousands(status.trials),
         thousands(status.trials_failed),
@@ -91,6 +91,15 @@ pub(crate) fn state(status: &SweepStatus) -> &'static str {
     }
 }
 
+/// The same for a person.
+pub(crate) fn standing(status: &SweepStatus) -> &'static str {
+    match status.state() {
+        SweepState::Running if status.draining => "draining",
+        SweepState::Running if !status.held.is_empty() => "running, held",
+        _ => state(status),
+    }
+}
+
 /// A sweep's numbers for programs.
 pub(crate) fn document(status: &SweepStatus) -> Value {
     json!({
@@ -99,6 +108,7 @@ pub(crate) fn document(status: &SweepStatus) -> Value {
         "state": state(status),
         "reason": status.reason,
         "held": status.held,
+        "draining": status.draining,
         "trials": status.trials,
         "trials_completed": status.trials_completed,
         "trials_failed": status.trials_failed,

@@ -255,6 +255,7 @@ fn message(status: &scheduler::SweepStatus) -> SweepStatus {
         max_workers: status.share.max_workers.map_or(0, NonZeroU32::get),
         workers: u32::try_from(status.workers).unwrap_or(u32::MAX),
         held: status.held.clone().unwrap_or_default(),
+        draining: status.share.drains,
     }
 }
 
@@ -329,9 +330,16 @@ impl SweepService for Sweeps {
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<SweepStatus>, Status> {
         let caller = Caller::of(&request);
-        let id = self.find(request.into_inner().sweep_id).await?;
-        self.driver.apply(Event::SweepCancelled { sweep: id.clone() }).await?;
-        self.audit.done(&caller, "cancel", id.as_str());
+        let CancelRequest { sweep_id, drain } = request.into_inner();
+        let id = self.find(sweep_id).await?;
+        let sweep = id.clone();
+        let (event, what) = if drain {
+            (Event::SweepDrained { sweep }, "cancel --drain")
+        } else {
+            (Event::SweepCancelled { sweep }, "cancel")
+        };
+        self.driver.apply(event).await?;
+        self.audit.done(&caller, what, id.as_str());
         Ok(Response::new(self.status(id).await?))
     }
 

@@ -289,6 +289,7 @@ impl Core {
         let sweep = &mut self.sweeps[number.index()];
         sweep.state = state.clone();
         sweep.ended_at = Some(at);
+        sweep.share.drains = false;
         effects.push(Effect::SweepEnded { sweep: sweep.plan.sweep.id.clone(), state });
     }
 

@@ -172,6 +172,7 @@ impl Core {
                 SweepState::Cancelled => {}
                 state @ SweepState::Completed => return Err(not_running(sweep, state)),
             },
+            Event::SweepDrained { sweep } => self.drained(&mut step, sweep)?,
             Event::SweepRetried { sweep } => self.retried(&mut step, sweep)?,
             Event::SweepForgotten { sweep } => {
                 self.write(&mut step, Record::SweepForgotten { sweep: sweep.clone() })?;
@@ -242,10 +243,12 @@ impl Core {
         self.share_changed(step, id, share)
     }
 
-    /// Lets a stopped or cancelled sweep go on.
+    /// Lets a stopped or cancelled sweep go on, and one that drains.
     fn resume(&mut self, step: &mut Step, sweep: &SweepId) -> Result<(), Rejection> {
+        let number = *self.sweep_numbers.get(sweep).ok_or_else(|| Rejection::UnknownSweep(sweep.clone()))?;
         match self.state_of(sweep)? {
-            SweepState::Running | SweepState::Completed => Ok(()),
+            SweepState::Running => self.set_drains(step, number, false),
+            SweepState::Completed => Ok(()),
             SweepState::Cancelled | SweepState::Stopped { .. } => {
                 self.admits_another()?;
                 self.write(step, Record::SweepResumed { sweep: sweep.clone() })
@@ -437,7 +440,7 @@ impl Core {
         self.settle(stage);
     }
 
-    fn state_of(&self, sweep: &SweepId) -> Result<&SweepState, Rejection> {
+    pub(super) fn state_of(&self, sweep: &SweepId) -> Result<&SweepState, Rejection> {
         let number = self.sweep_numbers.get(sweep).ok_or_else(|| Rejection::UnknownSweep(sweep.clone()))?;
         Ok(&self.sweeps[number.index()].state)
     }
@@ -464,6 +467,6 @@ pub(super) struct Step {
     pub(super) decision: Decision,
 }
 
-fn not_running(sweep: &SweepId, state: &SweepState) -> Rejection {
+pub(super) fn not_running(sweep: &SweepId, state: &SweepState) -> Rejection {
     Rejection::NotRunning { sweep: sweep.clone(), state: state.name() }
 }

@@ -13,10 +13,11 @@ use super::{event::Timestamp, record::Record, snapshot::Part};
 use crate::sweep::plan::{PackedPlan, Packer};
 
 /// Version of [`Entry`] as JSON.
-pub const JOURNAL_VERSION: u32 = 7;
+pub const JOURNAL_VERSION: u32 = 8;
 
 /// The oldest version that can be read: 2 to 4 have fewer kinds of records and fewer fields, and those alike; to 5 a plan is itself in its
-/// entry, however long; in 6 a long one is there as one text.
+/// entry, however long; in 6 a long one is there as one text;
+/// to 7 no sweep drains.
 const OLDEST_VERSION: u32 = 2;
 
 /// The stages of a plan that is long.

@@ -98,6 +98,11 @@ pub enum Event {
         /// Which.
         sweep: SweepId,
     },
+    /// A person wants a sweep given up once what runs for it has ended: it gets nothing more. Submitted again or retried before, it goes on.
+    SweepDrained {
+        /// Which.
+        sweep: SweepId,
+    },
     /// A person says that what made stages of the sweep fail is over: they are open again, for every sweep that has them. A stopped or
     /// cancelled sweep goes on with it.
     SweepRetried {

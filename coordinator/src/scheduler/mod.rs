@@ -58,6 +58,7 @@ mod attachment;
 mod bundle;
 mod commit;
 mod core;
+mod drain;
 mod durable;
 mod entry;
 mod event;

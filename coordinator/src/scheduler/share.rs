@@ -25,6 +25,14 @@ pub struct Share {
     pub priority: i32,
     /// So many workers at a time; nothing: all there are.
     pub max_workers: Option<NonZeroU32>,
+    /// It gets nothing more, and is given up once what runs for it has ended. Unknown of journals before version 8.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub drains: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// What a person wants to be different.
@@ -43,6 +51,7 @@ impl ShareChange {
         Share {
             priority: self.priority.unwrap_or(share.priority),
             max_workers: self.max_workers.map_or(share.max_workers, NonZeroU32::new),
+            drains: share.drains,
         }
     }
 }
@@ -57,11 +66,21 @@ impl Core {
     ) -> Result<(), Rejection> {
         let number = *self.sweep_numbers.get(sweep).ok_or_else(|| Rejection::UnknownSweep(sweep.clone()))?;
         let before = self.sweeps[number.index()].share;
-        let share = change.of(before);
-        if share == before {
+        self.set_another_share(step, number, change.of(before))
+    }
+
+    pub(super) fn set_another_share(
+        &mut self,
+        step: &mut Step,
+        number: SweepNumber,
+        share: Share,
+    ) -> Result<(), Rejection> {
+        let sweep = &self.sweeps[number.index()];
+        if share == sweep.share {
             return Ok(());
         }
-        self.write(step, Record::SweepShareChanged { sweep: sweep.clone(), share })
+        let sweep = sweep.plan.sweep.id.clone();
+        self.write(step, Record::SweepShareChanged { sweep, share })
     }
 
     /// Part of `commit`.
@@ -73,13 +92,19 @@ impl Core {
         self.ready.everything_is_new();
     }
 
-    /// For which of the running sweeps that list it a stage runs: the one that lets it run soonest.
+    /// For which of the running sweeps that list it a stage runs: the one that lets it run soonest, and one that drains for want of any
+    /// other.
     pub(super) fn runs_for(&self, stage: StageNumber) -> SweepNumber {
         let stage = &self.stages[stage.index()];
         let running = stage.sweeps().filter(|sweep| self.sweeps[sweep.index()].state == SweepState::Running);
         let first = running.min_by_key(|sweep| {
             let share = self.sweeps[sweep.index()].share;
-            (Reverse(share.priority), Reverse(share.max_workers.map_or(u32::MAX, NonZeroU32::get)), *sweep)
+            (
+                share.drains,
+                Reverse(share.priority),
+                Reverse(share.max_workers.map_or(u32::MAX, NonZeroU32::get)),
+                *sweep,
+            )
         });
         first.unwrap_or(stage.home)
     }
@@ -157,6 +182,9 @@ impl Core {
 impl Sweep {
     /// Whether a worker may take stages of it: it is one of its workers, or can become one.
     pub(super) fn admits(&self, worker: WorkerNumber) -> bool {
+        if self.share.drains {
+            return false;
+        }
         let Some(limit) = self.share.max_workers else { return true };
         self.workers.contains_key(&worker) || self.workers.len() < limit.get() as usize
     }

@@ -89,6 +89,7 @@ impl Core {
     }
 
     pub(super) fn tick(&mut self, step: &mut Step) -> Result<(), Rejection> {
+        self.end_drains(step)?;
         let now = step.now;
         let silence = self.policy.worker_silence_ms;
         let last = self.last_tick.replace(now);

@@ -18,16 +18,16 @@ fn only(lines: &[impl AsRef<str>]) -> Result<Entry, UnreadableEntry> {
 #[test]
 fn a_journal_of_another_version_is_refused_by_its_number() {
     let line: String = Entry::new(Timestamp(1), Record::Started).into_lines().collect();
-    assert_eq!(line, r#"{"version":7,"at":1,"record":{"record":"started"}}"#);
-    let of_version = |version: &str| line.replace("\"version\":7", &format!("\"version\":{version}"));
-    for other in ["1", "8"] {
+    assert_eq!(line, r#"{"version":8,"at":1,"record":{"record":"started"}}"#);
+    let of_version = |version: &str| line.replace("\"version\":8", &format!("\"version\":{version}"));
+    for other in ["1", "9"] {
         let error = only(&[of_version(other)]).expect_err("another version").to_string();
-        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 7"));
+        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 8"));
     }
-    for older in ["2", "3", "4", "5", "6"] {
+    for older in ["2", "3", "4", "5", "6", "7"] {
         assert_eq!(only(&[of_version(older)]).expect("an older version").record, Record::Started);
     }
-    for damaged in ["", "{", "null", "{\"version\":7}", &line[..line.len() - 1], &line.replace("at", "when")] {
+    for damaged in ["", "{", "null", "{\"version\":8}", &line[..line.len() - 1], &line.replace("at", "when")] {
         assert!(only(&[damaged]).is_err(), "{damaged:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod attachment;
 mod checkpoints;
+mod drain;
 mod explain;
 mod failures;
 mod forget;

@@ -86,7 +86,7 @@ fn a_higher_priority_goes_first_also_when_it_comes_later() {
         out = leased(&mut lab, &sweeps);
     }
     assert_eq!(order, "fllff");
-    assert_eq!(lab.core.sweep(&sweep("l")).expect("is there").share, Share { priority: 5, max_workers: None });
+    assert_eq!(lab.core.sweep(&sweep("l")).expect("is there").share, Share { priority: 5, ..Share::default() });
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_share_outlives_the_coordinator_and_what_is_unknown_has_none() {
     assert_eq!(lab.journal.len(), lines, "nothing changed");
     lab.restart();
     let share = lab.core.sweep(&sweep("s")).expect("is there").share;
-    assert_eq!(share, Share { priority: -2, max_workers: NonZeroU32::new(4) });
+    assert_eq!(share, Share { priority: -2, max_workers: NonZeroU32::new(4), drains: false });
     let unknown = Event::SweepShareChanged { sweep: sweep("t"), share: change(Some(1)) };
     assert_eq!(lab.rejects(&unknown), Rejection::UnknownSweep(sweep("t")));
     lab.finish();

@@ -116,7 +116,9 @@ impl World {
         // What ended may go on in two ways: a halted sweep is resumed, a stopped one is cancelled.
         let goes_on = match event {
             Event::SweepSubmitted { plan, .. } => Some(&plan.sweep.id),
-            Event::SweepCancelled { sweep } | Event::SweepRetried { sweep } => Some(sweep),
+            Event::SweepCancelled { sweep } | Event::SweepDrained { sweep } | Event::SweepRetried { sweep } => {
+                Some(sweep)
+            }
             _ => None,
         };
         let state = goes_on.and_then(|id| Some((id, self.lab.core.sweep(id)?.state)));
@@ -186,6 +188,7 @@ impl World {
                         *self.alone.entry(*only).or_default() += 1;
                     }
                     for (key, _) in &stages {
+                        assert!(!self.is_for_drained_sweeps_alone(key), "{key} is handed out for nobody");
                         if let Some(found) = self.lab.core.checkpoint(key) {
                             assert!(
                                 self.taken.contains(&(*key, found.epoch)) && found == checkpoint(*key, found.epoch)
@@ -215,6 +218,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether no running sweep that lists a stage still gets work.
+    fn is_for_drained_sweeps_alone(&self, key: &StageKey) -> bool {
+        let sweeps = self.lab.core.sweeps_of(key);
+        let mut sweeps = sweeps.iter().map(|sweep| self.lab.core.sweep(sweep).expect("a sweep"));
+        sweeps.all(|sweep| sweep.state != SweepState::Running || sweep.share.drains)
     }
 
     /// The coordinator dies and comes back: what was announced is read from the views.
@@ -367,7 +377,9 @@ impl World {
             }
             (18, ..) => {
                 let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
-                self.apply(&Event::SweepCancelled { sweep }, fate);
+                let event =
+                    if b.is_multiple_of(2) { Event::SweepDrained { sweep } } else { Event::SweepCancelled { sweep } };
+                self.apply(&event, fate);
             }
             (19, Some(given), _) => {
                 let full = failure(FailureClass::NoSpace);

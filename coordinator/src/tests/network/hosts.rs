@@ -219,7 +219,8 @@ async fn submit_and_wait(
             biased;
             () = cancel.notified() => {
                 scene.note(format_args!("the client gives the sweep up"));
-                client.sweeps.cancel(CancelRequest { sweep_id: id.clone() }).await?;
+                let drain = told.len().is_multiple_of(2);
+                client.sweeps.cancel(CancelRequest { sweep_id: id.clone(), drain }).await?;
                 return Err(CliError::Failed("it was given up, and is wanted again".to_owned()));
             }
             reply = events.message() => reply?,

@@ -436,7 +436,11 @@ impl Life {
             (12, _) => self.machines[machine].full_until = self.now + self.random.random_range(1_000..40_000),
             _ => {
                 let sweep = self.random.random_range(0..PLANS.len());
-                self.event(Event::SweepCancelled { sweep: PLANS[sweep].sweep.id.clone() }, None);
+                let id = PLANS[sweep].sweep.id.clone();
+                let drains = self.random.random_bool(0.5);
+                let event =
+                    if drains { Event::SweepDrained { sweep: id } } else { Event::SweepCancelled { sweep: id } };
+                self.event(event, None);
                 self.after(1_000, 10_000, What::Submits(sweep));
             }
         }
