@@ -21,7 +21,7 @@ BATCH, SECONDS = 100, 10.0
 
 def lanes(bench, device):
     """Lane-steps a second by K."""
-    environment = {**os.environ, "SECATEUR_BENCH_DEVICE": device, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "SECATEUR_BENCH_DEVICE": device}
     told = subprocess.run([bench, "lenet"], check=True, capture_output=True, text=True, env=environment).stdout
     return {int(line.split()[0]): float(line.split()[1]) for line in told.splitlines()}
 

@@ -106,23 +106,28 @@ impl ProcessError {
     }
 }
 
+/// Variables in whose presence executors run, and whatever is to be timed as they are.
+pub const SURROUNDINGS: [(&str, &str); 8] = [
+    // A slot is one thread: several slots use a processor better than one slot with many threads.
+    ("RAYON_NUM_THREADS", "1"),
+    // libtorch reads these before it can be told.
+    ("OMP_NUM_THREADS", "1"),
+    ("MKL_NUM_THREADS", "1"),
+    // The numbers of GPUs that nvidia-smi shows, not those of CUDA's guess at which is fastest.
+    ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
+    // Steps free and allocate the same tensors over and over: the memory is to be kept, not mapped anew each time. By mimalloc, which
+    // `secateur` allocates with, and by glibc, which libtorch and `secateur-worker` do.
+    ("MIMALLOC_PURGE_DELAY", "-1"),
+    ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
+    ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
+    ("MALLOC_TOP_PAD_", "67108864"),
+];
+
 /// A child process in which a device is opened, with the surroundings of an executor; it dies with its handle.
 pub(crate) fn child(program: &Path) -> Command {
     let mut command = Command::new(program);
     command
-        // A slot is one thread: several slots use a processor better than one slot with many threads.
-        .env("RAYON_NUM_THREADS", "1")
-        // libtorch reads these before it can be told.
-        .env("OMP_NUM_THREADS", "1")
-        .env("MKL_NUM_THREADS", "1")
-        // The numbers of GPUs that nvidia-smi shows, not those of CUDA's guess at which is fastest.
-        .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-        // Steps free and allocate the same tensors over and over: the memory is to be kept, not mapped anew each time. By mimalloc, which
-        // `secateur` allocates with, and by glibc, which libtorch and `secateur-worker` do.
-        .env("MIMALLOC_PURGE_DELAY", "-1")
-        .env("MALLOC_MMAP_THRESHOLD_", "4294967296")
-        .env("MALLOC_TRIM_THRESHOLD_", "4294967296")
-        .env("MALLOC_TOP_PAD_", "67108864")
+        .envs(SURROUNDINGS)
         // It talks to nobody, and what it never had it cannot leak.
         .env_remove(crate::connection::TOKEN)
         .stdout(Stdio::piped())
