@@ -11,6 +11,7 @@ use super::{
     data::DeviceData,
     forward::{Link, Net, indices, lane_losses},
     numbers::Numbers,
+    vectors::widest,
 };
 use crate::{
     device,
@@ -133,7 +134,10 @@ impl Chain {
     /// What comes out of a layer, and the sum of it before activation.
     fn apply(&self, layer: &Layer, weight: &Tensor<2>, bias: Option<&Numbers>, inputs: Tensor<2>) -> (Tensor<2>, f32) {
         let mut outputs = Numbers::take(inputs.matmul(weight.clone()));
-        let sum = finish(outputs.values_mut(), bias.map(Numbers::values), layer);
+        let sum = widest(
+            #[inline(always)]
+            || finish(outputs.values_mut(), bias.map(Numbers::values), layer),
+        );
         (outputs.give(&self.device), sum)
     }
 
@@ -178,9 +182,14 @@ impl Chain {
             slopes = slopes.matmul(weight.clone().transpose());
             if self.layers[index - 1].activated {
                 let (mut numbers, outputs) = (Numbers::take(slopes), Numbers::take(inputs));
-                for (slope, output) in numbers.values_mut().iter_mut().zip(outputs.values()) {
-                    *slope = relu(*output, *slope);
-                }
+                widest(
+                    #[inline(always)]
+                    || {
+                        for (slope, output) in numbers.values_mut().iter_mut().zip(outputs.values()) {
+                            *slope = relu(*output, *slope);
+                        }
+                    },
+                );
                 slopes = numbers.give(&self.device);
             }
         }
@@ -214,6 +223,8 @@ fn part(parameters: &Tensor<2>, lane: usize, tensor: &FlatTensor) -> Tensor<2> {
 }
 
 /// Makes a layer's outputs of its products, and gives the sum of the values before activation.
+#[expect(clippy::inline_always, reason = "what is not inlined is not made for wider vectors")]
+#[inline(always)]
 fn finish(products: &mut [f32], bias: Option<&[f32]>, layer: &Layer) -> f32 {
     // Minus zero adds nothing to any number.
     let none = vec![-0.0; if bias.is_some() { 0 } else { layer.outputs }];
@@ -238,6 +249,8 @@ fn finish(products: &mut [f32], bias: Option<&[f32]>, layer: &Layer) -> f32 {
 }
 
 /// The value where a ReLU lets it through, 0 where it does not: where `output` is not positive. What is not a number goes through.
+#[expect(clippy::inline_always, reason = "what is not inlined is not made for wider vectors")]
+#[inline(always)]
 fn relu(output: f32, value: f32) -> f32 {
     if output <= 0.0 { 0.0 } else { value }
 }

@@ -17,3 +17,4 @@ pub mod run;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+mod vectors;

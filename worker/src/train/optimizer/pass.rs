@@ -1,6 +1,7 @@
 //! A step of all parameters in one pass over memory, for a device whose tensors lie in the processor's own. It does what the
 //! operations on tensors of [`Optimizer`] and its penalty do, number by number, and rounds where they round: the result is the same
 //! bit for bit, and what a block of numbers needs is read and written once.
+#![expect(clippy::inline_always, reason = "what is not inlined is not made for wider vectors")]
 
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ use burn::tensor::{Tensor, TensorData};
 use secateur_proto::spec::{RegularizationKind, TensorKind};
 
 use super::{Optimizer, Rule, Stepped, column};
-use crate::train::numbers::Numbers;
+use crate::train::{numbers::Numbers, vectors::widest};
 
 /// Numbers that are worked on at once: what is known of them between two loops stays in the fastest cache.
 const BLOCK: usize = 512;
@@ -48,11 +49,17 @@ impl Optimizer {
         let norms = match mask {
             Some(mask) => {
                 let numbers = Numbers::borrow(mask);
-                let norms = self.move_rows(parameters.values_mut(), gradient.values(), Some(numbers.values()));
+                let norms = widest(
+                    #[inline(always)]
+                    || self.move_rows(parameters.values_mut(), gradient.values(), Some(numbers.values())),
+                );
                 *mask = numbers.give(&self.device);
                 norms
             }
-            None => self.move_rows(parameters.values_mut(), gradient.values(), None),
+            None => widest(
+                #[inline(always)]
+                || self.move_rows(parameters.values_mut(), gradient.values(), None),
+            ),
         };
         Stepped {
             parameters: parameters.give(&self.device),
@@ -62,6 +69,7 @@ impl Optimizer {
     }
 
     /// Moves `parameters` along `gradient`, both `[K, P]` and `mask` on both, and gives the squared norm of each lane's masked gradient.
+    #[inline(always)]
     fn move_rows(&mut self, parameters: &mut [f32], gradient: &[f32], mask: Option<&[f32]>) -> Vec<f32> {
         let (lanes, width) = (self.rates.len(), self.layout.length());
         let motion = self.motion();
@@ -166,12 +174,14 @@ fn part<'a>(row: &'a mut [f32], range: &Range<usize>) -> &'a mut [f32] {
     row.get_mut(range.clone()).unwrap_or_default()
 }
 
+#[inline(always)]
 fn multiply(values: &mut [f32], factors: Option<&[f32]>) {
     for (value, factor) in values.iter_mut().zip(factors.unwrap_or_default()) {
         *value *= factor;
     }
 }
 
+#[inline(always)]
 fn add_squares(sums: &mut [f32; 8], values: &[f32]) {
     let (chunks, rest) = values.as_chunks::<8>();
     for chunk in chunks {
@@ -185,11 +195,13 @@ fn add_squares(sums: &mut [f32; 8], values: &[f32]) {
 }
 
 /// 1, −1 or 0, of what is not a number too.
+#[inline(always)]
 fn sign(value: f32) -> f32 {
     f32::from(u8::from(value > 0.0)) - f32::from(u8::from(value < 0.0))
 }
 
 impl Block<'_> {
+    #[inline(always)]
     fn advance(&mut self, settings: &Settings) {
         self.add_penalty(settings.penalty);
         if let Some(decay) = settings.coupled_decay {
@@ -212,12 +224,14 @@ impl Block<'_> {
         }
     }
 
+    #[inline(always)]
     fn scale(&mut self, factor: f32) {
         for parameter in &mut *self.parameters {
             *parameter *= factor;
         }
     }
 
+    #[inline(always)]
     fn add_penalty(&mut self, penalty: Option<(RegularizationKind, f32)>) {
         let Some((kind, strength)) = penalty else { return };
         let numbers = self.pushes.iter_mut().zip(&*self.parameters);
@@ -241,6 +255,7 @@ impl Block<'_> {
         }
     }
 
+    #[inline(always)]
     fn move_along(&mut self, motion: Motion, lr: f32) {
         let numbers = self.parameters.iter_mut().zip(&*self.pushes);
         match motion {
