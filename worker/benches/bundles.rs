@@ -2,7 +2,7 @@
 //! ones, with a mask and a penalty as in configs/credit-180.yaml. Run with `cargo bench --profile dev -p secateur-worker`, on the device
 //! that SECATEUR_BENCH_DEVICE names, or else the processor. With a number of lanes and one of steps after `--` it takes so many steps of
 //! the pruned net of that sweep and nothing else, for a profiler that counts instructions. With `lenet` after `--` it prints the rates of
-//! LeNet-300-100 on digits alone, which lenet_300_100.py compares with PyTorch's.
+//! LeNet-300-100 on digits alone, with `adam` of Adam and else of SGD, which lenet_300_100.py compares with PyTorch's.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 use std::{
@@ -78,11 +78,12 @@ fn pruned(model: ModelSpec, batch_size: u32) -> StageSpec {
     })
 }
 
-/// As in configs/lenet-mnist.yaml, dense.
-fn lenet_300_100() -> StageSpec {
+/// As in configs/lenet-mnist.yaml, dense; or with Adam.
+fn lenet_300_100(adam: bool) -> StageSpec {
     let (activation, batch_norm) = (Activation::Relu, false);
     let model = ModelSpec::Mlp { inputs: 784, hidden: vec![300, 100], outputs: 10, activation, batch_norm };
-    let optimizer = OptimizerSpec::Sgd { lr: 0.1, momentum: 0.9, weight_decay: 5e-4, nesterov: false };
+    let sgd = OptimizerSpec::Sgd { lr: 0.1, momentum: 0.9, weight_decay: 5e-4, nesterov: false };
+    let optimizer = if adam { training(100).optimizer } else { sgd };
     StageSpec::Dense(DenseSpec {
         prepare: a_key(),
         model,
@@ -115,8 +116,9 @@ fn run() {
         (0..steps).for_each(|_| trial.step());
         return;
     }
-    if env::args().any(|argument| argument == "lenet") {
-        for rate in measure::rates(&lenet_300_100(), &device, Duration::from_secs(3)) {
+    let asked = |word: &str| env::args().any(|argument| argument == word);
+    if asked("lenet") {
+        for rate in measure::rates(&lenet_300_100(asked("adam")), &device, Duration::from_secs(3)) {
             println!("{} {}", rate.lanes, rate.lane_steps_per_second);
         }
         return;

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Times a training step of LeNet-300-100 in lanes against the plain loop that one would write in PyTorch, both on one thread.
 
-    python3 lenet_300_100.py BENCH [--device libtorch:cpu] [--runs N]
+    python3 lenet_300_100.py BENCH [--device libtorch:cpu] [--optimizer sgd|adam] [--runs N]
 
 BENCH is the built benchmark `bundles`: `cargo bench --profile dev -p secateur-worker --features libtorch --bench bundles --no-run` says
 where it is. Prints for each number of lanes K the ratio of the time per step and lane to PyTorch's, the two taken in turns. The step is
-that of configs/lenet-mnist.yaml: 100 rows, cross entropy, SGD with momentum and weight decay. PyTorch's loop has nothing else; a lane's
+that of configs/lenet-mnist.yaml: 100 rows, cross entropy, SGD with momentum and weight decay; or with Adam. PyTorch's loop has nothing else; a lane's
 step also looks for numbers that are not finite. Needs PyTorch 2.9. Quote the ratio.
 """
 
@@ -19,14 +19,14 @@ import time
 BATCH, SECONDS = 100, 10.0
 
 
-def lanes(bench, device):
+def lanes(bench, device, optimizer):
     """Lane-steps a second by K."""
     environment = {**os.environ, "SECATEUR_BENCH_DEVICE": device}
-    told = subprocess.run([bench, "lenet"], check=True, capture_output=True, text=True, env=environment).stdout
+    told = subprocess.run([bench, "lenet", optimizer], check=True, capture_output=True, text=True, env=environment).stdout
     return {int(line.split()[0]): float(line.split()[1]) for line in told.splitlines()}
 
 
-def pytorch():
+def pytorch(optimizer):
     """Steps a second."""
     import torch
 
@@ -36,7 +36,10 @@ def pytorch():
     classes = torch.randint(10, (4 * BATCH,))
     layers = torch.nn.Linear(784, 300), torch.nn.ReLU(), torch.nn.Linear(300, 100), torch.nn.ReLU(), torch.nn.Linear(100, 10)
     net = torch.nn.Sequential(*layers)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    if optimizer == "adam":
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     steps, start = 0, None
     # The first steps pay for memory and caches.
     while start is None or time.monotonic() - start < SECONDS:
@@ -55,14 +58,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench")
     parser.add_argument("--device", default="libtorch:cpu")
+    parser.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     seconds, peer = collections.defaultdict(list), []
     for run in range(arguments.runs):
-        rates = lanes(arguments.bench, arguments.device)
+        rates = lanes(arguments.bench, arguments.device, arguments.optimizer)
         for width, rate in rates.items():
             seconds[width].append(1 / rate)
-        rate = pytorch()
+        rate = pytorch(arguments.optimizer)
         peer.append(1 / rate)
         print(f"run {run + 1}: PyTorch {rate:.0f} steps/s; lane-steps/s {({k: round(v) for k, v in rates.items()})}", flush=True)
     # Wider bundles are not tried in a run in which they cannot win.
