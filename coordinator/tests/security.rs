@@ -6,13 +6,16 @@ use std::{fs, process::Command};
 
 use common::{Ended, Lab, Process, SWEEP, Server, until};
 use secateur_proto::{
+    PROTOCOL_VERSION, SEMANTICS_VERSION,
     ids::ContentHash,
     v1::{
-        GetArtifactRequest, LogsRequest, artifact_service_client::ArtifactServiceClient,
-        sweep_service_client::SweepServiceClient,
+        GetArtifactRequest, Hello, LogsRequest, WorkerMessage, artifact_service_client::ArtifactServiceClient,
+        coordinator_message, sweep_service_client::SweepServiceClient, worker_message::Message,
+        worker_service_client::WorkerServiceClient,
     },
 };
 use serde_json::Value;
+use tokio_stream::{StreamExt as _, once, pending};
 use tonic::{
     Code, Request,
     metadata::MetadataValue,
@@ -45,6 +48,22 @@ fn worker(lab: &Lab, server: &Server, further: &[&str]) -> Process {
     let way = ["worker", "--coordinator", &server.address, "--ca", "certs/ca.pem"];
     let own = ["--cache-dir", "cache", "--slots", "1", "--lanes", "4", "--name", "gpu"];
     lab.start(&[&way[..], &own[..], further].concat())
+}
+
+/// A connection to `server`, over TLS.
+async fn channel(lab: &Lab, server: &Server) -> Channel {
+    let authority = Certificate::from_pem(fs::read(lab.path("certs/ca.pem")).expect("reads"));
+    let channel = Channel::from_shared(format!("https://{}", server.address)).expect("an address");
+    let channel = channel.tls_config(ClientTlsConfig::new().ca_certificate(authority)).expect("a certificate");
+    channel.connect().await.expect("connects")
+}
+
+/// A call that shows a token.
+fn by<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let value: MetadataValue<_> = format!("Bearer {token}").parse().expect("a header");
+    request.metadata_mut().insert("authorization", value);
+    request
 }
 
 fn audit(lab: &Lab) -> Vec<Value> {
@@ -195,20 +214,56 @@ async fn a_revoked_token_ends_what_was_being_followed_with_it() {
         process
     };
     let (bobs, mut carols) = (watch("bob"), watch("carol"));
-    let authority = Certificate::from_pem(fs::read(lab.path("certs/ca.pem")).expect("reads"));
-    let channel = Channel::from_shared(format!("https://{}", server.address)).expect("an address");
-    let channel = channel.tls_config(ClientTlsConfig::new().ca_certificate(authority)).expect("a certificate");
-    let mut client = SweepServiceClient::new(channel.connect().await.expect("connects"));
-    let mut request = Request::new(LogsRequest { subject: trial, follow: true, attempt: 0 });
-    let value: MetadataValue<_> = format!("Bearer {bob}").parse().expect("a header");
-    request.metadata_mut().insert("authorization", value);
-    let mut lines = client.logs(request).await.expect("is let in").into_inner();
+    let mut client = SweepServiceClient::new(channel(&lab, &server).await);
+    let request = LogsRequest { subject: trial, follow: true, attempt: 0 };
+    let mut lines = client.logs(by(&bob, request)).await.expect("is let in").into_inner();
     lab.run(&["token", "revoke", "bob", "--data-dir", "data"]).expect(0);
     let ended = lines.message().await.expect_err("no worker says anything");
     assert_eq!(ended.code(), Code::Unauthenticated);
     let ended = bobs.end().expect(2);
     assert!(ended.stderr.contains("opens nothing any more"), "{}", ended.stderr);
     assert!(!carols.has_ended(), "another token is as good as before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_is_not_blamed_for_a_token_that_was_revoked() {
+    let lab = Lab::new(SWEEP, 100);
+    let [_, gpus] = [("alice", "submit"), ("gpus", "worker")].map(|(name, role)| token(&lab, name, role));
+    let server = encrypted(&lab, &[]);
+    with_token(&lab, &server, &["submit", "sweep.yaml"], "alice").expect(0);
+    let hello = Hello {
+        protocol_version: PROTOCOL_VERSION,
+        semantics_version: SEMANTICS_VERSION,
+        name: "gpu".to_owned(),
+        device: "cpu".to_owned(),
+        slots: 1,
+        instance: "gpu".to_owned(),
+        ..Hello::default()
+    };
+    let said = once(WorkerMessage { message: Some(Message::Hello(hello)) }).chain(pending());
+    let mut client = WorkerServiceClient::new(channel(&lab, &server).await);
+    let mut orders = client.attach(by(&gpus, said)).await.expect("is let in").into_inner();
+    let lease = loop {
+        let order = orders.message().await.expect("goes on").expect("goes on");
+        if let Some(coordinator_message::Message::Lease(lease)) = order.message {
+            break lease;
+        }
+    };
+    lab.run(&["token", "revoke", "gpus", "--data-dir", "data"]).expect(0);
+    let ended = loop {
+        if let Err(status) = orders.message().await {
+            break status;
+        }
+    };
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    let key = &lease.stages[0].stage.as_ref().expect("a stage").key;
+    let listed = with_token(&lab, &server, &["ls", "--output", "json"], "alice").expect(0).json();
+    let sweep = listed[0]["sweep_id"].as_str().expect("an id").to_owned();
+    let shown = with_token(&lab, &server, &["show", &sweep, "--output", "json"], "alice").expect(0).json();
+    let trial = shown["trials_detail"][0]["id"].as_str().expect("a trial").to_owned();
+    let explained = with_token(&lab, &server, &["explain", &trial], "alice").expect(0).stdout;
+    assert!(explained.contains(&key[..12]) && explained.contains("ready"), "{explained}");
+    assert!(!explained.contains("failed"), "{explained}");
 }
 
 #[test]
