@@ -277,7 +277,9 @@ impl Shell {
                 batch.settles(worker, lease, stage.to_string());
             }
             Event::LeaseEnded { worker, lease, .. } => batch.settles(worker, lease, String::new()),
-            Event::SweepShareChanged { sweep, .. } | Event::SweepDrained { sweep } => {
+            Event::SweepShareChanged { sweep, .. }
+            | Event::SweepDrainAsked { sweep }
+            | Event::SweepRetried { sweep } => {
                 batch.changed.insert(sweep.clone());
             }
             Event::SweepSubmitted { plan, .. } => {

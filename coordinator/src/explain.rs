@@ -26,7 +26,7 @@ pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
     let mut lines = vec![format!(
         "sweep {} is {}: {} of {} trials completed, {} ended otherwise",
         status.name,
-        status.state.name(),
+        if status.share.drains { "draining" } else { status.state.name() },
         status.trials_completed,
         status.trials,
         status.trials_failed
@@ -38,9 +38,12 @@ pub fn sweep(core: &Core, id: &SweepId) -> Option<Vec<String>> {
         SweepState::Cancelled => lines.push("a person gave it up; submit it again to go on".to_owned()),
         SweepState::Running if status.share.drains => {
             let stages = counted(usize::try_from(status.stages_leased).unwrap_or(usize::MAX), "stage");
-            lines.push(format!(
-                "nothing more of it is handed out: {stages} under way, and once they have ended it is cancelled"
-            ));
+            lines.push(if core.waits_for_workers() {
+                "it is cancelled once what workers hold of it has ended; the coordinator has just begun, and waits for them to say so".to_owned()
+            } else {
+                format!("nothing more of it is handed out: {stages} under way, and once they have ended it is cancelled")
+            });
+            lines.push("submit it again to let it go on".to_owned());
         }
         SweepState::Running => {
             lines.extend(status.held.as_ref().map(|held| format!("nothing more of it is handed out: {held}")));
@@ -192,6 +195,7 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
     let now = match &detail.status {
         StageStatus::Waiting { missing } => format!("waits for {}", counted(*missing as usize, "stage")),
         StageStatus::Parked => "could run, and no running sweep wants it".to_owned(),
+        StageStatus::Ready if detail.drains => "could run, and nothing more of its sweep is handed out".to_owned(),
         StageStatus::Ready if core.is_full() => "ready; it waits until the coordinator has room for results".to_owned(),
         StageStatus::Ready => "ready; it waits for a slot".to_owned(),
         StageStatus::Leased { attempt, .. } => {

@@ -191,7 +191,8 @@ impl Examination {
         let Self { policy, verification, mut core, mut entries, mut bytes, mut rest, versions, last_at, .. } = self;
         let shortened = verification.is_shortened();
         let (mut damages, mut torn) = verification.end(stopped);
-        torn &= self.found.is_none();
+        // Where nothing at all is good, a person has to say that all of it is to go.
+        torn &= self.found.is_none() && (entries > 0 || damages.len() == 1);
         // What was before a snapshot is gone: without its end nothing is known, and to cut it off would lose all of it.
         let is_other_version = matches!(self.found, Some(Damage::OtherVersion { .. }));
         let has_no_beginning = shortened && !self.begins_with_snapshot || core.lacks_the_end_of_a_snapshot();

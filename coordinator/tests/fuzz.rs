@@ -129,7 +129,7 @@ fn journals() -> Vec<Vec<u8>> {
     let events = [
         Event::Started,
         Event::SweepSubmitted { plan: Arc::new(plan), share: ShareChange::default() },
-        Event::SweepDrained { sweep: sweep.clone() },
+        Event::SweepDrainAsked { sweep: sweep.clone() },
         Event::SweepCancelled { sweep: sweep.clone() },
         Event::SweepForgotten { sweep },
     ];

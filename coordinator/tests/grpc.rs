@@ -396,7 +396,7 @@ async fn a_sweep_is_watched_cancelled_and_gone_on_with() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_that_drains_ends_with_what_is_under_way() {
-    let lab = Lab::empty();
+    let lab = Lab::new(SWEEP, 200);
     let server = Server::start(&lab);
     let channel = channel(&server).await;
     let mut worker = Fake::attach(&channel, Message::Hello(hello("w"))).await.expect("is welcome");
@@ -404,7 +404,7 @@ async fn a_sweep_that_drains_ends_with_what_is_under_way() {
     let lease = worker.lease().await;
     let ask = |verb: &[&str]| lab.run(&[verb, &["--coordinator", &server.address]].concat()).expect(0).stdout;
     let said = ask(&["cancel", "--drain", &id]);
-    assert!(said.contains("is draining: 1 stage under way") && said.contains("watch"), "{said}");
+    assert!(said.contains("is draining: the one stage that is under way") && said.contains("watch"), "{said}");
     for (verb, expected) in [(&["ls"][..], "draining"), (&["show", &id], "draining"), (&["explain", &id], "cancelled")]
     {
         let said = ask(verb);
@@ -416,11 +416,23 @@ async fn a_sweep_that_drains_ends_with_what_is_under_way() {
         let (channel, id) = (channel.clone(), id.clone());
         async move { watch(&channel, &id).await }
     });
+    let trial = of_programs["trials_detail"][0]["id"].as_str().expect("a trial").to_owned();
+    let following = lab.start(&["logs", &trial, "--follow", "--coordinator", &server.address]);
     worker.say(Message::LeaseEnded(LeaseEnded { lease_id: lease.lease_id, failure: None })).await;
     let (state, ended) = watching.await.expect("ends");
     assert_eq!(state, SweepState::Cancelled);
     let status = status(&channel, &id).await;
     assert_eq!((status.draining, status.stages_ended, ended), (false, 0, status.trials));
+    // Nobody will say anything of what is given up.
+    following.end().expect(0);
+    assert!(ask(&["submit", "sweep.yaml"]).contains(&id));
+    // The first one handed its work back, and gets no more.
+    let mut worker = Fake::attach(&channel, Message::Hello(hello("another"))).await.expect("is welcome");
+    let lease = worker.lease().await;
+    assert!(ask(&["cancel", "--drain", &id]).contains("is draining"));
+    let retried = ask(&["retry", &id]);
+    assert!(retried.contains("now it goes on") && retried.contains("is running"), "{retried}");
+    worker.say(Message::LeaseEnded(LeaseEnded { lease_id: lease.lease_id, failure: None })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

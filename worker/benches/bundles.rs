@@ -94,9 +94,11 @@ fn lenet_300_100(adam: bool) -> StageSpec {
     })
 }
 
-/// Runs itself again as a worker runs an executor: libraries read what is around them when they are loaded.
+/// Runs itself again as a worker runs an executor, since libraries read what is around them when they are loaded; but not for a profiler,
+/// which looks at the process that it has begun.
 fn main() -> ExitCode {
-    if SURROUNDINGS.iter().all(|(name, value)| env::var(name).is_ok_and(|found| found == *value)) {
+    let is_profiled = !numbers().is_empty();
+    if is_profiled || SURROUNDINGS.iter().all(|(name, value)| env::var(name).is_ok_and(|found| found == *value)) {
         run();
         return ExitCode::SUCCESS;
     }
@@ -105,12 +107,16 @@ fn main() -> ExitCode {
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Those on the command line.
+fn numbers() -> Vec<usize> {
+    env::args().filter_map(|argument| argument.parse().ok()).collect()
+}
+
 fn run() {
     let name: DeviceName =
         env::var("SECATEUR_BENCH_DEVICE").map_or(Ok(DeviceName::Cpu), |name| name.parse()).expect("a device");
     let device = name.open().expect("the device is there");
-    let numbers: Vec<usize> = env::args().filter_map(|argument| argument.parse().ok()).collect();
-    if let [lanes, steps] = numbers[..] {
+    if let [lanes, steps] = numbers()[..] {
         let mut trial = measure::Trial::new(&pruned(ModelSpec::mlp(56, vec![64, 32]), 256), &device).expect("a net");
         trial.begin(lanes);
         (0..steps).for_each(|_| trial.step());

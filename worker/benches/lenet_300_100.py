@@ -5,8 +5,9 @@
 
 BENCH is the built benchmark `bundles`: `cargo bench --profile dev -p secateur-worker --features libtorch --bench bundles --no-run` says
 where it is. Prints for each number of lanes K the ratio of the time per step and lane to PyTorch's, the two taken in turns. The step is
-that of configs/lenet-mnist.yaml: 100 rows, cross entropy, SGD with momentum and weight decay; or with Adam. PyTorch's loop has nothing else; a lane's
-step also looks for numbers that are not finite. Needs PyTorch 2.9. Quote the ratio.
+that of configs/lenet-mnist.yaml: 100 rows, cross entropy, SGD with momentum and weight decay; or with Adam. PyTorch's loop has nothing
+else; a lane's step also looks for numbers that are not finite. Lanes run as a worker runs them, which has the allocator keep memory;
+PyTorch runs as a person starts it. Needs PyTorch 2.9. Quote the ratio.
 """
 
 import argparse

@@ -32,11 +32,15 @@ pub(crate) async fn run(arguments: CancelArguments, output: Output) -> Result<Ex
     output.print(&show::document(&status), || {
         if status.draining {
             return format!(
-                "sweep {name} ({id}) is draining: {under_way} under way, nothing more of it is handed out, and then it is cancelled; \
+                "sweep {name} ({id}) is draining: {under_way} under way ends first, nothing more of it is handed out, and then it is cancelled; \
                  `secateur watch {id}` follows it, `secateur cancel {id}` cancels it at once, and submitting it again lets it go on",
                 name = status.name,
                 id = status.sweep_id,
-                under_way = counted(status.stages_leased, "stage"),
+                under_way = match status.stages_leased {
+                    0 => "what is".to_owned(),
+                    1 => "the one stage that is".to_owned(),
+                    stages => format!("the {} that are", counted(stages, "stage")),
+                },
             );
         }
         format!(

@@ -217,14 +217,19 @@ fn tell_repaired(place: &Place, repaired: Option<&Repaired>, output: Output) {
     });
     output.print(&document, || {
         let mut text = format!("{place} was copied to {copy}\n{damage}\n");
-        text += &format!("cut {}, {} left\n", entries_counted(lost.entries), thousands(*entries));
+        let gives_no_more = matches!(damage, Damage::Stops { .. });
+        let cut = match lost.entries {
+            0 if gives_no_more => format!("all from entry {} on", damage.sequence()),
+            lost => entries_counted(lost),
+        };
+        text += &format!("cut {cut}, {} left\n", thousands(*entries));
         if lost.unreadable > 0 {
             text += &format!(
                 "of those cut, {} cannot be read: nobody can say what they were\n",
                 thousands(lost.unreadable)
             );
         }
-        if matches!(damage, Damage::Stops { .. }) {
+        if gives_no_more {
             text += "the database gave no more: how many entries, sweeps and results were behind it nobody can say\n";
         }
         for sweep in &sweeps {
@@ -272,7 +277,7 @@ fn sweep_line(sweep: &SweepStatus) -> String {
         "sweep {} ({}), {}: {} of {} have ended, {} to be computed",
         sweep.id,
         sweep.name,
-        sweep.state.name(),
+        if sweep.share.drains { "draining" } else { sweep.state.name() },
         thousands(sweep.stages_ended),
         counted(sweep.stages, "stage"),
         thousands(sweep.stages.saturating_sub(sweep.stages_ended))
@@ -284,6 +289,7 @@ fn sweep_document(sweep: &SweepStatus) -> serde_json::Value {
         "sweep_id": sweep.id,
         "name": sweep.name,
         "state": sweep.state.name(),
+        "draining": sweep.share.drains,
         "stages": sweep.stages,
         "stages_ended": sweep.stages_ended,
     })

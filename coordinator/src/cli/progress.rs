@@ -153,20 +153,10 @@ impl SweepProgress {
             self.under_way.clear();
         }
         self.bar.set_length(status.lane_steps.max(1));
-        let held = self.status.as_ref().map_or("", |last| last.held.as_str());
-        if status.held != held && status.state() == SweepState::Running {
-            self.screen.say(&match status.held.as_str() {
-                "" => "work is handed out again".to_owned(),
-                held => format!("nothing is handed out: {held}"),
-            });
-        }
-        let drained = self.status.as_ref().is_some_and(|last| last.draining);
-        if status.draining != drained && status.state() == SweepState::Running {
-            self.screen.say(if status.draining {
-                "somebody cancels it once what is under way has ended; nothing more of it is handed out"
-            } else {
-                "work is handed out again"
-            });
+        let before = self.status.as_ref().and_then(why_nothing_is_handed_out);
+        let now = why_nothing_is_handed_out(status);
+        if now != before && status.state() == SweepState::Running {
+            self.screen.say(now.as_deref().unwrap_or("work is handed out again"));
         }
         self.status = Some(status.clone());
         if status.state() == SweepState::Running {
@@ -235,8 +225,12 @@ impl SweepProgress {
             text += &format!(", {} trained", counted(self.epochs, "epoch"));
         }
         if let Some(rate) = rate {
-            let left = (status.lane_steps - self.done) as f64 / rate;
-            text += &format!(", {} lane-steps/s, {} left", thousands(rate as u64), duration(left.ceil() as u64));
+            text += &format!(", {} lane-steps/s", thousands(rate as u64));
+            // Of what drains, the rest will not be done.
+            if !status.draining {
+                let left = (status.lane_steps - self.done) as f64 / rate;
+                text += &format!(", {} left", duration(left.ceil() as u64));
+            }
         }
         self.bar.set_message(text.clone());
         let due = self.last_line.is_none_or(|line| line.elapsed() >= LINE_EVERY);
@@ -281,6 +275,17 @@ impl SweepProgress {
             }
             _ => format!("{} of {trials} trials completed", thousands(status.trials_completed)),
         }
+    }
+}
+
+/// Why nothing more of a running sweep is handed out, if that is so.
+fn why_nothing_is_handed_out(status: &SweepStatus) -> Option<String> {
+    match status.held.as_str() {
+        _ if status.draining => {
+            Some("nothing more is handed out: somebody wants it cancelled once what is under way has ended".to_owned())
+        }
+        "" => None,
+        held => Some(format!("nothing is handed out: {held}")),
     }
 }
 

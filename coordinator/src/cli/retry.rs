@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: RetryArguments, output: Output) -> Result<Exi
     document["stages_retried"] = reply.stages.into();
     document["notes"] = reply.notes.clone().into();
     output.print(&document, || {
-        format!("{}\nsweep {} ({}) is {}", said(&reply), status.name, status.sweep_id, show::state(&status))
+        format!("{}\nsweep {} ({}) is {}", said(&reply), status.name, status.sweep_id, show::standing(&status))
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -49,6 +49,7 @@ pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Scr
     let was = match reply.was() {
         Was::Known => "known already",
         Was::Stopped => "going on where it stopped",
+        Was::Draining => "going on; it was to be cancelled once what was under way had ended",
         Was::New | Was::Unspecified => "submitted",
     };
     if !arguments.wait {

@@ -16,7 +16,7 @@ use crate::{
     driver::{Driver, Notice},
     explain,
     logs::{Line, Logs},
-    scheduler::{Core, StageStatus},
+    scheduler::{Core, StageDetail, StageStatus},
 };
 
 /// Stages that enough of a key may mean at most.
@@ -117,12 +117,11 @@ impl Told {
         }
     }
 
-    /// Whether nothing more will be said.
+    /// Whether nothing more will be said: the stages have ended, or no running sweep wants them.
     async fn have_ended(&self) -> bool {
         let keys: Vec<StageKey> = self.stages.iter().map(|(key, _)| *key).collect();
-        let ended = self
-            .driver
-            .read(move |core| keys.iter().all(|key| matches!(core.stage(key), None | Some(StageStatus::Ended(_)))));
+        let is_over = |stage: StageDetail| matches!(stage.status, StageStatus::Ended(_)) || !stage.wanted;
+        let ended = self.driver.read(move |core| keys.iter().all(|key| core.stage_detail(key).is_none_or(is_over)));
         // A driver that has stopped says nothing more.
         ended.await.unwrap_or(true)
     }

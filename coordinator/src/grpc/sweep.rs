@@ -290,6 +290,7 @@ impl SweepService for Sweeps {
         let was = match self.driver.read(move |core| core.sweep(&wanted)).await? {
             None => Was::New,
             Some(status) => match status.state {
+                SweepState::Running if status.share.drains => Was::Draining,
                 SweepState::Running | SweepState::Completed => Was::Known,
                 SweepState::Cancelled | SweepState::Stopped { .. } => Was::Stopped,
             },
@@ -334,7 +335,7 @@ impl SweepService for Sweeps {
         let id = self.find(sweep_id).await?;
         let sweep = id.clone();
         let (event, what) = if drain {
-            (Event::SweepDrained { sweep }, "cancel --drain")
+            (Event::SweepDrainAsked { sweep }, "cancel --drain")
         } else {
             (Event::SweepCancelled { sweep }, "cancel")
         };
@@ -356,9 +357,22 @@ impl SweepService for Sweeps {
         let caller = Caller::of(&request);
         let id = self.find(request.into_inner().sweep_id).await?;
         let wanted = id.clone();
-        let failed = self.driver.read(move |core| core.failed(&wanted).unwrap_or_default().len()).await?;
+        let (failed, was) = self
+            .driver
+            .read(move |core| (core.failed(&wanted).map(|failed| failed.len()), core.sweep(&wanted)))
+            .await?;
+        let failed = failed.unwrap_or_default();
         // Nothing is known of how they failed once they are open again.
-        let notes = self.lost(&id).await?;
+        let mut notes = self.lost(&id).await?;
+        notes.extend(was.and_then(|was| match was.state {
+            SweepState::Running if was.share.drains => {
+                Some("it was to be cancelled once what was under way had ended; now it goes on".to_owned())
+            }
+            SweepState::Cancelled | SweepState::Stopped { .. } => {
+                Some(format!("it was {}; now it goes on where it stopped", was.state.name()))
+            }
+            SweepState::Running | SweepState::Completed => None,
+        }));
         self.driver.apply(Event::SweepRetried { sweep: id.clone() }).await?;
         self.audit.done(&caller, "retry", id.as_str());
         info!(sweep = %id, by = caller.name, stages = failed, "retried");

@@ -44,7 +44,7 @@ impl Core {
                     match work {
                         Work::Calibrate { class, stage } => self.calibrate(now, worker, class, stage, effects),
                         Work::Run { sweep, company, lanes } => {
-                            let ready = *ready.entry(company).or_insert_with(|| self.ready.count(company));
+                            let ready = *ready.entry(company).or_insert_with(|| self.to_share_out(company));
                             let share = self.share(ready, sweep, worker);
                             let queue = QueueKey { sweep, company };
                             self.lease(now, worker, queue, lanes.min(share), effects);
@@ -85,6 +85,13 @@ impl Core {
                 Some(Width::Measured { lanes, .. }) => run(lanes.get().min(company.width_limit)),
             }
         })
+    }
+
+    /// Ready stages of that company, but for those of sweeps that drain.
+    fn to_share_out(&self, company: Company) -> usize {
+        let draining = self.ready.sweeps().filter(|sweep| self.sweeps[sweep.index()].share.drains);
+        let held: usize = draining.map(|sweep| self.ready.count_of(QueueKey { sweep, company })).sum();
+        self.ready.count(company).saturating_sub(held)
     }
 
     /// A slot's part of so many ready stages, when all slots that may take part do: no slot should idle while another one works on

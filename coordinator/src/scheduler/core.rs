@@ -172,7 +172,7 @@ impl Core {
                 SweepState::Cancelled => {}
                 state @ SweepState::Completed => return Err(not_running(sweep, state)),
             },
-            Event::SweepDrained { sweep } => self.drained(&mut step, sweep)?,
+            Event::SweepDrainAsked { sweep } => self.begin_drain(&mut step, sweep)?,
             Event::SweepRetried { sweep } => self.retried(&mut step, sweep)?,
             Event::SweepForgotten { sweep } => {
                 self.write(&mut step, Record::SweepForgotten { sweep: sweep.clone() })?;

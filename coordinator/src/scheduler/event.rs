@@ -79,7 +79,8 @@ pub enum Event {
     /// The coordinator begins: the first event after [`Core::new`](super::Core::new) or
     /// [`Core::restore`](super::Core::restore), and rejected by none. Every worker is gone, every lease is back, no attempt counts.
     Started,
-    /// A plan was submitted. A running or completed sweep stays as it is; a stopped or cancelled one goes on with what is missing.
+    /// A plan was submitted. A running or completed sweep stays as it is; one that drains, was stopped or was cancelled goes on with what is
+    /// missing.
     SweepSubmitted {
         /// The plan. A known sweep must come with the stages and trials that it has.
         plan: Arc<PackedPlan>,
@@ -98,8 +99,9 @@ pub enum Event {
         /// Which.
         sweep: SweepId,
     },
-    /// A person wants a sweep given up once what runs for it has ended: it gets nothing more. Submitted again or retried before, it goes on.
-    SweepDrained {
+    /// A person wants a sweep given up once what is under way for it has ended: it gets nothing more. Submitted again or retried before,
+    /// it goes on.
+    SweepDrainAsked {
         /// Which.
         sweep: SweepId,
     },

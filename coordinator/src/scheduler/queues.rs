@@ -124,6 +124,16 @@ impl Ready {
         self.sweeps.get(&sweep).into_iter().flat_map(|queues| queues.heads.iter().copied())
     }
 
+    /// Ready stages of a sweep.
+    pub(super) fn count_in(&self, sweep: SweepNumber) -> usize {
+        self.sweeps.get(&sweep).map_or(0, |queues| queues.queues.values().map(BTreeSet::len).sum())
+    }
+
+    /// Ready stages of a queue.
+    pub(super) fn count_of(&self, key: QueueKey) -> usize {
+        self.sweeps.get(&key.sweep).and_then(|queues| queues.queues.get(&key.company)).map_or(0, BTreeSet::len)
+    }
+
     /// Ready stages of that company, of whatever sweep.
     pub(super) fn count(&self, company: Company) -> usize {
         self.counts.get(&company).copied().unwrap_or(0)

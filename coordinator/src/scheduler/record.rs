@@ -42,7 +42,7 @@ pub enum Record {
         /// For a person.
         reason: String,
     },
-    /// A sweep has another part of the workers.
+    /// A sweep has another part of the workers, or drains from now on, or does not any more.
     SweepShareChanged {
         /// Which.
         sweep: SweepId,

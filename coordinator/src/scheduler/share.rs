@@ -17,7 +17,7 @@ use super::{
     sweep::Sweep,
 };
 
-/// What part of the workers a sweep may have. Decides when its stages run, and nothing of their results.
+/// What part of the workers a sweep may have. Decides when its stages run, if they do, and nothing of their results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
@@ -25,7 +25,7 @@ pub struct Share {
     pub priority: i32,
     /// So many workers at a time; nothing: all there are.
     pub max_workers: Option<NonZeroU32>,
-    /// It gets nothing more, and is given up once what runs for it has ended. Unknown of journals before version 8.
+    /// It gets nothing more, and is given up once what is under way for it has ended. Unknown of journals before version 8.
     #[serde(default, skip_serializing_if = "is_false")]
     pub drains: bool,
 }

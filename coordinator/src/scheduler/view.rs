@@ -109,6 +109,10 @@ pub struct StageDetail {
     pub width_limit: Option<u32>,
     /// What its next attempt goes on from.
     pub checkpoint: Option<Checkpoint>,
+    /// Some running sweep wants it.
+    pub wanted: bool,
+    /// And all of those that do drain: it is not handed out any more.
+    pub drains: bool,
 }
 
 /// A worker that is attached.
@@ -254,6 +258,8 @@ impl Core {
             attempts: stage.trouble.as_ref().map_or_else(Vec::new, |trouble| trouble.attempts.clone()),
             width_limit: (stage.width_limit != UNLIMITED).then_some(stage.width_limit),
             checkpoint: self.checkpoint(key),
+            wanted: stage.wanted > 0,
+            drains: stage.wanted > 0 && !self.gets_work(self.stage_number(key)?),
         })
     }
 
@@ -319,10 +325,11 @@ impl Core {
         lease.map_or_else(Vec::new, |lease| lease.open.iter().map(key).collect())
     }
 
-    /// Stages that wait for a slot: what to ask for more workers by.
+    /// Stages that wait for a slot, what to ask for more workers by: not those of sweeps that drain.
     #[must_use]
     pub fn ready_stages(&self) -> usize {
-        self.ready.len()
+        let waiting = self.ready.sweeps().filter(|sweep| !self.sweeps[sweep.index()].share.drains);
+        waiting.map(|sweep| self.ready.count_in(sweep)).sum()
     }
 
     /// The workers that are attached, in the order of joining.

@@ -89,7 +89,6 @@ impl Core {
     }
 
     pub(super) fn tick(&mut self, step: &mut Step) -> Result<(), Rejection> {
-        self.end_drains(step)?;
         let now = step.now;
         let silence = self.policy.worker_silence_ms;
         let last = self.last_tick.replace(now);
@@ -100,6 +99,7 @@ impl Core {
         if slept {
             return Ok(());
         }
+        self.end_drains(step)?;
         self.look_for_those_away(step)?;
         let is_silent = |worker: &Worker| worker.away_since.is_none() && now.since(worker.last_seen) > silence;
         let silent = self.workers.iter().filter(|(_, worker)| is_silent(worker));

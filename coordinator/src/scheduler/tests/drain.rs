@@ -14,7 +14,7 @@ fn alone(id: &str, count: usize) -> (Arc<PackedPlan>, Vec<StageKey>) {
 }
 
 fn drain(id: &str) -> Event {
-    Event::SweepDrained { sweep: sweep(id) }
+    Event::SweepDrainAsked { sweep: sweep(id) }
 }
 
 fn drains(lab: &Lab, id: &str) -> bool {
@@ -112,9 +112,9 @@ fn submitted_again_or_retried_it_goes_on_and_cancelled_it_ends_at_once() {
 }
 
 #[test]
-fn a_stage_that_another_sweep_wants_too_runs_for_that_one() {
+fn a_stage_that_another_sweep_wants_too_runs_for_that_one_and_is_waited_for() {
     let mut lab = Lab::new(Policy::default());
-    let ((first, keys), (second, _)) = (alone("first", 2), alone("second", 2));
+    let ((first, keys), (second, _)) = (alone("first", 3), alone("second", 2));
     lab.submit(&first);
     lab.submit(&second);
     lab.join("w", 1);
@@ -124,14 +124,82 @@ fn a_stage_that_another_sweep_wants_too_runs_for_that_one() {
     lab.expect_trial("first", 0, &completed(keys[0]));
     lab.expect_trial("second", 0, &completed(keys[0]));
     let given = lab.next_lease();
-    assert_eq!(given.keys(), [keys[1]]);
-    // That is none of its own any more, and is not waited for.
+    assert_eq!((given.keys(), lab.core.sweep(&sweep("first")).expect("is there").workers), (vec![keys[1]], 0));
     lab.tick_after(1);
-    lab.expect_trial("first", 1, &StageOutcome::Cancelled);
-    lab.expect_sweep("first", SweepState::Cancelled);
+    lab.tick_after(1);
+    lab.expect_nothing();
     lab.complete(&given);
+    lab.expect_trial("first", 1, &completed(keys[1]));
     lab.expect_trial("second", 1, &completed(keys[1]));
     lab.expect_sweep("second", SweepState::Completed);
+    lab.tick_after(1);
+    lab.expect_trial("first", 2, &StageOutcome::Cancelled);
+    lab.expect_sweep("first", SweepState::Cancelled);
+    lab.finish();
+}
+
+/// The lease was given out for a sweep that is gone, or that drains, too.
+#[test]
+fn a_stage_that_began_for_another_sweep_ends_first() {
+    for other_drains in [false, true] {
+        let mut lab = Lab::new(Policy::default());
+        let ((first, keys), (second, _)) = (alone("first", 1), alone("second", 1));
+        lab.submit(&first);
+        lab.submit(&second);
+        lab.join("w", 1);
+        let given = lab.next_lease();
+        if other_drains {
+            lab.apply(&drain("first"));
+        } else {
+            lab.apply(&Event::SweepCancelled { sweep: sweep("first") });
+            lab.expect_trial("first", 0, &StageOutcome::Cancelled);
+            lab.expect_sweep("first", SweepState::Cancelled);
+        }
+        lab.apply(&drain("second"));
+        lab.tick_after(1);
+        lab.tick_after(1);
+        lab.expect_nothing();
+        lab.complete(&given);
+        for id in if other_drains { &["first", "second"][..] } else { &["second"] } {
+            lab.expect_trial(id, 0, &completed(keys[0]));
+            lab.expect_sweep(id, SweepState::Completed);
+        }
+        lab.finish();
+    }
+}
+
+/// What drains is no reason for wider bundles: the stages that are handed out are shared out evenly.
+#[test]
+fn slots_share_what_is_handed_out() {
+    let nets = |id: &str, count| {
+        let mut plan = PlanBuilder::default();
+        let prepare = plan.prepare(id);
+        for seed in 0..count {
+            let dense = plan.dense(prepare, seed);
+            plan.trial(&[prepare, dense]);
+        }
+        plan.build(id)
+    };
+    let mut lab = Lab::new(Policy::default());
+    lab.submit(&nets("drained", 40));
+    lab.join("u", 1);
+    let prepared = lab.next_lease();
+    lab.complete(&prepared);
+    lab.calibrate("u", "dense", 8);
+    assert_eq!(lab.next_lease().stages.len(), 8);
+    lab.apply(&drain("drained"));
+    assert_eq!(lab.core.ready_stages(), 0);
+    lab.submit(&nets("wanted", 4));
+    lab.join("v", 1);
+    lab.join("w", 1);
+    let prepared = lab.next_lease();
+    lab.complete(&prepared);
+    // Four among three slots, and then two.
+    for (name, width) in [("w", 2), ("v", 1)] {
+        lab.calibrate(name, "dense", 8);
+        let given = lab.effects.pop_back().expect("a lease");
+        assert!(matches!(&given, Effect::Lease { stages, .. } if stages.len() == width), "{given:?}");
+    }
     lab.finish();
 }
 

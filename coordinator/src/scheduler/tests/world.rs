@@ -116,7 +116,7 @@ impl World {
         // What ended may go on in two ways: a halted sweep is resumed, a stopped one is cancelled.
         let goes_on = match event {
             Event::SweepSubmitted { plan, .. } => Some(&plan.sweep.id),
-            Event::SweepCancelled { sweep } | Event::SweepDrained { sweep } | Event::SweepRetried { sweep } => {
+            Event::SweepCancelled { sweep } | Event::SweepDrainAsked { sweep } | Event::SweepRetried { sweep } => {
                 Some(sweep)
             }
             _ => None,
@@ -138,8 +138,15 @@ impl World {
             }
             _ => {}
         }
+        let draining = self.draining();
         // `try_apply` checks the invariants, and that a rejected event changed nothing.
         let rejected = self.lab.try_apply(event).is_err();
+        if !matches!(event, Event::SweepCancelled { .. }) {
+            for (id, under_way) in draining {
+                let ended = self.lab.core.sweep(&id).is_none_or(|sweep| sweep.state == SweepState::Cancelled);
+                assert!(!ended || under_way.is_empty(), "{id} was cancelled over {under_way:?}");
+            }
+        }
         assert_eq!(durable(&self.lab.restored()), durable(&self.lab.core), "after {event:?}");
         if matches!(event, Event::SweepRetried { .. }) {
             self.forget_what_is_open_again();
@@ -218,6 +225,18 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The sweeps that drain, and of each the stages with workers.
+    fn draining(&self) -> Vec<(SweepId, Vec<StageKey>)> {
+        let core = &self.lab.core;
+        let draining = core.sweeps().filter(|sweep| sweep.state == SweepState::Running && sweep.share.drains);
+        let under_way = |sweep: &SweepId| {
+            let keys: Vec<StageKey> = core.plan(sweep).expect("a sweep").keys().collect();
+            let is_leased = |key: &StageKey| matches!(core.stage(key), Some(StageStatus::Leased { .. }));
+            keys.into_iter().filter(is_leased).collect()
+        };
+        draining.map(|sweep| (sweep.id.clone(), under_way(&sweep.id))).collect()
     }
 
     /// Whether no running sweep that lists a stage still gets work.
@@ -377,8 +396,11 @@ impl World {
             }
             (18, ..) => {
                 let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
-                let event =
-                    if b.is_multiple_of(2) { Event::SweepDrained { sweep } } else { Event::SweepCancelled { sweep } };
+                let event = if b.is_multiple_of(2) {
+                    Event::SweepDrainAsked { sweep }
+                } else {
+                    Event::SweepCancelled { sweep }
+                };
                 self.apply(&event, fate);
             }
             (19, Some(given), _) => {

@@ -221,6 +221,10 @@ async fn submit_and_wait(
                 scene.note(format_args!("the client gives the sweep up"));
                 let drain = told.len().is_multiple_of(2);
                 client.sweeps.cancel(CancelRequest { sweep_id: id.clone(), drain }).await?;
+                if drain {
+                    // It is told of the end.
+                    continue;
+                }
                 return Err(CliError::Failed("it was given up, and is wanted again".to_owned()));
             }
             reply = events.message() => reply?,

@@ -439,7 +439,7 @@ impl Life {
                 let id = PLANS[sweep].sweep.id.clone();
                 let drains = self.random.random_bool(0.5);
                 let event =
-                    if drains { Event::SweepDrained { sweep: id } } else { Event::SweepCancelled { sweep: id } };
+                    if drains { Event::SweepDrainAsked { sweep: id } } else { Event::SweepCancelled { sweep: id } };
                 self.event(event, None);
                 self.after(1_000, 10_000, What::Submits(sweep));
             }
