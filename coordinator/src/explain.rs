@@ -196,6 +196,9 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
         StageStatus::Waiting { missing } => format!("waits for {}", counted(*missing as usize, "stage")),
         StageStatus::Parked => "could run, and no running sweep wants it".to_owned(),
         StageStatus::Ready if detail.drains => "could run, and nothing more of its sweep is handed out".to_owned(),
+        StageStatus::Ready if core.waits_for_workers() => {
+            "ready; the coordinator has just begun, and waits for workers to say what they hold".to_owned()
+        }
         StageStatus::Ready if core.is_full() => "ready; it waits until the coordinator has room for results".to_owned(),
         StageStatus::Ready => "ready; it waits for a slot".to_owned(),
         StageStatus::Leased { attempt, .. } => {

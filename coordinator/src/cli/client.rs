@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Between two tries to reach a coordinator that went away.
-const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+pub(super) const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// A sweep file and its data, read and checked.
 pub(crate) struct LocalSweep {

@@ -1,6 +1,11 @@
 //! `secateur logs`: what workers said of a trial's stages.
 
-use std::{io::Write as _, process::ExitCode, time::Duration};
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use secateur_proto::v1::{LogLine, LogsRequest};
@@ -8,7 +13,13 @@ use secateur_worker::connection::CoordinatorArguments;
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::{client::Client, error::CliError, output::Output};
+use super::{
+    client::{BETWEEN_TRIES, Client},
+    error::CliError,
+    output::Output,
+    progress::Screen,
+    watch::FollowArguments,
+};
 
 /// The options of the verb.
 #[derive(Debug, Args)]
@@ -24,30 +35,77 @@ pub(crate) struct LogsArguments {
     attempt: u32,
     #[command(flatten)]
     coordinator: CoordinatorArguments,
+    #[command(flatten)]
+    patience: FollowArguments,
 }
 
-pub(crate) async fn run(arguments: LogsArguments, output: Output) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(arguments: LogsArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
     let mut client = Client::connect(&arguments.coordinator).await?;
-    let LogsArguments { subject, follow, attempt, .. } = arguments;
-    let mut lines = client.sweeps.logs(LogsRequest { subject, follow, attempt }).await?.into_inner();
-    let mut all = Vec::new();
-    let mut count = 0_u64;
-    while let Some(line) = lines.message().await? {
-        count += 1;
-        match output {
-            Output::Json => all.push(document(&line)),
-            // Each as it comes. A reader that has gone has read enough.
-            Output::Text if writeln!(std::io::stdout(), "{}", text(&line)).is_err() => return Ok(ExitCode::SUCCESS),
-            Output::Text => {}
+    let LogsArguments { subject, follow, attempt, patience, .. } = arguments;
+    let patience = patience.patience();
+    let request = LogsRequest { subject, follow, attempt };
+    let mut told = Told { output, lines: HashMap::new(), all: Vec::new(), lost: None };
+    loop {
+        match told.once(&mut client, request.clone()).await {
+            Err(CliError::Unreachable(message)) if follow => {
+                let is_new = told.lost.is_none();
+                if told.lost.get_or_insert_with(Instant::now).elapsed() >= patience {
+                    return Err(CliError::Unreachable(message));
+                }
+                if is_new {
+                    screen.say(&format!("{message}; waiting for it, for at most {} seconds", patience.as_secs()));
+                }
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+            ended => break ended?,
         }
     }
-    if count == 0 {
+    if told.lines.is_empty() {
         warn!("nothing has been said of it, or of that attempt");
     }
     if output == Output::Json {
-        output.print_json(&Value::from(all));
+        output.print_json(&Value::from(told.all));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What has been told, whichever coordinator was there.
+struct Told {
+    output: Output,
+    /// How often each line was: a coordinator that is back begins at the beginning.
+    lines: HashMap<Line, usize>,
+    all: Vec<Value>,
+    /// Since when no coordinator is there.
+    lost: Option<Instant>,
+}
+
+/// Stage, attempt, time and text.
+type Line = (String, u32, u64, String);
+
+impl Told {
+    /// Tells what comes while the connection lasts.
+    async fn once(&mut self, client: &mut Client, request: LogsRequest) -> Result<(), CliError> {
+        let mut lines = client.sweeps.logs(request).await?.into_inner();
+        self.lost = None;
+        let mut here: HashMap<Line, usize> = HashMap::new();
+        while let Some(line) = lines.message().await? {
+            let key = (line.stage_key.clone(), line.attempt, line.at_ms, line.text.clone());
+            let times = here.entry(key.clone()).or_default();
+            *times += 1;
+            let told = self.lines.entry(key).or_default();
+            if *times <= *told {
+                continue;
+            }
+            *told = *times;
+            match self.output {
+                Output::Json => self.all.push(document(&line)),
+                // Each as it comes. A reader that has gone has read enough.
+                Output::Text if writeln!(std::io::stdout(), "{}", text(&line)).is_err() => return Ok(()),
+                Output::Text => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 fn when(line: &LogLine) -> String {

@@ -205,7 +205,7 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Watch(arguments) => watch::run(arguments, output, screen).await,
         Verb::Cancel(arguments) => cancel::run(arguments, output).await,
         Verb::Explain(arguments) => explain::run(arguments, output).await,
-        Verb::Logs(arguments) => logs::run(arguments, output).await,
+        Verb::Logs(arguments) => logs::run(arguments, output, screen).await,
         Verb::Share(arguments) => share::run(arguments, output).await,
         Verb::Retry(arguments) => retry::run(arguments, output).await,
         Verb::Forget(arguments) => forget::run(arguments, output).await,

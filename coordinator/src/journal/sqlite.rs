@@ -13,7 +13,7 @@ use sqlx::{
     ConnectOptions as _, Connection as _, QueryBuilder, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Chain, DatabaseError, Journal, JournalError, Line, Place};
 
@@ -168,7 +168,7 @@ impl Sqlite {
         };
         let copy = file::copy_aside(path).map_err(failed("copy", path))?;
         file::lengthen(path, missing).map_err(failed("lengthen", path))?;
-        info!(zeros = missing, copy = %copy.display(), "it was copied and made longer, so that the rest of it can be read");
+        warn!(zeros = missing, copy = %copy.display(), "the file was cut off: it was copied and made longer, so that the rest of it can be read");
         Ok(Self { copy_of_cut: Some(copy), ..Self::open_idle(path).await? })
     }
 

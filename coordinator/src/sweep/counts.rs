@@ -87,9 +87,12 @@ pub fn erdos_renyi(sparsity: f64, layers: &[Layer]) -> Vec<f64> {
 /// What to remove from the prunable `layers`.
 ///
 /// # Errors
-/// In words, if a layer would be emptied, a cap leaves too much, or the scope does not go with the grain.
+/// In words, if there is no layer to take from, one would be emptied, a cap leaves too much, or the scope does not go with the grain.
 pub fn removal(request: &Request<'_>, layers: &[Layer]) -> Result<Removal, String> {
     let Request { scope, grain, sparsity, most } = *request;
+    if layers.is_empty() && sparsity > 0.0 {
+        return Err(format!("no layer is left to prune, so a sparsity of {sparsity} cannot be reached"));
+    }
     if let Grain::Grouped { keep, group } = grain {
         return grouped(request, keep, group, layers);
     }
@@ -297,6 +300,10 @@ mod tests {
         assert_eq!(removal(Scope::Local, 0.5, &layers(&[10])), Ok(Removal::global(5)));
         assert_eq!(removal(Scope::Local, 0.0, &layers(&[10, 10])), Ok(Removal::global(0)));
         assert_eq!(removal(Scope::Global, 0.0, &layers(&[1, 1])), Ok(Removal::global(0)));
+        assert_eq!(removal(Scope::Local, 0.0, &[]), Ok(Removal::global(0)));
+        for scope in [Scope::Local, Scope::Global, Scope::Erk] {
+            assert!(removal(scope, 0.5, &[]).expect_err("there is no layer").contains("no layer is left to prune"));
+        }
     }
 
     proptest! {

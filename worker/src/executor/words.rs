@@ -9,8 +9,11 @@ use std::{
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
-/// Lines that are kept.
-const MOST_LINES: usize = 40;
+/// Lines that are kept: what a library says of its death can be followed by the calls that led there.
+const MOST_LINES: usize = 400;
+
+/// Lines that are kept for whoever asks.
+const MOST_FRESH: usize = 40;
 
 /// Characters of a line that are kept.
 const LONGEST_LINE: usize = 400;
@@ -39,16 +42,21 @@ impl Words {
 
     /// Whether it says that memory was not enough.
     pub(super) fn out_of_memory(&self) -> bool {
-        self.0.iter().any(|line| {
+        self.of_memory().is_some()
+    }
+
+    /// The last line that says so.
+    fn of_memory(&self) -> Option<&String> {
+        self.0.iter().rfind(|line| {
             let line = line.to_lowercase();
             NO_MEMORY.iter().any(|words| line.contains(words))
         })
     }
 
-    /// What it panicked with last; or else its last line.
+    /// That memory was not enough; or what it panicked with last; or else its last line.
     pub(super) fn last(&self) -> String {
         let panicked = self.0.iter().rposition(|line| line.contains("panicked at"));
-        let why = panicked.and_then(|position| self.0.get(position + 1));
+        let why = self.of_memory().or_else(|| panicked.and_then(|position| self.0.get(position + 1)));
         why.or(self.0.back()).cloned().unwrap_or_default()
     }
 }
@@ -76,7 +84,7 @@ pub(super) struct Fresh(Arc<Mutex<VecDeque<String>>>);
 impl Fresh {
     fn add(&self, line: &str) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == MOST_LINES {
+        if lines.len() == MOST_FRESH {
             lines.pop_front();
         }
         lines.push_back(line.chars().take(LONGEST_LINE).collect());
@@ -133,7 +141,7 @@ mod tests {
         assert_eq!(fresh.take(), ["one", "  two"]);
         assert!(fresh.take().is_empty());
         pass_on("x\n".repeat(1_000).as_bytes(), fresh.clone()).await;
-        assert_eq!(fresh.take().len(), MOST_LINES);
+        assert_eq!(fresh.take().len(), MOST_FRESH);
     }
 
     #[tokio::test]
@@ -142,6 +150,15 @@ mod tests {
         assert_eq!((words.last().as_str(), words.0.len(), words.out_of_memory()), ("the end", MOST_LINES, false));
         assert_eq!(heard(&"y".repeat(10_000)).await.last().len(), LONGEST_LINE);
         assert_eq!(heard("").await.last(), "");
-        assert!(heard("memory allocation of 17179869184 bytes failed\n").await.out_of_memory());
+    }
+
+    #[tokio::test]
+    async fn the_calls_that_led_to_it_do_not_hide_that_memory_was_not_enough() {
+        let reason = "memory allocation of 17179869184 bytes failed";
+        let words =
+            heard(&format!("{reason}\nstack backtrace:\n{}note: Some details are omitted\n", "  at x\n".repeat(200)))
+                .await;
+        assert!(words.out_of_memory());
+        assert_eq!(words.last(), reason);
     }
 }
