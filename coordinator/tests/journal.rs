@@ -183,6 +183,40 @@ fn a_snapshot_that_is_all_there_is_is_never_cut_without_a_word() {
     }
 }
 
+/// Wherever in a page it was: what is left is told by its number, and kept.
+#[test]
+fn of_a_file_that_was_cut_off_all_that_is_whole_can_be_kept() {
+    let (lab, _) = done();
+    let file = lab.path("out/.secateur/journal.db");
+    let whole = std::fs::read(&file).expect("reads");
+    let mut kept = Vec::new();
+    for length in
+        [whole.len() - 100, whole.len() - 3_000, whole.len() / 2 + 36, 3 * 4096, 3 * 4096 + 1_000, 2 * 4096 + 2_000]
+    {
+        for rest in
+            files(&lab.path("out/.secateur")).keys().filter(|path| path.to_string_lossy().starts_with("journal"))
+        {
+            std::fs::remove_file(lab.path("out/.secateur").join(rest)).expect("removes");
+        }
+        std::fs::write(&file, &whole[..length]).expect("writes");
+        let ended = lab.run(&["journal", "repair", "out", "--output", "json"]);
+        let entries = if ended.code == Some(0) {
+            ended.json()["entries"].clone()
+        } else {
+            let message = ended.expect(2).json()["error"]["message"].to_string();
+            let place = message.split("--cut-at ").nth(1).unwrap_or_default();
+            let place: String = place.chars().take_while(char::is_ascii_digit).collect();
+            let place: u64 = place.parse().unwrap_or_else(|_| panic!("{length}: {message}"));
+            let repaired = journal(&lab, &["repair", "--cut-at", &place.to_string()], 0);
+            assert_eq!(repaired["entries"], place - 1, "{length}: {repaired}");
+            repaired["entries"].clone()
+        };
+        assert_eq!(journal(&lab, &["check"], 0)["entries"], entries);
+        kept.push(entries.as_u64().expect("a number"));
+    }
+    assert!(kept[0] > 0 && kept.iter().any(|kept| kept != &0), "{kept:?}");
+}
+
 /// Writes the journal anew, in the format without checksums.
 fn rewrite(lab: &Lab, change: impl FnOnce(&mut Vec<String>)) {
     let path = lab.path("out/.secateur/journal.db");

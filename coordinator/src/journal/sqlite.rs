@@ -280,7 +280,7 @@ impl Journal for Sqlite {
 
     async fn read(&mut self, take: &mut (dyn FnMut(Line) + Send)) -> Result<Option<String>, JournalError> {
         let mut stopped = None;
-        let mut chain = Chain::default();
+        let (mut chain, mut last) = (Chain::default(), 0);
         // A page that is damaged may give anything in place of what was written.
         let query = match self.format {
             0 => "SELECT sequence, CAST(entry AS BLOB), NULL FROM journal ORDER BY sequence",
@@ -289,7 +289,12 @@ impl Journal for Sqlite {
         let mut rows = sqlx::query_as::<_, (i64, Option<Vec<u8>>, Option<Vec<u8>>)>(query).fetch(&mut self.connection);
         loop {
             match rows.try_next().await {
+                // Numbers rise from 1: a page that was cut off gives rows that nobody wrote.
+                Ok(Some((sequence, ..))) if sequence <= last => {
+                    stopped.get_or_insert_with(|| format!("behind entry {last} stands one of the number {sequence}"));
+                }
                 Ok(Some((sequence, entry, checksum))) => {
+                    last = sequence;
                     let entry = entry.unwrap_or_default();
                     let checksum = match self.format {
                         0 => chain.adopt(sequence, &entry),
