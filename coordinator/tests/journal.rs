@@ -183,6 +183,19 @@ fn a_snapshot_that_is_all_there_is_is_never_cut_without_a_word() {
     }
 }
 
+#[test]
+fn a_journal_of_which_nothing_is_good_is_not_cut_without_a_word() {
+    let (lab, status) = done();
+    harm(&lab, "UPDATE journal SET entry = ''");
+    let before = journal_files(&lab);
+    assert_eq!(journal(&lab, &["check"], 1)["torn_tail"], false);
+    let refused = journal(&lab, &["repair"], 2)["error"]["message"].to_string();
+    assert!(refused.contains("--cut-at 1"), "{refused}");
+    assert_eq!(journal_files(&lab), before);
+    journal(&lab, &["repair", "--cut-at", "1"], 0);
+    assert_eq!(lab.run(&RUN).expect(0).json()["stages_computed"], status["stages"]);
+}
+
 /// Wherever in a page it was: what is left is told by its number, and kept.
 #[test]
 fn of_a_file_that_was_cut_off_all_that_is_whole_can_be_kept() {

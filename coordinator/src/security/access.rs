@@ -155,7 +155,7 @@ impl Access {
         }
         let method = knock.path.rsplit('/').next().unwrap_or_default();
         let roles = if let Admits::Roles(roles) = admits { roles } else { &[] };
-        // What workers call too, and others do not call alone: a worker's token would get a person no further.
+        // People and workers call some methods alike, but a worker's token gets a person no further than that.
         let of_people = roles.iter().filter(|role| **role != Role::Worker || roles.len() == 1);
         let needed: Vec<String> = of_people.chain(&[Role::Admin]).map(Role::to_string).collect();
         let status = Status::permission_denied(format!(
