@@ -213,7 +213,7 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
             format!("diverged: step {step} met a number that is not finite; a smaller learning rate may help")
         }
         StageStatus::Ended(StageOutcome::Collapsed { layer }) => {
-            format!("collapsed: nothing would be left of layer {layer}; prune less, or spare it")
+            format!("collapsed: nothing would be left of layer {layer}; prune less, penalise less, or spare it")
         }
         StageStatus::Ended(StageOutcome::Failed(failure)) => {
             format!("failed ({}): {}", failure.class.name(), failure.message)

@@ -74,7 +74,7 @@ const SWEEP_FILES: &[Case] = &[
     case(
         "a duplicate key",
         |lab| lab.write("sweep.yaml", format!("{SWEEP}seeds: 3\n")),
-        &["sweep.yaml:17:1", "seeds", "a second time", "15:1"],
+        &["sweep.yaml:18:1", "seeds", "a second time", "15:1"],
     ),
     case(
         "ten million cells",

@@ -234,6 +234,9 @@ def check_plan(trial, cell, store, net):
         require(summary["removed"] == found, f"the plan says {summary['removed']} of layer {layer} go, and lists {found}")
         require(kept_here.any(), f"layer {layer} is left without a weight")
     wanted = cell.get("requested_sparsity")
+    if str(cell["settings"]["pruning.strategy"]).startswith("scratch "):
+        # What is asked for is that of the pruned net beside which this smaller one stands.
+        wanted = 0.0
     if wanted is not None:
         # To the nearest integer of all; of a layer up or down, as the sum needs it.
         parts = [(np.concatenate(kept), 0.5)]

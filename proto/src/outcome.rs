@@ -108,7 +108,7 @@ pub enum StageOutcome {
         /// The first optimiser step, from 1, that met it; 0 when it was there before the first, or only in a score.
         step: u64,
     },
-    /// Pruning would have left a layer without a weight. Final.
+    /// A layer would be left without a weight: by the removal, or by a penalty that drove all of it to zero. Final.
     Collapsed {
         /// The name of that layer.
         layer: String,

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Times a training step of LeNet-300-100 in lanes against the plain loop that one would write in PyTorch, both on one thread.
+"""Times a training step of LeNet-300-100 in lanes against the plain loop that one would write in PyTorch, both on one thread, or on
+the same GPU.
 
     python3 lenet_300_100.py BENCH [--device libtorch:cpu] [--optimizer sgd|adam] [--runs N]
 
@@ -7,7 +8,7 @@ BENCH is the built benchmark `bundles`: `cargo bench --profile dev -p secateur-w
 where it is. Prints for each number of lanes K the ratio of the time per step and lane to PyTorch's, the two taken in turns. The step is
 that of configs/lenet-mnist.yaml: 100 rows, cross entropy, SGD with momentum and weight decay; or with Adam. PyTorch's loop has nothing
 else; a lane's step also looks for numbers that are not finite. Lanes run as a worker runs them, which has the allocator keep memory;
-PyTorch runs as a person starts it. Needs PyTorch 2.9. Quote the ratio.
+PyTorch runs as a person starts it, on a GPU of NVIDIA's if --device names one. Needs PyTorch 2.9. Quote the ratio.
 """
 
 import argparse
@@ -27,31 +28,36 @@ def lanes(bench, device, optimizer):
     return {int(line.split()[0]): float(line.split()[1]) for line in told.splitlines()}
 
 
-def pytorch(optimizer):
+def pytorch(device, optimizer):
     """Steps a second."""
     import torch
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    rows = torch.rand(4 * BATCH, 784) - 0.5
-    classes = torch.randint(10, (4 * BATCH,))
+    place = device.removeprefix("libtorch:") if device.startswith("libtorch:cuda") else "cpu"
+    rows = torch.rand(4 * BATCH, 784, device=place) - 0.5
+    classes = torch.randint(10, (4 * BATCH,), device=place)
     layers = torch.nn.Linear(784, 300), torch.nn.ReLU(), torch.nn.Linear(300, 100), torch.nn.ReLU(), torch.nn.Linear(100, 10)
-    net = torch.nn.Sequential(*layers)
+    net = torch.nn.Sequential(*layers).to(place)
     if optimizer == "adam":
         optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     else:
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    # What a GPU has only been told to do is not done.
+    synchronize = torch.cuda.synchronize if rows.is_cuda else lambda: None
     steps, start = 0, None
     # The first steps pay for memory and caches.
     while start is None or time.monotonic() - start < SECONDS:
         if steps == 20 and start is None:
+            synchronize()
             steps, start = 0, time.monotonic()
-        chosen = torch.randint(4 * BATCH, (BATCH,))
+        chosen = torch.randint(4 * BATCH, (BATCH,), device=place)
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(net(rows[chosen]), classes[chosen])
         loss.backward()
         optimizer.step()
         steps += 1
+    synchronize()
     return steps / (time.monotonic() - start)
 
 
@@ -67,7 +73,7 @@ def main():
         rates = lanes(arguments.bench, arguments.device, arguments.optimizer)
         for width, rate in rates.items():
             seconds[width].append(1 / rate)
-        rate = pytorch(arguments.optimizer)
+        rate = pytorch(arguments.device, arguments.optimizer)
         peer.append(1 / rate)
         print(f"run {run + 1}: PyTorch {rate:.0f} steps/s; lane-steps/s {({k: round(v) for k, v in rates.items()})}", flush=True)
     # Wider bundles are not tried in a run in which they cannot win.

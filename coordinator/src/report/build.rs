@@ -104,7 +104,7 @@ fn trial_report(trial: &crate::sweep::plan::Trial, outcome: Option<&StageOutcome
             None
         }
         Some(StageOutcome::Diverged { step }) => Some(format!("a value was not finite at optimiser step {step}")),
-        Some(StageOutcome::Collapsed { layer }) => Some(format!("pruning would have left {layer} without a weight")),
+        Some(StageOutcome::Collapsed { layer }) => Some(format!("{layer} would be left without a weight")),
         Some(StageOutcome::Failed(failure)) => Some(failure.message.clone()),
         Some(StageOutcome::Cancelled) => Some("it was cancelled".to_owned()),
     };

@@ -25,6 +25,15 @@ pub fn per_layer(sparsity: f64, sizes: &[u64]) -> Vec<u64> {
     apportion(total(sparsity, sizes.iter().sum()), &quotas, sizes)
 }
 
+/// Shares `count` among layers of these sizes in proportion to them, in the same way.
+#[expect(clippy::cast_precision_loss, reason = "nets have at most 2^31 weights")]
+#[must_use]
+pub fn shared_out(count: u64, sizes: &[u64]) -> Vec<u64> {
+    let all: u64 = sizes.iter().sum();
+    let quotas: Vec<f64> = sizes.iter().map(|size| count as f64 * *size as f64 / all.max(1) as f64).collect();
+    apportion(count.min(all), &quotas, sizes)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "nets have at most 2^31 weights")]
 fn quotas(sparsities: &[f64], sizes: &[u64]) -> Vec<f64> {
     sparsities.iter().zip(sizes).map(|(sparsity, size)| sparsity * *size as f64).collect()

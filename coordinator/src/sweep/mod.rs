@@ -13,6 +13,7 @@ mod parts;
 pub mod plan;
 mod planner;
 mod read;
+mod scratch;
 pub mod setting;
 pub mod spec;
 pub mod summary;

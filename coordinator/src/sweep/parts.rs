@@ -1,7 +1,8 @@
 //! The parts of a point's work: its net, its prunable layers, the levels of its ladder, its penalty; or why there are none.
 
 use secateur_proto::spec::{
-    Granularity, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec, Task,
+    Activation, Granularity, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec,
+    Step, Task,
 };
 use secateur_worker::{net::units::units, prune::criteria::Needs};
 
@@ -78,6 +79,12 @@ pub(super) fn prunable(spec: &SweepSpec, model: &ModelSpec, grain: Grain) -> Res
 pub(super) fn is_normalised(model: &ModelSpec, layers: &[u32]) -> bool {
     let units = units(model);
     layers.iter().all(|layer| units[*layer as usize].as_ref().is_some_and(|units| units.norm.is_some()))
+}
+
+/// Whether every activation of the net is a ReLU, which alone gives zeros.
+pub(super) fn gives_zeros(model: &ModelSpec) -> bool {
+    let other = |step: &Step| matches!(step, Step::Activation(activation) if *activation != Activation::Relu);
+    !model.architecture().steps.iter().any(other)
 }
 
 /// Whether strategy, grain, timing and scope go together.
@@ -183,25 +190,6 @@ pub(super) fn penalty(
         ));
     }
     Ok(Some(RegularizationSpec { kind, strength, warm_up_epochs, healing_epochs }))
-}
-
-/// The net of the same form whose hidden layers are all narrower by the same factor, with at most `parameters`; nothing of a form
-/// without widths, or if not even one unit a layer is left.
-pub(super) fn shrunk(model: &ModelSpec, parameters: u64) -> Option<ModelSpec> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a width")]
-    let scaled = |width: u32, share: f64| ((f64::from(width) * share).round() as u32).max(1);
-    let narrower = |share: f64| {
-        let mut model = model.clone();
-        match &mut model {
-            ModelSpec::Mlp { hidden, .. } => hidden.iter_mut().for_each(|width| *width = scaled(*width, share)),
-            ModelSpec::ResidualMlp { width, .. } => *width = scaled(*width, share),
-            ModelSpec::Lenet5 { .. } | ModelSpec::ResidualCnn { .. } => return None,
-        }
-        Some(model)
-    };
-    let fits = |share: f64| narrower(share).filter(|model| model.parameters() <= parameters);
-    // The widest of a thousand shares: widths are whole numbers, so finer steps change little.
-    (1..=1000).rev().map(|step| f64::from(step) / 1000.0).find_map(fits)
 }
 
 pub(super) fn update_rule(template: &OptimizerSpec, lr: f64, decay: f64) -> OptimizerSpec {

@@ -20,7 +20,7 @@ use super::{
         Trial, WeightsSummary,
     },
     setting::AblationSetting,
-    spec::SweepSpec,
+    spec::{Controls, SweepSpec},
     weights,
     work::Work,
 };
@@ -159,8 +159,9 @@ impl<'a> Planner<'a> {
                     Control::RandomMatched => Some(work.ablated(AblationSetting::RandomMatched)),
                     Control::Shuffle => Some(work.ablated(AblationSetting::Shuffle)),
                     Control::Reinitialize => Some(work.ablated(AblationSetting::Reinitialize)),
-                    Control::ScratchEpochs => work.scratch(false),
-                    Control::ScratchCompute => work.scratch(true),
+                    Control::ScratchEpochs | Control::ScratchCompute => {
+                        self.scratch(*control, *point, work.scratch(*control == Control::ScratchCompute))
+                    }
                 };
                 self.control(*control, *point, other);
             }
@@ -180,6 +181,20 @@ impl<'a> Planner<'a> {
             }
         }
         self.asked = asked;
+    }
+
+    /// A small net, or, where controls were asked for by name, a word on why there is none.
+    fn scratch(&mut self, control: Control, point: Point, work: Result<Work, String>) -> Option<Work> {
+        let asked_for = self.spec.controls != Controls::auto();
+        work.inspect_err(|reason| {
+            if asked_for {
+                let mut settings = self.spec.grid.settings(point);
+                settings.insert(AxisKey::Strategy.path().to_owned(), json!(scratch_name(control)));
+                let reason = format!("no control {}: {reason}", scratch_name(control));
+                self.refused.push(Refused { settings, reason });
+            }
+        })
+        .ok()
     }
 
     /// Points that remove nothing are the dense controls.
@@ -225,12 +240,7 @@ impl<'a> Planner<'a> {
                 set(AxisKey::Ablation, json!(AblationSetting::Reinitialize.name()));
             }
             Control::ScratchEpochs | Control::ScratchCompute => {
-                let name = if control == Control::ScratchEpochs {
-                    "scratch (as many epochs)"
-                } else {
-                    "scratch (as much compute)"
-                };
-                set(AxisKey::Strategy, json!(name));
+                set(AxisKey::Strategy, json!(scratch_name(control)));
                 set(AxisKey::Scope, json!("none"));
                 if let Some(widths) = work.widths() {
                     set(AxisKey::Hidden, json!(widths));
@@ -425,6 +435,14 @@ impl<'a> Planner<'a> {
         merged.iter().for_each(|merged| packer.merged(merged));
         refused.iter().for_each(|refused| packer.refused(refused));
         Ok(packer.finish(sweep))
+    }
+}
+
+/// What a small net is called where a strategy is named.
+const fn scratch_name(control: Control) -> &'static str {
+    match control {
+        Control::ScratchCompute => "scratch (as much compute)",
+        _ => "scratch (as many epochs)",
     }
 }
 

@@ -45,9 +45,14 @@ impl Strategy {
         all
     }
 
-    /// The strategy of that name.
+    /// The strategy of that name, or of another one that the literature has for it.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
+        let name = match name {
+            "obd" => "fisher_diag",
+            "mean_act" => "mean_activation",
+            name => name,
+        };
         Self::all().into_iter().find(|strategy| strategy.name == name)
     }
 

@@ -11,8 +11,9 @@ use secateur_proto::{
 use super::{
     counts,
     expand::Point,
-    parts::{fits, granularity, is_normalised, ladder_of, model, penalty, prunable, shrunk, update_rule},
+    parts::{fits, gives_zeros, granularity, is_normalised, ladder_of, model, penalty, prunable, update_rule},
     planner::InputFacts,
+    scratch,
     setting::{AblationSetting, Grain, Pace, Phase, Scope, Strategy, Then, Timing},
     spec::SweepSpec,
 };
@@ -182,6 +183,11 @@ impl Work {
         if strategy.name == "bn_scale" && !is_normalised(&self.model, &self.layers) {
             return Err("bn_scale takes a net with batch normalisation behind every prunable layer".to_owned());
         }
+        if strategy.name == "apoz" && !gives_zeros(&self.model) {
+            return Err(
+                "apoz counts zeros, and of the activations only relu gives them: take mean_activation".to_owned()
+            );
+        }
         if matches!(grain, Grain::Grouped { .. }) && self.ablation.is_some() {
             return Err("a mask that is drawn anew keeps no pattern: take the granularity unstructured".to_owned());
         }
@@ -307,13 +313,9 @@ impl Work {
         }
     }
 
-    /// Widths of the hidden layers of a perceptron.
+    /// The widths that the form of its net leaves open.
     pub(super) fn widths(&self) -> Option<Vec<u32>> {
-        match &self.model {
-            ModelSpec::Mlp { hidden, .. } => Some(hidden.clone()),
-            ModelSpec::ResidualMlp { width, .. } => Some(vec![*width]),
-            ModelSpec::Lenet5 { .. } | ModelSpec::ResidualCnn { .. } => None,
-        }
+        scratch::widths(&self.model)
     }
 
     /// The same with nothing removed: trained for just as long.
@@ -371,30 +373,39 @@ impl Work {
         work
     }
 
-    /// A dense net of about as many parameters as are left, trained from its beginning for as many epochs, or for as many
-    /// multiply-accumulates; nothing where that many parameters are not known or no such net can be made.
-    pub(super) fn scratch(&self, same_compute: bool) -> Option<Self> {
-        let removed = match self.granularity {
-            Granularity::Weight => self.removed()?,
+    /// A dense net of as many parameters as are left, as near as widths allow, trained from its beginning for as many epochs, or for as
+    /// many multiply-accumulates.
+    ///
+    /// # Errors
+    /// In words, if that many parameters are not known or no such net can be made.
+    pub(super) fn scratch(&self, same_compute: bool) -> Result<Self, String> {
+        let removed = self.removed().ok_or("how many weights a penalty drives to zero is not known before")?;
+        let units = (self.granularity == Granularity::Unit)
+            .then(|| scratch::of_units(&self.model, &self.layers, self.removal()))
+            .flatten();
+        let model = match (units, self.granularity) {
+            (Some(model), _) => model,
+            (None, Granularity::Weight) => {
+                scratch::of_parameters(&self.model, self.model.parameters().saturating_sub(removed))?
+            }
             // All units alike: a share of units is about that share of the weights.
-            Granularity::Unit => self.model.weights().saturating_mul(self.removed()?) / self.prunable().max(1),
+            (None, Granularity::Unit) => {
+                let weights = self.model.weights().saturating_mul(removed) / self.prunable().max(1);
+                scratch::of_parameters(&self.model, self.model.parameters().saturating_sub(weights))?
+            }
         };
-        let target = self.model.parameters().saturating_sub(removed);
-        let model = shrunk(&self.model, target)?;
         let mut work = self.dense_control();
         work.layers = model.prunable();
         work.weights = None;
         work.way = Way::FromInitial { reinitialized: false };
         work.levels = vec![Removal::NONE];
         if same_compute {
-            let ratio = self.model.macs() / model.macs().max(1);
-            let total = u64::from(self.training.epochs) + u64::from(self.retraining.epochs);
-            // More than ten times as long teaches no small net anything.
-            let extra = total.saturating_mul(ratio.clamp(1, 10)) - total;
-            work.training.epochs = work.training.epochs.saturating_add(u32::try_from(extra).ok()?);
+            let epochs = self.training.epochs.saturating_add(self.retraining.epochs);
+            let further = scratch::further_epochs(&self.model, &model, epochs);
+            work.training.epochs = work.training.epochs.saturating_add(further);
         }
         work.model = model;
-        Some(work)
+        Ok(work)
     }
 
     /// The stages of one seed, parents before children; the last one's result is the trial's.

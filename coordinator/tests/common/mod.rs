@@ -44,6 +44,7 @@ pruning:
 regularization: {kind: l2, strength: [0, 1.0e-3], phase: both}
 seeds: 2
 objectives: [{maximize: auc}, {minimize: nonzero_parameters}]
+controls: [dense, random]
 ";
 
 /// Long enough to be hit: 4 prunings and their controls over 5 seeds, 41 stages of some 100 ms, 2 lanes at a time.
@@ -62,6 +63,7 @@ pruning:
   sparsity: [0.5, 0.8]
   retrain: {epochs: 25}
 seeds: 5
+controls: [dense, random]
 ";
 
 /// A folder with a sweep file and its table, which is also where commands run.

@@ -107,7 +107,7 @@ impl ProcessError {
 }
 
 /// Variables in whose presence executors run, and whatever is to be timed as they are.
-pub const SURROUNDINGS: [(&str, &str); 8] = [
+pub const SURROUNDINGS: [(&str, &str); 9] = [
     // A slot is one thread: several slots use a processor better than one slot with many threads.
     ("RAYON_NUM_THREADS", "1"),
     // libtorch reads these before it can be told.
@@ -115,6 +115,8 @@ pub const SURROUNDINGS: [(&str, &str); 8] = [
     ("MKL_NUM_THREADS", "1"),
     // The numbers of GPUs that nvidia-smi shows, not those of CUDA's guess at which is fastest.
     ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
+    // Convolutions of NVIDIA's libraries would round their inputs to 10 bits; what is computed is to be the same on every device.
+    ("NVIDIA_TF32_OVERRIDE", "0"),
     // Steps free and allocate the same tensors over and over: the memory is to be kept, not mapped anew each time. By mimalloc, which
     // `secateur` allocates with, and by glibc, which libtorch and `secateur-worker` do.
     ("MIMALLOC_PURGE_DELAY", "-1"),

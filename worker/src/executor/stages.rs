@@ -358,14 +358,21 @@ impl Stages {
             StageSpec::Prepare(_) | StageSpec::Dense(_) | StageSpec::Import(_) => model.prunable(),
         };
         let mut metrics = metrics::of_net(model, &prunable, &trained.parameters)?;
-        let mut scores = Vec::new();
+        let (mut scores, mut answers) = (Vec::new(), Vec::new());
         for (split, rows) in [(Split::Validation, &data.validation), (Split::Test, &data.test)] {
             let logits = logits_of(&net, &layout, &trained.parameters, &rows.inputs, &self.device);
             if logits.iter().any(|logit| !logit.is_finite()) {
                 return Err(Ended(StageOutcome::Diverged { step: 0 }));
             }
             metrics::of_logits(&logits, &rows.targets, net.outputs())?.set_into(&mut metrics, split);
+            answers.extend_from_slice(&logits);
             scores.push((split, rows, logits));
+        }
+        // A layer of zeros alone may be a block that its net goes round.
+        if let Some(layer) = trained.parameters.empty_layer(model)
+            && is_constant(&answers, net.outputs())
+        {
+            return Err(Ended(StageOutcome::Collapsed { layer }));
         }
         let curve = serde_json::to_vec(&Curve { best_epoch: trained.epoch, epochs: &trained.curve })
             .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
@@ -407,6 +414,11 @@ impl Stages {
 
 fn initial(model: &ModelSpec, training: &TrainingSpec, seed: u64) -> Parameters {
     Parameters::initial_as(model, training.initialization, "initial parameters", seed)
+}
+
+/// Whether rows of so many logits are all the same row.
+fn is_constant(logits: &[f32], outputs: usize) -> bool {
+    logits.chunks_exact(outputs).is_sorted_by(|one, two| one == two)
 }
 
 #[derive(serde::Serialize)]

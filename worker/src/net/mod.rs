@@ -37,6 +37,15 @@ impl Parameters {
     pub fn is_finite(&self) -> bool {
         self.tensors.iter().flatten().all(|value| value.is_finite())
     }
+
+    /// The first layer of `model` whose weights are all zero.
+    #[must_use]
+    pub fn empty_layer(&self, model: &ModelSpec) -> Option<String> {
+        let empty =
+            |tensor: &Option<usize>| tensor.is_some_and(|tensor| self.tensors[tensor].iter().all(|w| *w == 0.0));
+        let layer = weight_tensors(model).iter().position(empty)?;
+        Some(model.layers()[layer].name.clone())
+    }
 }
 
 /// For each layer of `model` the index of its weight among the tensors; nothing for a layer without weights.

@@ -80,12 +80,14 @@ fn the_main_job_is_what_it_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/sba-loans.yaml");
     let plan = planned(&fs::read_to_string(path).expect("the main job is there"));
     let summary = PlanSummary::of(&plan);
-    // 4 strategy and scope combinations × 5 sparsities × 3 strengths, and what they are compared with: 3 dense, 15 random local.
-    assert_eq!((summary.cells, summary.controls, summary.seeds), (60, 18, 3));
-    assert_eq!(summary.trials, 78 * 3);
+    // 4 strategy and scope combinations × 5 sparsities × 3 strengths, and what they are compared with: 3 dense, 15 random local, 15
+    // small from scratch.
+    assert_eq!((summary.cells, summary.controls, summary.seeds), (60, 33, 3));
+    assert_eq!(summary.trials, 93 * 3);
     // The penalty is on in both phases, so there is a dense net for each strength and seed.
-    assert_eq!((summary.stages.dense, summary.stages.prune), (9, 78 * 3));
+    assert_eq!((summary.stages.dense, summary.stages.prune), (9, 93 * 3));
     assert!(summary.merged.is_empty() && summary.refused.is_empty());
-    // Retraining with a penalty and without; dense nets likewise.
-    assert_eq!(summary.bundles.iter().map(|bundle| bundle.lanes).collect::<Vec<_>>(), [156, 78, 6, 3]);
+    // Retraining with a penalty and without, dense nets likewise, and small ones of five widths.
+    let lanes: Vec<_> = summary.bundles.iter().map(|bundle| bundle.lanes).collect();
+    assert_eq!(lanes, [156, 78, 6, 6, 6, 6, 6, 6, 3, 3, 3, 3, 3, 3]);
 }

@@ -13,10 +13,10 @@ fn prune_stage(plan: &Plan, trial: usize) -> &secateur_proto::spec::PruneSpec {
 }
 
 #[test]
-fn a_cell_a_dense_control_and_a_random_control() {
+fn a_cell_and_its_controls() {
     let plan = planned(SMALL);
     let controls: Vec<_> = plan.cells.iter().map(|cell| cell.control).collect();
-    assert_eq!(controls, [None, Some(Control::Dense), Some(Control::Random)]);
+    assert_eq!(controls, [None, Some(Control::Dense), Some(Control::Random), Some(Control::ScratchEpochs)]);
     // 19 · 64 + 64 · 32 weights; the output layer is not pruned.
     assert_eq!((plan.cells[0].prunable_weights, plan.cells[0].removed_weights), (3264, Some(1632)));
     let settings = json!({"model.hidden": [64, 32], "pruning.strategy": "magnitude", "pruning.scope": "global", "pruning.sparsity": 0.5});
@@ -25,9 +25,9 @@ fn a_cell_a_dense_control_and_a_random_control() {
         json!({"model.hidden": [64, 32], "pruning.strategy": "none", "pruning.scope": "none", "pruning.sparsity": 0.0});
     assert_eq!(json!(plan.cells[1].settings), settings);
     assert_eq!(plan.cells[2].settings["pruning.strategy"], "random");
-    // One prepare, two dense (one a seed), six prune: each cell retrains.
-    assert_eq!(plan.stages.len(), 1 + 2 + 6);
-    assert_eq!(plan.trials.len(), 6);
+    // One prepare, two dense (one a seed), eight prune: each cell retrains, or trains.
+    assert_eq!(plan.stages.len(), 1 + 2 + 8);
+    assert_eq!(plan.trials.len(), 8);
     assert_eq!(prune_stage(&plan, 0).criterion, Some(CriterionSpec::new("magnitude", &[])));
     assert_eq!(prune_stage(&plan, 0).removal, Removal::global(1632));
     assert_eq!(prune_stage(&plan, 2).criterion, None);
@@ -68,8 +68,8 @@ fn sparsities_that_round_to_one_count_are_one_cell() {
 fn a_cell_that_removes_nothing_becomes_the_dense_control() {
     let plan = planned(&small_with(&["  strategy: [random, magnitude]", "  sparsity: [0, 0.5]"]));
     let controls: Vec<_> = plan.cells.iter().map(|cell| cell.control).collect();
-    // Random pruning is in the grid already.
-    assert_eq!(controls, [None, None, Some(Control::Dense)]);
+    // Random pruning is in the grid already, and one small net stands for both strategies.
+    assert_eq!(controls, [None, None, Some(Control::Dense), Some(Control::ScratchEpochs)]);
     assert_eq!(plan.merged.len(), 2);
     assert!(plan.merged.iter().all(|merged| merged.into == plan.cells[2].id));
     assert_eq!(plan.merged[0].reason, "sparsity 0 removes none of 3264 weights: this is the dense control");
@@ -182,7 +182,8 @@ fn lanes_differ_in_numbers_and_bundles_in_shapes() {
 
 #[test]
 fn the_summary_says_what_sharing_saves() {
-    let summary = PlanSummary::of(&planned(&small_with(&["  sparsity: [0.5, 0.5001, 0.9]"])));
+    let summary =
+        PlanSummary::of(&planned(&small_with(&["  sparsity: [0.5, 0.5001, 0.9]", "controls: [dense, random]"])));
     // Per seed: 5 trials (2 cells, dense, 2 random) of 20 + 10 epochs of 3 steps; shared: 20 + 5 · 10 epochs.
     assert_eq!((summary.lane_steps_without_sharing, summary.lane_steps), (2 * 5 * 90, 2 * (60 + 5 * 30)));
     assert_eq!((summary.stages_without_sharing.total(), summary.stages.total()), (30, 13));

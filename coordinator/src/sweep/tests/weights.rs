@@ -38,7 +38,7 @@ fn planned_with(text: &str, tensors: Vec<(String, Vec<usize>)>) -> Result<Plan, 
 
 #[test]
 fn one_import_stands_for_the_dense_nets_of_all_seeds() {
-    let plan = planned_with(&small_with(&[MODEL]), fitting()).expect("is planned");
+    let plan = planned_with(&small_with(&[MODEL, "controls: [dense, random]"]), fitting()).expect("is planned");
     let imports: Vec<_> = plan.stages.iter().filter(|stage| matches!(stage.spec, StageSpec::Import(_))).collect();
     let [import] = imports.as_slice() else { panic!("{imports:?}") };
     assert_eq!(import.given, Artifacts::from([(Role::Weights, file())]));

@@ -1,5 +1,6 @@
 mod backends;
 mod checkpoints;
+mod collapse;
 mod import;
 mod schedules;
 
@@ -273,7 +274,7 @@ fn what_healing_keeps_at_zero_is_not_what_was_removed() {
     let healing = |mut spec: PruneSpec| {
         spec.training.epochs = 4;
         let kind = RegularizationKind::L1;
-        spec.regularization = Some(RegularizationSpec { kind, strength: 20.0, warm_up_epochs: 0, healing_epochs: 2 });
+        spec.regularization = Some(RegularizationSpec { kind, strength: 2.0, warm_up_epochs: 0, healing_epochs: 2 });
         spec
     };
     let first = fixture.prune_stage(healing(fixture.prune(key, Some(magnitude()), Removal::global(5))), &dense);
@@ -436,25 +437,6 @@ fn a_table_that_cannot_be_prepared_fails_the_stage() {
     let mut stage = fixture.prepare.clone();
     stage.inputs.clear();
     assert_failed(&one(&mut fixture.stages, &stage), FailureClass::Input);
-}
-
-#[test]
-fn a_pruning_that_empties_a_layer_collapses_alone() {
-    let mut fixture = Fixture::new();
-    let (key, dense) = fixture.trained();
-    let magnitude = Some(magnitude());
-    let stages = [
-        fixture.prune(key, magnitude.clone(), Removal::PerLayer { counts: vec![30, 3] }),
-        fixture.prune(key, magnitude.clone(), Removal::PerLayer { counts: vec![3, 24] }),
-        fixture.prune(key, magnitude.clone(), Removal::global(54)),
-        fixture.prune(key, magnitude, Removal::PerLayer { counts: vec![29, 23] }),
-    ]
-    .map(|spec| fixture.prune_stage(spec, &dense));
-    let found = fixture.outcomes(&stages);
-    let collapsed = |layer: &str| StageOutcome::Collapsed { layer: layer.into() };
-    assert_eq!(found[..3], [collapsed("layers.0"), collapsed("layers.1"), collapsed("layers.0")]);
-    let kept = completed(found[3].clone());
-    assert_eq!(kept.metrics.get(Metric::Sparsity, Split::Test), Some(&(52.0 / 54.0)));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn dense_nets_go_on() {
     spec.model = ModelSpec::Mlp { inputs: WIDTH, hidden, outputs: 1, activation, batch_norm: true };
     spec.training = TrainingSpec { epochs: EPOCHS, dropout: 0.2, ..spec.training };
     let kind = RegularizationKind::L1;
-    spec.regularization = Some(RegularizationSpec { kind, strength: 5.0, warm_up_epochs: 1, healing_epochs: 2 });
+    spec.regularization = Some(RegularizationSpec { kind, strength: 1.0, warm_up_epochs: 1, healing_epochs: 2 });
     let stage = fixture.dense_stage(spec);
     assert_goes_on(&mut fixture, &stage);
 }
