@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::{
     device::{Backend, DeviceName},
-    executor::process::child,
+    executor::{process::child, words::tell_of_memory},
     train::measure,
 };
 
@@ -87,6 +87,12 @@ pub enum ProbeError {
         status: ExitStatus,
         /// The end of its standard error.
         output: String,
+    },
+    /// The child died because memory was not enough.
+    #[error("{what} cannot be used now: its memory is full; stop what else uses it, or take another device")]
+    Full {
+        /// What was asked about.
+        what: String,
     },
     /// The child did not answer in time.
     #[error("{what} cannot be used: it did not answer within {} s", LONGEST.as_secs())]
@@ -222,8 +228,7 @@ async fn ask(program: &Path, what: &str, arguments: &[&str]) -> Result<Answer, P
     let output = timeout(LONGEST, started.wait_with_output()).await.map_err(|_| ProbeError::Silent { what: what() })?;
     let output = output.map_err(|source| ProbeError::Start { what: what(), source })?;
     if !output.status.success() {
-        let output_end = last_lines(&String::from_utf8_lossy(&output.stderr));
-        return Err(ProbeError::Died { what: what(), status: output.status, output: output_end });
+        return Err(died(what(), output.status, &String::from_utf8_lossy(&output.stderr)));
     }
     match serde_json::from_slice(&output.stdout) {
         Ok(Answer::Refused(reason)) => Err(ProbeError::Refused(reason)),
@@ -232,10 +237,19 @@ async fn ask(program: &Path, what: &str, arguments: &[&str]) -> Result<Answer, P
     }
 }
 
-/// What a process that died has said at last, as the end of a sentence: a library may log on and on.
+/// Why a process ended with `status` that said `text`.
+fn died(what: String, status: ExitStatus, text: &str) -> ProbeError {
+    if tell_of_memory(text) {
+        return ProbeError::Full { what };
+    }
+    ProbeError::Died { what, status, output: last_lines(text) }
+}
+
+/// What a process that died has said at last, as the end of a sentence: a library may log on and on. Where in a program it was helps
+/// nobody who only runs it.
 fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("note: ")).collect();
+    let helps = |line: &&str| !line.is_empty() && !line.starts_with("note: ") && !line.contains("panicked at");
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(helps).collect();
     let last = lines[lines.len().saturating_sub(3)..].join(" ");
     let last: String = last.chars().take(500).collect();
     if last.is_empty() { last } else { format!(": {last}") }
@@ -249,8 +263,16 @@ mod tests {
     fn the_end_of_what_a_dead_process_said_is_told() {
         let panic =
             "loading\n\nthread 'main' panicked at device.rs:1:1:\nno driver\nnote: run with `RUST_BACKTRACE=1`\n";
-        assert_eq!(last_lines(panic), ": loading thread 'main' panicked at device.rs:1:1: no driver");
+        assert_eq!(last_lines(panic), ": loading no driver");
         assert_eq!(last_lines("\n \n"), "");
         assert_eq!(last_lines(&"x".repeat(10_000)).len(), 502);
+    }
+
+    /// As libtorch says it of a GPU that another process has filled.
+    #[test]
+    fn a_full_device_is_told_as_such() {
+        let text = "thread 'main' panicked at tensor.rs:1:1:\ncalled `Result::unwrap()` on an `Err` value: Torch(\"CUDA error: out of memory\")\n";
+        let error = died("libtorch:cuda:0".to_owned(), ExitStatus::default(), text);
+        assert!(matches!(error, ProbeError::Full { .. }), "{error}");
     }
 }

@@ -207,7 +207,7 @@ pub enum Control {
     Shuffle,
     /// The criterion's mask over other initial weights (Frankle & Carbin 2019).
     Reinitialize,
-    /// A dense net of as many parameters as are left, trained for as many epochs (Liu et al. 2019, scratch-E).
+    /// A dense net of about as many parameters as are left, trained for as many epochs (Liu et al. 2019, scratch-E).
     ScratchEpochs,
     /// The same, trained for as much compute (scratch-B).
     ScratchCompute,

@@ -276,7 +276,7 @@ pub struct Exclusion {
 pub struct Controls(pub Vec<Control>);
 
 impl Controls {
-    /// The unpruned net trained for as long, and at each sparsity random weights removed and a small dense net of as many parameters.
+    /// The unpruned net trained for as long, and at each sparsity random weights removed and a small dense net of about as many parameters.
     #[must_use]
     pub fn auto() -> Self {
         Self(vec![Control::Dense, Control::Random, Control::ScratchEpochs])

@@ -373,8 +373,8 @@ impl Work {
         work
     }
 
-    /// A dense net of as many parameters as are left, as near as widths allow, trained from its beginning for as many epochs, or for as
-    /// many multiply-accumulates.
+    /// A dense net of about as many parameters as are left, trained from its beginning for as many epochs, or for as many
+    /// multiply-accumulates.
     ///
     /// # Errors
     /// In words, if that many parameters are not known or no such net can be made.

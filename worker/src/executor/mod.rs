@@ -11,7 +11,7 @@ pub mod process;
 mod pruning;
 mod selection;
 pub mod stages;
-mod words;
+pub(crate) mod words;
 
 use std::{
     io::{self, BufReader, BufWriter, Read, Write},

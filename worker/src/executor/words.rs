@@ -25,6 +25,12 @@ const MOST_AT_ONCE: u64 = 64 << 10;
 const NO_MEMORY: [&str; 5] =
     ["out of memory", "outofmemory", "memory allocation of", "can't allocate memory", "not enough memory"];
 
+/// Whether `text` says that memory was not enough.
+pub(crate) fn tell_of_memory(text: &str) -> bool {
+    let text = text.to_lowercase();
+    NO_MEMORY.iter().any(|words| text.contains(words))
+}
+
 /// The last lines of an executor.
 #[derive(Debug, Default)]
 pub(super) struct Words(VecDeque<String>);
@@ -47,10 +53,7 @@ impl Words {
 
     /// The last line that says so.
     fn of_memory(&self) -> Option<&String> {
-        self.0.iter().rfind(|line| {
-            let line = line.to_lowercase();
-            NO_MEMORY.iter().any(|words| line.contains(words))
-        })
+        self.0.iter().rfind(|line| tell_of_memory(line))
     }
 
     /// That memory was not enough; or what it panicked with last; or else its last line.
