@@ -80,8 +80,11 @@ fn the_main_job_finds_what_is_known_of_the_loans() {
         }
     }
 
-    let controls = report["cells"].as_array().expect("cells").iter().filter(|cell| cell["control"] == true).count();
-    assert!(controls >= 3, "dense and random controls were added");
+    let controls = report["cells"].as_array().expect("cells").iter().filter(|cell| cell["control"] == true);
+    let named = |name: &str| controls.clone().filter(|cell| cell["control_kind"] == name).count();
+    for kind in ["dense", "random", "scratch_epochs"] {
+        assert!(named(kind) > 0, "no {kind} control was added");
+    }
     assert!(!report["front"].as_array().expect("a front").is_empty());
 }
 

@@ -68,6 +68,8 @@ def main():
     parser.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
+    if not arguments.device.startswith(("cpu", "libtorch:cpu", "libtorch:cuda")):
+        parser.error("PyTorch's loop runs on processors and on GPUs of NVIDIA's alone")
     seconds, peer = collections.defaultdict(list), []
     for run in range(arguments.runs):
         rates = lanes(arguments.bench, arguments.device, arguments.optimizer)

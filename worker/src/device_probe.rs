@@ -89,10 +89,12 @@ pub enum ProbeError {
         output: String,
     },
     /// The child died because memory was not enough.
-    #[error("{what} cannot be used now: its memory is full; stop what else uses it, or take another device")]
+    #[error("{what} cannot be used now, for want of memory, which another process may hold{output}")]
     Full {
         /// What was asked about.
         what: String,
+        /// The end of its standard error.
+        output: String,
     },
     /// The child did not answer in time.
     #[error("{what} cannot be used: it did not answer within {} s", LONGEST.as_secs())]
@@ -239,10 +241,8 @@ async fn ask(program: &Path, what: &str, arguments: &[&str]) -> Result<Answer, P
 
 /// Why a process ended with `status` that said `text`.
 fn died(what: String, status: ExitStatus, text: &str) -> ProbeError {
-    if tell_of_memory(text) {
-        return ProbeError::Full { what };
-    }
-    ProbeError::Died { what, status, output: last_lines(text) }
+    let output = last_lines(text);
+    if tell_of_memory(text) { ProbeError::Full { what, output } } else { ProbeError::Died { what, status, output } }
 }
 
 /// What a process that died has said at last, as the end of a sentence: a library may log on and on. Where in a program it was helps
@@ -274,5 +274,6 @@ mod tests {
         let text = "thread 'main' panicked at tensor.rs:1:1:\ncalled `Result::unwrap()` on an `Err` value: Torch(\"CUDA error: out of memory\")\n";
         let error = died("libtorch:cuda:0".to_owned(), ExitStatus::default(), text);
         assert!(matches!(error, ProbeError::Full { .. }), "{error}");
+        assert!(error.to_string().ends_with("CUDA error: out of memory\")"), "{error}");
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn run(output: Output) -> Result<ExitCode, CliError> {
     output.print(&document, || {
         let rows = strategies.iter().map(|strategy| {
             vec![
-                strategy.name.to_owned(),
+                std::iter::once(strategy.name).chain(other_names(strategy)).collect::<Vec<_>>().join(", "),
                 formula(strategy),
                 looks_at(strategy).to_owned(),
                 parameters(strategy),
@@ -39,6 +39,7 @@ fn document(strategy: &Strategy) -> serde_json::Value {
         strategy.criterion.iter().flat_map(|criterion| criterion.parameters).map(parameter).collect();
     json!({
         "name": strategy.name,
+        "other_names": other_names(strategy),
         "formula": formula(strategy),
         "looks_at": looks_at(strategy),
         "before_training": strategy.is_initial(),
@@ -46,6 +47,12 @@ fn document(strategy: &Strategy) -> serde_json::Value {
         "parameters": parameters,
         "source": source(strategy),
     })
+}
+
+/// What the literature calls it besides.
+fn other_names(strategy: &Strategy) -> Vec<&'static str> {
+    let others = Strategy::OTHER_NAMES.iter().filter(|(_, own)| *own == strategy.name);
+    others.map(|(other, _)| *other).collect()
 }
 
 fn formula(strategy: &Strategy) -> String {

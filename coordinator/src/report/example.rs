@@ -10,8 +10,8 @@ use secateur_proto::{
 use serde_json::{Value, json};
 
 use crate::sweep::plan::{
-    Attempts, Cell, ClassRows, Constraint, Control, DataSummary, Merged, Objective, Plan, Refused, Settings, SweepInfo,
-    Trial,
+    Attempts, CONTROL_WIDTHS, Cell, ClassRows, Constraint, Control, DataSummary, Merged, Objective, Plan, Refused,
+    Settings, SweepInfo, Trial,
 };
 
 pub(crate) type Sweep = (Plan, BTreeMap<TrialId, StageOutcome>);
@@ -205,6 +205,20 @@ pub(crate) fn realistic() -> Sweep {
         reason: "layers.1 would keep none of its 2,048 weights".to_owned(),
     }];
     (plan, outcomes)
+}
+
+/// Magnitudes at two sparsities, the dense control, and a small dense net beside each of the two.
+pub(crate) fn with_small_net() -> Sweep {
+    let mut cells: Vec<Cell> =
+        [0.5, 0.9].map(|sparsity| cell(settings(Some("magnitude"), "global", sparsity, 0.0), None)).into();
+    cells.push(cell(settings(None, "", 0.0, 0.0), Some(Control::Dense)));
+    cells.extend([(0.5, [32, 16]), (0.9, [9, 3])].map(|(sparsity, widths)| {
+        let mut settings = settings(Some("scratch (as many epochs)"), "", sparsity, 0.0);
+        settings.remove("pruning.scope");
+        settings.insert(CONTROL_WIDTHS.to_owned(), json!(widths));
+        Cell { removed_weights: Some(0), ..cell(settings, Some(Control::ScratchEpochs)) }
+    }));
+    sweep(cells, 3)
 }
 
 /// Images of ten classes, judged by their errors: trials without the metrics that only two classes have.

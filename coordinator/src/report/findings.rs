@@ -15,7 +15,7 @@ use super::{
     plot::{Axes, axes},
     statistics::{Paired, Sample},
 };
-use crate::sweep::plan::Control;
+use crate::sweep::plan::{Control, Settings};
 
 /// The headline of a report: a few sentences, the most important first.
 pub(super) fn findings(report: &Report) -> Vec<String> {
@@ -36,6 +36,7 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
         if let Some(cell) = extreme.filter(|cell| smallest.is_none_or(|other| other.id != cell.id)) {
             found.push(compared("At the small end of the front is", cell, &labels, &axes));
         }
+        found.extend(extreme.and_then(|cell| against_small(report, cell, &labels, &axes)));
         found.extend(against_random(report, &labels, &axes));
     }
     found.extend(left_out(report));
@@ -198,6 +199,37 @@ fn against_random(report: &Report, labels: &Labels, axes: &Axes) -> Option<Strin
     ))
 }
 
+/// By how much a cell differs from a dense net of about as many parameters that was trained from its beginning for as many epochs.
+fn against_small(report: &Report, cell: &CellReport, labels: &Labels, axes: &Axes) -> Option<String> {
+    // How a net is pruned decides nothing of the one that is not, and of its schedule no more than for how long it is trained.
+    let beside = |cell: &CellReport, of_pruning: &[&str]| -> Settings {
+        let decides = |key: &String| !of_pruning.iter().any(|beginning| key.starts_with(beginning));
+        cell.settings.iter().filter(|(key, _)| decides(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let of_any = ["pruning.strategy", "pruning.scope", "pruning.ablation", "control", "pruning.schedule"];
+    let small = report.cells.iter().filter(|cell| cell.control_kind == Some(Control::ScratchEpochs));
+    let small: Vec<_> = small.filter(|small| beside(small, &of_any) == beside(cell, &of_any)).collect();
+    let same_schedule = |small: &&&CellReport| beside(small, &of_any[..4]) == beside(cell, &of_any[..4]);
+    // One alone stands for all schedules.
+    let small = if let [small] = *small { small } else { *small.iter().find(same_schedule)? };
+    let parameters = mean(small, Metric::Parameters)?;
+    let paired = Paired::of(&sample(report, cell, axes.y), &sample(report, small, axes.y), axes.y.better())?;
+    Some(format!(
+        "{} differs from {}, a dense net of {} parameters trained from its beginning for as many epochs, by {} in test {}.",
+        capitalised(&labels.cell(cell)),
+        labels.cell(small),
+        number::of_metric(Metric::Parameters, parameters),
+        pairs(axes.y, &paired),
+        title(axes.y),
+    ))
+}
+
+/// The beginning of a sentence.
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 fn sample(report: &Report, cell: &CellReport, metric: Metric) -> Sample {
     let trials = report.trials.iter().filter(|trial| trial.cell == cell.id);
     trials.filter_map(|trial| Some((trial.seed, *trial.metrics.get(metric, Split::Test)?))).collect()
@@ -238,6 +270,23 @@ mod tests {
         let quoted = number::difference(Metric::Auc, &difference.expect("paired").summary);
         assert!(found[2].contains(&quoted), "{found:#?}");
         assert!(found[5].contains("3 trials did not complete (1 collapsed, 1 diverged, 1 failed)"), "{found:#?}");
+    }
+
+    /// A small net beside the small end of the front, with widths in its name and nowhere else.
+    #[test]
+    fn a_small_dense_net_is_what_pruning_has_to_beat() {
+        let (plan, outcomes) = example::with_small_net();
+        let report = build(&plan, &outcomes);
+        let found = findings(&report);
+        let sentence = found.iter().find(|sentence| sentence.contains("a dense net of")).expect("it is told");
+        let front = report.front_cells()[0];
+        let mut small = report.cells.iter().filter(|cell| cell.control_kind == Some(Control::ScratchEpochs));
+        let small = small.find(|cell| cell.requested_sparsity == front.requested_sparsity).expect("it is there");
+        assert!(Labels::of(&report).cell(small).ends_with("sparsity 0.90 · hidden [9, 3]"), "{sentence}");
+        assert!(!Labels::of(&report).cell(front).contains("hidden"), "{sentence}");
+        let mean = |cell: &CellReport| cell.metrics.get(Metric::Auc, Split::Test).expect("measured").mean;
+        let difference = mean(front) - mean(small);
+        assert!(sentence.contains(&number::fixed(difference.abs(), 4)), "{difference} is not in {sentence}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     model::{CellReport, Report},
     number,
 };
-use crate::sweep::plan::{Control, Settings};
+use crate::sweep::plan::{CONTROL_WIDTHS, Control, Settings};
 
 const STRATEGY: &str = "pruning.strategy";
 const SCOPE: &str = "pruning.scope";
@@ -36,7 +36,7 @@ impl Labels {
         let is_parameter = |key: &String| key.starts_with(STRATEGY) && key != STRATEGY;
         let (parameters, others): (Vec<_>, Vec<_>) = several
             .into_iter()
-            .filter(|key| !matches!(key.as_str(), STRATEGY | SCOPE | SPARSITY))
+            .filter(|key| !matches!(key.as_str(), STRATEGY | SCOPE | SPARSITY | CONTROL_WIDTHS))
             .partition(is_parameter);
         let mut labels = Self { parameters, others, series: Vec::new() };
         let mut seen = BTreeSet::new();
@@ -86,6 +86,7 @@ impl Labels {
         if !panel.is_empty() {
             parts.push(panel);
         }
+        parts.extend(named(&cell.settings, CONTROL_WIDTHS));
         parts.join(" · ")
     }
 }

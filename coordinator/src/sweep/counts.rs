@@ -16,6 +16,20 @@ pub fn total(sparsity: f64, weights: u64) -> u64 {
     ((sparsity * weights as f64).round() as u64).min(weights)
 }
 
+/// Shares of weights that differ by less are the same.
+const EQUAL: f64 = 1e-6;
+
+/// How many of `weights` a layer may lose at most, of which that is the largest share.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "nets have at most 2^31 weights and a share is in [0, 1]"
+)]
+fn share(most: f64, weights: u64) -> u64 {
+    (most * weights as f64 + EQUAL).floor() as u64
+}
+
 /// Shares [`total`] among layers of these sizes in proportion to them, by largest remainder (Hamilton's method): every layer gets
 /// s · n rounded down, and the layers with the largest remainders one more each, ties by index, until the sum is exact.
 #[expect(clippy::cast_precision_loss, reason = "nets have at most 2^31 weights")]
@@ -43,7 +57,9 @@ fn quotas(sparsities: &[f64], sizes: &[u64]) -> Vec<f64> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "quotas are of at most 2^31 weights")]
 fn apportion(total: u64, quotas: &[f64], sizes: &[u64]) -> Vec<u64> {
     let mut counts: Vec<u64> = quotas.iter().map(|quota| quota.floor() as u64).collect();
-    let mut order: Vec<(usize, f64)> = quotas.iter().map(|quota| quota - quota.floor()).enumerate().collect();
+    // Remainders that are equal are not, once they are computed.
+    let remainder = |quota: &f64| ((quota - quota.floor()) / EQUAL).round() * EQUAL;
+    let mut order: Vec<(usize, f64)> = quotas.iter().map(remainder).enumerate().collect();
     order.sort_by(|(_, one), (_, two)| two.total_cmp(one));
     let mut missing = i128::from(total) - counts.iter().map(|count| i128::from(*count)).sum::<i128>();
     for (layer, _) in &order {
@@ -131,7 +147,7 @@ pub fn removal(request: &Request<'_>, layers: &[Layer]) -> Result<Removal, Strin
         Scope::Global | Scope::Lamp | Scope::Sensitivity => None,
     };
     let caps: Option<Vec<u64>> =
-        most.map(|most| sizes.iter().map(|size| total(most, *size).min(size.saturating_sub(1))).collect());
+        most.map(|most| sizes.iter().map(|size| share(most, *size).min(size.saturating_sub(1))).collect());
     if let Some(counts) = counts {
         let limits = caps.unwrap_or_else(|| sizes.iter().map(|size| size.saturating_sub(1)).collect());
         for ((layer, count), (limit, size)) in layers.iter().zip(&counts).zip(limits.iter().zip(&sizes)) {

@@ -1,15 +1,15 @@
-//! The parts of a point's work: its net, its prunable layers, the levels of its ladder, its penalty; or why there are none.
+//! The parts of a point's work: its net, its prunable layers, the levels of its ladder, its schedule, its penalty; or why there are none.
 
 use secateur_proto::spec::{
     Activation, Granularity, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec,
-    Step, Task,
+    Schedule, Step, Task,
 };
 use secateur_worker::{net::units::units, prune::criteria::Needs};
 
 use super::{
     expand::Point,
     planner::InputFacts,
-    setting::{Grain, Ladder, Phase, Scope, Strategy, Timing},
+    setting::{Grain, Ladder, Pace, Phase, Scope, Strategy, Timing},
     spec::{Architecture, Selection, SweepSpec},
 };
 
@@ -165,6 +165,57 @@ pub(super) fn ladder_of(ladder: &Ladder, sparsity: f64) -> Result<Vec<f64>, Stri
         return Err(format!("more than {MAX_LEVELS} levels on the way to sparsity {sparsity}; take a larger fraction"));
     }
     Ok(levels)
+}
+
+/// The schedule of a mask, in steps of the training of what is left, which has `steps`.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "shares of a training"
+)]
+pub(super) fn schedule(timing: &Timing, steps: u64) -> Result<Schedule, String> {
+    let at = |share: f64| (share * steps as f64).round() as u64;
+    let never = |what: &str, every: u64, until: u64| {
+        format!(
+            "{what} every {every} steps would never come: its part of the training has {until} of {steps} steps; take a smaller number"
+        )
+    };
+    Ok(match *timing {
+        Timing::OneShot | Timing::Iterative { .. } => Schedule::OneShot,
+        Timing::Gradual { shape, begin, end, pace } => {
+            let (begin, end) = (at(begin), at(end));
+            let span = end.saturating_sub(begin);
+            let (every, times) = match pace {
+                // The first removal is at the beginning, the last at the end.
+                Pace::Times(times) => ((span / times.saturating_sub(1).max(1)).max(1), times),
+                Pace::Every(every) => (every, span / every + 1),
+            };
+            if matches!(pace, Pace::Every(every) if every > span) {
+                return Err(never("a gradual removal", every, span));
+            }
+            let last = begin + (times - 1) * every;
+            if last >= steps {
+                return Err(format!("{times} removals take {last} steps, and the training has {steps}"));
+            }
+            Schedule::Gradual { shape, begin, every, times }
+        }
+        Timing::Dynamic { growth, fraction, every, end } => {
+            // The net is trained with its last mask, be it one step.
+            let end = at(end).min(steps.saturating_sub(1));
+            if every > end {
+                return Err(never("a change of the mask", every, end));
+            }
+            Schedule::Dynamic { growth, fraction, every, end }
+        }
+        Timing::Alternating { every, end } => {
+            let end = at(end);
+            if every.saturating_mul(2) > end {
+                return Err(never("a phase", every, end));
+            }
+            Schedule::Alternating { every, end }
+        }
+    })
 }
 
 pub(super) fn penalty(

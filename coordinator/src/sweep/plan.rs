@@ -18,6 +18,10 @@ pub use self::packed::{InvalidPlan, PackedPlan, Packer};
 /// A point of the grid: sweep-file key paths (`pruning.sparsity`) and their values.
 pub type Settings = BTreeMap<String, serde_json::Value>;
 
+/// The setting of a small dense net, a [control](Control::ScratchEpochs), that says its widths. Its other settings are those of the cell
+/// that it stands beside.
+pub const CONTROL_WIDTHS: &str = "control.hidden";
+
 /// Everything that a sweep will compute, and what it left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {

@@ -16,11 +16,11 @@ use super::{
     diagnostic::{Diagnostics, Mark},
     expand::Point,
     plan::{
-        Cell, ClassRows, Control, DataSummary, Merged, PackedPlan, Packer, PlannedStage, Refused, Settings, SweepInfo,
-        Trial, WeightsSummary,
+        CONTROL_WIDTHS, Cell, ClassRows, Control, DataSummary, Merged, PackedPlan, Packer, PlannedStage, Refused,
+        Settings, SweepInfo, Trial, WeightsSummary,
     },
     setting::AblationSetting,
-    spec::{Controls, SweepSpec},
+    spec::SweepSpec,
     weights,
     work::Work,
 };
@@ -142,7 +142,7 @@ impl<'a> Planner<'a> {
 
     fn add_controls(&mut self) {
         let asked = std::mem::take(&mut self.asked);
-        for control in &self.spec.controls.0 {
+        for control in &self.spec.controls.list {
             if *control == Control::Dense {
                 for (point, work) in asked.iter().chain(&self.dense_points.clone()) {
                     self.control(Control::Dense, *point, Some(work.dense_control()));
@@ -153,15 +153,15 @@ impl<'a> Planner<'a> {
             for (point, work) in &asked {
                 let other = match control {
                     Control::Dense => None,
+                    Control::ScratchEpochs | Control::ScratchCompute => {
+                        self.scratch(*control, *point, work.scratch(*control == Control::ScratchCompute))
+                    }
                     // What a penalty drives to zero is not chosen, so nothing else can be chosen in its place.
                     _ if work.removed().is_none() => None,
                     Control::Random => Some(work.random_control()),
                     Control::RandomMatched => Some(work.ablated(AblationSetting::RandomMatched)),
                     Control::Shuffle => Some(work.ablated(AblationSetting::Shuffle)),
                     Control::Reinitialize => Some(work.ablated(AblationSetting::Reinitialize)),
-                    Control::ScratchEpochs | Control::ScratchCompute => {
-                        self.scratch(*control, *point, work.scratch(*control == Control::ScratchCompute))
-                    }
                 };
                 self.control(*control, *point, other);
             }
@@ -183,18 +183,26 @@ impl<'a> Planner<'a> {
         self.asked = asked;
     }
 
-    /// A small net, or, where controls were asked for by name, a word on why there is none.
+    /// A small net; or, where the file names its controls, a word on why there is none, once for each reason.
     fn scratch(&mut self, control: Control, point: Point, work: Result<Work, String>) -> Option<Work> {
-        let asked_for = self.spec.controls != Controls::auto();
-        work.inspect_err(|reason| {
-            if asked_for {
-                let mut settings = self.spec.grid.settings(point);
-                settings.insert(AxisKey::Strategy.path().to_owned(), json!(scratch_name(control)));
-                let reason = format!("no control {}: {reason}", scratch_name(control));
-                self.refused.push(Refused { settings, reason });
-            }
-        })
-        .ok()
+        let reason = match work {
+            Ok(work) => return Some(work),
+            Err(reason) => format!("no control {}: {reason}", scratch_name(control)),
+        };
+        if self.spec.controls.named && self.refused.iter().all(|refused| refused.reason != reason) {
+            let settings = self.scratch_settings(control, point);
+            self.refused.push(Refused { settings, reason });
+        }
+        None
+    }
+
+    /// The settings of a small net: those of what it stands beside, but for the way of pruning. `model.hidden` stays that of the large net.
+    fn scratch_settings(&self, control: Control, point: Point) -> Settings {
+        let mut settings = self.spec.grid.settings(point);
+        settings.remove(AxisKey::Scope.path());
+        settings.retain(|key, _| !key.starts_with(&format!("{}.", AxisKey::Strategy.path())));
+        settings.insert(AxisKey::Strategy.path().to_owned(), json!(scratch_name(control)));
+        settings
     }
 
     /// Points that remove nothing are the dense controls.
@@ -240,10 +248,9 @@ impl<'a> Planner<'a> {
                 set(AxisKey::Ablation, json!(AblationSetting::Reinitialize.name()));
             }
             Control::ScratchEpochs | Control::ScratchCompute => {
-                set(AxisKey::Strategy, json!(scratch_name(control)));
-                set(AxisKey::Scope, json!("none"));
+                settings = self.scratch_settings(control, point);
                 if let Some(widths) = work.widths() {
-                    set(AxisKey::Hidden, json!(widths));
+                    settings.insert(CONTROL_WIDTHS.to_owned(), json!(widths));
                 }
             }
         }
@@ -252,7 +259,7 @@ impl<'a> Planner<'a> {
                 settings.remove(key.path());
             }
         }
-        if matches!(control, Control::Dense | Control::Random | Control::ScratchEpochs | Control::ScratchCompute) {
+        if matches!(control, Control::Dense | Control::Random) {
             settings.retain(|key, _| !key.starts_with(&format!("{strategy}.")));
         }
         // Controls of different cells can have equal settings where those differ in what no setting tells.

@@ -48,13 +48,18 @@ impl Strategy {
     /// The strategy of that name, or of another one that the literature has for it.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let name = match name {
-            "obd" => "fisher_diag",
-            "mean_act" => "mean_activation",
-            name => name,
-        };
+        let name = Self::own_name(name);
         Self::all().into_iter().find(|strategy| strategy.name == name)
     }
+
+    /// The name that a strategy has here.
+    #[must_use]
+    pub fn own_name(name: &str) -> &str {
+        Self::OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, own)| own)
+    }
+
+    /// Names that the literature has for strategies, and those that they have here.
+    pub const OTHER_NAMES: [(&str, &str); 2] = [("obd", "fisher_diag"), ("mean_act", "mean_activation")];
 
     /// What is to be computed.
     #[must_use]
@@ -439,7 +444,7 @@ impl Named for Timing {
 impl Named for Strategy {
     fn is_named_by(&self, node: &Node) -> bool {
         match &node.value {
-            Value::Text(text) => text == self.name,
+            Value::Text(text) => Self::own_name(text) == self.name,
             Value::Map(entries) => {
                 let [strategy] = entries.as_slice() else { return false };
                 let Value::Map(parameters) = &strategy.value.value else { return false };
@@ -447,7 +452,7 @@ impl Named for Strategy {
                     let own = self.spec().and_then(|spec| spec.parameters.get(name).copied());
                     own.is_some_and(|own| same(value, &json!(own)))
                 };
-                strategy.key == self.name
+                Self::own_name(&strategy.key) == self.name
                     && parameters.iter().all(|parameter| is_own(&parameter.key, &parameter.value.value))
             }
             _ => false,

@@ -273,18 +273,23 @@ pub struct Exclusion {
 
 /// Which trials to add to compare with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Controls(pub Vec<Control>);
+pub struct Controls {
+    /// One after the other.
+    pub list: Vec<Control>,
+    /// Whether the file names them: then one that cannot be made is told.
+    pub named: bool,
+}
 
 impl Controls {
     /// The unpruned net trained for as long, and at each sparsity random weights removed and a small dense net of about as many parameters.
     #[must_use]
     pub fn auto() -> Self {
-        Self(vec![Control::Dense, Control::Random, Control::ScratchEpochs])
+        Self { list: vec![Control::Dense, Control::Random, Control::ScratchEpochs], named: false }
     }
 
     /// Whether there is that one.
     #[must_use]
     pub fn has(&self, control: Control) -> bool {
-        self.0.contains(&control)
+        self.list.contains(&control)
     }
 }

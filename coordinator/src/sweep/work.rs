@@ -11,10 +11,12 @@ use secateur_proto::{
 use super::{
     counts,
     expand::Point,
-    parts::{fits, gives_zeros, granularity, is_normalised, ladder_of, model, penalty, prunable, update_rule},
+    parts::{
+        fits, gives_zeros, granularity, is_normalised, ladder_of, model, penalty, prunable, schedule, update_rule,
+    },
     planner::InputFacts,
     scratch,
-    setting::{AblationSetting, Grain, Pace, Phase, Scope, Strategy, Then, Timing},
+    setting::{AblationSetting, Grain, Phase, Scope, Strategy, Then, Timing},
     spec::SweepSpec,
 };
 
@@ -121,7 +123,7 @@ impl Work {
         let way = match timing {
             Timing::Iterative { then, .. } => Way::FromDense { then: *then, reinitialized },
             Timing::Dynamic { .. } | Timing::Alternating { .. } => Way::FromInitial { reinitialized },
-            _ if strategy.is_initial() && removes => Way::FromInitial { reinitialized },
+            _ if strategy.is_initial() => Way::FromInitial { reinitialized },
             _ => Way::FromDense { then: Then::Finetune, reinitialized },
         };
         let weights = facts.weights.as_ref().map(|weights| weights.artifact.hash);
@@ -148,21 +150,29 @@ impl Work {
                 AblationSetting::RandomMatched => Some(Ablation::RandomMatched),
                 AblationSetting::None | AblationSetting::Reinitialize => strategy.ablation,
             },
-            levels: if removes { levels } else { vec![Removal::NONE] },
+            levels: if removes { levels } else { vec![Removal::NONE; levels.len()] },
             way,
             schedule: Schedule::OneShot,
             weights,
             model,
         };
         if removes {
-            work.schedule = work.schedule_of(timing, facts.rows[0])?;
-            work.check(strategy, grain, timing, facts.rows[0])?;
+            work.schedule = schedule(timing, steps_of(&work.training_of(work.way).0, facts.rows[0]))?;
+            let ablated = ablation != AblationSetting::None;
+            work.check(strategy, grain, timing, facts.rows[0], ablated)?;
         }
         Ok(work)
     }
 
     /// What can only be said of a work as a whole.
-    fn check(&self, strategy: &Strategy, grain: Grain, timing: &Timing, rows: u64) -> Result<(), String> {
+    fn check(
+        &self,
+        strategy: &Strategy,
+        grain: Grain,
+        timing: &Timing,
+        rows: u64,
+        ablated: bool,
+    ) -> Result<(), String> {
         if let Timing::Iterative { then: Then::RewindWeights { step }, .. } = timing {
             let steps = steps_of(&self.training, rows);
             if *step >= steps {
@@ -188,6 +198,9 @@ impl Work {
                 "apoz counts zeros, and of the activations only relu gives them: take mean_activation".to_owned()
             );
         }
+        if matches!(timing, Timing::Gradual { .. } | Timing::Dynamic { .. } | Timing::Alternating { .. }) && ablated {
+            return Err("an ablation changes a mask that there is, and this schedule makes its own while it trains: take one_shot or iterative".to_owned());
+        }
         if matches!(grain, Grain::Grouped { .. }) && self.ablation.is_some() {
             return Err("a mask that is drawn anew keeps no pattern: take the granularity unstructured".to_owned());
         }
@@ -206,59 +219,6 @@ impl Work {
                 (TrainingSpec { epochs, ..self.training.clone() }, self.dense_penalty.clone())
             }
         }
-    }
-
-    /// In steps of the training of what is left.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "shares of a training"
-    )]
-    fn schedule_of(&self, timing: &Timing, rows: u64) -> Result<Schedule, String> {
-        let training = self.training_of(self.way).0;
-        let steps = steps_of(&training, rows);
-        let at = |share: f64| (share * steps as f64).round() as u64;
-        let never = |what: &str, every: u64, until: u64| {
-            format!(
-                "{what} every {every} steps would never come: its part of the training has {until} of {steps} steps; take a smaller number"
-            )
-        };
-        Ok(match *timing {
-            Timing::OneShot | Timing::Iterative { .. } => Schedule::OneShot,
-            Timing::Gradual { shape, begin, end, pace } => {
-                let (begin, end) = (at(begin), at(end));
-                let span = end.saturating_sub(begin);
-                let (every, times) = match pace {
-                    // The first removal is at the beginning, the last at the end.
-                    Pace::Times(times) => ((span / times.saturating_sub(1).max(1)).max(1), times),
-                    Pace::Every(every) => (every, span / every + 1),
-                };
-                if matches!(pace, Pace::Every(every) if every > span) {
-                    return Err(never("a gradual removal", every, span));
-                }
-                let last = begin + (times - 1) * every;
-                if last >= steps {
-                    return Err(format!("{times} removals take {last} steps, and the training has {steps}"));
-                }
-                Schedule::Gradual { shape, begin, every, times }
-            }
-            Timing::Dynamic { growth, fraction, every, end } => {
-                // The net is trained with its last mask, be it one step.
-                let end = at(end).min(steps.saturating_sub(1));
-                if every > end {
-                    return Err(never("a change of the mask", every, end));
-                }
-                Schedule::Dynamic { growth, fraction, every, end }
-            }
-            Timing::Alternating { every, end } => {
-                let end = at(end);
-                if every.saturating_mul(2) > end {
-                    return Err(never("a phase", every, end));
-                }
-                Schedule::Alternating { every, end }
-            }
-        })
     }
 
     /// What goes in the end.
@@ -358,9 +318,10 @@ impl Work {
         let mut work = self.clone();
         match ablation {
             AblationSetting::None => {}
-            // A pattern is none when it is drawn anew.
+            // A pattern is none when it is drawn anew, and a mask that is made in training is another one after any change.
             AblationSetting::Shuffle | AblationSetting::RandomMatched
                 if matches!(self.removal(), Removal::Grouped { .. }) => {}
+            _ if self.schedule != Schedule::OneShot => {}
             AblationSetting::Shuffle => work.ablation = Some(Ablation::ShuffleMask),
             AblationSetting::RandomMatched => work.ablation = Some(Ablation::RandomMatched),
             AblationSetting::Reinitialize => {
@@ -373,6 +334,23 @@ impl Work {
         work
     }
 
+    /// Epochs from the initial net to the pruned one; those of a net that is given are taken to be what the file says of a dense one.
+    fn epochs(&self) -> u32 {
+        let levels = u32::try_from(self.levels.len()).unwrap_or(u32::MAX);
+        let again = match self.way {
+            Way::FromDense { then: Then::Finetune, reinitialized: false } => {
+                levels.saturating_mul(self.retraining.epochs)
+            }
+            Way::FromDense { then: Then::RewindLearningRate, reinitialized: false } => {
+                levels.saturating_mul(self.training.epochs)
+            }
+            // It begins anew.
+            Way::FromDense { .. } => 0,
+            Way::FromInitial { .. } => self.retraining.epochs,
+        };
+        self.training.epochs.saturating_add(again)
+    }
+
     /// A dense net of about as many parameters as are left, trained from its beginning for as many epochs, or for as many
     /// multiply-accumulates.
     ///
@@ -380,30 +358,19 @@ impl Work {
     /// In words, if that many parameters are not known or no such net can be made.
     pub(super) fn scratch(&self, same_compute: bool) -> Result<Self, String> {
         let removed = self.removed().ok_or("how many weights a penalty drives to zero is not known before")?;
-        let units = (self.granularity == Granularity::Unit)
-            .then(|| scratch::of_units(&self.model, &self.layers, self.removal()))
-            .flatten();
-        let model = match (units, self.granularity) {
-            (Some(model), _) => model,
-            (None, Granularity::Weight) => {
+        let model = match self.granularity {
+            Granularity::Weight => {
                 scratch::of_parameters(&self.model, self.model.parameters().saturating_sub(removed))?
             }
-            // All units alike: a share of units is about that share of the weights.
-            (None, Granularity::Unit) => {
-                let weights = self.model.weights().saturating_mul(removed) / self.prunable().max(1);
-                scratch::of_parameters(&self.model, self.model.parameters().saturating_sub(weights))?
-            }
+            Granularity::Unit => scratch::of_units(&self.model, &self.layers, self.removal())?,
         };
+        let further = if same_compute { scratch::further_epochs(&self.model, &model, self.epochs()) } else { 0 };
         let mut work = self.dense_control();
         work.layers = model.prunable();
         work.weights = None;
         work.way = Way::FromInitial { reinitialized: false };
         work.levels = vec![Removal::NONE];
-        if same_compute {
-            let epochs = self.training.epochs.saturating_add(self.retraining.epochs);
-            let further = scratch::further_epochs(&self.model, &model, epochs);
-            work.training.epochs = work.training.epochs.saturating_add(further);
-        }
+        (work.training.epochs, work.retraining.epochs) = (self.epochs().saturating_add(further), 0);
         work.model = model;
         Ok(work)
     }

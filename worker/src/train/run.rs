@@ -389,7 +389,9 @@ impl Training<'_, '_> {
                 None => true,
                 Some(schedule) => trained >= schedule.settled() && !(changed && schedule.grows()),
             };
-            let settled = follows && (!heals || state.healed.is_some() || lane.stop_after.is_some());
+            // A net that its penalty has not touched yet is not what was asked for.
+            let penalised = last || lane.regularization.as_ref().is_none_or(|penalty| epoch > penalty.warm_up_epochs);
+            let settled = follows && penalised && (!heals || state.healed.is_some() || lane.stop_after.is_some());
             let worth = worth(lane, &record);
             let better = match &state.best {
                 None => true,

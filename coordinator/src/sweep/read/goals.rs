@@ -199,10 +199,11 @@ pub(super) fn controls(reader: &mut Reader, fields: &Fields<'_>) -> Option<Contr
         ("scratch_compute", Control::ScratchCompute),
     ];
     let Some(field) = fields.get("controls") else { return Some(Controls::auto()) };
+    let named = |list| Controls { list, named: true };
     match field.text() {
         Some("auto") => return Some(Controls::auto()),
-        Some("none") => return Some(Controls(Vec::new())),
-        Some("all") => return Some(Controls(NAMES.map(|(_, control)| control).to_vec())),
+        Some("none") => return Some(named(Vec::new())),
+        Some("all") => return Some(named(NAMES.map(|(_, control)| control).to_vec())),
         _ => {}
     }
     if field.items().is_none() {
@@ -212,5 +213,5 @@ pub(super) fn controls(reader: &mut Reader, fields: &Fields<'_>) -> Option<Contr
         return None;
     }
     let read = |reader: &mut Reader, field: &Field<'_>| reader.choice(field, &NAMES, &[]);
-    reader.values(&field, field.items_or_self(), PartialEq::eq, read).map(Controls)
+    reader.values(&field, field.items_or_self(), PartialEq::eq, read).map(named)
 }

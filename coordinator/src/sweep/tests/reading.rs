@@ -110,7 +110,7 @@ fn splits_constraints_and_columns_are_read() {
             Constraint { metric: Metric::Auc, min: Some(0.7), max: Some(1.0) },
         ]
     );
-    assert_eq!(spec.controls, Controls(vec![]));
+    assert_eq!(spec.controls, Controls { list: vec![], named: true });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use secateur_proto::spec::{
     Ablation, Granularity, Growth, PruneSpec, Ramp, Ranking, Removal, Schedule, StageSpec, Start, Subject,
 };
+use serde_json::json;
 
 use super::*;
 use crate::sweep::plan::{Cell, Control};
@@ -162,7 +163,7 @@ fn scopes_and_granularities_come_to_removals() {
     assert_eq!(level(&["layers: {include: [layers.1, layers.2]}"], "magnitude", "0.5").layers, [1, 2]);
     assert_eq!(
         level(&["max_layer_sparsity: 0.6"], "magnitude", "0.5").removal,
-        Removal::Global { count: 1632, caps: Some(vec![730, 1229]) }
+        Removal::Global { count: 1632, caps: Some(vec![729, 1228]) }
     );
 }
 
@@ -209,6 +210,74 @@ fn controls_can_be_asked_for_by_name() {
     assert_eq!(of(Control::Reinitialize).start, Start::Reinitialized {});
 }
 
+/// A small net is trained for as long as the pruned one has been, all levels counted, and one that is given more compute for longer.
+#[test]
+fn small_nets_are_trained_for_as_many_epochs() {
+    // 20 epochs, and 10 of retraining.
+    for (schedule, strategy, epochs) in [
+        ("one_shot", "magnitude", 30),
+        ("one_shot", "snip", 30),
+        ("{iterative: {rounds: 3}}", "magnitude", 20 + 3 * 10),
+        ("{iterative: {rounds: 3, then: lr_rewind}}", "magnitude", 20 + 3 * 20),
+        ("{iterative: {rounds: 3, then: weight_rewind}}", "magnitude", 20),
+        ("{iterative: {rounds: 3, then: reinitialize}}", "magnitude", 20),
+        ("{gradual: {times: 2}}", "magnitude", 30),
+        ("{rigl: {every: 2}}", "random", 30),
+    ] {
+        let text = with(&[&format!("schedule: {schedule}")], strategy, "0.9")
+            + "controls: [scratch_epochs, scratch_compute]\n";
+        let plan = planned(&text);
+        let of = |control| {
+            let cell = plan.cells.iter().find(|cell| cell.control == Some(control)).expect("a small net");
+            prunings(&plan, cell)[0].clone()
+        };
+        let (small, longer) = (of(Control::ScratchEpochs), of(Control::ScratchCompute));
+        assert_eq!(small.training.epochs, epochs, "{schedule} {strategy}");
+        let large = prunings(&plan, &plan.cells[0])[0].model.macs();
+        let ratio = (large as f64 / longer.model.macs() as f64).min(10.0);
+        assert_eq!(f64::from(longer.training.epochs), (f64::from(epochs) * ratio).round(), "{schedule} {strategy}");
+    }
+}
+
+/// Where units go, the small net has the widths that are left; of LeNet-5, whose filters are fixed, there is none.
+#[test]
+fn small_nets_are_of_the_form_of_the_large_one() {
+    let plan = planned(&with(&["granularity: neuron", "scope: local"], "magnitude", "0.5"));
+    let small = plan.cells.iter().find(|cell| cell.control == Some(Control::ScratchEpochs)).expect("a small net");
+    assert_eq!(small.settings["control.hidden"], json!([32, 16]));
+    assert_eq!(small.settings["model.hidden"], json!([64, 32]));
+    assert!(!small.settings.contains_key("pruning.scope"));
+}
+
+/// Nothing removed is the dense control of the same strategy and schedule.
+#[test]
+fn a_sparsity_of_zero_is_the_dense_control_of_its_own_way() {
+    for (schedule, strategy) in [
+        ("one_shot", "magnitude"),
+        ("one_shot", "snip"),
+        ("{iterative: {rounds: 3}}", "magnitude"),
+        ("{iterative: {rounds: 3, then: lr_rewind}}", "magnitude"),
+        ("{rigl: {every: 2}}", "random"),
+    ] {
+        let plan = planned(&with(&[&format!("schedule: {schedule}")], strategy, "[0, 0.5]"));
+        let dense: Vec<_> = plan.cells.iter().filter(|cell| cell.control == Some(Control::Dense)).collect();
+        assert_eq!(dense.len(), 1, "{schedule} {strategy}");
+        let zero = plan.merged.iter().find(|merged| merged.settings["pruning.sparsity"] == json!(0.0));
+        assert_eq!(zero.expect("it is merged").into, dense[0].id);
+        assert_eq!(plan.cells[0].dense_control.as_ref(), Some(&dense[0].id));
+    }
+}
+
+#[test]
+fn other_names_of_a_strategy_are_known_wherever_one_is_named() {
+    let text = with(&["scope: [global, local]"], "[obd, {mean_act: {rows: 64}}, magnitude]", "0.5");
+    let text = text + "exclude: [{pruning.strategy: [obd, mean_act], pruning.scope: global}]\n";
+    let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+    let names: Vec<_> = spec.grid.strategy.values.iter().map(|strategy| strategy.name).collect();
+    assert_eq!(names, ["fisher_diag", "mean_activation", "magnitude"]);
+    assert_eq!(spec.points().count(), 2 * 3 - 2);
+}
+
 /// A net that is too small to be had is told to who asked for it, and to nobody else.
 #[test]
 fn a_small_net_that_there_is_not_is_refused_if_it_was_asked_for() {
@@ -221,7 +290,7 @@ fn a_small_net_that_there_is_not_is_refused_if_it_was_asked_for() {
     assert!(
         reasons.len() == 1
             && reasons[0].starts_with("no control scratch (as many epochs): ")
-            && reasons[0].contains("no net"),
+            && reasons[0].contains("the nearest net of this form"),
         "{reasons:?}"
     );
 }
@@ -244,6 +313,16 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         (&["layers: {exclude: [layers.7]}"], "magnitude", "the net has no layer layers.7"),
         (&["max_layer_sparsity: 0.5"], "magnitude", "the cap of each layer allows"),
         (&["schedule: gradual"], "regularized", "take the schedule one_shot"),
+        (
+            &["schedule: {gradual: {times: 2}}", "ablation: shuffle"],
+            "magnitude",
+            "an ablation changes a mask that there is",
+        ),
+        (
+            &["schedule: {rigl: {every: 2}}", "ablation: reinitialize"],
+            "random",
+            "an ablation changes a mask that there is",
+        ),
         (&["schedule: {ac_dc: {every: 2}}"], "obs", "changes the net that it scores"),
         (&["schedule: {gradual: {times: 2}}"], "movement", "changes the net that it scores"),
         (&["scope: lamp"], "grasp", "ranks by signs"),

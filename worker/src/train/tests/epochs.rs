@@ -1,6 +1,6 @@
 //! The curve, and the net of the best epoch.
 
-use secateur_proto::spec::SelectBy;
+use secateur_proto::spec::{RegularizationKind, RegularizationSpec, SelectBy};
 
 use super::{adam, dataset, device, lane, mlp, reference::Net, run, sgd, trained, training};
 use crate::{
@@ -61,6 +61,22 @@ fn the_earliest_of_equal_epochs_is_kept_and_never_the_start() {
     let data = DeviceData::load(dataset(9, 4, 40), &device());
     let end = run(&model, &[lane(&model, 1, training(sgd(0.0), 8, 3))], &data).remove(0);
     assert_eq!(trained(&end).epoch, 1);
+}
+
+/// A penalty that ruins the net makes every epoch before it the better one.
+#[test]
+fn no_epoch_before_a_penalty_is_kept() {
+    let model = mlp(4, &[6]);
+    let data = DeviceData::load(dataset(9, 4, 40), &device());
+    let with = |warm_up_epochs| {
+        let mut lane = lane(&model, 1, training(adam(0.05), 8, 6));
+        let (kind, strength, healing_epochs) = (RegularizationKind::L1, 1e4, 0);
+        lane.regularization = Some(RegularizationSpec { kind, strength, warm_up_epochs, healing_epochs });
+        lane
+    };
+    let ends = run(&model, &[0, 2, 4].map(with), &data);
+    let epochs: Vec<u32> = ends.iter().map(|end| trained(end).epoch).collect();
+    assert_eq!(epochs, [1, 3, 5]);
 }
 
 #[test]

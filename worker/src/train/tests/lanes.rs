@@ -1,7 +1,7 @@
 //! What a lane computes does not depend on who its neighbours are, bit for bit.
 
 use proptest::prelude::*;
-use secateur_proto::spec::{Activation, ModelSpec, OptimizerSpec, RegularizationKind, TrainingSpec};
+use secateur_proto::spec::{Activation, ModelSpec, OptimizerSpec, RegularizationKind, TensorKind, TrainingSpec};
 
 use super::{
     KINDS, alone, assert_same, dataset, device, lane, mask, masked, mlp, one_is_like_many, penalty, run, sgd, training,
@@ -33,7 +33,8 @@ impl Common {
         let weight_decay = [0.0, 0.01, 0.3][number as usize % 3];
         // A gradient that is zero but for rounding, as that of a bias before a batch normalisation, moves it by a whole rate where ε is
         // small: elsewhere than on flex it rounds in other ways.
-        let (betas, eps) = ([0.9, 0.999], if one_is_like_many() { 1e-8 } else { 1e-3 });
+        let normalised = self.model.tensors().iter().any(|tensor| tensor.kind == TensorKind::Scale);
+        let (betas, eps) = ([0.9, 0.999], if normalised && !one_is_like_many() { 1e-3 } else { 1e-8 });
         let optimizer = match self.optimizer {
             0 => OptimizerSpec::Adam { lr, betas, eps, weight_decay },
             1 => OptimizerSpec::AdamW { lr, betas, eps, weight_decay },
