@@ -57,6 +57,8 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
                 difference_to_random: minus(cell.random_control.as_ref()),
                 dense_control: cell.dense_control.clone(),
                 random_control: cell.random_control.clone(),
+                difference_to_scratch: minus(cell.scratch_control.as_ref()),
+                scratch_control: cell.scratch_control.clone(),
                 requested_sparsity: requested_sparsity(cell),
                 removed_weights: cell.removed_weights,
                 prunable_weights: cell.prunable_weights,

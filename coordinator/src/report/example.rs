@@ -42,6 +42,7 @@ fn cell(settings: Settings, control: Option<Control>) -> Cell {
         control,
         dense_control: None,
         random_control: None,
+        scratch_control: None,
         prunable_weights: PRUNABLE,
         removed_weights: Some((sparsity * PRUNABLE as f64).round() as u64),
     }
@@ -218,6 +219,7 @@ pub(crate) fn with_small_net() -> Sweep {
         settings.insert(CONTROL_WIDTHS.to_owned(), json!(widths));
         Cell { removed_weights: Some(0), ..cell(settings, Some(Control::ScratchEpochs)) }
     }));
+    (cells[0].scratch_control, cells[1].scratch_control) = (Some(cells[3].id.clone()), Some(cells[4].id.clone()));
     sweep(cells, 3)
 }
 

@@ -15,7 +15,7 @@ use super::{
     plot::{Axes, axes},
     statistics::{Paired, Sample},
 };
-use crate::sweep::plan::{Control, Settings};
+use crate::sweep::plan::Control;
 
 /// The headline of a report: a few sentences, the most important first.
 pub(super) fn findings(report: &Report) -> Vec<String> {
@@ -201,25 +201,15 @@ fn against_random(report: &Report, labels: &Labels, axes: &Axes) -> Option<Strin
 
 /// By how much a cell differs from a dense net of about as many parameters that was trained from its beginning for as many epochs.
 fn against_small(report: &Report, cell: &CellReport, labels: &Labels, axes: &Axes) -> Option<String> {
-    // How a net is pruned decides nothing of the one that is not, and of its schedule no more than for how long it is trained.
-    let beside = |cell: &CellReport, of_pruning: &[&str]| -> Settings {
-        let decides = |key: &String| !of_pruning.iter().any(|beginning| key.starts_with(beginning));
-        cell.settings.iter().filter(|(key, _)| decides(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
-    };
-    let of_any = ["pruning.strategy", "pruning.scope", "pruning.ablation", "control", "pruning.schedule"];
-    let small = report.cells.iter().filter(|cell| cell.control_kind == Some(Control::ScratchEpochs));
-    let small: Vec<_> = small.filter(|small| beside(small, &of_any) == beside(cell, &of_any)).collect();
-    let same_schedule = |small: &&&CellReport| beside(small, &of_any[..4]) == beside(cell, &of_any[..4]);
-    // One alone stands for all schedules.
-    let small = if let [small] = *small { small } else { *small.iter().find(same_schedule)? };
+    let small = report.cells.iter().find(|other| Some(&other.id) == cell.scratch_control.as_ref())?;
     let parameters = mean(small, Metric::Parameters)?;
-    let paired = Paired::of(&sample(report, cell, axes.y), &sample(report, small, axes.y), axes.y.better())?;
+    let paired = cell.difference_to_scratch.as_ref()?.get(axes.y, Split::Test)?;
     Some(format!(
         "{} differs from {}, a dense net of {} parameters trained from its beginning for as many epochs, by {} in test {}.",
         capitalised(&labels.cell(cell)),
         labels.cell(small),
         number::of_metric(Metric::Parameters, parameters),
-        pairs(axes.y, &paired),
+        pairs(axes.y, paired),
         title(axes.y),
     ))
 }

@@ -101,6 +101,12 @@ pub struct CellReport {
     /// The cell that differs from it in that random places go.
     #[serde(default)]
     pub random_control: Option<CellId>,
+    /// Cell minus a dense net of about as many parameters that was trained from its beginning, in the same way. Nothing without such a cell.
+    #[serde(default)]
+    pub difference_to_scratch: Option<PairedMetrics>,
+    /// That net's cell.
+    #[serde(default)]
+    pub scratch_control: Option<CellId>,
     /// `pruning.sparsity` of the settings; nothing where only training tells.
     pub requested_sparsity: Option<f64>,
     /// Weights, or units, that pruning takes; nothing where only training tells.

@@ -75,6 +75,11 @@ pub(super) fn prunable(spec: &SweepSpec, model: &ModelSpec, grain: Grain) -> Res
     Ok(layers)
 }
 
+/// Numbers of a net that go with each unit of a layer: its own, and those that read it. 0 of a layer whose units cannot go alone.
+pub(super) fn carried_by_a_unit(model: &ModelSpec, layer: u32) -> u64 {
+    units(model).get(layer as usize).and_then(Option::as_ref).map_or(0, |units| units.places(0).count() as u64)
+}
+
 /// Whether a batch normalisation stands behind each of the layers.
 pub(super) fn is_normalised(model: &ModelSpec, layers: &[u32]) -> bool {
     let units = units(model);

@@ -191,6 +191,9 @@ pub struct Cell {
     /// The cell that differs from it in that random places go.
     #[serde(default)]
     pub random_control: Option<CellId>,
+    /// The dense net of about as many parameters as this one leaves, trained from its beginning for as many epochs.
+    #[serde(default)]
+    pub scratch_control: Option<CellId>,
     /// Weights, or units, that pruning may take from.
     pub prunable_weights: u64,
     /// How many it takes; nothing where only training tells.

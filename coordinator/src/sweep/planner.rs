@@ -175,9 +175,12 @@ impl<'a> Planner<'a> {
             let cell = |work: &Work| self.by_work.get(&self.identity(work)).map(|(id, _)| id.clone());
             let (own, dense) = (cell(work), cell(&work.dense_control()));
             let random = cell(&work.random_control()).filter(|random| own.as_ref() != Some(random));
+            let small = work.scratch(false).ok().filter(|_| self.spec.controls.has(Control::ScratchEpochs));
+            let small = small.and_then(|small| cell(&small));
             if let Some(place) = own.and_then(|own| places.get(&own).copied()) {
                 self.cells[place].dense_control = dense;
                 self.cells[place].random_control = random;
+                self.cells[place].scratch_control = small;
             }
         }
         self.asked = asked;
@@ -286,6 +289,7 @@ impl<'a> Planner<'a> {
             control,
             dense_control: None,
             random_control: None,
+            scratch_control: None,
             prunable_weights: work.prunable(),
             removed_weights: work.removed(),
         });

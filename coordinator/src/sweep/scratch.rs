@@ -2,9 +2,8 @@
 //! units. It knows forms and counts, not how the net is trained.
 
 use secateur_proto::spec::{Layer, ModelSpec, Removal};
-use secateur_worker::net::units::units;
 
-use super::counts;
+use super::{counts, parts::carried_by_a_unit};
 
 /// Units that a layer keeps.
 const NARROWEST: u32 = 2;
@@ -126,11 +125,7 @@ pub(super) fn of_units(model: &ModelSpec, layers: &[u32], removal: &Removal) -> 
         Removal::Grouped { .. } | Removal::Zeros {} => return Err("no units are removed".to_owned()),
     };
     let ModelSpec::Mlp { hidden, .. } = model else {
-        let units = units(model);
-        let removed = layers.iter().zip(&counts).map(|(layer, count)| {
-            let units = units.get(*layer as usize).and_then(Option::as_ref);
-            units.map_or(0, |units| units.places(0).count() as u64) * count
-        });
+        let removed = layers.iter().zip(&counts).map(|(layer, count)| carried_by_a_unit(model, *layer) * count);
         return of_parameters(model, model.parameters().saturating_sub(removed.sum()));
     };
     // Layers without weights of their own stand between those that the widths are of.
@@ -142,7 +137,7 @@ pub(super) fn of_units(model: &ModelSpec, layers: &[u32], removal: &Removal) -> 
     });
     let left: Vec<u32> = left.collect();
     if left == *hidden || left.iter().zip(hidden).any(|(left, width)| *left < NARROWEST.min(*width)) {
-        return Err("so many units are left that a net of them is no smaller, or goes through a single one".to_owned());
+        return Err("a net of the units that are left is no smaller, or goes through a single one".to_owned());
     }
     Ok(with_widths(model, &left))
 }
@@ -237,7 +232,7 @@ mod tests {
         let model =
             ModelSpec::ResidualMlp { inputs: 20, width: 32, blocks: 2, outputs: 1, activation: Activation::Relu };
         let within: Vec<u32> =
-            units(&model).iter().flatten().map(|units| u32::try_from(units.layer).expect("few")).collect();
+            (0..).take(model.layers().len()).filter(|layer| carried_by_a_unit(&model, *layer) > 0).collect();
         assert_eq!(within.len(), 2);
         let small = of_units(&model, &within, &Removal::PerLayer { counts: vec![16, 16] }).expect("a net");
         let left = model.parameters() - 2 * 16 * 65;

@@ -158,8 +158,8 @@ impl Work {
         };
         if removes {
             work.schedule = schedule(timing, steps_of(&work.training_of(work.way).0, facts.rows[0]))?;
-            let ablated = ablation != AblationSetting::None;
-            work.check(strategy, grain, timing, facts.rows[0], ablated)?;
+            let (ablated, capped) = (ablation != AblationSetting::None, spec.most_per_layer.is_some());
+            work.check(strategy, grain, timing, facts.rows[0], [ablated, capped])?;
         }
         Ok(work)
     }
@@ -171,7 +171,7 @@ impl Work {
         grain: Grain,
         timing: &Timing,
         rows: u64,
-        ablated: bool,
+        [ablated, capped]: [bool; 2],
     ) -> Result<(), String> {
         if let Timing::Iterative { then: Then::RewindWeights { step }, .. } = timing {
             let steps = steps_of(&self.training, rows);
@@ -192,6 +192,12 @@ impl Work {
         }
         if strategy.name == "bn_scale" && !is_normalised(&self.model, &self.layers) {
             return Err("bn_scale takes a net with batch normalisation behind every prunable layer".to_owned());
+        }
+        if strategy.criterion.is_none() && capped {
+            return Err(format!(
+                "{} removes what is zero, however much of a layer that is: leave max_layer_sparsity out",
+                strategy.name
+            ));
         }
         if strategy.name == "apoz" && !gives_zeros(&self.model) {
             return Err(
@@ -267,7 +273,10 @@ impl Work {
         match (self.way, self.levels.len()) {
             (Way::FromDense { then: Then::Finetune, .. }, 1) => "none".to_owned(),
             (Way::FromDense { then: Then::Finetune, .. }, levels) => format!("none (retrained {levels} times)"),
-            (Way::FromDense { then: Then::RewindLearningRate, .. }, _) => "none (trained twice)".to_owned(),
+            (Way::FromDense { then: Then::RewindLearningRate, .. }, 1) => "none (trained twice)".to_owned(),
+            (Way::FromDense { then: Then::RewindLearningRate, .. }, levels) => {
+                format!("none (trained {} times)", levels + 1)
+            }
             (Way::FromDense { .. }, _) => "none (trained once)".to_owned(),
             (Way::FromInitial { .. }, _) => "none (trained once, for all epochs)".to_owned(),
         }
@@ -287,7 +296,9 @@ impl Work {
             ablation: None,
             levels: match self.way {
                 // Each level trains on with what there is, so levels add up.
-                Way::FromDense { then: Then::Finetune, reinitialized: false } => vec![Removal::NONE; self.levels.len()],
+                Way::FromDense { then: Then::Finetune | Then::RewindLearningRate, reinitialized: false } => {
+                    vec![Removal::NONE; self.levels.len()]
+                }
                 _ => vec![Removal::NONE],
             },
             way: match self.way {

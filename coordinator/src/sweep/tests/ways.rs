@@ -239,7 +239,7 @@ fn small_nets_are_trained_for_as_many_epochs() {
     }
 }
 
-/// Where units go, the small net has the widths that are left; of LeNet-5, whose filters are fixed, there is none.
+/// Where units go, the small net has the widths that are left.
 #[test]
 fn small_nets_are_of_the_form_of_the_large_one() {
     let plan = planned(&with(&["granularity: neuron", "scope: local"], "magnitude", "0.5"));
@@ -247,6 +247,12 @@ fn small_nets_are_of_the_form_of_the_large_one() {
     assert_eq!(small.settings["control.hidden"], json!([32, 16]));
     assert_eq!(small.settings["model.hidden"], json!([64, 32]));
     assert!(!small.settings.contains_key("pruning.scope"));
+    assert_eq!(plan.cells[0].scratch_control.as_ref(), Some(&small.id));
+    // One small net stands for both strategies, and each of them names it.
+    let plan = planned(&with(&[], "[magnitude, taylor]", "0.5"));
+    let small: Vec<_> = plan.cells.iter().filter(|cell| cell.control == Some(Control::ScratchEpochs)).collect();
+    assert_eq!(small.len(), 1);
+    assert!(plan.cells[..2].iter().all(|cell| cell.scratch_control.as_ref() == Some(&small[0].id)));
 }
 
 /// Nothing removed is the dense control of the same strategy and schedule.
@@ -262,6 +268,13 @@ fn a_sparsity_of_zero_is_the_dense_control_of_its_own_way() {
         let plan = planned(&with(&[&format!("schedule: {schedule}")], strategy, "[0, 0.5]"));
         let dense: Vec<_> = plan.cells.iter().filter(|cell| cell.control == Some(Control::Dense)).collect();
         assert_eq!(dense.len(), 1, "{schedule} {strategy}");
+        let pruned = prunings(&plan, &plan.cells[0]);
+        let control = prunings(&plan, dense[0]);
+        assert_eq!(
+            pruned.iter().map(|level| level.training.epochs).collect::<Vec<_>>(),
+            control.iter().map(|level| level.training.epochs).collect::<Vec<_>>(),
+            "{schedule} {strategy}"
+        );
         let zero = plan.merged.iter().find(|merged| merged.settings["pruning.sparsity"] == json!(0.0));
         assert_eq!(zero.expect("it is merged").into, dense[0].id);
         assert_eq!(plan.cells[0].dense_control.as_ref(), Some(&dense[0].id));
@@ -293,6 +306,15 @@ fn a_small_net_that_there_is_not_is_refused_if_it_was_asked_for() {
             && reasons[0].contains("the nearest net of this form"),
         "{reasons:?}"
     );
+}
+
+/// What a penalty drove to zero goes, however much of a layer that is.
+#[test]
+fn a_cap_of_layers_and_the_zeros_of_a_penalty_do_not_go_together() {
+    let text = with(&["max_layer_sparsity: 0.5"], "[magnitude, regularized]", "0.4");
+    let plan = planned(&format!("{text}regularization: {{kind: l1, strength: 0.1, phase: dense}}\n"));
+    let reasons: Vec<_> = plan.refused.iter().map(|refused| refused.reason.as_str()).collect();
+    assert!(matches!(reasons[..], [reason] if reason.contains("leave max_layer_sparsity out")), "{reasons:?}");
 }
 
 #[test]
