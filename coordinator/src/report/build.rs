@@ -220,6 +220,12 @@ fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], metrics: &Su
                 reasons.push(format!("not every trial has a value of {metric}"));
             }
         }
+        // What has nothing to go by ranks as chance does, to the last digit: it decides nothing, however small it is.
+        let is_constant =
+            |trial: &&TrialReport| Split::ALL.iter().all(|split| trial.metrics.get(Metric::Auc, *split) == Some(&0.5));
+        if trials.iter().all(is_constant) {
+            reasons.push("its nets give every row the same answer".to_owned());
+        }
         reasons.extend(plan.sweep.constraints.iter().filter_map(|constraint| violation(constraint, metrics)));
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))

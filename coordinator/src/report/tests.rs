@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     Report, build,
-    example::{hostile, images, outcome, penalties, realistic, sweep},
+    example::{hostile, images, outcome, penalties, realistic, sweep, with_small_net},
 };
 use crate::sweep::plan::{Cell, Constraint, Control, Objective, Settings};
 
@@ -109,6 +109,31 @@ fn differences_to_random_are_to_the_cell_that_the_plan_names() {
     // A column of its own in the table.
     let page = super::markdown::markdown(&report).text;
     assert!(page.contains("minus random"), "{page}");
+    assert!(!page.contains("minus small net"), "{page}");
+    // And so it is with small nets.
+    let (plan, outcomes) = with_small_net();
+    let report = build(&plan, &outcomes);
+    let [a, b] = [1, 4]
+        .map(|place| report.cells[place].metrics.get(Metric::Auc, Split::Test).expect("all seeds completed").mean);
+    let found = report.cells[1].difference_to_scratch.as_ref().and_then(|all| all.get(Metric::Auc, Split::Test));
+    assert!((found.expect("paired").summary.mean - (a - b)).abs() < 1e-12);
+    let page = super::markdown::markdown(&report).text;
+    assert!(page.contains("minus small net"), "{page}");
+}
+
+/// Chance itself, of all seeds and on both parts; a single one that is better by anything is a net.
+#[test]
+fn nets_that_answer_every_row_alike_do_not_compete() {
+    let (plan, mut outcomes) = small();
+    for (trial, split) in [("a-1", Split::Validation), ("a-1", Split::Test), ("a-2", Split::Validation)] {
+        change(&mut outcomes, trial, Metric::Auc, split, 0.5);
+    }
+    change(&mut outcomes, "a-2", Metric::Auc, Split::Test, 0.5 + 1e-9);
+    assert!(build(&plan, &outcomes).cells[0].eligible);
+    change(&mut outcomes, "a-2", Metric::Auc, Split::Test, 0.5);
+    let report = build(&plan, &outcomes);
+    assert_eq!(report.cells[0].reason.as_deref(), Some("its nets give every row the same answer"));
+    assert!(!report.cells[0].on_front);
 }
 
 #[test]
