@@ -221,8 +221,13 @@ fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], metrics: &Su
             }
         }
         // What has nothing to go by ranks as chance does, to the last digit: it decides nothing, however small it is.
-        let is_constant =
-            |trial: &&TrialReport| Split::ALL.iter().all(|split| trial.metrics.get(Metric::Auc, *split) == Some(&0.5));
+        // An AUC of one half alone comes about by chance where there are few rows; that no threshold parts two classes does not.
+        let is_constant = |trial: &&TrialReport| {
+            let on = |metric, split| trial.metrics.get(metric, split).copied();
+            Split::ALL.iter().all(|split| {
+                on(Metric::Auc, *split) == Some(0.5) && on(Metric::Ks, *split).is_none_or(|value| value == 0.0)
+            })
+        };
         if trials.iter().all(is_constant) {
             reasons.push("its nets give every row the same answer".to_owned());
         }

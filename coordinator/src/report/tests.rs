@@ -121,7 +121,8 @@ fn differences_to_random_are_to_the_cell_that_the_plan_names() {
     assert!(page.contains("minus small net"), "{page}");
 }
 
-/// Chance itself, of all seeds and on both parts; a single one that is better by anything is a net.
+/// Chance itself, of all seeds and on both parts; a single one that is better by anything is a net, and so is one that parts the
+/// classes somewhere.
 #[test]
 fn nets_that_answer_every_row_alike_do_not_compete() {
     let (plan, mut outcomes) = small();
@@ -131,6 +132,12 @@ fn nets_that_answer_every_row_alike_do_not_compete() {
     change(&mut outcomes, "a-2", Metric::Auc, Split::Test, 0.5 + 1e-9);
     assert!(build(&plan, &outcomes).cells[0].eligible);
     change(&mut outcomes, "a-2", Metric::Auc, Split::Test, 0.5);
+    for (trial, split) in
+        [("a-1", Split::Validation), ("a-1", Split::Test), ("a-2", Split::Validation), ("a-2", Split::Test)]
+    {
+        assert!(build(&plan, &outcomes).cells[0].eligible);
+        change(&mut outcomes, trial, Metric::Ks, split, 0.0);
+    }
     let report = build(&plan, &outcomes);
     assert_eq!(report.cells[0].reason.as_deref(), Some("its nets give every row the same answer"));
     assert!(!report.cells[0].on_front);

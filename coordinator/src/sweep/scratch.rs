@@ -170,7 +170,7 @@ mod tests {
     fn what_cannot_be_as_small_is_refused_with_the_reason() {
         let model = perceptron(100, &[64, 32]);
         // 100 · 2 + 2, 2 · 2 + 2 and 2 + 1.
-        let problem = of_parameters(&model, 190).expect_err("209 parameters at least");
+        let problem = of_parameters(&model, 190).expect_err("211 parameters at least");
         assert!(problem.contains("of at least 2 units a layer, has 211"), "{problem}");
         assert_eq!(of_parameters(&model, 211), Ok(perceptron(100, &[2, 2])));
         for model in [perceptron(3, &[]), ModelSpec::Lenet5 { image: [1, 28, 28], outputs: 10 }] {
