@@ -292,6 +292,21 @@ mod tests {
         );
     }
 
+    /// 1854.4 and 486.4 of 2341: both remainders are .4, and the products have .39999999999986 and .39999999999998.
+    #[test]
+    fn remainders_that_are_equal_are_so_when_they_are_computed() {
+        assert_eq!(per_layer(0.95, &[1952, 512]), [1855, 486]);
+        assert_eq!(per_layer(0.95, &[512, 1952]), [487, 1854]);
+    }
+
+    #[test]
+    fn numbers_are_shared_out_in_proportion() {
+        assert_eq!(shared_out(6, &[8, 4]), [4, 2]);
+        assert_eq!(shared_out(5, &[8, 4]), [3, 2]);
+        assert_eq!(shared_out(13, &[8, 4]), [8, 4], "there are no more");
+        assert_eq!(shared_out(0, &[]), Vec::<u64>::new());
+    }
+
     #[test]
     fn halves_are_rounded_away_from_zero() {
         assert_eq!(total(0.5, 5), 3);
