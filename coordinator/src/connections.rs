@@ -45,6 +45,9 @@ pub(crate) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<C
     TcpListenerStream::new(listener).filter_map(move |accepted| {
         let admitted = accepted.and_then(|stream| {
             let address = stream.peer_addr()?.ip();
+            // HTTP/2 writes headers, data and trailers of an answer one after the other: with Nagle's algorithm on, the last waits for
+            // the client's delayed acknowledgement, about 40 ms.
+            stream.set_nodelay(true)?;
             Ok(counts.count(address).map(|counted| Connection::new(stream, counted)))
         });
         future::ready(admitted.transpose())
@@ -177,6 +180,17 @@ mod tests {
         assert!(counts.count(HERE).is_none());
         drop((open, other));
         assert!(counts.0.lock().expect("is sound").is_empty());
+    }
+
+    /// Nagle's algorithm and a client's delayed acknowledgement would make each answer wait for some 40 ms.
+    #[tokio::test]
+    async fn what_is_accepted_sends_small_packets_at_once() {
+        let listener = TcpListener::bind((HERE, 0)).await.expect("binds");
+        let address = listener.local_addr().expect("has an address");
+        let mut incoming = std::pin::pin!(incoming(listener));
+        let _client = TcpStream::connect(address).await.expect("connects");
+        let accepted = incoming.next().await.expect("one comes in").expect("is accepted");
+        assert!(accepted.stream.nodelay().expect("can be asked"));
     }
 
     async fn spoken(bytes: usize, pause: Duration) -> io::Result<usize> {
