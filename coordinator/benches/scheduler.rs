@@ -17,8 +17,8 @@ use std::{
 
 use common::{FLEETS, completed, memory, plan};
 use secateur::{
+    experiment::plan::PackedPlan,
     scheduler::{Core, Decision, Effect, Event, Policy, Rejection, ShareChange, SweepState, Timestamp},
-    sweep::plan::PackedPlan,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {

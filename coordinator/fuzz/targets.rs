@@ -4,9 +4,9 @@
 //! `tests/fuzz.rs` runs them on its seeds and some thousand mutations of those in every test run.
 
 use secateur::{
+    experiment::{self, ClassRows, InputFacts, SweepSpec, plan::PackedPlan},
     journal::{Chain, Line},
     scheduler::Policy,
-    sweep::{self, ClassRows, InputFacts, SweepSpec, plan::PackedPlan},
     upkeep::Examination,
 };
 use secateur_proto::{
@@ -56,7 +56,7 @@ pub(crate) fn sweep_file(bytes: &[u8]) {
         image: None,
         weights: None,
     };
-    if let Ok(plan) = sweep::plan(&spec, text, facts) {
+    if let Ok(plan) = experiment::plan(&spec, text, facts) {
         let written = serde_json::to_string(&plan).expect("a plan can be written");
         let read: PackedPlan = serde_json::from_str(&written).expect("a plan can be read");
         assert!(read == plan, "a plan is another one after it was written and read");

@@ -15,7 +15,7 @@ use secateur_worker::{
 };
 use tracing::info;
 
-use crate::sweep::{
+use crate::experiment::{
     self, ClassRows, Diagnostic, Diagnostics, InputFacts, Mark, SweepSpec, WeightsFacts, plan::PackedPlan,
 };
 
@@ -116,7 +116,7 @@ pub fn admit(
         weights,
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
-    let plan = sweep::plan(&spec, text, facts)?;
+    let plan = experiment::plan(&spec, text, facts)?;
     let size = json_size(&plan);
     if size > limits.plan {
         let message = format!(

@@ -10,9 +10,9 @@ use secateur_proto::{
 };
 
 use crate::{
+    experiment::summary::counted,
     report::Report,
     scheduler::{Core, FailedAttempt, StageDetail, StageStatus, SweepState, SweepStatus, TrialStatus, WorkerStatus},
-    sweep::summary::counted,
 };
 
 /// Kinds of failure that are named one by one.

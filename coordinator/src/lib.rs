@@ -7,6 +7,7 @@ pub mod artifacts;
 pub mod cli;
 mod connections;
 pub mod driver;
+pub mod experiment;
 pub mod explain;
 pub mod garbage;
 pub mod grpc;
@@ -17,7 +18,7 @@ pub mod report;
 pub mod scheduler;
 pub mod security;
 pub mod server;
-pub mod sweep;
+
 mod threads;
 mod unfinished;
 pub mod upkeep;

@@ -11,9 +11,9 @@ use secateur_proto::{
 
 use crate::{
     artifacts::{ArtifactError, ArtifactStore},
+    experiment::summary::counted,
     explain,
     scheduler::{Core, SweepState},
-    sweep::summary::counted,
 };
 
 /// Files that are named one by one.

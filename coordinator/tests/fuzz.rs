@@ -20,8 +20,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use secateur::{
     admission::{self, Input, Limits},
+    experiment::plan::PackedPlan,
     scheduler::{Core, Entry, Event, JOURNAL_VERSION, Policy, Record, ShareChange, Timestamp, entries},
-    sweep::plan::PackedPlan,
 };
 use secateur_proto::{
     convert::StageWithInputs,
@@ -334,7 +334,7 @@ fn tables_of_any_bytes() {
 fn the_seeds_are_read() {
     for seed in sweep_files() {
         let text = std::str::from_utf8(&seed).expect("is text");
-        secateur::sweep::SweepSpec::parse("sweep.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        secateur::experiment::SweepSpec::parse("sweep.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
     }
     for seed in messages().iter().filter(|seed| seed[0] == 2) {
         StageWithInputs::try_from(v1::Stage::decode(&seed[1..]).expect("a message")).expect("a stage");

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use secateur::sweep::plan::{Attempts, DataSummary, PackedPlan, Packer, PlannedStage, SweepInfo, Trial};
+use secateur::experiment::plan::{Attempts, DataSummary, PackedPlan, Packer, PlannedStage, SweepInfo, Trial};
 use secateur_proto::{
     ids::{ContentHash, InvalidId, StageKey},
     metrics::{Metric, Metrics, Split},

@@ -36,8 +36,8 @@ use super::{
 };
 use crate::{
     admission::{self, Input, LARGEST_SWEEP_FILE, Limits},
+    experiment::{Diagnostics, SweepSpec, plan::PackedPlan, spec::WeightsSpec},
     grpc::LONGEST_MESSAGE,
-    sweep::{Diagnostics, SweepSpec, plan::PackedPlan, spec::WeightsSpec},
 };
 
 /// Between two tries to reach a coordinator that went away.

@@ -9,9 +9,9 @@ use tonic::{Code, Status};
 use super::{output::Output, progress::Screen};
 use crate::{
     artifacts::{BucketError, Trouble},
+    experiment::Diagnostics,
     grpc::is_storage_failure,
     server::ServerError,
-    sweep::Diagnostics,
 };
 
 /// The exit code of what was asked to end.

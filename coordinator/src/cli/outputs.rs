@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::{client::Client, error::CliError};
 use crate::{
+    experiment::plan::Plan,
     report::{self, Report},
-    sweep::plan::Plan,
 };
 
 /// Writes `report.html`, `report.md` with its plots, `report.json`, `trials.csv`, `front.csv`, `plan.json` and `models/`, and gives

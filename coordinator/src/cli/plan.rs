@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::{client::LocalSweep, error::CliError, output::Output, progress::Screen};
-use crate::sweep::PlanSummary;
+use crate::experiment::PlanSummary;
 
 /// The options of the verb.
 #[derive(Debug, Args)]

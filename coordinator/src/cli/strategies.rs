@@ -9,7 +9,7 @@ use super::{
     error::CliError,
     output::{Output, table},
 };
-use crate::sweep::setting::{REGULARIZED, Strategy};
+use crate::experiment::setting::{REGULARIZED, Strategy};
 
 #[expect(clippy::unnecessary_wraps, reason = "the form of every verb")]
 pub(crate) fn run(output: Output) -> Result<ExitCode, CliError> {

@@ -25,12 +25,12 @@ use crate::{
     admission::{self, Input, Limits},
     artifacts::{ArtifactError, ArtifactStore},
     driver::{Driver, Notice, outcomes},
+    experiment::plan::PackedPlan,
     explain,
     logs::Logs,
     lost, report,
     scheduler::{self, Event, ShareChange, SweepState},
     security::{Access, Audit, Caller},
-    sweep::plan::PackedPlan,
 };
 
 /// Sweeps that are planned at the same time; planning reads the whole table.

@@ -14,7 +14,7 @@ use super::{
     model::{CellReport, FailedTrial, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport},
     statistics::{Paired, Sample, Summary},
 };
-use crate::sweep::{
+use crate::experiment::{
     axis::AxisKey,
     plan::{Cell, Constraint, Objective, Plan},
 };
@@ -95,7 +95,7 @@ fn requested_sparsity(cell: &Cell) -> Option<f64> {
     cell.removed_weights.and(cell.settings.get(SPARSITY)).and_then(serde_json::Value::as_f64)
 }
 
-fn trial_report(trial: &crate::sweep::plan::Trial, outcome: Option<&StageOutcome>) -> TrialReport {
+fn trial_report(trial: &crate::experiment::plan::Trial, outcome: Option<&StageOutcome>) -> TrialReport {
     let mut metrics = Metrics::new();
     let mut artifacts = BTreeMap::new();
     let reason = match outcome {

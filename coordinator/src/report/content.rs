@@ -12,7 +12,7 @@ use super::{
     plot::axes,
     table::places,
 };
-use crate::sweep::plan::{Constraint, Objective};
+use crate::experiment::plan::{Constraint, Objective};
 
 /// A table of plain text.
 #[derive(Debug, Default)]
@@ -195,8 +195,9 @@ fn merged(report: &Report, labels: &Labels) -> Grid {
 
 fn refused(report: &Report) -> Grid {
     let mut grid = Grid::new(&["point of the grid", "because"]);
-    let row =
-        |refused: &crate::sweep::plan::Refused| vec![label::all_settings(&refused.settings), refused.reason.clone()];
+    let row = |refused: &crate::experiment::plan::Refused| {
+        vec![label::all_settings(&refused.settings), refused.reason.clone()]
+    };
     grid.rows.extend(report.refused.iter().map(row));
     grid
 }

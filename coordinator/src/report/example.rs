@@ -9,7 +9,7 @@ use secateur_proto::{
 };
 use serde_json::{Value, json};
 
-use crate::sweep::plan::{
+use crate::experiment::plan::{
     Attempts, CONTROL_WIDTHS, Cell, ClassRows, Constraint, Control, DataSummary, Merged, Objective, Plan, Refused,
     Settings, SweepInfo, Trial,
 };

@@ -15,7 +15,7 @@ use super::{
     plot::{Axes, axes},
     statistics::{Paired, Sample},
 };
-use crate::sweep::plan::Control;
+use crate::experiment::plan::Control;
 
 /// The headline of a report: a few sentences, the most important first.
 pub(super) fn findings(report: &Report) -> Vec<String> {

@@ -17,7 +17,7 @@ use super::{
     surface::{Surface, surface},
     table::{Place, at, places, setting_keys},
 };
-use crate::sweep::plan::Control;
+use crate::experiment::plan::Control;
 
 const TEMPLATE: &str = include_str!("page/template.html");
 const STYLE: &str = include_str!("page/style.css");

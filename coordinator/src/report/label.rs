@@ -8,7 +8,7 @@ use super::{
     model::{CellReport, Report},
     number,
 };
-use crate::sweep::plan::{CONTROL_WIDTHS, Control, Settings};
+use crate::experiment::plan::{CONTROL_WIDTHS, Control, Settings};
 
 const STRATEGY: &str = "pruning.strategy";
 const SCOPE: &str = "pruning.scope";

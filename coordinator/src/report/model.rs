@@ -14,7 +14,7 @@ use super::{
     label::Labels,
     statistics::{Paired, Summary},
 };
-use crate::sweep::plan::{Constraint, Control, DataSummary, Merged, Objective, Refused, Settings, WeightsSummary};
+use crate::experiment::plan::{Constraint, Control, DataSummary, Merged, Objective, Refused, Settings, WeightsSummary};
 
 /// Version of the shape of `report.json`.
 pub const SCHEMA: u32 = 2;

@@ -16,7 +16,7 @@ use super::{
     model::{CellReport, Report, TrialReport},
     number,
 };
-use crate::sweep::plan::{Control, Settings};
+use crate::experiment::plan::{Control, Settings};
 
 #[cfg(test)]
 mod tests;

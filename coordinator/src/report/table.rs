@@ -10,7 +10,7 @@ use super::{
     model::{CellReport, Report},
     statistics::Summary,
 };
-use crate::sweep::plan::Settings;
+use crate::experiment::plan::Settings;
 
 /// One row for each trial: what it is, how it ended, its cell's settings, its metrics (`auc_validation`, `macs`).
 #[must_use]

@@ -14,7 +14,7 @@ use super::{
     Report, build,
     example::{hostile, images, outcome, penalties, realistic, sweep, with_small_net},
 };
-use crate::sweep::plan::{Cell, Constraint, Control, Objective, Settings};
+use crate::experiment::plan::{Cell, Constraint, Control, Objective, Settings};
 
 fn cell(name: &str, strategy: Option<&str>, sparsity: f64, control: Option<Control>) -> Cell {
     let mut settings = Settings::from([

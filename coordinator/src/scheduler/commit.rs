@@ -22,7 +22,7 @@ use super::{
     sweep::{Sweep, TrialState},
     trouble::FailedAttempt,
 };
-use crate::sweep::plan::PackedPlan;
+use crate::experiment::plan::PackedPlan;
 
 impl Core {
     /// Applies one record. Changes nothing if the record cannot follow the ones before it.

@@ -29,7 +29,7 @@ use super::{
     sweep::Sweep,
     workers::Worker,
 };
-use crate::sweep::plan::PackedPlan;
+use crate::experiment::plan::PackedPlan;
 
 /// The scheduler: see the [module](super).
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use secateur_proto::ids::SweepId;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{event::Timestamp, record::Record, snapshot::Part};
-use crate::sweep::plan::{PackedPlan, Packer};
+use crate::experiment::plan::{PackedPlan, Packer};
 
 /// Version of [`Entry`] as JSON.
 pub const JOURNAL_VERSION: u32 = 8;

@@ -9,7 +9,7 @@ use secateur_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::{record::Record, share::ShareChange};
-use crate::sweep::plan::PackedPlan;
+use crate::experiment::plan::PackedPlan;
 
 /// Milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use secateur_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::{entry::shared, share::Share, snapshot::Part};
-use crate::sweep::plan::PackedPlan;
+use crate::experiment::plan::PackedPlan;
 
 /// A durable fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ use super::{
     sweep::{Sweep, TrialState},
     trouble::Trouble,
 };
-use crate::sweep::plan::PackedPlan;
+use crate::experiment::plan::PackedPlan;
 
 /// Stages in one line: some ten thousand bytes, so that lines come and go without leaving gaps in memory.
 const TOGETHER: usize = 50;

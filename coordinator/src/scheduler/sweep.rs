@@ -7,7 +7,7 @@ use super::{
     share::Share,
     stage::{StageNumber, WorkerNumber},
 };
-use crate::sweep::plan::PackedPlan;
+use crate::experiment::plan::PackedPlan;
 
 #[derive(Debug)]
 pub(super) struct Sweep {

@@ -19,7 +19,7 @@ use super::{
     trouble::FailedAttempt,
     workers::{Width, Worker},
 };
-use crate::sweep::plan::{PackedPlan, Trial};
+use crate::experiment::plan::{PackedPlan, Trial};
 
 /// A sweep in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]

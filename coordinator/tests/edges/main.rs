@@ -39,13 +39,13 @@ const OUTSIDE: &[&str] = &[
 
 const BANS: &[Ban] = &[
     Ban {
-        within: &["coordinator/src/sweep", "coordinator/src/scheduler", "coordinator/src/report"],
+        within: &["coordinator/src/experiment", "coordinator/src/scheduler", "coordinator/src/report"],
         except: &[],
         names: OUTSIDE,
         reason: "planning, scheduling and reporting are plain functions: files, clocks and peers belong to their callers",
     },
     Ban {
-        within: &["coordinator/src/sweep"],
+        within: &["coordinator/src/experiment"],
         except: &[],
         names: &[
             "crate::admission",
@@ -95,7 +95,7 @@ const BANS: &[Ban] = &[
     Ban {
         within: &["coordinator/src/report/front.rs", "coordinator/src/report/statistics.rs"],
         except: &[],
-        names: &["crate::sweep"],
+        names: &["crate::experiment"],
         reason: "fronts and intervals are mathematics: they know numbers, not cells",
     },
     Ban {
@@ -107,7 +107,7 @@ const BANS: &[Ban] = &[
     Ban {
         within: &["coordinator/src/journal"],
         except: &[],
-        names: &["crate::driver", "crate::scheduler", "crate::sweep", "crate::upkeep"],
+        names: &["crate::driver", "crate::scheduler", "crate::experiment", "crate::upkeep"],
         reason: "a journal keeps text in its order; what it means is its readers' business",
     },
     Ban {
@@ -129,7 +129,7 @@ const BANS: &[Ban] = &[
             "crate::scheduler",
             "crate::security",
             "crate::server",
-            "crate::sweep",
+            "crate::experiment",
             "clap",
         ],
         reason: "where files are kept does not depend on who refers to them or may read them",
@@ -159,7 +159,7 @@ const BANS: &[Ban] = &[
             "crate::scheduler",
             "crate::security",
             "crate::server",
-            "crate::sweep",
+            "crate::experiment",
             "tokio",
             "tonic",
         ],
@@ -177,7 +177,7 @@ const BANS: &[Ban] = &[
             "crate::report",
             "crate::scheduler",
             "crate::server",
-            "crate::sweep",
+            "crate::experiment",
             "clap",
         ],
         reason: "who may do what is decided before anything is known of what it is",
@@ -218,8 +218,8 @@ const BANS: &[Ban] = &[
         reason: "what goes is decided by numbers: a probe brings them, whatever computes them",
     },
     Ban {
-        within: &["coordinator/src/sweep"],
-        except: &["coordinator/src/sweep/setting.rs", "coordinator/src/sweep/parts.rs"],
+        within: &["coordinator/src/experiment"],
+        except: &["coordinator/src/experiment/setting.rs", "coordinator/src/experiment/parts.rs"],
         names: &["secateur_worker"],
         reason: "the planner asks the worker's crate which criteria there are and which units hang together, and nothing else",
     },
@@ -257,7 +257,7 @@ const BANS: &[Ban] = &[
     },
     Ban {
         within: &["proto/src", "worker/src", "coordinator/src"],
-        except: &["coordinator/src/sweep/yaml.rs"],
+        except: &["coordinator/src/experiment/yaml.rs"],
         names: &["serde_yaml", "saphyr_parser"],
         reason: "leaving a YAML library is to be a change of one file",
     },

@@ -10,6 +10,7 @@ use super::{
     svg::{Anchor, GRID, INK, MUTED, Svg, legend, width},
 };
 use crate::{
+    experiment::plan::Control,
     report::{
         glossary::{title, title_on},
         label::Labels,
@@ -17,7 +18,6 @@ use crate::{
         number,
         statistics::Summary,
     },
-    sweep::plan::Control,
 };
 
 /// What the plot shows.

@@ -11,19 +11,19 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    experiment::plan::{Merged, Objective, Plan, Refused},
     report::{
         build,
         example::{self, Sweep, penalties, realistic},
         html, markdown,
         plot::heatmap,
     },
-    sweep::plan::{Merged, Objective, Plan, Refused},
 };
 
 type Outcomes = BTreeMap<TrialId, StageOutcome>;
 
 fn cell_of(plan: &Plan, strategy: &str, strength: f64, sparsity: f64) -> CellId {
-    let is = |cell: &&crate::sweep::plan::Cell| {
+    let is = |cell: &&crate::experiment::plan::Cell| {
         let settings = &cell.settings;
         settings.get("pruning.strategy").and_then(Value::as_str).unwrap_or("none") == strategy
             && settings[STRENGTH] == json!(strength)

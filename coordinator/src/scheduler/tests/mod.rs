@@ -37,7 +37,7 @@ use super::{
     stage::{Stage, StageState, SweepNumber},
     sweep::Sweep,
 };
-use crate::sweep::plan::{Attempts, DataSummary, PackedPlan, Plan, PlannedStage, SweepInfo, Trial};
+use crate::experiment::plan::{Attempts, DataSummary, PackedPlan, Plan, PlannedStage, SweepInfo, Trial};
 
 /// Builds a plan stage by stage. Stages with equal arguments have equal keys, in whatever plan.
 #[derive(Default)]

@@ -3,7 +3,7 @@ use std::{fs, path::Path};
 use secateur_proto::spec::TableFormat;
 
 use super::*;
-use crate::sweep::{ClassRows, PlanSummary};
+use crate::experiment::{ClassRows, PlanSummary};
 
 fn mnist() -> InputFacts {
     let classes = (0..10).map(|class| ClassRows { name: class.to_string(), rows: [5400, 600, 1000] }).collect();
@@ -90,4 +90,39 @@ fn the_main_job_is_what_it_says() {
     // Retraining with a penalty and without, dense nets likewise, and small ones of five widths.
     let lanes: Vec<_> = summary.bundles.iter().map(|bundle| bundle.lanes).collect();
     assert_eq!(lanes, [156, 78, 6, 6, 6, 6, 6, 6, 3, 3, 3, 3, 3, 3]);
+}
+
+/// Keys of stages, and what cells are called, do not change by accident: results in old folders are found by them. A change on purpose
+/// has a line in CHANGELOG.md that says why.
+#[test]
+fn every_config_plans_to_the_keys_it_always_had() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    let mut found = String::new();
+    let mut names: Vec<_> =
+        fs::read_dir(&folder).expect("configs/ is there").flatten().map(|entry| entry.path()).collect();
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    names.sort();
+    for path in names {
+        let text = fs::read_to_string(&path).expect("a config can be read");
+        let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let facts = if spec.data.format == TableFormat::Idx { mnist() } else { table() };
+        let plan = plan(&spec, &text, facts).unwrap_or_else(|problems| panic!("{problems}")).unpack();
+        let mut stages: Vec<String> = plan.stages.iter().map(|stage| stage.key.to_string()).collect();
+        stages.sort();
+        let cells: Vec<String> =
+            plan.cells.iter().map(|cell| format!("{} {}", cell.id, serde_json::json!(cell.settings))).collect();
+        let trials: Vec<String> = plan.trials.iter().map(|trial| format!("{} {:?}", trial.id, trial.stages)).collect();
+        let digest = |lines: &[String]| ContentHash::of(lines.join("\n").as_bytes()).short(16);
+        found += &format!(
+            "{}: {} stages {}, {} cells {}, {} trials {}\n",
+            spec.name,
+            stages.len(),
+            digest(&stages),
+            cells.len(),
+            digest(&cells),
+            trials.len(),
+            digest(&trials)
+        );
+    }
+    assert_eq!(found, include_str!("golden/plans.txt"), "\n{found}");
 }

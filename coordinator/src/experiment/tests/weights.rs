@@ -6,7 +6,7 @@ use secateur_proto::{
 };
 
 use super::*;
-use crate::sweep::{PlanSummary, WeightsFacts};
+use crate::experiment::{PlanSummary, WeightsFacts};
 
 const MODEL: &str = "model: {kind: mlp, hidden: [64, 32], weights: net.pt}";
 

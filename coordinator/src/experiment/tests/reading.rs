@@ -6,7 +6,7 @@ use secateur_proto::{
 };
 
 use super::*;
-use crate::sweep::{
+use crate::experiment::{
     plan::{Constraint, Objective},
     setting::{Phase, Scope, Strategy},
     spec::Controls,

@@ -6,7 +6,7 @@ use secateur_proto::spec::{
 use serde_json::json;
 
 use super::*;
-use crate::sweep::plan::{Cell, Control};
+use crate::experiment::plan::{Cell, Control};
 
 /// [`SMALL`] with lines added to `pruning`.
 fn with(lines: &[&str], strategy: &str, sparsity: &str) -> String {

@@ -2,7 +2,7 @@ use secateur_proto::spec::{CriterionSpec, Removal, StageSpec};
 use serde_json::json;
 
 use super::*;
-use crate::sweep::{PlanSummary, plan::Control};
+use crate::experiment::{PlanSummary, plan::Control};
 
 fn prune_stage(plan: &Plan, trial: usize) -> &secateur_proto::spec::PruneSpec {
     let key = plan.trials[trial].stages[2];

@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{InvalidPlan, NumberedTrial, PackedPlan, Packer};
-use crate::sweep::plan::{PlannedStage, SweepInfo, Trial};
+use crate::experiment::plan::{PlannedStage, SweepInfo, Trial};
 
 impl Serialize for PackedPlan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use secateur_proto::ids::StageKey;
 
 use super::{properties::files, *};
-use crate::sweep::plan::{InvalidPlan, PackedPlan, Packer};
+use crate::experiment::plan::{InvalidPlan, PackedPlan, Packer};
 
 fn packed(plan: &Plan) -> PackedPlan {
     PackedPlan::of(plan).expect("a plan of the planner's does not contradict itself")
