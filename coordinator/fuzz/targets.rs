@@ -1,7 +1,7 @@
 //! What must neither panic nor hang nor swell, whatever bytes it is given: everything that comes from a file or from the wire.
 //!
 //! Each target is a plain function of bytes. `cargo fuzz` runs them in `fuzz_targets/`, guided by coverage, for as long as one likes;
-//! `tests/fuzz.rs` runs them on its seeds and some thousand mutations of those in every test run.
+//! `tests/service/fuzz.rs` runs them on its seeds and some thousand mutations of those in every test run.
 
 use secateur::{
     experiment::{self, ClassRows, InputFacts, SweepSpec, plan::PackedPlan},

@@ -3,7 +3,10 @@
 //! Every wait blocks on a pipe of the process waited for, or is [`until`], the one place that looks again and again. Both give up
 //! after [`PATIENCE`] and show what the process had said.
 
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub(crate) mod postgres;
+pub(crate) mod s3;
 
 use std::{
     collections::BTreeMap,

@@ -1,8 +1,6 @@
 //! A server for S3's protocol of a test's own, over a temporary folder, and a gate before it, which sees every request and can be shut. The
 //! server ends when the test's process does, however that ends.
 
-#![allow(dead_code, reason = "each test program uses its part")]
-
 use std::{
     collections::HashMap,
     env, fs,

@@ -443,7 +443,7 @@ fn planted_violations_are_found_and_nothing_else() {
 
 /// The root of the workspace.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
 /// Every source file of every crate: its path from the root, with `/`, and its text.

@@ -9,7 +9,7 @@
 //!
 //! # What is not simulated
 //!
-//! - Executors: see [`executor`]. Processes, their pipes and their deaths are tested where they run, in `tests/crashes.rs`.
+//! - Executors: see [`executor`]. Processes, their pipes and their deaths are tested where they run, in `tests/cluster/crashes.rs`.
 //! - Disks: files are real ones, and written when they are written. A host that crashes keeps what it has written, and a coordinator
 //!   dies before or after a write, never within.
 //! - TLS, tokens in files, PostgreSQL, caches with a bound: they ask the system's clock, or work on threads.

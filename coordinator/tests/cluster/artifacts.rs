@@ -1,14 +1,12 @@
 //! The life of files, with the real program on both sides: a cache that is bounded, and the collection of garbage.
 
-mod common;
-
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use common::{Ended, Lab, Process, SWEEP, Server, files, report};
+use crate::common::{self, Ended, Lab, Process, SWEEP, Server, files, report};
 use secateur_proto::{
     ids::ContentHash,
     v1::{

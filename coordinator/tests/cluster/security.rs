@@ -1,10 +1,8 @@
 //! The door of a coordinator, with the real program on both sides of it: TLS, tokens, roles, and what is written down.
 
-mod common;
-
 use std::{fs, process::Command};
 
-use common::{Ended, Lab, Process, SWEEP, Server, until};
+use crate::common::{self, Ended, Lab, Process, SWEEP, Server, until};
 use secateur_proto::{
     PROTOCOL_VERSION, SEMANTICS_VERSION,
     ids::ContentHash,

@@ -2,15 +2,13 @@
 //!
 //! What a worker may say wrongly is in `grpc.rs`, and who is let in at all in `security.rs`; here are those who want too much.
 
-mod common;
-
 use std::{
     fs,
     io::{self, Write as _},
     time::Duration,
 };
 
-use common::{Lab, SWEEP, Server, table, until};
+use crate::common::{Lab, SWEEP, Server, table, until};
 use futures::future::poll_fn;
 use h2::{RecvStream, SendStream, client};
 use prost::bytes::Bytes;

@@ -1,12 +1,6 @@
 //! Artifacts in a bucket, with the real program on both sides and a real server for S3's protocol: sweeps give what they give with files,
 //! whoever can reach the storage, and whatever happens to it.
 
-mod common;
-#[path = "common/postgres.rs"]
-mod postgres;
-#[path = "common/s3.rs"]
-mod s3;
-
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -14,8 +8,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use common::{Ended, LONG_SWEEP, Lab, Process, SWEEP, Server, files};
-use s3::S3;
+use crate::common::{
+    Ended, LONG_SWEEP, Lab, Process, SWEEP, Server, files, postgres,
+    s3::{self, S3},
+};
 use secateur_proto::{
     ids::ContentHash,
     v1::{ArtifactRef, CommitRequest, LocateRequest, StatRequest, artifact_service_client::ArtifactServiceClient},

@@ -1,10 +1,8 @@
 //! A folder of idx files from the command line on: packed, planned, run and reported, or refused with the place and the file.
 
-mod common;
-
 use std::fs;
 
-use common::{Lab, SWEEP};
+use crate::common::{Lab, SWEEP};
 
 /// The sweep of the other tests over the folder `digits`, with further lines of `data`.
 fn sweep(lines: &str) -> String {

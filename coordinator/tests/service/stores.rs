@@ -1,9 +1,5 @@
 //! What the services rely on of artifacts, in a folder and in a bucket: one suite for both, against a real server for S3's protocol.
 
-mod common;
-#[path = "common/s3.rs"]
-mod s3;
-
 use std::{
     fs::{self, File},
     path::PathBuf,
@@ -11,8 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::common::{
+    self,
+    s3::{self, S3},
+};
 use futures::TryStreamExt as _;
-use s3::S3;
 use secateur::artifacts::{ArtifactError, ArtifactStore, Bucket, Remote, Trouble};
 use secateur_proto::{ids::ContentHash, outcome::Artifact};
 use secateur_worker::{

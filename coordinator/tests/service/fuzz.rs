@@ -2,8 +2,7 @@
 //! mutations of them, the same in each run. `SECATEUR_FUZZ_RUNS` says how many of each; `SECATEUR_FUZZ_SEEDS` names a folder to which
 //! the good inputs are written, for `cargo fuzz` to begin with.
 
-mod common;
-#[path = "../fuzz/targets.rs"]
+#[path = "../../fuzz/targets.rs"]
 mod targets;
 
 use std::{
@@ -15,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::targets::Target;
+use crate::common;
 use prost::Message as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -36,7 +37,6 @@ use secateur_worker::{
     prune::plan::PruningPlan,
 };
 use serde_json::json;
-use targets::Target;
 
 /// Mutations of each target's inputs.
 const RUNS: u32 = 3_000;

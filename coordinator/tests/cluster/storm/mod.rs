@@ -5,14 +5,12 @@
 //! under way: a sweep that ends before the storm does is followed by one with more seeds. `SECATEUR_STORM_SEED` replays one,
 //! `SECATEUR_STORM_BLOWS` says how many there are, and `SECATEUR_STORM_SWEEP` names another sweep file, which has to be long enough.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod namespaces;
 mod wires;
 
 use std::{path::Path, process::Command};
 
-use common::{LONG_SWEEP, Lab, Process, Server, report, signal};
+use crate::common::{LONG_SWEEP, Lab, Process, Server, report, signal};
 use namespaces::Namespaces;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;

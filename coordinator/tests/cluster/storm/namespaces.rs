@@ -3,7 +3,8 @@
 
 use std::{net::Ipv4Addr, process::Command};
 
-use super::{Network, common::Lab};
+use super::Network;
+use crate::common::Lab;
 
 /// The namespaces. Dropped, they are gone, and their cables with them.
 pub(super) struct Namespaces {

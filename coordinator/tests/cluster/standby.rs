@@ -1,12 +1,8 @@
 //! The journal in PostgreSQL, with the real program on both sides of it: a coordinator that dies, and the one that stood by.
 
-mod common;
-#[path = "common/postgres.rs"]
-mod postgres;
-
 use std::time::Instant;
 
-use common::{LONG_SWEEP, Lab, Process, SWEEP, Server, report, signal};
+use crate::common::{LONG_SWEEP, Lab, Process, SWEEP, Server, postgres, report, signal};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 

@@ -11,7 +11,8 @@ use std::{
     thread,
 };
 
-use super::{Network, common::Lab};
+use super::Network;
+use crate::common::Lab;
 
 /// The proxies, and where the coordinator is.
 pub(super) struct Wires {

@@ -1,10 +1,8 @@
 //! What workers said of attempts, as a person reads it.
 
-mod common;
-
 use std::fs;
 
-use common::{LONG_SWEEP, Lab, SWEEP, Server};
+use crate::common::{self, LONG_SWEEP, Lab, SWEEP, Server};
 use serde_json::Value;
 
 /// The id of some trial of the only sweep, whose stages end with one of that kind.

@@ -1,5 +1,4 @@
 //! The classical table on images that come along: what is known of pruning LeNet-300-100 holds on small digits too.
-#![cfg(feature = "worker")]
 
 use std::process::Command;
 

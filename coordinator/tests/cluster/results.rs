@@ -1,13 +1,11 @@
 //! What a finished sweep leaves, and that it does not depend on how the work was shared out.
 
-mod common;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
 };
 
-use common::{Lab, SWEEP, Server, files, report};
+use crate::common::{Lab, SWEEP, Server, files, report};
 use serde_json::Value;
 
 fn parse(lab: &Lab, file: &str) -> Value {

@@ -1,6 +1,5 @@
 //! The main job: does the sweep over real loans find what is known of them? The bounds are far from what it finds, and what a
 //! hand-written net of the same shape reaches in PyTorch lies above them.
-#![cfg(feature = "worker")]
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 

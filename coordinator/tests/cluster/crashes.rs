@@ -1,10 +1,8 @@
 //! Whatever dies, and whenever: the same command again gives the same report, and computes only what is missing.
 
-mod common;
-
 use std::sync::OnceLock;
 
-use common::{Ended, LONG_SWEEP, Lab, Process, Server, is_alive, report, until};
+use crate::common::{self, Ended, LONG_SWEEP, Lab, Process, Server, is_alive, report, until};
 use serde_json::Value;
 
 const ROWS: u32 = 600;

@@ -1,7 +1,5 @@
 //! Folders: one that is full, one that somebody else uses, one that is another sweep's.
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -10,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use common::{Lab, SWEEP, Server, files, report};
+use crate::common::{self, Lab, SWEEP, Server, files, report};
 
 /// A small file system of its own. Dropped, it is gone.
 struct SmallDisk {

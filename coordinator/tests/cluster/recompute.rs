@@ -1,5 +1,4 @@
 //! Every trial of a small sweep, recomputed from its artifacts by `recompute.py`, which shares no code with the program.
-#![cfg(feature = "worker")]
 
 use std::{
     fs,
@@ -9,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recompute.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/recompute.py");
 const SWEEP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/german-credit.yaml");
 
 /// What the recomputation lacks here, if anything.

@@ -1,10 +1,8 @@
 //! `secateur journal`: what it says of a journal, what it cuts, what it leaves out; and what a coordinator does with a damaged one.
 
-mod common;
-
 use std::{collections::BTreeMap, path::PathBuf};
 
-use common::{Lab, SWEEP, Server, files, report};
+use crate::common::{Lab, SWEEP, Server, files, report};
 use secateur_proto::ids::ContentHash;
 use serde_json::Value;
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};

@@ -1,11 +1,9 @@
 //! What people get wrong: each mistake ends with exit code 2 and a message that names the place and the reason, as text and as
 //! JSON, and leaves everything as it was.
 
-mod common;
-
 use std::fs;
 
-use common::{Lab, SWEEP, Server, files, table};
+use crate::common::{Lab, SWEEP, Server, files, table};
 
 /// One mistake: what to do to a good sweep, and the words that the message must have.
 struct Case {

@@ -1,8 +1,6 @@
 //! The services as other programs see them: the generated clients against a real coordinator.
 
-mod common;
-
-use common::{Lab, SWEEP, Server, report, table};
+use crate::common::{self, Lab, SWEEP, Server, report, table};
 use secateur_proto::{
     PROTOCOL_VERSION, SEMANTICS_VERSION,
     ids::ContentHash,
