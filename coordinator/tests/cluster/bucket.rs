@@ -9,16 +9,21 @@ use std::{
 };
 
 use crate::common::{
-    Ended, LONG_SWEEP, Lab, Process, SWEEP, Server, files, postgres,
+    Ended, LONG_SWEEP, Lab, PATIENT, Process, SWEEP, Server,
+    fake::{FakeWorker, hello, with_token},
+    files, free_port, postgres,
     s3::{self, S3},
 };
 use secateur_proto::{
     ids::ContentHash,
-    v1::{ArtifactRef, CommitRequest, LocateRequest, StatRequest, artifact_service_client::ArtifactServiceClient},
+    v1::{
+        ArtifactRef, CommitRequest, LocateRequest, StatRequest, artifact_service_client::ArtifactServiceClient,
+        worker_message::Message,
+    },
 };
 use secateur_worker::direct::Direct;
 use serde_json::Value;
-use tonic::{Code, Request, metadata::MetadataValue, transport::Channel};
+use tonic::{Code, transport::Channel};
 
 /// `secateur` with these arguments, which knows the storage.
 fn start(lab: &Lab, s3: &S3, arguments: &[&str]) -> Process {
@@ -29,8 +34,8 @@ fn start(lab: &Lab, s3: &S3, arguments: &[&str]) -> Process {
 
 /// A coordinator with its artifacts in the bucket.
 fn serve(lab: &Lab, s3: &S3, further: &[&str]) -> Server {
-    let own = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--artifacts", &s3.url()];
-    Server::of(start(lab, s3, &[&own[..], further].concat()))
+    let own = ["serve", "--listen", &free_port(), "--data-dir", "data", "--artifacts", &s3.url()];
+    Server::of(start(lab, s3, &[&own[..], &PATIENT, further].concat()))
 }
 
 fn submit(lab: &Lab, server: &Server, out: &str) -> Ended {
@@ -138,13 +143,6 @@ fn token(lab: &Lab, name: &str, role: &str) -> String {
     made.stdout.trim().to_owned()
 }
 
-fn with_token<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let value: MetadataValue<_> = format!("Bearer {token}").parse().expect("a header");
-    request.metadata_mut().insert("authorization", value);
-    request
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_are_for_what_leases_need_and_what_is_put_there_is_checked() {
     let Some(s3) = S3::start() else { return };
@@ -154,7 +152,8 @@ async fn addresses_are_for_what_leases_need_and_what_is_put_there_is_checked() {
     let way = ["--coordinator", &server.address, "--token-file"];
     lab.run(&[&["submit", "sweep.yaml"], &way[..], &["alice.token"]].concat()).expect(0);
     let channel = Channel::from_shared(format!("http://{}", server.address)).expect("an address");
-    let client = ArtifactServiceClient::new(channel.connect().await.expect("connects"));
+    let channel = channel.connect().await.expect("connects");
+    let client = ArtifactServiceClient::new(channel.clone());
     let table = ContentHash::of(&fs::read(lab.path("table.csv")).expect("reads")).to_string();
     let locate = async |token: &str, hash: &str| {
         let request = with_token(token, LocateRequest { hash: hash.to_owned() });
@@ -165,15 +164,9 @@ async fn addresses_are_for_what_leases_need_and_what_is_put_there_is_checked() {
     assert_eq!(locate(&gpus, &table).await, Err(Code::PermissionDenied), "no lease needs it");
     assert_eq!(locate(&bob, &table).await, Err(Code::PermissionDenied));
     assert_eq!(locate(&bob, &ContentHash::of(b"nothing").to_string()).await, Err(Code::PermissionDenied));
-    let mut working = lab.start(
-        &[&["worker", "--name", "gpu", "--cache-dir", "cache", "--slots", "1"], &way[..], &["gpus.token"]].concat(),
-    );
-    let waits = tokio::task::spawn_blocking(move || {
-        // Its first lease prepares the table.
-        working.wait_for(&["working on a lease"]);
-        working
-    });
-    let working = waits.await.expect("does not panic");
+    // Its first lease prepares the table.
+    let mut working = FakeWorker::attach(&channel, Some(&gpus), Message::Hello(hello("gpu"))).await.expect("is let in");
+    working.lease().await;
     let address = locate(&gpus, &table).await.expect("a lease needs it");
     let direct = Direct::new().expect("certificates");
     let mut pieces = direct.get(address.try_into().expect("an address"), 0).await.expect("opens");
@@ -293,9 +286,9 @@ fn one_that_stands_by_needs_no_folder_of_the_other() {
     let expected = alone(&lab);
     let serve = |address: &str, folder: &str| {
         let own = ["serve", "--listen", address, "--data-dir", folder, "--artifacts", &s3.url(), "--journal", &url];
-        start(&lab, &s3, &own)
+        start(&lab, &s3, &[&own[..], &PATIENT].concat())
     };
-    let first = Server::of(serve("127.0.0.1:0", "here"));
+    let first = Server::of(serve(&free_port(), "here"));
     let address = first.address.clone();
     let mut second = serve(&address, "there");
     second.wait_for(&["standing by"]);

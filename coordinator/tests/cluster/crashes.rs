@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::common::{self, Ended, LONG_SWEEP, Lab, Process, Server, is_alive, report, until};
+use crate::common::{self, Ended, LONG_SWEEP, Lab, Process, Server, free_port, is_alive, report, until};
 use serde_json::Value;
 
 const ROWS: u32 = 600;
@@ -63,7 +63,7 @@ fn a_run_killed_at_any_moment_goes_on_where_it_stopped() {
     ];
     for moment in moments {
         let mut process = lab.start(&RUN);
-        moment(&mut process, 2 + random(stages / 6));
+        moment(&mut process, 2 + random(stages / 8));
         let executors = process.executors();
         let killed = process.kill();
         assert_eq!(killed.code, None, "the kill came too late: {}", killed.stderr);
@@ -88,7 +88,7 @@ fn every_life_of_a_run_computes_exactly_what_its_journal_lacks() {
         if life > 0 {
             process.wait_for(&["replayed the journal"]);
         }
-        stages_end(&mut process, stages / 6);
+        stages_end(&mut process, stages / 12);
         process.kill();
     }
     let mut process = lab.start(&RUN);
@@ -111,14 +111,10 @@ fn a_run_killed_while_it_writes_its_report_writes_it_anew() {
 fn an_executor_that_dies_costs_an_attempt_and_nothing_else() {
     let lab = Lab::new(LONG_SWEEP, ROWS);
     undisturbed();
-    let mut process = lab.start(&RUN);
+    let mut process = lab.start(&[&RUN[..], &["--workers", "1"]].concat());
     for stages in [0, 3, 5] {
         stages_end(&mut process, stages);
-        process.wait_for(&["training a bundle"]);
-        let executors = process.executors();
-        assert!(!executors.is_empty());
-        common::signal(executors[0], "KILL");
-        process.wait_for(&["a lease failed", "executor process died"]);
+        process.kill_executor_at_work();
     }
     let computed = same_report(process.end(), &lab);
     assert_eq!(computed, all_stages());
@@ -152,7 +148,7 @@ fn submit_with(lab: &Lab, server: &Server, options: &[&str]) -> Process {
 fn a_worker_that_dies_with_a_lease_is_replaced_by_the_other() {
     let lab = Lab::new(LONG_SWEEP, ROWS);
     undisturbed();
-    let server = Server::start(&lab);
+    let server = Server::waiting_for_workers(&lab, &free_port(), 1);
     let submitted = submit(&lab, &server);
     let mut first = server.worker(&lab, "first");
     let _second = server.worker(&lab, "second");
@@ -170,15 +166,6 @@ fn some_attempt_failed(lab: &Lab) -> bool {
     let files =
         ["data/journal.db", "data/journal.db-wal"].map(|name| std::fs::read(lab.path(name)).unwrap_or_default());
     files.concat().windows(b"attempt_failed".len()).any(|window| window == b"attempt_failed")
-}
-
-/// Interrupts idle workers, which end at once then.
-fn dismiss(workers: impl IntoIterator<Item = Process>) -> Vec<Ended> {
-    let end = |worker: Process| {
-        worker.interrupt();
-        worker.end().expect(130)
-    };
-    workers.into_iter().map(end).collect()
 }
 
 /// Stops the executors of a worker while it has work for them, so that nothing of it can end until they are let go; and how many stages
@@ -233,7 +220,7 @@ fn workers_train_on_while_the_coordinator_is_away_and_nothing_is_computed_twice(
     let followed = submitted.end();
     assert!(followed.stderr.contains("the coordinator is back"), "{}", followed.stderr);
     same_report(followed, &lab);
-    let ended = dismiss(workers);
+    let ended = workers.map(Process::dismiss);
     assert_eq!(ended.iter().map(Ended::completed).sum::<u64>(), all_stages());
     assert!(!some_attempt_failed(&lab));
 }
@@ -256,12 +243,12 @@ fn what_a_worker_completed_for_a_coordinator_that_was_away_outlives_the_worker()
     let_go(&executors);
     stages_end(&mut worker, under_way);
     let before = worker.kill();
-    let server = Server::start_on(&lab, &address);
+    let server = Server::waiting_for_workers(&lab, &address, 1);
     let worker = server.worker(&lab, "first");
     same_report(submit(&lab, &server).end(), &lab);
-    let ended = dismiss([worker]);
-    let logs = || format!("{}\n{}", before.stderr, ended[0].stderr);
-    assert_eq!(before.completed() + ended[0].completed(), all_stages(), "{}", logs());
+    let after = worker.dismiss();
+    let logs = || format!("{}\n{}", before.stderr, after.stderr);
+    assert_eq!(before.completed() + after.completed(), all_stages(), "{}", logs());
     assert_eq!(std::fs::read_dir(lab.path("first/outbox/cpu")).expect("reads").count(), 0);
 }
 
@@ -279,8 +266,7 @@ fn a_worker_that_is_asked_to_end_finishes_what_it_is_at() {
     let first = first.end().expect(130);
     assert!(first.stderr.contains("draining"), "{}", first.stderr);
     same_report(submitted.end(), &lab);
-    let second = &dismiss([second])[0];
-    assert_eq!(first.completed() + second.completed(), all_stages());
+    assert_eq!(first.completed() + second.dismiss().completed(), all_stages());
     assert!(!some_attempt_failed(&lab));
 }
 
@@ -331,7 +317,7 @@ fn same_slow_report(ended: Ended, lab: &Lab) {
 #[test]
 fn a_stage_whose_worker_is_killed_goes_on_from_its_checkpoint_elsewhere() {
     let lab = Lab::new(&slow_sweep(), ROWS);
-    let mut server = Server::start(&lab);
+    let mut server = Server::waiting_for_workers(&lab, &free_port(), 1);
     let submitted = submit(&lab, &server);
     let first = server.worker_with(&lab, "first", &["--checkpoint-every", "20ms"]);
     server.process.wait_for(&["a stage can be gone on with"]);
@@ -363,9 +349,12 @@ fn what_a_worker_hands_back_when_its_grace_is_over_goes_on_from_there() {
     let mut first =
         server.worker_with(&lab, "first", &[&["--grace", "1", "--checkpoint-every", "1h"], &bounded[..]].concat());
     first.wait_for(&["training a bundle"]);
+    let executors = first.executors();
     common::signal(first.id(), "TERM");
-    let first = first.end().expect(130);
-    assert!(first.stderr.contains("a checkpoint was taken"), "{}", first.stderr);
+    first.wait_for(&["a checkpoint was taken"]);
+    // Whatever a second is on this machine, the stage is not done within it.
+    executors.iter().for_each(|executor| common::signal(*executor, "STOP"));
+    first.end().expect(130);
     let mut second = server.worker_with(&lab, "second", &bounded);
     second.wait_for(&["goes on from the end of an epoch"]);
     same_slow_report(submitted.end(), &lab);

@@ -1,22 +1,25 @@
 //! The services as other programs see them: the generated clients against a real coordinator.
 
-use crate::common::{self, Lab, SWEEP, Server, report, table};
+use crate::common::{
+    self, Lab, SWEEP, Server,
+    fake::{FakeWorker, hello},
+    free_port, report, table,
+};
 use secateur_proto::{
     PROTOCOL_VERSION, SEMANTICS_VERSION,
     ids::ContentHash,
     v1::{
-        self, ArtifactRef, Calibrated, CancelRequest, CoordinatorMessage, GetArtifactRequest, GetReportRequest,
-        GetSweepRequest, Heartbeat, Hello, Lease, LeaseEnded, ListSweepsRequest, ListWorkersRequest, PlanRequest,
-        PutRequest, PutStart, ReportFormat, StageReport, StatReply, StatRequest, SubmitRequest, SweepFile, SweepState,
-        WatchRequest, WorkerMessage, artifact_service_client::ArtifactServiceClient, coordinator_message,
-        put_request::Part, stage_outcome::Outcome, submit_reply::Was, sweep_service_client::SweepServiceClient,
-        watch_reply::Event, worker_message::Message, worker_service_client::WorkerServiceClient,
+        self, ArtifactRef, Calibrated, CancelRequest, GetArtifactRequest, GetReportRequest, GetSweepRequest, Heartbeat,
+        Hello, LeaseEnded, ListSweepsRequest, ListWorkersRequest, PlanRequest, PutRequest, PutStart, ReportFormat,
+        StageReport, StatReply, StatRequest, SubmitRequest, SweepFile, SweepState, WatchRequest,
+        artifact_service_client::ArtifactServiceClient, put_request::Part, stage_outcome::Outcome, submit_reply::Was,
+        sweep_service_client::SweepServiceClient, watch_reply::Event, worker_message::Message,
+        worker_service_client::WorkerServiceClient,
     },
 };
 use serde_json::Value;
-use tokio::sync::mpsc;
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tokio_stream::StreamExt as _;
+use tonic::{Code, Status, transport::Channel};
 
 async fn channel(server: &Server) -> Channel {
     Channel::from_shared(format!("http://{}", server.address)).expect("an address").connect().await.expect("connects")
@@ -117,57 +120,12 @@ async fn an_upload_of_other_bytes_than_announced_is_refused_and_not_kept() {
     assert_eq!(put(&channel, right.clone(), 0, &[b"right"]).await.expect("is kept"), right);
 }
 
-/// A worker made by hand.
-struct Fake {
-    messages: mpsc::Sender<WorkerMessage>,
-    orders: Streaming<CoordinatorMessage>,
-}
-
-fn hello(name: &str) -> Hello {
-    Hello {
-        protocol_version: PROTOCOL_VERSION,
-        software_version: "test".to_owned(),
-        semantics_version: SEMANTICS_VERSION,
-        name: name.to_owned(),
-        device: "cpu".to_owned(),
-        slots: 1,
-        instance: name.to_owned(),
-        held: vec![],
-    }
-}
-
-impl Fake {
-    async fn attach(channel: &Channel, first: Message) -> Result<Self, Status> {
-        let (messages, receiver) = mpsc::channel(64);
-        messages.send(WorkerMessage { message: Some(first) }).await.expect("has room");
-        let mut client = WorkerServiceClient::new(channel.clone());
-        let mut orders = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
-        match orders.message().await?.and_then(|order| order.message) {
-            Some(coordinator_message::Message::Welcome(_)) => Ok(Self { messages, orders }),
-            other => panic!("no welcome but {other:?}"),
-        }
-    }
-
-    async fn say(&self, message: Message) {
-        self.messages.send(WorkerMessage { message: Some(message) }).await.expect("has room");
-    }
-
-    async fn lease(&mut self) -> Lease {
-        while let Some(order) = self.orders.message().await.expect("the stream is open") {
-            if let Some(coordinator_message::Message::Lease(lease)) = order.message {
-                return lease;
-            }
-        }
-        panic!("the stream ended without a lease");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_another_version_is_told_what_to_do() {
     let lab = Lab::empty();
     let server = Server::start(&lab);
     let channel = channel(&server).await;
-    let refused = async |first: Message| match Fake::attach(&channel, first).await {
+    let refused = async |first: Message| match FakeWorker::attach(&channel, None, first).await {
         Ok(_) => panic!("it was welcomed"),
         Err(status) => (status.code(), status.message().to_owned()),
     };
@@ -242,15 +200,19 @@ async fn is_serving(channel: &Channel, service: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_reports_nonsense_is_refused_and_disturbs_nobody() {
     let lab = Lab::new(SWEEP, 200);
-    let mut server = Server::start(&lab);
+    // Those made by hand do not come back.
+    let mut server = Server::waiting_for_workers(&lab, &free_port(), 1);
     let channel = channel(&server).await;
     let table = table(200);
     let id = submit(&channel, table.as_bytes()).await.sweep_id;
-    let mut honest =
-        Fake::attach(&channel, Message::Hello(hello("honest"))).await.unwrap_or_else(|error| panic!("{error}"));
+    let mut honest = FakeWorker::attach(&channel, None, Message::Hello(hello("honest")))
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
     let lease = honest.lease().await;
     let stage = lease.stages[0].stage.clone().expect("a stage");
-    let liar = Fake::attach(&channel, Message::Hello(hello("liar"))).await.unwrap_or_else(|error| panic!("{error}"));
+    let liar = FakeWorker::attach(&channel, None, Message::Hello(hello("liar")))
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
     let report = |lease_id: &str, stage_key: &str, outcome: Option<Outcome>| {
         let outcome = Some(v1::StageOutcome { outcome });
         Message::Report(StageReport {
@@ -397,7 +359,7 @@ async fn a_sweep_that_drains_ends_with_what_is_under_way() {
     let lab = Lab::new(SWEEP, 200);
     let server = Server::start(&lab);
     let channel = channel(&server).await;
-    let mut worker = Fake::attach(&channel, Message::Hello(hello("w"))).await.expect("is welcome");
+    let mut worker = FakeWorker::attach(&channel, None, Message::Hello(hello("w"))).await.expect("is welcome");
     let id = submit(&channel, table(200).as_bytes()).await.sweep_id;
     let lease = worker.lease().await;
     let ask = |verb: &[&str]| lab.run(&[verb, &["--coordinator", &server.address]].concat()).expect(0).stdout;
@@ -425,7 +387,7 @@ async fn a_sweep_that_drains_ends_with_what_is_under_way() {
     following.end().expect(0);
     assert!(ask(&["submit", "sweep.yaml"]).contains(&id));
     // The first one handed its work back, and gets no more.
-    let mut worker = Fake::attach(&channel, Message::Hello(hello("another"))).await.expect("is welcome");
+    let mut worker = FakeWorker::attach(&channel, None, Message::Hello(hello("another"))).await.expect("is welcome");
     let lease = worker.lease().await;
     assert!(ask(&["cancel", "--drain", &id]).contains("is draining"));
     let retried = ask(&["retry", &id]);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{self, LONG_SWEEP, Lab, SWEEP, Server};
+use crate::common::{LONG_SWEEP, Lab, SWEEP, Server};
 use serde_json::Value;
 
 /// The id of some trial of the only sweep, whose stages end with one of that kind.
@@ -65,11 +65,7 @@ fn who_follows_hears_what_comes_and_why_an_attempt_failed() {
     let mut following = lab.start(&["logs", &trial, "--follow", "--coordinator", &server.address]);
     let mut worker = server.worker(&lab, "first");
     for _ in 0..2 {
-        worker.wait_for(&["training a bundle"]);
-        let executors = worker.executors();
-        assert!(!executors.is_empty());
-        executors.iter().for_each(|executor| common::signal(*executor, "KILL"));
-        worker.wait_for(&["a lease failed", "executor process died"]);
+        worker.kill_executor_at_work();
     }
     following.wait_for_output(&["dense", "failed: the executor process died"]);
     // A coordinator that comes back tells the rest, and nothing again.

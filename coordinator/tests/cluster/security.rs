@@ -2,21 +2,21 @@
 
 use std::{fs, process::Command};
 
-use crate::common::{self, Ended, Lab, Process, SWEEP, Server, until};
+use crate::common::{
+    self, Ended, Lab, PATIENT, Process, SWEEP, Server,
+    fake::{self, FakeWorker, hello},
+    until,
+};
 use secateur_proto::{
-    PROTOCOL_VERSION, SEMANTICS_VERSION,
     ids::ContentHash,
     v1::{
-        GetArtifactRequest, Hello, LogsRequest, WorkerMessage, artifact_service_client::ArtifactServiceClient,
-        coordinator_message, sweep_service_client::SweepServiceClient, worker_message::Message,
-        worker_service_client::WorkerServiceClient,
+        GetArtifactRequest, LogsRequest, artifact_service_client::ArtifactServiceClient,
+        sweep_service_client::SweepServiceClient, worker_message::Message,
     },
 };
 use serde_json::Value;
-use tokio_stream::{StreamExt as _, once, pending};
 use tonic::{
-    Code, Request,
-    metadata::MetadataValue,
+    Code,
     transport::{Certificate, Channel, ClientTlsConfig},
 };
 
@@ -32,7 +32,7 @@ fn encrypted(lab: &Lab, further: &[&str]) -> Server {
     lab.run(&["cert", "init"]).expect(0);
     let own = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"];
     let tls = ["--tls-cert", "certs/server.pem", "--tls-key", "certs/server.key"];
-    Server::of(lab.start(&[&own[..], &tls[..], further].concat()))
+    Server::of(lab.start(&[&own[..], &tls[..], &PATIENT[..], further].concat()))
 }
 
 /// A command against `server`, over TLS, with the token in that file.
@@ -54,14 +54,6 @@ async fn channel(lab: &Lab, server: &Server) -> Channel {
     let channel = Channel::from_shared(format!("https://{}", server.address)).expect("an address");
     let channel = channel.tls_config(ClientTlsConfig::new().ca_certificate(authority)).expect("a certificate");
     channel.connect().await.expect("connects")
-}
-
-/// A call that shows a token.
-fn by<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let value: MetadataValue<_> = format!("Bearer {token}").parse().expect("a header");
-    request.metadata_mut().insert("authorization", value);
-    request
 }
 
 fn audit(lab: &Lab) -> Vec<Value> {
@@ -116,12 +108,13 @@ fn a_sweep_goes_through_and_nobody_may_more_than_their_role() {
 
     // Who did what is written down, and no token is written anywhere.
     let done = |who: &str, what: &str| audit(&lab).iter().any(|entry| entry["who"] == who && entry["did"] == what);
-    assert!(done("alice", "submit") && done("gpus", "attach") && done("bob", "report"));
+    let all_done = || done("alice", "submit") && done("gpus", "attach") && done("bob", "report");
+    until("all of it is written down", || all_done().then_some(()));
     let refused = |who: &str, verb: &str| {
         let is_it = |entry: &Value| entry["who"] == who && entry["refused"].as_str().is_some_and(|m| m.ends_with(verb));
         audit(&lab).iter().any(is_it)
     };
-    assert!(refused("bob", "Cancel") && refused("gpus", "List"));
+    until("refusals are, too", || (refused("bob", "Cancel") && refused("gpus", "List")).then_some(()));
     server.process.interrupt();
     working.interrupt();
     let logs = [server.process.end().stderr, working.end().stderr].concat();
@@ -140,30 +133,21 @@ async fn a_worker_reads_what_its_leases_need_and_a_reader_no_data() {
     let [gpus, bob, alice] = [("gpus", "worker"), ("bob", "read"), ("alice", "submit")].map(|(n, r)| token(&lab, n, r));
     let server = encrypted(&lab, &[]);
     with_token(&lab, &server, &["submit", "sweep.yaml"], "alice").expect(0);
-    let authority = Certificate::from_pem(fs::read(lab.path("certs/ca.pem")).expect("reads"));
-    let channel = Channel::from_shared(format!("https://{}", server.address)).expect("an address");
-    let channel = channel.tls_config(ClientTlsConfig::new().ca_certificate(authority)).expect("a certificate");
-    let client = ArtifactServiceClient::new(channel.connect().await.expect("connects"));
+    let channel = channel(&lab, &server).await;
+    let client = ArtifactServiceClient::new(channel.clone());
     let table = ContentHash::of(&fs::read(lab.path("table.csv")).expect("reads")).to_string();
     let get = async |token: &str, hash: &str| {
-        let mut request = Request::new(GetArtifactRequest { hash: hash.to_owned(), offset: 0 });
-        let value: MetadataValue<_> = format!("Bearer {token}").parse().expect("a header");
-        request.metadata_mut().insert("authorization", value);
-        client.clone().get(request).await.map(drop).map_err(|status| status.code())
+        let request = GetArtifactRequest { hash: hash.to_owned(), offset: 0 };
+        client.clone().get(fake::with_token(token, request)).await.map(drop).map_err(|status| status.code())
     };
     assert_eq!(get(&alice, &table).await, Ok(()));
     assert_eq!(get(&gpus, &table).await, Err(Code::PermissionDenied), "no lease needs it");
     assert_eq!(get(&bob, &table).await, Err(Code::PermissionDenied));
     // What is not there is refused in the same words: a stranger is not to learn which data a bank has.
     assert_eq!(get(&bob, &ContentHash::of(b"nothing").to_string()).await, Err(Code::PermissionDenied));
-    let mut working = worker(&lab, &server, &["--token-file", "gpus.token"]);
-    working.wait_for(&["attached", "worker="]);
     // Its first lease prepares the table.
-    let waits = tokio::task::spawn_blocking(move || {
-        working.wait_for(&["working on a lease"]);
-        working
-    });
-    let working = waits.await.expect("does not panic");
+    let mut working = FakeWorker::attach(&channel, Some(&gpus), Message::Hello(hello("gpu"))).await.expect("is let in");
+    working.lease().await;
     assert_eq!(get(&gpus, &table).await, Ok(()));
     assert_eq!(get(&bob, &table).await, Err(Code::PermissionDenied));
     drop(working);
@@ -214,7 +198,7 @@ async fn a_revoked_token_ends_what_was_being_followed_with_it() {
     let (bobs, mut carols) = (watch("bob"), watch("carol"));
     let mut client = SweepServiceClient::new(channel(&lab, &server).await);
     let request = LogsRequest { subject: trial, follow: true, attempt: 0 };
-    let mut lines = client.logs(by(&bob, request)).await.expect("is let in").into_inner();
+    let mut lines = client.logs(fake::with_token(&bob, request)).await.expect("is let in").into_inner();
     lab.run(&["token", "revoke", "bob", "--data-dir", "data"]).expect(0);
     let ended = lines.message().await.expect_err("no worker says anything");
     assert_eq!(ended.code(), Code::Unauthenticated);
@@ -229,40 +213,20 @@ async fn a_stage_is_not_blamed_for_a_token_that_was_revoked() {
     let [_, gpus] = [("alice", "submit"), ("gpus", "worker")].map(|(name, role)| token(&lab, name, role));
     let server = encrypted(&lab, &[]);
     with_token(&lab, &server, &["submit", "sweep.yaml"], "alice").expect(0);
-    let hello = Hello {
-        protocol_version: PROTOCOL_VERSION,
-        semantics_version: SEMANTICS_VERSION,
-        name: "gpu".to_owned(),
-        device: "cpu".to_owned(),
-        slots: 1,
-        instance: "gpu".to_owned(),
-        ..Hello::default()
-    };
-    let said = once(WorkerMessage { message: Some(Message::Hello(hello)) }).chain(pending());
-    let mut client = WorkerServiceClient::new(channel(&lab, &server).await);
-    let mut orders = client.attach(by(&gpus, said)).await.expect("is let in").into_inner();
-    let lease = loop {
-        let order = orders.message().await.expect("goes on").expect("goes on");
-        if let Some(coordinator_message::Message::Lease(lease)) = order.message {
-            break lease;
-        }
-    };
+    let channel = channel(&lab, &server).await;
+    let mut working = FakeWorker::attach(&channel, Some(&gpus), Message::Hello(hello("gpu"))).await.expect("is let in");
+    let lease = working.lease().await;
     lab.run(&["token", "revoke", "gpus", "--data-dir", "data"]).expect(0);
-    let ended = loop {
-        match orders.message().await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("it ended as if nothing were wrong"),
-            Err(status) => break status,
-        }
-    };
+    let ended = working.end().await;
     assert_eq!(ended.code(), Code::Unauthenticated);
     let key = &lease.stages[0].stage.as_ref().expect("a stage").key;
     let listed = with_token(&lab, &server, &["ls", "--output", "json"], "alice").expect(0).json();
     let sweep = listed[0]["sweep_id"].as_str().expect("an id").to_owned();
     let shown = with_token(&lab, &server, &["show", &sweep, "--output", "json"], "alice").expect(0).json();
     let trial = shown["trials_detail"][0]["id"].as_str().expect("a trial").to_owned();
-    let explained = with_token(&lab, &server, &["explain", &trial], "alice").expect(0).stdout;
-    assert!(explained.contains(&key[..12]) && explained.contains("ready"), "{explained}");
+    let explain = || with_token(&lab, &server, &["explain", &trial], "alice").expect(0).stdout;
+    let explained = until("the stage is ready again", || Some(explain()).filter(|told| told.contains("ready")));
+    assert!(explained.contains(&key[..12]), "{explained}");
     assert!(!explained.contains("failed"), "{explained}");
 }
 

@@ -139,7 +139,7 @@ fn while_a_coordinator_has_no_room_workers_keep_their_results_and_nothing_is_com
     assert_eq!(report(&lab.path("out")), undisturbed(&lab));
     let shown = lab.run(&show).expect(0).json();
     assert_eq!(shown["held"], "");
-    assert_eq!(Some(ended.completed() + worker.kill().completed()), shown["stages"].as_u64());
+    assert_eq!(Some(ended.completed() + worker.dismiss().completed()), shown["stages"].as_u64());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn what_a_worker_has_no_room_for_another_one_does() {
     lab.run(&[&["watch", id], &at[..]].concat()).expect(0);
     lab.run(&[&["report", id, "--out", "out"], &at[..]].concat()).expect(0);
     assert_eq!(report(&lab.path("out")), undisturbed(&lab));
-    assert_eq!(Some(good.kill().completed()), lab.run(&show).expect(0).json()["stages"].as_u64());
+    assert_eq!(Some(good.dismiss().completed()), lab.run(&show).expect(0).json()["stages"].as_u64());
 }
 
 #[test]
@@ -175,7 +175,10 @@ fn two_runs_at_once_into_one_folder() {
     let run = ["run", "sweep.yaml", "--out", "out", "--lanes", "4", "--output", "json"];
     let mut first = lab.start(&run);
     first.wait_for(&["listening"]);
+    // It is not done before the second one has come.
+    common::signal(first.id(), "STOP");
     let second = lab.run(&run).expect(2);
+    common::signal(first.id(), "CONT");
     let message = second.json()["error"]["message"].to_string();
     assert!(message.contains("out/.secateur is in use by another secateur"), "{message}");
     let status = first.end().expect(0).json();

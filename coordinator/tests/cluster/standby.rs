@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::common::{LONG_SWEEP, Lab, Process, SWEEP, Server, postgres, report, signal};
+use crate::common::{LONG_SWEEP, Lab, PATIENT, Process, SWEEP, Server, free_port, postgres, report, signal};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
@@ -15,7 +15,7 @@ fn database() -> Option<(postgres::Server, String)> {
 
 /// Starts a coordinator over `data`, which may have to stand by.
 fn serve(lab: &Lab, address: &str, url: &str) -> Process {
-    lab.start(&["serve", "--listen", address, "--data-dir", "data", "--journal", url])
+    lab.start(&[&["serve", "--listen", address, "--data-dir", "data", "--journal", url], &PATIENT[..]].concat())
 }
 
 fn submit(lab: &Lab, address: &str) -> Process {
@@ -37,7 +37,7 @@ fn the_one_that_stood_by_takes_over_and_the_report_is_the_same() {
     let Some((_database, url)) = database() else { return };
     let lab = Lab::new(LONG_SWEEP, 600);
     lab.run(&["run", "sweep.yaml", "--out", "alone", "--lanes", "2"]).expect(0);
-    let first = Server::of(serve(&lab, "127.0.0.1:0", &url));
+    let first = Server::of(serve(&lab, &free_port(), &url));
     let address = first.address.clone();
     let mut second = serve(&lab, &address, &url);
     second.wait_for(&["standing by"]);
@@ -111,7 +111,7 @@ fn takeovers_under_load_lose_nothing() {
     let Some((_database, url)) = database() else { return };
     let lab = Lab::new(&LONG_SWEEP.replace("seeds: 5", "seeds: 8"), 600);
     let alone = lab.run(&["run", "sweep.yaml", "--out", "alone", "--lanes", "2", "--output", "json"]).expect(0).json();
-    let mut first = Server::of(serve(&lab, "127.0.0.1:0", &url));
+    let mut first = Server::of(serve(&lab, &free_port(), &url));
     let address = first.address.clone();
     let submitted = submit(&lab, &address);
     let mut workers = ["one", "two", "three"].map(|name| {
@@ -139,9 +139,9 @@ fn takeovers_under_load_lose_nothing() {
     assert_eq!((&status["state"], &status["stages"]), (&"completed".into(), &alone["stages"]), "{status}");
     assert!(report(&lab.path("out")) == report(&lab.path("alone")), "the report differs");
     // Whoever held a lease kept it: no attempt failed, and nothing was computed twice.
+    let completed: u64 = workers.into_iter().map(|worker| worker.dismiss().completed()).sum();
     failed += first.process.kill().stderr.lines().filter(|line| line.contains("an attempt failed")).count();
     assert_eq!(failed, 0, "attempts failed");
-    let completed: u64 = workers.into_iter().map(|worker| worker.kill().completed()).sum();
     assert_eq!(Some(completed), alone["stages"].as_u64(), "stages were lost, or computed twice");
 }
 

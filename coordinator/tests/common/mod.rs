@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod fake;
 pub(crate) mod postgres;
 pub(crate) mod s3;
 
@@ -12,9 +13,13 @@ use std::{
     collections::BTreeMap,
     env, fs,
     io::{BufRead as _, BufReader, Read},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::{
+        atomic::{AtomicU8, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -23,8 +28,8 @@ use secateur_proto::ids::ContentHash;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Far longer than anything takes, even on a machine that is busy with other work.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Guards against hanging, and nothing else: far longer than anything takes, even on a machine that is busy with other work.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long nothing is said before what [`Process::wait_for_while`] looks after is looked after.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -267,6 +272,12 @@ impl Process {
         self.end()
     }
 
+    /// Ends a worker that has nothing to do, with all that it has to say.
+    pub(crate) fn dismiss(self) -> Ended {
+        self.interrupt();
+        self.end().expect(130)
+    }
+
     /// Sends it SIGINT, as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
         signal(self.id(), "INT");
@@ -281,6 +292,34 @@ impl Process {
             parent(*id) == Some(self.id()) && command.split(|byte| *byte == 0).nth(1) == Some(b"executor")
         })
         .collect()
+    }
+
+    /// Kills the executor of a process that has one, in the middle of a bundle: one that was killed too late is idle, costs nothing, and is
+    /// followed by another one.
+    pub(crate) fn kill_executor_at_work(&mut self) {
+        self.wait_for(&["training a bundle"]);
+        loop {
+            let executors = self.executors();
+            assert!(executors.len() <= 1, "{executors:?}");
+            // It may have ended with its process meanwhile.
+            executors.iter().for_each(|executor| signal(*executor, "KILL"));
+            if self.wait_for_any(&["a lease failed", "training a bundle"]).contains("a lease failed") {
+                return;
+            }
+        }
+    }
+
+    /// The next line on standard error with one of `words`, from where the last wait ended.
+    fn wait_for_any(&mut self, words: &[&str]) -> String {
+        loop {
+            match self.next(Instant::now() + PATIENCE) {
+                Some(Line::Error(line)) if words.iter().any(|word| line.contains(word)) => return line,
+                Some(_) => {}
+                None => {
+                    panic!("the process ended without a line with any of {words:?}:\n{}{}", self.stdout, self.stderr)
+                }
+            }
+        }
     }
 
     fn next(&mut self, deadline: Instant) -> Option<Line> {
@@ -397,14 +436,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one over `data` in the lab's folder, on a free port.
     pub(crate) fn start(lab: &Lab) -> Self {
-        Self::start_on(lab, "127.0.0.1:0")
+        Self::start_on(lab, &free_port())
     }
 
     /// Starts one where another one was.
     pub(crate) fn start_on(lab: &Lab, address: &str) -> Self {
-        // So long a worker that is killed is waited for.
-        let own = ["--reattach-within", "5"];
-        Self::of(lab.start(&[&["serve", "--listen", address, "--data-dir", "data"], &own[..]].concat()))
+        // Workers are back long before that, however busy the machine is.
+        Self::waiting_for_workers(lab, address, 30)
+    }
+
+    /// Starts one that keeps a lost worker's leases for it for `seconds`, and waits that long for workers if it finds unfinished work.
+    pub(crate) fn waiting_for_workers(lab: &Lab, address: &str, seconds: u32) -> Self {
+        let own = ["serve", "--listen", address, "--data-dir", "data", "--reattach-within", &seconds.to_string()];
+        Self::of(lab.start(&[&own[..], &PATIENT].concat()))
     }
 
     /// The one that a process begins to be.
@@ -427,6 +471,22 @@ impl Server {
         worker.wait_for(&["attached", "worker="]);
         worker
     }
+}
+
+/// Options of `serve` for tests: no worker is taken for dead because the machine is busy.
+pub(crate) const PATIENT: [&str; 2] = ["--worker-timeout", "3600"];
+
+/// Where a server can listen, and another one after it: no other server of these tests, and no connection of any program, takes the port
+/// meanwhile. All of 127.0.0.0/8 is this machine, and connections come from 127.0.0.1.
+pub(crate) fn loopback() -> Ipv4Addr {
+    static SERVERS: AtomicU8 = AtomicU8::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 1 + SERVERS.fetch_add(1, Ordering::Relaxed) % 250, high, low)
+}
+
+/// A free port of [`loopback`], for `serve --listen`.
+pub(crate) fn free_port() -> String {
+    SocketAddr::from((loopback(), 0)).to_string()
 }
 
 /// `report.json` in a folder, as bytes.

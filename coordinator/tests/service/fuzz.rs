@@ -11,7 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use self::targets::Target;
@@ -40,9 +40,6 @@ use serde_json::json;
 
 /// Mutations of each target's inputs.
 const RUNS: u32 = 3_000;
-
-/// Far longer than any input of these sizes takes.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn table() -> String {
     common::table(60)
@@ -275,7 +272,7 @@ fn give(name: &str, target: Target, bytes: &[u8]) {
     let begun = Instant::now();
     let survived = catch_unwind(AssertUnwindSafe(|| target(bytes)));
     let elapsed = begun.elapsed();
-    if survived.is_err() || elapsed > PATIENCE {
+    if survived.is_err() || elapsed > common::PATIENCE {
         let path = std::env::temp_dir().join(format!("secateur-{name}-{}", ContentHash::of(bytes).short(12)));
         fs::write(&path, bytes).expect("writes");
         let how = if survived.is_err() { "panics" } else { "takes too long" };

@@ -5,10 +5,9 @@
 use std::{
     fs,
     io::{self, Write as _},
-    time::Duration,
 };
 
-use crate::common::{Lab, SWEEP, Server, table, until};
+use crate::common::{Lab, PATIENCE, SWEEP, Server, table, until};
 use futures::future::poll_fn;
 use h2::{RecvStream, SendStream, client};
 use prost::bytes::Bytes;
@@ -167,7 +166,7 @@ async fn of_messages_that_never_end_only_so_much_is_kept() {
             if flood(&mut stream, LONG as u32, LONG - 1).await == LONG - 1 && refused == 0 {
                 held.push((answer, stream));
             } else {
-                let answer = tokio::time::timeout(Duration::from_secs(20), answer).await.expect("in time");
+                let answer = tokio::time::timeout(PATIENCE, answer).await.expect("in time");
                 let (head, mut body) = answer.expect("it answers").into_parts();
                 let status = grpc_status(&head.headers, &mut body).await;
                 assert_eq!(status, Code::Unavailable, "{:?} {}", head.headers, held.len());
@@ -187,7 +186,7 @@ async fn of_messages_that_never_end_only_so_much_is_kept() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), taken).await.expect("there is room again");
+    tokio::time::timeout(PATIENCE, taken).await.expect("there is room again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

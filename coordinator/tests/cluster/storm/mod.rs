@@ -16,6 +16,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use wires::Wires;
 
+/// Where the coordinator listens.
+const PORT: u16 = 7400;
 const WORKERS: usize = 3;
 const BLOWS: usize = 16;
 /// The seeds of each sweep, beyond those of the one before it: some 100 stages.
@@ -29,6 +31,8 @@ trait Network {
     fn at_coordinator(&self, lab: &Lab, arguments: &[&str]) -> Command;
     /// The program on a worker's machine.
     fn at_worker(&self, lab: &Lab, worker: usize, arguments: &[&str]) -> Command;
+    /// Where a command on the coordinator's machine finds it.
+    fn at_home(&self) -> String;
     /// Where a worker finds the coordinator.
     fn coordinator_of(&self, worker: usize) -> String;
     /// Breaks a worker's connection for a moment.
@@ -73,8 +77,7 @@ impl Cluster<'_> {
     }
 
     fn submit(&self, sweep: &str, further: &[&str]) -> Process {
-        let port = self.network.listen().rsplit(':').next().expect("a port").to_owned();
-        let address = format!("127.0.0.1:{port}");
+        let address = self.network.at_home();
         let own = ["submit", sweep, "--output", "json", "--coordinator", &address];
         let way = ["--ca", "certs/ca.pem", "--token-file", "alice.token"];
         Process::start(self.network.at_coordinator(self.lab, &[&own[..], &way[..], further].concat()))
@@ -147,9 +150,10 @@ fn a_storm_changes_nothing_in_the_report() {
     let cluster = Cluster { lab: &lab, network: network() };
     let hosts: Vec<String> = (0..WORKERS)
         .map(|worker| cluster.network.coordinator_of(worker))
+        .chain([cluster.network.at_home()])
         .map(|address| address.rsplit_once(':').expect("an address").0.to_owned())
         .collect();
-    lab.run(&["cert", "init", "--host", &format!("127.0.0.1,{}", hosts.join(","))]).expect(0);
+    lab.run(&["cert", "init", "--host", &hosts.join(",")]).expect(0);
     for (name, role) in [("gpus", "worker"), ("alice", "submit")] {
         let made = lab.run(&["token", "create", name, "--role", role, "--data-dir", "data"]).expect(0);
         lab.write(&format!("{name}.token"), made.stdout);
@@ -201,8 +205,7 @@ fn a_storm_changes_nothing_in_the_report() {
     let stages = calm.expect(0).json()["stages"].as_u64().expect("a number");
     assert!(report(&lab.path("out")) == report(&lab.path("calm")), "the report differs from the undisturbed one");
     for worker in workers {
-        worker.interrupt();
-        completed += worker.end().expect(130).completed();
+        completed += worker.dismiss().completed();
     }
     failed += failed_attempts(&server.process.kill().stderr);
     let again = completed - stages;

@@ -3,7 +3,7 @@
 
 use std::{net::Ipv4Addr, process::Command};
 
-use super::Network;
+use super::{Network, PORT};
 use crate::common::Lab;
 
 /// The namespaces. Dropped, they are gone, and their cables with them.
@@ -11,8 +11,6 @@ pub(super) struct Namespaces {
     coordinator: String,
     workers: Vec<String>,
 }
-
-const PORT: u16 = 7400;
 
 /// One end of a worker's cable: 1 is the coordinator's, 2 the worker's.
 fn end(worker: usize, side: u8) -> Ipv4Addr {
@@ -82,6 +80,10 @@ fn within(namespace: &str, command: &Command) -> Command {
 impl Network for Namespaces {
     fn listen(&self) -> String {
         format!("0.0.0.0:{PORT}")
+    }
+
+    fn at_home(&self) -> String {
+        format!("127.0.0.1:{PORT}")
     }
 
     fn at_coordinator(&self, lab: &Lab, arguments: &[&str]) -> Command {

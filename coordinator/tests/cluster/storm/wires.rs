@@ -11,8 +11,8 @@ use std::{
     thread,
 };
 
-use super::Network;
-use crate::common::Lab;
+use super::{Network, PORT};
+use crate::common::{Lab, loopback};
 
 /// The proxies, and where the coordinator is.
 pub(super) struct Wires {
@@ -28,16 +28,19 @@ struct Wire {
 }
 
 impl Wires {
-    /// For so many workers, and a coordinator on a port that is free now.
+    /// For so many workers.
     pub(super) fn new(workers: usize) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let coordinator = free.local_addr().expect("an address");
+        let coordinator = SocketAddr::from((loopback(), PORT));
         Self { coordinator, wires: (0..workers).map(|_| Wire::to(coordinator)).collect() }
     }
 }
 
 impl Network for Wires {
     fn listen(&self) -> String {
+        self.coordinator.to_string()
+    }
+
+    fn at_home(&self) -> String {
         self.coordinator.to_string()
     }
 
