@@ -6,7 +6,6 @@ use std::{cmp::Ordering, collections::BTreeMap};
 use secateur_proto::{
     ids::{StageKey, SweepId, TrialId, WorkerId},
     outcome::StageOutcome,
-    spec::StageSpec,
 };
 
 use crate::{
@@ -173,7 +172,7 @@ pub fn trial(core: &Core, id: &SweepId, trial: &TrialId, report: &Report) -> Opt
     for key in &planned.stages {
         let Some(detail) = core.stage_detail(key) else { continue };
         let Some(planned) = core.stage_with_inputs(key) else { continue };
-        lines.push(format!("{} {}: {}", kind(&planned.spec), key.0.short(12), stage(core, &detail)));
+        lines.push(format!("{} {}: {}", planned.spec.kind(), key.0.short(12), stage(core, &detail)));
         lines.extend(detail.attempts.iter().map(attempt));
     }
     if let Some(cell) = cell {
@@ -298,17 +297,6 @@ pub fn worker(core: &Core, status: &WorkerStatus) -> Vec<String> {
 
 fn named(status: &WorkerStatus) -> String {
     format!("{} ({})", status.name, status.id)
-}
-
-/// What a stage is for, in a word.
-#[must_use]
-pub const fn kind(spec: &StageSpec) -> &'static str {
-    match spec {
-        StageSpec::Prepare(_) => "prepare",
-        StageSpec::Import(_) => "import",
-        StageSpec::Dense(_) => "dense",
-        StageSpec::Prune(_) => "prune",
-    }
 }
 
 fn clause(count: usize, one: &str, many: &str) -> String {

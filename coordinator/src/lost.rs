@@ -12,7 +12,6 @@ use secateur_proto::{
 use crate::{
     artifacts::{ArtifactError, ArtifactStore},
     experiment::summary::counted,
-    explain,
     scheduler::{Core, SweepState},
 };
 
@@ -97,7 +96,7 @@ impl Input {
             role,
             maker: maker.map(|key| {
                 let stage = core.stage_with_inputs(&key);
-                (key, stage.map_or("stage", |stage| explain::kind(&stage.spec)))
+                (key, stage.map_or("stage", |stage| stage.spec.kind()))
             }),
             sweeps: sweeps.into_iter().map(|id| (id.clone(), runs(&id))).collect(),
             readers: 0,

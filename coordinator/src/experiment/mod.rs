@@ -5,7 +5,7 @@
 //! ```
 
 pub mod axis;
-mod bundle;
+mod chain;
 pub mod counts;
 pub mod diagnostic;
 pub mod expand;

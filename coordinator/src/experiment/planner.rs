@@ -6,13 +6,12 @@ use std::collections::{HashMap, HashSet};
 use secateur_proto::{
     ids::{CellId, ContentHash, StageKey, SweepId},
     outcome::{Artifact, Artifacts, Role},
-    spec::{DenseSpec, StageSpec},
+    spec::StageSpec,
 };
 use serde_json::json;
 
 use super::{
     axis::{AxisKey, Setting},
-    bundle,
     diagnostic::{Diagnostics, Mark},
     expand::Point,
     plan::{
@@ -42,6 +41,18 @@ pub struct InputFacts {
     pub image: Option<[u32; 3]>,
     /// The net that was trained elsewhere, where the sweep names one.
     pub weights: Option<WeightsFacts>,
+}
+
+impl InputFacts {
+    /// Those of the files that a stage reads which no stage leaves.
+    fn given(&self, stage: &StageSpec) -> Artifacts {
+        let file = |role: Role| match role {
+            Role::Table => Some(self.artifact),
+            Role::Weights => self.weights.as_ref().map(|weights| weights.artifact),
+            _ => None,
+        };
+        stage.reads().into_iter().filter_map(|role| Some((role, file(role)?))).collect()
+    }
 }
 
 /// What the planner must know of a net that was trained elsewhere.
@@ -95,11 +106,12 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(spec: &'a SweepSpec, inputs: InputFacts) -> Self {
-        let prepare = StageSpec::Prepare(spec.data.prepare(inputs.artifact.hash));
+        let stage = StageSpec::Prepare(spec.data.prepare(inputs.artifact.hash));
+        let prepare = stage.key();
         let mut planner = Self {
             spec,
             inputs,
-            prepare: prepare.key(),
+            prepare,
             packer: Packer::default(),
             cells: Vec::new(),
             ids: HashSet::new(),
@@ -110,7 +122,7 @@ impl<'a> Planner<'a> {
             asked: Vec::new(),
             dense_points: Vec::new(),
         };
-        planner.stage(prepare);
+        planner.stage(prepare, stage);
         planner
     }
 
@@ -276,8 +288,7 @@ impl<'a> Planner<'a> {
 
     /// The last stage of the first seed: equal for points that are the same work.
     fn identity(&self, work: &Work) -> StageKey {
-        let stages = work.stages(self.prepare, self.spec.seeds[0]);
-        stages.last().map_or(self.prepare, StageSpec::key)
+        work.stages(self.prepare, self.spec.seeds[0]).last().map_or(self.prepare, |(key, _)| *key)
     }
 
     fn cell(&mut self, settings: Settings, work: &Work, identity: StageKey, control: Option<Control>, point: Point) {
@@ -294,17 +305,20 @@ impl<'a> Planner<'a> {
             removed_weights: work.removed(),
         });
         let seeds = &self.spec.seeds;
-        let chains: Vec<Vec<StageSpec>> = seeds.iter().map(|seed| work.stages(self.prepare, *seed)).collect();
+        let chains: Vec<_> = seeds.iter().map(|seed| work.stages(self.prepare, *seed)).collect();
         let mut keys = vec![vec![self.prepare]; chains.len()];
         // Depth by depth: stages that can share a bundle come together.
         let mut chains: Vec<_> = chains.into_iter().map(Vec::into_iter).collect();
         loop {
-            let stages: Vec<Option<StageSpec>> = chains.iter_mut().map(Iterator::next).collect();
+            let stages: Vec<_> = chains.iter_mut().map(Iterator::next).collect();
             if stages.iter().all(Option::is_none) {
                 break;
             }
             for (stage, keys) in stages.into_iter().zip(&mut keys) {
-                keys.extend(stage.map(|stage| self.stage(stage)));
+                if let Some((key, spec)) = stage {
+                    keys.push(key);
+                    self.stage(key, spec);
+                }
             }
         }
         for (seed, stages) in seeds.iter().zip(keys) {
@@ -333,28 +347,18 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn stage(&mut self, spec: StageSpec) -> StageKey {
-        let key = spec.key();
+    fn stage(&mut self, key: StageKey, spec: StageSpec) {
         if !self.packer.has(&key) {
-            let (bundle_class, bundled) = bundle::class(&spec);
-            let lane_steps = spec.training().map_or(0, |(_, training)| {
-                let all =
-                    self.inputs.rows[0].div_ceil(training.batch_size.into()).saturating_mul(training.epochs.into());
-                match &spec {
-                    StageSpec::Dense(DenseSpec { stop_after: Some(last), .. }) => all.min(*last),
-                    StageSpec::Prune(spec) => all.saturating_sub(spec.skip_steps),
-                    StageSpec::Dense(_) | StageSpec::Prepare(_) | StageSpec::Import(_) => all,
-                }
-            });
-            let given = match (&spec, &self.inputs.weights) {
-                (StageSpec::Prepare(_), _) => Artifacts::from([(Role::Table, self.inputs.artifact)]),
-                (StageSpec::Import(_), Some(weights)) => Artifacts::from([(Role::Weights, weights.artifact)]),
-                _ => Artifacts::new(),
+            let planned = PlannedStage {
+                key,
+                given: self.inputs.given(&spec),
+                bundle_class: spec.bundle_class(),
+                bundled: spec.lane_class().is_some(),
+                lane_steps: spec.training().map_or(0, |training| training.steps(self.inputs.rows[0])),
+                spec,
             };
-            let planned = PlannedStage { key, spec, given, bundle_class, bundled, lane_steps };
             self.packer.stage(&planned).expect("what a stage reads is planned before it, and few are planned");
         }
-        key
     }
 
     /// Why two points with different settings are the same work.

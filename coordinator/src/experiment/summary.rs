@@ -6,7 +6,7 @@ use std::{
 };
 
 use secateur_proto::{ids::BundleClass, spec::StageSpec};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::plan::{Merged, Plan, Refused};
 
@@ -49,33 +49,45 @@ pub struct PlanSummary {
     pub multiply_accumulates: f64,
 }
 
-/// Stages by kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct StageCounts {
-    /// Table to tensors.
-    pub prepare: usize,
-    /// Evaluation of a net that was trained elsewhere.
-    pub import: usize,
-    /// Training of unpruned nets.
-    pub dense: usize,
-    /// Pruning and retraining.
-    pub prune: usize,
-}
+/// Numbers of stages by the name of their kind, all kinds among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageCounts(Vec<(&'static str, usize)>);
 
 impl StageCounts {
+    fn none() -> Self {
+        Self(StageSpec::KINDS.iter().map(|kind| (*kind, 0)).collect())
+    }
+
+    /// Of a kind.
+    #[must_use]
+    pub fn of(&self, kind: &str) -> usize {
+        self.0.iter().find(|(name, _)| *name == kind).map_or(0, |(_, count)| *count)
+    }
+
     /// All of them.
     #[must_use]
-    pub const fn total(self) -> usize {
-        self.prepare + self.import + self.dense + self.prune
+    pub fn total(&self) -> usize {
+        self.0.iter().map(|(_, count)| count).sum()
     }
 
     fn count(&mut self, spec: &StageSpec) {
-        match spec {
-            StageSpec::Prepare(_) => self.prepare += 1,
-            StageSpec::Import(_) => self.import += 1,
-            StageSpec::Dense(_) => self.dense += 1,
-            StageSpec::Prune(_) => self.prune += 1,
+        if let Some((_, count)) = self.0.iter_mut().find(|(kind, _)| *kind == spec.kind()) {
+            *count += 1;
         }
+    }
+}
+
+/// `1 prepare, 3 dense, 180 prune`.
+impl fmt::Display for StageCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let present = self.0.iter().filter(|(_, count)| *count > 0);
+        f.write_str(&present.map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Serialize for StageCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
     }
 }
 
@@ -84,7 +96,7 @@ impl StageCounts {
 pub struct BundleSummary {
     /// Their class.
     pub class: BundleClass,
-    /// `dense` or `prune`.
+    /// The kind of their stages.
     pub stage: &'static str,
     /// How many there are.
     pub lanes: usize,
@@ -96,21 +108,20 @@ impl PlanSummary {
     /// Counts what is in `plan`.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        let mut stages = StageCounts::default();
+        let mut stages = StageCounts::none();
         let mut bundles: BTreeMap<&BundleClass, BundleSummary> = BTreeMap::new();
         let mut multiply_accumulates = 0.0;
         for stage in &plan.stages {
             stages.count(&stage.spec);
-            let Some((model, training)) = stage.spec.training() else { continue };
+            let Some(training) = stage.spec.training() else { continue };
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-            let rows = plan.sweep.data.rows[0] as f64 * f64::from(training.epochs);
+            let rows = plan.sweep.data.rows[0] as f64 * f64::from(training.spec.epochs);
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-            let step = 3.0 * model.macs() as f64;
+            let step = 3.0 * training.model.macs() as f64;
             multiply_accumulates += rows * step;
-            let kind = if matches!(stage.spec, StageSpec::Dense(_)) { "dense" } else { "prune" };
             let bundle = bundles.entry(&stage.bundle_class).or_insert_with(|| BundleSummary {
                 class: stage.bundle_class.clone(),
-                stage: kind,
+                stage: stage.spec.kind(),
                 lanes: 0,
                 lane_steps: 0,
             });
@@ -118,7 +129,7 @@ impl PlanSummary {
             bundle.lane_steps = bundle.lane_steps.saturating_add(stage.lane_steps);
         }
         let by_key: HashMap<_, _> = plan.stages.iter().map(|stage| (stage.key, stage)).collect();
-        let mut stages_without_sharing = StageCounts::default();
+        let mut stages_without_sharing = StageCounts::none();
         let mut lane_steps_without_sharing = 0_u64;
         for stage in plan.trials.iter().flat_map(|trial| &trial.stages).filter_map(|key| by_key.get(key)) {
             stages_without_sharing.count(&stage.spec);
@@ -182,18 +193,15 @@ impl fmt::Display for PlanSummary {
         writeln!(f, "trials   {} ({cells} × {seeds})", self.trials)?;
         writeln!(
             f,
-            "stages   {}: {} prepare, {}{} dense, {} prune ({} without sharing)",
+            "stages   {}: {} ({} without sharing)",
             self.stages.total(),
-            self.stages.prepare,
-            if self.stages.import > 0 { "1 import, " } else { "" },
-            self.stages.dense,
-            self.stages.prune,
+            self.stages,
             self.stages_without_sharing.total()
         )?;
         writeln!(
             f,
             "shared   {} for {}; sharing saves {:.0} % of the steps",
-            counted(self.stages.dense, "dense net"),
+            counted(self.stages.of("dense"), "dense net"),
             counted(self.trials, "trial"),
             100.0 * self.saved()
         )?;

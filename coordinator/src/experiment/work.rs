@@ -3,12 +3,13 @@
 use secateur_proto::{
     ids::{ContentHash, StageKey},
     spec::{
-        Ablation, CriterionSpec, DenseSpec, Granularity, ImportSpec, ModelSpec, PruneSpec, Ranking, RegularizationKind,
-        RegularizationSpec, Removal, Schedule, StageSpec, Start, Subject, TrainingSpec,
+        Ablation, CriterionSpec, Granularity, ModelSpec, Ranking, RegularizationKind, RegularizationSpec, Removal,
+        Schedule, StageSpec, TrainingSpec,
     },
 };
 
 use super::{
+    chain::{Chain, Dense, Import, Link, Origin, Prune},
     counts,
     expand::Point,
     parts::{
@@ -386,87 +387,56 @@ impl Work {
         Ok(work)
     }
 
-    /// The stages of one seed, parents before children; the last one's result is the trial's.
-    pub(super) fn stages(&self, prepare: StageKey, seed: u64) -> Vec<StageSpec> {
-        let dense = |stop_after| {
-            StageSpec::Dense(DenseSpec {
-                prepare,
-                model: self.model.clone(),
-                training: self.training.clone(),
-                regularization: self.dense_penalty.clone(),
-                stop_after,
-                seed,
-            })
-        };
-        let mut stages = Vec::new();
+    /// What is done of it, one behind the other.
+    fn links(&self) -> Vec<Box<dyn Link + '_>> {
         let (then, reinitialized) = match self.way {
             Way::FromInitial { reinitialized } => {
-                let start = if reinitialized { Start::Reinitialized {} } else { Start::Scored {} };
-                stages.push(self.level(prepare, seed, Subject::Initial {}, self.removal(), start, 0, true));
-                return stages;
+                let origin = if reinitialized { Origin::Reinitialized } else { Origin::Scored };
+                return vec![Box::new(self.level(self.removal(), origin, self.way, self.ablation))];
             }
             Way::FromDense { then, reinitialized } => (then, reinitialized),
         };
-        let first = match self.weights {
-            Some(weights) => StageSpec::Import(ImportSpec { prepare, model: self.model.clone(), weights }),
-            None => dense(None),
+        let (origin, rewound_to) = match then {
+            Then::Finetune | Then::RewindLearningRate => (Origin::Scored, None),
+            Then::RewindWeights { step } => (Origin::Rewound(step), Some(step).filter(|step| *step > 0)),
+            Then::Reinitialize => (Origin::Reinitialized, None),
         };
-        let mut subject = Subject::Dense { stage: first.key() };
-        stages.push(first);
-        let (start, skip) = match then {
-            Then::Finetune | Then::RewindLearningRate => (Start::Scored {}, 0),
-            Then::RewindWeights { step: 0 } => (Start::Initial {}, 0),
-            Then::RewindWeights { step } => {
-                let early = dense(Some(step));
-                let start = Start::Rewound { stage: early.key() };
-                stages.push(early);
-                (start, step)
+        let (model, training, penalty) = (&self.model, &self.training, self.dense_penalty.as_ref());
+        let mut links: Vec<Box<dyn Link + '_>> = match self.weights {
+            Some(weights) => vec![Box::new(Import { model, weights })],
+            None => vec![Box::new(Dense { model, training, penalty, rewound_to })],
+        };
+        if let Some((last, before)) = self.levels.split_last() {
+            // A change of the last mask or of the last start leaves the levels before it as they are, so that they are shared.
+            let plain = Way::FromDense { then, reinitialized: false };
+            for removal in before {
+                links.push(Box::new(self.level(removal, origin, plain, None)));
             }
-            Then::Reinitialize => (Start::Reinitialized {}, 0),
-        };
-        for (index, removal) in self.levels.iter().enumerate() {
-            let last = index + 1 == self.levels.len();
-            let (start, skip) = if last && reinitialized { (Start::Reinitialized {}, 0) } else { (start, skip) };
-            let level = self.level(prepare, seed, subject, removal, start, skip, last);
-            subject = Subject::Pruned { stage: level.key() };
-            stages.push(level);
+            let origin = if reinitialized { Origin::Reinitialized } else { origin };
+            links.push(Box::new(self.level(last, origin, self.way, self.ablation)));
         }
-        stages
+        links
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what differs between the levels of one work")]
-    fn level(
-        &self,
-        prepare: StageKey,
-        seed: u64,
-        subject: Subject,
-        removal: &Removal,
-        start: Start,
-        skip_steps: u64,
-        last: bool,
-    ) -> StageSpec {
-        // A change of the last mask or of the last start leaves the levels before it as they are, so that they are shared.
-        let way = match self.way {
-            Way::FromDense { then, .. } if !last => Way::FromDense { then, reinitialized: false },
-            way => way,
-        };
-        let (training, regularization) = self.training_of(way);
-        StageSpec::Prune(PruneSpec {
-            prepare,
-            subject,
-            model: self.model.clone(),
-            layers: self.layers.clone(),
-            criterion: self.criterion.clone().filter(|_| !removal.is_none()),
+    fn level<'a>(&'a self, removal: &'a Removal, origin: Origin, way: Way, ablation: Option<Ablation>) -> Prune<'a> {
+        let (training, penalty) = self.training_of(way);
+        Prune {
+            model: &self.model,
+            layers: &self.layers,
+            criterion: self.criterion.as_ref(),
             granularity: self.granularity,
             ranking: self.ranking,
-            removal: removal.clone(),
-            ablation: self.ablation.filter(|_| last),
-            start,
+            removal,
+            ablation,
+            origin,
             schedule: self.schedule,
             training,
-            skip_steps,
-            regularization,
-            seed,
-        })
+            penalty,
+        }
+    }
+
+    /// The stages of one seed with their keys, parents before children; the last one's result is the trial's.
+    pub(super) fn stages(&self, prepare: StageKey, seed: u64) -> Vec<(StageKey, StageSpec)> {
+        Chain::of(&self.links(), prepare, seed)
     }
 }

@@ -14,7 +14,6 @@ use tonic::Status;
 use super::{on_a_thread, subject};
 use crate::{
     driver::{Driver, Notice},
-    explain,
     logs::{Line, Logs},
     scheduler::{Core, StageDetail, StageStatus},
 };
@@ -63,7 +62,7 @@ fn find(core: &Core, subject: &str) -> Result<Result<Stages, &'static str>, Stat
         if !stages.iter().any(|(other, _)| *other == key)
             && let Some(stage) = core.stage_with_inputs(&key)
         {
-            stages.push((key, explain::kind(&stage.spec)));
+            stages.push((key, stage.spec.kind()));
         }
     }
     Ok(match stages.len() {

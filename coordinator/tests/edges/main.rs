@@ -204,8 +204,8 @@ const BANS: &[Ban] = &[
         within: &["worker/src"],
         except: &[
             "worker/src/device.rs",
-            "worker/src/executor/pruning.rs",
             "worker/src/executor/stages.rs",
+            "worker/src/executor/workspace.rs",
             "worker/src/train",
         ],
         names: &["burn", "burn_flex"],
@@ -300,7 +300,14 @@ const BANS: &[Ban] = &[
         reason: "what a stage computes depends on its spec and inputs alone",
     },
     Ban {
-        within: &["worker/src/executor/mod.rs", "worker/src/executor/stages.rs", "worker/src/store.rs"],
+        within: &[
+            "worker/src/executor/mod.rs",
+            "worker/src/executor/evaluation.rs",
+            "worker/src/executor/stages",
+            "worker/src/executor/stages.rs",
+            "worker/src/executor/workspace.rs",
+            "worker/src/store.rs",
+        ],
         except: &[],
         names: &["tonic", "tokio::net", "std::net"],
         reason: "an executor speaks to its worker alone, and a store is a folder",

@@ -2,6 +2,37 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{ModelSpec, Schedule};
+use crate::ids::StageKey;
+
+/// How a stage trains its net: all that decides its training loop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Training<'a> {
+    /// The stage that prepared the data.
+    pub prepare: StageKey,
+    /// The net.
+    pub model: &'a ModelSpec,
+    /// How to train it.
+    pub spec: &'a TrainingSpec,
+    /// The penalty on its weights.
+    pub penalty: Option<&'a RegularizationSpec>,
+    /// When its mask changes. `None` for a net without a mask.
+    pub schedule: Option<Schedule>,
+    /// Steps that are left out at the beginning.
+    pub skip_steps: u64,
+    /// The step to end after, if not at the end of the last epoch.
+    pub stop_after: Option<u64>,
+}
+
+impl Training<'_> {
+    /// Optimiser steps over so many train rows.
+    #[must_use]
+    pub fn steps(&self, rows: u64) -> u64 {
+        let all = rows.div_ceil(self.spec.batch_size.into()).saturating_mul(self.spec.epochs.into());
+        all.min(self.stop_after.unwrap_or(u64::MAX)).saturating_sub(self.skip_steps)
+    }
+}
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

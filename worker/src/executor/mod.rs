@@ -6,12 +6,13 @@
 
 pub mod checkpoints;
 mod ended;
+mod evaluation;
 pub mod frame;
 pub mod process;
-mod pruning;
 mod selection;
 pub mod stages;
 pub(crate) mod words;
+mod workspace;
 
 use std::{
     io::{self, BufReader, BufWriter, Read, Write},

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt as _;
-use secateur_proto::spec::{ModelSpec, StageSpec};
+use secateur_proto::spec::{ModelSpec, StageSpec, Training};
 
 use super::{
     bundle::{Bundle, Lane, Phase},
@@ -54,14 +54,14 @@ impl Trial {
     /// Nothing for a stage that trains nothing.
     #[must_use]
     pub fn new(spec: &StageSpec, device: &Device) -> Option<Self> {
-        let (model, training) = spec.training()?;
+        let Training { model, spec: training, penalty, schedule, .. } = spec.training()?;
         let batch = (training.batch_size as usize).min(MOST_ROWS);
         let width = usize::try_from(model.inputs()).ok()?;
         let lane = Lane {
             start: Parameters::initial(model, 0),
-            mask: matches!(spec, StageSpec::Prune(_)).then(|| Mask::full(model, &model.prunable())),
+            mask: schedule.is_some().then(|| Mask::full(model, &model.prunable())),
             training: training.clone(),
-            regularization: spec.regularization().cloned(),
+            regularization: penalty.cloned(),
             seed: 0,
             phase: Phase::Dense,
             skip_steps: 0,

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use secateur_proto::{
     ids::StageKey,
-    spec::{ModelSpec, StageSpec},
+    spec::{ModelSpec, StageSpec, Training},
 };
 use serde::{Deserialize, Serialize};
 
@@ -130,7 +130,7 @@ impl TrainingState {
         epoch: u32,
     ) -> Result<(Self, Option<SavedPlans>), InvalidTensors> {
         let no_training = || inconsistent("the stage trains nothing");
-        let (model, training) = spec.training().ok_or_else(no_training)?;
+        let Training { model, spec: training, schedule, .. } = spec.training().ok_or_else(no_training)?;
         let (_, metadata) = SafeTensors::read_metadata(bytes)?;
         let header = metadata.metadata().as_ref().and_then(|entries| entries.get("state"));
         let header = header.ok_or_else(|| inconsistent("the file is not the state of a training"))?;
@@ -168,8 +168,7 @@ impl TrainingState {
             curve: header.curve,
             plan: part("plan")?.map(PruningPlan::read).transpose()?,
         };
-        let prunes = matches!(spec, StageSpec::Prune(_));
-        if state.mask.is_some() != prunes || plans.is_some() != prunes {
+        if state.mask.is_some() != schedule.is_some() || plans.is_some() != schedule.is_some() {
             return Err(inconsistent("the state has a mask or a plan where its stage has none, or lacks them"));
         }
         let nets = [Some(&state.parameters), state.best.as_ref().map(|(_, best)| best)];

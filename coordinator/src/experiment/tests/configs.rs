@@ -71,7 +71,7 @@ fn the_timed_sweep_is_that_of_its_peer() {
     let summary = PlanSummary::of(&planned(&fs::read_to_string(path).expect("the sweep is there")));
     assert_eq!((summary.cells, summary.controls, summary.seeds, summary.trials), (60, 0, 3, 180));
     // The penalty is on in retraining alone, so all strengths share the dense nets.
-    assert_eq!((summary.stages.dense, summary.stages.prune), (3, 180));
+    assert_eq!((summary.stages.of("dense"), summary.stages.of("prune")), (3, 180));
     assert!(summary.merged.is_empty() && summary.refused.is_empty());
 }
 
@@ -85,7 +85,7 @@ fn the_main_job_is_what_it_says() {
     assert_eq!((summary.cells, summary.controls, summary.seeds), (60, 33, 3));
     assert_eq!(summary.trials, 93 * 3);
     // The penalty is on in both phases, so there is a dense net for each strength and seed.
-    assert_eq!((summary.stages.dense, summary.stages.prune), (9, 93 * 3));
+    assert_eq!((summary.stages.of("dense"), summary.stages.of("prune")), (9, 93 * 3));
     assert!(summary.merged.is_empty() && summary.refused.is_empty());
     // Retraining with a penalty and without, dense nets likewise, and small ones of five widths.
     let lanes: Vec<_> = summary.bundles.iter().map(|bundle| bundle.lanes).collect();

@@ -101,7 +101,10 @@ fn the_penalty_is_on_in_its_phase_and_a_strength_of_zero_is_none() {
     let plan = planned(&text);
     let on = |trial: usize| {
         let dense = plan.stages.iter().find(|stage| stage.key == plan.trials[trial].stages[1]).expect("planned");
-        (dense.spec.regularization().is_some(), prune_stage(&plan, trial).regularization.is_some())
+        (
+            dense.spec.training().is_some_and(|training| training.penalty.is_some()),
+            prune_stage(&plan, trial).regularization.is_some(),
+        )
     };
     assert_eq!(plan.cells.len(), 4);
     assert_eq!([on(0), on(2), on(4), on(6)], [(false, false), (true, false), (false, true), (true, true)]);

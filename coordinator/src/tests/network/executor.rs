@@ -38,7 +38,7 @@ pub(super) enum Nature {
 
 /// Decided by the key of a stage and the salt of a life. Most stages complete, and all of those that others start from do.
 pub(super) fn nature(spec: &StageSpec, salt: u8) -> Nature {
-    if matches!(spec, StageSpec::Prepare(_)) {
+    if spec.training().is_none() {
         return Nature::Completes;
     }
     match ContentHash::of(&[spec.key().0.as_bytes().as_slice(), &[salt]].concat()).as_bytes()[0] % 24 {
@@ -46,15 +46,6 @@ pub(super) fn nature(spec: &StageSpec, salt: u8) -> Nature {
         1 => Nature::HasBadInput,
         2 => Nature::KillsItsExecutor,
         _ => Nature::Completes,
-    }
-}
-
-/// The files that a stage leaves.
-fn roles(spec: &StageSpec) -> &'static [Role] {
-    match spec {
-        StageSpec::Prepare(_) => &[Role::Prepared, Role::Preparation],
-        StageSpec::Dense(_) | StageSpec::Import(_) => &[Role::Checkpoint],
-        StageSpec::Prune(_) => &[Role::Plan, Role::Checkpoint, Role::Mask],
     }
 }
 
@@ -139,7 +130,7 @@ impl Actor {
         let mut takes = luck.takes;
         for (number, stage) in stages.iter().enumerate() {
             self.answers.push_back((takes / 2, Answer::Progress(stage.key)));
-            if !matches!(stage.spec, StageSpec::Prepare(_)) {
+            if stage.spec.training().is_some() {
                 let epoch = reached.get(&stage.key).copied().unwrap_or_default() + 1;
                 if let Some(state) = self.put(&state(stage.key, epoch)) {
                     let checkpoint = Checkpoint { epoch, state };
@@ -157,7 +148,7 @@ impl Actor {
                 Nature::Diverges => StageOutcome::Diverged { step: 3 },
                 Nature::HasBadInput => StageOutcome::Failed(Failure::new(FailureClass::Input, "no such column")),
                 Nature::Completes | Nature::KillsItsExecutor => {
-                    let made = roles(&stage.spec).iter().filter_map(|role| self.make(stage.key, *role));
+                    let made = stage.spec.leaves().into_iter().filter_map(|role| self.make(stage.key, role));
                     let artifacts: Artifacts = made.collect();
                     StageOutcome::Completed(StageResult { metrics: metrics(stage.key), artifacts })
                 }

@@ -7,16 +7,21 @@ mod schedules;
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use secateur_proto::{
-    metrics::{Metric, MetricOf},
+    metrics::{Metric, MetricOf, Split},
     spec::{
-        CriterionSpec, Granularity, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec, Removal, Schedule,
-        SplitSpec, TableFormat, Task, TrainingSpec,
+        CriterionSpec, DenseSpec, Granularity, ImportSpec, OptimizerSpec, PrepareSpec, PruneSpec, Ranking,
+        RegularizationKind, RegularizationSpec, Removal, Schedule, SplitSpec, StageSpec, Start, Subject, TableFormat,
+        Task,
     },
 };
 
 use super::*;
 use crate::{
+    data::Dataset,
+    net::{Mask, checkpoint},
+    prune::plan::PruningPlan,
     store::Durability,
+    tensors::{f32_bytes, u32_bytes},
     train::tests::{adam, device, mlp, one_is_like_many, reference::Net, sgd, training},
 };
 
@@ -130,7 +135,7 @@ fn stage(spec: StageSpec, inputs: Artifacts) -> StageWithInputs {
 }
 
 fn prepare_stage(stages: &Stages, table: &str) -> StageWithInputs {
-    let table = stages.store.put(table.as_bytes()).expect("room");
+    let table = stages.workspace.store.put(table.as_bytes()).expect("room");
     let spec = PrepareSpec {
         table: table.hash,
         format: TableFormat::Csv,
@@ -237,7 +242,7 @@ fn from_a_table_to_a_pruned_net() {
 
         // The files say the same.
         let model = mlp(WIDTH, &[6, 4]);
-        let read = |role: Role| fixture.stages.store.get(result.artifacts[&role].hash).expect("it was made");
+        let read = |role: Role| fixture.stages.workspace.store.get(result.artifacts[&role].hash).expect("it was made");
         let plan = PruningPlan::read(&read(Role::Plan)).expect("a plan");
         assert_eq!(plan.summary.criterion, Some(criterion));
         let mask = plan.mask(&model, &[0, 1]).expect("a mask");
@@ -286,7 +291,7 @@ fn what_healing_keeps_at_zero_is_not_what_was_removed() {
     let next = completed(one(&mut fixture.stages, &next));
     let model = mlp(WIDTH, &[6, 4]);
     for (result, asked) in [(&level, 5), (&next, 9)] {
-        let read = |role| fixture.stages.store.get(result.artifacts[&role].hash).expect("it was made");
+        let read = |role| fixture.stages.workspace.store.get(result.artifacts[&role].hash).expect("it was made");
         let mask = checkpoint::read_mask(&model, &read(Role::Mask)).expect("a mask");
         let net = checkpoint::read_parameters(&model, &read(Role::Checkpoint)).expect("a net");
         let zeros = [0, 2].into_iter().flat_map(|weight| &net.tensors[weight]).filter(|weight| **weight == 0.0);
@@ -334,6 +339,12 @@ fn stages_of_several_classes_are_refused_as_a_bundle() {
     let mut of_other_data = fixture.dense(3);
     of_other_data.prepare = other_table.key;
     let (betas, eps, weight_decay) = ([0.9, 0.999], 1e-8, 0.0);
+    let penalised = |warm_up_epochs| {
+        let penalty =
+            RegularizationSpec { kind: RegularizationKind::L1, strength: 1e-3, warm_up_epochs, healing_epochs: 0 };
+        fixture.dense_stage(DenseSpec { regularization: Some(penalty), ..fixture.dense(3) })
+    };
+    let warmed_up = [penalised(0), penalised(1)];
     let others = [
         with(&|training| training.epochs = 3),
         with(&|training| training.batch_size = 32),
@@ -341,6 +352,8 @@ fn stages_of_several_classes_are_refused_as_a_bundle() {
         with(&|training| training.optimizer = sgd(1e-2)),
         with(&|training| training.optimizer = OptimizerSpec::AdamW { lr: 1e-2, betas, eps, weight_decay }),
         with(&|training| training.optimizer = OptimizerSpec::Adam { lr: 1e-2, betas: [0.5, 0.9], eps, weight_decay }),
+        with(&|training| training.optimizer = OptimizerSpec::Adam { lr: 1e-2, betas, eps, weight_decay: 0.1 }),
+        penalised(0),
         fixture.dense_stage(wider),
         stage(StageSpec::Dense(of_other_data), other_prepared),
         fixture.prune_stage(fixture.prune(key, None, Removal::global(0)), &dense),
@@ -350,11 +363,16 @@ fn stages_of_several_classes_are_refused_as_a_bundle() {
             assert_failed(&outcome, FailureClass::Input);
         }
     }
+    for outcome in fixture.outcomes(&warmed_up) {
+        assert_failed(&outcome, FailureClass::Input);
+    }
     // The numbers that lanes have of their own do not matter.
-    let mut own = fixture.dense(4);
-    own.training.optimizer = OptimizerSpec::Adam { lr: 0.5, betas, eps, weight_decay: 0.1 };
-    let own = fixture.dense_stage(own);
-    fixture.outcomes(&[first, own]).into_iter().for_each(|outcome| drop(completed(outcome)));
+    let lanes = [(4, 1e-2, 0.01), (5, 0.5, 0.1)].map(|(seed, lr, weight_decay)| {
+        let mut spec = fixture.dense(seed);
+        spec.training.optimizer = OptimizerSpec::Adam { lr, betas, eps, weight_decay };
+        fixture.dense_stage(spec)
+    });
+    fixture.outcomes(&lanes).into_iter().for_each(|outcome| drop(completed(outcome)));
 }
 
 #[test]
@@ -379,17 +397,17 @@ fn inputs_that_are_wrong_fail_the_stage_and_nothing_else() {
     let other_net = |hidden: &[u32]| {
         let model = mlp(WIDTH, hidden);
         let bytes = checkpoint::write_parameters(&model, &Parameters::initial(&model, 1)).expect("writes");
-        fixture.stages.store.put(&bytes).expect("room")
+        fixture.stages.workspace.store.put(&bytes).expect("room")
     };
     let model = mlp(WIDTH, &[6, 4]);
     let mut not_finite = Parameters::initial(&model, 1);
     not_finite.tensors[2][3] = f32::NAN;
     let not_finite = checkpoint::write_parameters(&model, &not_finite).expect("writes");
-    let put = |bytes: &[u8]| fixture.stages.store.put(bytes).expect("room");
+    let put = |bytes: &[u8]| fixture.stages.workspace.store.put(bytes).expect("room");
     // Rows of another width: one level less.
     let narrow = prepare_stage(&fixture.stages, &table(400, 0.0).replace(",c,", ",a,"));
     let mut narrow_stages =
-        Stages::new(Store::open(fixture.stages.store.root(), Durability::Cached).expect("a store"), device());
+        Stages::new(Store::open(fixture.stages.workspace.store.root(), Durability::Cached).expect("a store"), device());
     let narrow = completed(one(&mut narrow_stages, &narrow)).artifacts[&Role::Prepared];
     // Rows of the right width, and another table.
     let other = prepare_stage(&fixture.stages, &table(400, 0.3));
@@ -449,7 +467,7 @@ fn a_net_whose_scores_overflow_diverges() {
     let huge = checkpoint::write_parameters(&model, &huge).expect("writes");
     let spec = fixture.prune(key, Some(taylor(1.0)), Removal::global(7));
     let mut stage = fixture.prune_stage(spec, &dense);
-    stage.inputs.insert(Role::Checkpoint, fixture.stages.store.put(&huge).expect("room"));
+    stage.inputs.insert(Role::Checkpoint, fixture.stages.workspace.store.put(&huge).expect("room"));
     assert_eq!(one(&mut fixture.stages, &stage), StageOutcome::Diverged { step: 0 });
 }
 

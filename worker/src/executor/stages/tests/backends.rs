@@ -24,8 +24,8 @@ fn backends_agree_on_plans_and_nearly_on_nets() {
             // One dense net for both, so that what differs comes from the pruned net's training.
             let stage = there.dense_stage(there.dense(seed));
             let dense = completed(one(&mut there.stages, &stage));
-            let net = there.stages.store.get(dense.artifacts[&Role::Checkpoint].hash).expect("it was made");
-            here.stages.store.put(&net).expect("room");
+            let net = there.stages.workspace.store.get(dense.artifacts[&Role::Checkpoint].hash).expect("it was made");
+            here.stages.workspace.store.put(&net).expect("room");
             let (plan, auc) = pruned(&mut here, &dense, stage.key, criterion, seed);
             let (expected_plan, expected_auc) = pruned(&mut there, &dense, stage.key, criterion, seed);
             assert_eq!(plan, expected_plan, "{criterion}");

@@ -56,7 +56,7 @@ fn elsewhere(fixture: &Fixture, bundle: &[StageWithInputs], files: &[&[u8]]) -> 
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(folder.path(), Durability::Cached).expect("a store");
     for input in bundle.iter().flat_map(|stage| stage.inputs.values()) {
-        store.put(&fixture.stages.store.get(input.hash).expect("an input")).expect("room");
+        store.put(&fixture.stages.workspace.store.get(input.hash).expect("an input")).expect("room");
     }
     for file in files {
         store.put(file).expect("room");
@@ -72,7 +72,7 @@ fn assert_goes_on(fixture: &mut Fixture, stage: &StageWithInputs) {
     assert_eq!(expected.epochs[&stage.key], (0..=EPOCHS).collect::<Vec<_>>());
     for epoch in 1..EPOCHS {
         let checkpoint = expected.at(stage.key, epoch);
-        let state = fixture.stages.store.get(checkpoint.state.hash).expect("it was left");
+        let state = fixture.stages.workspace.store.get(checkpoint.state.hash).expect("it was left");
         let (_folder, mut stages) = elsewhere(fixture, bundle, &[&state]);
         let found = run(&mut stages, bundle, &Checkpoints::from([(stage.key, checkpoint)]));
         assert_eq!(found.epochs[&stage.key], (epoch + 1..=EPOCHS).collect::<Vec<_>>(), "{:?}", stage.spec);
@@ -83,7 +83,7 @@ fn assert_goes_on(fixture: &mut Fixture, stage: &StageWithInputs) {
         }
         // All that the result names is there.
         for artifact in completed(found.outcomes[&stage.key].clone()).artifacts.values() {
-            assert!(stages.store.get(artifact.hash).is_ok());
+            assert!(stages.workspace.store.get(artifact.hash).is_ok());
         }
     }
 }
@@ -186,9 +186,9 @@ fn checkpoints_are_taken_when_it_is_time_or_somebody_is_in_a_hurry() {
 /// The state of a stage at the end of its second epoch, read, changed and written again.
 fn changed(fixture: &mut Fixture, stage: &StageWithInputs, change: impl FnOnce(&mut TrainingState)) -> Vec<u8> {
     let course = run(&mut fixture.stages, std::slice::from_ref(stage), &Checkpoints::new());
-    let bytes = fixture.stages.store.get(course.at(stage.key, 2).state.hash).expect("it was left");
+    let bytes = fixture.stages.workspace.store.get(course.at(stage.key, 2).state.hash).expect("it was left");
     let (mut state, plans) = TrainingState::read(&bytes, stage.key, &stage.spec, 2).expect("a state");
-    let (model, _) = stage.spec.training().expect("it trains");
+    let model = stage.spec.model().expect("a net");
     assert_eq!(state.write(stage.key, model, plans.as_ref()).expect("writes"), bytes, "a state survives its file");
     change(&mut state);
     state.write(stage.key, model, plans.as_ref()).expect("writes")
@@ -223,7 +223,7 @@ fn a_file_that_cannot_be_used_is_the_beginning_and_no_failure() {
     let mut cases: Vec<(&StageWithInputs, Vec<u8>)> =
         changes.into_iter().map(|(stage, change)| (stage, changed(&mut fixture, stage, change))).collect();
     let of_other = changed(&mut fixture, &other, |_| ());
-    let parameters = fixture.stages.store.get(dense.artifacts[&Role::Checkpoint].hash).expect("a net");
+    let parameters = fixture.stages.workspace.store.get(dense.artifacts[&Role::Checkpoint].hash).expect("a net");
     let text = String::from_utf8_lossy(&good);
     assert!(text.contains(r#"\"format\":1"#), "the format is in the file");
     let of_other_format: Vec<u8> = {
@@ -270,7 +270,7 @@ fn no_byte_of_a_state_can_make_a_stage_fail() {
         let mut bytes = good.clone();
         bytes[place] = other;
         let mut stages = stages.borrow_mut();
-        let state = stages.store.put(&bytes).expect("room");
+        let state = stages.workspace.store.put(&bytes).expect("room");
         let found = run(&mut stages, bundle, &Checkpoints::from([(stage.key, Checkpoint { epoch: 2, state })]));
         prop_assert!(!matches!(found.outcomes[&stage.key], StageOutcome::Failed(_)), "{:?}", found.outcomes);
     });

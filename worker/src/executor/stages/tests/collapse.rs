@@ -51,7 +51,7 @@ fn an_empty_block_of_a_residual_net_is_no_collapse() {
         let weight = weight_tensors(&model)[emptied].expect("a layer with weights");
         net.tensors[weight].fill(0.0);
         let file = checkpoint::write_parameters(&model, &net).expect("writes");
-        let weights = fixture.stages.store.put(&file).expect("room");
+        let weights = fixture.stages.workspace.store.put(&file).expect("room");
         let mut inputs = fixture.prepared.clone();
         inputs.insert(Role::Weights, weights);
         let spec = ImportSpec { prepare: fixture.prepare.key, model: model.clone(), weights: weights.hash };

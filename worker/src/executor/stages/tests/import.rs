@@ -27,7 +27,7 @@ fn an_imported_net_stands_for_the_dense_one() {
     assert_eq!(from_import, prune(&mut fixture, dense_key, &dense));
     // Another net's file.
     let other = checkpoint::write_parameters(&mlp(WIDTH, &[6, 5]), &Parameters::initial(&mlp(WIDTH, &[6, 5]), 1));
-    let other = fixture.stages.store.put(&other.expect("writes")).expect("room");
+    let other = fixture.stages.workspace.store.put(&other.expect("writes")).expect("room");
     let spec = ImportSpec { prepare: fixture.prepare.key, model, weights: other.hash };
     let mut inputs = fixture.prepared.clone();
     inputs.insert(Role::Weights, other);

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use secateur_proto::spec::{Granularity, Growth, Ramp, Schedule};
 
 use super::{super::*, *};
-use crate::prune::{criteria::Definition, probe::Probe as _};
+use crate::{
+    executor::stages::prune::Pruning,
+    prune::{criteria::Definition, probe::Probe as _},
+    train::{bundle::Phase, probe::NetProbe},
+};
 
 /// Eight steps: four an epoch.
 const SCHEDULES: [Schedule; 4] = [
@@ -20,7 +24,7 @@ fn scheduled(fixture: &Fixture, dense: StageKey, schedule: Schedule, removal: Re
 }
 
 fn read(fixture: &Fixture, result: &StageResult, role: Role) -> Vec<u8> {
-    fixture.stages.store.get(result.artifacts[&role].hash).expect("it was made")
+    fixture.stages.workspace.store.get(result.artifacts[&role].hash).expect("it was made")
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn what_is_left_begins_from_the_net_that_a_criterion_trained() {
         let result = completed(one(&mut fixture.stages, &stage));
 
         let net = checkpoint::read_parameters(&model, &read(&fixture, &dense, Role::Checkpoint)).expect("a net");
-        let (data, device) = (fixture.stages.data().expect("loaded"), fixture.stages.device());
+        let (data, device) = (fixture.stages.workspace.data().expect("loaded"), fixture.stages.device());
         let mut probe = NetProbe::new(&model, data, device);
         let validation = probe.validation_loss(&net).expect("a loss");
         let (definition, arguments) = Definition::of(&criterion).expect("a criterion");

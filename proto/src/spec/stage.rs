@@ -1,0 +1,113 @@
+//! The kinds of stages. Each has a file here with its spec, which says as a [`Stage`] what it reads, leaves and trains. A new kind is
+//! such a file, its `mod` line and its line among the [`kinds!`]. Its name there is the tag of its JSON.
+
+mod dense;
+mod import;
+mod prepare;
+mod prune;
+
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ModelSpec, training::Training};
+use crate::{ids::StageKey, outcome::Role};
+
+/// What the coordinator and the workers must know of a stage, whatever its kind.
+pub trait Stage {
+    /// The stages whose results it reads.
+    fn parents(&self) -> Vec<StageKey>;
+
+    /// The files that it reads.
+    fn reads(&self) -> Vec<Role>;
+
+    /// The files that it makes.
+    fn leaves(&self) -> Vec<Role>;
+
+    /// The net. `None` for a stage that has none.
+    fn model(&self) -> Option<&ModelSpec> {
+        None
+    }
+
+    /// How its net is trained. `None` for a stage that trains nothing.
+    fn training(&self) -> Option<Training<'_>> {
+        None
+    }
+
+    /// Checks what is not checked of every net and every training.
+    ///
+    /// # Errors
+    /// If the stage asks for the impossible.
+    fn check(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
+/// The files that a stage makes whose net is evaluated.
+const EVALUATED: &[Role] = &[Role::Checkpoint, Role::Scores, Role::Curve];
+
+/// Makes [`StageSpec`] and `for_each_kind!` of the list of kinds.
+macro_rules! kinds {
+    ($d:tt $($(#[$doc:meta])* $name:ident => $kind:ident($spec:ident),)+) => {
+        $(pub use $name::$spec;)+
+
+        /// The work of one stage.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "stage", rename_all = "snake_case")]
+        pub enum StageSpec {
+            $($(#[$doc])* $kind($spec),)+
+        }
+
+        impl StageSpec {
+            /// The names of all kinds, in the order in which they are listed to people.
+            pub const KINDS: &[&str] = &[$(stringify!($name)),+];
+
+            /// The name of its kind.
+            #[must_use]
+            pub const fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$kind(_) => stringify!($name),)+
+                }
+            }
+        }
+
+        /// A stage spec is used as the [`Stage`] that it holds.
+        impl Deref for StageSpec {
+            type Target = dyn Stage;
+
+            fn deref(&self) -> &Self::Target {
+                match self {
+                    $(Self::$kind(spec) => spec,)+
+                }
+            }
+        }
+
+        $(impl From<$spec> for StageSpec {
+            fn from(spec: $spec) -> Self {
+                Self::$kind(spec)
+            }
+        })+
+
+        /// Evaluates an expression with the spec of a stage, whichever of the kinds it is of: another crate that implements a trait
+        /// of its own for each of them need not list them.
+        #[macro_export]
+        macro_rules! for_each_kind {
+            ($d stage:expr, $d spec:ident => $d body:expr) => {
+                match $d stage {
+                    $($crate::spec::StageSpec::$kind($d spec) => $d body,)+
+                }
+            };
+        }
+    };
+}
+
+kinds! { $
+    /// From a table, or images, to tensors.
+    prepare => Prepare(PrepareSpec),
+    /// Evaluate an unpruned net that was trained elsewhere.
+    import => Import(ImportSpec),
+    /// Train the unpruned net.
+    dense => Dense(DenseSpec),
+    /// Score, plan, mask, retrain, evaluate.
+    prune => Prune(PruneSpec),
+}

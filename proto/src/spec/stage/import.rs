@@ -1,0 +1,40 @@
+//! `import`: evaluation of a net that was trained elsewhere.
+
+use serde::{Deserialize, Serialize};
+
+use super::{EVALUATED, Stage};
+use crate::{
+    ids::{ContentHash, StageKey},
+    outcome::Role,
+    spec::ModelSpec,
+};
+
+/// Takes a net that was trained elsewhere for the unpruned one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportSpec {
+    /// Where the data come from that it is evaluated on.
+    pub prepare: StageKey,
+    /// The net.
+    pub model: ModelSpec,
+    /// The hash of its parameters, as a file of safetensors.
+    pub weights: ContentHash,
+}
+
+impl Stage for ImportSpec {
+    fn parents(&self) -> Vec<StageKey> {
+        vec![self.prepare]
+    }
+
+    fn reads(&self) -> Vec<Role> {
+        vec![Role::Prepared, Role::Weights]
+    }
+
+    fn leaves(&self) -> Vec<Role> {
+        EVALUATED.to_vec()
+    }
+
+    fn model(&self) -> Option<&ModelSpec> {
+        Some(&self.model)
+    }
+}

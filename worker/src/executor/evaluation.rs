@@ -1,0 +1,101 @@
+//! What a net is worth: its metrics and scores, and the files that a stage leaves of it.
+
+use std::collections::HashMap;
+
+use safetensors::{Dtype, tensor::TensorView};
+use secateur_proto::{
+    convert::StageWithInputs,
+    metrics::Split,
+    outcome::{Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
+    spec::ModelSpec,
+};
+
+use super::{ended::Ended, workspace::Workspace};
+use crate::{
+    metrics,
+    net::{checkpoint, flat::FlatLayout},
+    tensors::{InvalidTensors, f32_bytes, u32_bytes},
+    train::{
+        data::EvaluationRows,
+        evaluate::logits_of,
+        forward::Net,
+        run::{EpochRecord, Trained},
+    },
+};
+
+/// Audits and measures a net and saves it, with the score of every validation and test row, beside `artifacts`. `prunable` are the
+/// layers that its metrics take for prunable.
+pub(super) fn evaluate(
+    workspace: &Workspace,
+    (model, prunable): (&ModelSpec, &[u32]),
+    stage: &StageWithInputs,
+    mut artifacts: Artifacts,
+    trained: &Trained,
+) -> Result<StageResult, Ended> {
+    let violations = trained.frozen.as_ref().map_or(0, |mask| mask.violations(&trained.parameters));
+    if violations > 0 {
+        let message = format!("{violations} of the removed weights are not zero");
+        return Err(Failure::new(FailureClass::Internal, message).into());
+    }
+    let data = workspace.data()?;
+    let (layout, net) = (FlatLayout::of(model), Net::of(model));
+    let mut metrics = metrics::of_net(model, prunable, &trained.parameters)?;
+    let (mut scores, mut answers) = (Vec::new(), Vec::new());
+    for (split, rows) in [(Split::Validation, &data.validation), (Split::Test, &data.test)] {
+        let logits = logits_of(&net, &layout, &trained.parameters, &rows.inputs, &workspace.device);
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(Ended(StageOutcome::Diverged { step: 0 }));
+        }
+        metrics::of_logits(&logits, &rows.targets, net.outputs())?.set_into(&mut metrics, split);
+        answers.extend_from_slice(&logits);
+        scores.push((split, rows, logits));
+    }
+    // A layer of zeros alone may be a block that its net goes round.
+    if let Some(layer) = trained.parameters.empty_layer(model)
+        && is_constant(&answers, net.outputs())
+    {
+        return Err(Ended(StageOutcome::Collapsed { layer }));
+    }
+    let curve = serde_json::to_vec(&Curve { best_epoch: trained.epoch, epochs: &trained.curve })
+        .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
+    // With these a result is complete: enough to compute its metrics anew, and to serve the net.
+    let data = [Role::Prepared, Role::Preparation];
+    artifacts.extend(data.iter().filter_map(|role| Some((*role, *stage.inputs.get(role)?))));
+    artifacts
+        .insert(Role::Checkpoint, workspace.store.put(&checkpoint::write_parameters(model, &trained.parameters)?)?);
+    artifacts.insert(Role::Scores, workspace.store.put(&write_scores(&scores)?)?);
+    artifacts.insert(Role::Curve, workspace.store.put(&curve)?);
+    Ok(StageResult { metrics, artifacts })
+}
+
+/// Whether several rows of so many logits are all the same row, but for how products of blocks of rows round.
+fn is_constant(logits: &[f32], outputs: usize) -> bool {
+    let mut rows = logits.chunks_exact(outputs);
+    let Some(first) = rows.next().filter(|_| logits.len() > outputs) else { return false };
+    let same = |(one, two): (&f32, &f32)| (one - two).abs() <= 1e-6 * (1.0 + one.abs());
+    rows.all(|row| first.iter().zip(row).all(same))
+}
+
+#[derive(serde::Serialize)]
+struct Curve<'a> {
+    best_epoch: u32,
+    epochs: &'a [EpochRecord],
+}
+
+/// `validation.rows`, `validation.logits`, `validation.targets`, and the same of test: paired statistics, swap sets and calibration
+/// need the score of every row later.
+fn write_scores(scores: &[(Split, &EvaluationRows, Vec<f32>)]) -> Result<Vec<u8>, InvalidTensors> {
+    let buffers: Vec<(String, Dtype, Vec<u8>)> = (scores.iter())
+        .flat_map(|(split, rows, logits)| {
+            [
+                (format!("{split}.rows"), Dtype::U32, u32_bytes(&rows.rows)),
+                (format!("{split}.logits"), Dtype::F32, f32_bytes(logits)),
+                (format!("{split}.targets"), Dtype::F32, f32_bytes(&rows.targets)),
+            ]
+        })
+        .collect();
+    let views: HashMap<&str, TensorView<'_>> = (buffers.iter())
+        .map(|(name, dtype, bytes)| Ok((name.as_str(), TensorView::new(*dtype, vec![bytes.len() / 4], bytes)?)))
+        .collect::<Result<_, safetensors::SafeTensorError>>()?;
+    Ok(safetensors::serialize(views, None)?)
+}
