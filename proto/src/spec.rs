@@ -19,7 +19,7 @@ pub use data::{SplitSpec, TableFormat, Task};
 pub use lanes::LaneClass;
 pub use model::{Activation, MAX_DEPTH, MAX_WIDTH, ModelSpec};
 pub use pruning::{
-    Ablation, CriterionSpec, Granularity, Growth, Ramp, Ranking, Removal, Schedule, Start, Subject,
+    Ablation, Along, CriterionSpec, Granularity, Growth, Ramp, Ranking, Removal, Schedule, Start, Subject,
 };
 pub use stage::{DenseSpec, ImportSpec, PrepareSpec, PruneSpec, Stage, StageSpec};
 pub use training::{

@@ -1,6 +1,6 @@
 //! From a sparsity to exact numbers of weights.
 
-use secateur_proto::spec::{Layer, LayerKind, Removal};
+use secateur_proto::spec::{Along, Layer, LayerKind, Removal};
 
 use super::setting::{Grain, Scope};
 
@@ -210,10 +210,16 @@ fn grouped(request: &Request<'_>, keep: u32, group: u32, layers: &[Layer]) -> Re
     if let Some(most) = request.most.filter(|most| wanted > *most) {
         return Err(format!("{keep}:{group} removes a share of {wanted} of each layer, allowed at most {most}"));
     }
-    if let Some(layer) = layers.iter().find(|layer| layer.fan_in() < u64::from(group)) {
-        return Err(format!("{keep}:{group} takes at least {group} inputs, and {} has {}", layer.name, layer.fan_in()));
+    if let Some(layer) = layers.iter().find(|layer| layer.inputs() < group) {
+        let inputs = if layer.kernel_area() > 1 { "input channels" } else { "inputs" };
+        return Err(format!(
+            "{keep}:{group} takes at least {group} {inputs}, and {} has {}: leave it out with pruning.layers",
+            layer.name,
+            layer.inputs()
+        ));
     }
-    Ok(Removal::Grouped { keep, group })
+    let has_kernels = layers.iter().any(|layer| layer.kernel_area() > 1);
+    Ok(Removal::Grouped { keep, group, along: if has_kernels { Along::Channels } else { Along::Flat } })
 }
 
 #[cfg(test)]
@@ -269,6 +275,26 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_of_a_convolution_is_one_of_its_input_channels() {
+        let convolution = |inputs| Layer {
+            name: "layers.0".to_owned(),
+            kind: LayerKind::Convolution { inputs, outputs: 8, kernel: 3, stride: 1, padding: 1 },
+            bias: true,
+            positions: 1,
+        };
+        let request = |layer| {
+            let grain = Grain::Grouped { keep: 2, group: 4 };
+            super::removal(&Request { scope: &Scope::Global, grain, sparsity: 0.5, most: None }, &[layer])
+        };
+        let removal = request(convolution(6)).expect("a pattern");
+        assert_eq!(removal, Removal::Grouped { keep: 2, group: 4, along: Along::Channels });
+        // Two of the first four channels, and nothing of the last two.
+        assert_eq!(removal.total(&[convolution(6)]), Some(8 * 2 * 9));
+        let problem = request(convolution(1)).expect_err("one channel has no four");
+        assert!(problem.contains("at least 4 input channels, and layers.0 has 1"), "{problem}");
+    }
+
+    #[test]
     fn a_cap_holds_for_every_layer_and_a_pattern_decides_by_itself() {
         let request =
             |scope, grain, sparsity, most| super::removal(&Request { scope, grain, sparsity, most }, &lenet());
@@ -279,7 +305,10 @@ mod tests {
         assert!(request(&Scope::Global, Grain::Unstructured, 0.96, Some(0.95)).is_err());
         assert!(request(&Scope::Local, Grain::Unstructured, 0.96, Some(0.95)).is_err());
         let pattern = Grain::Grouped { keep: 2, group: 4 };
-        assert_eq!(request(&Scope::Global, pattern, 0.5, None), Ok(Removal::Grouped { keep: 2, group: 4 }));
+        assert_eq!(
+            request(&Scope::Global, pattern, 0.5, None),
+            Ok(Removal::Grouped { keep: 2, group: 4, along: Along::Flat })
+        );
         assert!(request(&Scope::Global, pattern, 0.75, None).expect_err("half").contains("2:4 removes a share of 0.5"));
         assert_eq!(
             request(&Scope::Local, Grain::Neuron, 0.5, None),

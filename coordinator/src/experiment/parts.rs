@@ -1,8 +1,8 @@
 //! The parts of a point's work: its net, its prunable layers, the levels of its ladder, its schedule, its penalty; or why there are none.
 
 use secateur_proto::spec::{
-    Activation, Granularity, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec,
-    Schedule, Step, Task,
+    Activation, Granularity, LayerKind, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind,
+    RegularizationSpec, Schedule, Step, Task,
 };
 use secateur_worker::{net::units::units, prune::criteria::Needs};
 
@@ -68,6 +68,9 @@ pub(super) fn prunable(spec: &SweepSpec, model: &ModelSpec, grain: Grain) -> Res
         let units = units(model);
         // Units that are added to others, and the output layer's, cannot go alone.
         layers.retain(|index| units[*index as usize].is_some());
+    }
+    if grain == Grain::Neuron {
+        layers.retain(|index| matches!(all[*index as usize].kind, LayerKind::Linear { .. }));
     }
     if layers.is_empty() && include.is_some() {
         return Err("no layer is left to prune".to_owned());

@@ -154,6 +154,24 @@ impl Layer {
         }
     }
 
+    /// Inputs, input channels or features.
+    #[must_use]
+    pub const fn inputs(&self) -> u32 {
+        match self.kind {
+            LayerKind::Linear { inputs, .. } | LayerKind::Convolution { inputs, .. } => inputs,
+            LayerKind::BatchNorm { features } => features,
+        }
+    }
+
+    /// Weights that a filter has for each input channel. 1 of a layer that is no convolution.
+    #[must_use]
+    pub fn kernel_area(&self) -> u64 {
+        match self.kind {
+            LayerKind::Convolution { kernel, .. } => u64::from(kernel).pow(2),
+            LayerKind::Linear { .. } | LayerKind::BatchNorm { .. } => 1,
+        }
+    }
+
     /// Weights of one unit or filter.
     #[must_use]
     pub fn fan_in(&self) -> u64 {

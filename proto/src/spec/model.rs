@@ -137,10 +137,14 @@ impl ModelSpec {
         if !sizes_fit {
             return Err("a layer without inputs or outputs, or a net that is too wide or too deep");
         }
-        if let Self::Lenet5 { image: [_, height, width], .. } = self
-            && (*height < 16 || *width < 16)
-        {
-            return Err("lenet5 takes images of at least 16 × 16");
+        if let Self::Lenet5 { image: [_, height, width], .. } = self {
+            if *height < 16 || *width < 16 {
+                return Err("lenet5 takes images of at least 16 × 16");
+            }
+            // Its hidden layer has 50 inputs for about each 4 × 4 pixels, and a layer's inputs are counted in 32 bits.
+            if u64::from(*height) * u64::from(*width) > MAX_LENET5_PIXELS {
+                return Err("lenet5 takes images of at most 2^26 pixels");
+            }
         }
         Ok(())
     }
@@ -270,6 +274,9 @@ impl ModelSpec {
     }
 }
 
+/// The largest image of a LeNet-5. One that is larger has more weights than any spec may ask for.
+const MAX_LENET5_PIXELS: u64 = 1 << 26;
+
 /// The widest layer.
 pub const MAX_WIDTH: u32 = 65_536;
 
@@ -298,6 +305,16 @@ mod tests {
         assert_eq!((net.weights(), net.parameters(), net.macs()), (430_500, 431_080, 2_293_000));
         let macs: Vec<u64> = net.layers().iter().map(Layer::macs).collect();
         assert_eq!(macs, [288_000, 1_600_000, 400_000, 5_000]);
+    }
+
+    #[test]
+    fn an_image_too_large_for_lenet_5_is_refused_before_layers_are_counted() {
+        let net = |height, width| ModelSpec::Lenet5 { image: [1, height, width], outputs: 10 };
+        assert!(net(MAX_WIDTH, MAX_WIDTH).check().is_err());
+        for (height, width) in [(8_192, 8_192), (MAX_WIDTH, 1_024)] {
+            assert!(net(height, width).check().is_ok());
+            assert!(net(height, width).weights() > super::super::MAX_WEIGHTS, "as refused as a larger one");
+        }
     }
 
     #[test]

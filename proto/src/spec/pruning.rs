@@ -136,9 +136,39 @@ pub enum Removal {
         keep: u32,
         /// M.
         group: u32,
+        /// Which weights of a filter are in a row. Left out of the JSON where no filter has several weights for an input channel.
+        #[serde(default, skip_serializing_if = "Along::is_flat")]
+        along: Along,
     },
     /// Exactly the weights that are zero: what a proximal penalty has driven there.
     Zeros {},
+}
+
+/// Along what the weights of a filter form groups. Of a linear layer both are the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Along {
+    /// As they lie in files: `[channels, height, width]`, flattened. Of convolutions only in plans of earlier versions.
+    #[default]
+    Flat,
+    /// The input channels, at each place of the kernel: what processors with sparse products want (Mishra et al. 2021).
+    Channels,
+}
+
+impl Along {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_flat(&self) -> bool {
+        *self == Self::Flat
+    }
+
+    /// How many interleaved rows a filter or unit of that layer consists of.
+    #[must_use]
+    pub fn rows(self, layer: &Layer) -> u64 {
+        match self {
+            Self::Flat => 1,
+            Self::Channels => layer.kernel_area(),
+        }
+    }
 }
 
 impl Removal {
@@ -157,7 +187,7 @@ impl Removal {
         match self {
             Self::Global { count, .. } | Self::Sensitivity { count } => *count == 0,
             Self::PerLayer { counts } => counts.iter().all(|count| *count == 0),
-            Self::Grouped { keep, group } => keep == group,
+            Self::Grouped { keep, group, .. } => keep == group,
             Self::Zeros {} => false,
         }
     }
@@ -168,12 +198,13 @@ impl Removal {
         match self {
             Self::Global { count, .. } | Self::Sensitivity { count } => Some(*count),
             Self::PerLayer { counts } => Some(counts.iter().sum()),
-            Self::Grouped { keep, group } => Some(
+            Self::Grouped { keep, group, along } => Some(
                 (layers.iter())
                     .map(|layer| {
-                        let (fan_in, keep, group) = (layer.fan_in(), u64::from(*keep), u64::from(*group));
-                        let kept = fan_in / group * keep + (fan_in % group).min(keep);
-                        (fan_in - kept) * u64::from(layer.outputs())
+                        let rows = along.rows(layer);
+                        let (length, keep, group) = (layer.fan_in() / rows, u64::from(*keep), u64::from(*group));
+                        let kept = length / group * keep + (length % group).min(keep);
+                        (length - kept) * rows * u64::from(layer.outputs())
                     })
                     .sum(),
             ),

@@ -1,6 +1,6 @@
 //! From scores to what goes: exact counts, ties by layer and place, what earlier levels removed first.
 
-use secateur_proto::spec::{Granularity, Layer, ModelSpec, PruneSpec, Ranking, Removal};
+use secateur_proto::spec::{Along, Granularity, Layer, ModelSpec, PruneSpec, Ranking, Removal};
 
 use super::criteria::Scores;
 use crate::net::{Mask, Parameters, weight_tensors};
@@ -170,7 +170,7 @@ pub fn select(request: &Request<'_>, candidates: &[Candidates]) -> Result<Vec<Pl
                 .flat_map(|(layer, count)| sorted(std::slice::from_ref(layer)).into_iter().take(length(*count)))
                 .collect()
         }
-        Removal::Grouped { keep, group } => grouped(candidates, *keep as usize, *group as usize),
+        Removal::Grouped { keep, group, along } => grouped(candidates, *keep as usize, *group as usize, *along),
         Removal::Zeros {} => zeros(request, candidates),
         Removal::Sensitivity { .. } => {
             return Err(NoSelection::Unfit("sensitivity is shared out before weights are selected".to_owned()));
@@ -223,14 +223,17 @@ fn global(candidates: &[Candidates], count: usize, caps: Option<&[u64]>) -> Resu
 }
 
 /// Of every group in a row all but the best; a group that the row's end cuts short keeps as many as it can.
-fn grouped(candidates: &[Candidates], keep: usize, group: usize) -> Vec<Place> {
+fn grouped(candidates: &[Candidates], keep: usize, group: usize, along: Along) -> Vec<Place> {
     let mut removed = Vec::new();
     for layer in candidates {
-        let fan_in = length(layer.layer.fan_in());
-        for row in 0..layer.layer.outputs() as usize {
-            for start in (0..fan_in).step_by(group) {
+        let (fan_in, rows) = (length(layer.layer.fan_in()), length(along.rows(&layer.layer)));
+        // The rows of a unit are interleaved: the weights of one are `rows` apart.
+        for first in (0..layer.layer.outputs() as usize).flat_map(|unit| (0..rows).map(move |row| unit * fan_in + row))
+        {
+            let columns = fan_in / rows;
+            for start in (0..columns).step_by(group) {
                 let mut places: Vec<usize> =
-                    (start..(start + group).min(fan_in)).map(|column| row * fan_in + column).collect();
+                    (start..(start + group).min(columns)).map(|column| first + column * rows).collect();
                 let goes = places.len().saturating_sub(keep);
                 places.sort_by(|one, two| {
                     (!layer.gone[*one]).cmp(&!layer.gone[*two]).then(layer.scores[*one].total_cmp(&layer.scores[*two]))

@@ -1,7 +1,7 @@
 //! What schedules, granularities, ablations and controls come to: chains of stages and what they share.
 
 use secateur_proto::spec::{
-    Ablation, Granularity, Growth, PruneSpec, Ramp, Ranking, Removal, Schedule, StageSpec, Start, Subject,
+    Ablation, Along, Granularity, Growth, PruneSpec, Ramp, Ranking, Removal, Schedule, StageSpec, Start, Subject,
 };
 use serde_json::json;
 
@@ -156,7 +156,10 @@ fn scopes_and_granularities_come_to_removals() {
     assert_eq!(level(&[], "magnitude_global_l2", "0.5").ranking, Ranking::LayerNorm);
     assert_eq!(level(&[], "random_layerwise_matched", "0.5").ablation, Some(Ablation::RandomMatched));
     assert_eq!(level(&["scope: sensitivity"], "magnitude", "0.5").removal, Removal::Sensitivity { count: 1632 });
-    assert_eq!(level(&["granularity: \"2:4\""], "magnitude", "0.5").removal, Removal::Grouped { keep: 2, group: 4 });
+    assert_eq!(
+        level(&["granularity: \"2:4\""], "magnitude", "0.5").removal,
+        Removal::Grouped { keep: 2, group: 4, along: Along::Flat }
+    );
     let units = level(&["granularity: neuron", "scope: local"], "magnitude", "0.5");
     assert_eq!((units.granularity, units.removal), (Granularity::Unit, Removal::PerLayer { counts: vec![32, 16] }));
     assert_eq!(level(&["layers: {exclude: [layers.0]}"], "magnitude", "0.5").layers, [1]);
@@ -165,6 +168,21 @@ fn scopes_and_granularities_come_to_removals() {
         level(&["max_layer_sparsity: 0.6"], "magnitude", "0.5").removal,
         Removal::Global { count: 1632, caps: Some(vec![729, 1228]) }
     );
+}
+
+/// Neurons are units of linear layers; filters are those and the filters of convolutions, which `layers` can choose among.
+#[test]
+fn neurons_are_of_linear_layers_alone() {
+    let images = InputFacts { image: Some([1, 28, 28]), inputs: 784, ..table() };
+    let layers = |lines: &[&str]| {
+        let text = with(lines, "magnitude", "0.5").replace("{kind: mlp, hidden: [64, 32]}", "{kind: lenet5}");
+        let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let plan = plan(&spec, &text, images.clone()).unwrap_or_else(|problems| panic!("{problems}")).unpack();
+        prunings(&plan, &plan.cells[0])[0].layers.clone()
+    };
+    assert_eq!(layers(&["granularity: neuron"]), [2]);
+    assert_eq!(layers(&["granularity: filter"]), [0, 1, 2]);
+    assert_eq!(layers(&["granularity: channel", "layers: {exclude: [layers.2]}"]), [0, 1]);
 }
 
 #[test]

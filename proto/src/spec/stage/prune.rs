@@ -126,7 +126,7 @@ impl Stage for PruneSpec {
                 counts.len() == sizes.len() && counts.iter().zip(&sizes).all(|(count, size)| count <= size)
             }
             Removal::Sensitivity { count } => *count <= sizes.iter().sum(),
-            Removal::Grouped { keep, group } => {
+            Removal::Grouped { keep, group, .. } => {
                 *keep > 0 && keep <= group && self.granularity == Granularity::Weight
             }
             Removal::Zeros {} => self.granularity == Granularity::Weight,

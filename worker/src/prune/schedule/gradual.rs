@@ -43,10 +43,10 @@ impl<'a> Gradual<'a> {
                 let of_layer = |((to, from), size): ((u64, &u64), u64)| removed_at(shape, *from, to, size, progress);
                 Removal::PerLayer { counts: counts.into_iter().zip(&self.lost).zip(sizes).map(of_layer).collect() }
             }
-            Removal::Grouped { keep, group } => {
+            Removal::Grouped { keep, group, along } => {
                 let size = u64::from(group);
                 let goes = removed_at(shape, 0, size - u64::from(keep), size, progress);
-                Removal::Grouped { keep: u32::try_from(size - goes).unwrap_or(group), group }
+                Removal::Grouped { keep: u32::try_from(size - goes).unwrap_or(group), group, along }
             }
             Removal::Zeros {} => Removal::Zeros {},
         }

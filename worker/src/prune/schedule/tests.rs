@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use secateur_proto::spec::{Granularity, Growth, ModelSpec, Ramp};
+use secateur_proto::spec::{Along, Granularity, Growth, ModelSpec, Ramp};
 
 use super::*;
 use crate::{
@@ -162,7 +162,7 @@ fn units_go_gradually_as_well() {
 
 #[test]
 fn groups_thin_out_gradually() {
-    let mut spec = spec(Removal::Grouped { keep: 1, group: 3 });
+    let mut spec = spec(Removal::Grouped { keep: 1, group: 3, along: Along::Flat });
     spec.schedule = gradual(Ramp::Linear, 0, 1, 2);
     let found = course(&spec, None, 10);
     // Of each row of three one, then two; of the rows of four the single one at the end stays.
