@@ -132,6 +132,8 @@ impl Work {
             begins_trained(strategy.name, timing, way)?;
         }
         let penalty = |on: [Phase; 2], epochs: u32| penalty(spec, point, &model, on, epochs);
+        let competes = layers.len() > 1;
+        let sums = strategy.criterion.is_some_and(|criterion| criterion.grows_with_layer);
         let mut work = Self {
             dense_penalty: penalty([Phase::Dense, Phase::Both], training.epochs)?,
             retrain_penalty: penalty([Phase::Retrain, Phase::Both], retraining.epochs)?,
@@ -142,6 +144,7 @@ impl Work {
             granularity: if removes { granularity(grain) } else { Granularity::Weight },
             ranking: match (scope, removes) {
                 (Scope::Lamp, true) => Ranking::Lamp,
+                (Scope::Global, true) if competes && sums => Ranking::LayerMean,
                 (_, true) => strategy.ranking,
                 (_, false) => Ranking::Raw,
             },

@@ -106,6 +106,8 @@ pub enum Ranking {
     LayerNorm,
     /// s² over the sum of the squares of the layer's scores that are no smaller (Lee et al. 2021).
     Lamp,
+    /// Divided by the mean of their layer's scores (Fang et al. 2023).
+    LayerMean,
 }
 
 /// How many go. The planner works the numbers out from the sparsity: two sparsities that come to the same counts are the same stage.

@@ -134,6 +134,13 @@ fn rank(ranking: Ranking, scores: &mut [f64], gone: &[bool]) {
             let norm = scores.iter().map(|score| score * score).sum::<f64>().sqrt() + 1e-8;
             scores.iter_mut().for_each(|score| *score /= norm);
         }
+        Ranking::LayerMean => {
+            let left = gone.iter().filter(|gone| !**gone).count();
+            let mean = scores.iter().sum::<f64>() / left.max(1) as f64;
+            if mean > 0.0 {
+                scores.iter_mut().for_each(|score| *score /= mean);
+            }
+        }
         Ranking::Lamp => {
             let mut order: Vec<usize> = (0..scores.len()).filter(|place| !gone[*place]).collect();
             order.sort_by(|one, two| scores[*two].abs().total_cmp(&scores[*one].abs()));

@@ -162,6 +162,14 @@ fn scopes_and_granularities_come_to_removals() {
     );
     let units = level(&["granularity: neuron", "scope: local"], "magnitude", "0.5");
     assert_eq!((units.granularity, units.removal), (Granularity::Unit, Removal::PerLayer { counts: vec![32, 16] }));
+    // Sums over a layer's units or weights compete by their share of the layer's mean, where layers compete.
+    for strategy in ["fpgm", "neuron_grouped"] {
+        let ranking = |lines: &[&str]| level(&[&["granularity: neuron"], lines].concat(), strategy, "0.5").ranking;
+        assert_eq!(ranking(&[]), Ranking::LayerMean);
+        assert_eq!(ranking(&["scope: local"]), Ranking::Raw);
+        assert_eq!(ranking(&["layers: {exclude: [layers.0]}"]), Ranking::Raw);
+    }
+    assert_eq!(level(&["granularity: neuron"], "filter_norm", "0.5").ranking, Ranking::Raw);
     assert_eq!(level(&["layers: {exclude: [layers.0]}"], "magnitude", "0.5").layers, [1]);
     assert_eq!(level(&["layers: {include: [layers.1, layers.2]}"], "magnitude", "0.5").layers, [1, 2]);
     assert_eq!(

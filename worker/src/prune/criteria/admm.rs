@@ -15,6 +15,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[EPOCHS, RHO],
     needs: Needs::Training,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: false,
     when: When::Trained,
     scores,

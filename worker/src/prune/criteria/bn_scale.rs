@@ -18,6 +18,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[],
     needs: Needs::Weights,
     granularity: Granularity::Unit,
+    grows_with_layer: false,
     signed: false,
     when: When::Trained,
     scores,

@@ -15,6 +15,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[],
     needs: Needs::Weights,
     granularity: Granularity::Unit,
+    grows_with_layer: true,
     signed: false,
     when: When::Trained,
     scores,

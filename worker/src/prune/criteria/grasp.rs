@@ -18,6 +18,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[SAMPLES_PER_CLASS, TEMPERATURE],
     needs: Needs::Gradients,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: true,
     when: When::Initial,
     scores,

@@ -16,6 +16,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[EPOCHS, LAMBDA, DROP],
     needs: Needs::Training,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: true,
     when: When::Trained,
     scores,

@@ -84,6 +84,8 @@ pub struct Definition {
     pub needs: Needs,
     /// What has a score.
     pub granularity: Granularity,
+    /// Whether a score is a sum that grows with its layer, so that layers compete only by scores over their mean.
+    pub grows_with_layer: bool,
     /// Whether scores can lie below zero, so that their squares and norms say nothing.
     pub signed: bool,
     /// Which net it scores unless told otherwise.

@@ -29,6 +29,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[SAMPLES, BLOCK, DAMP],
     needs: Needs::Gradients,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: false,
     when: When::Trained,
     scores,

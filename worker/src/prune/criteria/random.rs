@@ -13,6 +13,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[],
     needs: Needs::Weights,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: false,
     when: When::Trained,
     scores,

@@ -12,6 +12,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[BATCH_SIZE],
     needs: Needs::Gradients,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: false,
     when: When::Initial,
     scores,

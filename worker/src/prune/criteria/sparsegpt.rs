@@ -25,6 +25,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[ROWS, DAMP],
     needs: Needs::Activations,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: false,
     when: When::Trained,
     scores,

@@ -12,6 +12,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[ITERATIONS],
     needs: Needs::Weights,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: true,
     when: When::Initial,
     scores,

@@ -13,6 +13,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[BATCHES],
     needs: Needs::Gradients,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: false,
     when: When::Trained,
     scores,

@@ -19,6 +19,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[BATCHES],
     needs: Needs::Gradients,
     granularity: Granularity::Unit,
+    grows_with_layer: false,
     signed: false,
     when: When::Trained,
     scores,

@@ -19,6 +19,7 @@ pub(super) const CRITERION: Definition = Definition {
     parameters: &[ROWS, PER_ROW],
     needs: Needs::Activations,
     granularity: Granularity::Weight,
+    grows_with_layer: false,
     signed: false,
     when: When::Trained,
     scores,

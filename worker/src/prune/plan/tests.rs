@@ -122,6 +122,16 @@ fn lamp_scores_are_those_of_the_paper() {
 }
 
 #[test]
+fn layers_compete_by_shares_of_their_mean() {
+    let mut spec = spec(Removal::global(2));
+    spec.ranking = Ranking::LayerMean;
+    // The second layer's scores are ten times as large, and in proportion its third is the smallest of all.
+    let first: Vec<f64> = (0..12).map(|place| if place == 7 { 1.0 } else { 2.0 }).collect();
+    let scores = [first, vec![30.0, 30.0, 3.0, 30.0, 30.0, 30.0, 30.0, 30.0]];
+    assert_eq!(places(&make(&spec, &scores).expect("a plan")), [(1, 2), (0, 7)]);
+}
+
+#[test]
 fn what_an_earlier_level_removed_stays_removed_and_counts() {
     let spec = spec(Removal::global(3));
     let net = Parameters::initial(&model(), 1);
