@@ -21,7 +21,7 @@ pub use model::{Activation, MAX_DEPTH, MAX_WIDTH, ModelSpec};
 pub use pruning::{
     Ablation, Along, CriterionSpec, Granularity, Growth, Ramp, Ranking, Removal, Schedule, Start, Subject,
 };
-pub use stage::{DenseSpec, ImportSpec, PrepareSpec, PruneSpec, Stage, StageSpec};
+pub use stage::*;
 pub use training::{
     Initialization, LearningRateSchedule, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy, Training,
     TrainingSpec,
