@@ -234,4 +234,24 @@ mod tests {
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
     }
+
+    #[test]
+    #[cfg(feature = "worker")]
+    fn the_help_of_every_verb() {
+        fn print(command: &mut clap::Command, help: &mut String) {
+            // Whatever the environment of the test has is nobody's default.
+            let quiet = std::mem::take(command).mut_args(|argument| argument.hide_env_values(true));
+            *command = quiet;
+            *help += &format!("{}\n\n", command.render_long_help());
+            for verb in command.get_subcommands_mut().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help") {
+                *help += &format!("{:=<100}\n", "");
+                print(verb, help);
+            }
+        }
+        let mut command = Arguments::command();
+        command.build();
+        let mut help = String::new();
+        print(&mut command, &mut help);
+        insta::assert_snapshot!(help);
+    }
 }

@@ -259,7 +259,7 @@ mod tests {
         let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(Metric::Auc, Split::Test));
         let quoted = number::difference(Metric::Auc, &difference.expect("paired").summary);
         assert!(found[2].contains(&quoted), "{found:#?}");
-        assert!(found[5].contains("3 trials did not complete (1 collapsed, 1 diverged, 1 failed)"), "{found:#?}");
+        insta::assert_snapshot!(found.join("\n"));
     }
 
     /// A small net beside the small end of the front, with widths in its name and nowhere else.
@@ -283,8 +283,6 @@ mod tests {
     fn nothing_done_is_said_as_such() {
         let (plan, _) = example::realistic();
         let found = findings(&build(&plan, &BTreeMap::new()));
-        assert!(found[0].contains("None of the 234 trials"), "{found:#?}");
-        assert!(found[1].contains("234 pending"), "{found:#?}");
-        assert_eq!(found.len(), 2);
+        insta::assert_snapshot!(found.join("\n"));
     }
 }

@@ -13,6 +13,16 @@ mod golden;
 mod images;
 mod splits;
 
+/// What is said of one mistake after the other, a line each.
+#[derive(Default)]
+struct Said(String);
+
+impl Said {
+    fn push(&mut self, message: impl AsRef<str>) {
+        let _ = writeln!(self.0, "{}", message.as_ref());
+    }
+}
+
 /// A plain spec: the target `y` and the split in the column `part`.
 fn spec() -> PrepareSpec {
     PrepareSpec {
