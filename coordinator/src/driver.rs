@@ -26,7 +26,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     journal::{Journal, JournalError},
-    scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, planted::Planted},
+    scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, fault_injection::Fault},
 };
 
 /// Commands that may wait for the driver.
@@ -324,7 +324,7 @@ impl Shell {
     }
 
     async fn finish(&mut self, mut batch: Batch) -> Result<(), JournalError> {
-        if self.core.has(Planted::EffectsFirst) {
+        if self.core.has(Fault::EffectsFirst) {
             for effect in std::mem::take(&mut batch.effects) {
                 self.carry_out(effect, &mut batch.changed);
             }

@@ -4,19 +4,21 @@
 //! and the timer belong to the shell around it.
 //!
 //! ```text
-//!            ┌──────────────────────────── Core ────────────────────────────┐
-//! Event ───▶ │ apply: decide ──▶ Records ──▶ commit ──▶ dispatch ──▶ Effects │ ───▶ Decision { records, effects }
-//!            └──────────────────────────────────▲───────────────────────────┘
-//! journal ── Entry { at, record } ── restore ───┘
+//! Event ──▶ reactor ── Record ──▶ Ledger::apply ── Change ──▶ Ready, Fleet ──▶ dispatch ──▶ Decision { records, effects }
+//!                                      ▲
+//! journal ── Entry { at, record } ─────┘
 //! ```
 //!
-//! # Durable and volatile
+//! # Three owners
 //!
-//! Durable is what is known of sweeps and stages: which sweeps there are, how stages ended, which attempts failed. It changes
-//! in one function alone, `commit`, which takes one [`Record`]. Volatile is who is here and what they are doing: workers,
-//! calibrations, leases, the queues. No record speaks of it, so replaying a journal cannot depend on it.
-//! [`Core::restore`] is nothing but `commit` over the journal, or over a [`Snapshot`] and what follows it; that the replayed core equals the live one after
-//! [`Event::Started`] follows from there being no other way to change what is durable, and the tests check it at every prefix.
+//! - The `ledger` is durable: which sweeps there are, how stages ended, which attempts failed. It changes by one [`Record`] at a time, and
+//!   says what changed. It knows no worker, no lease and no policy, so replaying a journal cannot depend on them.
+//! - The `fleet` is who is here and what they hold: workers, leases, widths, health. No record speaks of it.
+//! - `ready` is where each open stage is: idle, in a queue, or with a lease. It is worked out from the ledger and follows its changes.
+//!
+//! Each alone changes what it owns. [`Core`] composes them; while an event is applied, a `Step` borrows each by itself, and the
+//! reactors decide. [`Core::restore`] is nothing but `Ledger::apply` over the journal, or over a [`Snapshot`] and
+//! what follows it; [`Event::Started`] works out the rest. The tests check at every prefix that this is what the live core says.
 //!
 //! A record is a fact, with no policy in it: a changed [`Policy`] cannot change what a journal says.
 //!
@@ -35,16 +37,24 @@
 //! # The life of a stage
 //!
 //! ```text
-//!  Waiting{missing} ──last parent completed──▶ Parked ◀──nobody wants it── Ready ──bundled──▶ Leased{lease, attempt}
-//!        │                                        └────a sweep wants it────▶ ▲                     │ │
-//!        │ a parent ended otherwise                                          └──attempt failed─────┘ │
-//!        └───────────────────────────────▶ Ended(outcome) ◀── a result, from whatever attempt ───────┘
+//!                         durable: the ledger
+//!  Waiting{missing} ──last parent completed──▶ Open{checkpoint} ──a result, the last attempt failed──▶ Ended(outcome)
+//!        │                                      ▲                                                        │ ▲
+//!        │                                      └───────────────── a person opens it again ──────────────┘ │
+//!        └──────────────────────────────────────── a parent ended otherwise ───────────────────────────────┘
+//!
+//!                         of this life, while it is open: ready
+//!  Idle ◀──nobody wants it── Queued{sweep} ──bundled──▶ Leased{lease, attempt}
+//!    └─────a sweep wants it────▶ ▲                          │
+//!                                └──── attempt failed ──────┘
 //! ```
+//!
+//! The edges of both are tables, in `ledger/stage.rs` and `ready/mod.rs`; each has one writer.
 //!
 //! Stages are global: sweeps that hold the same key share the stage, its attempts and its result. An ended stage never opens
 //! by itself; a person may open one again that failed. A child of a stage that diverged or collapsed ends the same way; of one that failed, as `Failed{Upstream}`.
 //!
-//! A ready stage runs for one of the sweeps that want it. Whose turn it is, is in `share`.
+//! A ready stage runs for one of the sweeps that want it. Whose turn it is, is in `turns`.
 //!
 //! # Whose failure it was
 //!
@@ -52,45 +62,34 @@
 //! `max_attempts`; it halves the width of the stage's next bundle. After at most log2(width) of those the stage runs alone, and
 //! only what fails alone counts. So a poisonous lane ends alone, and its neighbours cannot be dragged to the limit. It is tried on
 //! another worker each time, if one is free; if it ends several of them, it ends as poison. A worker on which one bundle after the
-//! other fails that have no stage in common gets nothing for a while (`health`).
+//! other fails that have no stage in common is quarantined (`fleet/health.rs`).
 
-mod attachment;
-mod bundle;
-mod commit;
 mod core;
-mod drain;
-mod durable;
-mod entry;
-mod event;
-mod forget;
-mod health;
-mod index;
+mod decision;
+mod dispatch;
+pub(crate) mod fault_injection;
+mod fleet;
+mod hold;
 mod invariants;
-mod outcome;
-pub(crate) mod planted;
-mod queues;
-mod record;
-mod retry;
-mod share;
-mod snapshot;
-mod space;
-mod stage;
-mod sweep;
-mod trouble;
+mod journal;
+mod ledger;
+mod message;
+mod numbers;
+mod parts;
+mod reactor;
+mod ready;
+mod turns;
 mod view;
-mod workers;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use self::{
     core::Core,
-    entry::{Entry, EntryReader, JOURNAL_VERSION, UnreadableEntry, entries},
-    event::{Decision, Departure, Effect, Event, HeldLease, Policy, Rejection, SweepState, Timestamp},
+    decision::Decision,
     invariants::{InvariantId, InvariantViolation},
-    record::{AttemptId, Record},
-    share::{Share, ShareChange},
-    snapshot::{Part, Snapshot},
-    trouble::FailedAttempt,
+    journal::{AttemptId, Entry, EntryReader, FailedAttempt, JOURNAL_VERSION, Part, Record, UnreadableEntry, entries},
+    ledger::snapshot::Snapshot,
+    message::{Departure, Effect, Event, HeldLease, Policy, Rejection, Share, ShareChange, SweepState, Timestamp},
     view::{StageDetail, StageStatus, SweepStatus, TrialStatus, WorkerStatus},
 };

@@ -33,9 +33,6 @@ use secateur_proto::{
 use super::{
     Core, Decision, Departure, Effect, Entry, Event, HeldLease, Policy, Record, Rejection, Share, ShareChange,
     Timestamp, entries,
-    snapshot::Ranks,
-    stage::{Stage, StageState, SweepNumber},
-    sweep::Sweep,
 };
 use crate::experiment::plan::{Attempts, DataSummary, PackedPlan, Plan, PlannedStage, SweepInfo, Trial};
 
@@ -345,9 +342,9 @@ impl Lab {
     /// Stops a sweep, as a full disk does where nobody can make up for anybody.
     fn stop(&mut self, id: &str) {
         let record = Record::SweepStopped { sweep: sweep(id), reason: "no room".to_owned() };
-        let mut effects = vec![];
-        self.core.commit(Timestamp(self.now), &record, &mut effects).expect("it runs");
-        self.journal.extend(Entry::new(Timestamp(self.now), record).into_lines());
+        let Decision { records, effects } = self.core.write(Timestamp(self.now), record).expect("it runs");
+        let entries = records.into_iter().map(|record| Entry::new(Timestamp(self.now), record));
+        self.journal.extend(entries.flat_map(Entry::into_lines));
         self.effects.extend(effects);
     }
 
@@ -476,30 +473,7 @@ impl Lab {
     }
 }
 
-/// What is durable, as text: a leased stage is a ready one. Of what is forgotten nothing is said, not even by a number.
+/// What is durable, as text.
 pub(crate) fn durable(core: &Core) -> String {
-    let Ranks { sweeps: sweep_ranks, stages: stage_ranks } = Ranks::of(core);
-    let sweep_rank = |number: &SweepNumber| sweep_ranks[number.index()];
-    let stage = |stage: &Stage| {
-        let state = match &stage.state {
-            StageState::Leased { .. } => &StageState::Ready,
-            state => state,
-        };
-        let Stage { home, position, shared_with, children, trials, wanted, class, .. } = stage;
-        let failures = (!stage.has_completed()).then_some((stage.width_limit, &stage.trouble));
-        let limits = (failures, &stage.checkpoint);
-        let class = class.map(|class| &core.classes[class.index()]);
-        let (home, shared_with) = (sweep_rank(home), shared_with.iter().map(sweep_rank).collect::<Vec<_>>());
-        let children: Vec<u32> = children.iter().map(|child| stage_ranks[child.index()]).collect();
-        let trials: Vec<(u32, u32)> = trials.iter().map(|(sweep, trial)| (sweep_rank(sweep), *trial)).collect();
-        format!("{state:?} {limits:?} {home} {position} {shared_with:?} {children:?} {trials:?} {wanted} {class:?}\n")
-    };
-    let sweeps = core.sweeps.iter().filter(|sweep| !sweep.forgotten).map(|sweep| {
-        let counts = (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended, sweep.submitted_at, sweep.ended_at);
-        let Sweep { state, trials, tally, share, .. } = sweep;
-        format!("{} {state:?} {trials:?} {tally:?} {share:?} {counts:?}\n", sweep.plan.sweep.id)
-    });
-    let life = format!("life {}, {}\n", core.life, core.has_had_sweeps());
-    let stages = core.stages.iter().filter(|stage| core.is_known(stage)).map(stage);
-    [life].into_iter().chain(sweeps).chain(stages).collect()
+    core.parts().ledger.describe()
 }

@@ -188,10 +188,11 @@ fn of_what_was_forgotten_only_the_number_is_kept() {
         lab.apply(&Event::SweepForgotten { sweep: sweep(name) });
         let restored = lab.by_snapshot(&lab.core);
         assert!(restored.says_the_same_as(&lab.restored()));
-        assert_eq!(restored.stages.len(), lab.core.stage_index.len());
+        let stages = |core: &Core| core.parts().ledger.stages().len() as u64;
+        assert_eq!(stages(&restored), lab.core.stage_count());
     }
     let restored = lab.by_snapshot(&lab.core);
-    assert_eq!((restored.sweeps.len(), restored.stages.len(), restored.has_had_sweeps()), (0, 0, true));
+    assert_eq!((restored.sweeps().count(), restored.stage_count(), restored.has_had_sweeps()), (0, 0, true));
     assert_eq!(restored.snapshot().lines(Timestamp(1)).len(), 2);
     lab.effects.clear();
     lab.finish();

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     journal::{Journal as _, Sqlite},
-    scheduler::{Policy, SweepState, TrialStatus, planted::Planted},
+    scheduler::{Policy, SweepState, TrialStatus, fault_injection::Fault},
     server::DataDir,
 };
 
@@ -131,7 +131,7 @@ fn scratch() -> TempDir {
 }
 
 impl Life<'_> {
-    pub(super) fn new(number: u64, faults: Faults, bug: Option<Planted>) -> Self {
+    pub(super) fn new(number: u64, faults: Faults, bug: Option<Fault>) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(number);
         let policy = Policy {
             reattach_ms: if faults != Faults::All || random.random_bool(0.7) { 10_000 } else { 0 },
@@ -141,7 +141,7 @@ impl Life<'_> {
             quarantine_after: random.random_bool(0.3).then(|| NonZeroU32::MIN.saturating_add(2)),
             quarantine_ms: 10_000,
             pause_ms: 1000 * u64::from(random.random_bool(0.5)),
-            planted: bug,
+            fault: bug,
             ..Policy::default()
         };
         let scene = Arc::new(Scene::new(number, salt(number), faults == Faults::All, policy));

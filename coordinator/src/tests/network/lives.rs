@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::life::{Faults, Life, Lived, SALTS, Sum, salt};
-use crate::scheduler::planted::Planted;
+use crate::scheduler::fault_injection::Fault;
 
 /// What an undisturbed life comes to, by its salt.
 static UNDISTURBED: LazyLock<Vec<serde_json::Value>> = LazyLock::new(|| {
@@ -19,7 +19,7 @@ static UNDISTURBED: LazyLock<Vec<serde_json::Value>> = LazyLock::new(|| {
 });
 
 /// What becomes of a life; a panic is a violation, too.
-fn live(number: u64, faults: Faults, bug: Option<Planted>) -> Result<Lived, String> {
+fn live(number: u64, faults: Faults, bug: Option<Fault>) -> Result<Lived, String> {
     let lived = panic::catch_unwind(AssertUnwindSafe(|| Life::new(number, faults, bug).live()));
     let lived = lived.unwrap_or_else(|_| Err("it panicked".to_owned()));
     lived.map_err(|what| format!("life {number} ({faults:?}): {what}"))
@@ -31,7 +31,7 @@ const fn faults(number: u64) -> Faults {
 }
 
 /// A life with faults, which must come to what an undisturbed one comes to.
-fn checked(number: u64, bug: Option<Planted>) -> Result<Sum, String> {
+fn checked(number: u64, bug: Option<Fault>) -> Result<Sum, String> {
     let Lived { sum, results, .. } = live(number, faults(number), bug)?;
     if results != UNDISTURBED[usize::from(salt(number))] {
         return Err(format!("life {number}: it comes to other results than an undisturbed life"));
@@ -43,7 +43,7 @@ fn checked(number: u64, bug: Option<Planted>) -> Result<Sum, String> {
 }
 
 /// Lives so many lives, on all processors; the first violation that was found, or all that was done.
-fn lives(count: u64, bug: Option<Planted>) -> Result<Sum, String> {
+fn lives(count: u64, bug: Option<Fault>) -> Result<Sum, String> {
     let (next, found) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let work = || {
@@ -127,13 +127,13 @@ fn a_life_is_made_of_its_number() {
 }
 
 #[test]
-fn planted_bugs_are_found() {
+fn injected_bugs_are_found() {
     for (bug, signs) in [
-        (Planted::EffectsFirst, ["was announced as", "ended again"]),
-        (Planted::LateResultDropped, ["was told to forget"; 2]),
-        (Planted::DoubleCount, ["ended again", "was told twice"]),
-        (Planted::AttemptNotChecked, ["is blamed"; 2]),
-        (Planted::FailureCountedAgain, ["is blamed again"; 2]),
+        (Fault::EffectsFirst, ["was announced as", "ended again"]),
+        (Fault::LateResultDropped, ["was told to forget"; 2]),
+        (Fault::DoubleCount, ["ended again", "was told twice"]),
+        (Fault::AttemptNotChecked, ["is blamed"; 2]),
+        (Fault::FailureCountedAgain, ["is blamed again"; 2]),
     ] {
         let found = lives(1_000, Some(bug)).expect_err("it is found");
         assert!(signs.iter().any(|sign| found.contains(sign)), "{bug:?}: {found}");

@@ -39,8 +39,8 @@ pub(super) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(super) fn new(policy: Policy, bug: Option<Planted>) -> Self {
-        let policy = Policy { planted: bug, ..policy };
+    pub(super) fn new(policy: Policy, bug: Option<Fault>) -> Self {
+        let policy = Policy { fault: bug, ..policy };
         Self {
             policy,
             core: None,
@@ -220,7 +220,7 @@ impl Life {
             }
             settled.extend(settles);
         }
-        if self.coordinator.policy.planted == Some(Planted::EffectsFirst) {
+        if self.coordinator.policy.fault == Some(Fault::EffectsFirst) {
             for (_, effects) in &mut decisions {
                 self.carry_out(std::mem::take(effects))?;
             }

@@ -8,7 +8,7 @@ use std::{
 use super::*;
 
 /// What becomes of a life; a panic is a violation, too.
-fn live(number: u64, faults: bool, bug: Option<Planted>) -> Result<Sum, String> {
+fn live(number: u64, faults: bool, bug: Option<Fault>) -> Result<Sum, String> {
     let lived = panic::catch_unwind(AssertUnwindSafe(|| Life::new(number, faults, bug).live()));
     match lived {
         Ok(Ok(told)) => Ok(told),
@@ -22,7 +22,7 @@ const TOLD_EVERY: u64 = 100_000;
 
 /// Lives so many lives, on all processors; the first violation that was found, or all that was done.
 #[expect(clippy::print_stdout, reason = "who lives a million lives wants to know how far they are")]
-fn lives(count: u64, bug: Option<Planted>) -> Result<Sum, String> {
+fn lives(count: u64, bug: Option<Fault>) -> Result<Sum, String> {
     let (next, found) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let work = || {
@@ -99,14 +99,14 @@ fn a_life_is_made_of_its_number() {
 }
 
 #[test]
-fn planted_bugs_are_found() {
+fn injected_bugs_are_found() {
     for (bug, signs) in [
-        (Planted::EffectsFirst, ["was announced as", "ended again"]),
-        (Planted::AttemptNotChecked, ["led to"; 2]),
-        (Planted::LateResultDropped, ["led to"; 2]),
-        (Planted::DoubleCount, ["ended again"; 2]),
-        (Planted::FailureCountedAgain, ["is blamed again"; 2]),
-        (Planted::AnyCheckpointKept, ["went back"; 2]),
+        (Fault::EffectsFirst, ["was announced as", "ended again"]),
+        (Fault::AttemptNotChecked, ["led to"; 2]),
+        (Fault::LateResultDropped, ["led to"; 2]),
+        (Fault::DoubleCount, ["ended again"; 2]),
+        (Fault::FailureCountedAgain, ["is blamed again"; 2]),
+        (Fault::AnyCheckpointKept, ["went back"; 2]),
     ] {
         let found = lives(2_000, Some(bug)).expect_err("it is found");
         assert!(signs.iter().any(|sign| found.contains(sign)), "{bug:?}: {found}");

@@ -27,7 +27,7 @@ use super::{
     world::{self, Nature},
     *,
 };
-use crate::scheduler::planted::Planted;
+use crate::scheduler::fault_injection::Fault;
 
 /// Faults happen within so many milliseconds of the beginning.
 const FAULTS_WITHIN: u64 = 60_000;
@@ -122,7 +122,7 @@ struct Sum {
 }
 
 impl Life {
-    fn new(number: u64, faults: bool, bug: Option<Planted>) -> Self {
+    fn new(number: u64, faults: bool, bug: Option<Fault>) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(number);
         let policy = Policy {
             reattach_ms: if random.random_bool(0.7) { 10_000 } else { 0 },

@@ -1,0 +1,174 @@
+//! A worker that is attached: what it can do, what it holds, and how it fares.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
+
+use secateur_proto::ids::{InstanceId, WorkerId};
+
+use super::health::Health;
+use crate::scheduler::{
+    message::Timestamp,
+    numbers::{ClassNumber, LeaseNumber},
+};
+
+#[derive(Debug)]
+pub(in crate::scheduler) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) instance: InstanceId,
+    pub(super) name: String,
+    pub(super) device: String,
+    pub(super) slots: NonZeroU32,
+    pub(super) last_seen: Timestamp,
+    pub(super) leases: BTreeSet<LeaseNumber>,
+    pub(super) widths: BTreeMap<ClassNumber, Width>,
+    /// Calibrations that have not been answered: each takes a slot.
+    pub(super) calibrating: u32,
+    /// It said so, or handed back work that nobody had revoked: it gets no more.
+    pub(super) leaving: bool,
+    /// When its stream broke: it holds its leases, and may come back for them.
+    pub(super) away_since: Option<Timestamp>,
+    pub(super) stages_completed: u64,
+    pub(super) health: Health,
+}
+
+/// How wide bundles of a class may be on a worker.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::scheduler) enum Width {
+    /// It is measuring.
+    Asked { since: Timestamp },
+    /// It did not answer in time: one lane.
+    Assumed,
+    /// The widest bundle worth running.
+    Measured { lanes: NonZeroU32, lane_steps_per_second: f64 },
+}
+
+/// Who attaches.
+#[derive(Debug)]
+pub(in crate::scheduler) struct Joining<'a> {
+    pub(in crate::scheduler) id: &'a WorkerId,
+    pub(in crate::scheduler) instance: &'a InstanceId,
+    pub(in crate::scheduler) name: &'a str,
+    pub(in crate::scheduler) device: &'a str,
+    pub(in crate::scheduler) slots: NonZeroU32,
+}
+
+impl Worker {
+    pub(super) fn new(joining: &Joining<'_>, now: Timestamp) -> Self {
+        Self {
+            id: joining.id.clone(),
+            instance: joining.instance.clone(),
+            name: joining.name.to_owned(),
+            device: joining.device.to_owned(),
+            slots: joining.slots,
+            last_seen: now,
+            leases: BTreeSet::new(),
+            widths: BTreeMap::new(),
+            calibrating: 0,
+            leaving: false,
+            away_since: None,
+            stages_completed: 0,
+            health: Health::default(),
+        }
+    }
+
+    pub(in crate::scheduler) const fn id(&self) -> &WorkerId {
+        &self.id
+    }
+
+    pub(in crate::scheduler) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(in crate::scheduler) fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Bundles and calibrations that it runs at the same time.
+    pub(in crate::scheduler) const fn slots(&self) -> u32 {
+        self.slots.get()
+    }
+
+    pub(in crate::scheduler) fn free_slots(&self) -> u64 {
+        let busy = self.leases.len() as u64 + u64::from(self.calibrating);
+        u64::from(self.slots.get()).saturating_sub(busy)
+    }
+
+    /// Whether it gets work at all.
+    pub(in crate::scheduler) const fn takes_work(&self) -> bool {
+        !self.leaving && self.away_since.is_none() && !self.health.is_quarantined()
+    }
+
+    pub(in crate::scheduler) fn leases(&self) -> impl Iterator<Item = LeaseNumber> + '_ {
+        self.leases.iter().copied()
+    }
+
+    pub(in crate::scheduler) fn width(&self, class: ClassNumber) -> Option<Width> {
+        self.widths.get(&class).copied()
+    }
+
+    pub(in crate::scheduler) fn widths(&self) -> impl Iterator<Item = (ClassNumber, Width)> + '_ {
+        self.widths.iter().map(|(class, width)| (*class, *width))
+    }
+
+    pub(in crate::scheduler) const fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    pub(in crate::scheduler) const fn is_away(&self) -> bool {
+        self.away_since.is_some()
+    }
+
+    pub(in crate::scheduler) const fn stages_completed(&self) -> u64 {
+        self.stages_completed
+    }
+
+    pub(in crate::scheduler) const fn last_seen(&self) -> Timestamp {
+        self.last_seen
+    }
+
+    pub(in crate::scheduler) const fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Forgets what it was asked and did not answer: another attachment will be asked anew.
+    pub(super) fn drop_questions(&mut self) {
+        self.widths.retain(|_, width| matches!(width, Width::Measured { .. }));
+        self.calibrating = 0;
+    }
+
+    /// What `before`, an earlier attachment of it, was known for is known of this one.
+    pub(super) fn inherit(&mut self, mut before: Self) -> BTreeSet<LeaseNumber> {
+        before.drop_questions();
+        self.stages_completed = before.stages_completed;
+        self.health = before.health;
+        self.widths = before.widths;
+        before.leases
+    }
+
+    /// Puts right when things happened.
+    pub(super) fn correct_times(&mut self, right: impl Fn(Timestamp) -> Timestamp) {
+        self.last_seen = right(self.last_seen);
+        self.away_since = self.away_since.map(&right);
+        self.health.correct_times(&right);
+        for width in self.widths.values_mut() {
+            if let Width::Asked { since } = width {
+                *since = right(*since);
+            }
+        }
+    }
+
+    /// Questions that were not answered for longer than `limit` are given up. Returns whether there were any.
+    pub(super) fn give_up_questions(&mut self, now: Timestamp, limit: u64) -> bool {
+        let mut given_up = 0;
+        for width in self.widths.values_mut() {
+            if matches!(width, Width::Asked { since } if now.since(*since) > limit) {
+                *width = Width::Assumed;
+                given_up += 1;
+            }
+        }
+        self.calibrating = self.calibrating.saturating_sub(given_up);
+        given_up > 0
+    }
+}

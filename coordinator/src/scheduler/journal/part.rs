@@ -1,0 +1,83 @@
+//! The lines of a snapshot, as data. What they are made of and what is made of them again is the ledger's business.
+
+use std::sync::Arc;
+
+use secateur_proto::{
+    ids::SweepId,
+    outcome::{Checkpoint, StageOutcome},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{failures::FailureHistory, plan_text};
+use crate::{
+    experiment::plan::PackedPlan,
+    scheduler::message::{Share, SweepState, Timestamp},
+};
+
+/// One line of a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Part {
+    /// The first line.
+    Begin(Counts),
+    /// How a sweep stands.
+    Sweep(SweepPart),
+    /// How some stages stand.
+    Stages(Vec<StagePart>),
+    /// The last line: the snapshot is whole.
+    End {},
+}
+
+/// What there is once, and what follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Lives of the coordinator.
+    pub(in crate::scheduler) life: u32,
+    /// Sweeps that there were.
+    pub(in crate::scheduler) forgotten: u64,
+    /// Sweeps that follow.
+    pub(in crate::scheduler) sweeps: usize,
+    /// Stages that follow.
+    pub(in crate::scheduler) stages: usize,
+}
+
+/// A sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepPart {
+    #[serde(with = "plan_text")]
+    pub(in crate::scheduler) plan: Arc<PackedPlan>,
+    pub(in crate::scheduler) state: SweepState,
+    pub(in crate::scheduler) submitted_at: Timestamp,
+    pub(in crate::scheduler) ended_at: Option<Timestamp>,
+    pub(in crate::scheduler) share: Share,
+    /// How each trial stands, a letter for each.
+    pub(in crate::scheduler) trials: String,
+    /// The numbers of its stages, in the order of the plan: first ones, and how many follow each other.
+    pub(in crate::scheduler) stages: Vec<(u32, u32)>,
+}
+
+/// A stage that has ended, at which something failed, or that can be gone on with. Of others there is nothing to be said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StagePart {
+    pub(in crate::scheduler) stage: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::scheduler) outcome: Option<StageOutcome>,
+    /// The widest bundle that it may still be a lane of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::scheduler) width_limit: Option<u32>,
+    #[serde(default, rename = "trouble", skip_serializing_if = "Option::is_none")]
+    pub(in crate::scheduler) failures: Option<Box<FailureHistory>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::scheduler) checkpoint: Option<Box<Checkpoint>>,
+}
+
+impl Part {
+    /// The sweep that it is about, if it is about one.
+    #[must_use]
+    pub fn sweep(&self) -> Option<&SweepId> {
+        if let Self::Sweep(part) = self { Some(&part.plan.sweep.id) } else { None }
+    }
+}

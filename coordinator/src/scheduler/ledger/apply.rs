@@ -1,0 +1,350 @@
+//! The one way in which durable state changes: one record at a time.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use secateur_proto::{ids::StageKey, outcome::StageOutcome};
+
+use super::{
+    Ledger,
+    change::Change,
+    key_of,
+    outcome::{Packed, inherited},
+    stage::{Stage, StageState},
+    sweep::{Sweep, TrialState},
+};
+use crate::{
+    experiment::plan::PackedPlan,
+    scheduler::{
+        fault_injection::Fault,
+        journal::{FailedAttempt, Record},
+        message::{Rejection, SweepState, Timestamp},
+        numbers::{ClassNumber, StageNumber, SweepNumber},
+    },
+};
+
+impl Ledger {
+    /// Applies one record, and says what is different now. Changes nothing if the record cannot follow the ones before it.
+    pub(in crate::scheduler) fn apply(
+        &mut self,
+        at: Timestamp,
+        record: &Record,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Rejection> {
+        if let Record::Snapshot(part) = record {
+            return self.read_part(part);
+        }
+        self.leave_snapshot()?;
+        match record {
+            Record::Snapshot(_) => {}
+            Record::Started => self.life = self.life.saturating_add(1),
+            Record::SweepSubmitted { plan } => self.add_sweep(at, plan, changes)?,
+            Record::SweepResumed { sweep } => {
+                let number = self.sweep_number(sweep)?;
+                if matches!(self.sweep(number).state, SweepState::Running | SweepState::Completed) {
+                    return Err(self.not_running(number));
+                }
+                self.sweeps[number.index()].ended_at = None;
+                self.run_sweep(at, number, changes);
+            }
+            Record::SweepCancelled { sweep } => {
+                let number = self.sweep_number(sweep)?;
+                match self.sweep(number).state {
+                    SweepState::Running => self.halt_sweep(at, number, SweepState::Cancelled, changes),
+                    SweepState::Stopped { .. } => {
+                        self.cancel_trials(number, changes);
+                        self.end_sweep(at, number, SweepState::Cancelled, changes);
+                    }
+                    SweepState::Cancelled | SweepState::Completed => return Err(self.not_running(number)),
+                }
+            }
+            Record::SweepStopped { sweep, reason } => {
+                let number = self.sweep_number(sweep)?;
+                if !self.sweep(number).is_running() {
+                    return Err(self.not_running(number));
+                }
+                self.halt_sweep(at, number, SweepState::Stopped { reason: reason.clone() }, changes);
+            }
+            Record::SweepShareChanged { sweep, share } => {
+                let number = self.sweep_number(sweep)?;
+                self.sweeps[number.index()].share = *share;
+                changes.extend(self.sweep(number).stages().map(Change::Stage));
+            }
+            Record::StagesReopened { stages } => self.reopen(stages, changes)?,
+            Record::SweepForgotten { sweep } => {
+                let number = self.sweep_number(sweep)?;
+                if self.sweep(number).is_running() {
+                    return Err(Rejection::StillRunning(sweep.clone()));
+                }
+                self.forget_sweep(number);
+            }
+            Record::StageEnded { stage, outcome } => {
+                let number = self.open_stage(*stage)?;
+                self.end_stage(at, number, outcome.clone(), changes);
+            }
+            Record::Checkpointed { stage, checkpoint } => {
+                let number = self.open_stage(*stage)?;
+                self.stages[number.index()].enter(StageState::Open { checkpoint: Some(Box::new(*checkpoint)) });
+            }
+            Record::AttemptFailed { stage, lanes, failure, worker, attempt: id } => {
+                let number = self.open_stage(*stage)?;
+                let stage = &mut self.stages[number.index()];
+                let attempt = FailedAttempt { worker: worker.clone(), lanes: *lanes, failure: failure.clone() };
+                stage.failures.get_or_insert_default().add(attempt, id.clone());
+                stage.width_limit = stage.width_limit.min((lanes / 2).max(1));
+                changes.push(Change::Stage(number));
+            }
+        }
+        self.since_snapshot += 1;
+        Ok(())
+    }
+
+    fn add_sweep(&mut self, at: Timestamp, plan: &Arc<PackedPlan>, changes: &mut Vec<Change>) -> Result<(), Rejection> {
+        self.check_plan(plan)?;
+        let sweep = SweepNumber::at(self.sweeps.len());
+        self.sweep_numbers.insert(plan.sweep.id.clone(), sweep);
+        self.sweeps.push(Sweep::new(Arc::clone(plan), at));
+        let (stages, sweeps) = (&self.stages, &self.sweeps);
+        self.index.reserve(plan.stage_count(), |number| key_of(stages, sweeps, number));
+        self.stages.reserve(plan.stage_count());
+        for position in 0..plan.stage_count() {
+            self.list_stage(sweep, position);
+        }
+        for (trial, number) in (0..plan.trial_count()).zip(0_u32..) {
+            let last = self.sweep(sweep).last_stage(trial);
+            self.stages[last.index()].trials.push((sweep, number));
+        }
+        self.run_sweep(at, sweep, changes);
+        Ok(())
+    }
+
+    /// Makes a planned stage one of the sweep's: a new one, or one that is known by its key.
+    fn list_stage(&mut self, sweep: SweepNumber, position: usize) {
+        let key = self.sweep(sweep).plan.key(position);
+        let number = match self.find_stage(&key) {
+            Some(number) => {
+                let stage = &mut self.stages[number.index()];
+                stage.shared_with.push(sweep);
+                let ended = stage.is_ended();
+                let lane_steps = self.lane_steps_of(number);
+                let sweep = &mut self.sweeps[sweep.index()];
+                sweep.stages_ended += u64::from(ended);
+                sweep.lane_steps_ended = sweep.lane_steps_ended.saturating_add(if ended { lane_steps } else { 0 });
+                number
+            }
+            None => self.add_stage(sweep, position),
+        };
+        let lane_steps = self.lane_steps_of(number);
+        let sweep = &mut self.sweeps[sweep.index()];
+        sweep.stages.push(number);
+        sweep.lane_steps = sweep.lane_steps.saturating_add(lane_steps);
+    }
+
+    fn add_stage(&mut self, sweep: SweepNumber, position: usize) -> StageNumber {
+        let plan = Arc::clone(&self.sweep(sweep).plan);
+        let number = StageNumber::at(self.stages.len());
+        let class = self.class_of(&plan, position);
+        let mut missing = 0;
+        let mut ends_as = None;
+        for parent in plan.parents(position) {
+            let key = plan.key(parent);
+            let parent = self.sweep(sweep).stages[parent];
+            let parent = &mut self.stages[parent.index()];
+            match parent.outcome() {
+                None => missing += 1,
+                Some(outcome) if outcome.is_completed() => {}
+                Some(outcome) => ends_as = ends_as.or_else(|| inherited(key, &outcome.unpack())),
+            }
+            parent.children.push(number);
+        }
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        self.stages.push(Stage::new(sweep, position, class, StageState::new(missing)));
+        let (stages, sweeps) = (&self.stages, &self.sweeps);
+        self.index.insert(number, |number| key_of(stages, sweeps, number));
+        if let Some(outcome) = ends_as {
+            self.mark_ended(number, Packed::new(&outcome));
+        }
+        number
+    }
+
+    /// The number of a planned stage's class, if it may share a bundle.
+    pub(super) fn class_of(&mut self, plan: &PackedPlan, position: usize) -> Option<ClassNumber> {
+        plan.shared_class(position).map(|class| {
+            let next = ClassNumber::at(self.classes.len());
+            *self.class_numbers.entry(class.clone()).or_insert_with(|| {
+                self.classes.push(class.clone());
+                next
+            })
+        })
+    }
+
+    /// Makes sure that the sweep of a plan can be taken in.
+    pub(super) fn check_plan(&self, plan: &PackedPlan) -> Result<(), Rejection> {
+        let id = &plan.sweep.id;
+        let invalid = |reason| Rejection::InvalidPlan { sweep: id.clone(), reason };
+        if self.sweep_numbers.contains_key(id) {
+            return Err(invalid("the sweep is known already".to_owned()));
+        }
+        let limit = u32::MAX as usize - self.stages.len().max(self.sweeps.len()) - 1;
+        if plan.stage_count() > limit || plan.trial_count() > limit {
+            return Err(invalid(format!("it has more than {limit} stages or trials")));
+        }
+        Ok(())
+    }
+
+    /// Sets a sweep going that does not run: its open stages are wanted, its trials open but for those that have ended.
+    fn run_sweep(&mut self, at: Timestamp, number: SweepNumber, changes: &mut Vec<Change>) {
+        let sweep = &mut self.sweeps[number.index()];
+        sweep.state = SweepState::Running;
+        for trial in &mut sweep.trials {
+            if *trial == TrialState::Cancelled {
+                *trial = TrialState::Open;
+                sweep.tally.failed -= 1;
+                sweep.tally.open += 1;
+            }
+        }
+        self.want_stages(number, changes);
+        for trial in 0..self.sweep(number).trials.len() {
+            let last = self.sweep(number).last_stage(trial);
+            if let Some(outcome) = self.stage(last).outcome() {
+                let completed = outcome.is_completed();
+                self.end_trial(number, trial, TrialState::Ended, completed, changes);
+            }
+        }
+        self.complete_sweep(at, number, changes);
+    }
+
+    /// One more running sweep wants its stages.
+    pub(super) fn want_stages(&mut self, number: SweepNumber, changes: &mut Vec<Change>) {
+        let (sweeps, stages) = (&self.sweeps, &mut self.stages);
+        for stage in sweeps[number.index()].stages() {
+            stages[stage.index()].wanted += 1;
+            changes.push(Change::Stage(stage));
+        }
+    }
+
+    /// Ends the sweep if all of its trials have ended.
+    fn complete_sweep(&mut self, at: Timestamp, number: SweepNumber, changes: &mut Vec<Change>) {
+        let sweep = self.sweep(number);
+        if sweep.is_running() && sweep.tally.open == 0 {
+            self.halt_sweep(at, number, SweepState::Completed, changes);
+        }
+    }
+
+    /// From running to any other state: its stages are no longer wanted by it.
+    fn halt_sweep(&mut self, at: Timestamp, number: SweepNumber, state: SweepState, changes: &mut Vec<Change>) {
+        if state == SweepState::Cancelled {
+            self.cancel_trials(number, changes);
+        }
+        let (sweeps, stages) = (&self.sweeps, &mut self.stages);
+        for stage in sweeps[number.index()].stages() {
+            stages[stage.index()].wanted -= 1;
+            // What others want runs for them now.
+            changes.push(Change::Stage(stage));
+        }
+        self.end_sweep(at, number, state, changes);
+    }
+
+    fn end_sweep(&mut self, at: Timestamp, number: SweepNumber, state: SweepState, changes: &mut Vec<Change>) {
+        let sweep = &mut self.sweeps[number.index()];
+        sweep.state = state;
+        sweep.ended_at = Some(at);
+        sweep.share.drains = false;
+        changes.push(Change::SweepEnded(number));
+    }
+
+    fn cancel_trials(&mut self, number: SweepNumber, changes: &mut Vec<Change>) {
+        for trial in 0..self.sweep(number).trials.len() {
+            self.end_trial(number, trial, TrialState::Cancelled, false, changes);
+        }
+    }
+
+    /// Ends a trial if it is open.
+    fn end_trial(
+        &mut self,
+        number: SweepNumber,
+        trial: usize,
+        state: TrialState,
+        completed: bool,
+        changes: &mut Vec<Change>,
+    ) {
+        let sweep = &mut self.sweeps[number.index()];
+        let is_open = sweep.trials[trial] == TrialState::Open;
+        if !is_open && !self.faults.has(Fault::DoubleCount) {
+            return;
+        }
+        if is_open {
+            sweep.trials[trial] = state;
+            sweep.tally.open -= 1;
+            if completed {
+                sweep.tally.completed += 1;
+            } else {
+                sweep.tally.failed += 1;
+            }
+        }
+        changes.push(Change::TrialEnded(number, u32::try_from(trial).unwrap_or(u32::MAX)));
+    }
+
+    /// Ends an open stage and every stage below it that ends with it.
+    fn end_stage(&mut self, at: Timestamp, stage: StageNumber, outcome: StageOutcome, changes: &mut Vec<Change>) {
+        let mut ending = VecDeque::from([(stage, outcome)]);
+        while let Some((number, outcome)) = ending.pop_front() {
+            if self.stage(number).is_ended() {
+                continue;
+            }
+            self.mark_ended(number, Packed::new(&outcome));
+            changes.push(Change::Stage(number));
+            let key = self.key_of(number);
+            for position in 0..self.stage(number).children.len() {
+                let child = self.stage(number).children[position];
+                match inherited(key, &outcome) {
+                    Some(outcome) => ending.push_back((child, outcome)),
+                    None => self.parent_completed(child, changes),
+                }
+            }
+            let completed = matches!(outcome, StageOutcome::Completed(_));
+            for position in 0..self.stage(number).trials.len() {
+                let (sweep, trial) = self.stage(number).trials[position];
+                if self.sweep(sweep).is_running() {
+                    self.end_trial(sweep, trial as usize, TrialState::Ended, completed, changes);
+                    self.complete_sweep(at, sweep, changes);
+                }
+            }
+        }
+    }
+
+    pub(super) fn mark_ended(&mut self, number: StageNumber, outcome: Packed) {
+        let lane_steps = self.lane_steps_of(number);
+        let stage = &mut self.stages[number.index()];
+        stage.enter(StageState::Ended(outcome));
+        for sweep in self.stages[number.index()].sweeps() {
+            let sweep = &mut self.sweeps[sweep.index()];
+            sweep.stages_ended += 1;
+            sweep.lane_steps_ended = sweep.lane_steps_ended.saturating_add(lane_steps);
+        }
+    }
+
+    fn parent_completed(&mut self, child: StageNumber, changes: &mut Vec<Change>) {
+        let stage = &mut self.stages[child.index()];
+        if let StageState::Waiting { missing } = *stage.state() {
+            stage.enter(StageState::new(missing - 1));
+            if stage.is_open() {
+                changes.push(Change::Stage(child));
+            }
+        }
+    }
+
+    fn open_stage(&self, key: StageKey) -> Result<StageNumber, Rejection> {
+        let number = self.stage_number(&key)?;
+        match self.stage(number).state() {
+            StageState::Open { .. } => Ok(number),
+            StageState::Ended(_) => Err(Rejection::EndedAlready(key)),
+            StageState::Waiting { .. } => Err(Rejection::ParentsMissing(key)),
+            StageState::Forgotten => Err(Rejection::UnknownStage(key)),
+        }
+    }
+
+    fn not_running(&self, number: SweepNumber) -> Rejection {
+        let sweep = self.sweep(number);
+        Rejection::not_running(sweep.id(), &sweep.state)
+    }
+}

@@ -1,0 +1,89 @@
+//! Whether two ledgers say the same: all that is durable, field by field. What a snapshot leaves out is proved by this comparison, and not
+//! by the rules that leave it out.
+
+use super::{Ledger, snapshot::Ranks, stage::Stage, sweep::Sweep};
+use crate::scheduler::numbers::SweepNumber;
+
+impl Ledger {
+    /// Whether the same is known to both, whatever was forgotten: of that only the number counts. How often a stage that has completed had
+    /// failed before does not matter.
+    pub(in crate::scheduler) fn says_the_same_as(&self, other: &Self) -> bool {
+        let (ranks, others) = (Ranks::of(self), Ranks::of(other));
+        self.life == other.life
+            && self.forgotten_sweeps() == other.forgotten_sweeps()
+            && self.durable_sweeps(&ranks).eq(other.durable_sweeps(&others))
+            && self.durable_stages(&ranks).eq(other.durable_stages(&others))
+    }
+
+    fn durable_sweeps(&self, ranks: &Ranks) -> impl Iterator<Item = impl PartialEq> {
+        self.sweeps().map(|(_, sweep)| durable_sweep(sweep, ranks))
+    }
+
+    fn durable_stages(&self, ranks: &Ranks) -> impl Iterator<Item = impl PartialEq> {
+        self.known_stages().map(|(_, stage)| {
+            // Classes have numbers in the order of their first use, which may have been by a stage that is forgotten.
+            (stage.class.map(|class| self.class(class)), durable_stage(stage, ranks))
+        })
+    }
+}
+
+/// All that is durable of a sweep. Names every field, so that a new one is thought of here.
+fn durable_sweep<'a>(sweep: &'a Sweep, ranks: &Ranks) -> impl PartialEq + use<'a> {
+    let Sweep {
+        plan,
+        state,
+        stages,
+        trials,
+        tally,
+        stages_ended,
+        lane_steps,
+        lane_steps_ended,
+        submitted_at,
+        ended_at,
+        forgotten: _,
+        share,
+    } = sweep;
+    let stages: Vec<u32> = stages.iter().map(|stage| ranks.stages[stage.index()]).collect();
+    let counts = (*tally, *stages_ended, *lane_steps, *lane_steps_ended);
+    (plan, state, stages, trials, counts, *submitted_at, *ended_at, *share)
+}
+
+/// The same of a stage. Its state is the whole of [`Stage::state`].
+fn durable_stage<'a>(stage: &'a Stage, ranks: &Ranks) -> impl PartialEq + use<'a> {
+    let Stage { home, position, shared_with, children, trials, wanted, class: _, width_limit, failures, .. } = stage;
+    let sweep = |number: &SweepNumber| ranks.sweeps[number.index()];
+    let shared_with: Vec<u32> = shared_with.iter().map(sweep).collect();
+    let children: Vec<u32> = children.iter().map(|child| ranks.stages[child.index()]).collect();
+    let trials: Vec<(u32, u32)> = trials.iter().map(|(number, trial)| (sweep(number), *trial)).collect();
+    let failures = (!stage.has_completed()).then_some((*width_limit, failures));
+    (sweep(home), *position, shared_with, children, trials, *wanted, failures, stage.state())
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// What is durable, as text. Of what is forgotten nothing is said, not even by a number.
+    pub(in crate::scheduler) fn describe(&self) -> String {
+        let ranks = Ranks::of(self);
+        let sweep_rank = |number: &SweepNumber| ranks.sweeps[number.index()];
+        let stage = |(_, stage): (_, &Stage)| {
+            let Stage { home, position, shared_with, children, trials, wanted, class, .. } = stage;
+            let failures = (!stage.has_completed()).then_some((stage.width_limit, &stage.failures));
+            let class = class.map(|class| self.class(class));
+            let (home, shared_with) = (sweep_rank(home), shared_with.iter().map(sweep_rank).collect::<Vec<_>>());
+            let children: Vec<u32> = children.iter().map(|child| ranks.stages[child.index()]).collect();
+            let trials: Vec<(u32, u32)> = trials.iter().map(|(sweep, trial)| (sweep_rank(sweep), *trial)).collect();
+            let state = stage.state();
+            format!(
+                "{state:?} {failures:?} {home} {position} {shared_with:?} {children:?} {trials:?} {wanted} {class:?}\n"
+            )
+        };
+        let sweeps = self.sweeps().map(|(_, sweep)| {
+            let ended = (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended);
+            let times = (sweep.submitted_at, sweep.ended_at);
+            let Sweep { state, trials, tally, share, .. } = sweep;
+            format!("{} {state:?} {trials:?} {tally:?} {share:?} {ended:?} {times:?}\n", sweep.id())
+        });
+        let life = format!("life {}, {}\n", self.life, self.has_had_sweeps());
+        [life].into_iter().chain(sweeps).chain(self.known_stages().map(stage)).collect()
+    }
+}

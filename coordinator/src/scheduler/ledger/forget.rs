@@ -1,0 +1,75 @@
+//! Forgetting a sweep: what is its own leaves the durable state, what others share becomes theirs.
+//!
+//! Numbers of sweeps and stages never change what they name, so their places stay, and stay empty, until a core is restored from a
+//! snapshot, in which they have none.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+};
+
+use secateur_proto::ids::StageKey;
+use thin_vec::ThinVec;
+
+use super::{
+    Ledger, key_of,
+    stage::{StageState, UNLIMITED},
+    sweep::{Sweep, Tally},
+};
+use crate::scheduler::numbers::{StageNumber, SweepNumber};
+
+impl Ledger {
+    /// Forgets a sweep that does not run: nobody wants its stages but the other sweeps that list them.
+    pub(super) fn forget_sweep(&mut self, number: SweepNumber) {
+        let sweep = &mut self.sweeps[number.index()];
+        let plan = Arc::clone(&sweep.plan);
+        let stages = mem::take(&mut sweep.stages);
+        self.sweep_numbers.remove(&plan.sweep.id);
+        sweep.forgotten = true;
+        sweep.trials = vec![];
+        sweep.tally = Tally::default();
+        (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended) = (0, 0, 0);
+
+        let mut heirs = Heirs::default();
+        let mut gone: HashSet<StageNumber> = HashSet::new();
+        for (key, stage) in plan.keys().zip(&stages) {
+            let entry = &mut self.stages[stage.index()];
+            entry.trials.retain(|(of, _)| *of != number);
+            entry.shared_with.retain(|of| *of != number);
+            if entry.home != number {
+                continue;
+            }
+            if entry.shared_with.is_empty() {
+                // A parent is in the plan of each of its children, so no child of it is left either.
+                let (stages, sweeps) = (&self.stages, &self.sweeps);
+                self.index.remove(&key, |number| key_of(stages, sweeps, number));
+                let entry = &mut self.stages[stage.index()];
+                entry.children = ThinVec::new();
+                entry.enter(StageState::Forgotten);
+                (entry.failures, entry.width_limit) = (None, UNLIMITED);
+                gone.insert(*stage);
+            } else {
+                entry.home = entry.shared_with.remove(0);
+                entry.position = heirs.position(&self.sweeps, entry.home, key);
+            }
+        }
+        for stage in stages.iter().filter(|stage| !gone.contains(stage)) {
+            self.stages[stage.index()].children.retain(|child| !gone.contains(child));
+        }
+        // Until here it says what the keys of the stages are.
+        self.sweeps[number.index()].plan = Arc::new(plan.nothing_of());
+    }
+}
+
+/// Where the stages of the sweeps that take some over stand in their plans.
+#[derive(Default)]
+struct Heirs(HashMap<SweepNumber, HashMap<StageKey, u32>>);
+
+impl Heirs {
+    fn position(&mut self, sweeps: &[Sweep], heir: SweepNumber, key: StageKey) -> u32 {
+        let plan = &sweeps[heir.index()].plan;
+        let positions = self.0.entry(heir).or_insert_with(|| plan.keys().zip(0..).collect());
+        positions.get(&key).copied().expect("a sweep that shares a stage lists it")
+    }
+}

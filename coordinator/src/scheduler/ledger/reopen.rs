@@ -1,0 +1,118 @@
+//! Stages that failed are opened again, because a person says that what made them fail is over. Decides nothing.
+//!
+//! A stage has one state for all sweeps. So every sweep that has such a stage is as if the stage had never ended: one that had completed
+//! runs again.
+
+use std::collections::BTreeSet;
+
+use secateur_proto::{
+    ids::StageKey,
+    outcome::{FailureClass, StageOutcome},
+};
+
+use super::{
+    Ledger,
+    change::Change,
+    outcome::{Packed, inherited},
+    stage::{StageState, UNLIMITED},
+    sweep::TrialState,
+};
+use crate::scheduler::{
+    message::{Rejection, SweepState},
+    numbers::{StageNumber, SweepNumber},
+};
+
+impl Ledger {
+    /// Opens stages again that failed by themselves, and those below them that failed for no other reason.
+    pub(super) fn reopen(&mut self, keys: &[StageKey], changes: &mut Vec<Change>) -> Result<(), Rejection> {
+        let mut open = BTreeSet::new();
+        for key in keys {
+            let number = self.stage_number(key)?;
+            match self.stages[number.index()].outcome().and_then(Packed::failure) {
+                Some(failure) if failure.class != FailureClass::Upstream => open.insert(number),
+                _ => return Err(Rejection::NotFailed(*key)),
+            };
+        }
+        // Parents have smaller numbers than their children, so each stage is looked at after all that decides it.
+        let mut waiting = open.clone();
+        while let Some(number) = waiting.pop_first() {
+            if !open.contains(&number) {
+                match self.ends_by_parents(number) {
+                    Some(outcome) => {
+                        // It fails for another parent's sake now; what is below it says so, too.
+                        self.stages[number.index()].enter(StageState::Ended(Packed::new(&outcome)));
+                    }
+                    None => _ = open.insert(number),
+                }
+            }
+            if open.contains(&number) {
+                self.open_again(number);
+            }
+            let below = self.stages[number.index()].children.iter().copied();
+            waiting.extend(below.filter(|child| {
+                let failure = self.stages[child.index()].outcome().and_then(Packed::failure);
+                failure.is_some_and(|failure| failure.class == FailureClass::Upstream)
+            }));
+        }
+        let sweeps: BTreeSet<SweepNumber> =
+            open.iter().flat_map(|stage| self.stages[stage.index()].sweeps().collect::<Vec<_>>()).collect();
+        for sweep in sweeps {
+            self.reopen_trials(sweep, &open, changes);
+        }
+        changes.extend(open.into_iter().map(Change::Stage));
+        Ok(())
+    }
+
+    /// How a stage ends by how its parents have; `None` if it may run, now or later.
+    fn ends_by_parents(&self, number: StageNumber) -> Option<StageOutcome> {
+        let stage = &self.stages[number.index()];
+        self.parents_of(stage).find_map(|parent| {
+            let outcome = self.stages[parent.index()].outcome()?.unpack();
+            inherited(self.key_of(parent), &outcome)
+        })
+    }
+
+    fn open_again(&mut self, number: StageNumber) {
+        let stage = &self.stages[number.index()];
+        let is_open = |parent: &StageNumber| !self.stages[parent.index()].is_ended();
+        let missing = self.parents_of(stage).filter(is_open).count();
+        let lane_steps = self.lane_steps_of(number);
+        let stage = &mut self.stages[number.index()];
+        // As if it had never been tried.
+        (stage.failures, stage.width_limit) = (None, UNLIMITED);
+        stage.enter(StageState::new(u32::try_from(missing).unwrap_or(u32::MAX)));
+        for sweep in self.stages[number.index()].sweeps().collect::<Vec<_>>() {
+            let sweep = &mut self.sweeps[sweep.index()];
+            sweep.stages_ended -= 1;
+            sweep.lane_steps_ended = sweep.lane_steps_ended.saturating_sub(lane_steps);
+        }
+    }
+
+    fn reopen_trials(&mut self, number: SweepNumber, open: &BTreeSet<StageNumber>, changes: &mut Vec<Change>) {
+        let ends_here: Vec<u32> = (open.iter())
+            .flat_map(|stage| self.stages[stage.index()].trials.iter())
+            .filter(|(sweep, _)| *sweep == number)
+            .map(|(_, trial)| *trial)
+            .collect();
+        let sweep = &mut self.sweeps[number.index()];
+        for trial in ends_here {
+            let state = &mut sweep.trials[trial as usize];
+            if *state != TrialState::Ended {
+                continue;
+            }
+            if sweep.state == SweepState::Cancelled {
+                *state = TrialState::Cancelled;
+            } else {
+                *state = TrialState::Open;
+                sweep.tally.failed -= 1;
+                sweep.tally.open += 1;
+            }
+        }
+        if sweep.state == SweepState::Completed && sweep.tally.open > 0 {
+            sweep.ended_at = None;
+            // It runs again: its stages are wanted.
+            sweep.state = SweepState::Running;
+            self.want_stages(number, changes);
+        }
+    }
+}

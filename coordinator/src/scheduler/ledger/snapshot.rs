@@ -1,0 +1,271 @@
+//! Snapshots: all that is durable as a few lines of the journal, at which a replay begins, so that a start costs what there is and not
+//! what there was. Pure: when one is taken, and what becomes of the lines before it, is the shell's business.
+//!
+//! Written is how sweeps and stages stand. All else – who lists a stage, what waits for it, how much is counted – is worked out from the
+//! plans again, so that it cannot contradict them. Of what was forgotten nothing is written but how much it was: numbers of sweeps and
+//! stages begin anew, in the same order.
+
+use std::sync::Arc;
+
+use super::{
+    Ledger,
+    outcome::Packed,
+    restoring::{Restoring, Standing},
+    stage::{Stage, StageState, UNLIMITED},
+    sweep::{Sweep, TrialState},
+};
+use crate::scheduler::{
+    journal::{Counts, Entry, Part, Record, StagePart, SweepPart},
+    message::{Rejection, Timestamp},
+    numbers::StageNumber,
+};
+
+/// Stages in one line: some ten thousand bytes, so that lines come and go without leaving gaps in memory.
+const STAGES_PER_LINE: usize = 50;
+
+/// Bytes of lines that are written together.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// All that is durable, which does not change while it is written: nothing is copied that is not about to be.
+#[derive(Debug)]
+pub struct Snapshot<'ledger> {
+    ledger: &'ledger Ledger,
+    ranks: Ranks,
+}
+
+/// For each sweep and each stage the number that it has when those that were forgotten are not counted.
+#[derive(Debug)]
+pub(super) struct Ranks {
+    pub(super) sweeps: Vec<u32>,
+    pub(super) stages: Vec<u32>,
+}
+
+impl Ranks {
+    pub(super) fn of(ledger: &Ledger) -> Self {
+        let count = |is_there: &mut dyn Iterator<Item = bool>| -> Vec<u32> {
+            let mut next = 0;
+            is_there
+                .map(|is_there| {
+                    let rank = next;
+                    next += u32::from(is_there);
+                    rank
+                })
+                .collect()
+        };
+        let sweeps = count(&mut ledger.sweeps.iter().map(|sweep| !sweep.forgotten));
+        Self { sweeps, stages: count(&mut ledger.stages.iter().map(is_known)) }
+    }
+}
+
+/// Whether a sweep lists the stage.
+fn is_known(stage: &Stage) -> bool {
+    *stage.state() != StageState::Forgotten
+}
+
+impl Ledger {
+    pub(in crate::scheduler) fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { ledger: self, ranks: Ranks::of(self) }
+    }
+
+    /// Records since the last snapshot.
+    pub(in crate::scheduler) const fn since_snapshot(&self) -> u64 {
+        self.since_snapshot
+    }
+
+    /// Stages that a sweep lists.
+    pub(in crate::scheduler) fn stage_count(&self) -> u64 {
+        self.index.len() as u64
+    }
+
+    /// The snapshot is in the journal.
+    pub(in crate::scheduler) const fn snapshot_taken(&mut self) {
+        self.since_snapshot = 0;
+    }
+
+    /// Whether the last lines that were read are a snapshot without its end, before which nothing is known.
+    pub(in crate::scheduler) const fn lacks_the_end_of_a_snapshot(&self) -> bool {
+        self.life == 0 && self.restoring.is_some()
+    }
+
+    /// Every stage that a sweep lists.
+    pub(super) fn known_stages(&self) -> impl Iterator<Item = (StageNumber, &Stage)> {
+        self.stages().filter(|(_, stage)| is_known(stage))
+    }
+
+    /// Sweeps that there were.
+    pub(super) fn forgotten_sweeps(&self) -> u64 {
+        self.forgotten + self.sweeps.iter().filter(|sweep| sweep.forgotten).count() as u64
+    }
+
+    /// Part of `apply`. With the last part of a snapshot the ledger is as the snapshot says, whatever it was.
+    pub(super) fn read_part(&mut self, part: &Part) -> Result<(), Rejection> {
+        let early = || invalid("it has no beginning");
+        match part {
+            Part::Begin(counts) => {
+                // What it says is not believed, but with what is usual there is room for all from the beginning.
+                let stages = Vec::with_capacity(counts.stages.min(1 << 20));
+                self.restoring = Some(Box::new(Restoring { counts: *counts, sweeps: vec![], stages }));
+            }
+            Part::Sweep(sweep) => self.restoring.as_mut().ok_or_else(early)?.sweeps.push(sweep.clone()),
+            Part::Stages(stages) => {
+                let restoring = self.restoring.as_mut().ok_or_else(early)?;
+                restoring.stages.extend(stages.iter().map(|stage| Standing {
+                    stage: stage.stage,
+                    outcome: stage.outcome.as_ref().map(Packed::new),
+                    width_limit: stage.width_limit.unwrap_or(UNLIMITED),
+                    failures: stage.failures.clone(),
+                    checkpoint: stage.checkpoint.clone(),
+                }));
+            }
+            Part::End {} => {
+                let restoring = self.restoring.take().ok_or_else(early)?;
+                let counts = restoring.counts;
+                *self = restoring.ledger(self.faults).inspect_err(|_| {
+                    // It still has no end, so that nobody takes what is before it for a beginning.
+                    self.restoring = Some(Box::new(Restoring { counts, sweeps: vec![], stages: vec![] }));
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Part of `apply`: something else than a part of a snapshot follows. A snapshot that was not written to its end is none, unless
+    /// nothing else is known.
+    pub(super) fn leave_snapshot(&mut self) -> Result<(), Rejection> {
+        if self.lacks_the_end_of_a_snapshot() {
+            return Err(invalid("it has no end"));
+        }
+        self.restoring = None;
+        Ok(())
+    }
+}
+
+pub(super) fn invalid(reason: impl ToString) -> Rejection {
+    Rejection::InvalidSnapshot { reason: reason.to_string() }
+}
+
+/// Names every field, so that a new one is thought of here.
+fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
+    let Sweep {
+        plan,
+        state,
+        stages,
+        trials,
+        submitted_at,
+        ended_at,
+        share,
+        // Worked out from plan, stages and trials.
+        tally: _,
+        stages_ended: _,
+        lane_steps: _,
+        lane_steps_ended: _,
+        forgotten: _,
+    } = sweep;
+    let mut runs: Vec<(u32, u32)> = vec![];
+    for rank in stages.iter().map(|stage| ranks.stages[stage.index()]) {
+        match runs.last_mut() {
+            Some((first, count)) if *first + *count == rank => *count += 1,
+            _ => runs.push((rank, 1)),
+        }
+    }
+    let letter = |trial: &TrialState| match trial {
+        TrialState::Open => 'o',
+        TrialState::Ended => 'e',
+        TrialState::Cancelled => 'c',
+    };
+    SweepPart {
+        plan: Arc::clone(plan),
+        state: state.clone(),
+        submitted_at: *submitted_at,
+        ended_at: *ended_at,
+        share: *share,
+        trials: trials.iter().map(letter).collect(),
+        stages: runs,
+    }
+}
+
+/// The same of a stage.
+fn stage_part(stage: &Stage, rank: u32) -> StagePart {
+    let Stage {
+        width_limit,
+        failures,
+        // Worked out from the plans.
+        home: _,
+        position: _,
+        shared_with: _,
+        children: _,
+        trials: _,
+        wanted: _,
+        class: _,
+        // The state follows.
+        ..
+    } = stage;
+    let outcome = stage.outcome().map(Packed::unpack);
+    // What failed before it completed explains nothing any more.
+    let (width_limit, failures) = if stage.has_completed() { (UNLIMITED, &None) } else { (*width_limit, failures) };
+    StagePart {
+        stage: rank,
+        outcome,
+        width_limit: (width_limit != UNLIMITED).then_some(width_limit),
+        failures: failures.clone(),
+        checkpoint: stage.checkpoint().map(|checkpoint| Box::new(*checkpoint)),
+    }
+}
+
+/// Whether it is as when it was new, as far as a snapshot goes.
+fn is_new(stage: &Stage) -> bool {
+    !stage.is_ended() && stage.width_limit == UNLIMITED && stage.failures.is_none() && stage.checkpoint().is_none()
+}
+
+impl Snapshot<'_> {
+    /// As lines of the journal.
+    #[must_use]
+    pub fn lines(&self, at: Timestamp) -> Vec<String> {
+        self.entries(at).flat_map(Entry::into_lines).collect()
+    }
+
+    /// The same, some lines at a time, each made when it is asked for: together they may take more memory than all else.
+    pub fn parts(&self, at: Timestamp) -> impl Iterator<Item = Vec<String>> + Send {
+        let mut lines = self.entries(at).flat_map(Entry::into_lines);
+        std::iter::from_fn(move || {
+            let (mut part, mut size) = (vec![], 0);
+            while size < BATCH_BYTES
+                && let Some(line) = lines.next()
+            {
+                size += line.len();
+                part.push(line);
+            }
+            (!part.is_empty()).then_some(part)
+        })
+    }
+
+    /// As entries of the journal, each made when it is asked for.
+    pub(in crate::scheduler) fn entries(&self, at: Timestamp) -> impl Iterator<Item = Entry> + Send {
+        let mut stages = self.stages().map(|(stage, rank)| stage_part(stage, *rank)).peekable();
+        let stages = std::iter::from_fn(move || {
+            stages.peek()?;
+            Some(Part::Stages(stages.by_ref().take(STAGES_PER_LINE).collect()))
+        });
+        let sweeps = self.sweeps().map(|sweep| Part::Sweep(sweep_part(sweep, &self.ranks)));
+        let parts = std::iter::once(Part::Begin(self.counts())).chain(sweeps).chain(stages);
+        parts.chain([Part::End {}]).map(move |part| Entry::new(at, Record::Snapshot(part)))
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            life: self.ledger.life,
+            forgotten: self.ledger.forgotten_sweeps(),
+            sweeps: self.sweeps().count(),
+            stages: self.stages().count(),
+        }
+    }
+
+    fn sweeps(&self) -> impl Iterator<Item = &Sweep> {
+        self.ledger.sweeps().map(|(_, sweep)| sweep)
+    }
+
+    fn stages(&self) -> impl Iterator<Item = (&Stage, &u32)> {
+        let ranked = self.ledger.stages.iter().zip(&self.ranks.stages);
+        ranked.filter(|(stage, _)| is_known(stage) && !is_new(stage))
+    }
+}

@@ -1,0 +1,9 @@
+//! What each event comes to: events are checked against the parts, turned into records, and written. A file for each family of events.
+
+pub(super) mod attempts;
+pub(super) mod faults;
+pub(super) mod reports;
+pub(super) mod room;
+pub(super) mod sweeps;
+pub(super) mod time;
+pub(super) mod workers;

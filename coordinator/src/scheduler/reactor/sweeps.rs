@@ -1,0 +1,139 @@
+//! What people want of sweeps: that they run, share the workers, drain, end, go on, or are forgotten.
+
+use std::sync::Arc;
+
+use secateur_proto::ids::SweepId;
+
+use crate::{
+    experiment::plan::PackedPlan,
+    scheduler::{
+        journal::Record,
+        message::{Rejection, Share, ShareChange, SweepState},
+        numbers::SweepNumber,
+        parts::Step,
+    },
+};
+
+pub(in crate::scheduler) fn submitted(
+    step: &mut Step<'_>,
+    plan: &Arc<PackedPlan>,
+    share: ShareChange,
+) -> Result<(), Rejection> {
+    let id = &plan.sweep.id;
+    match step.ledger.find_sweep(id) {
+        None => {
+            admits_another(step)?;
+            step.write(Record::SweepSubmitted { plan: Arc::clone(plan) })?;
+        }
+        Some(sweep) => {
+            if !plan.has_the_work_of(step.ledger.sweep(sweep).plan()) {
+                return Err(Rejection::PlanDiffers(id.clone()));
+            }
+            resume(step, sweep)?;
+        }
+    }
+    share_changed(step, id, share)
+}
+
+/// Lets a stopped or cancelled sweep go on, and one that drains.
+fn resume(step: &mut Step<'_>, number: SweepNumber) -> Result<(), Rejection> {
+    let sweep = step.ledger.sweep(number);
+    match sweep.state() {
+        SweepState::Running => set_drains(step, number, false),
+        SweepState::Completed => Ok(()),
+        SweepState::Cancelled | SweepState::Stopped { .. } => {
+            let sweep = sweep.id().clone();
+            admits_another(step)?;
+            step.write(Record::SweepResumed { sweep })
+        }
+    }
+}
+
+/// Whether one more sweep may run.
+fn admits_another(step: &Step<'_>) -> Result<(), Rejection> {
+    let running = step.ledger.sweeps().filter(|(_, sweep)| sweep.is_running()).count();
+    let limit = step.policy.max_running_sweeps;
+    if running < limit.get() as usize { Ok(()) } else { Err(Rejection::TooManySweeps { limit: limit.get() }) }
+}
+
+/// Gives a sweep another share, if it is another one.
+pub(in crate::scheduler) fn share_changed(
+    step: &mut Step<'_>,
+    sweep: &SweepId,
+    change: ShareChange,
+) -> Result<(), Rejection> {
+    let number = step.ledger.sweep_number(sweep)?;
+    let share = change.of(step.ledger.sweep(number).share());
+    set_share(step, number, share)
+}
+
+/// Says whether a running sweep drains.
+fn set_drains(step: &mut Step<'_>, number: SweepNumber, drains: bool) -> Result<(), Rejection> {
+    let share = Share { drains, ..step.ledger.sweep(number).share() };
+    set_share(step, number, share)
+}
+
+fn set_share(step: &mut Step<'_>, number: SweepNumber, share: Share) -> Result<(), Rejection> {
+    let sweep = step.ledger.sweep(number);
+    if share == sweep.share() {
+        return Ok(());
+    }
+    let sweep = sweep.id().clone();
+    step.write(Record::SweepShareChanged { sweep, share })?;
+    step.ready.look_again();
+    Ok(())
+}
+
+pub(in crate::scheduler) fn cancelled(step: &mut Step<'_>, sweep: &SweepId) -> Result<(), Rejection> {
+    let number = step.ledger.sweep_number(sweep)?;
+    match step.ledger.sweep(number).state() {
+        SweepState::Running | SweepState::Stopped { .. } => step.write(Record::SweepCancelled { sweep: sweep.clone() }),
+        SweepState::Cancelled => Ok(()),
+        state @ SweepState::Completed => Err(Rejection::not_running(sweep, state)),
+    }
+}
+
+/// Nothing more of it is handed out. A sweep that does not run is given up at once: nothing is under way for it.
+pub(in crate::scheduler) fn drained(step: &mut Step<'_>, sweep: &SweepId) -> Result<(), Rejection> {
+    let number = step.ledger.sweep_number(sweep)?;
+    if step.ledger.sweep(number).is_running() {
+        set_drains(step, number, true)?;
+        end_drains(step)
+    } else {
+        cancelled(step, sweep)
+    }
+}
+
+/// Gives up the sweeps that drain and of which no stage is with a worker any more, for whichever sweep it is. Not while workers may still
+/// say what they hold.
+pub(in crate::scheduler) fn end_drains(step: &mut Step<'_>) -> Result<(), Rejection> {
+    if step.hold.is_waiting() {
+        return Ok(());
+    }
+    let draining = step.ledger.sweeps().filter(|(_, sweep)| sweep.is_draining());
+    let over = draining.filter(|(number, _)| step.parts().leased_of(*number) == 0);
+    for sweep in over.map(|(_, sweep)| sweep.id().clone()).collect::<Vec<_>>() {
+        step.write(Record::SweepCancelled { sweep })?;
+    }
+    Ok(())
+}
+
+pub(in crate::scheduler) fn retried(step: &mut Step<'_>, sweep: &SweepId) -> Result<(), Rejection> {
+    let number = step.ledger.sweep_number(sweep)?;
+    let stages = step.ledger.failed_stages(number);
+    let goes_on = match step.ledger.sweep(number).state() {
+        SweepState::Running => false,
+        SweepState::Completed => !stages.is_empty(),
+        SweepState::Cancelled | SweepState::Stopped { .. } => true,
+    };
+    if goes_on {
+        // Before anything is written: what is refused changes nothing.
+        admits_another(step)?;
+    }
+    if !stages.is_empty() {
+        step.write(Record::StagesReopened { stages })?;
+    }
+    resume(step, number)?;
+    step.fleet.room_was_made();
+    Ok(())
+}

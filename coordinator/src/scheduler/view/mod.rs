@@ -1,0 +1,11 @@
+//! What can be read of the core: for the gRPC layer, the progress bars and the report. Changes nothing.
+
+mod stage;
+mod sweep;
+mod worker;
+
+pub use self::{
+    stage::{StageDetail, StageStatus},
+    sweep::{SweepStatus, TrialStatus},
+    worker::WorkerStatus,
+};

@@ -1,0 +1,200 @@
+//! Stages and files, as they are seen.
+
+use std::collections::HashSet;
+
+use secateur_proto::{
+    convert::StageWithInputs,
+    ids::{ContentHash, LeaseId, StageKey, SweepId, WorkerId},
+    outcome::{Checkpoint, Role, StageOutcome},
+};
+
+use crate::scheduler::{
+    core::Core,
+    journal::FailedAttempt,
+    ledger::{Packed, Stage, StageState, UNLIMITED},
+    numbers::{LeaseNumber, StageNumber},
+    turns::gets_work,
+};
+
+/// Where a stage is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StageStatus {
+    /// So many of its parents have not completed.
+    Waiting {
+        /// Parents.
+        missing: u32,
+    },
+    /// It could run, but no running sweep wants it.
+    Parked,
+    /// It waits for a slot.
+    Ready,
+    /// A worker has it.
+    Leased {
+        /// Under which lease.
+        lease: LeaseId,
+        /// Which attempt it is.
+        attempt: u32,
+    },
+    /// It has ended.
+    Ended(StageOutcome),
+}
+
+/// What there is to know of a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageDetail {
+    /// Where it is.
+    pub status: StageStatus,
+    /// Who has it.
+    pub worker: Option<WorkerId>,
+    /// Attempts that failed, in whatever company.
+    pub failed_attempts: u32,
+    /// The latest of them, the oldest first.
+    pub attempts: Vec<FailedAttempt>,
+    /// The widest bundle that it may still be a lane of; nothing: any.
+    pub width_limit: Option<u32>,
+    /// What its next attempt goes on from.
+    pub checkpoint: Option<Checkpoint>,
+    /// Some running sweep wants it.
+    pub wanted: bool,
+    /// And all of those that do drain: it is not handed out any more.
+    pub drains: bool,
+}
+
+impl Core {
+    fn find_stage(&self, key: &StageKey) -> Option<(StageNumber, &Stage)> {
+        let ledger = self.parts().ledger;
+        ledger.find_stage(key).map(|number| (number, ledger.stage(number)))
+    }
+
+    /// Stages that have ended, in whatever way; one that several sweeps share counts once.
+    #[must_use]
+    pub fn stages_ended(&self) -> u64 {
+        self.parts().ledger.stages().filter(|(_, stage)| stage.is_ended()).count() as u64
+    }
+
+    /// Whether a report hands that file out: a net, a plan or a preparation that some stage left. No data.
+    #[must_use]
+    pub fn is_published(&self, hash: ContentHash) -> bool {
+        self.parts().ledger.stages().any(|(_, stage)| {
+            let mut left = stage.outcome().into_iter().flat_map(Packed::artifacts);
+            left.any(|(role, artifact)| {
+                artifact.hash == hash && matches!(role, Role::Checkpoint | Role::Plan | Role::Preparation)
+            })
+        })
+    }
+
+    /// Every file that a sweep refers to: what it was given, what its stages have left, and what those that are open can go on from.
+    #[must_use]
+    pub fn files(&self) -> HashSet<ContentHash> {
+        let ledger = self.parts().ledger;
+        let mut files = HashSet::new();
+        for (_, sweep) in ledger.sweeps() {
+            let info = &sweep.plan().sweep;
+            files.insert(info.data.hash);
+            files.extend(info.weights.as_ref().map(|weights| weights.hash));
+            files.extend(sweep.plan().all_given().flat_map(|given| given.values()).map(|artifact| artifact.hash));
+            for stage in sweep.stages() {
+                let stage = ledger.stage(stage);
+                let left = stage.outcome().into_iter().flat_map(Packed::artifacts);
+                files.extend(left.map(|(_, artifact)| artifact.hash));
+                files.extend(stage.checkpoint().map(|checkpoint| checkpoint.state.hash));
+            }
+        }
+        files
+    }
+
+    /// Where a stage is; `None` if no sweep has it.
+    #[must_use]
+    pub fn stage(&self, key: &StageKey) -> Option<StageStatus> {
+        let (number, stage) = self.find_stage(key)?;
+        Some(match stage.state() {
+            StageState::Waiting { missing } => StageStatus::Waiting { missing: *missing },
+            StageState::Open { .. } => match self.parts().ready.lease_of(number) {
+                Some((lease, attempt)) => StageStatus::Leased { lease: lease.id(), attempt },
+                None if stage.is_wanted() => StageStatus::Ready,
+                None => StageStatus::Parked,
+            },
+            StageState::Ended(outcome) => StageStatus::Ended(outcome.unpack()),
+            StageState::Forgotten => return None,
+        })
+    }
+
+    /// All of a stage; `None` if no sweep has it.
+    #[must_use]
+    pub fn stage_detail(&self, key: &StageKey) -> Option<StageDetail> {
+        let parts = self.parts();
+        let (number, stage) = self.find_stage(key)?;
+        let lease = parts.ready.lease_of(number).and_then(|(lease, _)| parts.fleet.lease(lease));
+        Some(StageDetail {
+            status: self.stage(key)?,
+            worker: lease.and_then(|lease| Some(parts.fleet.worker(lease.worker())?.id().clone())),
+            failed_attempts: stage.failed(),
+            attempts: stage.attempts().to_vec(),
+            width_limit: (stage.width_limit() != UNLIMITED).then_some(stage.width_limit()),
+            checkpoint: stage.checkpoint().copied(),
+            wanted: stage.is_wanted(),
+            drains: stage.is_wanted() && !gets_work(parts, number),
+        })
+    }
+
+    /// The optimiser steps of a stage; `None` if no sweep has it.
+    #[must_use]
+    pub fn lane_steps(&self, key: &StageKey) -> Option<u64> {
+        let (number, _) = self.find_stage(key)?;
+        Some(self.parts().ledger.lane_steps_of(number))
+    }
+
+    /// How a stage ended, if it has.
+    #[must_use]
+    pub fn outcome(&self, key: &StageKey) -> Option<StageOutcome> {
+        let (_, stage) = self.find_stage(key)?;
+        Some(stage.outcome()?.unpack())
+    }
+
+    /// A stage as a lease carries it: with the files that were given and those that its parents made. Of two files with the
+    /// same role, that of the later parent counts. `None` if no sweep has the stage.
+    #[must_use]
+    pub fn stage_with_inputs(&self, key: &StageKey) -> Option<StageWithInputs> {
+        let ledger = self.parts().ledger;
+        let (_, stage) = self.find_stage(key)?;
+        let (spec, mut inputs) = ledger.spec_of(stage);
+        for parent in ledger.parents_of(stage) {
+            if let Some(outcome) = ledger.stage(parent).outcome() {
+                inputs.extend(outcome.artifacts());
+            }
+        }
+        Some(StageWithInputs { key: *key, spec, inputs })
+    }
+
+    /// What the next attempt at a stage goes on from; `None`: it begins at its beginning, or the stage has ended.
+    #[must_use]
+    pub fn checkpoint(&self, key: &StageKey) -> Option<Checkpoint> {
+        self.find_stage(key)?.1.checkpoint().copied()
+    }
+
+    /// The sweeps that list a stage, in no particular order.
+    #[must_use]
+    pub fn sweeps_of(&self, key: &StageKey) -> Vec<SweepId> {
+        let ledger = self.parts().ledger;
+        let stage = self.find_stage(key).map(|(_, stage)| stage);
+        stage.map_or_else(Vec::new, |stage| stage.sweeps().map(|sweep| ledger.sweep(sweep).id().clone()).collect())
+    }
+
+    /// The stages that still wait for a lease.
+    #[must_use]
+    pub fn stages_of(&self, lease: &LeaseId) -> Vec<StageKey> {
+        let parts = self.parts();
+        let lease = LeaseNumber::parse(lease).and_then(|number| parts.fleet.lease(number));
+        let keys = |stages: &[StageNumber]| stages.iter().map(|stage| parts.ledger.key_of(*stage)).collect();
+        lease.map_or_else(Vec::new, |lease| keys(lease.open()))
+    }
+
+    /// Stages that wait for a slot, what to ask for more workers by: not those of sweeps that drain.
+    #[must_use]
+    pub fn ready_stages(&self) -> usize {
+        let parts = self.parts();
+        let queues = parts.ready.queues();
+        let waiting = queues.sweeps().filter(|sweep| !parts.ledger.sweep(*sweep).share().drains);
+        waiting.map(|sweep| queues.count_in(sweep)).sum()
+    }
+}

@@ -1,0 +1,168 @@
+//! Sweeps and trials, as they are seen.
+
+use std::{collections::HashMap, sync::Arc};
+
+use secateur_proto::{
+    ids::{StageKey, SweepId},
+    outcome::StageOutcome,
+};
+
+use crate::{
+    experiment::plan::{PackedPlan, Trial},
+    scheduler::{
+        core::Core,
+        ledger::Sweep,
+        message::{Share, SweepState, Timestamp},
+        numbers::SweepNumber,
+        parts::Parts,
+        turns::is_at_limit,
+    },
+};
+
+/// A sweep in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepStatus {
+    /// Which.
+    pub id: SweepId,
+    /// From the file.
+    pub name: String,
+    /// Where it is.
+    pub state: SweepState,
+    /// Trials of the plan.
+    pub trials: u64,
+    /// Trials that ended as completed.
+    pub trials_completed: u64,
+    /// Trials that ended in any other way.
+    pub trials_failed: u64,
+    /// Stages of the plan.
+    pub stages: u64,
+    /// Of them ended, in whatever way.
+    pub stages_ended: u64,
+    /// Of them with a worker now.
+    pub stages_leased: u64,
+    /// Of them computed to completion in this life of the coordinator, as against found completed.
+    pub stages_computed: u64,
+    /// Optimiser steps of all stages.
+    pub lane_steps: u64,
+    /// Optimiser steps of stages that have ended.
+    pub lane_steps_ended: u64,
+    /// When it was first submitted.
+    pub submitted_at: Timestamp,
+    /// When it last stopped running; nothing while it runs.
+    pub ended_at: Option<Timestamp>,
+    /// What part of the workers it may have.
+    pub share: Share,
+    /// Workers that have stages which run for it.
+    pub workers: usize,
+    /// Whether it has as many workers as it may have.
+    pub at_limit: bool,
+    /// Why nothing of it is handed out, where that will not change by itself soon; for a person.
+    pub held: Option<String>,
+}
+
+/// Where a trial is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrialStatus {
+    /// Its last stage has not ended.
+    Open,
+    /// How it ended.
+    Ended(StageOutcome),
+}
+
+impl Core {
+    /// One sweep.
+    #[must_use]
+    pub fn sweep(&self, id: &SweepId) -> Option<SweepStatus> {
+        let parts = self.parts();
+        parts.find(id).map(|(number, sweep)| status(parts, number, sweep, parts.leased_of(number)))
+    }
+
+    /// All sweeps, in the order of submission.
+    pub fn sweeps(&self) -> impl Iterator<Item = SweepStatus> {
+        let parts = self.parts();
+        let mut leased: HashMap<SweepNumber, u64> = HashMap::new();
+        for sweep in parts.leased().flat_map(|stage| parts.ledger.stage(stage).sweeps()) {
+            *leased.entry(sweep).or_default() += 1;
+        }
+        parts
+            .ledger
+            .sweeps()
+            .map(move |(number, sweep)| status(parts, number, sweep, leased.get(&number).copied().unwrap_or_default()))
+    }
+
+    /// The sweeps that run.
+    pub fn running(&self) -> impl Iterator<Item = SweepId> {
+        let running = self.parts().ledger.sweeps().filter(|(_, sweep)| sweep.is_running());
+        running.map(|(_, sweep)| sweep.id().clone())
+    }
+
+    /// Whether there ever was a sweep, a forgotten one too. Where there was none, nobody can say what files are for.
+    #[must_use]
+    pub const fn has_had_sweeps(&self) -> bool {
+        self.parts().ledger.has_had_sweeps()
+    }
+
+    /// The plan of a sweep, as first submitted.
+    #[must_use]
+    pub fn plan(&self, id: &SweepId) -> Option<&Arc<PackedPlan>> {
+        self.parts().find(id).map(|(_, sweep)| sweep.plan())
+    }
+
+    /// The trials of a sweep, in the order of its plan.
+    pub fn trials(&self, id: &SweepId) -> Option<impl Iterator<Item = (Trial, TrialStatus)>> {
+        let parts = self.parts();
+        let (_, sweep) = parts.find(id)?;
+        Some(sweep.plan().trials().enumerate().map(move |(number, trial)| {
+            let outcome = parts.ledger.trial_outcome(sweep, number);
+            (trial, outcome.map_or(TrialStatus::Open, TrialStatus::Ended))
+        }))
+    }
+
+    /// The stages of a sweep that failed by themselves, in the order of its plan; `None` if there is no such sweep.
+    #[must_use]
+    pub fn failed(&self, sweep: &SweepId) -> Option<Vec<StageKey>> {
+        let ledger = self.parts().ledger;
+        ledger.find_sweep(sweep).map(|number| ledger.failed_stages(number))
+    }
+}
+
+fn status(parts: Parts<'_>, number: SweepNumber, sweep: &Sweep, leased: u64) -> SweepStatus {
+    let load = parts.fleet.load(number);
+    SweepStatus {
+        id: sweep.id().clone(),
+        name: sweep.plan().sweep.name.clone(),
+        state: sweep.state().clone(),
+        trials: sweep.trials().len() as u64,
+        trials_completed: sweep.tally().completed,
+        trials_failed: sweep.tally().failed,
+        stages: sweep.stages().len() as u64,
+        stages_ended: sweep.stages_ended(),
+        stages_leased: leased,
+        stages_computed: load.map_or(0, |load| load.completed()),
+        lane_steps: sweep.lane_steps(),
+        lane_steps_ended: sweep.lane_steps_ended(),
+        submitted_at: sweep.submitted_at(),
+        ended_at: sweep.ended_at(),
+        share: sweep.share(),
+        workers: load.map_or(0, |load| load.workers()),
+        at_limit: is_at_limit(parts, number),
+        held: sweep.is_running().then(|| held(parts, leased)).flatten(),
+    }
+}
+
+/// Why nothing of a running sweep is handed out: the coordinator has no room, or bundle after bundle failed on every worker.
+fn held(parts: Parts<'_>, leased: u64) -> Option<String> {
+    if parts.hold.is_full() {
+        return Some("the coordinator's disk is full; free some, and it goes on by itself".to_owned());
+    }
+    let mut workers = parts.fleet.workers().map(|(_, worker)| worker).filter(|worker| !worker.is_leaving());
+    let all_out = workers.clone().all(|worker| worker.health().is_quarantined());
+    let first = workers.next().filter(|_| all_out && leased == 0)?;
+    let name = first.name();
+    let who = match workers.count() {
+        0 => format!("worker {name} gets nothing for a while"),
+        1 => format!("worker {name} gets nothing for a while, nor does the other one"),
+        others => format!("worker {name} gets nothing for a while, nor does any of the {others} others"),
+    };
+    Some(format!("{who}: {}", first.health().quarantined().unwrap_or_default()))
+}
