@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     ids::{InvalidId, StageKey},
-    metrics::{Metric, MetricOf, MetricValue, Metrics},
+    metrics::{InvalidQuantity, Measured, Metrics, Quantity},
     outcome::{Artifact, Artifacts, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{InvalidSpec, StageSpec},
     v1,
@@ -30,6 +30,15 @@ pub enum InvalidMessage {
     /// A spec that is none.
     #[error(transparent)]
     Spec(#[from] InvalidSpec),
+    /// A quantity that is none.
+    #[error(transparent)]
+    Quantity(#[from] InvalidQuantity),
+    /// A quantity that has two values.
+    #[error("{0} is there twice")]
+    Twice(Quantity),
+    /// A value that is infinite or not a number.
+    #[error("the value of {0} is not a finite number")]
+    NotFinite(Quantity),
 }
 
 impl From<Artifact> for v1::ArtifactRef {
@@ -84,41 +93,37 @@ pub fn artifacts_from_message(message: BTreeMap<String, v1::ArtifactRef>) -> Res
         .collect()
 }
 
-impl From<&Metrics> for Vec<v1::MetricValue> {
+impl From<&Metrics> for Vec<v1::Measurement> {
     fn from(metrics: &Metrics) -> Self {
-        let message = |metric: &Metric, split: &str, value: f64| v1::MetricValue {
-            metric: metric.name().to_owned(),
-            split: split.to_owned(),
-            value,
+        use v1::measurement::Result;
+        let result = |measured: &Measured| match measured {
+            Measured::Value(value) => Result::Value(*value),
+            Measured::Not(reason) => Result::NotMeasurable(reason.name().to_owned()),
         };
-        (metrics.0.iter())
-            .flat_map(|(metric, value)| match value {
-                MetricValue::Net(value) => vec![message(metric, "", *value)],
-                MetricValue::BySplit(values) => {
-                    values.iter().map(|(split, value)| message(metric, split.name(), *value)).collect()
-                }
-            })
-            .collect()
+        let message = |(quantity, measured): (&Quantity, &Measured)| v1::Measurement {
+            quantity: quantity.to_string(),
+            result: Some(result(measured)),
+        };
+        metrics.iter().map(message).collect()
     }
 }
 
-impl TryFrom<Vec<v1::MetricValue>> for Metrics {
+impl TryFrom<Vec<v1::Measurement>> for Metrics {
     type Error = InvalidMessage;
 
-    fn try_from(message: Vec<v1::MetricValue>) -> Result<Self, InvalidMessage> {
+    fn try_from(message: Vec<v1::Measurement>) -> Result<Self, InvalidMessage> {
         let mut metrics = Self::new();
         for entry in message {
-            let metric: Metric = entry.metric.parse()?;
-            match metric.of() {
-                MetricOf::Data => metrics.set(metric, entry.split.parse()?, entry.value),
-                MetricOf::Net if entry.split.is_empty() => metrics.set_net(metric, entry.value),
-                MetricOf::Net => {
-                    return Err(InvalidMessage::Unknown {
-                        what: "split of a metric of the net",
-                        found: cut(&entry.split),
-                    });
-                }
+            let quantity: Quantity = entry.quantity.parse()?;
+            let measured = match entry.result.ok_or(InvalidMessage::Missing("result of a measurement"))? {
+                v1::measurement::Result::Value(value) if value.is_finite() => Measured::Value(value),
+                v1::measurement::Result::Value(_) => return Err(InvalidMessage::NotFinite(quantity)),
+                v1::measurement::Result::NotMeasurable(reason) => Measured::Not(reason.parse()?),
+            };
+            if metrics.get(&quantity).is_some() {
+                return Err(InvalidMessage::Twice(quantity));
             }
+            metrics.insert(quantity, measured);
         }
         Ok(metrics)
     }
@@ -188,15 +193,6 @@ impl TryFrom<v1::StageOutcome> for StageOutcome {
         Ok(match message.outcome.ok_or(InvalidMessage::Missing("outcome"))? {
             Outcome::Completed(result) => {
                 let metrics: Metrics = result.metrics.try_into()?;
-                let values = metrics.0.values().flat_map(|value| match value {
-                    MetricValue::Net(value) => vec![*value],
-                    MetricValue::BySplit(values) => values.values().copied().collect(),
-                });
-                for value in values {
-                    if !value.is_finite() {
-                        return Err(InvalidMessage::Unknown { what: "metric value", found: value.to_string() });
-                    }
-                }
                 Self::Completed(StageResult { metrics, artifacts: artifacts_from_message(result.artifacts)? })
             }
             Outcome::Diverged(diverged) => Self::Diverged { step: diverged.step },
@@ -242,21 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{ids::ContentHash, metrics::Split};
-
-    fn metrics() -> impl Strategy<Value = Metrics> {
-        proptest::collection::vec((0..Metric::ALL.len(), -1e9..1e9_f64, any::<bool>()), 0..20).prop_map(|entries| {
-            let mut metrics = Metrics::new();
-            for (index, value, test) in entries {
-                let metric = Metric::ALL[index];
-                match metric.of() {
-                    MetricOf::Data => metrics.set(metric, if test { Split::Test } else { Split::Validation }, value),
-                    MetricOf::Net => metrics.set_net(metric, value),
-                }
-            }
-            metrics
-        })
-    }
+    use crate::{ids::ContentHash, metrics::tests::metrics};
 
     fn outcome() -> impl Strategy<Value = StageOutcome> {
         let artifacts = proptest::collection::btree_map(
@@ -309,11 +291,36 @@ mod tests {
     }
 
     #[test]
-    fn a_completed_stage_with_a_metric_that_is_no_number_is_refused() {
-        let mut metrics = Metrics::new();
-        metrics.set(Metric::Auc, Split::Test, f64::NAN);
-        let outcome = StageOutcome::Completed(StageResult { metrics, artifacts: Artifacts::new() });
-        assert!(StageOutcome::try_from(v1::StageOutcome::from(&outcome)).is_err());
+    fn a_completed_stage_with_a_measurement_that_is_none_is_refused() {
+        use v1::measurement::Result::{NotMeasurable, Value};
+        let message = |measurements: &[(&str, v1::measurement::Result)]| {
+            let metrics = (measurements.iter())
+                .map(|(quantity, result)| v1::Measurement {
+                    quantity: (*quantity).to_owned(),
+                    result: Some(result.clone()),
+                })
+                .collect();
+            let completed = v1::Completed { metrics, artifacts: BTreeMap::new() };
+            v1::StageOutcome { outcome: Some(v1::stage_outcome::Outcome::Completed(completed)) }
+        };
+        let reason = || NotMeasurable("few_rows".to_owned());
+        assert!(StageOutcome::try_from(message(&[("auc@test", Value(0.5)), ("ks@test", reason())])).is_ok());
+        for wrong in [
+            &[("auc@test", Value(f64::NAN))][..],
+            &[("auc@test", Value(f64::INFINITY))],
+            &[("auc", Value(0.5))],
+            &[("macs@test", Value(5.0))],
+            &[("auc@test[region", Value(0.5))],
+            &[("auc@test", NotMeasurable("because".to_owned()))],
+            &[("auc@test", Value(0.5)), ("auc@test", reason())],
+        ] {
+            assert!(StageOutcome::try_from(message(wrong)).is_err(), "{wrong:?}");
+        }
+        let mut nothing = message(&[("auc@test", reason())]);
+        if let Some(v1::stage_outcome::Outcome::Completed(completed)) = &mut nothing.outcome {
+            completed.metrics[0].result = None;
+        }
+        assert!(StageOutcome::try_from(nothing).is_err());
     }
 
     #[test]

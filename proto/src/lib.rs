@@ -22,7 +22,7 @@ pub mod v1 {
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// Version of the messages between workers and coordinators. A coordinator refuses workers of any other.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// Version of what stages compute. Part of every stage key: raise it whenever the same spec gives other numbers than before.
 pub const SEMANTICS_VERSION: u32 = 4;

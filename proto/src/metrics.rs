@@ -1,17 +1,24 @@
-//! Metric names, what they depend on, which way is better, and vectors of their values.
+//! The metrics: one row each, with all that the rest of Secateur knows of it but how it is computed. What a metric is measured over
+//! is a [`Quantity`]; values by quantity are [`Metrics`].
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+mod quantity;
+mod values;
+
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::InvalidId;
+pub use self::{
+    quantity::{Gap, InvalidQuantity, Over, Quantity, Slice, Split},
+    values::{Measured, Metrics, NotMeasurable},
+};
 
 macro_rules! metrics {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $of:ident, $better:ident;)*) => {
+    ($($variant:ident = $name:literal, $title:literal, $subject:ident, $better:ident, $decimals:literal, $meaning:literal;)*) => {
         /// A metric. The names are those of the sweep file and of every report.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Metric {
-            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+            $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
         }
 
         impl Metric {
@@ -24,10 +31,16 @@ macro_rules! metrics {
                 match self { $(Self::$variant => $name),* }
             }
 
-            /// What the metric is a property of.
+            /// The name in titles and sentences.
             #[must_use]
-            pub const fn of(self) -> MetricOf {
-                match self { $(Self::$variant => MetricOf::$of),* }
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),* }
+            }
+
+            /// Whether it is a property of the net alone. Any other is measured over rows of the data.
+            #[must_use]
+            pub const fn is_of_net(self) -> bool {
+                match self { $(Self::$variant => metrics!(@of_net $subject)),* }
             }
 
             /// The direction that is better.
@@ -35,52 +48,64 @@ macro_rules! metrics {
             pub const fn better(self) -> Direction {
                 match self { $(Self::$variant => Direction::$better),* }
             }
+
+            /// Decimals that a value is printed with; 0 of a metric that counts.
+            #[must_use]
+            pub const fn decimals(self) -> usize {
+                match self { $(Self::$variant => $decimals),* }
+            }
+
+            /// What it is, in a sentence or two for readers of a report.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning),* }
+            }
         }
     };
+    (@of_net Net) => { true };
+    (@of_net Rows) => { false };
 }
 
+// Variant, name in files, title, whether of rows or of the net, the better direction, decimals, meaning.
 metrics! {
-    /// Area under the ROC curve, by mid-ranks: P(score of a positive > score of a negative) + P(tie) / 2. Of several classes
-    /// the mean over each against the rest.
-    Auc = "auc", Data, Maximize;
-    /// 2 · auc − 1.
-    Gini = "gini", Data, Maximize;
-    /// Kolmogorov–Smirnov: the largest distance between the score distributions of the two classes. Of several classes
-    /// there is none.
-    Ks = "ks", Data, Maximize;
-    /// Mean negative log-likelihood, in nats.
-    LogLoss = "log_loss", Data, Minimize;
-    /// Mean squared difference of probability and outcome; of several classes summed over them.
-    Brier = "brier", Data, Minimize;
-    /// Expected calibration error over ten bins of equal width; of several classes that of the likeliest one.
-    Ece = "ece", Data, Minimize;
-    /// Share of rows classified right: at probability 0.5, or as the likeliest of several classes.
-    Accuracy = "accuracy", Data, Maximize;
-    /// 1 − accuracy.
-    Error = "error", Data, Minimize;
-    /// Weights and biases of the net.
-    Parameters = "parameters", Net, Minimize;
-    /// Weights and biases that are not zero.
-    NonzeroParameters = "nonzero_parameters", Net, Minimize;
-    /// Share of the prunable weights that are zero.
-    Sparsity = "sparsity", Net, Maximize;
-    /// parameters / nonzero_parameters.
-    CompressionRatio = "compression_ratio", Net, Maximize;
-    /// Multiply-accumulates of one row through the non-zero weights.
-    Macs = "macs", Net, Minimize;
-    /// Multiply-accumulates of the dense net / macs.
-    TheoreticalSpeedup = "theoretical_speedup", Net, Maximize;
-    /// Bytes of the non-zero parameters with a bit mask: 4 · non-zero weights + weights / 8 + 4 · biases.
-    SizeBytes = "size_bytes", Net, Minimize;
+    Auc = "auc", "AUC", Rows, Maximize, 4,
+        "Area under the ROC curve: the chance that a positive row scores higher than a negative one, ties counting half (mid-ranks). Of several classes it is the mean over each class against all others. 0.5 is chance, 1 is perfect ranking.";
+    Gini = "gini", "Gini", Rows, Maximize, 4,
+        "2 · AUC − 1. 0 is chance, 1 is perfect ranking.";
+    Ks = "ks", "KS", Rows, Maximize, 4,
+        "Kolmogorov–Smirnov: the largest distance between the score distributions of the two classes, which is the largest difference of true and false positive rates at any cut-off.";
+    LogLoss = "log_loss", "log loss", Rows, Minimize, 4,
+        "Mean negative log-likelihood of the outcomes, in nats. Lower is better.";
+    Brier = "brier", "Brier score", Rows, Minimize, 4,
+        "Mean squared difference of predicted probability and outcome; of several classes summed over the classes of a row. Lower is better.";
+    Ece = "ece", "ECE", Rows, Minimize, 4,
+        "Expected calibration error: over ten bins of equal width, the mean distance of predicted probability and observed rate, weighted by rows. Of several classes the probability is that of the likeliest one, and the rate how often it is right. Lower is better.";
+    Accuracy = "accuracy", "accuracy", Rows, Maximize, 4,
+        "Share of rows classified correctly: at probability 0.5, or as the likeliest of several classes. Higher is better.";
+    Error = "error", "error rate", Rows, Minimize, 4,
+        "1 − accuracy: the share of rows classified wrongly. Lower is better.";
+    Parameters = "parameters", "parameters", Net, Minimize, 0,
+        "Weights and biases of the net.";
+    NonzeroParameters = "nonzero_parameters", "non-zero parameters", Net, Minimize, 0,
+        "Weights and biases that are not zero.";
+    Sparsity = "sparsity", "sparsity", Net, Maximize, 4,
+        "Share of the prunable weights that are zero. The output layer and biases are not prunable.";
+    CompressionRatio = "compression_ratio", "compression ratio", Net, Maximize, 2,
+        "Parameters divided by non-zero parameters.";
+    Macs = "macs", "multiply-accumulates per row", Net, Minimize, 0,
+        "Multiply-accumulate operations for one row, counting non-zero weights only.";
+    TheoreticalSpeedup = "theoretical_speedup", "theoretical speed-up", Net, Maximize, 2,
+        "Multiply-accumulates of the dense net divided by those of this one. What a device makes of it is another matter: unstructured zeros are rarely faster.";
+    SizeBytes = "size_bytes", "size in bytes", Net, Minimize, 0,
+        "Bytes of the non-zero parameters with a bit mask: 4 for each non-zero weight, one bit for each weight, 4 for each bias.";
 }
 
-/// What a metric is a property of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricOf {
-    /// A net on a part of the data: it has a value for each [`Split`].
-    Data,
-    /// The net alone: it has one value.
-    Net,
+impl Metric {
+    /// The metric over all rows of `split`. A property of the net alone is the same on every split, and has none.
+    #[must_use]
+    pub const fn on(self, split: Split) -> Quantity {
+        Quantity::on(self, split)
+    }
 }
 
 /// Which values are better.
@@ -100,115 +125,15 @@ impl fmt::Display for Metric {
 }
 
 impl FromStr for Metric {
-    type Err = InvalidId;
+    type Err = InvalidQuantity;
 
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|metric| metric.name() == text)
-            .ok_or_else(|| InvalidId { expected: "the name of a metric", found: text.chars().take(80).collect() })
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
+        let found = Self::ALL.iter().copied().find(|metric| metric.name() == text);
+        found.ok_or_else(|| InvalidQuantity::unknown_metric(text))
     }
 }
 
-/// A part of the data on which metrics are reported. The front is chosen on validation; test is beside it and never selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Split {
-    /// What early decisions are made on.
-    Validation,
-    /// What nothing is decided on.
-    Test,
-}
-
-impl Split {
-    /// Both, in the order of reports.
-    pub const ALL: [Self; 2] = [Self::Validation, Self::Test];
-
-    /// The name in files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Validation => "validation",
-            Self::Test => "test",
-        }
-    }
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Split {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        Self::ALL
-            .into_iter()
-            .find(|split| split.name() == text)
-            .ok_or_else(|| InvalidId { expected: "\"validation\" or \"test\"", found: text.chars().take(80).collect() })
-    }
-}
-
-/// The value of one metric: `0.8`, or `{"validation": 0.8, "test": 0.79}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum MetricValue<V = f64> {
-    /// Of the net alone.
-    Net(V),
-    /// By part of the data.
-    BySplit(BTreeMap<Split, V>),
-}
-
-impl<V> MetricValue<V> {
-    /// The value on `split`, or of the net.
-    #[must_use]
-    pub fn at(&self, split: Split) -> Option<&V> {
-        match self {
-            Self::Net(value) => Some(value),
-            Self::BySplit(values) => values.get(&split),
-        }
-    }
-}
-
-/// A vector of metrics.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Metrics<V = f64>(pub BTreeMap<Metric, MetricValue<V>>);
-
-impl<V> Default for Metrics<V> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<V> Metrics<V> {
-    /// An empty vector.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets a metric of the net alone.
-    pub fn set_net(&mut self, metric: Metric, value: V) {
-        self.0.insert(metric, MetricValue::Net(value));
-    }
-
-    /// Sets a metric of the data on one split.
-    pub fn set(&mut self, metric: Metric, split: Split, value: V) {
-        match self.0.entry(metric).or_insert_with(|| MetricValue::BySplit(BTreeMap::new())) {
-            MetricValue::BySplit(values) => {
-                values.insert(split, value);
-            }
-            net @ MetricValue::Net(_) => *net = MetricValue::BySplit(BTreeMap::from([(split, value)])),
-        }
-    }
-
-    /// The value of `metric` on `split`; for a metric of the net alone, its one value.
-    #[must_use]
-    pub fn get(&self, metric: Metric, split: Split) -> Option<&V> {
-        self.0.get(&metric)?.at(split)
-    }
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::values::tests::metrics;
 }

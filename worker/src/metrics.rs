@@ -1,10 +1,11 @@
 //! Metrics of scores and of nets, in double precision on the host. Knows nothing of Burn, data preparation or training.
 
+use std::collections::BTreeMap;
+
 use secateur_proto::{
-    metrics::{Metric, Metrics, Split},
+    metrics::{Measured, Metric, Metrics, NotMeasurable, Over, Quantity},
     spec::{ModelSpec, TensorKind},
 };
-use serde::{Deserialize, Serialize};
 
 mod classes;
 
@@ -14,29 +15,9 @@ pub use classes::of_class_scores;
 /// Bins of the expected calibration error.
 pub const CALIBRATION_BINS: usize = 10;
 
-/// How good scores are on one part of the data.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ScoreMetrics {
-    /// Area under the ROC curve, by mid-ranks; of several classes the mean over each against the rest.
-    pub auc: f64,
-    /// 2 · auc − 1.
-    pub gini: f64,
-    /// Kolmogorov–Smirnov distance of the score distributions of the two classes; several classes have none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ks: Option<f64>,
-    /// Mean negative log-likelihood, in nats.
-    pub log_loss: f64,
-    /// Mean squared difference of probability and outcome (Brier 1950), of several classes summed over them.
-    pub brier: f64,
-    /// Expected calibration error over ten bins of equal width (Naeini et al. 2015); of several classes that of the likeliest
-    /// one (Guo et al. 2017).
-    pub ece: f64,
-    /// Share of rows classified right: at probability 0.5, where 0.5 is positive, or as the likeliest of several classes, the
-    /// first of those that tie.
-    pub accuracy: f64,
-    /// 1 − accuracy.
-    pub error: f64,
-}
+/// How good scores are on some rows: every metric of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreMetrics(BTreeMap<Metric, Measured>);
 
 /// Why there are no metrics of some scores or of a net.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,17 +42,11 @@ pub enum MetricError {
         /// Its index.
         row: usize,
     },
-    /// Ranking takes rows of a class and rows of the others.
-    #[error("all {rows} rows are of one class")]
-    OneClass {
+    /// Fewer than two classes.
+    #[error("scores of {classes} classes")]
+    Classes {
         /// How many.
-        rows: usize,
-    },
-    /// Ranking each class against the rest takes rows of each.
-    #[error("there is no row of class {class}")]
-    NoRowOf {
-        /// Its index.
-        class: usize,
+        classes: usize,
     },
     /// Weights or biases that are not those of the architecture.
     #[error("the parameters do not have the shapes of the net")]
@@ -87,10 +62,10 @@ pub fn of_outputs(logits: &[f32], targets: &[f32], outputs: usize) -> Result<Sco
     if outputs == 1 { of_scores(logits, targets) } else { of_class_scores(logits, targets, outputs) }
 }
 
-/// The metrics of `logits`, one a row, against `targets` of 0 and 1.
+/// The metrics of `logits`, one a row, against `targets` of 0 and 1. What ranks rows of one class against another's takes rows of both.
 ///
 /// # Errors
-/// If the lengths differ, a logit is not finite, a target is neither 0 nor 1, or all are of one class.
+/// If the lengths differ, a logit is not finite, or a target is neither 0 nor 1.
 pub fn of_scores(logits: &[f32], targets: &[f32]) -> Result<ScoreMetrics, MetricError> {
     let ranking = Ranking::of(logits, targets)?;
     let mut log_loss = 0.0;
@@ -110,55 +85,58 @@ pub fn of_scores(logits: &[f32], targets: &[f32]) -> Result<ScoreMetrics, Metric
         let bin = ((probability * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1);
         gaps[bin] += probability - target;
     }
-    let rows = logits.len() as f64;
-    let (auc, accuracy) = (ranking.auc(), right as f64 / rows);
-    Ok(ScoreMetrics {
-        auc,
-        gini: 2.0 * auc - 1.0,
-        ks: Some(ranking.ks()),
-        log_loss: log_loss / rows,
-        brier: brier / rows,
-        // A bin's rows times the distance of its means is the distance of its sums.
-        ece: gaps.iter().map(|gap: &f64| gap.abs()).sum::<f64>() / rows,
-        accuracy,
-        error: (logits.len() - right) as f64 / rows,
-    })
+    let sums = Sums { rows: targets.len(), log_loss, brier, right, gaps };
+    Ok(sums.metrics(ranking.auc(), ranking.ks()))
 }
 
-impl ScoreMetrics {
-    /// Writes those that there are into a vector of metrics.
-    pub fn set_into(&self, metrics: &mut Metrics, split: Split) {
-        for (metric, value) in [
-            (Metric::Auc, Some(self.auc)),
-            (Metric::Gini, Some(self.gini)),
-            (Metric::Ks, self.ks),
-            (Metric::LogLoss, Some(self.log_loss)),
-            (Metric::Brier, Some(self.brier)),
-            (Metric::Ece, Some(self.ece)),
-            (Metric::Accuracy, Some(self.accuracy)),
-            (Metric::Error, Some(self.error)),
-        ] {
-            if let Some(value) = value {
-                metrics.set(metric, split, value);
-            }
-        }
+/// What is added up row by row.
+struct Sums {
+    rows: usize,
+    log_loss: f64,
+    brier: f64,
+    right: usize,
+    /// Of each bin, probability minus outcome.
+    gaps: [f64; CALIBRATION_BINS],
+}
+
+impl Sums {
+    /// Every metric of rows.
+    fn metrics(&self, auc: Result<f64, NotMeasurable>, ks: Result<f64, NotMeasurable>) -> ScoreMetrics {
+        let rows = self.rows as f64;
+        let mean = |sum: f64| if self.rows == 0 { Err(NotMeasurable::FewRows) } else { Ok(sum / rows) };
+        let values = [
+            (Metric::Auc, auc),
+            (Metric::Gini, auc.map(|auc| 2.0 * auc - 1.0)),
+            (Metric::Ks, ks),
+            (Metric::LogLoss, mean(self.log_loss)),
+            (Metric::Brier, mean(self.brier)),
+            // A bin's rows times the distance of its means is the distance of its sums.
+            (Metric::Ece, mean(self.gaps.iter().map(|gap| gap.abs()).sum())),
+            (Metric::Accuracy, mean(self.right as f64)),
+            (Metric::Error, mean((self.rows - self.right) as f64)),
+        ];
+        ScoreMetrics(values.map(|(metric, value)| (metric, value.into())).into())
     }
 }
 
-/// The metrics of `logits` [rows, `outputs`], row-major: of one output those of a score of two classes, of more those of as many classes.
-///
-/// # Errors
-/// As [`of_scores`] and [`of_class_scores`].
-pub fn of_logits(logits: &[f32], targets: &[f32], outputs: usize) -> Result<ScoreMetrics, MetricError> {
-    if outputs == 1 { of_scores(logits, targets) } else { of_class_scores(logits, targets, outputs) }
-}
+impl ScoreMetrics {
+    /// The value of `metric`, if it has one.
+    #[must_use]
+    pub fn value(&self, metric: Metric) -> Option<f64> {
+        self.0.get(&metric).copied().and_then(Measured::value)
+    }
 
-/// The area under the ROC curve alone: P(score of a positive > score of a negative) + P(tie) / 2.
-///
-/// # Errors
-/// As [`of_scores`].
-pub fn auc(logits: &[f32], targets: &[f32]) -> Result<f64, MetricError> {
-    Ranking::of(logits, targets).map(|ranking| ranking.auc())
+    /// The values of those that have one.
+    #[must_use]
+    pub fn values(&self) -> BTreeMap<Metric, f64> {
+        self.0.iter().filter_map(|(metric, measured)| Some((*metric, measured.value()?))).collect()
+    }
+
+    /// All of them over `over`, which is not the net.
+    pub fn over(self, over: &Over) -> impl Iterator<Item = (Quantity, Measured)> {
+        let quantity = |metric| Quantity::new(metric, over.clone()).expect("these are metrics of rows");
+        self.0.into_iter().map(move |(metric, measured)| (quantity(metric), measured))
+    }
 }
 
 /// What one pass over the sorted scores counts. In whole numbers, so that the order of rows cannot change a result.
@@ -191,9 +169,6 @@ impl Ranking {
 
         let positives = keys.iter().map(|key| key >> CLASS_BIT).sum::<u64>();
         let negatives = keys.len() as u64 - positives;
-        if positives == 0 || negatives == 0 {
-            return Err(MetricError::OneClass { rows: logits.len() });
-        }
         let (mut positives_below, mut negatives_below) = (0_u64, 0_u64);
         let mut ranking = Self { positives, negatives, twice_above: 0, widest_gap: 0 };
         for tied in keys.chunk_by(|a, b| score_of(*a) == score_of(*b)) {
@@ -209,16 +184,19 @@ impl Ranking {
         Ok(ranking)
     }
 
-    fn pairs(&self) -> f64 {
-        (u128::from(self.positives) * u128::from(self.negatives)) as f64
+    /// Pairs of a row of each class. There is no ranking without one.
+    fn pairs(&self) -> Result<f64, NotMeasurable> {
+        let pairs = u128::from(self.positives) * u128::from(self.negatives);
+        if pairs == 0 { Err(NotMeasurable::MissingClass) } else { Ok(pairs as f64) }
     }
 
-    fn auc(&self) -> f64 {
-        self.twice_above as f64 / (2.0 * self.pairs())
+    /// P(score of a positive > score of a negative) + P(tie) / 2.
+    fn auc(&self) -> Result<f64, NotMeasurable> {
+        Ok(self.twice_above as f64 / (2.0 * self.pairs()?))
     }
 
-    fn ks(&self) -> f64 {
-        self.widest_gap as f64 / self.pairs()
+    fn ks(&self) -> Result<f64, NotMeasurable> {
+        Ok(self.widest_gap as f64 / self.pairs()?)
     }
 }
 
@@ -270,8 +248,8 @@ fn sort_by_score(keys: &mut Vec<u64>) {
 }
 
 /// The metrics of a net itself; `prunable` holds the indices of the layers that pruning may take from. A ratio whose denominator is
-/// zero has no value and is left out: the compression ratio and the theoretical speed-up of a net of zeros, the sparsity of a net
-/// without prunable weights.
+/// zero has no value: the compression ratio and the theoretical speed-up of a net of zeros, the sparsity of a net without prunable
+/// weights.
 ///
 /// # Errors
 /// If the parameters are not those of `model`.
@@ -303,22 +281,23 @@ pub fn of_net(model: &ModelSpec, prunable: &[u32], parameters: &Parameters) -> R
             TensorKind::RunningMean | TensorKind::RunningVariance => {}
         }
     }
-    let mut metrics = Metrics::new();
-    metrics.set_net(Metric::Parameters, (weights + others) as f64);
-    metrics.set_net(Metric::NonzeroParameters, (nonzero_weights + nonzero_others) as f64);
-    metrics.set_net(Metric::Macs, nonzero_macs as f64);
+    let ratio = |numerator: u64, denominator: u64| {
+        if denominator == 0 { Err(NotMeasurable::ZeroDenominator) } else { Ok(numerator as f64 / denominator as f64) }
+    };
+    let (parameters, nonzero_parameters) = (weights + others, nonzero_weights + nonzero_others);
     // A bit for every weight, then the non-zero weights and everything else as 32-bit floats.
-    metrics.set_net(Metric::SizeBytes, (4 * nonzero_weights + weights.div_ceil(8) + 4 * others) as f64);
-    for (metric, numerator, denominator) in [
-        (Metric::Sparsity, pruned, prunable_weights),
-        (Metric::CompressionRatio, weights + others, nonzero_weights + nonzero_others),
-        (Metric::TheoreticalSpeedup, macs, nonzero_macs),
-    ] {
-        if denominator > 0 {
-            metrics.set_net(metric, numerator as f64 / denominator as f64);
-        }
-    }
-    Ok(metrics)
+    let bytes = 4 * nonzero_weights + weights.div_ceil(8) + 4 * others;
+    let values = [
+        (Metric::Parameters, Ok(parameters as f64)),
+        (Metric::NonzeroParameters, Ok(nonzero_parameters as f64)),
+        (Metric::Sparsity, ratio(pruned, prunable_weights)),
+        (Metric::CompressionRatio, ratio(parameters, nonzero_parameters)),
+        (Metric::Macs, Ok(nonzero_macs as f64)),
+        (Metric::TheoreticalSpeedup, ratio(macs, nonzero_macs)),
+        (Metric::SizeBytes, Ok(bytes as f64)),
+    ];
+    let quantity = |metric| Quantity::new(metric, Over::Net).expect("these are metrics of the net");
+    Ok(values.into_iter().map(|(metric, value)| (quantity(metric), value.into())).collect())
 }
 
 #[cfg(test)]

@@ -91,10 +91,10 @@ pub(crate) fn plan(stages: u64) -> Result<PackedPlan, Box<dyn Error>> {
 pub(crate) fn completed() -> StageOutcome {
     let mut metrics = Metrics::new();
     for (metric, value) in [(Metric::Auc, 0.812_345_678_9), (Metric::Brier, 0.123_456_789), (Metric::LogLoss, 0.4)] {
-        metrics.set(metric, Split::Validation, value);
-        metrics.set(metric, Split::Test, value);
+        metrics.insert(metric.on(Split::Validation), value);
+        metrics.insert(metric.on(Split::Test), value);
     }
-    metrics.set_net(Metric::NonzeroParameters, 2_177.0);
+    metrics.insert(Metric::NonzeroParameters.on(Split::Test), 2_177.0);
     let artifact = |role: Role| (role, Artifact { hash: ContentHash::of(role.name().as_bytes()), size: 9_000 });
     let artifacts = [Role::Checkpoint, Role::Plan, Role::Mask].map(artifact).into();
     StageOutcome::Completed(StageResult { metrics, artifacts })

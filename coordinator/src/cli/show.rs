@@ -61,19 +61,18 @@ fn text(status: &SweepStatus, report: &Report) -> String {
     );
     let labels = report.cell_labels();
     let row = |trial: &TrialReport| {
-        let number = |metric, split| {
-            trial.metrics.get(metric, split).map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
-        };
-        let nonzero = trial.metrics.get(Metric::NonzeroParameters, Split::Test);
+        let auc =
+            |split| trial.value(&Metric::Auc.on(split)).map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+        let nonzero = trial.value(&Metric::NonzeroParameters.on(Split::Test));
         let cell = report.cell(&trial.cell).map(|cell| labels.of(cell)).unwrap_or_default();
         vec![
             cell,
             trial.seed.to_string(),
             trial.id.to_string(),
             trial.outcome.clone(),
-            number(Metric::Auc, Split::Validation),
-            number(Metric::Auc, Split::Test),
-            nonzero.map_or_else(|| "–".to_owned(), |count| thousands(*count as u64)),
+            auc(Split::Validation),
+            auc(Split::Test),
+            nonzero.map_or_else(|| "–".to_owned(), |count| thousands(count as u64)),
         ]
     };
     let headers = ["cell", "seed", "trial", "outcome", "auc validation", "auc test", "non-zero parameters"];

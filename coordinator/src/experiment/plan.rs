@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 
 use secateur_proto::{
     ids::{BundleClass, CellId, ContentHash, StageKey, SweepId, TrialId},
-    metrics::{Direction, Metric},
+    metrics::{Direction, Quantity},
     outcome::{Artifacts, FailureClass},
     spec::StageSpec,
 };
@@ -52,7 +52,7 @@ pub struct SweepInfo {
     pub file_text: String,
     /// What the front is about; at least one.
     pub objectives: Vec<Objective>,
-    /// What a cell must hold, on validation, to be on the front.
+    /// What a cell must hold to be on the front.
     pub constraints: Vec<Constraint>,
     /// Rows of each split, and the like: for people.
     pub data: DataSummary,
@@ -102,23 +102,40 @@ impl Attempts {
 }
 
 /// An axis of the front.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Objective {
-    /// What is measured.
-    pub metric: Metric,
+    /// What is measured, on validation. In files it is called `metric`.
+    #[serde(rename = "metric", with = "on_validation")]
+    pub quantity: Quantity,
     /// Which way is better.
     pub direction: Direction,
 }
 
-/// A bound on a metric's mean.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// A bound on a quantity's mean over the seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Constraint {
-    /// What is bounded.
-    pub metric: Metric,
+    /// What is bounded. In files it is called `metric`.
+    #[serde(rename = "metric", with = "on_validation")]
+    pub quantity: Quantity,
     /// The lowest value allowed.
     pub min: Option<f64>,
     /// The highest value allowed.
     pub max: Option<f64>,
+}
+
+/// Quantities as a sweep file has them: a metric of rows without a split is over all rows of validation.
+mod on_validation {
+    use secateur_proto::metrics::{Quantity, Split};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(quantity: &Quantity, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&quantity.text_or_on(Split::Validation))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quantity, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Quantity::parse_or_on(&text, Split::Validation).map_err(D::Error::custom)
+    }
 }
 
 /// A net that was trained elsewhere and that all others come from.

@@ -37,8 +37,11 @@ impl Said {
 
     /// A lane has finished an epoch.
     pub(super) fn progress(&self, stage: StageKey, progress: &v1::Progress) {
-        let metrics =
-            progress.metrics.iter().map(|value| format!("{} {} {:.4}", value.split, value.metric, value.value));
+        let metrics = progress.metrics.iter().map(|measured| match &measured.result {
+            Some(v1::measurement::Result::Value(value)) => format!("{} {value:.4}", measured.quantity),
+            Some(v1::measurement::Result::NotMeasurable(reason)) => format!("{} {reason}", measured.quantity),
+            None => measured.quantity.clone(),
+        });
         let metrics: Vec<String> = metrics.collect();
         let text = format!("epoch {} of {}: {}", progress.epoch, progress.epochs, metrics.join(", "));
         self.say(stage, progress.attempt, Weight::Telling, text);

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use secateur_proto::{
     ids::{CellId, TrialId},
-    metrics::{Direction, Metric, MetricOf, MetricValue, Metrics, Split},
+    metrics::{Direction, Measured, Metric, Metrics, NotMeasurable, Quantity, Split},
     outcome::StageOutcome,
 };
 
 use super::{
     front::{Standing, standings},
+    glossary::sentence,
     label::SPARSITY,
-    model::{CellReport, FailedTrial, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals, TrialReport},
+    model::{
+        CellReport, FailedTrial, PairedMetrics, QuantityReport, Report, SCHEMA, SweepSummary, Totals, TrialReport,
+    },
     statistics::{Paired, Sample, Summary},
 };
 use crate::experiment::{
@@ -32,37 +35,39 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
         by_cell.entry(&trial.cell).or_default().push(trial);
     }
     let trials_of = |cell: &CellId| by_cell.get(cell).map_or(&[][..], Vec::as_slice);
-    let samples: Vec<Metrics<Sample>> = plan.cells.iter().map(|cell| samples(trials_of(&cell.id))).collect();
+    let samples: Vec<Samples> = plan.cells.iter().map(|cell| Samples::of(trials_of(&cell.id))).collect();
 
     let places: HashMap<&CellId, usize> =
         plan.cells.iter().enumerate().map(|(place, cell)| (&cell.id, place)).collect();
     let mut cells: Vec<CellReport> = (plan.cells.iter().zip(&samples))
         .map(|(cell, sample)| {
-            let minus = |control: Option<&CellId>| {
-                control.and_then(|id| places.get(id)).map(|place| differences(sample, &samples[*place]))
-            };
-            let metrics = summaries(sample);
-            let reason = ineligibility(plan, cell, trials_of(&cell.id), &metrics);
-            CellReport {
+            let control = |id: Option<&CellId>| id.and_then(|id| places.get(id)).map(|place| &samples[*place]);
+            let [dense, random, scratch] =
+                [&cell.dense_control, &cell.random_control, &cell.scratch_control].map(|id| control(id.as_ref()));
+            let mut report = CellReport {
                 id: cell.id.clone(),
                 settings: cell.settings.clone(),
                 control: cell.control.is_some(),
                 control_kind: cell.control,
                 on_front: false,
-                eligible: reason.is_none(),
-                reason,
+                eligible: false,
+                reason: None,
                 dominated_by: Vec::new(),
-                metrics,
-                difference_to_dense: minus(cell.dense_control.as_ref()),
-                difference_to_random: minus(cell.random_control.as_ref()),
+                metrics: sample.summaries(),
+                quantities: sample.quantities([dense, random, scratch]),
+                difference_to_dense: dense.map(|dense| sample.minus(dense)),
+                difference_to_random: random.map(|random| sample.minus(random)),
                 dense_control: cell.dense_control.clone(),
                 random_control: cell.random_control.clone(),
-                difference_to_scratch: minus(cell.scratch_control.as_ref()),
+                difference_to_scratch: scratch.map(|scratch| sample.minus(scratch)),
                 scratch_control: cell.scratch_control.clone(),
                 requested_sparsity: requested_sparsity(cell),
                 removed_weights: cell.removed_weights,
                 prunable_weights: cell.prunable_weights,
-            }
+            };
+            report.reason = ineligibility(plan, cell, trials_of(&cell.id), &report);
+            report.eligible = report.reason.is_none();
+            report
         })
         .collect();
     let front = mark_front(&mut cells, &plan.sweep.objectives);
@@ -96,12 +101,22 @@ fn requested_sparsity(cell: &Cell) -> Option<f64> {
 }
 
 fn trial_report(trial: &crate::experiment::plan::Trial, outcome: Option<&StageOutcome>) -> TrialReport {
-    let mut metrics = Metrics::new();
+    let (mut metrics, mut quantities) = (Metrics::new(), BTreeMap::new());
     let mut artifacts = BTreeMap::new();
     let reason = match outcome {
         None => Some("it has not run to its end yet".to_owned()),
         Some(StageOutcome::Completed(result)) => {
-            metrics = finite(&result.metrics);
+            for (quantity, measured) in result.metrics.iter() {
+                match *measured {
+                    Measured::Value(value) if !value.is_finite() => {
+                        quantities.insert(quantity.clone(), Measured::Not(NotMeasurable::NotFinite).into());
+                    }
+                    Measured::Value(value) if quantity.is_whole() => metrics.insert(quantity.clone(), value),
+                    measured => {
+                        quantities.insert(quantity.clone(), measured.into());
+                    }
+                }
+            }
             artifacts = result.artifacts.iter().map(|(role, artifact)| (*role, artifact.hash)).collect();
             None
         }
@@ -117,6 +132,7 @@ fn trial_report(trial: &crate::experiment::plan::Trial, outcome: Option<&StageOu
         outcome: outcome.map_or(PENDING, StageOutcome::name).to_owned(),
         reason,
         metrics,
+        quantities,
         stages: trial.stages.clone(),
         artifacts,
     }
@@ -130,69 +146,83 @@ fn failed_trial(trial: &TrialReport) -> FailedTrial {
     }
 }
 
-/// Every value of `metrics`, with the split it is on; a metric of the net alone has none.
-pub(super) fn entries<V>(metrics: &Metrics<V>) -> impl Iterator<Item = (Metric, Option<Split>, &V)> {
-    metrics.0.iter().flat_map(|(metric, value)| match value {
-        MetricValue::Net(value) => vec![(*metric, None, value)],
-        MetricValue::BySplit(values) => values.iter().map(|(split, value)| (*metric, Some(*split), value)).collect(),
-    })
+/// What a cell's completed trials measured.
+#[derive(Default)]
+struct Samples {
+    values: BTreeMap<Quantity, Sample>,
+    /// How many trials have no value, by reason.
+    missing: BTreeMap<Quantity, BTreeMap<NotMeasurable, u64>>,
 }
 
-fn set<V>(metrics: &mut Metrics<V>, metric: Metric, split: Option<Split>, value: V) {
-    match split {
-        Some(split) => metrics.set(metric, split, value),
-        None => metrics.set_net(metric, value),
-    }
-}
-
-fn finite(metrics: &Metrics) -> Metrics {
-    let mut kept = Metrics::new();
-    for (metric, split, value) in entries(metrics).filter(|(_, _, value)| value.is_finite()) {
-        set(&mut kept, metric, split, *value);
-    }
-    kept
-}
-
-/// The values of a cell's completed trials, by seed.
-fn samples(trials: &[&TrialReport]) -> Metrics<Sample> {
-    let mut by_place: BTreeMap<(Metric, Option<Split>), Sample> = BTreeMap::new();
-    for trial in trials {
-        for (metric, split, value) in entries(&trial.metrics) {
-            by_place.entry((metric, split)).or_default().insert(trial.seed, *value);
+impl Samples {
+    fn of(trials: &[&TrialReport]) -> Self {
+        let mut samples = Self::default();
+        for trial in trials {
+            for (quantity, value) in trial.values() {
+                // Most are there already: a key is made of those alone that are not.
+                match samples.values.get_mut(quantity) {
+                    Some(sample) => _ = sample.insert(trial.seed, value),
+                    None => _ = samples.values.insert(quantity.clone(), Sample::from([(trial.seed, value)])),
+                }
+            }
+            for (quantity, found) in &trial.quantities {
+                if let Some(reason) = found.reason {
+                    *samples.missing.entry(quantity.clone()).or_default().entry(reason).or_default() += 1;
+                }
+            }
         }
+        samples
     }
-    let mut samples = Metrics::new();
-    for ((metric, split), sample) in by_place {
-        set(&mut samples, metric, split, sample);
-    }
-    samples
-}
 
-fn summaries(samples: &Metrics<Sample>) -> SummaryMetrics {
-    let mut summaries = Metrics::new();
-    for (metric, split, sample) in entries(samples) {
-        if let Some(summary) = Summary::of_sample(sample) {
-            set(&mut summaries, metric, split, summary);
-        }
+    fn summary(&self, quantity: &Quantity) -> Option<Summary> {
+        self.values.get(quantity).and_then(Summary::of_sample)
     }
-    summaries
-}
 
-fn differences(cell: &Metrics<Sample>, dense: &Metrics<Sample>) -> Metrics<Paired> {
-    let mut differences = Metrics::new();
-    for (metric, split, sample) in entries(cell) {
-        if let (MetricOf::Data, Some(split)) = (metric.of(), split)
-            && let Some(reference) = dense.get(metric, split)
-            && let Some(paired) = Paired::of(sample, reference, metric.better())
-        {
-            differences.set(metric, split, paired);
-        }
+    /// Of whole splits and of the net.
+    fn summaries(&self) -> Metrics<Summary> {
+        let whole = self.values.keys().filter(|quantity| quantity.is_whole());
+        whole.filter_map(|quantity| Some((quantity.clone(), self.summary(quantity)?))).collect()
     }
-    differences
+
+    /// Of slices and gaps, and whatever is missing of some seed; with the differences to dense, random and scratch controls.
+    fn quantities(&self, controls: [Option<&Self>; 3]) -> BTreeMap<Quantity, QuantityReport> {
+        let parts = self.values.keys().filter(|quantity| !quantity.is_whole());
+        let listed: BTreeSet<&Quantity> = parts.chain(self.missing.keys()).collect();
+        let report = |quantity: &&Quantity| {
+            let summary = self.summary(quantity);
+            let [dense, random, scratch] = controls.map(|control| self.difference(control?, quantity));
+            let report = QuantityReport {
+                mean: summary.map(|summary| summary.mean),
+                sd: summary.and_then(|summary| summary.sd),
+                ci95: summary.and_then(|summary| summary.ci95),
+                n: summary.map_or(0, |summary| summary.n),
+                not_measurable: self.missing.get(*quantity).cloned().unwrap_or_default(),
+                difference_to_dense: dense,
+                difference_to_random: random,
+                difference_to_scratch: scratch,
+            };
+            ((*quantity).clone(), report)
+        };
+        listed.iter().map(report).collect()
+    }
+
+    /// This minus `control`, of a quantity of rows.
+    fn difference(&self, control: &Self, quantity: &Quantity) -> Option<Paired> {
+        if quantity.metric().is_of_net() {
+            return None;
+        }
+        Paired::of(self.values.get(quantity)?, control.values.get(quantity)?, quantity.better())
+    }
+
+    /// The differences over whole splits.
+    fn minus(&self, control: &Self) -> PairedMetrics {
+        let whole = self.values.keys().filter(|quantity| quantity.is_whole());
+        whole.filter_map(|quantity| Some((quantity.clone(), self.difference(control, quantity)?))).collect()
+    }
 }
 
 /// Why `cell` does not compete for the front; nothing if it does.
-fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], metrics: &SummaryMetrics) -> Option<String> {
+fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], report: &CellReport) -> Option<String> {
     let mut reasons = Vec::new();
     if cell.control.is_some() {
         reasons.push("a control is there to compare with".to_owned());
@@ -212,52 +242,52 @@ fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], metrics: &Su
         let list = ends.iter().map(|(end, count)| format!("{count} {end}")).collect::<Vec<_>>().join(", ");
         reasons.push(format!("{missing} of its {} trials did not complete ({list})", trials.len()));
     } else {
-        let needed: BTreeSet<Metric> = (plan.sweep.objectives.iter().map(|objective| objective.metric))
-            .chain(plan.sweep.constraints.iter().map(|constraint| constraint.metric))
+        let needed: BTreeSet<&Quantity> = (plan.sweep.objectives.iter().map(|objective| &objective.quantity))
+            .chain(plan.sweep.constraints.iter().map(|constraint| &constraint.quantity))
             .collect();
-        for metric in needed {
-            if metrics.get(metric, Split::Validation).is_none_or(|summary| summary.n < trials.len() as u64) {
-                reasons.push(format!("not every trial has a value of {metric}"));
+        for quantity in needed {
+            if report.summary(quantity).is_none_or(|summary| summary.n < trials.len() as u64) {
+                let missing = report.quantities.get(quantity).map(|found| &found.not_measurable);
+                let why: Vec<String> = missing.into_iter().flatten().map(|(reason, _)| reason.to_string()).collect();
+                let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(", ")) };
+                reasons.push(format!("not every trial has a value of {}{why}", sentence(quantity)));
             }
         }
         // What has nothing to go by ranks as chance does, to the last digit: it decides nothing, however small it is.
         // An AUC of one half alone comes about by chance where there are few rows; that no threshold parts two classes does not.
         let is_constant = |trial: &&TrialReport| {
-            let on = |metric, split| trial.metrics.get(metric, split).copied();
-            Split::ALL.iter().all(|split| {
-                on(Metric::Auc, *split) == Some(0.5) && on(Metric::Ks, *split).is_none_or(|value| value == 0.0)
+            let on = |metric: Metric, split| trial.value(&metric.on(split));
+            Split::ALL.into_iter().all(|split| {
+                on(Metric::Auc, split) == Some(0.5) && on(Metric::Ks, split).is_none_or(|value| value == 0.0)
             })
         };
         if trials.iter().all(is_constant) {
             reasons.push("its nets give every row the same answer".to_owned());
         }
-        reasons.extend(plan.sweep.constraints.iter().filter_map(|constraint| violation(constraint, metrics)));
+        reasons.extend(plan.sweep.constraints.iter().filter_map(|constraint| violation(constraint, report)));
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-fn violation(constraint: &Constraint, metrics: &SummaryMetrics) -> Option<String> {
-    let Constraint { metric, min, max } = constraint;
-    let mean = metrics.get(*metric, Split::Validation)?.mean;
-    let place = match metric.of() {
-        MetricOf::Data => " on validation",
-        MetricOf::Net => "",
-    };
+fn violation(constraint: &Constraint, report: &CellReport) -> Option<String> {
+    let Constraint { quantity, min, max } = constraint;
+    let mean = report.mean(quantity)?;
+    let what = sentence(quantity);
     if let Some(max) = max.filter(|max| mean > *max) {
-        return Some(format!("its {metric}{place} is {mean:.6}, above the {max} allowed"));
+        return Some(format!("its {what} is {mean:.6}, above the {max} allowed"));
     }
     let min = min.filter(|min| mean < *min)?;
-    Some(format!("its {metric}{place} is {mean:.6}, below the {min} asked for"))
+    Some(format!("its {what} is {mean:.6}, below the {min} asked for"))
 }
 
 /// Marks the front in `cells` and returns its ids: the best by the first objective of the net alone (else the first) lead.
 fn mark_front(cells: &mut [CellReport], objectives: &[Objective]) -> Vec<CellId> {
-    let mean = |cell: &CellReport, metric| {
-        cell.metrics.get(metric, Split::Validation).map_or(f64::NAN, |summary| summary.mean)
-    };
+    let mean = |cell: &CellReport, quantity| cell.mean(quantity).unwrap_or(f64::NAN);
     let eligible: Vec<usize> = (0..cells.len()).filter(|index| cells[*index].eligible).collect();
     let values: Vec<f64> = (eligible.iter())
-        .flat_map(|index| objectives.iter().map(|objective| mean(&cells[*index], objective.metric)).collect::<Vec<_>>())
+        .flat_map(|index| {
+            objectives.iter().map(|objective| mean(&cells[*index], &objective.quantity)).collect::<Vec<_>>()
+        })
         .collect();
     let directions: Vec<Direction> = objectives.iter().map(|objective| objective.direction).collect();
     let mut front = Vec::new();
@@ -271,10 +301,10 @@ fn mark_front(cells: &mut [CellReport], objectives: &[Objective]) -> Vec<CellId>
             Standing::NotANumber => {}
         }
     }
-    let of_net = objectives.iter().find(|objective| objective.metric.of() == MetricOf::Net);
+    let of_net = objectives.iter().find(|objective| objective.quantity.metric().is_of_net());
     if let Some(first) = of_net.or(objectives.first()) {
         front.sort_by(|a, b| {
-            let (a, b) = (mean(&cells[*a], first.metric), mean(&cells[*b], first.metric));
+            let (a, b) = (mean(&cells[*a], &first.quantity), mean(&cells[*b], &first.quantity));
             match first.direction {
                 Direction::Minimize => a.total_cmp(&b),
                 Direction::Maximize => b.total_cmp(&a),

@@ -1,16 +1,16 @@
 //! What the pages say, before it is HTML or Markdown: titles, sentences and tables of plain text.
 
-use secateur_proto::metrics::{Direction, Metric, MetricOf, Split};
+use secateur_proto::metrics::{Direction, Metric, Quantity, Split};
 
 use super::{
-    build::entries,
     findings::findings,
-    glossary::{definition, title, title_on},
+    glossary::{aim, title},
     label::{self, Labels},
-    model::{CellReport, PairedMetrics, Report},
+    model::{CellReport, Report},
     number,
     plot::axes,
-    table::places,
+    statistics::Paired,
+    table::distinct,
 };
 use crate::experiment::plan::{Constraint, Objective};
 
@@ -89,21 +89,17 @@ impl Content {
 }
 
 fn aims(report: &Report) -> Vec<String> {
-    let place = |metric: Metric| match metric.of() {
-        MetricOf::Data => format!("{} on validation", title(metric)),
-        MetricOf::Net => title(metric).to_owned(),
-    };
     let objective = |objective: &Objective| {
         let verb = match objective.direction {
             Direction::Maximize => "maximise",
             Direction::Minimize => "minimise",
         };
-        format!("{verb} {}", place(objective.metric))
+        format!("{verb} {}", aim(&objective.quantity))
     };
     let constraint = |constraint: &Constraint| {
         let bounds =
             [constraint.min.map(|min| format!("at least {min}")), constraint.max.map(|max| format!("at most {max}"))];
-        format!("with {} {}", place(constraint.metric), bounds.into_iter().flatten().collect::<Vec<_>>().join(" and "))
+        format!("with {} {}", aim(&constraint.quantity), bounds.into_iter().flatten().collect::<Vec<_>>().join(" and "))
     };
     report.objectives.iter().map(objective).chain(report.constraints.iter().map(constraint)).collect()
 }
@@ -120,29 +116,27 @@ pub(super) fn status(cell: &CellReport) -> String {
 
 fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_status: bool) -> Grid {
     let mut columns = vec![("cell".to_owned(), false)];
-    let axes = axes(report);
-    let mut shown: Vec<Metric> = axes.iter().flat_map(|axes| [axes.x, axes.y]).collect();
-    for metric in
-        report.objectives.iter().map(|objective| objective.metric).chain(report.constraints.iter().map(|c| c.metric))
-    {
-        if !shown.contains(&metric) {
-            shown.push(metric);
+    let goals = report.goals().cloned();
+    let mut shown: Vec<Quantity> = Vec::new();
+    for quantity in axes(report).into_iter().flat_map(|axes| [axes.x, axes.y]).chain(goals) {
+        let quantity = quantity.with_split(Split::Validation);
+        if !shown.contains(&quantity) {
+            shown.push(quantity);
         }
     }
     let with_random = cells.iter().any(|cell| cell.difference_to_random.is_some());
     let with_small = cells.iter().any(|cell| cell.difference_to_scratch.is_some());
-    for metric in &shown {
-        match metric.of() {
-            MetricOf::Net => columns.push((title(*metric).to_owned(), true)),
-            MetricOf::Data => {
-                columns.extend(Split::ALL.map(|split| (title_on(*metric, Some(split)), true)));
-                columns.push((format!("{}, test, minus dense", title(*metric)), true));
-                if with_random {
-                    columns.push((format!("{}, test, minus random", title(*metric)), true));
-                }
-                if with_small {
-                    columns.push((format!("{}, test, minus small net", title(*metric)), true));
-                }
+    for quantity in &shown {
+        columns.push((title(quantity), true));
+        if quantity.split().is_some() {
+            let test = title(&quantity.with_split(Split::Test));
+            columns.push((test.clone(), true));
+            columns.push((format!("{test}, minus dense"), true));
+            if with_random {
+                columns.push((format!("{test}, minus random"), true));
+            }
+            if with_small {
+                columns.push((format!("{test}, minus small net"), true));
             }
         }
     }
@@ -152,25 +146,24 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
     columns.push(("id".to_owned(), false));
     let row = |cell: &&CellReport| {
         let mut row = vec![labels.cell(cell)];
-        for metric in &shown {
-            let on = |split| {
-                cell.metrics.get(*metric, split).map_or_else(|| "–".to_owned(), |found| number::summary(*metric, found))
+        for quantity in &shown {
+            let metric = quantity.metric();
+            let mean = |quantity: &Quantity| {
+                cell.summary(quantity).map_or_else(|| "–".to_owned(), |found| number::summary(metric, &found))
             };
-            match metric.of() {
-                MetricOf::Net => row.push(on(Split::Validation)),
-                MetricOf::Data => {
-                    row.extend(Split::ALL.map(on));
-                    let difference = |differences: &Option<PairedMetrics>| {
-                        let paired = differences.as_ref().and_then(|all| all.get(*metric, Split::Test));
-                        paired.map_or_else(|| "–".to_owned(), |paired| number::difference(*metric, &paired.summary))
-                    };
-                    row.push(difference(&cell.difference_to_dense));
-                    if with_random {
-                        row.push(difference(&cell.difference_to_random));
-                    }
-                    if with_small {
-                        row.push(difference(&cell.difference_to_scratch));
-                    }
+            row.push(mean(quantity));
+            if quantity.split().is_some() {
+                let test = quantity.with_split(Split::Test);
+                row.push(mean(&test));
+                let difference = |paired: Option<Paired>| {
+                    paired.map_or_else(|| "–".to_owned(), |paired| number::difference(metric, &paired.summary))
+                };
+                row.push(difference(cell.minus_dense(&test)));
+                if with_random {
+                    row.push(difference(cell.minus_random(&test)));
+                }
+                if with_small {
+                    row.push(difference(cell.minus_scratch(&test)));
                 }
             }
         }
@@ -289,30 +282,22 @@ fn facts(report: &Report) -> Grid {
 
 fn definitions(report: &Report) -> Grid {
     let mut grid = Grid::new(&["metric", "name in files", "meaning"]);
-    let mut metrics: Vec<Metric> =
-        places(report.cells.iter().map(|cell| &cell.metrics)).into_iter().map(|(metric, _)| metric).collect();
-    metrics.extend(report.objectives.iter().map(|objective| objective.metric));
-    metrics.extend(report.constraints.iter().map(|constraint| constraint.metric));
-    metrics.sort();
+    let measured = distinct(report.cells.iter().flat_map(CellReport::measured).chain(report.goals()));
+    let mut metrics: Vec<Metric> = measured.into_iter().map(Quantity::metric).collect();
     metrics.dedup();
-    grid.rows.extend(
-        metrics
-            .iter()
-            .map(|metric| vec![title(*metric).to_owned(), metric.name().to_owned(), definition(*metric).to_owned()]),
-    );
+    let row = |metric: &Metric| [metric.title(), metric.name(), metric.meaning()].map(str::to_owned).to_vec();
+    grid.rows.extend(metrics.iter().map(row));
     grid
 }
 
-/// Metrics that deserve curves against sparsity: the objectives of the data, else the one that the Pareto plot shows.
-pub(super) fn curve_metrics(report: &Report) -> Vec<Metric> {
-    let objectives =
-        report.objectives.iter().map(|objective| objective.metric).filter(|metric| metric.of() == MetricOf::Data);
-    let mut metrics: Vec<Metric> = objectives.collect();
-    metrics.dedup();
-    if metrics.is_empty() {
-        metrics.extend(axes(report).map(|axes| axes.y));
+/// What deserves curves against sparsity: the objectives of rows, else the one that the Pareto plot shows.
+pub(super) fn curve_quantities(report: &Report) -> Vec<Quantity> {
+    let objectives = report.objectives.iter().map(|objective| &objective.quantity);
+    let mut quantities: Vec<Quantity> = objectives.filter(|quantity| quantity.split().is_some()).cloned().collect();
+    quantities.dedup();
+    if quantities.is_empty() {
+        quantities.extend(axes(report).map(|axes| axes.y));
     }
-    metrics
-        .retain(|metric| report.cells.iter().any(|cell| entries(&cell.metrics).any(|(found, _, _)| found == *metric)));
-    metrics
+    quantities.retain(|quantity| report.cells.iter().any(|cell| cell.summary(quantity).is_some()));
+    quantities
 }

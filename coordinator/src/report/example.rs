@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secateur_proto::{
     ids::{CellId, ContentHash, StageKey, TrialId},
-    metrics::{Direction, Metric, Metrics, Split},
+    metrics::{Direction, Measured, Metric, Metrics, NotMeasurable, Split},
     outcome::{Artifact, Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
 };
 use serde_json::{Value, json};
@@ -80,22 +80,22 @@ pub(crate) fn outcome(cell: &Cell, seed: u64) -> StageOutcome {
         [(Split::Validation, 0.0), (Split::Test, -0.0024 + 0.0006 * wobble(cell.id.as_str(), seed + 100))]
     {
         let auc = auc + shift;
-        metrics.set(Metric::Auc, split, auc);
-        metrics.set(Metric::Gini, split, 2.0 * auc - 1.0);
-        metrics.set(Metric::Ks, split, 1.48 * (auc - 0.5) + 0.002 * wobble(cell.id.as_str(), seed + 7));
-        metrics.set(Metric::LogLoss, split, 0.4585 - 0.62 * (auc - 0.7575));
-        metrics.set(Metric::Brier, split, 0.1467 - 0.21 * (auc - 0.7575));
-        metrics.set(Metric::Ece, split, 0.0091 + 0.002 * wobble(cell.id.as_str(), seed + 9).abs());
-        metrics.set(Metric::Accuracy, split, 0.8012 + 0.3 * (auc - 0.7575));
-        metrics.set(Metric::Error, split, 0.1988 - 0.3 * (auc - 0.7575));
+        metrics.insert(Metric::Auc.on(split), auc);
+        metrics.insert(Metric::Gini.on(split), 2.0 * auc - 1.0);
+        metrics.insert(Metric::Ks.on(split), 1.48 * (auc - 0.5) + 0.002 * wobble(cell.id.as_str(), seed + 7));
+        metrics.insert(Metric::LogLoss.on(split), 0.4585 - 0.62 * (auc - 0.7575));
+        metrics.insert(Metric::Brier.on(split), 0.1467 - 0.21 * (auc - 0.7575));
+        metrics.insert(Metric::Ece.on(split), 0.0091 + 0.002 * wobble(cell.id.as_str(), seed + 9).abs());
+        metrics.insert(Metric::Accuracy.on(split), 0.8012 + 0.3 * (auc - 0.7575));
+        metrics.insert(Metric::Error.on(split), 0.1988 - 0.3 * (auc - 0.7575));
     }
-    metrics.set_net(Metric::Parameters, PARAMETERS);
-    metrics.set_net(Metric::NonzeroParameters, nonzero);
-    metrics.set_net(Metric::Sparsity, sparsity + strength * 4e6 * (1.0 - sparsity) / PRUNABLE as f64);
-    metrics.set_net(Metric::CompressionRatio, PARAMETERS / nonzero);
-    metrics.set_net(Metric::Macs, (nonzero - 97.0).max(1.0));
-    metrics.set_net(Metric::TheoreticalSpeedup, 10_208.0 / (nonzero - 97.0).max(1.0));
-    metrics.set_net(Metric::SizeBytes, 4.0 * nonzero + 1_276.0);
+    metrics.insert(Metric::Parameters.on(Split::Test), PARAMETERS);
+    metrics.insert(Metric::NonzeroParameters.on(Split::Test), nonzero);
+    metrics.insert(Metric::Sparsity.on(Split::Test), sparsity + strength * 4e6 * (1.0 - sparsity) / PRUNABLE as f64);
+    metrics.insert(Metric::CompressionRatio.on(Split::Test), PARAMETERS / nonzero);
+    metrics.insert(Metric::Macs.on(Split::Test), (nonzero - 97.0).max(1.0));
+    metrics.insert(Metric::TheoreticalSpeedup.on(Split::Test), 10_208.0 / (nonzero - 97.0).max(1.0));
+    metrics.insert(Metric::SizeBytes.on(Split::Test), 4.0 * nonzero + 1_276.0);
     let artifact = |role: Role| {
         (role, Artifact { hash: ContentHash::of(format!("{}{seed}{}", cell.id, role.name()).as_bytes()), size: 41_220 })
     };
@@ -143,10 +143,10 @@ pub(crate) fn sweep(mut cells: Vec<Cell>, seeds: u64) -> Sweep {
         file_hash: ContentHash::of(file_text.as_bytes()),
         file_text,
         objectives: vec![
-            Objective { metric: Metric::Auc, direction: Direction::Maximize },
-            Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize },
+            Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize },
+            Objective { quantity: Metric::NonzeroParameters.on(Split::Validation), direction: Direction::Minimize },
         ],
-        constraints: vec![Constraint { metric: Metric::Brier, min: None, max: Some(0.17) }],
+        constraints: vec![Constraint { quantity: Metric::Brier.on(Split::Validation), min: None, max: Some(0.17) }],
         attempts: Attempts::default(),
         data: DataSummary {
             path: "data/sba_loans.csv.gz".to_owned(),
@@ -233,11 +233,13 @@ pub(crate) fn images() -> Sweep {
     let (mut plan, mut outcomes) = sweep(cells, 3);
     for outcome in outcomes.values_mut() {
         let StageOutcome::Completed(result) = outcome else { continue };
-        result.metrics.0.retain(|metric, _| *metric != Metric::Ks);
+        for split in Split::ALL {
+            result.metrics.insert(Metric::Ks.on(split), Measured::Not(NotMeasurable::SeveralClasses));
+        }
     }
     plan.sweep.objectives = vec![
-        Objective { metric: Metric::Error, direction: Direction::Minimize },
-        Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize },
+        Objective { quantity: Metric::Error.on(Split::Validation), direction: Direction::Minimize },
+        Objective { quantity: Metric::NonzeroParameters.on(Split::Validation), direction: Direction::Minimize },
     ];
     plan.sweep.constraints.clear();
     let data = &mut plan.sweep.data;

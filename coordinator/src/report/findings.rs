@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use secateur_proto::{
     ids::CellId,
-    metrics::{Direction, Metric, MetricOf, Split},
+    metrics::{Direction, Metric, Quantity, Split},
 };
 
 use super::{
-    glossary::title,
+    glossary::title_of_any_split as title,
     label::Labels,
     model::{CellReport, Report},
     number,
@@ -21,14 +21,14 @@ use crate::experiment::plan::Control;
 pub(super) fn findings(report: &Report) -> Vec<String> {
     let mut found = vec![overview(report)];
     let labels = Labels::of(report);
-    if let Some(axes) = axes(report).filter(|axes| axes.y.of() == MetricOf::Data) {
+    if let Some(axes) = axes(report).filter(|axes| axes.y.split().is_some()) {
         found.extend(dense(report, &labels, &axes));
         let smallest = smallest_as_good(report, &axes);
         if let Some(cell) = smallest {
             let lead = format!(
                 "The smallest net of the front that loses at most {} of {} on validation, with its whole 95 % interval, is",
-                margin(axes.y).unwrap_or_default(),
-                title(axes.y),
+                margin(&axes.y).unwrap_or_default(),
+                title(&axes.y),
             );
             found.push(compared(&lead, cell, &labels, &axes));
         }
@@ -52,7 +52,7 @@ fn overview(report: &Report) -> String {
                 Direction::Maximize => "high",
                 Direction::Minimize => "low",
             };
-            format!("{way} {}", title(objective.metric))
+            format!("{way} {}", title(&objective.quantity))
         })
         .collect();
     let cells = format!("{} and {}", number::count(totals.cells, "cell"), number::count(totals.controls, "control"));
@@ -75,10 +75,6 @@ fn overview(report: &Report) -> String {
     )
 }
 
-fn mean(cell: &CellReport, metric: Metric) -> Option<f64> {
-    cell.metrics.get(metric, Split::Validation).map(|summary| summary.mean)
-}
-
 fn wins(a: f64, b: f64, better: Direction) -> bool {
     match better {
         Direction::Maximize => a > b,
@@ -86,33 +82,38 @@ fn wins(a: f64, b: f64, better: Direction) -> bool {
     }
 }
 
-fn best<'a>(cells: impl Iterator<Item = &'a CellReport>, metric: Metric, better: Direction) -> Option<&'a CellReport> {
+fn best<'a>(
+    cells: impl Iterator<Item = &'a CellReport>,
+    quantity: &Quantity,
+    better: Direction,
+) -> Option<&'a CellReport> {
     cells
-        .filter_map(|cell| Some((mean(cell, metric)?, cell)))
+        .filter_map(|cell| Some((cell.mean(quantity)?, cell)))
         .reduce(|a, b| if wins(b.0, a.0, better) { b } else { a })
         .map(|(_, cell)| cell)
 }
 
 fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
     let controls = report.cells.iter().filter(|cell| cell.control_kind == Some(Control::Dense));
-    let cell = best(controls, axes.y, axes.better[1])?;
-    let test = cell.metrics.get(axes.y, Split::Test)?;
-    let size = cell.metrics.get(axes.x, Split::Validation)?;
+    let cell = best(controls, &axes.y, axes.better[1])?;
+    let test = cell.summary(&axes.test())?;
+    let size = cell.mean(&axes.x)?;
     Some(format!(
         "The unpruned net, {}, trained for the same extra epochs, has {} {} on test and {} {}.",
         labels.cell(cell),
-        title(axes.y),
-        number::summary(axes.y, test),
-        number::of_metric(axes.x, size.mean),
-        title(axes.x),
+        title(&axes.y),
+        number::summary(axes.y.metric(), &test),
+        number::of_metric(axes.x.metric(), size),
+        title(&axes.x),
     ))
 }
 
 /// How much of a metric may be lost before people call two models different: the regions of practical equivalence of Gunnarsson et
 /// al. 2021 (European Journal of Operational Research); of the error rate, for which they have none, a quarter of a percentage
 /// point. That an interval reaches zero says only that there were few seeds.
-const fn margin(metric: Metric) -> Option<f64> {
-    match metric {
+fn margin(quantity: &Quantity) -> Option<f64> {
+    match quantity.metric() {
+        _ if !quantity.is_whole() => None,
         Metric::Auc => Some(0.01),
         Metric::Gini => Some(0.02),
         Metric::Brier | Metric::Error | Metric::Accuracy => Some(0.0025),
@@ -122,42 +123,45 @@ const fn margin(metric: Metric) -> Option<f64> {
 
 /// The first cell of the front that loses no more than the margin, with its whole interval of the validation difference.
 fn smallest_as_good<'a>(report: &'a Report, axes: &Axes) -> Option<&'a CellReport> {
-    let margin = margin(axes.y)?;
+    let margin = margin(&axes.y)?;
     report.front_cells().into_iter().find(|cell| {
-        let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(axes.y, Split::Validation));
-        difference.and_then(|paired| paired.summary.ci95).is_some_and(|[low, high]| match axes.better[1] {
-            Direction::Maximize => low >= -margin,
-            Direction::Minimize => high <= margin,
+        cell.minus_dense(&axes.y).and_then(|paired| paired.summary.ci95).is_some_and(|[low, high]| {
+            match axes.better[1] {
+                Direction::Maximize => low >= -margin,
+                Direction::Minimize => high <= margin,
+            }
         })
     })
 }
 
 fn compared(lead: &str, cell: &CellReport, labels: &Labels, axes: &Axes) -> String {
     let mut text = format!("{lead} {}", labels.cell(cell));
-    if let Some(size) = mean(cell, axes.x) {
-        text.push_str(&format!(": {} {}", number::of_metric(axes.x, size), title(axes.x)));
+    if let Some(size) = cell.mean(&axes.x) {
+        text.push_str(&format!(": {} {}", number::of_metric(axes.x.metric(), size), title(&axes.x)));
     }
-    let net = |metric| cell.metrics.get(metric, Split::Validation).filter(|_| axes.x == Metric::NonzeroParameters);
+    let net = |metric: Metric| {
+        cell.mean(&metric.on(Split::Validation)).filter(|_| axes.x.metric() == Metric::NonzeroParameters)
+    };
     if let (Some(ratio), Some(all)) = (net(Metric::CompressionRatio), net(Metric::Parameters)) {
-        let all = number::of_metric(Metric::Parameters, all.mean);
-        text.push_str(&format!(", {}× fewer than the {all} of the full net", number::fixed(ratio.mean, 1)));
+        let all = number::of_metric(Metric::Parameters, all);
+        text.push_str(&format!(", {}× fewer than the {all} of the full net", number::fixed(ratio, 1)));
     }
-    let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(axes.y, Split::Test));
-    if let Some(paired) = difference {
+    let (metric, test) = (axes.y.metric(), cell.summary(&axes.test()));
+    if let Some(paired) = cell.minus_dense(&axes.test()) {
         text.push_str(&format!(
             "; its test {} differs from the dense control's by {}",
-            title(axes.y),
-            pairs(axes.y, paired)
+            title(&axes.y),
+            pairs(metric, &paired)
         ));
-        if let Some(test) = cell.metrics.get(axes.y, Split::Test)
+        if let Some(test) = test
             && axes.y.better() == Direction::Maximize
             && test.mean - paired.summary.mean > 0.0
         {
             let kept = test.mean / (test.mean - paired.summary.mean) * 100.0;
             text.push_str(&format!(", so it keeps {} % of it", number::fixed(kept, 1)));
         }
-    } else if let Some(test) = cell.metrics.get(axes.y, Split::Test) {
-        text.push_str(&format!("; its test {} is {}", title(axes.y), number::summary(axes.y, test)));
+    } else if let Some(test) = test {
+        text.push_str(&format!("; its test {} is {}", title(&axes.y), number::summary(metric, &test)));
     }
     text.push('.');
     text
@@ -179,38 +183,39 @@ fn against_random(report: &Report, labels: &Labels, axes: &Axes) -> Option<Strin
     for cell in report.cells.iter().filter(|cell| cell.eligible) {
         let random = cell.random_control.as_ref().and_then(|id| by_id.get(id));
         if let (Some(sparsity), Some(_)) =
-            (cell.requested_sparsity.filter(|value| *value > 0.0), random.and_then(|cell| mean(cell, axes.y)))
+            (cell.requested_sparsity.filter(|value| *value > 0.0), random.and_then(|cell| cell.mean(&axes.y)))
         {
             // Positive numbers sort as their bits do.
             matched.entry(sparsity.to_bits()).or_default().push(cell);
         }
     }
     let (_, cells) = matched.pop_last()?;
-    let cell = best(cells.into_iter(), axes.y, axes.better[1])?;
+    let cell = best(cells.into_iter(), &axes.y, axes.better[1])?;
     let random = by_id.get(cell.random_control.as_ref()?)?;
-    let paired = Paired::of(&sample(report, cell, axes.y), &sample(report, random, axes.y), axes.y.better())?;
+    let test = axes.test();
+    let paired = Paired::of(&sample(report, cell, &test), &sample(report, random, &test), axes.y.better())?;
     Some(format!(
         "At sparsity {}, the highest with a random baseline, {} differs from {} by {} in test {}.",
         number::sparsity(cell.requested_sparsity?),
         labels.cell(cell),
         labels.cell(random),
-        pairs(axes.y, &paired),
-        title(axes.y),
+        pairs(axes.y.metric(), &paired),
+        title(&axes.y),
     ))
 }
 
 /// By how much a cell differs from a dense net of about as many parameters that was trained from its beginning for as many epochs.
 fn against_small(report: &Report, cell: &CellReport, labels: &Labels, axes: &Axes) -> Option<String> {
     let small = report.cells.iter().find(|other| Some(&other.id) == cell.scratch_control.as_ref())?;
-    let parameters = mean(small, Metric::Parameters)?;
-    let paired = cell.difference_to_scratch.as_ref()?.get(axes.y, Split::Test)?;
+    let parameters = small.mean(&Metric::Parameters.on(Split::Test))?;
+    let paired = cell.minus_scratch(&axes.test())?;
     Some(format!(
         "{} differs from {}, a dense net of {} parameters trained from its beginning for as many epochs, by {} in test {}.",
         capitalised(&labels.cell(cell)),
         labels.cell(small),
         number::of_metric(Metric::Parameters, parameters),
-        pairs(axes.y, paired),
-        title(axes.y),
+        pairs(axes.y.metric(), &paired),
+        title(&axes.y),
     ))
 }
 
@@ -220,9 +225,9 @@ fn capitalised(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn sample(report: &Report, cell: &CellReport, metric: Metric) -> Sample {
+fn sample(report: &Report, cell: &CellReport, quantity: &Quantity) -> Sample {
     let trials = report.trials.iter().filter(|trial| trial.cell == cell.id);
-    trials.filter_map(|trial| Some((trial.seed, *trial.metrics.get(metric, Split::Test)?))).collect()
+    trials.filter_map(|trial| Some((trial.seed, trial.value(quantity)?))).collect()
 }
 
 fn left_out(report: &Report) -> Option<String> {
@@ -256,7 +261,7 @@ mod tests {
         assert_eq!(found.len(), 6, "{found:#?}");
         let axes = axes(&report).expect("something to show");
         let cell = smallest_as_good(&report, &axes).expect("a good one");
-        let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(Metric::Auc, Split::Test));
+        let difference = cell.minus_dense(&Metric::Auc.on(Split::Test));
         let quoted = number::difference(Metric::Auc, &difference.expect("paired").summary);
         assert!(found[2].contains(&quoted), "{found:#?}");
         insta::assert_snapshot!(found.join("\n"));
@@ -274,7 +279,7 @@ mod tests {
         let small = small.find(|cell| cell.requested_sparsity == front.requested_sparsity).expect("it is there");
         assert!(Labels::of(&report).cell(small).ends_with("sparsity 0.90 · hidden [9, 3]"), "{sentence}");
         assert!(!Labels::of(&report).cell(front).contains("hidden"), "{sentence}");
-        let mean = |cell: &CellReport| cell.metrics.get(Metric::Auc, Split::Test).expect("measured").mean;
+        let mean = |cell: &CellReport| cell.mean(&Metric::Auc.on(Split::Test)).expect("measured");
         let difference = mean(front) - mean(small);
         assert!(sentence.contains(&number::fixed(difference.abs(), 4)), "{difference} is not in {sentence}");
     }

@@ -3,19 +3,19 @@
 
 use std::fmt::Write as _;
 
-use secateur_proto::metrics::{Direction, MetricOf, Split};
+use secateur_proto::metrics::{Direction, Quantity, Split};
 use serde_json::{Value, json};
 
 use super::{
-    content::{Content, Grid, curve_metrics, status},
-    glossary::{title, title_on},
+    content::{Content, Grid, curve_quantities, status},
+    glossary::{title, title_of_any_split},
     label::{Labels, text as setting_text},
     model::{CellReport, Report},
     number,
     plot::{self, clean, escape},
     statistics::Summary,
     surface::{Surface, surface},
-    table::{Place, at, places, setting_keys},
+    table::{distinct, setting_keys},
 };
 use crate::experiment::plan::Control;
 
@@ -106,10 +106,12 @@ fn counts(report: &Report) -> String {
 }
 
 fn curves(report: &Report) -> String {
-    let drawn = curve_metrics(report).into_iter().filter_map(|metric| Some((metric, plot::curves(report, metric)?)));
+    let drawn =
+        curve_quantities(report).into_iter().filter_map(|quantity| Some((plot::curves(report, &quantity)?, quantity)));
     let figures: Vec<String> = drawn
-        .map(|(metric, svg)| {
-            let caption = escape(&format!("{} against sparsity, mean and 95 % interval over seeds", title(metric)));
+        .map(|(svg, quantity)| {
+            let name = title_of_any_split(&quantity);
+            let caption = escape(&format!("{name} against sparsity, mean and 95 % interval over seeds"));
             format!(r#"<figure><div class="scroll">{svg}</div><figcaption>{caption}</figcaption></figure>"#)
         })
         .collect();
@@ -180,7 +182,7 @@ fn script_json(value: &Value) -> String {
 /// What the page's script works on. Numbers are cut to seven digits: `report.json` has them all.
 fn numbers(report: &Report) -> Value {
     let labels = Labels::of(report);
-    let places = places(report.cells.iter().map(|cell| &cell.metrics));
+    let places = places(report);
     let varying: Vec<&str> = setting_keys(&report.cells)
         .into_iter()
         .filter(|key| {
@@ -189,20 +191,21 @@ fn numbers(report: &Report) -> Value {
             values.any(|value| Some(value) != first)
         })
         .collect();
-    let place = |(metric, split): &Place| {
+    let place = |quantity: &Quantity| {
+        let (family, split) = (family(quantity), quantity.split().map(Split::name));
         json!({
-            "key": split.map_or_else(|| metric.name().to_owned(), |split| format!("{metric}/{split}")),
-            "metric": metric.name(),
-            "split": split.map(Split::name),
-            "title": title_on(*metric, *split),
-            "short": title(*metric),
-            "net": metric.of() == MetricOf::Net,
-            "decimals": number::decimals(*metric, 0.0),
-            "maximize": direction(report, *metric) == Direction::Maximize,
+            "key": split.map_or_else(|| family.clone(), |split| format!("{family}/{split}")),
+            "metric": family,
+            "split": split,
+            "title": clean(&title(quantity)),
+            "short": clean(&title_of_any_split(quantity)),
+            "net": split.is_none(),
+            "decimals": quantity.metric().decimals(),
+            "maximize": direction(report, quantity) == Direction::Maximize,
         })
     };
-    let axes = plot::axes(report).map(|axes| json!({"x": axes.x.name(), "y": axes.y.name()}));
-    let objectives: Vec<&str> = report.objectives.iter().map(|objective| objective.metric.name()).collect();
+    let axes = plot::axes(report).map(|axes| json!({"x": family(&axes.x), "y": family(&axes.y)}));
+    let objectives: Vec<String> = report.objectives.iter().map(|objective| family(&objective.quantity)).collect();
     json!({
         "axes": axes,
         "objectives": objectives,
@@ -214,19 +217,36 @@ fn numbers(report: &Report) -> Value {
     })
 }
 
-fn direction(report: &Report, metric: secateur_proto::metrics::Metric) -> Direction {
-    let objective = report.objectives.iter().find(|objective| objective.metric == metric);
-    objective.map_or(metric.better(), |objective| objective.direction)
+/// What the page can show: everything over whole splits and of the net, and what the front is chosen by.
+fn places(report: &Report) -> Vec<Quantity> {
+    let whole = report.cells.iter().flat_map(|cell| cell.metrics.iter().map(|(quantity, _)| quantity));
+    let mut places: Vec<Quantity> = distinct(whole).into_iter().cloned().collect();
+    let goals = distinct(report.goals().filter(|quantity| !quantity.is_whole()));
+    places.extend(goals.into_iter().flat_map(|quantity| Split::ALL.map(|split| quantity.with_split(split))));
+    places.sort();
+    places.dedup();
+    places
 }
 
-fn cell_numbers(cell: &CellReport, labels: &Labels, places: &[Place], varying: &[&str]) -> Value {
-    let summary = |summary: Option<&Summary>| match summary {
+/// A quantity without its split: `auc`, `auc[region=north]`. The page has a choice of splits beside it.
+fn family(quantity: &Quantity) -> String {
+    let text = quantity.to_string();
+    quantity.split().map_or_else(|| text.clone(), |split| text.replacen(&format!("@{split}"), "", 1))
+}
+
+fn direction(report: &Report, quantity: &Quantity) -> Direction {
+    let on = |quantity: &Quantity| quantity.with_split(Split::Validation);
+    let objective = report.objectives.iter().find(|objective| on(&objective.quantity) == on(quantity));
+    objective.map_or(quantity.better(), |objective| objective.direction)
+}
+
+fn cell_numbers(cell: &CellReport, labels: &Labels, places: &[Quantity], varying: &[&str]) -> Value {
+    let summary = |summary: Option<Summary>| match summary {
         None => json!(0),
-        Some(Summary { mean, ci95: None, n, .. }) => json!([short(*mean), n]),
-        Some(Summary { mean, ci95: Some([low, high]), n, .. }) => json!([short(*mean), n, short(*low), short(*high)]),
+        Some(Summary { mean, ci95: None, n, .. }) => json!([short(mean), n]),
+        Some(Summary { mean, ci95: Some([low, high]), n, .. }) => json!([short(mean), n, short(low), short(high)]),
     };
-    let difference =
-        |place: &Place| cell.difference_to_dense.as_ref().and_then(|all| at(all, *place)).map(|paired| &paired.summary);
+    let difference = |place| cell.minus_dense(place).map(|paired| paired.summary);
     let series = labels.series_of(cell);
     json!({
         "id": cell.id.as_str(),
@@ -240,7 +260,7 @@ fn cell_numbers(cell: &CellReport, labels: &Labels, places: &[Place], varying: &
         "status": clean(&status(cell)),
         "sparsity": cell.requested_sparsity,
         "settings": varying.iter().map(|key| cell.settings.get(*key).map(|value| clean(&setting_text(value)))).collect::<Vec<_>>(),
-        "values": places.iter().map(|place| summary(at(&cell.metrics, *place))).collect::<Vec<_>>(),
+        "values": places.iter().map(|place| summary(cell.summary(place))).collect::<Vec<_>>(),
         "differences": places.iter().map(|place| summary(difference(place))).collect::<Vec<_>>(),
     })
 }
@@ -253,6 +273,8 @@ fn short(value: f64) -> Value {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use secateur_proto::metrics::Metric;
 
     use super::*;
     use crate::report::{build, example};
@@ -308,7 +330,7 @@ mod tests {
         let places = found["places"].as_array().expect("a list");
         let place = places.iter().position(|place| place["key"] == "auc/test").expect("measured");
         for (cell, numbers) in report.cells.iter().zip(found["cells"].as_array().expect("a list")) {
-            let summary = cell.metrics.get(secateur_proto::metrics::Metric::Auc, Split::Test).expect("measured");
+            let summary = cell.summary(&Metric::Auc.on(Split::Test)).expect("measured");
             let mean = numbers["values"][place][0].as_f64().expect("a number");
             assert!((mean - summary.mean).abs() < 1e-6);
             assert_eq!(numbers["front"], cell.on_front);

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use secateur_proto::metrics::Quantity;
+
 use super::{
-    content::{Content, Grid, curve_metrics},
-    glossary::title,
+    content::{Content, Grid, curve_quantities},
+    glossary::title_of_any_split,
     model::Report,
     plot,
     surface::surface,
@@ -31,13 +33,13 @@ pub fn markdown(report: &Report) -> MarkdownReport {
     page.plot("pareto", "every cell, with the front as a line", plot::pareto(report));
     page.grid(&content.front, "No cell is on the front.");
     page.heading("Against sparsity");
-    for metric in curve_metrics(report) {
-        let name = format!("{} against sparsity", title(metric));
-        page.plot(&format!("curves-{metric}"), &name, plot::curves(report, metric));
+    for (index, quantity) in curve_quantities(report).iter().enumerate() {
+        let name = format!("{} against sparsity", title_of_any_split(quantity));
+        page.plot(&file_name("curves", index, quantity), &name, plot::curves(report, quantity));
     }
     if let Some(surface) = surface(report) {
         page.line("### Strength and sparsity");
-        page.plot(&format!("heatmap-{}", surface.metric), &surface.title(), Some(plot::heatmap(&surface)));
+        page.plot(&file_name("heatmap", 0, &surface.quantity), &surface.title(), Some(plot::heatmap(&surface)));
         page.line(&escape(&surface.caption()));
         let free = surface.free_sparsity();
         if !free.is_empty() {
@@ -65,6 +67,12 @@ pub fn markdown(report: &Report) -> MarkdownReport {
     page.heading("The sweep file");
     page.code(&report.sweep.file_text);
     MarkdownReport { text: page.text, plots: page.plots }
+}
+
+/// The name of a plot's file. Names of columns and levels are no part of it: there may be anything in them.
+fn file_name(kind: &str, index: usize, quantity: &Quantity) -> String {
+    let metric = quantity.metric();
+    if quantity.is_whole() { format!("{kind}-{metric}") } else { format!("{kind}-{metric}-{}", index + 1) }
 }
 
 struct Page {

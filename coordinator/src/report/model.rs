@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use secateur_proto::{
     ids::{CellId, ContentHash, StageKey, SweepId, TrialId},
-    metrics::Metrics,
+    metrics::{Measured, Metrics, NotMeasurable, Quantity},
     outcome::Role,
 };
 use serde::{Deserialize, Serialize};
@@ -19,10 +19,10 @@ use crate::experiment::plan::{Constraint, Control, DataSummary, Merged, Objectiv
 /// Version of the shape of `report.json`.
 pub const SCHEMA: u32 = 2;
 
-/// Metrics summarised over seeds.
+/// Metrics summarised over seeds, over whole splits and of the net.
 pub type SummaryMetrics = Metrics<Summary>;
 
-/// Differences of metrics, paired by seed.
+/// Differences of metrics, paired by seed, over whole splits.
 pub type PairedMetrics = Metrics<Paired>;
 
 /// A whole sweep, in numbers.
@@ -34,7 +34,7 @@ pub struct Report {
     pub sweep: SweepSummary,
     /// What the front is about.
     pub objectives: Vec<Objective>,
-    /// What a cell must hold on validation.
+    /// What a cell must hold.
     pub constraints: Vec<Constraint>,
     /// In the order of the plan: the file's cells, then the controls.
     pub cells: Vec<CellReport>,
@@ -91,6 +91,9 @@ pub struct CellReport {
     pub dominated_by: Vec<CellId>,
     /// Over the seeds that completed.
     pub metrics: SummaryMetrics,
+    /// Slices, gaps, and what could not be measured of every seed that completed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quantities: BTreeMap<Quantity, QuantityReport>,
     /// Cell minus dense control, of each metric of the data, over the seeds that completed in both. Nothing without a control.
     pub difference_to_dense: Option<PairedMetrics>,
     /// The cell that this one is compared with.
@@ -115,6 +118,112 @@ pub struct CellReport {
     pub prunable_weights: u64,
 }
 
+/// A quantity of a cell that is a slice or a gap, or that could not be measured of every seed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct QuantityReport {
+    /// The arithmetic mean. `None` if it could not be measured of any seed, and then there is nothing else.
+    pub mean: Option<f64>,
+    /// As in [`Summary`].
+    pub sd: Option<f64>,
+    /// As in [`Summary`].
+    pub ci95: Option<[f64; 2]>,
+    /// How many seeds have a value.
+    pub n: u64,
+    /// How many seeds completed without one, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_measurable: BTreeMap<NotMeasurable, u64>,
+    /// As [`CellReport::difference_to_dense`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference_to_dense: Option<Paired>,
+    /// As [`CellReport::difference_to_random`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference_to_random: Option<Paired>,
+    /// As [`CellReport::difference_to_scratch`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference_to_scratch: Option<Paired>,
+}
+
+impl QuantityReport {
+    fn summary(&self) -> Option<Summary> {
+        Some(Summary { mean: self.mean?, sd: self.sd, ci95: self.ci95, n: self.n })
+    }
+}
+
+/// A quantity of a trial: its value, or null and the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct QuantityValue {
+    /// `None` if it could not be measured.
+    pub value: Option<f64>,
+    /// Why it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<NotMeasurable>,
+}
+
+impl From<Measured> for QuantityValue {
+    fn from(measured: Measured) -> Self {
+        match measured {
+            Measured::Value(value) => Self { value: Some(value), reason: None },
+            Measured::Not(reason) => Self { value: None, reason: Some(reason) },
+        }
+    }
+}
+
+impl CellReport {
+    /// The mean of `quantity` over the seeds and its uncertainty. Returns `None` if no seed has a value.
+    #[must_use]
+    pub fn summary(&self, quantity: &Quantity) -> Option<Summary> {
+        let whole = self.metrics.get(quantity).copied();
+        whole.or_else(|| self.quantities.get(quantity)?.summary())
+    }
+
+    /// This cell's `quantity` minus that of its dense control.
+    #[must_use]
+    pub fn minus_dense(&self, quantity: &Quantity) -> Option<Paired> {
+        let whole = self.difference_to_dense.as_ref().and_then(|all| all.get(quantity)).copied();
+        whole.or_else(|| self.quantities.get(quantity)?.difference_to_dense)
+    }
+
+    /// This cell's `quantity` minus that of its random control.
+    #[must_use]
+    pub fn minus_random(&self, quantity: &Quantity) -> Option<Paired> {
+        let whole = self.difference_to_random.as_ref().and_then(|all| all.get(quantity)).copied();
+        whole.or_else(|| self.quantities.get(quantity)?.difference_to_random)
+    }
+
+    /// This cell's `quantity` minus that of its small dense net.
+    #[must_use]
+    pub fn minus_scratch(&self, quantity: &Quantity) -> Option<Paired> {
+        let whole = self.difference_to_scratch.as_ref().and_then(|all| all.get(quantity)).copied();
+        whole.or_else(|| self.quantities.get(quantity)?.difference_to_scratch)
+    }
+
+    /// The mean of `quantity`.
+    pub(super) fn mean(&self, quantity: &Quantity) -> Option<f64> {
+        self.summary(quantity).map(|summary| summary.mean)
+    }
+
+    /// Everything that it has a mean of.
+    pub(super) fn measured(&self) -> impl Iterator<Item = &Quantity> {
+        let others = self.quantities.iter().filter(|(_, report)| report.mean.is_some());
+        self.metrics.iter().map(|(quantity, _)| quantity).chain(others.map(|(quantity, _)| quantity))
+    }
+}
+
+impl TrialReport {
+    /// The value of `quantity`, if there is one.
+    #[must_use]
+    pub fn value(&self, quantity: &Quantity) -> Option<f64> {
+        let whole = self.metrics.get(quantity).copied();
+        whole.or_else(|| self.quantities.get(quantity)?.value)
+    }
+
+    /// Everything that it has a value of.
+    pub(super) fn values(&self) -> impl Iterator<Item = (&Quantity, f64)> {
+        let others = self.quantities.iter().filter_map(|(quantity, found)| Some((quantity, found.value?)));
+        self.metrics.iter().map(|(quantity, value)| (quantity, *value)).chain(others)
+    }
+}
+
 /// One cell with one seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
@@ -128,8 +237,11 @@ pub struct TrialReport {
     pub outcome: String,
     /// What happened, of a trial that did not complete.
     pub reason: Option<String>,
-    /// Finite values only.
-    pub metrics: Metrics,
+    /// Over whole splits and of the net.
+    pub metrics: Metrics<f64>,
+    /// Slices, gaps, and what could not be measured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quantities: BTreeMap<Quantity, QuantityValue>,
     /// Parents before children.
     pub stages: Vec<StageKey>,
     /// Hashes of what the last stage left.
@@ -186,6 +298,12 @@ impl CellLabels {
 }
 
 impl Report {
+    /// What the objectives and the constraints are about, in their order.
+    pub(super) fn goals(&self) -> impl Iterator<Item = &Quantity> {
+        let constraints = self.constraints.iter().map(|constraint| &constraint.quantity);
+        self.objectives.iter().map(|objective| &objective.quantity).chain(constraints)
+    }
+
     /// The cell called `id`.
     #[must_use]
     pub fn cell(&self, id: &CellId) -> Option<&CellReport> {

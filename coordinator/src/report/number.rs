@@ -1,6 +1,6 @@
 //! Numbers as people read them: thousands separators, a real minus sign, as many decimals as the metric deserves.
 
-use secateur_proto::metrics::{Metric, MetricOf};
+use secateur_proto::metrics::Metric;
 
 use super::statistics::Summary;
 
@@ -37,14 +37,11 @@ pub(super) fn signed(value: f64, decimals: usize) -> String {
     if value > 0.0 && !zero { format!("+{text}") } else { text }
 }
 
-/// Decimals that a value of `metric` is printed with.
+/// Decimals that a value of `metric` is printed with. A mean of counts has one.
 pub(super) fn decimals(metric: Metric, value: f64) -> usize {
-    match metric {
-        Metric::CompressionRatio | Metric::TheoreticalSpeedup => 2,
-        Metric::Sparsity => 4,
-        _ if metric.of() == MetricOf::Data => 4,
-        _ if value.fract() == 0.0 => 0,
-        _ => 1,
+    match metric.decimals() {
+        0 if value.fract() != 0.0 => 1,
+        decimals => decimals,
     }
 }
 

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use secateur_proto::{
     ids::CellId,
-    metrics::{Direction, Metric, MetricOf, Split},
+    metrics::{Direction, Metric, Quantity, Split},
 };
 use serde_json::Value;
 
 use super::{
-    content::{Grid, curve_metrics},
-    glossary::{title, title_on},
+    content::{Grid, curve_quantities},
+    glossary::title,
     label::{Labels, SPARSITY, STRENGTH},
     model::{CellReport, Report, TrialReport},
     number,
+    statistics::Summary,
 };
 use crate::experiment::plan::{Control, Settings};
 
@@ -29,7 +30,7 @@ const MOST_ROWS: usize = 32;
 /// Everything that the heat maps of a report show.
 #[derive(Debug)]
 pub(super) struct Surface<'a> {
-    pub(super) metric: Metric,
+    pub(super) quantity: Quantity,
     pub(super) direction: Direction,
     /// Whether values are differences to the dense controls of the same strengths.
     pub(super) is_relative: bool,
@@ -100,16 +101,16 @@ fn group(settings: &Settings, control: Option<Control>) -> String {
 /// Of the first objective of the data on validation, relative to the dense controls where the sweep has them. Nothing where no two
 /// strengths meet two sparsities, or nothing is measured yet.
 pub(super) fn surface(report: &Report) -> Option<Surface<'_>> {
-    let metric = curve_metrics(report).into_iter().find(|metric| metric.of() == MetricOf::Data)?;
-    let objective = report.objectives.iter().find(|objective| objective.metric == metric);
+    let quantity = curve_quantities(report).into_iter().find(|quantity| quantity.split().is_some())?;
+    let objective = report.objectives.iter().find(|objective| objective.quantity == quantity);
     let labels = Labels::of(report);
     let mut trials: HashMap<&CellId, Vec<&TrialReport>> = HashMap::new();
     for trial in &report.trials {
         trials.entry(&trial.cell).or_default().push(trial);
     }
     let (drafts, mut free) = drafts(report, &labels);
-    let is_relative = (drafts.iter().flat_map(|draft| draft.cells.values()))
-        .any(|cell| cell.difference_to_dense.as_ref().is_some_and(|all| all.get(metric, Split::Validation).is_some()));
+    let is_relative =
+        (drafts.iter().flat_map(|draft| draft.cells.values())).any(|cell| cell.minus_dense(&quantity).is_some());
     let mut lines_left_out = 0;
     let mut panels: Vec<Panel<'_>> = Vec::new();
     let drafts: Vec<Draft<'_>> = drafts.into_iter().filter(Draft::is_surface).collect();
@@ -118,7 +119,7 @@ pub(super) fn surface(report: &Report) -> Option<Surface<'_>> {
         let [strengths, sparsities] = draft.axes();
         lines_left_out += strengths.len().saturating_sub(MOST_ROWS) + sparsities.len().saturating_sub(MOST_ROWS);
         let slot = |strength: &Order, sparsity: &Order| match draft.cells.get(&(*strength, *sparsity)) {
-            Some(cell) => slot(cell, metric, is_relative, trials.get(&cell.id).map_or(&[], Vec::as_slice)),
+            Some(cell) => slot(cell, &quantity, is_relative, trials.get(&cell.id).map_or(&[], Vec::as_slice)),
             None => {
                 let is_refused = draft.refused.contains(&(*strength, *sparsity));
                 let note = if is_refused { "refused" } else { "not asked" };
@@ -139,9 +140,9 @@ pub(super) fn surface(report: &Report) -> Option<Surface<'_>> {
     }
     let free_left_out = free.len().saturating_sub(MOST_PANELS);
     free.truncate(MOST_PANELS);
-    let direction = objective.map_or(metric.better(), |objective| objective.direction);
+    let direction = objective.map_or(quantity.better(), |objective| objective.direction);
     let left_out = [panels_left_out, lines_left_out, free_left_out];
-    Some(Surface { metric, direction, is_relative, panels, free, left_out })
+    Some(Surface { quantity, direction, is_relative, panels, free, left_out })
 }
 
 /// A panel before it is known what of it is shown.
@@ -217,10 +218,10 @@ fn drafts<'a>(report: &'a Report, labels: &Labels) -> (Vec<Draft<'a>>, Vec<Free<
     (drafts, free)
 }
 
-fn slot<'a>(cell: &'a CellReport, metric: Metric, is_relative: bool, trials: &[&TrialReport]) -> Slot<'a> {
-    let mean = cell.metrics.get(metric, Split::Validation);
-    let difference = cell.difference_to_dense.as_ref().and_then(|all| all.get(metric, Split::Validation));
-    let summary = if is_relative { difference.map(|paired| &paired.summary) } else { mean };
+fn slot<'a>(cell: &'a CellReport, quantity: &Quantity, is_relative: bool, trials: &[&TrialReport]) -> Slot<'a> {
+    let mean = cell.summary(quantity);
+    let difference = cell.minus_dense(quantity);
+    let summary = if is_relative { difference.map(|paired| paired.summary) } else { mean };
     let note = match summary {
         Some(summary) if summary.n < trials.len() as u64 => format!("{} of {} seeds", summary.n, trials.len()),
         Some(_) => String::new(),
@@ -243,7 +244,7 @@ fn ending(trials: &[&TrialReport]) -> String {
 impl Surface<'_> {
     /// What the heat maps show.
     pub(super) fn title(&self) -> String {
-        let what = title_on(self.metric, Some(Split::Validation));
+        let what = title(&self.quantity);
         let relative = if self.is_relative { ", minus the dense control of the same strength" } else { "" };
         format!("{what}{relative}, by strength λ of the penalty and sparsity")
     }
@@ -251,7 +252,7 @@ impl Surface<'_> {
     /// A number in a place.
     pub(super) fn text(&self, value: f64) -> String {
         let print = if self.is_relative { number::signed } else { number::fixed };
-        print(value, number::decimals(self.metric, value))
+        print(value, number::decimals(self.quantity.metric(), value))
     }
 
     /// The title, how to read it, what could not be shown.
@@ -304,9 +305,9 @@ impl Surface<'_> {
     pub(super) fn grid(&self) -> Grid {
         let mut columns =
             vec![("panel".to_owned(), false), ("strength λ".to_owned(), true), ("sparsity asked for".to_owned(), true)];
-        columns.push((title_on(self.metric, Some(Split::Validation)), true));
+        columns.push((title(&self.quantity), true));
         if self.is_relative {
-            columns.push((format!("{}, validation, minus dense", title(self.metric)), true));
+            columns.push((format!("{}, minus dense", title(&self.quantity)), true));
         }
         columns.push(("measured sparsity".to_owned(), true));
         columns.push(("zeros beyond those asked for".to_owned(), true));
@@ -330,22 +331,22 @@ impl Surface<'_> {
     fn row(&self, title: &str, strength: f64, sparsity: String, cell: Option<&CellReport>, note: &str) -> Vec<String> {
         let none = || "–".to_owned();
         let mut row = vec![title.to_owned(), number::shortest(strength), sparsity];
-        let mean = cell.and_then(|cell| cell.metrics.get(self.metric, Split::Validation));
-        row.push(mean.map_or_else(none, |summary| number::summary(self.metric, summary)));
+        let metric = self.quantity.metric();
+        let mean = cell.and_then(|cell| cell.summary(&self.quantity));
+        row.push(mean.map_or_else(none, |summary| number::summary(metric, &summary)));
         if self.is_relative {
-            let paired = (cell.and_then(|cell| cell.difference_to_dense.as_ref()))
-                .and_then(|all| all.get(self.metric, Split::Validation));
-            row.push(paired.map_or_else(none, |paired| number::difference(self.metric, &paired.summary)));
+            let paired = cell.and_then(|cell| cell.minus_dense(&self.quantity));
+            row.push(paired.map_or_else(none, |paired| number::difference(metric, &paired.summary)));
         }
-        row.push(cell.and_then(measured).map_or_else(none, |summary| number::summary(Metric::Sparsity, summary)));
+        row.push(cell.and_then(measured).map_or_else(none, |summary| number::summary(Metric::Sparsity, &summary)));
         row.push(cell.and_then(beyond).map_or_else(none, |share| number::signed(share, 4)));
         row.push(note.to_owned());
         row
     }
 }
 
-fn measured(cell: &CellReport) -> Option<&super::statistics::Summary> {
-    cell.metrics.get(Metric::Sparsity, Split::Validation)
+fn measured(cell: &CellReport) -> Option<Summary> {
+    cell.summary(&Metric::Sparsity.on(Split::Validation))
 }
 
 /// Measured sparsity minus what pruning took, as exact counts have it. Where units go the two are shares of different things.

@@ -2,25 +2,25 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use secateur_proto::metrics::{Metric, Metrics, Split};
+use secateur_proto::metrics::{Over, Quantity};
 use serde_json::Value;
 
 use super::{
-    build::entries,
     model::{CellReport, Report},
     statistics::Summary,
 };
 use crate::experiment::plan::Settings;
 
-/// One row for each trial: what it is, how it ended, its cell's settings, its metrics (`auc_validation`, `macs`).
+/// One row for each trial: what it is, how it ended, its cell's settings, its metrics (`auc_validation`, `macs`,
+/// `auc@test[region=north]`).
 #[must_use]
 pub fn trials_csv(report: &Report) -> String {
     let settings = setting_keys(&report.cells);
-    let places = places(report.trials.iter().map(|trial| &trial.metrics));
+    let quantities = distinct(report.trials.iter().flat_map(|trial| trial.values().map(|(quantity, _)| quantity)));
     let mut table = Table::new();
     let fixed = ["id", "cell", "seed", "outcome", "reason", "control", "on_front"];
     let headers = fixed.into_iter().map(str::to_owned).chain(settings.iter().map(|key| key.to_string()));
-    table.row(headers.map(text).chain(places.iter().map(|place| place_name(*place))));
+    table.row(headers.map(text).chain(quantities.iter().map(|quantity| column(quantity))));
     let cells: HashMap<_, _> = report.cells.iter().map(|cell| (&cell.id, cell)).collect();
     for trial in &report.trials {
         let cell = cells.get(&trial.cell);
@@ -34,7 +34,7 @@ pub fn trials_csv(report: &Report) -> String {
             cell.is_some_and(|cell| cell.on_front).to_string(),
         ];
         row.extend(settings.iter().map(|key| cell.map_or_else(String::new, |cell| setting(&cell.settings, key))));
-        row.extend(places.iter().map(|place| at(&trial.metrics, *place).map_or_else(String::new, f64::to_string)));
+        row.extend(quantities.iter().map(|quantity| optional(trial.value(quantity))));
         table.row(row);
     }
     table.finish()
@@ -44,28 +44,31 @@ pub fn trials_csv(report: &Report) -> String {
 #[must_use]
 pub fn front_csv(report: &Report) -> String {
     let settings = setting_keys(&report.cells);
-    let places = places(report.cells.iter().map(|cell| &cell.metrics));
+    let quantities = distinct(report.cells.iter().flat_map(CellReport::measured));
     let mut table = Table::new();
     let mut headers = vec!["id".to_owned()];
     headers.extend(settings.iter().map(|key| text(key.to_string())));
-    for place in &places {
-        let name = place_name(*place);
+    for quantity in &quantities {
+        let name = column(quantity);
         headers.extend(["mean", "sd", "ci95_low", "ci95_high", "n"].map(|part| format!("{name}_{part}")));
     }
     table.row(headers);
     for cell in report.front_cells() {
         let mut row = vec![text(cell.id.to_string())];
         row.extend(settings.iter().map(|key| setting(&cell.settings, key)));
-        for place in &places {
-            row.extend(summary_columns(at(&cell.metrics, *place)));
+        for quantity in &quantities {
+            row.extend(summary_columns(cell.summary(quantity).as_ref()));
         }
         table.row(row);
     }
     table.finish()
 }
 
+fn optional(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
 fn summary_columns(summary: Option<&Summary>) -> [String; 5] {
-    let optional = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     [
         optional(summary.map(|summary| summary.mean)),
         optional(summary.and_then(|summary| summary.sd)),
@@ -75,24 +78,17 @@ fn summary_columns(summary: Option<&Summary>) -> [String; 5] {
     ]
 }
 
-/// A metric on a split, or of the net alone.
-pub(super) type Place = (Metric, Option<Split>);
-
-/// Where any of `metrics` has a value, in the order of reports.
-pub(super) fn places<'a, V: 'a>(metrics: impl Iterator<Item = &'a Metrics<V>>) -> Vec<Place> {
-    let places: BTreeSet<Place> = metrics
-        .flat_map(|metrics| entries(metrics).map(|(metric, split, _)| (metric, split)).collect::<Vec<_>>())
-        .collect();
-    places.into_iter().collect()
+/// Each of `quantities` once, in the order of reports.
+pub(super) fn distinct<'a>(quantities: impl Iterator<Item = &'a Quantity>) -> BTreeSet<&'a Quantity> {
+    quantities.collect()
 }
 
-/// The value at `place`.
-pub(super) fn at<V>(metrics: &Metrics<V>, (metric, split): Place) -> Option<&V> {
-    metrics.get(metric, split.unwrap_or(Split::Validation))
-}
-
-fn place_name((metric, split): Place) -> String {
-    split.map_or_else(|| metric.name().to_owned(), |split| format!("{metric}_{split}"))
+/// The name of its column.
+fn column(quantity: &Quantity) -> String {
+    match quantity.over() {
+        Over::Rows(split) => format!("{}_{split}", quantity.metric()),
+        Over::Net | Over::Slice(..) | Over::Gap(..) => quantity.to_string(),
+    }
 }
 
 /// Every key that a cell has, sorted.
@@ -133,6 +129,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use secateur_proto::metrics::{Metric, Split};
+
     use super::*;
     use crate::report::{build, example};
 
@@ -151,8 +149,8 @@ mod tests {
             assert_eq!(row["id"], trial.id.to_string());
             assert_eq!(row["outcome"], trial.outcome);
             let number = |name: &str| row[name].parse::<f64>().ok();
-            assert_eq!(number("auc_test"), trial.metrics.get(Metric::Auc, Split::Test).copied());
-            assert_eq!(number("macs"), trial.metrics.get(Metric::Macs, Split::Test).copied());
+            assert_eq!(number("auc_test"), trial.value(&Metric::Auc.on(Split::Test)));
+            assert_eq!(number("macs"), trial.value(&Metric::Macs.on(Split::Test)));
             let cell = report.cell(&trial.cell).expect("the trial's cell");
             assert_eq!(number("pruning.sparsity"), cell.requested_sparsity);
         }
@@ -165,7 +163,7 @@ mod tests {
         let rows = read(&front_csv(&report));
         let ids: Vec<String> = report.front.iter().map(ToString::to_string).collect();
         assert_eq!(rows.iter().map(|row| row["id"].clone()).collect::<Vec<_>>(), ids);
-        let summary = report.cell(&report.front[0]).and_then(|cell| cell.metrics.get(Metric::Auc, Split::Test));
+        let summary = report.cell(&report.front[0]).and_then(|cell| cell.summary(&Metric::Auc.on(Split::Test)));
         let summary = summary.expect("completed");
         assert_eq!(rows[0]["auc_test_mean"].parse(), Ok(summary.mean));
         assert_eq!(rows[0]["auc_test_ci95_high"].parse().ok(), summary.ci95.map(|[_, high]| high));

@@ -1,11 +1,13 @@
 //! Of [`build`]: what is compared with what, who is on the front, and what the JSON looks like.
 
+mod quantities;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use secateur_proto::{
     ids::TrialId,
-    metrics::{Direction, Metric, MetricValue, Split},
+    metrics::{Direction, Measured, Metric, Quantity, Split},
     outcome::StageOutcome,
 };
 use serde_json::json;
@@ -39,15 +41,14 @@ fn cell(name: &str, strategy: Option<&str>, sparsity: f64, control: Option<Contr
 }
 
 fn change(outcomes: &mut BTreeMap<TrialId, StageOutcome>, trial: &str, metric: Metric, split: Split, value: f64) {
+    set(outcomes, trial, metric.on(split), Measured::Value(value));
+}
+
+fn set(outcomes: &mut BTreeMap<TrialId, StageOutcome>, trial: &str, quantity: Quantity, measured: Measured) {
     let Some(StageOutcome::Completed(result)) = outcomes.get_mut(&trial.parse::<TrialId>().expect("an id")) else {
         panic!("{trial} has no result");
     };
-    match result.metrics.0.get_mut(&metric).expect("measured") {
-        MetricValue::Net(old) => *old = value,
-        MetricValue::BySplit(values) => {
-            values.insert(split, value);
-        }
-    }
+    result.metrics.insert(quantity, measured);
 }
 
 fn front(report: &Report) -> Vec<&str> {
@@ -81,8 +82,7 @@ fn differences_are_taken_seed_by_seed_to_the_dense_control() {
     let (plan, outcomes) = small();
     let report = build(&plan, &outcomes);
     let [a, _, dense] = &report.cells[..] else { panic!("three cells") };
-    let difference = a.difference_to_dense.as_ref().and_then(|all| all.get(Metric::Auc, Split::Validation));
-    let difference = difference.expect("both have values");
+    let difference = a.minus_dense(&Metric::Auc.on(Split::Validation)).expect("both have values");
     // −0.11 and −0.13: mean −0.12, sd 0.02/√2, half-width t(1) · 0.01 = 0.127062.
     assert!((difference.summary.mean + 0.12).abs() < 1e-12);
     assert!((difference.summary.sd.expect("two seeds") - 0.02 / 2_f64.sqrt()).abs() < 1e-12);
@@ -98,12 +98,10 @@ fn differences_to_random_are_to_the_cell_that_the_plan_names() {
     plan.cells[0].random_control = Some(plan.cells[1].id.clone());
     let report = build(&plan, &outcomes);
     let of = |place: usize| {
-        let differences = report.cells[place].difference_to_random.as_ref();
-        differences.and_then(|all| all.get(Metric::Auc, Split::Validation)).map(|paired| paired.summary.mean)
+        report.cells[place].minus_random(&Metric::Auc.on(Split::Validation)).map(|paired| paired.summary.mean)
     };
-    let [a, b] = [0, 1].map(|place| {
-        report.cells[place].metrics.get(Metric::Auc, Split::Validation).expect("both seeds completed").mean
-    });
+    let [a, b] =
+        [0, 1].map(|place| report.cells[place].mean(&Metric::Auc.on(Split::Validation)).expect("both seeds completed"));
     assert!((of(0).expect("paired") - (a - b)).abs() < 1e-12);
     assert_eq!((of(1), of(2)), (None, None));
     // A column of its own in the table.
@@ -113,9 +111,9 @@ fn differences_to_random_are_to_the_cell_that_the_plan_names() {
     // And so it is with small nets.
     let (plan, outcomes) = with_small_net();
     let report = build(&plan, &outcomes);
-    let [a, b] = [1, 4]
-        .map(|place| report.cells[place].metrics.get(Metric::Auc, Split::Test).expect("all seeds completed").mean);
-    let found = report.cells[1].difference_to_scratch.as_ref().and_then(|all| all.get(Metric::Auc, Split::Test));
+    let [a, b] =
+        [1, 4].map(|place| report.cells[place].mean(&Metric::Auc.on(Split::Test)).expect("all seeds completed"));
+    let found = report.cells[1].minus_scratch(&Metric::Auc.on(Split::Test));
     assert!((found.expect("paired").summary.mean - (a - b)).abs() < 1e-12);
     insta::assert_snapshot!(super::markdown::markdown(&report).text);
 }
@@ -195,7 +193,8 @@ fn a_cell_with_a_trial_that_did_not_complete_is_out_and_says_why() {
 #[test]
 fn constraints_bind_on_validation_means() {
     let (mut plan, outcomes) = small();
-    plan.sweep.constraints = vec![Constraint { metric: Metric::Auc, min: Some(0.75), max: None }];
+    plan.sweep.constraints =
+        vec![Constraint { quantity: Metric::Auc.on(Split::Validation), min: Some(0.75), max: None }];
     let report = build(&plan, &outcomes);
     assert_eq!(front(&report), ["b"]);
     insta::assert_snapshot!(report.cells[0].reason.as_deref().expect("is out"));
@@ -284,13 +283,14 @@ fn hostile_names_survive_the_json() {
 #[test]
 fn one_objective_has_a_front_of_the_best() {
     let (mut plan, outcomes) = small();
-    plan.sweep.objectives = vec![Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize }];
+    plan.sweep.objectives =
+        vec![Objective { quantity: Metric::NonzeroParameters.on(Split::Validation), direction: Direction::Minimize }];
     assert_eq!(front(&build(&plan, &outcomes)), ["a"]);
 }
 
 #[test]
 fn every_combination_of_objectives_has_pages() {
-    let objective = |metric: Metric| Objective { metric, direction: metric.better() };
+    let objective = |metric: Metric| Objective { quantity: metric.on(Split::Validation), direction: metric.better() };
     for metrics in [
         &[Metric::Auc][..],
         &[Metric::Macs],
@@ -345,7 +345,7 @@ fn outcomes_of_made_up_trials_have_every_metric() {
     let StageOutcome::Completed(result) = outcome(&cell("a", Some("magnitude"), 0.9, None), 1) else {
         panic!("the example completes");
     };
-    assert_eq!(result.metrics.0.len(), Metric::ALL.len());
+    assert!(Metric::ALL.iter().all(|metric| result.metrics.value(&metric.on(Split::Test)).is_some()));
 }
 
 /// Writes the pages of the made-up sweeps, to look at: `SECATEUR_LOOK=<folder> cargo test -- --ignored look`.
@@ -384,7 +384,7 @@ fn several_classes_are_judged_by_their_errors() {
     let report = build(&plan, &outcomes);
     assert!(report.cells.iter().filter(|cell| !cell.control).all(|cell| cell.eligible), "{:?}", report.cells[0].reason);
     // Every number of the cell and of its control, from the trials themselves.
-    let error = |cell: usize| report.cells[cell].metrics.get(Metric::Error, Split::Validation).expect("measured").mean;
+    let error = |cell: usize| report.cells[cell].mean(&Metric::Error.on(Split::Validation)).expect("measured");
     // Half of the weights by magnitude cost next to nothing; of those that lose less than the margin it is the smallest.
     assert!(error(2) - error(4) < 0.0025 && error(3) - error(4) > 0.0025);
     for page in [super::html(&report), super::markdown(&report).text, super::trials_csv(&report), report.to_json()] {

@@ -224,9 +224,10 @@ async fn a_worker_that_reports_nonsense_is_refused_and_disturbs_nobody() {
     };
     let failed =
         || Some(Outcome::Failed(v1::Failed { class: v1::FailureClass::Internal.into(), message: "a lie".into() }));
-    let completed = |hash: &str, metric: &str, value: f64| {
+    let completed = |hash: &str, quantity: &str, value: f64| {
         let artifact = ArtifactRef { hash: hash.to_owned(), size: 5 };
-        let metrics = vec![v1::MetricValue { metric: metric.to_owned(), split: "test".to_owned(), value }];
+        let result = Some(v1::measurement::Result::Value(value));
+        let metrics = vec![v1::Measurement { quantity: quantity.to_owned(), result }];
         Some(Outcome::Completed(v1::Completed { metrics, artifacts: [("prepared".to_owned(), artifact)].into() }))
     };
     let somewhere = ContentHash::of(b"never uploaded").to_string();
@@ -234,9 +235,9 @@ async fn a_worker_that_reports_nonsense_is_refused_and_disturbs_nobody() {
         report("../lease", &stage.key, failed()),
         report(&lease.lease_id, "no key", failed()),
         report(&lease.lease_id, &stage.key, None),
-        report(&lease.lease_id, &stage.key, completed("no hash", "auc", 0.5)),
-        report(&lease.lease_id, &stage.key, completed(&somewhere, "charm", 0.5)),
-        report(&lease.lease_id, &stage.key, completed(&somewhere, "auc", f64::NAN)),
+        report(&lease.lease_id, &stage.key, completed("no hash", "auc@test", 0.5)),
+        report(&lease.lease_id, &stage.key, completed(&somewhere, "charm@test", 0.5)),
+        report(&lease.lease_id, &stage.key, completed(&somewhere, "auc@test", f64::NAN)),
         Message::Hello(hello("liar")),
         Message::Calibrated(Calibrated { bundle_class: "x".to_owned(), lanes: 0, lane_steps_per_second: 1.0 }),
         Message::LeaseEnded(LeaseEnded { lease_id: String::new(), failure: None }),
@@ -249,7 +250,7 @@ async fn a_worker_that_reports_nonsense_is_refused_and_disturbs_nobody() {
         report(&lease.lease_id, &stage.key, failed()),
         report(&lease.lease_id, &somewhere, failed()),
         // A result whose files nobody has is none.
-        report(&lease.lease_id, &stage.key, completed(&somewhere, "auc", 0.5)),
+        report(&lease.lease_id, &stage.key, completed(&somewhere, "auc@test", 0.5)),
         Message::LeaseEnded(LeaseEnded { lease_id: lease.lease_id.clone(), failure: None }),
         Message::LeaseEnded(LeaseEnded { lease_id: "99-99".to_owned(), failure: None }),
         Message::Calibrated(Calibrated {
@@ -267,7 +268,7 @@ async fn a_worker_that_reports_nonsense_is_refused_and_disturbs_nobody() {
     drop(liar);
     server.process.wait_for(&["a worker's stream ended"]);
     // The one that holds the lease may fail, once, and may not have completed what it has not uploaded.
-    honest.say(report(&lease.lease_id, &stage.key, completed(&somewhere, "auc", 0.5))).await;
+    honest.say(report(&lease.lease_id, &stage.key, completed(&somewhere, "auc@test", 0.5))).await;
     honest.say(Message::LeaseEnded(LeaseEnded { lease_id: lease.lease_id.clone(), failure: None })).await;
     let second = honest.lease().await;
     assert_eq!(second.stages[0].stage.as_ref().map(|stage| &stage.key), Some(&stage.key));

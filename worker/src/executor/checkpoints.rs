@@ -14,7 +14,7 @@ use std::{
 use secateur_proto::{
     convert::StageWithInputs,
     ids::StageKey,
-    metrics::{Metrics, Split},
+    metrics::{Measured, Metric, Metrics, Split},
     outcome::{Artifact, Checkpoint, Failure, FailureClass, Role},
     spec::ModelSpec,
     v1,
@@ -139,8 +139,8 @@ impl Watch for Reporter<'_> {
 }
 
 fn progress(stage: StageKey, epochs: u32, record: &EpochRecord) -> v1::Progress {
-    let mut metrics = Metrics::new();
-    record.validation.set_into(&mut metrics, Split::Validation);
+    let of = |(metric, value): (&Metric, &f64)| (metric.on(Split::Validation), Measured::Value(*value));
+    let metrics: Metrics = record.validation.iter().map(of).collect();
     // The attempt is the worker's to know.
     v1::Progress {
         stage_key: stage.to_string(),

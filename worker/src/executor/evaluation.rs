@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use safetensors::{Dtype, tensor::TensorView};
 use secateur_proto::{
     convert::StageWithInputs,
-    metrics::Split,
+    metrics::{Over, Split},
     outcome::{Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::ModelSpec,
 };
@@ -46,7 +46,7 @@ pub(super) fn evaluate(
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(Ended(StageOutcome::Diverged { step: 0 }));
         }
-        metrics::of_logits(&logits, &rows.targets, net.outputs())?.set_into(&mut metrics, split);
+        metrics.extend(metrics::of_outputs(&logits, &rows.targets, net.outputs())?.over(&Over::Rows(split)));
         answers.extend_from_slice(&logits);
         scores.push((split, rows, logits));
     }

@@ -1,19 +1,20 @@
 //! Metrics of the scores of several classes. Knows nothing of nets.
 
-use super::{CALIBRATION_BINS, MetricError, Ranking, ScoreMetrics};
+use secateur_proto::metrics::NotMeasurable;
+
+use super::{CALIBRATION_BINS, MetricError, Ranking, ScoreMetrics, Sums};
 
 /// The metrics of `logits` [rows, `classes`], row-major, against `targets`, each the index of a class. Probabilities are
 /// their softmax.
 ///
 /// # Errors
-/// If there is not one logit for each row and class, a logit is not finite, a target is no class, a class has no row, or all
-/// rows are of one class.
+/// If there is not one logit for each row and class, a logit is not finite, or a target is not the index of a class.
 pub fn of_class_scores(logits: &[f32], targets: &[f32], classes: usize) -> Result<ScoreMetrics, MetricError> {
     if targets.len().checked_mul(classes) != Some(logits.len()) {
         return Err(MetricError::Lengths { logits: logits.len(), targets: targets.len() });
     }
-    if classes < 2 || targets.is_empty() {
-        return Err(MetricError::OneClass { rows: targets.len() });
+    if classes < 2 {
+        return Err(MetricError::Classes { classes });
     }
     let (mut log_loss, mut brier, mut right) = (0.0, 0.0, 0_usize);
     let mut gaps = [0.0; CALIBRATION_BINS];
@@ -41,30 +42,21 @@ pub fn of_class_scores(logits: &[f32], targets: &[f32], classes: usize) -> Resul
         gaps[bin] += confidence - f64::from(u8::from(scores.top == class));
     }
     let auc = against_the_rest(&log_odds, targets)?;
-    let rows = targets.len() as f64;
-    Ok(ScoreMetrics {
-        auc,
-        gini: 2.0 * auc - 1.0,
-        ks: None,
-        log_loss: log_loss / rows,
-        brier: brier / rows,
-        ece: gaps.iter().map(|gap: &f64| gap.abs()).sum::<f64>() / rows,
-        accuracy: right as f64 / rows,
-        error: (targets.len() - right) as f64 / rows,
-    })
+    let sums = Sums { rows: targets.len(), log_loss, brier, right, gaps };
+    Ok(sums.metrics(auc, Err(NotMeasurable::SeveralClasses)))
 }
 
 /// The mean over the classes of the area under the ROC curve of each against all others (macro average).
-fn against_the_rest(log_odds: &[Vec<f32>], targets: &[f32]) -> Result<f64, MetricError> {
+fn against_the_rest(log_odds: &[Vec<f32>], targets: &[f32]) -> Result<Result<f64, NotMeasurable>, MetricError> {
     let mut sum = 0.0;
     for (class, scores) in log_odds.iter().enumerate() {
         let is_class: Vec<f32> = targets.iter().map(|target| f32::from(u8::from(*target as usize == class))).collect();
-        if !is_class.contains(&1.0) {
-            return Err(MetricError::NoRowOf { class });
+        match Ranking::of(scores, &is_class)?.auc() {
+            Ok(auc) => sum += auc,
+            Err(reason) => return Ok(Err(reason)),
         }
-        sum += Ranking::of(scores, &is_class)?.auc();
     }
-    Ok(sum / log_odds.len() as f64)
+    Ok(Ok(sum / log_odds.len() as f64))
 }
 
 /// What the logits of one row come to.

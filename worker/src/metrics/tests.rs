@@ -1,5 +1,8 @@
 use proptest::prelude::*;
-use secateur_proto::spec::{Activation, ModelSpec};
+use secateur_proto::{
+    metrics::Split,
+    spec::{Activation, ModelSpec},
+};
 
 use super::*;
 
@@ -9,35 +12,38 @@ fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-12, "{found} instead of {expected}");
 }
 
+fn of(metrics: &ScoreMetrics, metric: Metric) -> f64 {
+    metrics.value(metric).unwrap_or_else(|| panic!("{metric} has no value"))
+}
+
 fn of_net_metric(metrics: &Metrics, metric: Metric) -> Option<f64> {
-    metrics.get(metric, Split::Test).copied()
+    metrics.value(&metric.on(Split::Test))
 }
 
 #[test]
 fn textbook_scores() {
     // The example of scikit-learn's roc_auc_score; of its four pairs one is in the wrong order.
     let (logits, targets) = ([0.1, 0.4, 0.35, 0.8], [0.0, 0.0, 1.0, 1.0]);
-    close(auc(&logits, &targets).expect("scores"), 0.75);
     let metrics = of_scores(&logits, &targets).expect("scores");
-    close(metrics.auc, 0.75);
-    close(metrics.gini, 0.5);
+    close(of(&metrics, Metric::Auc), 0.75);
+    close(of(&metrics, Metric::Gini), 0.5);
     // Below 0.1: (0, 1/2); below 0.35: (1/2, 1/2); below 0.4: (1/2, 1).
-    close(metrics.ks.expect("two classes"), 0.5);
+    close(of(&metrics, Metric::Ks), 0.5);
 }
 
 #[test]
 fn separated_reversed_and_tied_scores() {
     let targets = [0.0, 0.0, 1.0];
-    let of =
-        |logits: &[f32]| of_scores(logits, &targets).map(|metrics| (metrics.auc, metrics.ks.expect("two classes")));
-    assert_eq!(of(&[-3.0, -2.0, 5.0]), Ok((1.0, 1.0)));
-    assert_eq!(of(&[3.0, 2.0, -5.0]), Ok((0.0, 1.0)));
-    assert_eq!(of(&[1.0, 1.0, 1.0]), Ok((0.5, 0.0)));
+    let both =
+        |logits: &[f32]| of_scores(logits, &targets).map(|found| (of(&found, Metric::Auc), of(&found, Metric::Ks)));
+    assert_eq!(both(&[-3.0, -2.0, 5.0]), Ok((1.0, 1.0)));
+    assert_eq!(both(&[3.0, 2.0, -5.0]), Ok((0.0, 1.0)));
+    assert_eq!(both(&[1.0, 1.0, 1.0]), Ok((0.5, 0.0)));
     // The two zeros are one score.
-    assert_eq!(of(&[0.0, -0.0, 0.0]), Ok((0.5, 0.0)));
-    assert_eq!(of(&[-0.0, 0.0, -0.0]), Ok((0.5, 0.0)));
+    assert_eq!(both(&[0.0, -0.0, 0.0]), Ok((0.5, 0.0)));
+    assert_eq!(both(&[-0.0, 0.0, -0.0]), Ok((0.5, 0.0)));
     // One pair tied, one in order.
-    assert_eq!(of(&[f32::MIN, f32::MAX, f32::MAX]), Ok((0.75, 0.5)));
+    assert_eq!(both(&[f32::MIN, f32::MAX, f32::MAX]), Ok((0.75, 0.5)));
 }
 
 #[test]
@@ -46,29 +52,27 @@ fn probabilities_by_hand() {
     let logits = [3.0_f32.ln(), -(3.0_f32.ln()), 0.0, 0.0];
     let metrics = of_scores(&logits, &[1.0, 0.0, 0.0, 1.0]).expect("scores");
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-7, "{found} instead of {expected}");
-    near(metrics.brier, (0.0625 + 0.0625 + 0.25 + 0.25) / 4.0);
-    near(metrics.log_loss, (2.0 * (4.0_f64 / 3.0).ln() + 2.0 * 2.0_f64.ln()) / 4.0);
+    near(of(&metrics, Metric::Brier), (0.0625 + 0.0625 + 0.25 + 0.25) / 4.0);
+    near(of(&metrics, Metric::LogLoss), (2.0 * (4.0_f64 / 3.0).ln() + 2.0 * 2.0_f64.ln()) / 4.0);
     // Bins [.2, .3), [.5, .6) and [.7, .8): |.25 − 0| · 1, |.5 − .5| · 2, |.75 − 1| · 1.
-    near(metrics.ece, 0.5 / 4.0);
+    near(of(&metrics, Metric::Ece), 0.5 / 4.0);
     // 0.5 counts as positive.
-    assert_eq!((metrics.accuracy, metrics.error), (0.75, 0.25));
+    assert_eq!((of(&metrics, Metric::Accuracy), of(&metrics, Metric::Error)), (0.75, 0.25));
 }
 
 #[test]
 fn extreme_logits_stay_finite() {
     let metrics = of_scores(&[1000.0, -1000.0, 1000.0, -1000.0], &[1.0, 0.0, 0.0, 1.0]).expect("scores");
-    close(metrics.log_loss, 500.0);
-    close(metrics.brier, 0.5);
+    close(of(&metrics, Metric::LogLoss), 500.0);
+    close(of(&metrics, Metric::Brier), 0.5);
     // Probability 1 is in the last bin and 0 in the first, each half right.
-    close(metrics.ece, 0.5);
-    close(metrics.accuracy, 0.5);
+    close(of(&metrics, Metric::Ece), 0.5);
+    close(of(&metrics, Metric::Accuracy), 0.5);
 }
 
 #[test]
 fn what_cannot_be_scored() {
-    assert_eq!(auc(&[1.0], &[]), Err(MetricError::Lengths { logits: 1, targets: 0 }));
-    assert_eq!(auc(&[], &[]), Err(MetricError::OneClass { rows: 0 }));
-    assert_eq!(auc(&[1.0, 2.0], &[1.0, 1.0]), Err(MetricError::OneClass { rows: 2 }));
+    assert_eq!(of_scores(&[1.0], &[]), Err(MetricError::Lengths { logits: 1, targets: 0 }));
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         assert_eq!(of_scores(&[1.0, bad], &[1.0, 0.0]), Err(MetricError::NotFinite { row: 1 }));
     }
@@ -78,14 +82,26 @@ fn what_cannot_be_scored() {
 }
 
 #[test]
-fn metrics_go_to_their_split() {
-    let mut metrics = Metrics::new();
+fn rows_of_one_class_cannot_be_ranked_and_have_all_else() {
+    let metrics = of_scores(&[3.0_f32.ln(), 0.0], &[1.0, 1.0]).expect("scores");
+    for (metric, measured) in &metrics.0 {
+        let ranks = matches!(metric, Metric::Auc | Metric::Gini | Metric::Ks);
+        assert_eq!(*measured == Measured::Not(NotMeasurable::MissingClass), ranks, "{metric}");
+    }
+    close(of(&metrics, Metric::Accuracy), 1.0);
+    // Without a row there is nothing at all.
+    let nothing = of_scores(&[], &[]).expect("no mistake");
+    assert!(nothing.values().is_empty() && nothing.0.len() == metrics.0.len());
+}
+
+#[test]
+fn metrics_go_to_their_rows() {
     let scores = of_scores(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0]).expect("scores");
-    scores.set_into(&mut metrics, Split::Validation);
-    assert_eq!(metrics.get(Metric::Auc, Split::Validation), Some(&0.75));
-    assert_eq!(metrics.get(Metric::Auc, Split::Test), None);
-    let of_data = Metric::ALL.iter().filter(|metric| metric.of() == secateur_proto::metrics::MetricOf::Data);
-    assert!(of_data.copied().all(|metric| metrics.get(metric, Split::Validation).is_some()));
+    let metrics: Metrics = scores.over(&Over::Rows(Split::Validation)).collect();
+    assert_eq!(metrics.value(&Metric::Auc.on(Split::Validation)), Some(0.75));
+    assert_eq!(metrics.value(&Metric::Auc.on(Split::Test)), None);
+    let of_rows = Metric::ALL.iter().filter(|metric| !metric.is_of_net());
+    assert!(of_rows.copied().all(|metric| metrics.value(&metric.on(Split::Validation)).is_some()));
 }
 
 /// Scores with many ties, and both classes.
@@ -107,13 +123,13 @@ proptest! {
             }
         }
         let metrics = of_scores(&logits, &targets).expect("scores");
-        close(metrics.auc, wins / (positives.len() * negatives.len()) as f64);
+        close(of(&metrics, Metric::Auc), wins / (positives.len() * negatives.len()) as f64);
 
         let share = |rows: &[(&f32, &f32)], cut: f32| {
             rows.iter().filter(|(logit, _)| **logit <= cut).count() as f64 / rows.len() as f64
         };
         let ks = logits.iter().map(|&cut| (share(&positives, cut) - share(&negatives, cut)).abs()).fold(0.0, f64::max);
-        close(metrics.ks.expect("two classes"), ks);
+        close(of(&metrics, Metric::Ks), ks);
     }
 
     #[test]
@@ -121,10 +137,10 @@ proptest! {
         let negated: Vec<f32> = logits.iter().map(|logit| -logit).collect();
         let other: Vec<f32> = targets.iter().map(|target| 1.0 - target).collect();
         let (a, b) = (of_scores(&logits, &targets).expect("scores"), of_scores(&negated, &other).expect("scores"));
-        close(a.auc, b.auc);
-        close(a.ks.expect("two classes"), b.ks.expect("two classes"));
-        close(a.brier, b.brier);
-        close(a.log_loss, b.log_loss);
+        close(of(&a, Metric::Auc), of(&b, Metric::Auc));
+        close(of(&a, Metric::Ks), of(&b, Metric::Ks));
+        close(of(&a, Metric::Brier), of(&b, Metric::Brier));
+        close(of(&a, Metric::LogLoss), of(&b, Metric::LogLoss));
     }
 
     /// Murphy 1973: over groups of equal probability, Brier = reliability − resolution + uncertainty.
@@ -145,7 +161,7 @@ proptest! {
             let probability = 1.0 / (1.0 + (-f64::from(level)).exp());
             decomposed += count / rows * ((probability - mean).powi(2) - (mean - base).powi(2));
         }
-        close(metrics.brier, decomposed);
+        close(of(&metrics, Metric::Brier), decomposed);
     }
 
     #[test]
@@ -154,7 +170,7 @@ proptest! {
             let probability = 1.0 / (1.0 + (-f64::from(logit)).exp());
             -(if target == 1.0 { probability } else { 1.0 - probability }).ln()
         }).sum::<f64>() / logits.len() as f64;
-        close(of_scores(&logits, &targets).expect("scores").log_loss, direct);
+        close(of(&of_scores(&logits, &targets).expect("scores"), Metric::LogLoss), direct);
     }
 
     #[test]
@@ -164,10 +180,10 @@ proptest! {
         let (logits, targets): (Vec<f32>, Vec<f32>) =
             rows.into_iter().map(|(logit, positive)| (logit, f32::from(u8::from(positive)))).unzip();
         if let Ok(metrics) = of_scores(&logits, &targets) {
-            let mut vector = Metrics::new();
-            metrics.set_into(&mut vector, Split::Test);
-            prop_assert!(Metric::ALL.iter().filter_map(|metric| vector.get(*metric, Split::Test)).all(|v| v.is_finite()));
-            prop_assert!((0.0..=1.0).contains(&metrics.auc) && metrics.ks.is_some_and(|ks| (0.0..=1.0).contains(&ks)));
+            let values = metrics.values();
+            prop_assert!(values.values().all(|value| value.is_finite()));
+            let shares = [Metric::Auc, Metric::Ks, Metric::Accuracy];
+            prop_assert!(shares.iter().filter_map(|metric| values.get(metric)).all(|share| (0.0..=1.0).contains(share)));
         }
     }
 }
@@ -237,7 +253,7 @@ fn a_net_is_counted_by_its_zeros() {
     assert_eq!(of_net_metric(&metrics, Metric::Macs), Some(4.0));
     assert_eq!(of_net_metric(&metrics, Metric::TheoreticalSpeedup), Some(2.0));
     assert_eq!(of_net_metric(&metrics, Metric::SizeBytes), Some(16.0 + 1.0 + 12.0));
-    let of_the_net = Metric::ALL.iter().filter(|metric| metric.of() == secateur_proto::metrics::MetricOf::Net);
+    let of_the_net = Metric::ALL.iter().filter(|metric| metric.is_of_net());
     assert!(of_the_net.copied().all(|metric| of_net_metric(&metrics, metric).is_some()));
 }
 
@@ -246,8 +262,10 @@ fn a_net_of_zeros_has_no_ratios() {
     let model = ModelSpec::mlp(3, vec![2]);
     let metrics = of_net(&model, &[0], &Parameters { tensors: [6, 2, 2, 1].map(|count| vec![0.0; count]).to_vec() })
         .expect("shapes");
-    assert_eq!(of_net_metric(&metrics, Metric::CompressionRatio), None);
-    assert_eq!(of_net_metric(&metrics, Metric::TheoreticalSpeedup), None);
+    for metric in [Metric::CompressionRatio, Metric::TheoreticalSpeedup] {
+        let measured = metrics.get(&metric.on(Split::Test));
+        assert_eq!(measured, Some(&Measured::Not(NotMeasurable::ZeroDenominator)), "{metric}");
+    }
     assert_eq!(of_net_metric(&metrics, Metric::Sparsity), Some(1.0));
     assert_eq!(of_net_metric(&metrics, Metric::SizeBytes), Some(13.0));
 }

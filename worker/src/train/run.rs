@@ -1,7 +1,10 @@
 //! Trains a bundle to its end: epochs, guards, audits, masks that change on the way, and the best epoch of each lane.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use secateur_proto::{
+    metrics::{Direction, Metric},
     outcome::{Failure, FailureClass},
     spec::{LearningRateSchedule, ModelSpec, SelectBy, TrainingSpec},
 };
@@ -16,7 +19,7 @@ use super::{
     state::TrainingState,
 };
 use crate::{
-    metrics::{self, ScoreMetrics},
+    metrics,
     net::{Mask, Parameters, flat::FlatLayout},
     prune::{
         schedule::{MaskSchedule, NoPlan},
@@ -66,8 +69,8 @@ pub struct EpochRecord {
     pub epoch: u32,
     /// Mean loss of the epoch's batches, without penalty; nothing for epoch 0.
     pub train_loss: Option<f64>,
-    /// On validation, after the epoch.
-    pub validation: ScoreMetrics,
+    /// On validation, after the epoch: the metrics that have a value.
+    pub validation: BTreeMap<Metric, f64>,
 }
 
 /// Sees a training as it goes on.
@@ -378,8 +381,9 @@ impl Training<'_, '_> {
                 }
             }
             let validation =
-                metrics::of_logits(&scores[index], &self.data.validation.targets, self.bundle.net().outputs())
-                    .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
+                metrics::of_outputs(&scores[index], &self.data.validation.targets, self.bundle.net().outputs())
+                    .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?
+                    .values();
             let record = EpochRecord { epoch, train_loss: losses.map(|losses| losses[index]), validation };
             self.watch.epoch(index, &record);
             let heals = lane.regularization.as_ref().is_some_and(|penalty| penalty.healing_epochs > 0);
@@ -392,12 +396,12 @@ impl Training<'_, '_> {
             // A net that its penalty has not touched yet is not what was asked for.
             let penalised = last || lane.regularization.as_ref().is_none_or(|penalty| epoch > penalty.warm_up_epochs);
             let settled = follows && penalised && (!heals || state.healed.is_some() || lane.stop_after.is_some());
-            let worth = worth(lane, &record);
+            let worth = worth(lane, &record)?;
             let better = match &state.best {
                 None => true,
                 Some((best, _)) => {
                     let best = state.curve.iter().find(|record| record.epoch == *best);
-                    worth > best.map_or(f64::NEG_INFINITY, |record| self::worth(lane, record))
+                    worth > best.map_or(Ok(f64::NEG_INFINITY), |record| self::worth(lane, record))?
                 }
             };
             let only_last = lane.training.select_by == SelectBy::Last || lane.stop_after.is_some();
@@ -423,13 +427,22 @@ fn unplanned(error: NoPlan, step: u64) -> LaneEnd {
 }
 
 /// The higher, the better.
-fn worth(lane: &Lane, record: &EpochRecord) -> f64 {
-    match lane.training.select_by {
-        SelectBy::Auc => record.validation.auc,
-        SelectBy::LogLoss => -record.validation.log_loss,
-        SelectBy::Accuracy => record.validation.accuracy,
-        SelectBy::Last => f64::from(record.epoch),
-    }
+fn worth(lane: &Lane, record: &EpochRecord) -> Result<f64, Failure> {
+    let metric = match lane.training.select_by {
+        SelectBy::Auc => Metric::Auc,
+        SelectBy::LogLoss => Metric::LogLoss,
+        SelectBy::Accuracy => Metric::Accuracy,
+        SelectBy::Last => return Ok(f64::from(record.epoch)),
+    };
+    let missing = || {
+        let message = format!("{metric} has no value on validation, and epochs are selected by it");
+        Failure::new(FailureClass::Input, message)
+    };
+    let value = record.validation.get(&metric).ok_or_else(missing)?;
+    Ok(match metric.better() {
+        Direction::Maximize => *value,
+        Direction::Minimize => -value,
+    })
 }
 
 /// What the learning rate of step `step`, from 0, is multiplied by.

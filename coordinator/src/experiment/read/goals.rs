@@ -3,7 +3,7 @@
 use std::{collections::HashMap, num::NonZeroU32};
 
 use secateur_proto::{
-    metrics::{Direction, Metric, MetricOf},
+    metrics::{Direction, InvalidQuantity, Metric, Quantity, Split},
     spec::Task,
 };
 
@@ -75,14 +75,35 @@ pub(super) fn seeds(reader: &mut Reader, field: &Field<'_>) -> Option<Seeds> {
     }
 }
 
-fn metric(reader: &mut Reader, field: &Field<'_>, task: Option<Task>) -> Option<Metric> {
-    let names: Vec<(&str, Metric)> = Metric::ALL.iter().map(|metric| (metric.name(), *metric)).collect();
-    let metric = reader.choice(field, &names, &["latency_p50_us", "latency_p99_us"])?;
-    if metric == Metric::Ks && task == Some(Task::Multiclass) {
+/// A metric, which is on validation unless the text says what it is over.
+fn quantity(reader: &mut Reader, field: &Field<'_>, task: Option<Task>) -> Option<Quantity> {
+    let names = || Metric::ALL.iter().map(|metric| (metric.name(), *metric));
+    let quantity = match field.text().filter(|text| text.contains('@')) {
+        None => {
+            let names: Vec<_> = names().collect();
+            reader.choice(field, &names, &["latency_p50_us", "latency_p99_us"])?.on(Split::Validation)
+        }
+        Some(text) => match text.parse::<Quantity>() {
+            Ok(quantity) => quantity,
+            Err(error) => {
+                let hint = match &error {
+                    InvalidQuantity::Metric(name) => did_you_mean(name, names().map(|(name, _)| name)),
+                    _ => String::new(),
+                };
+                reader.report(field.mark(), &field.path, format!("{error}{hint}"));
+                return None;
+            }
+        },
+    };
+    if !quantity.is_whole() {
+        reader.report(field.mark(), &field.path, format!("found {quantity}, and slices are not supported yet"));
+        return None;
+    }
+    if quantity.metric() == Metric::Ks && task == Some(Task::Multiclass) {
         reader.report(field.mark(), &field.path, "found ks, which is of two classes alone, and the task is multiclass");
         return None;
     }
-    Some(metric)
+    Some(quantity)
 }
 
 /// The front's default axes: what is chosen among several classes is judged by its errors.
@@ -91,7 +112,7 @@ fn default_objectives(task: Option<Task>) -> Vec<Objective> {
         Some(Task::Multiclass) => Metric::Error,
         Some(Task::Binary) | None => Metric::Auc,
     };
-    let objective = |metric: Metric| Objective { metric, direction: metric.better() };
+    let objective = |metric: Metric| Objective { quantity: metric.on(Split::Validation), direction: metric.better() };
     vec![objective(of_data), objective(Metric::NonzeroParameters)]
 }
 
@@ -102,7 +123,7 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, task: Option<
         reader.wrong(&field, allowed);
         return None;
     };
-    let same = |one: &Objective, two: &Objective| one.metric == two.metric;
+    let same = |one: &Objective, two: &Objective| one.quantity == two.quantity;
     let objectives = reader.values(&field, items, same, |reader, item| {
         let fields = reader.fields(item, &["maximize", "minimize"])?;
         let (field, direction) = match (fields.get("maximize"), fields.get("minimize")) {
@@ -113,18 +134,24 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, task: Option<
                 return None;
             }
         };
-        let metric = metric(reader, &field, task)?;
-        if metric.better() != direction {
-            let better = match metric.better() {
+        let quantity = quantity(reader, &field, task)?;
+        if quantity.split() == Some(Split::Test) {
+            let message = format!("found {quantity}, and the front is chosen on validation: test selects nothing");
+            reader.report(field.mark(), &field.path, message);
+            return None;
+        }
+        if quantity.better() != direction {
+            let name = quantity.text_or_on(Split::Validation);
+            let better = match quantity.better() {
                 Direction::Maximize => "higher is better: write maximize",
                 Direction::Minimize => "lower is better: write minimize",
             };
-            reader.report(field.mark(), &field.path, format!("found {metric}, of which {better}"));
+            reader.report(field.mark(), &field.path, format!("found {name}, of which {better}"));
             return None;
         }
-        Some(Objective { metric, direction })
+        Some(Objective { quantity, direction })
     })?;
-    if !objectives.iter().any(|objective| objective.metric.of() == MetricOf::Data) {
+    if !objectives.iter().any(|objective| !objective.quantity.metric().is_of_net()) {
         let message = "found only metrics of the net, required at least one of the data, such as auc";
         reader.report(field.mark(), &field.path, message);
         return None;
@@ -141,11 +168,11 @@ pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>, task: Option
     if items.is_empty() {
         return Some(Vec::new());
     }
-    let same = |one: &Constraint, two: &Constraint| one.metric == two.metric;
+    let same = |one: &Constraint, two: &Constraint| one.quantity == two.quantity;
     reader.values(&field, items, same, |reader, item| {
         let fields = reader.fields(item, &["metric", "min", "max"])?;
-        let metric =
-            reader.required(&fields, "metric", "the name of a metric").and_then(|field| metric(reader, &field, task));
+        let field = reader.required(&fields, "metric", "the name of a metric");
+        let quantity = field.and_then(|field| quantity(reader, &field, task));
         let mut complete = true;
         let [min, max] = ["min", "max"].map(|key| {
             let bound = reader.number(&fields.get(key)?, "a finite number", |_| true);
@@ -165,7 +192,7 @@ pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>, task: Option
             reader.report(item.mark(), &item.path, format!("found min {low} above max {high}, which nothing can hold"));
             return None;
         }
-        Some(Constraint { metric: metric?, min, max })
+        Some(Constraint { quantity: quantity?, min, max })
     })
 }
 

@@ -1,7 +1,7 @@
 use std::num::NonZeroU32;
 
 use secateur_proto::{
-    metrics::{Direction, Metric},
+    metrics::{Direction, Metric, Split},
     spec::{OptimizerSpec, RegularizationKind, SelectBy, SplitSpec, TableFormat, Task},
 };
 
@@ -32,8 +32,8 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(
         spec.objectives,
         [
-            Objective { metric: Metric::Auc, direction: Direction::Maximize },
-            Objective { metric: Metric::NonzeroParameters, direction: Direction::Minimize },
+            Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize },
+            Objective { quantity: Metric::NonzeroParameters.on(Split::Validation), direction: Direction::Minimize },
         ]
     );
 }
@@ -92,7 +92,7 @@ fn a_list_where_one_value_is_expected_is_an_axis() {
 fn splits_constraints_and_columns_are_read() {
     let text = small_with(&[
         "  split: {kind: time, column: year, train: 0.7, validation: 0.1, test: 0.2}",
-        "constraints: [{metric: brier, max: 0.15}, {metric: auc, min: 0.7, max: 1}]",
+        "constraints: [{metric: brier, max: 0.15}, {metric: auc@validation, min: 0.7, max: 1}, {metric: ece@test, max: 0.1}]",
         "objectives: [{minimize: log_loss}]",
         "controls: none",
     ])
@@ -106,8 +106,9 @@ fn splits_constraints_and_columns_are_read() {
     assert_eq!(
         spec.constraints,
         [
-            Constraint { metric: Metric::Brier, min: None, max: Some(0.15) },
-            Constraint { metric: Metric::Auc, min: Some(0.7), max: Some(1.0) },
+            Constraint { quantity: Metric::Brier.on(Split::Validation), min: None, max: Some(0.15) },
+            Constraint { quantity: Metric::Auc.on(Split::Validation), min: Some(0.7), max: Some(1.0) },
+            Constraint { quantity: Metric::Ece.on(Split::Test), min: None, max: Some(0.1) },
         ]
     );
     assert_eq!(spec.controls, Controls { list: vec![], named: true });
@@ -158,10 +159,16 @@ fn images_are_of_several_classes_unless_the_file_says_two() {
     assert_eq!((spec.data.format, spec.data.task, spec.data.rows), (TableFormat::Idx, Task::Multiclass, Some(5000)));
     assert_eq!((spec.data.target, spec.data.split), (None, SplitSpec::Files { validation: 0.1, seed: 0 }));
     assert_eq!(spec.select_by, SelectBy::Accuracy);
-    assert_eq!(spec.objectives[0], Objective { metric: Metric::Error, direction: Direction::Minimize });
+    assert_eq!(
+        spec.objectives[0],
+        Objective { quantity: Metric::Error.on(Split::Validation), direction: Direction::Minimize }
+    );
     let spec = parsed(&text.replace("  rows: 5000", "  task: binary"));
     assert_eq!((spec.data.task, spec.data.rows, spec.select_by), (Task::Binary, None, SelectBy::Auc));
-    assert_eq!(spec.objectives[0], Objective { metric: Metric::Auc, direction: Direction::Maximize });
+    assert_eq!(
+        spec.objectives[0],
+        Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize }
+    );
     for folder in ["mnist/", "a.b/mnist", ".", "..", "../mnist-1.0/"] {
         assert_eq!(parsed(&text.replace("../data/mnist", folder)).data.format, TableFormat::Idx, "{folder}");
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use secateur_proto::metrics::{Metric, MetricOf, Split};
+use secateur_proto::metrics::Quantity;
 
 use super::{
     colour, marker,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     experiment::plan::Control,
     report::{
-        glossary::{title, title_on},
+        glossary::{title, title_of_any_split},
         label::Labels,
         model::{CellReport, Report},
         number,
@@ -27,19 +27,20 @@ const LEFT: f64 = 62.0;
 const GAP: f64 = 22.0;
 const PANEL_HEIGHT: f64 = 250.0;
 
-type Curve<'a> = BTreeMap<u64, (f64, &'a Summary)>;
+/// By the bits of the sparsity.
+type Curve = BTreeMap<u64, (f64, Summary)>;
 
 #[derive(Default)]
-struct Panel<'a> {
+struct Panel {
     title: String,
-    curves: BTreeMap<usize, Curve<'a>>,
-    dense: Option<&'a Summary>,
+    curves: BTreeMap<usize, Curve>,
+    dense: Option<Summary>,
 }
 
-/// `metric` on validation against the sparsity asked for, with 95 % intervals. Nothing if no cell has both.
-pub(crate) fn curves(report: &Report, metric: Metric) -> Option<String> {
+/// `quantity` against the sparsity asked for, with 95 % intervals. Returns `None` if no cell has both.
+pub(crate) fn curves(report: &Report, quantity: &Quantity) -> Option<String> {
     let labels = Labels::of(report);
-    let (panels, left_out) = panels(report, metric, &labels);
+    let (panels, left_out) = panels(report, quantity, &labels);
     if panels.is_empty() {
         return None;
     }
@@ -63,7 +64,7 @@ pub(crate) fn curves(report: &Report, metric: Metric) -> Option<String> {
     let drawn = || panels.iter().flat_map(|panel| panel.curves.values().flat_map(BTreeMap::values));
     // Whole intervals: one that is cut at the edge of a panel would look narrower than it is.
     let summaries = drawn().map(|(_, summary)| *summary).chain(panels.iter().filter_map(|panel| panel.dense));
-    let ends = |summary: &Summary| summary.ci95.map_or([summary.mean; 2], |[low, high]| [low, high]);
+    let ends = |summary: Summary| summary.ci95.map_or([summary.mean; 2], |[low, high]| [low, high]);
     let values: Vec<f64> = summaries.flat_map(ends).collect();
     let mut sparsities: Vec<f64> = drawn().map(|(sparsity, _)| *sparsity).collect();
     sparsities.sort_by(f64::total_cmp);
@@ -83,9 +84,8 @@ pub(crate) fn curves(report: &Report, metric: Metric) -> Option<String> {
         write!(caption, "; {} more in the table", number::count(left_out as u64, "panel")).expect("a string takes all");
     }
     svg.text((LEFT + WIDTH - 18.0) / 2.0, bottom + 14.0, Anchor::Middle, "ink", &caption);
-    let split = (metric.of() == MetricOf::Data).then_some(Split::Validation);
-    svg.upright(14.0, top + PANEL_HEIGHT / 2.0, &title_on(metric, split));
-    Some(svg.finish(&format!("{} against sparsity, by strategy", title(metric))))
+    svg.upright(14.0, top + PANEL_HEIGHT / 2.0, &title(quantity));
+    Some(svg.finish(&format!("{} against sparsity, by strategy", title_of_any_split(quantity))))
 }
 
 /// The axis of sparsities: equal steps for equal factors in what is kept.
@@ -93,9 +93,9 @@ fn spread(sparsity: f64) -> f64 {
     -(1.0 - sparsity).max(1e-9).ln()
 }
 
-fn panels<'a>(report: &'a Report, metric: Metric, labels: &Labels) -> (Vec<Panel<'a>>, usize) {
-    let summary = |cell: &'a CellReport| cell.metrics.get(metric, Split::Validation);
-    let mut panels: Vec<Panel<'a>> = Vec::new();
+fn panels(report: &Report, quantity: &Quantity, labels: &Labels) -> (Vec<Panel>, usize) {
+    let summary = |cell: &CellReport| cell.summary(quantity);
+    let mut panels: Vec<Panel> = Vec::new();
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for cell in report.cells.iter().filter(|cell| cell.control_kind != Some(Control::Dense)) {
         let (Some(summary), Some(sparsity)) = (summary(cell), cell.requested_sparsity) else { continue };
@@ -124,7 +124,7 @@ fn panels<'a>(report: &'a Report, metric: Metric, labels: &Labels) -> (Vec<Panel
 
 fn draw_panel(
     svg: &mut Svg,
-    panel: &Panel<'_>,
+    panel: &Panel,
     [x, y, panel_width]: [f64; 3],
     (across, up): (&Scale, &Scale),
     sparsities: &[f64],

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use secateur_proto::metrics::{Direction, Metric, MetricOf, Split};
+use secateur_proto::metrics::{Direction, Metric, Quantity, Split};
 
 use super::{
     colour, marker,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     experiment::plan::Control,
     report::{
-        glossary::{title, title_on},
+        glossary::{title, title_of_any_split},
         label::Labels,
         model::{CellReport, Report},
         number,
@@ -21,40 +21,46 @@ use crate::{
 };
 
 /// What the plot shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Axes {
     /// Across.
-    pub(crate) x: Metric,
-    /// Up.
-    pub(crate) y: Metric,
+    pub(crate) x: Quantity,
+    /// Up. On validation, unless it is of the net.
+    pub(crate) y: Quantity,
     /// Which way is better on each.
     pub(crate) better: [Direction; 2],
     /// Whether the front was chosen on these two alone, so that it is a line of steps.
     pub(crate) are_all_objectives: bool,
 }
 
-/// The first objective of the net across, the first of the data up; the usual ones where the sweep has none. Nothing if no cell
-/// has two metrics to show.
+impl Axes {
+    /// What goes up, on test.
+    pub(crate) fn test(&self) -> Quantity {
+        self.y.with_split(Split::Test)
+    }
+}
+
+/// The first objective of the net across, the first of rows up; the usual ones where the sweep has none. Returns `None` if no cell
+/// has two quantities to show.
 pub(crate) fn axes(report: &Report) -> Option<Axes> {
-    let measured =
-        |metric: &Metric| report.cells.iter().any(|cell| cell.metrics.get(*metric, Split::Validation).is_some());
-    let objectives = || report.objectives.iter().map(|objective| objective.metric);
-    let of = |kind: MetricOf| objectives().chain(Metric::ALL.iter().copied()).filter(move |metric| metric.of() == kind);
-    let x = objectives()
-        .filter(|metric| metric.of() == MetricOf::Net)
-        .chain([Metric::NonzeroParameters])
-        .chain(of(MetricOf::Net))
-        .find(measured)?;
-    let second = objectives().find(|metric| metric.of() == MetricOf::Net && *metric != x);
-    let wanted = objectives().find(|metric| metric.of() == MetricOf::Data).or(second);
-    let y = wanted.into_iter().chain(of(MetricOf::Data)).find(measured)?;
-    let better = [x, y].map(|metric| {
-        let objective = report.objectives.iter().find(|objective| objective.metric == metric);
-        objective.map_or(metric.better(), |objective| objective.direction)
+    let measured = |quantity: &&Quantity| report.cells.iter().any(|cell| cell.summary(quantity).is_some());
+    let objectives = || report.objectives.iter().map(|objective| &objective.quantity);
+    let usual: Vec<Quantity> = Metric::ALL.iter().map(|metric| metric.on(Split::Validation)).collect();
+    let is_of_net = |quantity: &&Quantity| quantity.split().is_none();
+    let of_net = || objectives().chain(&usual).filter(is_of_net);
+    let of_rows = || objectives().chain(&usual).filter(|quantity| !is_of_net(quantity));
+    let nonzero = Metric::NonzeroParameters.on(Split::Validation);
+    let x = objectives().filter(is_of_net).chain([&nonzero]).chain(of_net()).find(measured)?;
+    let second = objectives().find(|quantity| is_of_net(quantity) && *quantity != x);
+    let wanted = objectives().find(|quantity| !is_of_net(quantity)).or(second);
+    let y = wanted.into_iter().chain(of_rows()).find(measured)?;
+    let better = [x, y].map(|quantity| {
+        let objective = report.objectives.iter().find(|objective| objective.quantity == *quantity);
+        objective.map_or(quantity.better(), |objective| objective.direction)
     });
-    let are_all_objectives =
-        objectives().all(|metric| metric == x || metric == y) && [x, y].iter().all(|m| objectives().any(|o| o == *m));
-    Some(Axes { x, y, better, are_all_objectives })
+    let are_all_objectives = objectives().all(|quantity| quantity == x || quantity == y)
+        && [x, y].iter().all(|axis| objectives().any(|quantity| quantity == *axis));
+    Some(Axes { x: x.clone(), y: y.clone(), better, are_all_objectives })
 }
 
 const WIDTH: f64 = 880.0;
@@ -75,16 +81,14 @@ struct Point<'a> {
 pub(crate) fn pareto(report: &Report) -> Option<String> {
     let axes = axes(report)?;
     let points: Vec<Point<'_>> = (report.cells.iter())
-        .filter_map(|cell| {
-            let x = *cell.metrics.get(axes.x, Split::Validation)?;
-            Some(Point { cell, x, y: *cell.metrics.get(axes.y, Split::Validation)? })
-        })
+        .filter_map(|cell| Some(Point { cell, x: cell.summary(&axes.x)?, y: cell.summary(&axes.y)? }))
         .collect();
     let labels = Labels::of(report);
     let mut svg = Svg::new(WIDTH, HEIGHT);
     let top = 18.0 + draw_legend(&mut svg, &labels, &axes);
     let dense = best_dense(&points, axes.better[1]);
-    let test = |point: &Point<'_>| point.cell.metrics.get(axes.y, Split::Test).map(|summary| summary.mean);
+    let on_test = axes.test();
+    let test = |point: &Point<'_>| point.cell.mean(&on_test);
     let extremes = points.iter().flat_map(|point| {
         let [low, high] = point.y.ci95.filter(|_| points.len() < 40).unwrap_or([point.y.mean; 2]);
         [Some(low), Some(high), test(point).filter(|_| point.cell.on_front)]
@@ -99,14 +103,19 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
         svg.line(&steps(&points, &axes, &x, &y), "front", INK, 1.5, "");
     }
     draw_points(&mut svg, &points, &labels, &x, &y);
-    if axes.y.of() == MetricOf::Data && points.len() <= MANY {
+    if axes.y.split().is_some() && points.len() <= MANY {
         for point in points.iter().filter(|point| point.cell.on_front) {
             if let (Some(value), Some(series)) = (test(point), index(&labels, point.cell)) {
                 svg.hollow(&marker(series, x.at(point.x.mean) + 9.0, y.at(value), 3.6), colour(series));
             }
         }
     }
-    let name = format!("{} against {} of every cell of {}", title(axes.y), title(axes.x), report.sweep.name);
+    let name = format!(
+        "{} against {} of every cell of {}",
+        title_of_any_split(&axes.y),
+        title_of_any_split(&axes.x),
+        report.sweep.name
+    );
     Some(svg.finish(&name))
 }
 
@@ -131,7 +140,7 @@ fn draw_legend(svg: &mut Svg, labels: &Labels, axes: &Axes) -> f64 {
     let mut keys = labels.series.clone();
     let series = keys.len();
     keys.extend(["dense control", "on the front"].map(str::to_owned));
-    if axes.y.of() == MetricOf::Data {
+    if axes.y.split().is_some() {
         keys.push("front cell on test".to_owned());
     }
     legend(svg, [LEFT, 8.0, WIDTH - LEFT - RIGHT], &keys, |svg, index, x, y| match index.checked_sub(series) {
@@ -159,14 +168,13 @@ fn frame(svg: &mut Svg, axes: &Axes, x: &Scale, y: &Scale, top: f64) {
         }
     }
     svg.line(&format!("M{LEFT} {top:.1}V{bottom:.1}H{:.1}", WIDTH - RIGHT), "axis", MUTED, 1.0, "");
-    let split = |metric: Metric| (metric.of() == MetricOf::Data).then_some(Split::Validation);
     let better = |direction| match direction {
         Direction::Maximize => "higher is better",
         Direction::Minimize => "lower is better",
     };
-    let across = format!("{} — {}", title_on(axes.x, split(axes.x)), better(axes.better[0]));
+    let across = format!("{} — {}", title(&axes.x), better(axes.better[0]));
     svg.text((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 14.0, Anchor::Middle, "ink", &across);
-    let up = format!("{} — {}", title_on(axes.y, split(axes.y)), better(axes.better[1]));
+    let up = format!("{} — {}", title(&axes.y), better(axes.better[1]));
     svg.upright(16.0, (top + bottom) / 2.0, &up);
 }
 
@@ -178,7 +186,7 @@ fn reference(svg: &mut Svg, dense: &Point<'_>, axes: &Axes, y: &Scale) {
     }
     let at = y.at(dense.y.mean);
     svg.line(&format!("M{LEFT} {at:.1}h{across:.1}"), "dense", INK, 1.5, "5 3");
-    let label = format!("dense {}", number::of_metric(axes.y, dense.y.mean));
+    let label = format!("dense {}", number::of_metric(axes.y.metric(), dense.y.mean));
     svg.text(LEFT + 6.0, at - 5.0, Anchor::Start, "ink", &label);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secateur_proto::{
     ids::{CellId, TrialId},
-    metrics::{Direction, Metric, MetricValue, Split},
+    metrics::{Direction, Metric, Split},
     outcome::StageOutcome,
 };
 use serde_json::json;
@@ -37,12 +37,7 @@ fn set(outcomes: &mut Outcomes, cell: &CellId, metric: Metric, values: [f64; 2])
     for (seed, value) in (1..).zip(values) {
         let id: TrialId = format!("{cell}-{seed}").parse().expect("an id");
         let Some(StageOutcome::Completed(result)) = outcomes.get_mut(&id) else { panic!("{id} has no result") };
-        match result.metrics.0.get_mut(&metric).expect("measured") {
-            MetricValue::Net(old) => *old = value,
-            MetricValue::BySplit(values) => {
-                values.insert(Split::Validation, value);
-            }
-        }
+        result.metrics.insert(metric.on(Split::Validation), value);
     }
 }
 
@@ -201,7 +196,8 @@ fn the_brightest_place_is_the_best_whichever_way_is_better() {
         places.iter().find(|(text, _)| text == wanted).expect("drawn").1.clone()
     };
     assert_eq!([colour(&higher, "+0.0020"), colour(&higher, "−0.0600")], ["#fee838", "#00224e"]);
-    plan.sweep.objectives[0] = Objective { metric: Metric::Auc, direction: Direction::Minimize };
+    plan.sweep.objectives[0] =
+        Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Minimize };
     let (caption, lower) = drawn(&plan);
     assert!(caption.contains("lower is better"));
     assert_eq!([colour(&lower, "+0.0020"), colour(&lower, "−0.0600")], ["#00224e", "#fee838"]);

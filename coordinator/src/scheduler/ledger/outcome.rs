@@ -1,8 +1,10 @@
 //! How a stage ended, kept small: hundreds of thousands are kept. And what its children inherit of it.
 
+use std::collections::BTreeMap;
+
 use secateur_proto::{
     ids::{ContentHash, StageKey},
-    metrics::{Metric, MetricValue, Metrics, Split},
+    metrics::{Measured, Metric, Metrics, NotMeasurable, Over, Quantity},
     outcome::{Artifact, Failure, FailureClass, Role, StageOutcome, StageResult},
 };
 
@@ -13,15 +15,18 @@ pub(in crate::scheduler) enum Packed {
     Otherwise(Box<StageOutcome>),
 }
 
-/// The result of a stage as bytes, which only this process reads: how many values there are, in two bytes; of each its metric, its split
-/// and its eight bytes; then the files, of each its role, hash and size. Nothing, if there is neither.
+/// The result of a stage as bytes, which only this process reads: how many files there are, and of each its role, hash and size; then
+/// the measurements by what they are over: its text, a zero, how many there are, and of each its metric and eight bytes. `None` if there
+/// are neither files nor measurements.
 #[derive(Debug, PartialEq)]
 pub(in crate::scheduler) struct PackedResult(Option<Box<[u8]>>);
 
-/// Bytes of a value with what it is of.
-const VALUE: usize = 2 + 8;
 /// Bytes of a file.
 const FILE: usize = 1 + 32 + 8;
+/// Bytes of a measurement.
+const MEASUREMENT: usize = 1 + 8;
+/// Set beside a metric that could not be measured; the eight bytes are the reason.
+const NOT_MEASURABLE: u8 = 1 << 7;
 
 impl Packed {
     pub(in crate::scheduler) fn new(outcome: &StageOutcome) -> Self {
@@ -62,48 +67,64 @@ impl Packed {
 
 impl PackedResult {
     fn new(result: &StageResult) -> Self {
-        let mut values: Vec<(Metric, Option<Split>, f64)> = vec![];
-        for (metric, value) in &result.metrics.0 {
-            match value {
-                MetricValue::Net(value) => values.push((*metric, None, *value)),
-                MetricValue::BySplit(by_split) => {
-                    values.extend(by_split.iter().map(|(split, value)| (*metric, Some(*split), *value)));
-                }
-            }
-        }
-        if values.is_empty() && result.artifacts.is_empty() {
+        if result.metrics.is_empty() && result.artifacts.is_empty() {
             return Self(None);
         }
-        let mut bytes = Vec::with_capacity(2 + values.len() * VALUE + result.artifacts.len() * FILE);
-        let count = u16::try_from(values.len()).expect("there are not as many metrics");
-        bytes.extend(count.to_le_bytes());
-        for (metric, split, value) in values {
-            bytes.extend([code(Metric::ALL, &metric), split.map_or(0, |split| 1 + code(&Split::ALL, &split))]);
-            bytes.extend(value.to_le_bytes());
+        let mut by_rows: BTreeMap<&Over, Vec<(Metric, Measured)>> = BTreeMap::new();
+        for (quantity, measured) in result.metrics.iter() {
+            by_rows.entry(quantity.over()).or_default().push((quantity.metric(), *measured));
         }
+        let count = |number: usize| u8::try_from(number).expect("there are fewer roles, and fewer metrics");
+        let mut bytes = vec![count(result.artifacts.len())];
         for (role, artifact) in &result.artifacts {
             bytes.push(code(&Role::ALL, role));
             bytes.extend(artifact.hash.as_bytes());
             bytes.extend(artifact.size.to_le_bytes());
+        }
+        for (over, measurements) in by_rows {
+            bytes.extend(over.to_string().as_bytes());
+            bytes.extend([0, count(measurements.len())]);
+            for (metric, measured) in measurements {
+                let metric = code(Metric::ALL, &metric);
+                match measured {
+                    Measured::Value(value) => {
+                        bytes.push(metric);
+                        bytes.extend(value.to_le_bytes());
+                    }
+                    Measured::Not(reason) => {
+                        bytes.push(metric | NOT_MEASURABLE);
+                        bytes.extend(u64::from(code(NotMeasurable::ALL, &reason)).to_le_bytes());
+                    }
+                }
+            }
         }
         Self(Some(bytes.into()))
     }
 
     fn unpack(&self) -> StageResult {
         let mut metrics = Metrics::new();
-        for value in self.parts().0.chunks_exact(VALUE) {
-            let (what, number) = value.split_at(2);
-            let (metric, number) = (Metric::ALL[usize::from(what[0])], f64::from_le_bytes(eight(number)));
-            match usize::from(what[1]).checked_sub(1) {
-                None => metrics.set_net(metric, number),
-                Some(split) => metrics.set(metric, Split::ALL[split], number),
+        let mut rest = self.parts().1;
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            let over = std::str::from_utf8(&rest[..end]).expect("it was text");
+            let over = if over.is_empty() { Over::Net } else { over.parse().expect("it was written by an `Over`") };
+            let (measurements, others) = rest[end + 2..].split_at(usize::from(rest[end + 1]) * MEASUREMENT);
+            for measurement in measurements.chunks_exact(MEASUREMENT) {
+                let (code, number) = (measurement[0], eight(&measurement[1..]));
+                let metric = Metric::ALL[usize::from(code & !NOT_MEASURABLE)];
+                let measured = if code & NOT_MEASURABLE == 0 {
+                    Measured::Value(f64::from_le_bytes(number))
+                } else {
+                    Measured::Not(NotMeasurable::ALL[usize::from(number[0])])
+                };
+                metrics.insert(Quantity::new(metric, over.clone()).expect("it was one"), measured);
             }
+            rest = others;
         }
         StageResult { metrics, artifacts: self.artifacts().collect() }
     }
 
     fn artifacts(&self) -> impl Iterator<Item = (Role, Artifact)> {
-        self.parts().1.chunks_exact(FILE).map(|file| {
+        self.parts().0.chunks_exact(FILE).map(|file| {
             let (hash, size) = file[1..].split_at(32);
             let hash: [u8; 32] = hash.try_into().expect("it was split there");
             let artifact =
@@ -112,10 +133,10 @@ impl PackedResult {
         })
     }
 
-    /// The values, and the files.
+    /// The files, and the measurements.
     fn parts(&self) -> (&[u8], &[u8]) {
         match self.0.as_deref() {
-            Some([low, high, rest @ ..]) => rest.split_at(usize::from(u16::from_le_bytes([*low, *high])) * VALUE),
+            Some([files, rest @ ..]) => rest.split_at(usize::from(*files) * FILE),
             _ => (&[], &[]),
         }
     }
@@ -149,20 +170,31 @@ pub(in crate::scheduler) fn inherited(key: StageKey, parent: &StageOutcome) -> O
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use secateur_proto::metrics::Split;
 
     use super::*;
 
+    fn measurements() -> impl Strategy<Value = Metrics> {
+        let split = || prop::sample::select(Split::ALL.to_vec());
+        let over = prop_oneof![
+            split().prop_map(Over::Rows),
+            (split(), any::<String>(), "[a-c]").prop_map(|(split, column, level)| Over::slice(split, &column, &level)),
+            (split(), "[a-c]").prop_map(|(split, column)| Over::gap(split, &column)),
+        ];
+        let measured = prop_oneof![
+            any::<f64>().prop_map(Measured::Value),
+            prop::sample::select(NotMeasurable::ALL.to_vec()).prop_map(Measured::Not)
+        ];
+        let metric = prop::sample::select(Metric::ALL.to_vec());
+        let quantity = (metric, over).prop_map(|(metric, over)| {
+            Quantity::new(metric, if metric.is_of_net() { Over::Net } else { over }).expect("they fit")
+        });
+        prop::collection::vec((quantity, measured), 0..40).prop_map(Metrics::from_iter)
+    }
+
     fn results() -> impl Strategy<Value = StageResult> {
-        let value = (prop::sample::select(Metric::ALL.to_vec()), 0..3_usize, any::<f64>());
         let file = (prop::sample::select(Role::ALL.to_vec()), any::<[u8; 32]>(), any::<u64>());
-        (prop::collection::vec(value, 0..40), prop::collection::vec(file, 0..8)).prop_map(|(values, files)| {
-            let mut metrics = Metrics::new();
-            for (metric, split, value) in values {
-                match split.checked_sub(1) {
-                    None => metrics.set_net(metric, value),
-                    Some(split) => metrics.set(metric, Split::ALL[split], value),
-                }
-            }
+        (measurements(), prop::collection::vec(file, 0..8)).prop_map(|(metrics, files)| {
             let artifact = |hash: [u8; 32], size| Artifact { hash: ContentHash::from(blake3::Hash::from(hash)), size };
             let artifacts = files.into_iter().map(|(role, hash, size)| (role, artifact(hash, size))).collect();
             StageResult { metrics, artifacts }

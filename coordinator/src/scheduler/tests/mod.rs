@@ -180,8 +180,8 @@ fn lanes(count: u32) -> NonZeroU32 {
 /// A result that only `key` has.
 fn completed(key: StageKey) -> StageOutcome {
     let mut metrics = Metrics::new();
-    metrics.set(Metric::Auc, Split::Validation, f64::from(key.0.as_bytes()[0]) / 256.0);
-    metrics.set_net(Metric::Parameters, f64::from(key.0.as_bytes()[1]));
+    metrics.insert(Metric::Auc.on(Split::Validation), f64::from(key.0.as_bytes()[0]) / 256.0);
+    metrics.insert(Metric::Parameters.on(Split::Test), f64::from(key.0.as_bytes()[1]));
     let artifact = Artifact { hash: key.0, size: 1 };
     StageOutcome::Completed(StageResult { metrics, artifacts: Artifacts::from([(Role::Checkpoint, artifact)]) })
 }

@@ -66,9 +66,9 @@ fn state(key: StageKey, epoch: u32) -> Vec<u8> {
 fn metrics(key: StageKey) -> Metrics {
     let number = |index: usize| f64::from(key.0.as_bytes()[index]);
     let mut metrics = Metrics::new();
-    metrics.set(Metric::Auc, Split::Validation, number(0) / 256.0);
-    metrics.set(Metric::Auc, Split::Test, number(1) / 256.0);
-    metrics.set_net(Metric::NonzeroParameters, number(2));
+    metrics.insert(Metric::Auc.on(Split::Validation), number(0) / 256.0);
+    metrics.insert(Metric::Auc.on(Split::Test), number(1) / 256.0);
+    metrics.insert(Metric::NonzeroParameters.on(Split::Test), number(2));
     metrics
 }
 

@@ -7,7 +7,7 @@ mod schedules;
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use secateur_proto::{
-    metrics::{Metric, MetricOf, Split},
+    metrics::{Metric, Split},
     spec::{
         CriterionSpec, DenseSpec, Granularity, ImportSpec, OptimizerSpec, PrepareSpec, PruneSpec, Ranking,
         RegularizationKind, RegularizationSpec, Removal, Schedule, SplitSpec, StageSpec, Start, Subject, TableFormat,
@@ -232,13 +232,12 @@ fn from_a_table_to_a_pruned_net() {
         let all: Vec<Role> = Role::ALL.into_iter().filter(|role| !others.contains(role)).collect();
         assert_eq!(roles(&result), all);
         for metric in Metric::ALL {
-            let splits: &[Split] = if metric.of() == MetricOf::Data { &Split::ALL } else { &[Split::Test] };
-            for split in splits {
-                let value = result.metrics.get(*metric, *split).unwrap_or_else(|| panic!("{metric} is missing"));
+            for split in Split::ALL {
+                let value = result.metrics.value(&metric.on(split)).unwrap_or_else(|| panic!("{metric} is missing"));
                 assert!(value.is_finite());
             }
         }
-        assert_eq!(result.metrics.get(Metric::Sparsity, Split::Test), Some(&(31.0 / 54.0)));
+        assert_eq!(result.metrics.value(&Metric::Sparsity.on(Split::Test)), Some(31.0 / 54.0));
 
         // The files say the same.
         let model = mlp(WIDTH, &[6, 4]);
@@ -267,7 +266,7 @@ fn from_a_table_to_a_pruned_net() {
         assert_eq!(curve["epochs"].as_array().map(Vec::len), Some(3));
         let best = curve["best_epoch"].as_u64().expect("a number") as usize;
         let auc = curve["epochs"][best]["validation"]["auc"].as_f64();
-        assert_eq!(auc.as_ref(), result.metrics.get(Metric::Auc, Split::Validation));
+        assert_eq!(auc, result.metrics.value(&Metric::Auc.on(Split::Validation)));
     }
 }
 

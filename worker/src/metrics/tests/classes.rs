@@ -13,24 +13,24 @@ fn three_classes_by_hand() {
     let logits: Vec<f32> =
         (probabilities.iter().zip([0.0, 3.0, -2.0, 1.0])).flat_map(|(row, c)| row.map(|p| p.ln() + c)).collect();
     let metrics = of_class_scores(&logits, &[0.0, 1.0, 2.0, 2.0], 3).expect("scores");
-    near(metrics.log_loss, -(0.72_f64.ln() + 0.65_f64.ln() + 0.28_f64.ln() + 0.45_f64.ln()) / 4.0);
+    near(of(&metrics, Metric::LogLoss), -(0.72_f64.ln() + 0.65_f64.ln() + 0.28_f64.ln() + 0.45_f64.ln()) / 4.0);
     // .1208 + .2102 + .7904 + .4550
-    near(metrics.brier, 1.5764 / 4.0);
+    near(of(&metrics, Metric::Brier), 1.5764 / 4.0);
     // The third row is taken for class 1. Confidences: .72 right, .65 right, and in one bin .44 wrong and .45 right.
-    assert_eq!((metrics.accuracy, metrics.error), (0.75, 0.25));
-    near(metrics.ece, (0.28 + 0.35 + 0.11) / 4.0);
+    assert_eq!((of(&metrics, Metric::Accuracy), of(&metrics, Metric::Error)), (0.75, 0.25));
+    near(of(&metrics, Metric::Ece), (0.28 + 0.35 + 0.11) / 4.0);
     // Classes 0 and 1 are above all the rest; of class 2, .28 is above .10 and below .29, and .45 above both.
-    near(metrics.auc, (1.0 + 1.0 + 0.75) / 3.0);
-    near(metrics.gini, 2.0 * 2.75 / 3.0 - 1.0);
-    assert_eq!(metrics.ks, None);
+    near(of(&metrics, Metric::Auc), (1.0 + 1.0 + 0.75) / 3.0);
+    near(of(&metrics, Metric::Gini), 2.0 * 2.75 / 3.0 - 1.0);
+    assert_eq!(metrics.0[&Metric::Ks], Measured::Not(NotMeasurable::SeveralClasses));
 }
 
 #[test]
 fn a_tie_goes_to_the_first_class() {
     let metrics = of_class_scores(&[1.0, 1.0, 0.0, 0.0, 2.0, 2.0, 0.0, 0.0, 1.0], &[0.0, 1.0, 2.0], 3).expect("scores");
-    assert_eq!(metrics.accuracy, 1.0);
+    assert_eq!(of(&metrics, Metric::Accuracy), 1.0);
     let metrics = of_class_scores(&[1.0, 1.0, 0.0, 0.0, 2.0, 2.0, 0.0, 0.0, 1.0], &[1.0, 2.0, 0.0], 3).expect("scores");
-    assert_eq!(metrics.accuracy, 0.0);
+    assert_eq!(of(&metrics, Metric::Accuracy), 0.0);
 }
 
 #[test]
@@ -38,41 +38,52 @@ fn certainty_stays_finite_and_is_still_ranked() {
     // Probabilities are 1 and 0 in double precision, and the order of the rows is known all the same.
     let logits = [3000.0, 0.0, -3000.0, 2000.0, 0.0, -3000.0, 0.0, 1000.0, 0.0, 0.0, 0.0, 2000.0];
     let metrics = of_class_scores(&logits, &[0.0, 1.0, 1.0, 2.0], 3).expect("scores");
-    close(metrics.log_loss, 500.0);
-    close(metrics.accuracy, 0.75);
-    close(metrics.brier, 0.5);
-    close(metrics.ece, 0.25);
+    close(of(&metrics, Metric::LogLoss), 500.0);
+    close(of(&metrics, Metric::Accuracy), 0.75);
+    close(of(&metrics, Metric::Brier), 0.5);
+    close(of(&metrics, Metric::Ece), 0.25);
     // Class 0: 3000 is above 2000. Class 1: log-odds −3000, −2000, 1000, −2000 with rows 1 and 2 positive: 3.5 of 4 pairs.
-    close(metrics.auc, (1.0 + 3.5 / 4.0 + 1.0) / 3.0);
+    close(of(&metrics, Metric::Auc), (1.0 + 3.5 / 4.0 + 1.0) / 3.0);
     let huge = [f32::MAX, f32::MIN, 0.0, f32::MIN, f32::MAX, 0.0, 0.0, f32::MIN, f32::MAX];
     let metrics = of_class_scores(&huge, &[0.0, 1.0, 2.0], 3).expect("scores");
-    assert_eq!((metrics.auc, metrics.log_loss, metrics.accuracy), (1.0, 0.0, 1.0));
+    assert_eq!(
+        (of(&metrics, Metric::Auc), of(&metrics, Metric::LogLoss), of(&metrics, Metric::Accuracy)),
+        (1.0, 0.0, 1.0)
+    );
 }
 
 #[test]
 fn what_cannot_be_scored() {
-    let of = |logits: &[f32], targets: &[f32]| of_class_scores(logits, targets, 3).map(|metrics| metrics.auc);
-    assert_eq!(of(&[0.0; 6], &[0.0]), Err(MetricError::Lengths { logits: 6, targets: 1 }));
-    assert_eq!(of(&[], &[]), Err(MetricError::OneClass { rows: 0 }));
-    assert_eq!(of(&[0.0; 6], &[0.0, 1.0]), Err(MetricError::NoRowOf { class: 2 }));
-    assert_eq!(of(&[0.0; 6], &[2.0, 2.0]), Err(MetricError::NoRowOf { class: 0 }));
-    assert_eq!(of_class_scores(&[0.0; 2], &[0.0, 0.0], 1).map(|_| ()), Err(MetricError::OneClass { rows: 2 }));
+    let scores = |logits: &[f32], targets: &[f32]| of_class_scores(logits, targets, 3);
+    assert_eq!(scores(&[0.0; 6], &[0.0]), Err(MetricError::Lengths { logits: 6, targets: 1 }));
+    assert_eq!(of_class_scores(&[0.0; 2], &[0.0, 0.0], 1), Err(MetricError::Classes { classes: 1 }));
     for bad in [3.0, -1.0, 0.5, f32::NAN, f32::INFINITY] {
-        assert_eq!(of(&[0.0; 6], &[0.0, bad]), Err(MetricError::Target { row: 1 }));
+        assert_eq!(scores(&[0.0; 6], &[0.0, bad]), Err(MetricError::Target { row: 1 }));
     }
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        assert_eq!(of(&[0.0, 0.0, 0.0, 0.0, bad, 0.0], &[0.0, 1.0]), Err(MetricError::NotFinite { row: 1 }));
+        assert_eq!(scores(&[0.0, 0.0, 0.0, 0.0, bad, 0.0], &[0.0, 1.0]), Err(MetricError::NotFinite { row: 1 }));
     }
 }
 
 #[test]
-fn a_metric_that_there_is_none_of_is_absent() {
+fn a_class_without_rows_is_not_ranked_and_the_rest_is_measured() {
+    let scores = |logits: &[f32], targets: &[f32]| of_class_scores(logits, targets, 3).expect("scores");
+    for targets in [[0.0, 1.0], [2.0, 2.0]] {
+        let metrics = scores(&[0.0; 6], &targets);
+        assert_eq!(metrics.0[&Metric::Auc], Measured::Not(NotMeasurable::MissingClass));
+        close(of(&metrics, Metric::LogLoss), 3.0_f64.ln());
+    }
+    assert!(scores(&[], &[]).values().is_empty());
+}
+
+#[test]
+fn of_several_classes_there_is_no_ks() {
     let scores = of_outputs(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], &[0.0, 1.0, 2.0], 3).expect("scores");
-    let mut metrics = Metrics::new();
-    scores.set_into(&mut metrics, Split::Test);
-    assert_eq!(metrics.get(Metric::Ks, Split::Test), None);
-    assert_eq!(metrics.get(Metric::Auc, Split::Test), Some(&1.0));
-    assert!(!serde_json::to_string(&scores).expect("plain data").contains("ks"));
+    assert_eq!(scores.values().len(), 7);
+    let metrics: Metrics = scores.over(&Over::Rows(Split::Test)).collect();
+    let measured = metrics.get(&Metric::Ks.on(Split::Test));
+    assert_eq!(measured, Some(&Measured::Not(NotMeasurable::SeveralClasses)));
+    assert_eq!(metrics.value(&Metric::Auc.on(Split::Test)), Some(1.0));
     assert_eq!(of_outputs(&[0.0, 1.0], &[0.0, 1.0], 1), of_scores(&[0.0, 1.0], &[0.0, 1.0]));
 }
 
@@ -92,13 +103,13 @@ proptest! {
         let difference: Vec<f32> = rows.iter().map(|row| row.1 - row.0).collect();
         let classes = of_class_scores(&both, &targets, 2).expect("scores");
         let binary = of_scores(&difference, &targets).expect("scores");
-        close(classes.auc, binary.auc);
-        close(classes.gini, binary.gini);
-        close(classes.log_loss, binary.log_loss);
-        close(classes.accuracy, binary.accuracy);
-        close(classes.error, binary.error);
+        close(of(&classes, Metric::Auc), of(&binary, Metric::Auc));
+        close(of(&classes, Metric::Gini), of(&binary, Metric::Gini));
+        close(of(&classes, Metric::LogLoss), of(&binary, Metric::LogLoss));
+        close(of(&classes, Metric::Accuracy), of(&binary, Metric::Accuracy));
+        close(of(&classes, Metric::Error), of(&binary, Metric::Error));
         // Each class has a term of its own.
-        close(classes.brier, 2.0 * binary.brier);
+        close(of(&classes, Metric::Brier), 2.0 * of(&binary, Metric::Brier));
     }
 
     #[test]
@@ -107,14 +118,15 @@ proptest! {
     ) {
         let targets: Vec<f32> = rows.iter().map(|row| row.3.into()).collect();
         let logits: Vec<f32> = rows.iter().flat_map(|row| [row.0, row.1, row.2].map(f32::from)).collect();
-        let Ok(metrics) = of_class_scores(&logits, &targets, 3) else { return Ok(()) };
+        let metrics = of_class_scores(&logits, &targets, 3).expect("scores");
+        prop_assume!(metrics.value(Metric::Auc).is_some());
         let turned: Vec<f32> = targets.iter().map(|target| (target + 1.0) % 3.0).collect();
         let moved: Vec<f32> =
             rows.iter().flat_map(|row| [row.2, row.0, row.1].map(|z| f32::from(z) + f32::from(row.4))).collect();
         let other = of_class_scores(&moved, &turned, 3).expect("scores");
-        close(metrics.auc, other.auc);
-        prop_assert!((metrics.log_loss - other.log_loss).abs() < 1e-9);
-        prop_assert!((metrics.brier - other.brier).abs() < 1e-9);
+        close(of(&metrics, Metric::Auc), of(&other, Metric::Auc));
+        prop_assert!((of(&metrics, Metric::LogLoss) - of(&other, Metric::LogLoss)).abs() < 1e-9);
+        prop_assert!((of(&metrics, Metric::Brier) - of(&other, Metric::Brier)).abs() < 1e-9);
     }
 
     #[test]
@@ -124,12 +136,10 @@ proptest! {
         let logits: Vec<f32> = rows.iter().flat_map(|row| row.0).collect();
         let targets: Vec<f32> = rows.iter().map(|row| row.1.into()).collect();
         if let Ok(metrics) = of_class_scores(&logits, &targets, 3) {
-            let mut vector = Metrics::new();
-            metrics.set_into(&mut vector, Split::Test);
-            let values = || Metric::ALL.iter().filter_map(|metric| vector.get(*metric, Split::Test));
-            prop_assert_eq!(values().count(), 7);
-            prop_assert!(values().all(|value| value.is_finite()));
-            prop_assert!((0.0..=1.0).contains(&metrics.auc) && (0.0..=1.0 + 1e-12).contains(&metrics.ece));
+            let values = metrics.values();
+            prop_assert!(values.values().all(|value| value.is_finite()));
+            let share = |metric| values.get(&metric).is_none_or(|share| (0.0..=1.0 + 1e-12).contains(share));
+            prop_assert!(share(Metric::Auc) && share(Metric::Ece));
         }
     }
 }

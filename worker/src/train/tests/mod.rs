@@ -23,9 +23,12 @@ mod spans;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt as _, seq::SliceRandom as _};
-use secateur_proto::spec::{
-    Activation, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec,
-    SelectBy, TrainingSpec,
+use secateur_proto::{
+    metrics::Metric,
+    spec::{
+        Activation, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, RegularizationKind,
+        RegularizationSpec, SelectBy, TrainingSpec,
+    },
 };
 
 use super::{
@@ -194,7 +197,7 @@ fn assert_same(found: &LaneEnd, expected: &LaneEnd) {
         (LaneEnd::Trained(found), LaneEnd::Trained(expected)) if !one_is_like_many() => {
             assert_eq!(found.epoch, expected.epoch);
             for (found, expected) in found.curve.iter().zip(&expected.curve) {
-                let (found, expected) = (found.validation.log_loss, expected.validation.log_loss);
+                let [found, expected] = [found, expected].map(|record| record.validation[&Metric::LogLoss]);
                 assert!((found - expected).abs() < 1e-4 * (1.0 + expected), "{found} instead of {expected}");
             }
             let values = |trained: &Trained| -> Vec<f64> {

@@ -1,7 +1,10 @@
 //! Masks that change while a net trains: what a lane's weights and moments go through.
 
 use proptest::prelude::*;
-use secateur_proto::spec::{Growth, ModelSpec, PruneSpec, Ramp, Removal, Schedule, SelectBy, TrainingSpec};
+use secateur_proto::{
+    metrics::Metric,
+    spec::{Growth, ModelSpec, PruneSpec, Ramp, Removal, Schedule, SelectBy, TrainingSpec},
+};
 
 use super::{adam, bits, dataset, device, mask, masked, mlp, nets, sgd, trained, training, values};
 use crate::{
@@ -215,9 +218,9 @@ fn the_best_epoch_is_none_before_the_mask_has_settled() {
                 Schedule::Dynamic { .. } | Schedule::Alternating { .. } | Schedule::OneShot => 5,
             };
             let worth = |epoch: usize| match select_by {
-                SelectBy::Auc => found.curve[epoch].validation.auc,
-                SelectBy::Accuracy => found.curve[epoch].validation.accuracy,
-                SelectBy::LogLoss | SelectBy::Last => -found.curve[epoch].validation.log_loss,
+                SelectBy::Auc => found.curve[epoch].validation[&Metric::Auc],
+                SelectBy::Accuracy => found.curve[epoch].validation[&Metric::Accuracy],
+                SelectBy::LogLoss | SelectBy::Last => -found.curve[epoch].validation[&Metric::LogLoss],
             };
             let best = (first..=10).map(worth).fold(f64::NEG_INFINITY, f64::max);
             let expected = (first..=10).find(|epoch| worth(*epoch) == best).expect("one is the best");

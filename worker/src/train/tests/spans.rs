@@ -46,8 +46,8 @@ fn a_training_that_is_taken_over_ends_as_if_it_had_not_stopped() {
                 assert_eq!(bits(&found.parameters), bits(&expected.parameters), "{model:?} at {stops:?}");
                 assert_eq!(found.epoch, expected.epoch);
                 assert_eq!(
-                    found.curve.last().map(|record| record.validation),
-                    expected.curve.last().map(|record| record.validation)
+                    found.curve.last().map(|record| &record.validation),
+                    expected.curve.last().map(|record| &record.validation)
                 );
             }
         }

@@ -10,7 +10,7 @@ fn pruned(fixture: &mut Fixture, dense: &StageResult, key: StageKey, criterion: 
     let spec = fixture.prune(key, Some(with_defaults(criterion)), Removal::global(20));
     let stage = fixture.prune_stage(PruneSpec { seed, ..spec }, dense);
     let result = completed(one(&mut fixture.stages, &stage));
-    let auc = *result.metrics.get(Metric::Auc, Split::Validation).expect("it was measured");
+    let auc = result.metrics.value(&Metric::Auc.on(Split::Validation)).expect("it was measured");
     (result.artifacts[&Role::Plan].hash, auc)
 }
 

@@ -216,7 +216,7 @@ fn a_file_that_cannot_be_used_is_the_beginning_and_no_failure() {
         (&stage, |state| state.epoch = 3),
         (&stage, |state| state.steps = -1),
         (&stage, |state| _ = state.curve.pop()),
-        (&stage, |state| state.curve[1].validation.auc = f64::NAN),
+        (&stage, |state| _ = state.curve[1].validation.insert(Metric::Auc, f64::NAN)),
         (&gradual, |state| state.plan = None),
         (&plain, |state| state.mask = Some(Mask::none(6))),
     ];

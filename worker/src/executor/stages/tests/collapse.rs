@@ -24,7 +24,7 @@ fn a_pruning_that_empties_a_layer_collapses_alone() {
     let found = fixture.outcomes(&stages);
     assert_eq!(found[..3], [collapsed("layers.0"), collapsed("layers.1"), collapsed("layers.0")]);
     let kept = completed(found[3].clone());
-    assert_eq!(kept.metrics.get(Metric::Sparsity, Split::Test), Some(&(52.0 / 54.0)));
+    assert_eq!(kept.metrics.value(&Metric::Sparsity.on(Split::Test)), Some(52.0 / 54.0));
 }
 
 #[test]

@@ -1,0 +1,409 @@
+//! What a number of a report is: a metric, and what it is measured over. And the one way to write that down.
+//!
+//! | text | what it is |
+//! |---|---|
+//! | `nonzero_parameters` | of the net alone |
+//! | `auc@test` | over all rows of a split |
+//! | `auc@test[region=north]` | over a slice of a split: the rows with that level of a column |
+//! | `auc@test[gap region]` | the largest minus the smallest value over the levels of a column |
+//!
+//! A column or level that has other characters than letters, digits and `_ - . + / ( )` stands in double quotes:
+//! `auc@test["home state"="N.Y."]`. Within quotes `\"`, `\\` and `\u{9}` stand for a quote, a backslash and a control character.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{Direction, Metric};
+
+/// A metric and what it is measured over. A metric of the net alone is never over rows, and any other always is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Quantity {
+    metric: Metric,
+    over: Over,
+}
+
+/// What a metric is measured over, in the order of reports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Over {
+    /// The net alone.
+    Net,
+    /// All rows of a split.
+    Rows(Split),
+    /// Some rows of a split.
+    Slice(Split, Arc<Slice>),
+    /// How far the slices of a split are apart.
+    Gap(Split, Arc<Gap>),
+}
+
+/// The rows that have one level of a column.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slice {
+    /// The column's name.
+    pub column: String,
+    /// Its value in these rows.
+    pub level: String,
+}
+
+/// The largest minus the smallest value over the levels of a column.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gap {
+    /// The column's name.
+    pub column: String,
+}
+
+/// A part of the data that metrics are measured on. The front is chosen on validation; test is beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Split {
+    /// What decisions are made on.
+    Validation,
+    /// What nothing is decided on.
+    Test,
+}
+
+/// A text that is not a quantity, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidQuantity {
+    /// Not the name of a metric.
+    #[error("unknown metric {0:?}")]
+    Metric(String),
+    /// Not the name of a split.
+    #[error("unknown split {0:?} (expected validation or test)")]
+    Split(String),
+    /// A metric of rows without a split.
+    #[error("{0} needs a split: write {0}@validation or {0}@test")]
+    NeedsSplit(Metric),
+    /// A metric of the net with a split.
+    #[error("{0} is a property of the net alone: write it without @…")]
+    OfNet(Metric),
+    /// What follows the split is not a slice or a gap.
+    #[error(
+        "expected {expected} at character {place} of {text:?} (such as auc@test[region=north] or auc@test[gap region])"
+    )]
+    Syntax {
+        /// What was expected.
+        expected: &'static str,
+        /// Where, from 1.
+        place: usize,
+        /// What was read.
+        text: String,
+    },
+}
+
+impl InvalidQuantity {
+    pub(super) fn unknown_metric(text: &str) -> Self {
+        Self::Metric(cut(text))
+    }
+}
+
+impl Quantity {
+    /// `metric` over `over`.
+    ///
+    /// # Errors
+    /// If the metric is of the net and `over` is rows, or the other way round.
+    pub fn new(metric: Metric, over: Over) -> Result<Self, InvalidQuantity> {
+        match (metric.is_of_net(), &over) {
+            (true, Over::Net) | (false, Over::Rows(_) | Over::Slice(..) | Over::Gap(..)) => Ok(Self { metric, over }),
+            (true, _) => Err(InvalidQuantity::OfNet(metric)),
+            (false, Over::Net) => Err(InvalidQuantity::NeedsSplit(metric)),
+        }
+    }
+
+    /// See [`Metric::on`].
+    pub(super) const fn on(metric: Metric, split: Split) -> Self {
+        Self { metric, over: if metric.is_of_net() { Over::Net } else { Over::Rows(split) } }
+    }
+
+    /// What is measured.
+    #[must_use]
+    pub const fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// What it is measured over.
+    #[must_use]
+    pub const fn over(&self) -> &Over {
+        &self.over
+    }
+
+    /// The split that its rows are of. Returns `None` for a property of the net.
+    #[must_use]
+    pub const fn split(&self) -> Option<Split> {
+        self.over.split()
+    }
+
+    /// The same on `split`; a property of the net stays itself.
+    #[must_use]
+    pub fn with_split(&self, split: Split) -> Self {
+        let over = match &self.over {
+            Over::Net => Over::Net,
+            Over::Rows(_) => Over::Rows(split),
+            Over::Slice(_, slice) => Over::Slice(split, Arc::clone(slice)),
+            Over::Gap(_, gap) => Over::Gap(split, Arc::clone(gap)),
+        };
+        Self { metric: self.metric, over }
+    }
+
+    /// Whether it is over all rows of a split, or of the net alone.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self.over, Over::Net | Over::Rows(_))
+    }
+
+    /// The direction that is better. Of a gap it is the smaller one, whatever the metric.
+    #[must_use]
+    pub const fn better(&self) -> Direction {
+        match self.over {
+            Over::Gap(..) => Direction::Minimize,
+            Over::Net | Over::Rows(_) | Over::Slice(..) => self.metric.better(),
+        }
+    }
+
+    /// Reads a quantity. A metric of rows without a split is over all rows of `split`.
+    ///
+    /// # Errors
+    /// As [`FromStr`], but for that.
+    pub fn parse_or_on(text: &str, split: Split) -> Result<Self, InvalidQuantity> {
+        if text.contains('@') { text.parse() } else { Ok(text.parse::<Metric>()?.on(split)) }
+    }
+
+    /// What [`Self::parse_or_on`] reads: the metric's name alone for one over all rows of `split`.
+    #[must_use]
+    pub fn text_or_on(&self, split: Split) -> String {
+        if *self == Self::on(self.metric, split) { self.metric.name().to_owned() } else { self.to_string() }
+    }
+}
+
+impl Over {
+    /// The split that the rows are of. Returns `None` for the net.
+    #[must_use]
+    pub const fn split(&self) -> Option<Split> {
+        match self {
+            Self::Net => None,
+            Self::Rows(split) | Self::Slice(split, _) | Self::Gap(split, _) => Some(*split),
+        }
+    }
+
+    /// The rows of `split` that have `level` of `column`.
+    #[must_use]
+    pub fn slice(split: Split, column: &str, level: &str) -> Self {
+        Self::Slice(split, Arc::new(Slice { column: column.to_owned(), level: level.to_owned() }))
+    }
+
+    /// How far the levels of `column` are apart on `split`.
+    #[must_use]
+    pub fn gap(split: Split, column: &str) -> Self {
+        Self::Gap(split, Arc::new(Gap { column: column.to_owned() }))
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.over {
+            Over::Net => write!(f, "{}", self.metric),
+            _ => write!(f, "{}@{}", self.metric, self.over),
+        }
+    }
+}
+
+/// What follows the `@`; nothing for the net.
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net => Ok(()),
+            Self::Rows(split) => write!(f, "{split}"),
+            Self::Slice(split, slice) => write!(f, "{split}[{}={}]", Name(&slice.column), Name(&slice.level)),
+            Self::Gap(split, gap) => write!(f, "{split}[{GAP} {}]", Name(&gap.column)),
+        }
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = InvalidQuantity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
+        match text.split_once('@') {
+            Some((metric, over)) => Self::new(metric.parse()?, over.parse()?),
+            None => Self::new(text.parse()?, Over::Net),
+        }
+    }
+}
+
+impl FromStr for Over {
+    type Err = InvalidQuantity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
+        let (split, rest) = text.split_at(text.find('[').unwrap_or(text.len()));
+        let split: Split = split.parse()?;
+        if rest.is_empty() {
+            return Ok(Self::Rows(split));
+        }
+        let mut cursor = Cursor { text, place: text.len() - rest.len() };
+        cursor.expect('[', "\"[\"")?;
+        let is_gap = cursor.rest().strip_prefix(GAP).is_some_and(|rest| rest.starts_with(' '));
+        let over = if is_gap {
+            cursor.place += GAP.len() + 1;
+            Self::gap(split, &cursor.name("the name of a column")?)
+        } else {
+            let column = cursor.name("the name of a column")?;
+            cursor.expect('=', "\"=\"")?;
+            Self::slice(split, &column, &cursor.name("a level of the column")?)
+        };
+        cursor.expect(']', "\"]\"")?;
+        if cursor.rest().is_empty() { Ok(over) } else { Err(cursor.wrong("nothing more")) }
+    }
+}
+
+impl Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The word before the column of a gap.
+const GAP: &str = "gap";
+
+/// The name of a column or a level, quoted where it must be.
+struct Name<'a>(&'a str);
+
+fn is_plain(c: char) -> bool {
+    c.is_alphanumeric() || "_-.+/()".contains(c)
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.is_empty() && self.0.chars().all(is_plain) {
+            return f.write_str(self.0);
+        }
+        f.write_str("\"")?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                c if c.is_control() => write!(f, "{}", c.escape_unicode())?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        f.write_str("\"")
+    }
+}
+
+/// Reads what stands in brackets.
+struct Cursor<'a> {
+    text: &'a str,
+    /// The byte that comes next.
+    place: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.place..]
+    }
+
+    fn wrong(&self, expected: &'static str) -> InvalidQuantity {
+        let place = self.text[..self.place].chars().count() + 1;
+        InvalidQuantity::Syntax { expected, place, text: cut(self.text) }
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let next = self.rest().chars().next()?;
+        self.place += next.len_utf8();
+        Some(next)
+    }
+
+    fn expect(&mut self, wanted: char, expected: &'static str) -> Result<(), InvalidQuantity> {
+        if !self.rest().starts_with(wanted) {
+            return Err(self.wrong(expected));
+        }
+        self.place += wanted.len_utf8();
+        Ok(())
+    }
+
+    fn name(&mut self, expected: &'static str) -> Result<String, InvalidQuantity> {
+        if self.rest().starts_with('"') {
+            self.place += 1;
+            return self.quoted();
+        }
+        let rest = self.rest();
+        let plain = &rest[..rest.find(|c| !is_plain(c)).unwrap_or(rest.len())];
+        if plain.is_empty() {
+            return Err(self.wrong(expected));
+        }
+        self.place += plain.len();
+        Ok(plain.to_owned())
+    }
+
+    /// What stands between two quotes, the first of which has been read.
+    fn quoted(&mut self) -> Result<String, InvalidQuantity> {
+        let mut name = String::new();
+        loop {
+            let start = self.place;
+            match self.next() {
+                Some('"') => return Ok(name),
+                Some('\\') => name.push(self.escaped(start)?),
+                Some(c) if !c.is_control() => name.push(c),
+                _ => {
+                    self.place = start;
+                    return Err(self.wrong("a closing quote"));
+                }
+            }
+        }
+    }
+
+    /// What stands for a character that cannot stand for itself; its backslash was at `start`.
+    fn escaped(&mut self, start: usize) -> Result<char, InvalidQuantity> {
+        let found = match self.next() {
+            Some(c @ ('"' | '\\')) => Some(c),
+            Some('u') => self.rest().strip_prefix('{').and_then(|rest| rest.split_once('}')).and_then(|(digits, _)| {
+                self.place += digits.len() + 2;
+                char::from_u32(u32::from_str_radix(digits, 16).ok()?)
+            }),
+            _ => None,
+        };
+        found.ok_or_else(|| {
+            self.place = start;
+            self.wrong(r#"\", \\ or \u{…}"#)
+        })
+    }
+}
+
+impl Split {
+    /// Both, in the order of reports.
+    pub const ALL: [Self; 2] = [Self::Validation, Self::Test];
+
+    /// The name in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Split {
+    type Err = InvalidQuantity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
+        let found = Self::ALL.into_iter().find(|split| split.name() == text);
+        found.ok_or_else(|| InvalidQuantity::Split(cut(text)))
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
