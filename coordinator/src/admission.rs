@@ -36,11 +36,19 @@ pub struct Limits {
     pub plan: u64,
     /// Bytes that files leave free on the disk, so that the journal can go on.
     pub keep_free: u64,
+    /// Connections of one address at a time.
+    pub connections_per_address: usize,
 }
 
 impl Limits {
     /// Of a coordinator that serves its own process alone.
-    pub const NONE: Self = Self { artifact: u64::MAX, input: u64::MAX, plan: LARGEST_PLAN, keep_free: 0 };
+    pub const NONE: Self = Self {
+        artifact: u64::MAX,
+        input: u64::MAX,
+        plan: LARGEST_PLAN,
+        keep_free: 0,
+        connections_per_address: usize::MAX,
+    };
 }
 
 /// A sweep that can be computed.

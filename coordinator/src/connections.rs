@@ -1,5 +1,5 @@
-//! What comes in at the port, before anything of it is understood: one address has so many connections at most, and whoever connects
-//! has to begin to speak soon. Who opens connections only to hold them gets rid of them here. Knows nothing of what is said.
+//! Accepts connections before anything of them is understood. An address has a limited number of connections, and a connection must
+//! begin to speak soon, so that nobody can exhaust the coordinator by holding connections open. It knows nothing of what is said.
 
 use std::{
     collections::HashMap,
@@ -11,21 +11,25 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, StreamExt as _, future};
+use futures::{
+    Stream,
+    future::{Either, Ready, ready as done},
+    stream,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    time::Sleep,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep},
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
+    Status,
+    body::Body,
     codegen::http,
-    transport::server::{Connected, TcpConnectInfo, TlsConnectInfo},
+    transport::server::{Connected, TlsConnectInfo},
 };
-use tracing::debug;
-
-/// Connections that one address may have. A worker has one for each device, a command one.
-const FROM_ONE_ADDRESS: usize = 512;
+use tower::{Layer, Service};
+use tracing::{debug, warn};
 
 /// How long a connection may take to begin. After that HTTP/2's own pings find out who does not answer.
 const TO_BEGIN: Duration = Duration::from_secs(10);
@@ -33,42 +37,186 @@ const TO_BEGIN: Duration = Duration::from_secs(10);
 /// Bytes that a connection begins with: the preface of HTTP/2, which is shorter than any greeting of TLS.
 const BEGINNING: u64 = 24;
 
-/// Where a call comes from, by what its connection has put beside it.
-pub(crate) fn peer(extensions: &http::Extensions) -> Option<SocketAddr> {
-    let tls = || extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
-    extensions.get().or_else(tls).and_then(TcpConnectInfo::remote_addr)
+/// Between two warnings of the same kind.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
+/// The pause after an accept that failed for want of file descriptors or memory.
+const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
+
+/// How many connections that are too many may be told so at the same time. More are closed without an answer.
+const MAX_REFUSED: usize = 64;
+
+/// What is known of the other end of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerInfo {
+    /// Where it is.
+    pub(crate) address: Option<SocketAddr>,
+    /// How many connections its address may have, if this is one too many.
+    pub(crate) over_limit: Option<usize>,
 }
 
-/// The connections that `listener` accepts.
-pub(crate) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
-    let counts = Counts::default();
-    TcpListenerStream::new(listener).filter_map(move |accepted| {
-        let admitted = accepted.and_then(|stream| {
-            let address = stream.peer_addr()?.ip();
+impl PeerInfo {
+    fn of(extensions: &http::Extensions) -> Option<&Self> {
+        let tls = || extensions.get::<TlsConnectInfo<Self>>().map(TlsConnectInfo::get_ref);
+        extensions.get().or_else(tls)
+    }
+}
+
+/// Where a call comes from, by what its connection has put beside it.
+pub(crate) fn peer(extensions: &http::Extensions) -> Option<SocketAddr> {
+    PeerInfo::of(extensions)?.address
+}
+
+/// The connections that `listener` accepts: at most `max_per_address` from one address at a time. [`RefusalLayer`] answers those beyond
+/// that.
+pub(crate) fn incoming(
+    listener: TcpListener,
+    max_per_address: usize,
+) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
+    let acceptor = Acceptor { listener, counts: Counts::new(max_per_address), failure_warned: None };
+    stream::unfold(acceptor, |mut acceptor| async move { Some((Ok(acceptor.accept().await), acceptor)) })
+}
+
+#[derive(Debug)]
+struct Acceptor {
+    listener: TcpListener,
+    counts: Counts,
+    /// When the last warning of a failed accept was logged.
+    failure_warned: Option<Instant>,
+}
+
+impl Acceptor {
+    /// The next connection that is served.
+    async fn accept(&mut self) -> Connection<TcpStream> {
+        loop {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.failed(&error).await;
+                    continue;
+                }
+            };
+            let Some(admission) = self.counts.admit(peer.ip()) else { continue };
             // HTTP/2 writes headers, data and trailers of an answer one after the other: with Nagle's algorithm on, the last waits for
             // the client's delayed acknowledgement, about 40 ms.
-            stream.set_nodelay(true)?;
-            Ok(counts.count(address).map(|counted| Connection::new(stream, counted)))
-        });
-        future::ready(admitted.transpose())
-    })
+            match stream.set_nodelay(true) {
+                Ok(()) => return Connection::new(stream, admission),
+                Err(error) => debug!(%error, "a connection ended before it was served"),
+            }
+        }
+    }
+
+    /// After an accept that failed for want of file descriptors or memory the next one waits, and a person is told.
+    async fn failed(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            debug!(%error, "a connection ended before it was accepted");
+            return;
+        }
+        if self.failure_warned.is_none_or(|last| last.elapsed() >= BETWEEN_WARNINGS) {
+            self.failure_warned = Some(Instant::now());
+            warn!(%error, "cannot accept connections; trying again. If too many files are open, raise the limit (ulimit -n)");
+        }
+        sleep(AFTER_FAILED_ACCEPT).await;
+    }
+}
+
+/// Answers calls on connections that are too many: `UNAVAILABLE`, with the reason, so that a client tries again later.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefusalLayer;
+
+impl<S> Layer<S> for RefusalLayer {
+    type Service = Refusing<S>;
+
+    fn layer(&self, inner: S) -> Refusing<S> {
+        Refusing(inner)
+    }
+}
+
+/// Services that connections beyond the limit do not reach.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusing<S>(S);
+
+impl<S> Service<http::Request<Body>> for Refusing<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<Self::Response, Self::Error>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        match PeerInfo::of(request.extensions()).and_then(|peer| peer.over_limit) {
+            None => Either::Left(self.0.call(request)),
+            Some(limit) => {
+                let status = Status::unavailable(format!(
+                    "the coordinator has {limit} connections from this address already (serve --max-connections-per-address)"
+                ));
+                Either::Right(done(Ok(status.into_http())))
+            }
+        }
+    }
 }
 
 /// How many connections each address has.
-#[derive(Debug, Clone, Default)]
-struct Counts(Arc<Mutex<HashMap<IpAddr, usize>>>);
+#[derive(Debug, Clone)]
+struct Counts {
+    max_per_address: usize,
+    by_address: Arc<Mutex<HashMap<IpAddr, Count>>>,
+    /// For connections that are too many.
+    refusals: Arc<Semaphore>,
+}
+
+/// The connections of one address.
+#[derive(Debug, Default)]
+struct Count {
+    open: usize,
+    /// Refused since the last warning.
+    refused: u64,
+    /// When the last warning was logged.
+    warned: Option<Instant>,
+}
+
+/// How a connection is let in.
+#[derive(Debug)]
+enum Admission {
+    Within {
+        _counted: Counted,
+    },
+    /// It is one too many, and is told so.
+    Beyond {
+        limit: usize,
+        _permit: OwnedSemaphorePermit,
+    },
+}
 
 impl Counts {
-    /// Counts one more, for as long as what it gives is kept; nothing if there are too many.
-    fn count(&self, address: IpAddr) -> Option<Counted> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn new(max_per_address: usize) -> Self {
+        Self { max_per_address, by_address: Arc::default(), refusals: Arc::new(Semaphore::new(MAX_REFUSED)) }
+    }
+
+    /// Counts one more connection for as long as the returned value lives. Returns `None` for one that is not even told that it is one
+    /// too many.
+    fn admit(&self, address: IpAddr) -> Option<Admission> {
+        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
-        if *count >= FROM_ONE_ADDRESS {
-            debug!(%address, most = FROM_ONE_ADDRESS, "too many connections from one address; the newest is closed");
-            return None;
+        let limit = self.max_per_address;
+        if count.open < limit {
+            count.open += 1;
+            return Some(Admission::Within { _counted: Counted { counts: self.clone(), address } });
         }
-        *count += 1;
-        Some(Counted { counts: self.clone(), address })
+        count.refused += 1;
+        if count.warned.is_none_or(|last| last.elapsed() >= BETWEEN_WARNINGS) {
+            let refused = count.refused;
+            warn!(%address, refused, limit, "refusing connections: the address has too many (serve --max-connections-per-address)");
+            (count.refused, count.warned) = (0, Some(Instant::now()));
+        }
+        let permit = Arc::clone(&self.refusals).try_acquire_owned().ok()?;
+        Some(Admission::Beyond { limit, _permit: permit })
     }
 }
 
@@ -81,29 +229,29 @@ struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut counts = self.counts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
+            count.open -= 1;
+            if count.open == 0 {
                 counts.remove(&self.address);
             }
         }
     }
 }
 
-/// A connection that ends if it does not begin.
+/// A connection that ends if it does not begin, or soon if it is one too many.
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
     stream: S,
-    _counted: Counted,
+    admission: Admission,
     received: u64,
-    /// When it has to have begun; nothing once it has.
+    /// When it ends; `None` once it has begun and is not one too many.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Connection<S> {
-    fn new(stream: S, counted: Counted) -> Self {
-        Self { stream, _counted: counted, received: 0, deadline: Some(Box::pin(tokio::time::sleep(TO_BEGIN))) }
+    fn new(stream: S, admission: Admission) -> Self {
+        Self { stream, admission, received: 0, deadline: Some(Box::pin(sleep(TO_BEGIN))) }
     }
 }
 
@@ -112,12 +260,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(context).is_ready()
         {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "it did not begin to speak")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "it did not begin to speak, or was refused",
+            )));
         }
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
         self.received += (into.filled().len() - before) as u64;
-        if self.received >= BEGINNING {
+        if self.received >= BEGINNING && matches!(self.admission, Admission::Within { .. }) {
             self.deadline = None;
         }
         Poll::Ready(Ok(()))
@@ -151,10 +302,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
 }
 
 impl Connected for Connection<TcpStream> {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = PeerInfo;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> PeerInfo {
+        let over_limit = if let Admission::Beyond { limit, .. } = self.admission { Some(limit) } else { None };
+        PeerInfo { address: self.stream.peer_addr().ok(), over_limit }
     }
 }
 
@@ -162,24 +314,52 @@ impl Connected for Connection<TcpStream> {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use futures::StreamExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tonic::{
+        Code,
+        transport::{Endpoint, Server},
+    };
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const LIMIT: usize = 3;
+
+    fn counts() -> Counts {
+        Counts::new(LIMIT)
+    }
+
+    fn counted(counts: &Counts, address: IpAddr) -> Option<Admission> {
+        counts.admit(address).filter(|admission| matches!(admission, Admission::Within { .. }))
+    }
 
     #[test]
     fn one_address_has_so_many_connections_and_takes_none_of_anothers() {
-        let counts = Counts::default();
-        let mut open: Vec<Counted> = (0..FROM_ONE_ADDRESS).map(|_| counts.count(HERE).expect("is let in")).collect();
-        assert!(counts.count(HERE).is_none());
-        let other = counts.count(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
+        let counts = counts();
+        let mut open: Vec<Admission> = (0..LIMIT).map(|_| counted(&counts, HERE).expect("is let in")).collect();
+        assert!(counted(&counts, HERE).is_none());
+        let other = counted(&counts, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
         assert!(other.is_some());
         open.pop();
-        open.push(counts.count(HERE).expect("one has gone"));
-        assert!(counts.count(HERE).is_none());
+        open.push(counted(&counts, HERE).expect("one has gone"));
+        assert!(counted(&counts, HERE).is_none());
         drop((open, other));
-        assert!(counts.0.lock().expect("is sound").is_empty());
+        assert!(counts.by_address.lock().expect("is sound").is_empty());
+    }
+
+    /// Whoever opens connections without end gets so many answers at a time and no more.
+    #[test]
+    fn so_many_are_told_that_they_are_too_many() {
+        let counts = Counts::new(1);
+        let first = counts.admit(HERE);
+        let refused: Vec<Admission> = std::iter::from_fn(|| counts.admit(HERE)).collect();
+        assert_eq!(refused.len(), MAX_REFUSED);
+        assert!(refused.iter().all(|admission| matches!(admission, Admission::Beyond { limit: 1, .. })));
+        drop(refused);
+        assert!(counts.admit(HERE).is_some());
+        drop(first);
     }
 
     /// Nagle's algorithm and a client's delayed acknowledgement would make each answer wait for some 40 ms.
@@ -187,16 +367,37 @@ mod tests {
     async fn what_is_accepted_sends_small_packets_at_once() {
         let listener = TcpListener::bind((HERE, 0)).await.expect("binds");
         let address = listener.local_addr().expect("has an address");
-        let mut incoming = std::pin::pin!(incoming(listener));
+        let mut incoming = std::pin::pin!(incoming(listener, LIMIT));
         let _client = TcpStream::connect(address).await.expect("connects");
         let accepted = incoming.next().await.expect("one comes in").expect("is accepted");
         assert!(accepted.stream.nodelay().expect("can be asked"));
     }
 
+    /// A client hears that its connection is one too many, as something that time can mend.
+    #[tokio::test]
+    async fn a_connection_too_many_is_told_why() {
+        let listener = TcpListener::bind((HERE, 0)).await.expect("binds");
+        let url = format!("http://{}", listener.local_addr().expect("has an address"));
+        let (_reporter, health) = tonic_health::server::health_reporter();
+        let server = Server::builder().layer(RefusalLayer).add_service(health);
+        let server = tokio::spawn(server.serve_with_incoming(incoming(listener, 1)));
+        let check = async || {
+            let channel = Endpoint::from_shared(url.clone()).expect("an address").connect().await.expect("connects");
+            let mut client = HealthClient::new(channel);
+            let answer = client.check(HealthCheckRequest { service: String::new() }).await;
+            (client, answer)
+        };
+        let (_first, answer) = check().await;
+        answer.expect("is let in");
+        let refused = check().await.1.expect_err("is one too many");
+        assert_eq!(refused.code(), Code::Unavailable);
+        assert!(refused.message().contains("--max-connections-per-address"), "{refused}");
+        server.abort();
+    }
+
     async fn spoken(bytes: usize, pause: Duration) -> io::Result<usize> {
         let (mut far, near) = tokio::io::duplex(64);
-        let counted = Counts::default().count(HERE).expect("is let in");
-        let mut connection = Connection::new(near, counted);
+        let mut connection = Connection::new(near, counts().admit(HERE).expect("is let in"));
         let speaks = async {
             for _ in 0..bytes {
                 tokio::time::advance(pause).await;
@@ -222,7 +423,7 @@ mod tests {
         assert_eq!(spoken(1, TO_BEGIN * 2).await.expect_err("is hung up on").kind(), io::ErrorKind::TimedOut);
         // Who has begun may take its time.
         let (mut far, near) = tokio::io::duplex(64);
-        let mut connection = Connection::new(near, Counts::default().count(HERE).expect("is let in"));
+        let mut connection = Connection::new(near, counts().admit(HERE).expect("is let in"));
         far.write_all(&[0; BEGINNING as usize]).await.expect("writes");
         let mut beginning = [0; BEGINNING as usize];
         connection.read_exact(&mut beginning).await.expect("has begun");

@@ -38,7 +38,7 @@ use tracing::{info, warn};
 use crate::{
     admission::Limits,
     artifacts::{self, ArtifactError, ArtifactStore, Bucket, BucketError, LocationError, Remote},
-    connections,
+    connections::{self, RefusalLayer},
     driver::{Clock, Driver},
     grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
@@ -290,7 +290,8 @@ impl Coordinator {
         let failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        opened.serve(address, connections::incoming(listener)).await
+        let incoming = connections::incoming(listener, limits.connections_per_address);
+        opened.serve(address, incoming).await
     }
 
     /// The way to its driver.
@@ -420,6 +421,7 @@ impl Opened {
         }
         let server = server
             .layer(AccessLayer(access))
+            .layer(RefusalLayer)
             .layer(UnfinishedLayer::default())
             .add_service(health_service)
             .add_service(reflection)

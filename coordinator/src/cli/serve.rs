@@ -75,6 +75,9 @@ pub(crate) struct ServeArguments {
     /// results until there is room
     #[arg(long, default_value = "64MiB", value_name = "SIZE", value_parser = room)]
     keep_free: ByteSize,
+    /// Accept at most N connections from one address at a time, and refuse more. A worker has one for each device, a command one
+    #[arg(long, default_value = "1024", value_name = "N")]
+    max_connections_per_address: NonZeroU32,
     /// A worker on which so many bundles in a row failed, no two with a stage in common, or whose disk is full, gets nothing for a while;
     /// 0: it always does, and sweeps that meet a full disk stop
     #[arg(long, default_value = "3", value_name = "NUMBER")]
@@ -192,6 +195,7 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
         input: arguments.max_input_size.as_u64(),
         plan: LARGEST_PLAN,
         keep_free: arguments.keep_free.as_u64(),
+        connections_per_address: arguments.max_connections_per_address.get() as usize,
     };
     let (folder, journal) = match arguments.journal {
         None => {

@@ -10,16 +10,11 @@ use std::{
 
 use futures::future::{Either, Ready, ready};
 use secateur_proto::ids::ContentHash;
-use tonic::{
-    Status,
-    body::Body,
-    codegen::http,
-    transport::server::{TcpConnectInfo, TlsConnectInfo},
-};
+use tonic::{Status, body::Body, codegen::http, transport::server::TlsConnectInfo};
 use tower::{Layer, Service};
 use tracing::{debug, error};
 
-use crate::connections::peer;
+use crate::connections::{PeerInfo, peer};
 
 use super::{
     Audit, Caller, Credential, Role,
@@ -249,7 +244,7 @@ impl<'a> Knock<'a> {
     fn of(request: &'a http::Request<Body>) -> Self {
         let header = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let extensions = request.extensions();
-        let tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
+        let tls = extensions.get::<TlsConnectInfo<PeerInfo>>();
         let certificates = tls.and_then(TlsConnectInfo::peer_certs);
         Self {
             path: request.uri().path(),

@@ -15,11 +15,10 @@ use std::{
 use futures::{Stream, stream};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::transport::{
-    Channel, Endpoint, Error, Uri,
-    server::{Connected, TcpConnectInfo},
-};
+use tonic::transport::{Channel, Endpoint, Error, Uri, server::Connected};
 use turmoil::net::{TcpListener, TcpStream};
+
+use crate::connections::PeerInfo;
 
 /// Where the coordinator listens.
 pub(super) const PORT: u16 = 7400;
@@ -84,10 +83,10 @@ impl AsyncWrite for Wire {
 }
 
 impl Connected for Wire {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = PeerInfo;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        TcpConnectInfo { local_addr: self.stream.local_addr().ok(), remote_addr: self.stream.peer_addr().ok() }
+    fn connect_info(&self) -> PeerInfo {
+        PeerInfo { address: self.stream.peer_addr().ok(), over_limit: None }
     }
 }
 
