@@ -23,7 +23,7 @@ use std::{
 
 use async_trait::async_trait;
 use secateur::{
-    driver::{Driver, WorkerReceiver},
+    driver::Driver,
     journal::{Journal, JournalError, Line, Place, Sqlite},
     scheduler::{AttemptId, Entry, Event, Policy, Record, ShareChange, SweepState, Timestamp},
     upkeep,
@@ -31,7 +31,7 @@ use secateur::{
 use secateur_proto::{
     ids::WorkerId,
     outcome::{Failure, FailureClass},
-    v1::coordinator_message::Message,
+    v1::{CoordinatorMessage, coordinator_message::Message},
 };
 
 const STAGES: u64 = 200_000;
@@ -251,8 +251,7 @@ async fn run(
     let mut at_work = vec![];
     for number in 0..workers {
         let worker: WorkerId = format!("w{number}").parse()?;
-        let (_, messages) = driver.attach(worker.clone()).await?;
-        at_work.push(tokio::spawn(work(driver.clone(), worker, messages, (lanes, slots))));
+        at_work.push(tokio::spawn(work(driver.clone(), worker, (lanes, slots))));
     }
     loop {
         let id = sweep.clone();
@@ -278,18 +277,14 @@ async fn run(
 }
 
 /// A worker whose stages complete at once.
-async fn work(
-    driver: Driver,
-    worker: WorkerId,
-    mut messages: WorkerReceiver,
-    (lanes, slots): (u32, u32),
-) -> Result<(), String> {
+async fn work(driver: Driver, worker: WorkerId, (lanes, slots): (u32, u32)) -> Result<(), String> {
     let told = |error: &dyn Error| error.to_string();
     let slots = NonZeroU32::new(slots).ok_or("no slots")?;
     let lanes = NonZeroU32::new(lanes).ok_or("no lanes")?;
     let (name, device, instance) = (String::new(), String::new(), "bench".parse().map_err(|error| told(&error))?);
     let joined = Event::WorkerJoined { worker: worker.clone(), instance, name, device, slots, held: vec![] };
-    driver.apply(joined).await.map_err(|error| told(&error))?;
+    let attached = driver.attach(joined, CoordinatorMessage::default()).await;
+    let mut messages = attached.map_err(|error| told(&error))?.orders;
     while let Some(Ok(message)) = messages.recv().await {
         match message.message {
             Some(Message::Calibrate(asked)) => {

@@ -3,6 +3,7 @@
 //!
 //! It knows nothing of gRPC services: workers are channels of messages, and who watches is told by broadcast.
 
+mod attachment;
 mod snapshot;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use futures::future;
 use secateur_proto::{
     ids::{LeaseId, StageKey, SweepId, WorkerId},
     outcome::StageOutcome,
@@ -24,6 +26,7 @@ use tokio::{
 use tonic::Status;
 use tracing::{debug, error, info, warn};
 
+use self::attachment::WorkerChannel;
 use crate::{
     journal::{Journal, JournalError},
     scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, fault_injection::Fault},
@@ -35,8 +38,6 @@ const WAITING: usize = 4096;
 const TOGETHER: usize = 1024;
 /// Notices that a slow watcher may be behind before it is told the state anew.
 const BEHIND: usize = 4096;
-/// Messages that may wait for a worker's connection. A worker that lets more pile up is taken for lost.
-const WORKER_BEHIND: usize = 1024;
 /// Between two looks for silent workers.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -50,10 +51,7 @@ const BETWEEN_SNAPSHOTS: u64 = 10;
 /// Tells what time it is: the system's clock, but for simulations.
 pub type Clock = fn() -> SystemTime;
 
-/// Messages to one worker; an error ends its stream.
-pub type WorkerSender = mpsc::Sender<Result<CoordinatorMessage, Status>>;
-/// The other end.
-pub type WorkerReceiver = mpsc::Receiver<Result<CoordinatorMessage, Status>>;
+pub use self::attachment::{Attachment, Hold, WorkerReceiver};
 
 /// Something that watchers of a sweep may want to know.
 #[derive(Debug, Clone)]
@@ -89,7 +87,7 @@ type Read = Box<dyn FnOnce(&Core) + Send>;
 
 enum Command {
     Event(Event, Option<oneshot::Sender<Taken>>),
-    Attach(WorkerId, WorkerSender),
+    Attach(Event, WorkerChannel, oneshot::Sender<Taken>),
     Progress(WorkerId, StageKey, v1::Progress),
     Read(Read),
     Close,
@@ -109,7 +107,8 @@ impl Driver {
     pub fn start(core: Core, journal: Box<dyn Journal>, clock: Clock) -> (Self, JoinHandle<Result<(), JournalError>>) {
         let (commands, receiver) = mpsc::channel(WAITING);
         let (notices, _) = broadcast::channel(BEHIND);
-        let shell = Shell { core, journal, clock, workers: HashMap::new(), notices: notices.clone() };
+        let shell =
+            Shell { core, journal, clock, workers: HashMap::new(), notices: notices.clone(), own_events: vec![] };
         (Self { commands, notices }, tokio::spawn(shell.run(receiver)))
     }
 
@@ -139,14 +138,16 @@ impl Driver {
         self.commands.send(Command::Progress(worker, stage, progress)).await.map_err(|_| Stopped)
     }
 
-    /// Opens the channel to a worker that is about to join.
+    /// Hands in that a worker `joined`, with a channel to it whose first message is `welcome`.
     ///
     /// # Errors
-    /// If the driver has stopped.
-    pub async fn attach(&self, worker: WorkerId) -> Result<(WorkerSender, WorkerReceiver), Stopped> {
-        let (sender, receiver) = mpsc::channel(WORKER_BEHIND);
-        self.commands.send(Command::Attach(worker, sender.clone())).await.map_err(|_| Stopped)?;
-        Ok((sender, receiver))
+    /// As [`apply`](Self::apply).
+    pub async fn attach(&self, joined: Event, welcome: CoordinatorMessage) -> Result<Attachment, NotTaken> {
+        let (channel, attachment) = attachment::open(welcome);
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Attach(joined, channel, reply)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)??;
+        Ok(attachment)
     }
 
     /// Reads the core.
@@ -180,8 +181,10 @@ struct Shell {
     core: Core,
     journal: Box<dyn Journal>,
     clock: Clock,
-    workers: HashMap<WorkerId, WorkerSender>,
+    workers: HashMap<WorkerId, WorkerChannel>,
     notices: broadcast::Sender<Notice>,
+    /// What the driver itself has to say next.
+    own_events: Vec<Event>,
 }
 
 /// What a batch of commands leaves to do once its records are durable.
@@ -226,6 +229,11 @@ impl Shell {
                     ticked = true;
                     self.apply(Event::Tick, None, &mut batch);
                 }
+                () = future::ready(()), if !self.own_events.is_empty() => {
+                    for event in std::mem::take(&mut self.own_events) {
+                        self.apply(event, None, &mut batch);
+                    }
+                }
                 count = commands.recv_many(&mut received, TOGETHER) => {
                     open = count > 0;
                     for command in received.drain(..) {
@@ -253,8 +261,11 @@ impl Shell {
     fn take(&mut self, command: Command, batch: &mut Batch) -> bool {
         match command {
             Command::Event(event, reply) => self.apply(event, reply, batch),
-            Command::Attach(worker, sender) => {
-                self.workers.insert(worker, sender);
+            Command::Attach(event, channel, reply) => {
+                if let Event::WorkerJoined { worker, .. } = &event {
+                    self.workers.insert(worker.clone(), channel);
+                }
+                self.apply(event, Some(reply), batch);
             }
             Command::Progress(worker, stage, mut progress) => {
                 self.apply(Event::Progressed { worker, stage }, None, batch);
@@ -297,7 +308,7 @@ impl Shell {
                 Ok(())
             }
             Err(rejection) => {
-                match event {
+                match &event {
                     // The rest of a lease that was taken back arrives late; that is as it should be.
                     Event::StageReported { .. }
                     | Event::LeaseEnded { .. }
@@ -312,8 +323,10 @@ impl Shell {
                 Err(rejection)
             }
         };
-        if let Event::WorkerLeft { worker, .. } = event {
-            self.workers.remove(&worker);
+        match event {
+            Event::WorkerLeft { worker, .. } => _ = self.workers.remove(&worker),
+            Event::WorkerJoined { worker, .. } if result.is_err() => _ = self.workers.remove(&worker),
+            _ => {}
         }
         batch.replies.extend(reply.map(|reply| (reply, result)));
     }
@@ -388,8 +401,14 @@ impl Shell {
                     Some(v1::LeasedStage { stage: Some((&stage).into()), attempt: *attempt, checkpoint })
                 });
                 let stages: Vec<_> = leased.collect();
-                debug!(%worker, %lease, stages = stages.len(), "leased");
-                self.send(&worker, Message::Lease(v1::Lease { lease_id: lease.to_string(), stages }));
+                let message = v1::Lease { lease_id: lease.to_string(), stages };
+                if let Some(failure) = attachment::too_long(&message) {
+                    warn!(%worker, %lease, reason = failure.message, "a lease cannot be sent");
+                    self.own_events.push(Event::LeaseEnded { worker, lease, failure: Some(failure) });
+                } else {
+                    debug!(%worker, %lease, stages = message.stages.len(), "leased");
+                    self.send(&worker, Message::Lease(message));
+                }
             }
             Effect::Revoke { worker, lease } => {
                 info!(%worker, %lease, "taking a lease back");
@@ -397,9 +416,9 @@ impl Shell {
             }
             Effect::Detach { worker, reason } => {
                 warn!(%worker, reason, "a worker is gone");
-                if let Some(sender) = self.workers.remove(&worker) {
+                if let Some(channel) = self.workers.remove(&worker) {
                     // If even this does not get through, the stream ends with the channel.
-                    let _ = sender.try_send(Err(Status::deadline_exceeded(reason)));
+                    let _ = channel.send(Err(Status::deadline_exceeded(reason)));
                 }
             }
             Effect::Quarantined { worker, reason } => {
@@ -437,9 +456,9 @@ impl Shell {
     }
 
     fn send(&mut self, worker: &WorkerId, message: Message) {
-        let Some(sender) = self.workers.get(worker) else { return };
-        if sender.try_send(Ok(CoordinatorMessage { message: Some(message) })).is_err() {
-            // Its stream ends with the channel, and the core hears of it from there.
+        let Some(channel) = self.workers.get(worker) else { return };
+        if channel.send(Ok(CoordinatorMessage { message: Some(message) })).is_err() {
+            // Its stream ends with the channel, and the core hears of it from whoever serves that.
             warn!(%worker, "a worker does not read its messages; its stream is closed");
             self.workers.remove(worker);
         }
@@ -480,3 +499,6 @@ fn say(record: &Record) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

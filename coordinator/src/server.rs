@@ -15,7 +15,7 @@ use std::{
 use futures::Stream;
 
 use secateur_proto::{
-    DESCRIPTORS,
+    DESCRIPTORS, MAX_MESSAGE_LEN,
     ids::ContentHash,
     v1::{
         artifact_service_server::ArtifactServiceServer, sweep_service_server::SweepServiceServer,
@@ -40,7 +40,7 @@ use crate::{
     artifacts::{self, ArtifactError, ArtifactStore, Bucket, BucketError, LocationError, Remote},
     connections::{self, RefusalLayer},
     driver::{Clock, Driver},
-    grpc::{Artifacts, LONGEST_MESSAGE, Sweeps, Workers},
+    grpc::{Artifacts, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
     logs::Logs,
     scheduler::{Core, Event, Policy},
@@ -425,9 +425,9 @@ impl Opened {
             .layer(UnfinishedLayer::default())
             .add_service(health_service)
             .add_service(reflection)
-            .add_service(sweeps.max_decoding_message_size(LONGEST_MESSAGE))
-            .add_service(workers.max_decoding_message_size(LONGEST_MESSAGE))
-            .add_service(artifacts.max_decoding_message_size(LONGEST_MESSAGE));
+            .add_service(sweeps.max_decoding_message_size(MAX_MESSAGE_LEN))
+            .add_service(workers.max_decoding_message_size(MAX_MESSAGE_LEN))
+            .add_service(artifacts.max_decoding_message_size(MAX_MESSAGE_LEN));
         let serving = server.serve_with_incoming_shutdown(incoming, async {
             // A sender that is dropped means the same.
             let _ = stopped.await;

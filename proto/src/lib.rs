@@ -26,3 +26,7 @@ pub const PROTOCOL_VERSION: u32 = 6;
 
 /// Version of what stages compute. Part of every stage key: raise it whenever the same spec gives other numbers than before.
 pub const SEMANTICS_VERSION: u32 = 4;
+
+/// The longest message, in bytes, that workers, coordinators and commands accept from each other. Chunks of files have 1 MiB; a lease of
+/// many stages is the longest other message.
+pub const MAX_MESSAGE_LEN: usize = 16 << 20;

@@ -10,6 +10,7 @@ use std::{
 
 use futures::{StreamExt as _, stream};
 use secateur_proto::{
+    MAX_MESSAGE_LEN,
     convert::InvalidMessage,
     ids::ContentHash,
     outcome::Artifact,
@@ -112,7 +113,7 @@ impl ArtifactClient {
     /// Over `channel`.
     #[must_use]
     pub fn new(channel: AuthorizedChannel) -> Self {
-        Self { service: ArtifactServiceClient::new(channel), direct: None }
+        Self { service: ArtifactServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_LEN), direct: None }
     }
 
     /// The same, but files go past the service where `direct` can reach what it names.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use secateur_proto::{
+    MAX_MESSAGE_LEN,
     spec::TableFormat,
     v1::{
         GetReportRequest, ReportFormat, Share, SubmitReply, SubmitRequest, SweepFile, SweepState, SweepStatus,
@@ -37,7 +38,6 @@ use super::{
 use crate::{
     admission::{self, Input, LARGEST_SWEEP_FILE, Limits},
     experiment::{Diagnostics, SweepSpec, plan::PackedPlan, spec::WeightsSpec},
-    grpc::LONGEST_MESSAGE,
 };
 
 /// Between two tries to reach a coordinator that went away.
@@ -195,10 +195,10 @@ impl Client {
             )));
         }
         Ok(Self {
-            sweeps: SweepServiceClient::new(channel.clone()).max_decoding_message_size(LONGEST_MESSAGE),
-            workers: WorkerServiceClient::new(channel.clone()),
+            sweeps: SweepServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_LEN),
+            workers: WorkerServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_LEN),
             artifacts: ArtifactClient::new(channel.clone()),
-            artifact_service: ArtifactServiceClient::new(channel),
+            artifact_service: ArtifactServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_LEN),
         })
     }
 

@@ -27,9 +27,6 @@ use crate::{
     threads::on_a_thread,
 };
 
-/// The longest message that is taken: chunks have 1 MiB, and a lease of many stages is the longest other.
-pub const LONGEST_MESSAGE: usize = 16 << 20;
-
 impl From<Stopped> for Status {
     fn from(stopped: Stopped) -> Self {
         Self::unavailable(stopped.to_string())

@@ -29,7 +29,7 @@ use tracing::{info, warn};
 use super::{artifact::bucket_status, invalid, said::Said};
 use crate::{
     artifacts::{ArtifactError, ArtifactStore},
-    driver::{Clock, Driver},
+    driver::{Attachment, Clock, Driver},
     logs::Logs,
     scheduler::{Core, Departure, Event, HeldLease},
     security::{Access, Audit, Caller, Grants},
@@ -99,7 +99,6 @@ impl Workers {
         let held = held(&hello, slots)?;
         let leases: Vec<LeaseId> = held.iter().map(|held| held.lease.clone()).collect();
         let worker = self.fresh_id(&name)?;
-        let (sender, receiver) = self.driver.attach(worker.clone()).await?;
         let interval = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
         let welcome = Welcome {
             worker_id: worker.to_string(),
@@ -107,12 +106,12 @@ impl Workers {
             direct_artifacts: self.store.has_addresses(),
         };
         let welcome = CoordinatorMessage { message: Some(coordinator_message::Message::Welcome(welcome)) };
-        // The channel is new and has room, so this is the first message that the worker sees.
-        sender.send(Ok(welcome)).await.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
-        self.audit.done(&caller, "attach", &format!("{worker} {name}"));
-        info!(%worker, name, device, slots, held = held.len(), by = caller.name, "a worker attached");
         let (id, named) = (worker.clone(), name.clone());
-        self.driver.apply(Event::WorkerJoined { worker: id, instance, name, device, slots, held }).await?;
+        let count = held.len();
+        let joined = Event::WorkerJoined { worker: id, instance, name, device: device.clone(), slots, held };
+        let Attachment { orders, mut hold } = self.driver.attach(joined, welcome).await?;
+        self.audit.done(&caller, "attach", &format!("{worker} {named}"));
+        info!(%worker, name = named, device, slots, held = count, by = caller.name, "a worker attached");
         let held = leases.clone();
         let held =
             self.driver.read(move |core| held.iter().flat_map(|lease| core.stages_of(lease)).collect::<Vec<_>>());
@@ -125,17 +124,18 @@ impl Workers {
             let (reason, departure) = tokio::select! {
                 biased;
                 reason = access.until_unknown(&caller) => {
-                    // The worker may have gone meanwhile.
-                    let _ = sender.send(Err(reason.clone())).await;
+                    hold.end(reason.clone());
                     // That it may not work any more is not a fault of what it worked on.
                     (reason, Departure::Drained)
+                }
+                () = hold.dropped() => {
+                    (Status::unavailable("the coordinator dropped the worker"), Departure::Disconnected)
                 }
                 reason = listen(&driver, &store, &worker, &says, messages) => (reason, Departure::Disconnected),
             };
             info!(%worker, reason = reason.message(), "a worker's stream ended");
             // A driver that has stopped needs no word of it.
             let _ = driver.notify(Event::WorkerLeft { worker, departure }).await;
-            drop(sender);
         });
         let given = move |order: &Result<CoordinatorMessage, Status>| {
             session.grant(inputs(order));
@@ -143,7 +143,7 @@ impl Workers {
                 said.ordered(order);
             }
         };
-        Ok(ReceiverStream::new(receiver).inspect(given).boxed())
+        Ok(ReceiverStream::new(orders).inspect(given).boxed())
     }
 }
 

@@ -23,6 +23,7 @@ use std::{
 
 use futures::future::try_join_all;
 use secateur_proto::{
+    MAX_MESSAGE_LEN,
     ids::{ContentHash, InstanceId},
     v1::worker_service_client::WorkerServiceClient,
 };
@@ -106,8 +107,9 @@ pub enum WorkerError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random(#[source] getrandom::Error),
-    /// Another version of the protocol or of what stages compute, or a role that may not work: trying again would end the same way.
-    #[error("the coordinator refuses this worker: {0}")]
+    /// Another version of the protocol or of what stages compute, a role that may not work, or a message that is too long: trying again
+    /// would end the same way.
+    #[error("this worker and the coordinator cannot work together: {0}")]
     Refused(String),
 }
 
@@ -309,7 +311,7 @@ async fn stay_attached(
         let ended = match options.coordinator.connect().await {
             Ok(channel) => {
                 let connection = Connection {
-                    worker: WorkerServiceClient::new(channel.clone()),
+                    worker: WorkerServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_LEN),
                     artifacts: ArtifactClient::new(channel),
                 };
                 let mut was_attached = false;
@@ -353,7 +355,8 @@ async fn stay_attached(
             }
             return Ok(());
         };
-        if matches!(status.code(), Code::FailedPrecondition | Code::PermissionDenied) {
+        // Out of range: a message is too long for one of the two, and would be again.
+        if matches!(status.code(), Code::FailedPrecondition | Code::PermissionDenied | Code::OutOfRange) {
             return Err(WorkerError::Refused(status.message().to_owned()));
         }
         if stop.is_asked() && bench.is_clear() {

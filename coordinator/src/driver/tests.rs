@@ -1,0 +1,152 @@
+use std::{num::NonZeroU32, time::Duration};
+
+use secateur_proto::{
+    MAX_MESSAGE_LEN,
+    ids::ContentHash,
+    outcome::Artifacts,
+    spec::{PrepareSpec, SplitSpec, StageSpec, TableFormat, Task},
+    v1::Lease,
+};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::*;
+use crate::{
+    experiment::plan::{Attempts, DataSummary, PackedPlan, Packer, PlannedStage, SweepInfo, Trial},
+    journal::Sqlite,
+    scheduler::{Policy, ShareChange},
+};
+
+/// Far longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn driver() -> (TempDir, Driver) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = Sqlite::open(&folder.path().join("journal.db")).await.expect("opens");
+    let (driver, _) = Driver::start(Core::new(Policy::default()), Box::new(journal), SystemTime::now);
+    (folder, driver)
+}
+
+/// A worker of one slot attaches.
+async fn attach(driver: &Driver) -> (WorkerId, Attachment) {
+    let worker: WorkerId = "w1".parse().expect("an id");
+    let joined = Event::WorkerJoined {
+        worker: worker.clone(),
+        instance: "instance".parse().expect("an id"),
+        name: "a".to_owned(),
+        device: "cpu".to_owned(),
+        slots: NonZeroU32::MIN,
+        held: vec![],
+    };
+    (worker, driver.attach(joined, CoordinatorMessage::default()).await.expect("is taken"))
+}
+
+/// A sweep of stages that can share a bundle, with so many bytes in the spec of each.
+fn plan(stages: u64, bytes: usize) -> PackedPlan {
+    let hash = ContentHash::of(b"table");
+    let mut packer = Packer::default();
+    for number in 0..stages {
+        let spec = StageSpec::Prepare(PrepareSpec {
+            table: hash,
+            format: TableFormat::Csv,
+            target: Some(number.to_string()),
+            task: Task::Binary,
+            split: SplitSpec::Column { column: "part".to_owned() },
+            rows: None,
+            inputs: None,
+            drop: vec!["x".repeat(bytes)],
+            groups: vec![],
+        });
+        let (key, given, bundle_class) = (spec.key(), Artifacts::new(), "wide".parse().expect("an id"));
+        let stage = PlannedStage { key, spec, given, bundle_class, bundled: true, lane_steps: 1 };
+        packer.stage(&stage).expect("is new");
+        let (id, cell) = (format!("cell-{number}").parse().expect("an id"), "cell".parse().expect("an id"));
+        packer.trial(&Trial { id, cell, seed: number, stages: vec![key] }).expect("is new");
+    }
+    let (path, rows) = ("table.csv".to_owned(), [1; 3]);
+    packer.finish(SweepInfo {
+        name: "wide".to_owned(),
+        id: "wide".parse().expect("an id"),
+        file_hash: hash,
+        file_text: String::new(),
+        objectives: vec![],
+        constraints: vec![],
+        attempts: Attempts::default(),
+        data: DataSummary { path, hash, size: 1, rows, classes: vec![], columns: 1, inputs: 1, image: None },
+        weights: None,
+    })
+}
+
+/// The next lease; before it, what is to be calibrated is said to be fastest with so many lanes.
+async fn next_lease(driver: &Driver, worker: &WorkerId, attachment: &mut Attachment, lanes: u32) -> Lease {
+    loop {
+        let message = timeout(PATIENCE, attachment.orders.recv()).await.expect("something comes");
+        match message.expect("the stream goes on").expect("is a message").message {
+            Some(Message::Lease(lease)) => return lease,
+            Some(Message::Calibrate(asked)) => {
+                let class = asked.bundle_class.parse().expect("an id");
+                let lanes = NonZeroU32::new(lanes).expect("lanes");
+                let measured = Event::Calibrated { worker: worker.clone(), class, lanes, lane_steps_per_second: 1.0 };
+                driver.apply(measured).await.expect("is taken");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Its stream used to live on, since whoever served it could still have written to it.
+#[tokio::test]
+async fn a_worker_that_does_not_read_is_dropped_and_its_stream_ends() {
+    let (_folder, driver) = driver().await;
+    let (worker, Attachment { mut orders, mut hold }) = attach(&driver).await;
+    // Each is answered that it need not be said again.
+    let said = || Event::LeaseEnded { worker: worker.clone(), lease: "1-1".parse().expect("an id"), failure: None };
+    for _ in 0..attachment::MAX_WAITING + 1 {
+        // There is no such lease.
+        driver.apply(said()).await.expect_err("is rejected");
+    }
+    timeout(PATIENCE, hold.dropped()).await.expect("whoever serves it is told");
+    let drain = async { while orders.recv().await.is_some() {} };
+    timeout(PATIENCE, drain).await.expect("the stream ends");
+}
+
+/// No worker would accept the message, and the stages would be handed out again and again.
+#[tokio::test]
+async fn a_lease_that_is_too_long_for_a_message_becomes_narrower() {
+    const STAGES: u64 = 24;
+    let (_folder, driver) = driver().await;
+    let plan = Arc::new(plan(STAGES, MAX_MESSAGE_LEN / 16));
+    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default() }).await.expect("is taken");
+    let (worker, mut attachment) = attach(&driver).await;
+    let lease = next_lease(&driver, &worker, &mut attachment, 64).await;
+    assert_eq!(lease.stages.len() as u64, STAGES / 2);
+}
+
+#[tokio::test]
+async fn a_stage_that_is_too_long_for_a_message_fails_for_good_and_says_so() {
+    let (_folder, driver) = driver().await;
+    let plan = Arc::new(plan(1, MAX_MESSAGE_LEN));
+    let sweep = plan.sweep.id.clone();
+    let mut notices = driver.watch();
+    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default() }).await.expect("is taken");
+    let (worker, mut attachment) = attach(&driver).await;
+    let ended = async {
+        loop {
+            let ended = driver.read({
+                let sweep = sweep.clone();
+                move |core| outcomes(core, &sweep)
+            });
+            let ended = ended.await.expect("goes on");
+            if let Some(outcome) = ended.into_values().next() {
+                return outcome;
+            }
+            notices.recv().await.expect("goes on");
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = timeout(PATIENCE, ended) => outcome.expect("in time"),
+        lease = next_lease(&driver, &worker, &mut attachment, 1) => panic!("{} was sent", lease.lease_id),
+    };
+    let StageOutcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(failure.class, secateur_proto::outcome::FailureClass::Input);
+}
