@@ -35,6 +35,9 @@ pub trait Executor: fmt::Debug + Send {
     /// If it has ended or speaks nonsense.
     async fn receive(&mut self) -> Result<Reply, ProcessError>;
 
+    /// How it ended, if it has.
+    async fn ended(&mut self) -> Option<ProcessError>;
+
     /// The lines that it said of its own since this was asked last, for whoever reads the logs.
     fn said(&self) -> Vec<String> {
         Vec::new()
@@ -62,6 +65,10 @@ impl Executor for ExecutorProcess {
 
     async fn receive(&mut self) -> Result<Reply, ProcessError> {
         Self::receive(self).await
+    }
+
+    async fn ended(&mut self) -> Option<ProcessError> {
+        Self::ended(self).await
     }
 
     fn said(&self) -> Vec<String> {

@@ -53,12 +53,24 @@ impl Slots {
         Self { executors, options, cache, free: Semaphore::new(slots as usize), idle: Mutex::new(Vec::new()) }
     }
 
-    /// An executor that is alive: an idle one, or a new one.
-    async fn executor(&self) -> Result<Box<dyn Executor>, ProcessError> {
-        match self.idle.lock().await.pop() {
-            Some(executor) => Ok(executor),
-            None => self.executors.start(&self.options),
+    /// An executor that was asked for something: an idle one, or a new one. An idle one that has died had nothing to do with what it is
+    /// asked for, so another takes its place.
+    async fn ask(&self, request: Request) -> Result<Box<dyn Executor>, ProcessError> {
+        loop {
+            let idle = self.idle.lock().await.pop();
+            let Some(mut executor) = idle else { break };
+            let failed = match executor.ended().await {
+                Some(ended) => ended,
+                None => match executor.send(request.clone()).await {
+                    Ok(()) => return Ok(executor),
+                    Err(error) => error,
+                },
+            };
+            warn!(reason = with_causes(&failed), "an idle executor died; another one takes its place");
         }
+        let mut executor = self.executors.start(&self.options)?;
+        executor.send(request).await?;
+        Ok(executor)
     }
 }
 
@@ -216,12 +228,11 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
     let say = |stage, line| tell_of(outbox, attempts, stage, line);
     let _held = fetch(&inputs, &mut checkpoints, &link, slots, say).await?;
     info!(stages = stages.len(), checkpoints = checkpoints.len(), "working on a lease");
-    let mut executor = slots.executor().await?;
     let checkpoints = checkpoints.into_iter().map(|(stage, checkpoint)| StageCheckpoint {
         stage_key: stage.to_string(),
         checkpoint: Some(checkpoint.into()),
     });
-    executor.send(Request::Run(RunBundle { stages, checkpoints: checkpoints.collect() })).await?;
+    let mut executor = slots.ask(Request::Run(RunBundle { stages, checkpoints: checkpoints.collect() })).await?;
     loop {
         let reply = executor.receive().await;
         tell(outbox, attempts, executor.said());
@@ -283,8 +294,7 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
 /// Measures how many lanes of a class to run at once.
 pub(super) async fn calibrate(request: Calibrate, slots: &Slots) -> Result<Calibrated, Failed> {
     let _slot = slots.free.acquire().await;
-    let mut executor = slots.executor().await?;
-    executor.send(Request::Measure(MeasureBundle { stage: request.stage })).await?;
+    let mut executor = slots.ask(Request::Measure(MeasureBundle { stage: request.stage })).await?;
     match executor.receive().await? {
         Reply::Measured(measured) => {
             slots.idle.lock().await.push(executor);
@@ -427,3 +437,6 @@ impl Tries {
         tokio::time::sleep(self.0).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,6 +241,15 @@ impl ExecutorProcess {
         }
     }
 
+    /// How it ended, if it has.
+    pub async fn ended(&mut self) -> Option<ProcessError> {
+        match self.child.try_wait() {
+            Ok(None) => None,
+            // Waiting for it says what is the matter.
+            Ok(Some(_)) | Err(_) => Some(self.died().await),
+        }
+    }
+
     async fn died(&mut self) -> ProcessError {
         // It may only have closed its pipe: make sure that it is gone before saying so.
         let ended = tokio::time::timeout(LAST_WORDS, self.child.wait()).await;

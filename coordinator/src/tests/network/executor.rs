@@ -218,6 +218,10 @@ impl Executor for Actor {
         Ok(())
     }
 
+    async fn ended(&mut self) -> Option<ProcessError> {
+        None
+    }
+
     async fn receive(&mut self) -> Result<Reply, ProcessError> {
         let died = |out_of_memory| ProcessError::Died {
             status: "signal: 9".to_owned(),
