@@ -38,6 +38,8 @@ pub struct Limits {
     pub keep_free: u64,
     /// Connections of one address at a time.
     pub connections_per_address: usize,
+    /// Bytes of what workers say of attempts.
+    pub logs: u64,
 }
 
 impl Limits {
@@ -48,6 +50,7 @@ impl Limits {
         plan: LARGEST_PLAN,
         keep_free: 0,
         connections_per_address: usize::MAX,
+        logs: 1 << 30,
     };
 }
 

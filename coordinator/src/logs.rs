@@ -1,9 +1,10 @@
 //! What was said of attempts at stages: a file of lines for each stage of which something was said, in a folder. Lines are of use to
 //! people alone, so they may be lost: they are not flushed, a stage has room for so many, how its attempts ended apart, and what comes
-//! faster than a disk takes it is left out, and counted. Knows files and keys of stages, and nothing of sweeps or the network.
+//! faster than a disk takes it is left out, and counted. All files together have a bound, too: those that were written longest ago are
+//! removed first. Knows files and keys of stages, and nothing of sweeps or the network.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
@@ -31,8 +32,8 @@ const LONGEST: usize = 2_000;
 /// Lines that may wait for the disk.
 const WAITING: usize = 8_192;
 
-/// Stages of which is remembered how much room they have left.
-const REMEMBERED: usize = 4_096;
+/// What a file takes on a disk is a multiple of this.
+const BLOCK: u64 = 4_096;
 
 /// Notices that a slow reader may be behind.
 const BEHIND: usize = 1_024;
@@ -61,8 +62,18 @@ pub enum Weight {
     Closing,
 }
 
+/// How much of a disk the files may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of all files together.
+    pub total: u64,
+    /// Nothing is written while fewer bytes are free.
+    pub keep_free: u64,
+}
+
 enum Command {
     Say(StageKey, Weight, Line),
+    Remove(Vec<StageKey>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -76,29 +87,21 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Opens the folder, and makes it if need be. Lines of stages that `is_known` does not know go.
+    /// Opens the folder, and makes it if need be. Removes the lines of stages that `is_known` does not know, and what is beyond `bounds`.
     ///
     /// # Errors
     /// If it cannot be made or read, or the system gives no thread.
-    pub fn open(folder: PathBuf, is_known: impl Fn(&StageKey) -> bool) -> io::Result<Self> {
+    pub fn open(folder: PathBuf, bounds: Bounds, is_known: impl Fn(&StageKey) -> bool) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let key = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
-            if key.is_some_and(|key| !is_known(&key)) {
-                fs::remove_file(&path)?;
-            }
-        }
+        let folder = Arc::new(folder);
         let (commands, receiver) = mpsc::channel(WAITING);
         let (changed, _) = broadcast::channel(BEHIND);
-        let logs = Self {
-            folder: Arc::new(folder),
-            commands,
-            changed: changed.clone(),
-            left_out: Arc::new(AtomicU64::new(0)),
-        };
-        let (folder, left_out) = (Arc::clone(&logs.folder), Arc::clone(&logs.left_out));
-        let writer = Writer { folder, changed, left_out, sizes: HashMap::new() };
+        let left_out = Arc::new(AtomicU64::new(0));
+        let logs = Self { folder, commands, changed, left_out };
+        let (folder, changed, left_out) = (Arc::clone(&logs.folder), logs.changed.clone(), Arc::clone(&logs.left_out));
+        let files = Files::find(folder, is_known)?;
+        let mut writer = Writer { bounds, files, changed, left_out };
+        writer.files.shrink(bounds.total)?;
         // Not one of the runtime's: it lives as long as the logs do, and a simulated clock waits for the runtime's threads.
         thread::Builder::new().name("logs".to_owned()).spawn(move || writer.run(receiver))?;
         Ok(logs)
@@ -109,6 +112,12 @@ impl Logs {
         if self.commands.try_send(Command::Say(stage, weight, line)).is_err() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Removes the lines of these stages, soon.
+    pub async fn remove(&self, stages: Vec<StageKey>) {
+        // A writer that is gone removes nothing; the next one does.
+        let _ = self.commands.send(Command::Remove(stages)).await;
     }
 
     /// Waits until what was said before can be read.
@@ -136,6 +145,8 @@ impl Logs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((vec![], offset)),
             Err(error) => return Err(error),
         };
+        // What is shorter than it was has been removed, and begun anew.
+        let offset = if offset > file.metadata()?.len() { 0 } else { offset };
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
         file.take(2 * ROOM).read_to_end(&mut bytes)?;
@@ -150,51 +161,135 @@ fn path(folder: &Path, stage: &StageKey) -> PathBuf {
     folder.join(format!("{stage}.jsonl"))
 }
 
-struct Writer {
+/// The files, by when they were written last.
+struct Files {
     folder: Arc<PathBuf>,
+    by_stage: HashMap<StageKey, LogFile>,
+    /// From the one that was written longest ago on.
+    by_turn: BTreeMap<u64, StageKey>,
+    next_turn: u64,
+    /// Bytes on the disk of all of them.
+    total: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct LogFile {
+    size: u64,
+    turn: u64,
+}
+
+impl Files {
+    /// Those in `folder`. Those of stages that `is_known` does not know are removed.
+    fn find(folder: Arc<PathBuf>, is_known: impl Fn(&StageKey) -> bool) -> io::Result<Self> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&*folder)? {
+            let path = entry?.path();
+            let key = path.file_stem().and_then(|name| name.to_str()?.parse::<StageKey>().ok());
+            match key {
+                None => {}
+                Some(key) if is_known(&key) => {
+                    let metadata = fs::metadata(&path)?;
+                    found.push((metadata.modified()?, key, metadata.len()));
+                }
+                Some(_) => fs::remove_file(&path)?,
+            }
+        }
+        found.sort_unstable();
+        let mut files = Self { folder, by_stage: HashMap::new(), by_turn: BTreeMap::new(), next_turn: 0, total: 0 };
+        for (_, stage, size) in found {
+            files.grow(stage, size);
+        }
+        Ok(files)
+    }
+
+    fn size(&self, stage: &StageKey) -> u64 {
+        self.by_stage.get(stage).map_or(0, |file| file.size)
+    }
+
+    /// Bytes were added to the file of a stage.
+    fn grow(&mut self, stage: StageKey, bytes: u64) {
+        let file = self.by_stage.entry(stage).or_default();
+        self.by_turn.remove(&file.turn);
+        self.next_turn += 1;
+        let before = on_disk(file.size);
+        (file.size, file.turn) = (file.size + bytes, self.next_turn);
+        self.total = self.total - before + on_disk(file.size);
+        self.by_turn.insert(file.turn, stage);
+    }
+
+    fn remove(&mut self, stage: &StageKey) -> io::Result<()> {
+        let Some(file) = self.by_stage.remove(stage) else { return Ok(()) };
+        self.by_turn.remove(&file.turn);
+        self.total -= on_disk(file.size);
+        match fs::remove_file(path(&self.folder, stage)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes those that were written longest ago, but not the last, until all together have at most so many bytes.
+    fn shrink(&mut self, total: u64) -> io::Result<()> {
+        while self.total > total && self.by_turn.len() > 1 {
+            let Some(stage) = self.by_turn.values().next().copied() else { break };
+            self.remove(&stage)?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that a file of that size takes on a disk.
+const fn on_disk(size: u64) -> u64 {
+    size.next_multiple_of(BLOCK)
+}
+
+struct Writer {
+    bounds: Bounds,
+    files: Files,
     changed: broadcast::Sender<StageKey>,
     left_out: Arc<AtomicU64>,
-    /// Bytes in the files of the stages that were spoken of last.
-    sizes: HashMap<StageKey, u64>,
 }
 
 impl Writer {
     fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut complained = false;
         while let Some(command) = commands.blocking_recv() {
-            match command {
-                Command::Flush(done) => _ = done.send(()),
-                Command::Say(stage, weight, line) => match self.write(&stage, weight, line) {
-                    // Nobody may be watching.
-                    Ok(true) => _ = self.changed.send(stage),
-                    Ok(false) => {}
-                    // Once is enough: what is said of an attempt is no reason to stop it.
-                    Err(error) if !complained => {
-                        complained = true;
-                        warn!(%error, folder = %self.folder.display(), "what workers say cannot be written down");
+            let done = match command {
+                Command::Flush(done) => {
+                    // Whoever waited may have gone.
+                    let _ = done.send(());
+                    Ok(())
+                }
+                Command::Remove(stages) => stages.iter().try_for_each(|stage| self.files.remove(stage)),
+                Command::Say(stage, weight, line) => self.write(&stage, weight, line).map(|written| {
+                    if written {
+                        // Nobody may be watching.
+                        let _ = self.changed.send(stage);
                     }
-                    Err(error) => debug!(%error, "a line is lost"),
-                },
+                }),
+            };
+            match done {
+                Ok(()) => {}
+                // Once is enough: what is said of an attempt is no reason to stop it.
+                Err(error) if !complained => {
+                    complained = true;
+                    warn!(%error, folder = %self.files.folder.display(), "logs of workers cannot be written");
+                }
+                Err(error) => debug!(%error, "a line is lost"),
             }
         }
     }
 
     fn write(&mut self, stage: &StageKey, weight: Weight, mut line: Line) -> io::Result<bool> {
-        let path = path(&self.folder, stage);
-        let known = self.sizes.get(stage).copied();
-        let size = match known {
-            Some(size) => size,
-            None => fs::metadata(&path).map_or(0, |metadata| metadata.len()),
-        };
+        let size = self.files.size(stage);
         if size == 0 && weight == Weight::Closing {
             return Ok(false);
         }
-        if self.sizes.len() >= REMEMBERED {
-            self.sizes.clear();
-        }
         let room = if weight == Weight::Telling { ROOM } else { ROOM + ROOM_FOR_ENDS };
         if size >= room {
-            self.sizes.insert(*stage, size);
+            return Ok(false);
+        }
+        if self.bounds.keep_free > 0 && fs4::available_space(&*self.files.folder)? < self.bounds.keep_free {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
             return Ok(false);
         }
         if line.text.len() > LONGEST {
@@ -210,7 +305,10 @@ impl Writer {
         match self.left_out.swap(0, Ordering::Relaxed) {
             0 => {}
             lines => {
-                add(&Line { text: format!("{lines} lines came too fast, of this stage or others"), ..line.clone() })?
+                let text = format!(
+                    "{lines} lines of this stage or others are missing: the disk was full, or too slow for them"
+                );
+                add(&Line { text, ..line.clone() })?;
             }
         }
         add(&line)?;
@@ -219,9 +317,10 @@ impl Writer {
             text += &serde_json::to_string(&Line { text: end, ..line })?;
             text.push('\n');
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let mut file = OpenOptions::new().create(true).append(true).open(path(&self.files.folder, stage))?;
         file.write_all(text.as_bytes())?;
-        self.sizes.insert(*stage, size + text.len() as u64);
+        self.files.grow(*stage, text.len() as u64);
+        self.files.shrink(self.bounds.total)?;
         Ok(true)
     }
 }
@@ -231,6 +330,8 @@ mod tests {
     use secateur_proto::ids::ContentHash;
 
     use super::*;
+
+    const BOUNDS: Bounds = Bounds { total: 1 << 30, keep_free: 0 };
 
     fn key(name: &str) -> StageKey {
         StageKey(ContentHash::of(name.as_bytes()))
@@ -247,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn lines_are_read_from_where_one_was() {
         let folder = tempfile::tempdir().expect("a folder");
-        let logs = Logs::open(folder.path().join("logs"), |_| true).expect("opens");
+        let logs = Logs::open(folder.path().join("logs"), BOUNDS, |_| true).expect("opens");
         let (a, b) = (key("a"), key("b"));
         let mut changed = logs.watch();
         logs.say(a, Weight::Telling, line("one\ntwo"));
@@ -270,7 +371,7 @@ mod tests {
     #[tokio::test]
     async fn a_stage_has_so_much_room_and_a_line_so_much_of_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let logs = Logs::open(folder.path().to_owned(), |_| true).expect("opens");
+        let logs = Logs::open(folder.path().to_owned(), BOUNDS, |_| true).expect("opens");
         let long = "ä".repeat(LONGEST);
         for _ in 0..2 * ROOM as usize / LONGEST {
             logs.say(key("a"), Weight::Telling, line(&long));
@@ -300,7 +401,7 @@ mod tests {
     async fn lines_outlive_the_process_unless_nobody_knows_their_stage() {
         let folder = tempfile::tempdir().expect("a folder");
         let open = |known: &'static str| {
-            Logs::open(folder.path().to_owned(), move |stage| *stage == key(known)).expect("opens")
+            Logs::open(folder.path().to_owned(), BOUNDS, move |stage| *stage == key(known)).expect("opens")
         };
         let logs = open("a");
         for name in ["a", "b"] {
@@ -314,5 +415,58 @@ mod tests {
         assert_eq!(texts(&logs.read(&key("a"), 0).expect("reads").0), ["a", "again"]);
         assert_eq!(logs.read(&key("b"), 0).expect("reads").0, []);
         assert_eq!(fs::read_dir(folder.path()).expect("reads").count(), 2);
+    }
+
+    /// Which of the stages have lines.
+    async fn kept(logs: &Logs, names: &str) -> String {
+        logs.flush().await;
+        let has_lines = |name: &char| !logs.read(&key(&name.to_string()), 0).expect("reads").0.is_empty();
+        names.chars().filter(has_lines).collect()
+    }
+
+    #[tokio::test]
+    async fn all_files_have_a_bound_and_the_one_written_longest_ago_goes_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bounds = Bounds { total: 3 * BLOCK, keep_free: 0 };
+        let open = |bounds| Logs::open(folder.path().to_owned(), bounds, |_| true).expect("opens");
+        let logs = open(bounds);
+        let say = |name: &str| logs.say(key(name), Weight::Telling, line(name));
+        ["a", "b", "c", "b"].into_iter().for_each(say);
+        assert_eq!(kept(&logs, "abc").await, "abc");
+        say("d");
+        assert_eq!(kept(&logs, "abcd").await, "bcd");
+        say("e");
+        assert_eq!(kept(&logs, "abcde").await, "bde");
+        // A file alone may be larger than the bound, and a bound that became smaller holds from the start.
+        let logs = open(Bounds { total: 1, ..bounds });
+        assert_eq!(kept(&logs, "abcde").await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_where_the_disk_has_no_room_left_and_it_is_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open =
+            |keep_free| Logs::open(folder.path().to_owned(), Bounds { keep_free, ..BOUNDS }, |_| true).expect("opens");
+        let logs = open(u64::MAX);
+        logs.say(key("a"), Weight::Ending, line("failed"));
+        assert_eq!(kept(&logs, "a").await, "");
+        assert_eq!(logs.left_out.load(Ordering::Relaxed), 1);
+        let logs = open(1);
+        logs.say(key("a"), Weight::Ending, line("failed"));
+        assert_eq!(kept(&logs, "a").await, "a");
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_can_begin_anew_and_a_reader_that_was_further_reads_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let logs = Logs::open(folder.path().to_owned(), BOUNDS, |_| true).expect("opens");
+        ["a", "b"].into_iter().for_each(|name| logs.say(key(name), Weight::Telling, line("a long beginning")));
+        logs.flush().await;
+        let (_, end) = logs.read(&key("a"), 0).expect("reads");
+        logs.remove(vec![key("a"), key("unknown")]).await;
+        assert_eq!(kept(&logs, "ab").await, "b");
+        logs.say(key("a"), Weight::Telling, line("anew"));
+        logs.flush().await;
+        assert_eq!(texts(&logs.read(&key("a"), end).expect("reads").0), ["anew"]);
     }
 }

@@ -42,7 +42,7 @@ use crate::{
     driver::{Clock, Driver},
     grpc::{Artifacts, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
-    logs::Logs,
+    logs::{self, Logs},
     scheduler::{Core, Event, Policy},
     security::{
         Access, AccessLayer, Audit, Door, Grants,
@@ -379,7 +379,8 @@ impl Opened {
             }
         }
         let failed = |source| ServerError::Folder { path: folder.logs(), source };
-        let logs = Logs::open(folder.logs(), |stage| core.stage(stage).is_some()).map_err(failed)?;
+        let bounds = logs::Bounds { total: limits.logs, keep_free: limits.keep_free };
+        let logs = Logs::open(folder.logs(), bounds, |stage| core.stage(stage).is_some()).map_err(failed)?;
         Ok(Self { folder, journal, core, store, access, audit, logs, tls, limits, clock })
     }
 
@@ -420,8 +421,8 @@ impl Opened {
             server = server.tls_config(tls).map_err(ServerError::Tls)?;
         }
         let server = server
-            .layer(AccessLayer(access))
             .layer(RefusalLayer)
+            .layer(AccessLayer(access))
             .layer(UnfinishedLayer::default())
             .add_service(health_service)
             .add_service(reflection)

@@ -75,6 +75,9 @@ pub(crate) struct ServeArguments {
     /// results until there is room
     #[arg(long, default_value = "64MiB", value_name = "SIZE", value_parser = room)]
     keep_free: ByteSize,
+    /// Keep at most so much of the logs of attempts (`secateur logs`). The least recently written are removed first
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = size)]
+    max_logs_size: ByteSize,
     /// Accept at most N connections from one address at a time, and refuse more. A worker has one for each device, a command one
     #[arg(long, default_value = "1024", value_name = "N")]
     max_connections_per_address: NonZeroU32,
@@ -195,6 +198,7 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
         input: arguments.max_input_size.as_u64(),
         plan: LARGEST_PLAN,
         keep_free: arguments.keep_free.as_u64(),
+        logs: arguments.max_logs_size.as_u64(),
         connections_per_address: arguments.max_connections_per_address.get() as usize,
     };
     let (folder, journal) = match arguments.journal {

@@ -421,7 +421,14 @@ impl SweepService for Sweeps {
         let caller = Caller::of(&request);
         let id = self.find(request.into_inner().sweep_id).await?;
         let status = self.status(id.clone()).await?;
+        let wanted = id.clone();
+        let plan = self.driver.read(move |core| core.plan(&wanted).cloned()).await?;
         self.driver.apply(Event::SweepForgotten { sweep: id.clone() }).await?;
+        if let Some(plan) = plan {
+            // Those that no other sweep lists.
+            let unknown = self.driver.read(move |core| plan.keys().filter(|key| core.stage(key).is_none()).collect());
+            self.logs.remove(unknown.await?).await;
+        }
         self.audit.done(&caller, "forget", id.as_str());
         info!(sweep = %id, by = caller.name, "forgotten");
         Ok(Response::new(status))

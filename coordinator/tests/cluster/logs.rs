@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{LONG_SWEEP, Lab, SWEEP, Server};
+use crate::common::{LONG_SWEEP, Lab, SWEEP, Server, until};
 use serde_json::Value;
 
 /// The id of some trial of the only sweep, whose stages end with one of that kind.
@@ -105,4 +105,25 @@ fn a_trial_that_several_sweeps_have_is_named_with_its_sweep() {
             assert!(verb == "logs" || told.contains(*id), "{told}");
         }
     }
+}
+
+#[test]
+fn what_was_said_of_a_forgotten_sweep_is_removed() {
+    let lab = Lab::new(SWEEP, 200);
+    let server = Server::start(&lab);
+    let _worker = server.worker(&lab, "w");
+    let way = ["--coordinator", &server.address, "--output", "json"];
+    let submit = || lab.run(&[&["submit", "sweep.yaml", "--wait"], &way[..]].concat()).expect(0).json();
+    let id_of = |status: Value| status["sweep_id"].as_str().expect("an id").to_owned();
+    let sweep = id_of(submit());
+    lab.write("sweep.yaml", SWEEP.replace("seeds: 2", "seeds: 1"));
+    let smaller = id_of(submit());
+    let forget = |id: &str| lab.run(&[&["forget", id], &way[..]].concat()).expect(0);
+    forget(&sweep);
+    // What the smaller one lists, too, stays.
+    let kept = lab.run(&[&["logs", &trial(&lab, &server)], &way[..]].concat()).expect(0).json();
+    assert_ne!(texts(&kept, "prune"), [""; 0]);
+    forget(&smaller);
+    let count = || fs::read_dir(lab.path("data/logs")).expect("a folder").count();
+    until("all lines are removed", || (count() == 0).then_some(()));
 }
