@@ -1,14 +1,14 @@
 //! What a worker says of the attempts that it was leased, as lines of the logs. What it says of others is nobody's business.
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use secateur_proto::{
-    ids::StageKey,
-    v1::{self, coordinator_message, stage_outcome::Outcome},
+    ids::{LeaseId, StageKey},
+    v1::{self, stage_outcome::Outcome},
 };
 
 use crate::logs::{Line, Logs, Weight};
@@ -18,21 +18,29 @@ use crate::logs::{Line, Logs, Weight};
 pub(super) struct Said {
     logs: Logs,
     worker: String,
-    leased: Arc<Mutex<HashSet<StageKey>>>,
+    /// Each with its lease.
+    leased: Arc<Mutex<HashMap<StageKey, LeaseId>>>,
 }
 
 impl Said {
     /// By the worker of that name, which holds these stages already.
-    pub(super) fn by(worker: String, logs: Logs, held: impl IntoIterator<Item = StageKey>) -> Self {
+    pub(super) fn by(worker: String, logs: Logs, held: impl IntoIterator<Item = (StageKey, LeaseId)>) -> Self {
         Self { logs, worker, leased: Arc::new(Mutex::new(held.into_iter().collect())) }
     }
 
-    /// The worker gets an order.
-    pub(super) fn ordered(&self, order: &v1::CoordinatorMessage) {
-        if let Some(coordinator_message::Message::Lease(lease)) = &order.message {
-            let keys = lease.stages.iter().filter_map(|leased| leased.stage.as_ref()?.key.parse::<StageKey>().ok());
-            self.leased.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
-        }
+    fn leased(&self) -> MutexGuard<'_, HashMap<StageKey, LeaseId>> {
+        self.leased.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worker gets a lease.
+    pub(super) fn begins(&self, id: &LeaseId, lease: &v1::Lease) {
+        let keys = lease.stages.iter().filter_map(|leased| leased.stage.as_ref()?.key.parse::<StageKey>().ok());
+        self.leased().extend(keys.map(|key| (key, id.clone())));
+    }
+
+    /// A lease has ended, with whatever of it was not reported.
+    pub(super) fn ends(&self, id: &LeaseId) {
+        self.leased().retain(|_, lease| lease != id);
     }
 
     /// A lane has finished an epoch.
@@ -77,11 +85,11 @@ impl Said {
             Some(Outcome::Cancelled(_)) | None => return,
         };
         self.say(stage, report.attempt, weight, text);
-        self.leased.lock().unwrap_or_else(PoisonError::into_inner).remove(&stage);
+        self.leased().remove(&stage);
     }
 
     fn say(&self, stage: StageKey, attempt: u32, weight: Weight, text: String) {
-        if !self.leased.lock().unwrap_or_else(PoisonError::into_inner).contains(&stage) {
+        if !self.leased().contains_key(&stage) {
             return;
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt as _, future::join_all};
 use secateur_proto::{
     PROTOCOL_VERSION, SEMANTICS_VERSION,
     convert::InvalidMessage,
-    ids::{ContentHash, InvalidId, LeaseId, WorkerId},
+    ids::{ContentHash, InvalidId, LeaseId, StageKey, WorkerId},
     outcome::{Artifact, Checkpoint, Failure, FailureClass, StageOutcome},
     v1::{
         self, CoordinatorMessage, Hello, ListWorkersReply, ListWorkersRequest, Welcome, WorkerInfo, WorkerMessage,
@@ -32,7 +32,7 @@ use crate::{
     driver::{Attachment, Clock, Driver},
     logs::Logs,
     scheduler::{Core, Departure, Event, HeldLease},
-    security::{Access, Audit, Caller, Grants},
+    security::{Access, Audit, Caller, Grants, Session},
 };
 
 /// What a worker is told to send heartbeats by.
@@ -112,14 +112,16 @@ impl Workers {
         let Attachment { orders, mut hold } = self.driver.attach(joined, welcome).await?;
         self.audit.done(&caller, "attach", &format!("{worker} {named}"));
         info!(%worker, name = named, device, slots, held = count, by = caller.name, "a worker attached");
-        let held = leases.clone();
-        let held =
-            self.driver.read(move |core| held.iter().flat_map(|lease| core.stages_of(lease)).collect::<Vec<_>>());
-        let said = Said::by(named, self.logs.clone(), held.await?);
+        let held = self.driver.read(move |core| held_by(core, leases)).await?;
+        let session = Arc::new(self.grants.session(&caller.name));
+        let mut stages = Vec::new();
+        for Held { lease, keys, files } in held {
+            stages.extend(keys.into_iter().map(|key| (key, lease.clone())));
+            session.grant(lease, files);
+        }
+        let leased = Leased { said: Said::by(named, self.logs.clone(), stages), session };
+        let listens = leased.clone();
         let (driver, store, access) = (self.driver.clone(), self.store.clone(), self.access.clone());
-        let session = self.grants.session(&caller.name);
-        session.grant(self.driver.read(move |core| inputs_of_held(core, &leases)).await?);
-        let says = said.clone();
         tokio::spawn(async move {
             let (reason, departure) = tokio::select! {
                 biased;
@@ -131,19 +133,38 @@ impl Workers {
                 () = hold.dropped() => {
                     (Status::unavailable("the coordinator dropped the worker"), Departure::Disconnected)
                 }
-                reason = listen(&driver, &store, &worker, &says, messages) => (reason, Departure::Disconnected),
+                reason = listen(&driver, &store, &worker, &listens, messages) => (reason, Departure::Disconnected),
             };
             info!(%worker, reason = reason.message(), "a worker's stream ended");
             // A driver that has stopped needs no word of it.
             let _ = driver.notify(Event::WorkerLeft { worker, departure }).await;
         });
-        let given = move |order: &Result<CoordinatorMessage, Status>| {
-            session.grant(inputs(order));
-            if let Ok(order) = order {
-                said.ordered(order);
-            }
-        };
+        let given = move |order: &Result<CoordinatorMessage, Status>| leased.begins(order);
         Ok(ReceiverStream::new(orders).inspect(given).boxed())
+    }
+}
+
+/// The leases of one attachment: what it may read and speak of for as long as they last.
+#[derive(Debug, Clone)]
+struct Leased {
+    said: Said,
+    session: Arc<Session>,
+}
+
+impl Leased {
+    /// The worker gets an order, which may be a lease.
+    fn begins(&self, order: &Result<CoordinatorMessage, Status>) {
+        if let Ok(CoordinatorMessage { message: Some(coordinator_message::Message::Lease(lease)) }) = order
+            && let Ok(id) = lease.lease_id.parse::<LeaseId>()
+        {
+            self.said.begins(&id, lease);
+            self.session.grant(id, inputs(lease));
+        }
+    }
+
+    fn ends(&self, id: &LeaseId) {
+        self.said.ends(id);
+        self.session.end(id);
     }
 }
 
@@ -164,21 +185,27 @@ fn held(hello: &Hello, slots: NonZeroU32) -> Result<Vec<HeldLease>, Status> {
     hello.held.iter().map(lease).collect::<Result<_, InvalidMessage>>().map_err(invalid)
 }
 
-/// The files that the leases need which a worker was left.
-fn inputs_of_held(core: &Core, leases: &[LeaseId]) -> Vec<ContentHash> {
-    let stages = leases.iter().flat_map(|lease| core.stages_of(lease));
-    let files = stages.filter_map(|stage| Some((core.stage_with_inputs(&stage)?, core.checkpoint(&stage))));
-    let files = files.flat_map(|(stage, checkpoint)| {
-        stage.inputs.into_values().chain(checkpoint.map(|checkpoint| checkpoint.state)).map(|file| file.hash)
-    });
-    files.collect()
+/// A lease that a worker was left.
+struct Held {
+    lease: LeaseId,
+    keys: Vec<StageKey>,
+    files: Vec<ContentHash>,
 }
 
-/// The files that an order needs.
-fn inputs(order: &Result<CoordinatorMessage, Status>) -> Vec<ContentHash> {
-    let Ok(CoordinatorMessage { message: Some(coordinator_message::Message::Lease(lease)) }) = order else {
-        return Vec::new();
+fn held_by(core: &Core, leases: Vec<LeaseId>) -> Vec<Held> {
+    let held = |lease: LeaseId| {
+        let keys = core.stages_of(&lease);
+        let stages = keys.iter().filter_map(|stage| Some((core.stage_with_inputs(stage)?, core.checkpoint(stage))));
+        let files = stages.flat_map(|(stage, checkpoint)| {
+            stage.inputs.into_values().chain(checkpoint.map(|checkpoint| checkpoint.state)).map(|file| file.hash)
+        });
+        Held { lease, files: files.collect(), keys }
     };
+    leases.into_iter().map(held).collect()
+}
+
+/// The files that a lease needs.
+fn inputs(lease: &v1::Lease) -> Vec<ContentHash> {
     let stages = lease.stages.iter().filter_map(|leased| leased.stage.as_ref());
     let checkpoints = lease.stages.iter().filter_map(|leased| leased.checkpoint.as_ref()?.state.as_ref());
     let files = stages.flat_map(|stage| stage.inputs.values()).chain(checkpoints);
@@ -211,9 +238,10 @@ async fn listen(
     driver: &Driver,
     store: &ArtifactStore,
     worker: &WorkerId,
-    said: &Said,
+    leased: &Leased,
     mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
 ) -> Status {
+    let said = &leased.said;
     loop {
         let message = match messages.next().await {
             Some(Ok(WorkerMessage { message: Some(message) })) => message,
@@ -237,7 +265,12 @@ async fn listen(
                 driver.notify(Event::Heartbeat { worker: worker.clone() }).await
             }
             message => match heard(said, store, worker, message).await {
-                Ok(event) => driver.notify(event).await,
+                Ok(event) => {
+                    if let Event::LeaseEnded { lease, .. } = &event {
+                        leased.ends(lease);
+                    }
+                    driver.notify(event).await
+                }
                 // It keeps what it reports, attaches again, and reports again.
                 Err(Refused::ForNow(status)) => return status,
                 Err(Refused::Invalid(error)) => {
