@@ -19,7 +19,6 @@ pub mod scheduler;
 pub mod security;
 pub mod server;
 
-mod threads;
 mod unfinished;
 pub mod upkeep;
 

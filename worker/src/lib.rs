@@ -20,6 +20,7 @@ pub mod random;
 pub mod signals;
 pub mod store;
 pub mod tensors;
+pub mod threads;
 pub mod transfer;
 
 #[cfg(feature = "train")]

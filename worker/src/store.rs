@@ -5,13 +5,15 @@
 
 mod error;
 mod files;
+mod upload;
 
 use std::{
-    fs::{self, File, OpenOptions},
+    collections::HashSet,
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{
-        PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -20,18 +22,26 @@ use std::{
 use secateur_proto::{ids::ContentHash, outcome::Artifact};
 
 use self::error::failed;
-pub use self::{error::StoreError, files::Stored};
+pub use self::{error::StoreError, files::Stored, upload::Upload};
 
 /// A folder of files by hash.
 #[derive(Debug)]
 pub struct Store {
-    root: PathBuf,
+    place: Arc<Place>,
     /// Where `put` leaves files that somebody else is to take over.
     outputs: Option<PathBuf>,
-    durability: Durability,
     writes: AtomicU64,
+}
+
+/// The folder itself, which uploads have a share of: they may outlive whoever began them.
+#[derive(Debug)]
+struct Place {
+    root: PathBuf,
+    durability: Durability,
     /// Written by who removes a file for its age, read by who makes one young: the two must not cross.
     ages: RwLock<()>,
+    /// Hashes of uploads under way: two of one hash would write into one file.
+    uploads: Mutex<HashSet<ContentHash>>,
 }
 
 /// Whether a file that was put is still there after a power cut.
@@ -53,7 +63,8 @@ impl Store {
         for folder in [root.clone(), root.join("incoming")] {
             fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
         }
-        Ok(Self { root, outputs: None, durability, writes: AtomicU64::new(0), ages: RwLock::new(()) })
+        let place = Place { root, durability, ages: RwLock::default(), uploads: Mutex::default() };
+        Ok(Self { place: Arc::new(place), outputs: None, writes: AtomicU64::new(0) })
     }
 
     /// The same files, but what is put lands in the folder `outputs`, and can be got from there, until somebody
@@ -82,7 +93,7 @@ impl Store {
     /// # Errors
     /// If the folder cannot be read or a file not be removed.
     pub fn remove_drafts(&self) -> Result<(), StoreError> {
-        let incoming = self.root.join("incoming");
+        let incoming = self.place.incoming();
         for entry in fs::read_dir(&incoming).map_err(failed("read", &incoming))? {
             let path = entry.map_err(failed("read", &incoming))?.path();
             if path.extension().is_some() {
@@ -98,20 +109,19 @@ impl Store {
     /// # Errors
     /// If the system does not say.
     pub fn free(&self) -> Result<u64, StoreError> {
-        fs4::available_space(&self.root).map_err(failed("find the free space of", &self.root))
+        fs4::available_space(self.root()).map_err(failed("find the free space of", self.root()))
     }
 
     /// Where the store is.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        &self.place.root
     }
 
     /// Where the file of that hash is, or would be.
     #[must_use]
     pub fn path(&self, hash: ContentHash) -> PathBuf {
-        let name = hash.to_string();
-        self.root.join(&name[..2]).join(name)
+        self.place.path(hash)
     }
 
     /// The artifact, if it is held whole.
@@ -138,11 +148,11 @@ impl Store {
             return Ok(artifact);
         }
         let serial = self.writes.fetch_add(1, Ordering::Relaxed);
-        let drafts = self.outputs.clone().unwrap_or_else(|| self.root.join("incoming"));
+        let drafts = self.outputs.clone().unwrap_or_else(|| self.place.incoming());
         let draft = drafts.join(format!("{hash}.{}.{serial}", std::process::id()));
         let written = File::create(&draft).and_then(|mut file| file.write_all(bytes)).map_err(failed("write", &draft));
         let published = written.and_then(|()| match &self.outputs {
-            None => self.publish(&draft, hash),
+            None => self.place.publish(&draft, hash),
             Some(outputs) => fs::rename(&draft, outputs.join(hash.to_string())).map_err(failed("write", &draft)),
         });
         published.inspect_err(|_| {
@@ -159,7 +169,7 @@ impl Store {
     pub fn adopt(&self, outputs: &Path, hash: ContentHash) -> Result<(), StoreError> {
         let made = outputs.join(hash.to_string());
         if made.try_exists().map_err(failed("look for", &made))? {
-            return self.publish(&made, hash);
+            return self.place.publish(&made, hash);
         }
         // Another stage of the bundle left the same file.
         self.touch(hash, SystemTime::now())?.map(drop).ok_or(StoreError::Missing(hash))
@@ -205,38 +215,16 @@ impl Store {
         file.seek(SeekFrom::Start(offset)).map_err(failed("read", &path))?;
         Ok(file)
     }
+}
 
-    /// Bytes held of an upload that was cut off.
-    ///
-    /// # Errors
-    /// If the folder cannot be read.
-    pub fn partial_size(&self, hash: ContentHash) -> Result<u64, StoreError> {
-        let path = self.partial_path(hash);
-        match fs::metadata(&path) {
-            Ok(metadata) => Ok(metadata.len()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(failed("look for", &path)(error)),
-        }
+impl Place {
+    fn path(&self, hash: ContentHash) -> PathBuf {
+        let name = hash.to_string();
+        self.root.join(&name[..2]).join(name)
     }
 
-    /// Begins an upload, or goes on with one. Only one may be under way for a hash at a time.
-    ///
-    /// # Errors
-    /// If `offset` is past what is held, or the file cannot be written.
-    pub fn upload(&self, artifact: Artifact, offset: u64) -> Result<Upload<'_>, StoreError> {
-        let path = self.partial_path(artifact.hash);
-        let held = self.partial_size(artifact.hash)?;
-        if offset > held {
-            return Err(StoreError::WrongOffset { hash: artifact.hash, held, offset });
-        }
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let mut file = file.map_err(failed("write", &path))?;
-        file.set_len(offset).and_then(|()| file.seek(SeekFrom::Start(offset))).map_err(failed("write", &path))?;
-        Ok(Upload { store: self, artifact, path, file, size: offset })
-    }
-
-    fn partial_path(&self, hash: ContentHash) -> PathBuf {
-        self.root.join("incoming").join(hash.to_string())
+    fn incoming(&self) -> PathBuf {
+        self.root.join("incoming")
     }
 
     fn publish(&self, draft: &Path, hash: ContentHash) -> Result<(), StoreError> {
@@ -257,57 +245,6 @@ impl Store {
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("flush", folder))?;
         }
         Ok(())
-    }
-}
-
-/// An upload under way. Dropped unfinished, it can be gone on with.
-#[derive(Debug)]
-pub struct Upload<'a> {
-    store: &'a Store,
-    artifact: Artifact,
-    path: PathBuf,
-    file: File,
-    size: u64,
-}
-
-impl Upload<'_> {
-    /// Appends some bytes.
-    ///
-    /// # Errors
-    /// If there are more than announced, or they cannot be written.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.size += bytes.len() as u64;
-        if self.size > self.artifact.size {
-            self.discard()?;
-            let Artifact { hash, size } = self.artifact;
-            return Err(StoreError::WrongSize { hash, expected: size, found: self.size });
-        }
-        self.file.write_all(bytes).map_err(failed("write", &self.path))
-    }
-
-    /// Checks size and hash, and puts the file under its name.
-    ///
-    /// # Errors
-    /// If bytes are missing (the upload can be gone on with), or the hash does not match (it starts anew).
-    pub fn finish(self) -> Result<Artifact, StoreError> {
-        let Artifact { hash, size } = self.artifact;
-        if self.size < size {
-            return Err(StoreError::WrongSize { hash, expected: size, found: self.size });
-        }
-        let mut hasher = blake3::Hasher::new();
-        let file = File::open(&self.path).map_err(failed("read", &self.path))?;
-        hasher.update_reader(file).map_err(failed("read", &self.path))?;
-        let found = ContentHash::from(hasher.finalize());
-        if found != hash {
-            self.discard()?;
-            return Err(StoreError::Damaged { expected: hash, found });
-        }
-        self.store.publish(&self.path, hash)?;
-        Ok(self.artifact)
-    }
-
-    fn discard(&self) -> Result<(), StoreError> {
-        fs::remove_file(&self.path).map_err(failed("remove", &self.path))
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     connection::AuthorizedChannel,
     direct::{Address, Direct, DirectError},
     store::{Store, StoreError},
+    threads::on_a_thread,
 };
 
 /// Bytes a message carries: well under gRPC's usual limit of 4 MiB.
@@ -84,7 +85,9 @@ impl TransferError {
                 matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unauthenticated | Code::Aborted)
                     || status.source().is_some()
             }
-            Self::Store(_) | Self::Message(_) | Self::Direct(_) => false,
+            // Whoever gave up on it before may still be writing.
+            Self::Store(error) => matches!(error, StoreError::Busy(_)),
+            Self::Message(_) | Self::Direct(_) => false,
         }
     }
 
@@ -136,7 +139,9 @@ impl ArtifactClient {
     /// # Errors
     /// If they cannot be kept there.
     pub async fn upload_bytes(&mut self, bytes: &Arc<[u8]>) -> Result<Artifact, TransferError> {
-        let artifact = Artifact { hash: ContentHash::of(bytes), size: bytes.len() as u64 };
+        let hashed = Arc::clone(bytes);
+        let hash = on_a_thread(move || ContentHash::of(&hashed)).await.map_err(StoreError::from)?;
+        let artifact = Artifact { hash, size: bytes.len() as u64 };
         let open = |offset| {
             let mut reader = Cursor::new(Arc::clone(bytes));
             reader.set_position(offset);
@@ -157,7 +162,8 @@ impl ArtifactClient {
         while let Some(chunk) = chunks.message().await.map_err(remote(hash))? {
             bytes.extend(chunk.data);
         }
-        let found = ContentHash::of(&bytes);
+        let hashed = on_a_thread(move || (ContentHash::of(&bytes), bytes)).await.map_err(StoreError::from)?;
+        let (found, bytes) = hashed;
         if found != hash {
             return Err(StoreError::Damaged { expected: hash, found }.into());
         }
@@ -263,11 +269,11 @@ impl ArtifactClient {
         let offset = store.partial_size(hash)?.min(artifact.size);
         let request = GetArtifactRequest { hash: hash.to_string(), offset };
         let mut chunks = self.service.get(request).await.map_err(remote(hash))?.into_inner();
-        let mut upload = store.upload(artifact, offset)?;
+        let mut upload = store.begin_upload(artifact, offset).await?;
         while let Some(chunk) = chunks.message().await.map_err(remote(hash))? {
-            upload.write(&chunk.data)?;
+            upload = upload.append(chunk.data).await?;
         }
-        upload.finish()?;
+        upload.complete().await?;
         Ok(())
     }
 
@@ -286,15 +292,15 @@ impl ArtifactClient {
             let reply = self.service.locate(request).await.map_err(remote(hash))?.into_inner();
             let Some(address) = reply.direct else { return Ok(false) };
             let mut pieces = direct.get(Address::try_from(address)?, offset).await?;
-            let mut upload = store.upload(artifact, offset)?;
+            let mut upload = store.begin_upload(artifact, offset).await?;
             while let Some(data) = pieces.next().await? {
-                upload.write(&data)?;
+                upload = upload.append(data).await?;
             }
-            upload.finish()?;
+            upload.complete().await?;
             direct.worked();
             return Ok(true);
         }
-        store.upload(artifact, offset)?.finish()?;
+        store.begin_upload(artifact, offset).await?.complete().await?;
         Ok(true)
     }
 }
@@ -309,14 +315,52 @@ fn same(artifact: Artifact, kept: Option<ArtifactRef>) -> Result<(), TransferErr
     }
 }
 
-/// The bytes of `reader` in pieces that fit a message. A read that fails ends the stream early, which the receiver notices by the
-/// size.
+/// The bytes of `reader` in pieces that fit a message, read on threads of their own. A read that fails ends the stream early, which the
+/// receiver notices by the size.
 pub fn chunks(reader: impl Read + Send + 'static) -> impl futures::Stream<Item = Vec<u8>> + Send {
     stream::unfold(reader, |mut reader| async move {
-        let mut data = Vec::with_capacity(CHUNK);
-        match reader.by_ref().take(CHUNK as u64).read_to_end(&mut data) {
-            Ok(_) if !data.is_empty() => Some((data, reader)),
-            _ => None,
-        }
+        let read = on_a_thread(move || {
+            let mut data = Vec::with_capacity(CHUNK);
+            let read = reader.by_ref().take(CHUNK as u64).read_to_end(&mut data);
+            (read.is_ok() && !data.is_empty()).then_some((data, reader))
+        });
+        read.await.ok().flatten()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A disk that gives a byte when it likes.
+    struct Slow(mpsc::Receiver<u8>);
+
+    impl Read for Slow {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let Ok(byte) = self.0.recv() else { return Ok(0) };
+            into[0] = byte;
+            Ok(1)
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_file_that_is_read_keeps_no_other_task_waiting() {
+        let (disk, slow) = mpsc::channel();
+        let (begins, has_begun) = tokio::sync::oneshot::channel();
+        let read = tokio::spawn(async move {
+            begins.send(()).expect("is waited for");
+            chunks(Slow(slow)).collect::<Vec<_>>().await
+        });
+        has_begun.await.expect("begins");
+        let other = tokio::spawn(async {});
+        let ran = timeout(Duration::from_secs(60), other).await.is_ok();
+        disk.send(7).expect("is read");
+        drop(disk);
+        assert!(ran, "the other task waited for the disk");
+        assert_eq!(read.await.expect("ends"), [[7]]);
+    }
 }

@@ -22,7 +22,10 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use secateur_proto::{ids::ContentHash, outcome::Artifact, v1::SignedUrl};
-use secateur_worker::store::{Store, StoreError, Stored};
+use secateur_worker::{
+    store::{Store, StoreError, Stored},
+    threads::on_a_thread,
+};
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::{debug, warn};
 
@@ -99,7 +102,7 @@ impl Bucket {
         while let Some(piece) = pieces.try_next().await? {
             bytes.extend(piece);
         }
-        let found = ContentHash::of(&bytes);
+        let (found, bytes) = on_a_thread(move || (ContentHash::of(&bytes), bytes)).await?;
         if found != hash {
             self.remote.remove(Kind::Held, hash).await?;
             return Err(StoreError::Damaged { expected: hash, found }.into());

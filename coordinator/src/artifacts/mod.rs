@@ -13,6 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use secateur_proto::{ids::ContentHash, outcome::Artifact, v1::SignedUrl};
 use secateur_worker::{
     store::{Store, StoreError, Stored},
+    threads::on_a_thread,
     transfer::CHUNK,
 };
 use tokio::task::JoinError;
@@ -23,7 +24,6 @@ pub use self::{
     remote::{Remote, environment},
     trouble::{BucketError, Trouble},
 };
-use crate::threads::on_a_thread;
 
 /// The artifacts of a coordinator. Clones are of the same ones.
 #[derive(Debug, Clone)]
@@ -122,7 +122,11 @@ impl ArtifactStore {
         let begin = (self.clone(), pieces, blake3::Hasher::new());
         let checked = futures::stream::try_unfold(begin, move |(store, mut pieces, mut hasher)| async move {
             if let Some(data) = pieces.try_next().await? {
-                hasher.update(&data);
+                let hash = move || {
+                    hasher.update(&data);
+                    (hasher, data)
+                };
+                let (hasher, data) = on_a_thread(hash).await?;
                 return Ok(Some((data, (store, pieces, hasher))));
             }
             let found = ContentHash::from(hasher.finalize());
@@ -141,10 +145,13 @@ impl ArtifactStore {
             Self::Files(store) => {
                 let reader = store.reader(hash, offset)?;
                 let pieces = futures::stream::try_unfold(reader, move |mut reader| async move {
-                    let mut data = Vec::with_capacity(CHUNK);
-                    let read = reader.by_ref().take(CHUNK as u64).read_to_end(&mut data);
-                    read.map_err(|source| StoreError::Unreadable { hash, source })?;
-                    Ok::<_, ArtifactError>(if data.is_empty() { None } else { Some((data, reader)) })
+                    let read = move || {
+                        let mut data = Vec::with_capacity(CHUNK);
+                        let read = reader.by_ref().take(CHUNK as u64).read_to_end(&mut data);
+                        read.map_err(|source| StoreError::Unreadable { hash, source })?;
+                        Ok::<_, StoreError>(if data.is_empty() { None } else { Some((data, reader)) })
+                    };
+                    Ok::<_, ArtifactError>(on_a_thread(read).await??)
                 });
                 Ok(pieces.boxed())
             }

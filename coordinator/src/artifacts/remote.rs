@@ -7,6 +7,7 @@ use std::{
     io::{self, Read as _},
     net::IpAddr,
     path::Path as FilePath,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -20,6 +21,7 @@ use object_store::{
     signer::{SignedUrlOptions, Signer as _},
 };
 use secateur_proto::{ids::ContentHash, v1::SignedUrl};
+use secateur_worker::threads::on_a_thread;
 use tonic::codegen::http::{Method, header::IF_NONE_MATCH, uri::Uri};
 
 use super::{BucketError, BucketUrl, Trouble, connector::Connector};
@@ -196,20 +198,24 @@ impl Remote {
             trouble: Trouble::Spool,
             source: Some(source.into()),
         };
-        let mut file = File::open(file).map_err(unreadable)?;
-        let mut read = |most: u64| {
-            let mut bytes = Vec::new();
-            file.by_ref().take(most).read_to_end(&mut bytes).map(|_| bytes)
+        let file = Arc::new(File::open(file).map_err(unreadable)?);
+        let read = async |most: u64| {
+            let file = Arc::clone(&file);
+            let read = move || {
+                let mut bytes = Vec::new();
+                (&*file).take(most).read_to_end(&mut bytes).map(|_| bytes)
+            };
+            on_a_thread(read).await.map_err(io::Error::other)?
         };
         if size <= PART {
-            let bytes = read(size).map_err(unreadable)?;
+            let bytes = read(size).await.map_err(unreadable)?;
             return self.store.put(&object, bytes.into()).await.map(drop).map_err(|e| failed(&self.url, operation, e));
         }
         let part = PART.max(size.div_ceil(PARTS));
         let upload = self.store.put_multipart(&object).await.map_err(|e| failed(&self.url, operation, e))?;
         let mut parts = WriteMultipart::new_with_chunk_size(upload, usize::try_from(part).unwrap_or(usize::MAX));
         let written = loop {
-            match read(part) {
+            match read(part).await {
                 Ok(bytes) if bytes.is_empty() => break Ok(()),
                 Ok(bytes) => parts.put(bytes.into()),
                 Err(error) => break Err(unreadable(error)),

@@ -156,15 +156,14 @@ impl Artifacts {
         // What came whole before, and could not be kept, need not come again.
         if start.offset < artifact.size || incoming.stat(artifact.hash).map_err(failed)? != Some(artifact) {
             self.check_room()?;
-            // Writing a chunk takes as long as a disk does, which is what the other tasks of a coordinator can wait for.
-            let mut upload = incoming.upload(artifact, start.offset).map_err(failed)?;
+            let mut upload = incoming.begin_upload(artifact, start.offset).await.map_err(failed)?;
             while let Some(part) = next(&mut parts).await? {
                 match part {
-                    Part::Data(data) => upload.write(&data).map_err(failed)?,
+                    Part::Data(data) => upload = upload.append(data).await.map_err(failed)?,
                     Part::Start(_) => return Err(Status::invalid_argument("an upload has one name")),
                 }
             }
-            upload.finish().map_err(failed)?;
+            upload.complete().await.map_err(failed)?;
         }
         self.store.keep(artifact).await.map_err(status)?;
         Ok(artifact)
@@ -257,7 +256,8 @@ fn store_status(error: &StoreError) -> Status {
         StoreError::Damaged { .. } => Status::data_loss(error.to_string()),
         StoreError::WrongSize { .. } => Status::invalid_argument(error.to_string()),
         // What was here of it when it was asked for is a whole file now, which somebody else sent: the next try will be told so.
-        StoreError::WrongOffset { .. } => Status::aborted(error.to_string()),
+        StoreError::WrongOffset { .. } | StoreError::Busy(_) => Status::aborted(error.to_string()),
+        StoreError::Task(_) => Status::internal(error.to_string()),
     }
 }
 

@@ -11,6 +11,7 @@ use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _, stream};
 use secateur_proto::convert::InvalidMessage;
+use secateur_worker::threads::on_a_thread;
 use tonic::Status;
 
 #[cfg(test)]
@@ -24,7 +25,6 @@ use crate::{
     driver::{NotTaken, Stopped},
     scheduler::Rejection,
     security::{Access, Caller},
-    threads::on_a_thread,
 };
 
 impl From<Stopped> for Status {

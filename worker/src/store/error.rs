@@ -6,6 +6,7 @@ use std::{
 };
 
 use secateur_proto::ids::ContentHash;
+use tokio::task::JoinError;
 
 use crate::causes::with_causes;
 
@@ -72,6 +73,12 @@ pub enum StoreError {
         /// Where the sender wants to go on.
         offset: u64,
     },
+    /// Another upload of the same file is under way.
+    #[error("the artifact {0} is being uploaded by somebody else; try again")]
+    Busy(ContentHash),
+    /// A defect, or the process ends.
+    #[error("a task of the store failed")]
+    Task(#[from] JoinError),
 }
 
 impl StoreError {

@@ -31,7 +31,7 @@ impl Store {
     /// # Errors
     /// If the folder cannot be read or the time not be set.
     pub fn touch(&self, hash: ContentHash, at: SystemTime) -> Result<Option<Artifact>, StoreError> {
-        let _young = self.ages.read().unwrap_or_else(PoisonError::into_inner);
+        let _young = self.place.ages.read().unwrap_or_else(PoisonError::into_inner);
         let mut held = None;
         for whole in [false, true] {
             let path = self.place(hash, whole);
@@ -54,9 +54,9 @@ impl Store {
     /// If the folder cannot be read.
     pub fn files(&self) -> Result<Vec<Stored>, StoreError> {
         let mut files = Vec::new();
-        for folder in names(&self.root)? {
+        for folder in names(self.root())? {
             let is_partial = folder == "incoming";
-            let path = self.root.join(&folder);
+            let path = self.root().join(&folder);
             if !is_partial && (folder.len() != 2 || !path.is_dir()) {
                 continue;
             }
@@ -95,7 +95,7 @@ impl Store {
     /// # Errors
     /// If it cannot be looked at or removed.
     pub fn remove_old(&self, file: &Stored, before: SystemTime) -> Result<bool, StoreError> {
-        let _alone = self.ages.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.place.ages.write().unwrap_or_else(PoisonError::into_inner);
         if self.look(file.hash, file.whole)?.is_none_or(|now| now.modified >= before) {
             return Ok(false);
         }
@@ -122,7 +122,7 @@ impl Store {
     }
 
     fn place(&self, hash: ContentHash, whole: bool) -> PathBuf {
-        if whole { self.path(hash) } else { self.partial_path(hash) }
+        if whole { self.path(hash) } else { self.place.partial_path(hash) }
     }
 }
 

@@ -131,9 +131,50 @@ fn what_is_put_or_touched_is_young() {
     // All bytes came long ago, and only now it is whole.
     store.remove(artifact.hash).expect("removes");
     store.upload(artifact, 0).and_then(|mut upload| upload.write(b"bytes")).expect("writes");
-    let partial = File::open(store.partial_path(artifact.hash)).expect("is there");
+    let partial = File::open(store.place.partial_path(artifact.hash)).expect("is there");
     partial.set_modified(long_ago).expect("sets the time");
     store.upload(artifact, 5).and_then(Upload::finish).expect("is whole");
     assert!(age(artifact.hash) >= before);
     assert_eq!(store.touch(ContentHash::of(b"never"), before).expect("looks"), None);
+}
+
+#[test]
+fn an_upload_has_its_hash_to_itself() {
+    let (_folder, store) = store();
+    let artifact = Artifact { hash: ContentHash::of(b"bytes"), size: 5 };
+    let other = Artifact { hash: ContentHash::of(b"other"), size: 5 };
+    let upload = store.upload(artifact, 0).expect("begins");
+    assert!(matches!(store.upload(artifact, 0), Err(StoreError::Busy(busy)) if busy == artifact.hash));
+    let _other = store.upload(other, 0).expect("is another file");
+    drop(upload);
+    let mut upload = store.upload(artifact, 0).expect("begins anew");
+    upload.write(b"bytes").expect("writes");
+    upload.finish().expect("is whole");
+    store.upload(artifact, 0).expect("may come again");
+}
+
+/// Checking a file of many gigabytes takes minutes. Here it takes until another task has run, which shares the runtime's only thread.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_file_that_is_checked_keeps_no_other_task_waiting() {
+    let (folder, store) = store();
+    let artifact = Artifact { hash: ContentHash::of(b"bytes"), size: 5 };
+    let mut upload = store.upload(artifact, 0).expect("begins");
+    upload.write(b"bytes").expect("writes");
+    // Whoever reads a pipe waits until somebody has written into it.
+    let (pipe, path) = (folder.path().join("pipe"), store.place.partial_path(artifact.hash));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("runs");
+    assert!(made.success());
+    fs::rename(&pipe, &path).expect("takes its place");
+    let (begins, has_begun) = tokio::sync::oneshot::channel();
+    let checked = tokio::spawn(async move {
+        begins.send(()).expect("is waited for");
+        upload.complete().await
+    });
+    has_begun.await.expect("begins");
+    let other = tokio::spawn(async {});
+    let ran = tokio::time::timeout(std::time::Duration::from_secs(60), other).await.is_ok();
+    fs::write(&path, b"bytes").expect("writes");
+    assert!(ran, "the other task waited for the file");
+    checked.await.expect("ends").expect("is whole");
 }
