@@ -1,6 +1,6 @@
 //! Stages and files, as they are seen.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use secateur_proto::{
     convert::StageWithInputs,
@@ -72,15 +72,19 @@ impl Core {
         self.parts().ledger.stages().filter(|(_, stage)| stage.is_ended()).count() as u64
     }
 
-    /// Whether a report hands that file out: a net, a plan or a preparation that some stage left. No data.
+    /// Whether a report hands that file out: a net, a plan or a preparation that one of the stages in `places` left. No data. Returns `None`
+    /// behind the last stage. Whoever asks for many stages at once keeps the scheduler waiting.
     #[must_use]
-    pub fn is_published(&self, hash: ContentHash) -> bool {
-        self.parts().ledger.stages().any(|(_, stage)| {
+    pub fn is_published(&self, hash: ContentHash, places: Range<usize>) -> Option<bool> {
+        let mut stages = self.parts().ledger.stages().skip(places.start).take(places.len()).peekable();
+        stages.peek()?;
+        let published = stages.any(|(_, stage)| {
             let mut left = stage.outcome().into_iter().flat_map(Packed::artifacts);
             left.any(|(role, artifact)| {
                 artifact.hash == hash && matches!(role, Role::Checkpoint | Role::Plan | Role::Preparation)
             })
-        })
+        });
+        Some(published)
     }
 
     /// Every file that a sweep refers to: what it was given, what its stages have left, and what those that are open can go on from.
