@@ -343,7 +343,9 @@ impl Shell {
             }
         }
         if !batch.lines.is_empty() {
+            let (lines, begun) = (batch.lines.len(), Instant::now());
             self.journal.append(batch.lines).await?;
+            debug!(lines, elapsed_us = begun.elapsed().as_micros(), "appended to the journal");
         }
         batch.notable.iter().for_each(say);
         // What was taken in is durable now, and what was rejected would be again.

@@ -202,6 +202,7 @@ async fn fetch(
 }
 
 async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts: &mut Attempts) -> Result<(), Failed> {
+    debug!("a lease came");
     let _slot = slots.free.acquire().await;
     let mut stages = Vec::new();
     let mut inputs = BTreeMap::new();
@@ -326,7 +327,10 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> I
                 next = number + 1;
                 under_way.push(async move {
                     match carry_one(outbox, link, store, number, &report).await {
-                        Ok(()) => outbox.carried(number),
+                        Ok(()) => {
+                            debug!(lease = report.lease_id, stage = report.stage_key, "the files of a result are handed in");
+                            outbox.carried(number);
+                        }
                         Err(Failed(failure)) => {
                             error!(stage = report.stage_key, reason = failure.message, "a result is lost");
                             outbox.not_carried(number, &failure);

@@ -24,7 +24,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use secateur_proto::{
@@ -35,6 +35,7 @@ use secateur_proto::{
         executor_reply::Reply, executor_request::Request,
     },
 };
+use tracing::debug;
 
 use self::{
     checkpoints::{Checkpoints, Pace},
@@ -147,6 +148,7 @@ fn serve(request: ExecutorRequest, stages: &mut Stages, output: &mut impl Write)
             let checkpoints: Checkpoints =
                 run.checkpoints.into_iter().map(checkpoint).collect::<Result<_, InvalidMessage>>()?;
             let mut sent = Ok(());
+            let begun = Instant::now();
             stages.run(&bundle, &checkpoints, &mut |event| {
                 let reply = match event {
                     BundleEvent::Progress(progress) => Reply::Progress(progress),
@@ -163,6 +165,7 @@ fn serve(request: ExecutorRequest, stages: &mut Stages, output: &mut impl Write)
                 }
             });
             sent?;
+            debug!(stages = bundle.len(), elapsed_us = begun.elapsed().as_micros(), "a bundle has ended");
             send(output, Reply::BundleDone(BundleDone {}))
         }
         // The thread that reads takes it in.
