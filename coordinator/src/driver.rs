@@ -4,10 +4,12 @@
 //! It knows nothing of gRPC services: workers are channels of messages, and who watches is told by broadcast.
 
 mod attachment;
+mod notable;
 mod snapshot;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -26,7 +28,7 @@ use tokio::{
 use tonic::Status;
 use tracing::{debug, error, info, warn};
 
-use self::attachment::WorkerChannel;
+use self::{attachment::WorkerChannel, notable::is_notable};
 use crate::{
     journal::{Journal, JournalError},
     scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, fault_injection::Fault},
@@ -143,7 +145,8 @@ impl Driver {
     /// # Errors
     /// As [`apply`](Self::apply).
     pub async fn attach(&self, joined: Event, welcome: CoordinatorMessage) -> Result<Attachment, NotTaken> {
-        let (channel, attachment) = attachment::open(welcome);
+        let slots = if let Event::WorkerJoined { slots, .. } = &joined { *slots } else { NonZeroU32::MIN };
+        let (channel, attachment) = attachment::open(welcome, slots);
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Attach(joined, channel, reply)).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)??;
@@ -347,7 +350,7 @@ impl Shell {
             self.journal.append(batch.lines).await?;
             debug!(lines, elapsed_us = begun.elapsed().as_micros(), "appended to the journal");
         }
-        batch.notable.iter().for_each(say);
+        batch.notable.iter().for_each(notable::say);
         // What was taken in is durable now, and what was rejected would be again.
         for (worker, ends) in batch.settled {
             self.send(&worker, Message::Settled(v1::Settled { ends }));
@@ -482,24 +485,6 @@ pub fn outcomes(core: &Core, sweep: &SweepId) -> BTreeMap<secateur_proto::ids::T
             crate::scheduler::TrialStatus::Open => None,
         })
         .collect()
-}
-
-fn is_notable(record: &Record) -> bool {
-    matches!(record, Record::AttemptFailed { .. } | Record::Checkpointed { .. })
-}
-
-/// Tells a person of a record, which is durable: who reads that a stage can be gone on with may end this process at once.
-fn say(record: &Record) {
-    match record {
-        Record::AttemptFailed { stage, lanes, failure, worker, .. } => {
-            let worker = worker.as_deref().unwrap_or("?");
-            warn!(%stage, lanes, worker, reason = failure.message, "an attempt failed; the stage is tried again");
-        }
-        Record::Checkpointed { stage, checkpoint } => {
-            debug!(%stage, epoch = checkpoint.epoch, "a stage can be gone on with");
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

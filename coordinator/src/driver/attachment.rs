@@ -1,7 +1,7 @@
 //! The channel from the driver to one worker. The driver alone keeps it open: when it drops its end, because the worker is gone or does
 //! not read, the stream ends, and whoever serves it is told.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, num::NonZeroU32};
 
 use prost::Message as _;
 use secateur_proto::{
@@ -12,8 +12,11 @@ use secateur_proto::{
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
-/// Messages that may wait for a worker's connection. A worker that lets more pile up is considered lost.
+/// Messages that may wait for the connection of a worker without slots. A worker that lets more pile up is considered lost.
 pub(super) const MAX_WAITING: usize = 1024;
+
+/// Messages that may wait besides for each slot: a lease is given for each at the same moment, and may be taken back.
+const MAX_WAITING_PER_SLOT: usize = 2;
 
 type WorkerSender = mpsc::Sender<Result<CoordinatorMessage, Status>>;
 
@@ -44,9 +47,9 @@ pub struct Hold {
     present: oneshot::Receiver<Infallible>,
 }
 
-/// A new channel, with its first message in it.
-pub(super) fn open(welcome: CoordinatorMessage) -> (WorkerChannel, Attachment) {
-    let (sender, orders) = mpsc::channel(MAX_WAITING);
+/// A new channel to a worker with so many slots, with its first message in it.
+pub(super) fn open(welcome: CoordinatorMessage, slots: NonZeroU32) -> (WorkerChannel, Attachment) {
+    let (sender, orders) = mpsc::channel(MAX_WAITING + MAX_WAITING_PER_SLOT * slots.get() as usize);
     sender.try_send(Ok(welcome)).expect("a new channel has room");
     let (present, is_present) = oneshot::channel();
     let hold = Hold { sender: sender.downgrade(), present: is_present };

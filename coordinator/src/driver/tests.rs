@@ -27,15 +27,15 @@ async fn driver() -> (TempDir, Driver) {
     (folder, driver)
 }
 
-/// A worker of one slot attaches.
-async fn attach(driver: &Driver) -> (WorkerId, Attachment) {
+/// A worker of so many slots attaches.
+async fn attach(driver: &Driver, slots: u32) -> (WorkerId, Attachment) {
     let worker: WorkerId = "w1".parse().expect("an id");
     let joined = Event::WorkerJoined {
         worker: worker.clone(),
         instance: "instance".parse().expect("an id"),
         name: "a".to_owned(),
         device: "cpu".to_owned(),
-        slots: NonZeroU32::MIN,
+        slots: NonZeroU32::new(slots).expect("slots"),
         held: vec![],
     };
     (worker, driver.attach(joined, CoordinatorMessage::default()).await.expect("is taken"))
@@ -98,16 +98,31 @@ async fn next_lease(driver: &Driver, worker: &WorkerId, attachment: &mut Attachm
 #[tokio::test]
 async fn a_worker_that_does_not_read_is_dropped_and_its_stream_ends() {
     let (_folder, driver) = driver().await;
-    let (worker, Attachment { mut orders, mut hold }) = attach(&driver).await;
+    let (worker, Attachment { mut orders, mut hold }) = attach(&driver, 1).await;
     // Each is answered that it need not be said again.
     let said = || Event::LeaseEnded { worker: worker.clone(), lease: "1-1".parse().expect("an id"), failure: None };
-    for _ in 0..attachment::MAX_WAITING + 1 {
+    // More than may wait, whatever that is for a worker with one slot.
+    for _ in 0..2 * attachment::MAX_WAITING {
         // There is no such lease.
         driver.apply(said()).await.expect_err("is rejected");
     }
     timeout(PATIENCE, hold.dropped()).await.expect("whoever serves it is told");
     let drain = async { while orders.recv().await.is_some() {} };
     timeout(PATIENCE, drain).await.expect("the stream ends");
+}
+
+/// What comes all at once is as much as the worker has slots for, and not a sign that it does not read.
+#[tokio::test]
+async fn a_worker_with_many_slots_gets_a_lease_for_each_at_once() {
+    let slots = 4 * attachment::MAX_WAITING as u32;
+    let (_folder, driver) = driver().await;
+    let plan = Arc::new(plan(u64::from(slots), 1));
+    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default() }).await.expect("is taken");
+    let (worker, mut attachment) = attach(&driver, slots).await;
+    for _ in 0..slots {
+        let lease = next_lease(&driver, &worker, &mut attachment, 1).await;
+        assert_eq!(lease.stages.len(), 1);
+    }
 }
 
 /// No worker would accept the message, and the stages would be handed out again and again.
@@ -117,7 +132,7 @@ async fn a_lease_that_is_too_long_for_a_message_becomes_narrower() {
     let (_folder, driver) = driver().await;
     let plan = Arc::new(plan(STAGES, MAX_MESSAGE_LEN / 16));
     driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default() }).await.expect("is taken");
-    let (worker, mut attachment) = attach(&driver).await;
+    let (worker, mut attachment) = attach(&driver, 1).await;
     let lease = next_lease(&driver, &worker, &mut attachment, 64).await;
     assert_eq!(lease.stages.len() as u64, STAGES / 2);
 }
@@ -129,7 +144,7 @@ async fn a_stage_that_is_too_long_for_a_message_fails_for_good_and_says_so() {
     let sweep = plan.sweep.id.clone();
     let mut notices = driver.watch();
     driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default() }).await.expect("is taken");
-    let (worker, mut attachment) = attach(&driver).await;
+    let (worker, mut attachment) = attach(&driver, 1).await;
     let ended = async {
         loop {
             let ended = driver.read({
