@@ -12,6 +12,7 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt as _, stream};
 use secateur_proto::convert::InvalidMessage;
 use secateur_worker::threads::on_a_thread;
+use tokio::sync::mpsc;
 use tonic::Status;
 
 #[cfg(test)]
@@ -66,6 +67,31 @@ fn while_known<T: Send + 'static>(
     told.boxed()
 }
 
+/// What comes of `wait`, or `None` once nobody listens to `sender` any more: a stream whose client has gone does not live on until there is
+/// something to tell.
+async fn while_heard<T, V>(sender: &mpsc::Sender<V>, wait: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = sender.closed() => None,
+        value = wait => Some(value),
+    }
+}
+
 fn invalid(error: impl Into<InvalidMessage>) -> Status {
     Status::invalid_argument(error.into().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_nobody_hears() {
+        let (sender, receiver) = mpsc::channel::<()>(1);
+        assert_eq!(while_heard(&sender, ready(1)).await, Some(1));
+        drop(receiver);
+        assert_eq!(while_heard(&sender, pending::<()>()).await, None);
+    }
 }

@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::{info, warn};
 
-use super::{Told, artifact::bucket_status, invalid, logs, on_a_thread, subject, while_known};
+use super::{Told, artifact::bucket_status, invalid, logs, on_a_thread, subject, while_heard, while_known};
 use crate::{
     admission::{self, Input, Limits},
     artifacts::{ArtifactError, ArtifactStore},
@@ -189,7 +189,8 @@ impl Sweeps {
                         return;
                     }
                 }
-                let event = match notices.recv().await {
+                let Some(notice) = while_heard(&sender, notices.recv()).await else { return };
+                let event = match notice {
                     Ok(Notice::Changed(sweep)) if sweep == id => None,
                     Ok(Notice::Progress(sweeps, progress)) if sweeps.contains(&id) => {
                         Some(watch_reply::Event::Progress(progress.as_ref().clone()))
