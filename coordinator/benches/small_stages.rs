@@ -111,7 +111,8 @@ impl Lab {
             match listening() {
                 Some(address) => break address,
                 None if begun.elapsed() > Duration::from_secs(60) => return Err("serve does not listen".into()),
-                None => std::thread::sleep(Duration::from_millis(5)),
+                // It may be unparked for no reason, and then looks again sooner.
+                None => std::thread::park_timeout(Duration::from_millis(5)),
             }
         };
         for slot in 0..slots {

@@ -161,7 +161,7 @@ async fn a_file_that_is_checked_keeps_no_other_task_waiting() {
     let artifact = Artifact { hash: ContentHash::of(b"bytes"), size: 5 };
     let mut upload = store.upload(artifact, 0).expect("begins");
     upload.write(b"bytes").expect("writes");
-    // Whoever reads a pipe waits until somebody has written into it.
+    // Whoever reads a pipe waits until somebody has written into it. A file takes its place once it is read.
     let (pipe, path) = (folder.path().join("pipe"), store.place.partial_path(artifact.hash));
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("runs");
     assert!(made.success());
@@ -174,7 +174,11 @@ async fn a_file_that_is_checked_keeps_no_other_task_waiting() {
     has_begun.await.expect("begins");
     let other = tokio::spawn(async {});
     let ran = tokio::time::timeout(std::time::Duration::from_secs(60), other).await.is_ok();
-    fs::write(&path, b"bytes").expect("writes");
+    let mut writes = fs::OpenOptions::new().write(true).open(&path).expect("somebody reads it");
+    fs::write(folder.path().join("file"), b"bytes").expect("writes");
+    fs::rename(folder.path().join("file"), &path).expect("takes its place");
+    writes.write_all(b"bytes").expect("writes");
+    drop(writes);
     assert!(ran, "the other task waited for the file");
     checked.await.expect("ends").expect("is whole");
 }
