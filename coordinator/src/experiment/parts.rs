@@ -1,8 +1,8 @@
 //! The parts of a point's work: its net, its prunable layers, the levels of its ladder, its schedule, its penalty; or why there are none.
 
 use secateur_proto::spec::{
-    Activation, Granularity, LayerKind, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind,
-    RegularizationSpec, Schedule, Step, Task,
+    Granularity, LayerKind, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec,
+    Schedule, Task,
 };
 use secateur_worker::{net::units::units, prune::criteria::Needs};
 
@@ -81,18 +81,6 @@ pub(super) fn prunable(spec: &SweepSpec, model: &ModelSpec, grain: Grain) -> Res
 /// Numbers of a net that go with each unit of a layer: its own, and those that read it. 0 of a layer whose units cannot go alone.
 pub(super) fn carried_by_a_unit(model: &ModelSpec, layer: u32) -> u64 {
     units(model).get(layer as usize).and_then(Option::as_ref).map_or(0, |units| units.places(0).count() as u64)
-}
-
-/// Whether a batch normalisation stands behind each of the layers.
-pub(super) fn is_normalised(model: &ModelSpec, layers: &[u32]) -> bool {
-    let units = units(model);
-    layers.iter().all(|layer| units[*layer as usize].as_ref().is_some_and(|units| units.norm.is_some()))
-}
-
-/// Whether every activation of the net is a ReLU, which alone gives zeros.
-pub(super) fn gives_zeros(model: &ModelSpec) -> bool {
-    let other = |step: &Step| matches!(step, Step::Activation(activation) if *activation != Activation::Relu);
-    !model.architecture().steps.iter().any(other)
 }
 
 /// Whether strategy, grain, timing and scope go together.

@@ -13,7 +13,7 @@ use super::{
     counts,
     expand::Point,
     parts::{
-        fits, gives_zeros, granularity, is_normalised, ladder_of, model, penalty, prunable, schedule, update_rule,
+        fits, granularity, ladder_of, model, penalty, prunable, schedule, update_rule,
     },
     planner::InputFacts,
     scratch,
@@ -194,19 +194,16 @@ impl Work {
                 strategy.name
             ));
         }
-        if strategy.name == "bn_scale" && !is_normalised(&self.model, &self.layers) {
-            return Err("bn_scale takes a net with batch normalisation behind every prunable layer".to_owned());
+        if let Some(requires) = strategy.criterion.and_then(|criterion| criterion.requires)
+            && !requires.is_met(&self.model, &self.layers)
+        {
+            return Err(format!("{} {requires}", strategy.name));
         }
         if strategy.criterion.is_none() && capped {
             return Err(format!(
                 "{} removes what is zero, however much of a layer that is: leave max_layer_sparsity out",
                 strategy.name
             ));
-        }
-        if strategy.name == "apoz" && !gives_zeros(&self.model) {
-            return Err(
-                "apoz counts zeros, and of the activations only relu gives them: take mean_activation".to_owned()
-            );
         }
         if matches!(timing, Timing::Gradual { .. } | Timing::Dynamic { .. } | Timing::Alternating { .. }) && ablated {
             return Err("an ablation changes a mask that there is, and this schedule makes its own while it trains: take one_shot or iterative".to_owned());

@@ -2,11 +2,11 @@
 
 use secateur_proto::{
     outcome::{Failure, FailureClass},
-    spec::{Activation, Granularity, Step},
+    spec::Granularity,
 };
 
 use super::{
-    Arguments, Context, Definition, Needs, Scores, When,
+    Arguments, Context, Definition, Needs, Requires, Scores, When,
     calibration::{ROWS, mean_of_activations},
     groups::units_of,
 };
@@ -21,19 +21,15 @@ pub(super) const CRITERION: Definition = Definition {
     grows_with_layer: false,
     signed: false,
     when: When::Trained,
+    requires: Some(Requires::Zeros),
     scores,
     compensate: None,
 };
 
-/// Of other activations than ReLU hardly any value is zero, so all units would be alike.
 fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Failure> {
     units_of(context)?;
-    let other = |step: &Step| matches!(step, Step::Activation(activation) if *activation != Activation::Relu);
-    if context.model.architecture().steps.iter().any(other) {
-        return Err(Failure::new(
-            FailureClass::Input,
-            "apoz counts zeros, and of the activations only relu gives them",
-        ));
+    if !Requires::Zeros.is_met(context.model, context.layers) {
+        return Err(Failure::new(FailureClass::Input, format!("apoz {}", Requires::Zeros)));
     }
     let busy = |value: f64| if value == 0.0 { 0.0 } else { 1.0 };
     let means = mean_of_activations(context, "rows for apoz", arguments.count("rows"), busy)?;

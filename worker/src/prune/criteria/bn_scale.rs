@@ -6,7 +6,7 @@ use secateur_proto::{
 };
 
 use super::{
-    Arguments, Context, Definition, Needs, Scores, When,
+    Arguments, Context, Definition, Needs, Requires, Scores, When,
     groups::{refused, units_of},
 };
 use crate::net::tensors_of;
@@ -21,6 +21,7 @@ pub(super) const CRITERION: Definition = Definition {
     grows_with_layer: false,
     signed: false,
     when: When::Trained,
+    requires: Some(Requires::Norms),
     scores,
     compensate: None,
 };

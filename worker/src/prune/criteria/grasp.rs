@@ -21,6 +21,7 @@ pub(super) const CRITERION: Definition = Definition {
     grows_with_layer: false,
     signed: true,
     when: When::Initial,
+    requires: None,
     scores,
     compensate: None,
 };

@@ -18,6 +18,7 @@ pub(super) const CRITERION: Definition = Definition {
     grows_with_layer: false,
     signed: false,
     when: When::Trained,
+    requires: None,
     scores,
     compensate: None,
 };

@@ -24,6 +24,7 @@ mod movement;
 mod neuron_grouped;
 mod obs;
 mod random;
+mod requires;
 mod snip;
 mod sparsegpt;
 mod synflow;
@@ -39,6 +40,7 @@ use secateur_proto::{
     spec::{CriterionSpec, Granularity, Layer, ModelSpec, TrainingSpec},
 };
 
+pub use self::requires::Requires;
 use super::probe::Probe;
 use crate::net::{Mask, Parameters, weight_tensors};
 
@@ -90,6 +92,8 @@ pub struct Definition {
     pub signed: bool,
     /// Which net it scores unless told otherwise.
     pub when: When,
+    /// What the net must have; `None` for a criterion that scores any net.
+    pub requires: Option<Requires>,
     /// The scores. The lowest go first.
     pub scores: fn(&mut Context<'_>, &Arguments) -> Result<Scores, Failure>,
     /// What the kept weights become when the mask is known, for a criterion that makes up for what goes.

@@ -24,6 +24,7 @@ pub(super) const CRITERION: Definition = Definition {
     grows_with_layer: false,
     signed: true,
     when: When::Trained,
+    requires: None,
     scores,
     compensate: None,
 };

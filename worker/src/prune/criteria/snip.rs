@@ -15,6 +15,7 @@ pub(super) const CRITERION: Definition = Definition {
     grows_with_layer: false,
     signed: false,
     when: When::Initial,
+    requires: None,
     scores,
     compensate: None,
 };
