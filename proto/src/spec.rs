@@ -13,6 +13,7 @@ mod model;
 mod pruning;
 mod stage;
 mod training;
+mod vocabulary;
 
 pub use architecture::{Architecture, Layer, LayerKind, Step, TensorKind, TensorSpec};
 pub use data::{SplitSpec, TableFormat, Task};
@@ -26,6 +27,7 @@ pub use training::{
     Initialization, LearningRateSchedule, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy, Training,
     TrainingSpec,
 };
+pub use vocabulary::Vocabulary;
 
 use crate::{
     SEMANTICS_VERSION,

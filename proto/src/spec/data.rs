@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::vocabulary;
+
 /// File formats of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -14,14 +16,14 @@ pub enum TableFormat {
     Idx,
 }
 
-/// What is predicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Task {
-    /// One of two classes. The positive class is the larger of the target's two values.
-    Binary,
-    /// One of two or more classes: the sorted different values of the target, or labels.
-    Multiclass,
+vocabulary! {
+    /// What is predicted.
+    pub enum Task {
+        /// One of two classes. The positive class is the larger of the target's two values.
+        Binary = "binary",
+        /// One of two or more classes: the sorted different values of the target, or labels.
+        Multiclass = "multiclass",
+    }
 }
 
 /// Which rows are train, validation and test.

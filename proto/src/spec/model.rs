@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::architecture::{Architecture, Builder, Layer, Step, TensorSpec};
+use crate::vocabulary;
 
 /// The architecture, with every size resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,19 +60,20 @@ pub enum ModelSpec {
     },
 }
 
-/// What stands between layers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// max(x, 0).
-    #[default]
-    Relu,
-    /// x · Φ(x) (Hendrycks & Gimpel 2016).
-    Gelu,
-    /// x · σ(x).
-    Silu,
-    /// The hyperbolic tangent.
-    Tanh,
+vocabulary! {
+    /// What stands between layers.
+    #[derive(Default)]
+    pub enum Activation {
+        /// max(x, 0).
+        #[default]
+        Relu = "relu",
+        /// x · Φ(x) (Hendrycks & Gimpel 2016).
+        Gelu = "gelu",
+        /// x · σ(x).
+        Silu = "silu",
+        /// The hyperbolic tangent.
+        Tanh = "tanh",
+    }
 }
 
 impl ModelSpec {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Layer;
-use crate::ids::StageKey;
+use crate::{ids::StageKey, vocabulary};
 
 /// The net that is scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,19 +263,20 @@ pub enum Schedule {
     },
 }
 
-/// How a sparsity rises from 0 to its end, t from 0 to 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ramp {
-    /// 1 − (1 − t)³.
-    #[default]
-    Cubic,
-    /// t.
-    Linear,
-    /// The density falls by the same factor each time.
-    Exponential,
-    /// (1 − cos(π · t)) / 2.
-    Cosine,
+vocabulary! {
+    /// How a sparsity rises from 0 to its end, t from 0 to 1.
+    #[derive(Default)]
+    pub enum Ramp {
+        /// 1 − (1 − t)³.
+        #[default]
+        Cubic = "cubic",
+        /// t.
+        Linear = "linear",
+        /// The density falls by the same factor each time.
+        Exponential = "exponential",
+        /// (1 − cos(π · t)) / 2.
+        Cosine = "cosine",
+    }
 }
 
 /// Which removed weights come back.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ModelSpec, Schedule};
-use crate::ids::StageKey;
+use crate::{ids::StageKey, vocabulary};
 
 /// How a stage trains its net: all that decides its training loop.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,19 +55,20 @@ pub struct TrainingSpec {
     pub select_by: SelectBy,
 }
 
-/// Initial values of weights. All are made on the host from the seed; scales of batch normalisations are 1, shifts 0.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Initialization {
-    /// What PyTorch gives its layers: weights and biases uniform in ±1/√fan-in.
-    #[default]
-    Pytorch,
-    /// Weights normal with variance 2 / fan-in, biases 0 (He et al. 2015).
-    KaimingNormal,
-    /// Weights normal with variance 2 / (fan-in + fan-out), biases 0 (Glorot & Bengio 2010).
-    GlorotNormal,
-    /// Weights normal with variance 1 / fan-in, without what lies beyond two standard deviations, biases 0 (LeCun et al. 1998).
-    LecunNormal,
+vocabulary! {
+    /// Initial values of weights. All are made on the host from the seed; scales of batch normalisations are 1, shifts 0.
+    #[derive(Default)]
+    pub enum Initialization {
+        /// What PyTorch gives its layers: weights and biases uniform in ±1/√fan-in.
+        #[default]
+        Pytorch = "pytorch",
+        /// Weights normal with variance 2 / fan-in, biases 0 (He et al. 2015).
+        KaimingNormal = "kaiming_normal",
+        /// Weights normal with variance 2 / (fan-in + fan-out), biases 0 (Glorot & Bengio 2010).
+        GlorotNormal = "glorot_normal",
+        /// Weights normal with variance 1 / fan-in, without what lies beyond two standard deviations, biases 0 (LeCun et al. 1998).
+        LecunNormal = "lecun_normal",
+    }
 }
 
 /// What the learning rate is multiplied by over a training.
@@ -95,18 +96,18 @@ pub enum LearningRateSchedule {
     Cosine,
 }
 
-/// The validation metric that decides which epoch's net is kept. The earliest wins a tie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SelectBy {
-    /// The highest area under the ROC curve.
-    Auc,
-    /// The lowest log loss.
-    LogLoss,
-    /// The highest accuracy.
-    Accuracy,
-    /// The last epoch's net, whatever it is worth.
-    Last,
+vocabulary! {
+    /// The validation metric that decides which epoch's net is kept. The earliest wins a tie.
+    pub enum SelectBy {
+        /// The highest area under the ROC curve.
+        Auc = "auc",
+        /// The lowest log loss.
+        LogLoss = "log_loss",
+        /// The highest accuracy.
+        Accuracy = "accuracy",
+        /// The last epoch's net, whatever it is worth.
+        Last = "last",
+    }
 }
 
 /// An update rule with PyTorch's constants.
@@ -183,26 +184,26 @@ pub struct RegularizationSpec {
     pub healing_epochs: u32,
 }
 
-/// Forms of penalty. A group is all weights of one unit or filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RegularizationKind {
-    /// Proximal: after each step w ← sign(w) · max(|w| − lr · λ, 0), which makes exact zeros.
-    L1,
-    /// The gradient gets λ · sign(w), which makes no exact zeros.
-    L1Subgradient,
-    /// Coupled: the gradient gets λ · w, the gradient of λ/2 · ‖w‖².
-    L2,
-    /// Decoupled: w ← w · (1 − lr · λ) before each step.
-    L2Decoupled,
-    /// Proximal: after each step each group of d weights w ← w · max(1 − lr · λ · √d / ‖w‖, 0) (Yuan & Lin 2006).
-    GroupLasso,
-    /// The gradient of each group gets λ · γ · w, γ = 2^(4 · (max − ‖w‖) / (max − min)) over the layer's groups: the weaker a
-    /// group, the harder it is pushed (Fang et al. 2023).
-    GroupNorm,
-    /// The gradient gets λ · t · w for the weights that magnitude would remove, t growing from epoch to epoch up to 1 (Wang et al.
-    /// 2021): of each layer but the last the smaller half of the weights that are left, chosen anew at the beginning of each epoch.
-    Growing,
-    /// The gradient of the scales of batch normalisations gets λ · sign(γ) (Liu et al. 2017).
-    BatchNormScale,
+vocabulary! {
+    /// Forms of penalty. A group is all weights of one unit or filter.
+    pub enum RegularizationKind {
+        /// Proximal: after each step w ← sign(w) · max(|w| − lr · λ, 0), which makes exact zeros.
+        L1 = "l1",
+        /// The gradient gets λ · sign(w), which makes no exact zeros.
+        L1Subgradient = "l1_subgradient",
+        /// Coupled: the gradient gets λ · w, the gradient of λ/2 · ‖w‖².
+        L2 = "l2",
+        /// Decoupled: w ← w · (1 − lr · λ) before each step.
+        L2Decoupled = "l2_decoupled",
+        /// Proximal: after each step each group of d weights w ← w · max(1 − lr · λ · √d / ‖w‖, 0) (Yuan & Lin 2006).
+        GroupLasso = "group_lasso",
+        /// The gradient of each group gets λ · γ · w, γ = 2^(4 · (max − ‖w‖) / (max − min)) over the layer's groups: the weaker a
+        /// group, the harder it is pushed (Fang et al. 2023).
+        GroupNorm = "group_norm",
+        /// The gradient gets λ · t · w for the weights that magnitude would remove, t growing from epoch to epoch up to 1 (Wang et al.
+        /// 2021): of each layer but the last the smaller half of the weights that are left, chosen anew at the beginning of each epoch.
+        Growing = "growing",
+        /// The gradient of the scales of batch normalisations gets λ · sign(γ) (Liu et al. 2017).
+        BatchNormScale = "batch_norm_scale",
+    }
 }
