@@ -18,7 +18,9 @@ mod report;
 mod retry;
 #[cfg(feature = "worker")]
 mod run;
+mod schema;
 mod serve;
+mod settings;
 mod share;
 mod show;
 mod strategies;
@@ -114,6 +116,10 @@ enum Verb {
     Cert(cert::CertArguments),
     /// List the pruning strategies that a sweep file can name, with their formulas, sources and parameters
     Strategies,
+    /// List the keys of the sweep file: what each is, its values and its default
+    Settings,
+    /// Print the JSON Schema of the sweep file, with which editors complete and check it
+    Schema,
     /// Print shell completions, for example: secateur completions bash > /etc/bash_completion.d/secateur
     Completions {
         /// For which shell
@@ -216,6 +222,8 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Token(arguments) => token::run(arguments, output),
         Verb::Cert(arguments) => cert::run(arguments, output),
         Verb::Strategies => strategies::run(output),
+        Verb::Settings => settings::run(output),
+        Verb::Schema => schema::run(),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

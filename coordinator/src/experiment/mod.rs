@@ -4,15 +4,16 @@
 //! text ──yaml──▶ Node ──read──▶ SweepSpec ──expand──▶ Points ──planner──▶ Plan ──summary──▶ PlanSummary
 //! ```
 
-pub mod axis;
 mod chain;
 pub mod counts;
 pub mod diagnostic;
+pub mod domain;
 pub mod expand;
 mod parts;
 pub mod plan;
 mod planner;
 mod read;
+pub mod schema;
 mod scratch;
 pub mod setting;
 pub mod spec;

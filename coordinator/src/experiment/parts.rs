@@ -1,46 +1,52 @@
 //! The parts of a point's work: its net, its prunable layers, the levels of its ladder, its schedule, its penalty; or why there are none.
 
 use secateur_proto::spec::{
-    Granularity, LayerKind, MAX_WEIGHTS, ModelSpec, OptimizerSpec, Ranking, RegularizationKind, RegularizationSpec,
-    Schedule, Task,
+    Granularity, LayerKind, MAX_WEIGHTS, ModelSpec, Ranking, RegularizationKind, RegularizationSpec, Schedule, Task,
 };
 use secateur_worker::{net::units::units, prune::criteria::Needs};
 
 use super::{
     expand::Point,
     planner::InputFacts,
-    setting::{Grain, Ladder, Pace, Phase, Scope, Strategy, Timing},
-    spec::{Architecture, Selection, SweepSpec},
+    setting::{
+        Grain, Ladder, ModelKind, Pace, PenaltyPhase, Scope, Selection, Strategy, Timing, model, pruning,
+        regularization,
+    },
+    spec::SweepSpec,
 };
 
 /// The most levels of an iterative schedule.
 const MAX_LEVELS: usize = 200;
 
-pub(super) fn model(spec: &SweepSpec, point: Point, facts: &InputFacts) -> Result<ModelSpec, String> {
+pub(super) fn model(spec: &SweepSpec, point: &Point, facts: &InputFacts) -> Result<ModelSpec, String> {
     let outputs = match spec.data.task {
         Task::Binary => 1,
         Task::Multiclass => u32::try_from(facts.classes.len()).unwrap_or(u32::MAX),
     };
     let image = || facts.image.ok_or_else(|| "the net takes images, and the data are a table".to_owned());
-    let model = match &spec.architecture {
-        Architecture::Mlp { activation, batch_norm } => ModelSpec::Mlp {
-            inputs: facts.inputs,
-            hidden: point.of(&spec.grid.hidden).clone(),
+    let inputs = facts.inputs;
+    let model = match *point.get(&model::KIND) {
+        ModelKind::Mlp | ModelKind::Lenet300100 => ModelSpec::Mlp {
+            inputs,
+            hidden: point.get(&model::HIDDEN).clone(),
             outputs,
-            activation: *activation,
-            batch_norm: *batch_norm,
+            activation: *point.get(&model::ACTIVATION),
+            batch_norm: *point.get(&model::BATCH_NORM),
         },
-        Architecture::ResidualMlp { width, blocks, activation } => ModelSpec::ResidualMlp {
-            inputs: facts.inputs,
-            width: *width,
-            blocks: *blocks,
+        ModelKind::ResidualMlp => ModelSpec::ResidualMlp {
+            inputs,
+            width: *point.get(&model::WIDTH),
+            blocks: *point.get(&model::BLOCKS),
             outputs,
-            activation: *activation,
+            activation: *point.get(&model::ACTIVATION),
         },
-        Architecture::Lenet5 => ModelSpec::Lenet5 { image: image()?, outputs },
-        Architecture::ResidualCnn { channels, blocks } => {
-            ModelSpec::ResidualCnn { image: image()?, channels: channels.clone(), blocks: *blocks, outputs }
-        }
+        ModelKind::Lenet5 => ModelSpec::Lenet5 { image: image()?, outputs },
+        ModelKind::ResidualCnn => ModelSpec::ResidualCnn {
+            image: image()?,
+            channels: point.get(&model::CHANNELS).clone(),
+            blocks: *point.get(&model::BLOCKS),
+            outputs,
+        },
     };
     model.check().map_err(str::to_owned)?;
     if model.weights() > MAX_WEIGHTS {
@@ -50,12 +56,12 @@ pub(super) fn model(spec: &SweepSpec, point: Point, facts: &InputFacts) -> Resul
 }
 
 /// The layers that the file leaves to pruning, of those that the grain can take from.
-pub(super) fn prunable(spec: &SweepSpec, model: &ModelSpec, grain: Grain) -> Result<Vec<u32>, String> {
+pub(super) fn prunable(point: &Point, model: &ModelSpec, grain: Grain) -> Result<Vec<u32>, String> {
     let all = model.layers();
     let named = |index: u32, names: &[String]| all.get(index as usize).is_some_and(|layer| names.contains(&layer.name));
     let weighted = |index: &u32| all.get(*index as usize).is_some_and(|layer| layer.weights() > 0);
     let known: Vec<&str> = all.iter().filter(|layer| layer.weights() > 0).map(|layer| layer.name.as_str()).collect();
-    let Selection { include, exclude } = &spec.layers;
+    let Selection { include, exclude } = point.get(&pruning::LAYERS);
     if let Some(unknown) = include.iter().flatten().chain(exclude).find(|name| !known.contains(&name.as_str())) {
         return Err(format!("the net has no layer {unknown}; it has {}", known.join(", ")));
     }
@@ -215,36 +221,23 @@ pub(super) fn schedule(timing: &Timing, steps: u64) -> Result<Schedule, String> 
 }
 
 pub(super) fn penalty(
-    spec: &SweepSpec,
-    point: Point,
+    point: &Point,
     model: &ModelSpec,
-    on: [Phase; 2],
+    on: [PenaltyPhase; 2],
     epochs: u32,
 ) -> Result<Option<RegularizationSpec>, String> {
-    let grid = &spec.grid;
-    let strength = *point.of(&grid.strength);
-    let Some(kind) = point.of(&grid.regularization).filter(|_| strength > 0.0 && on.contains(point.of(&grid.phase)))
-    else {
-        return Ok(None);
-    };
+    let strength = *point.get(&regularization::STRENGTH);
+    let is_on = strength > 0.0 && on.contains(point.get(&regularization::PHASE));
+    let Some(kind) = point.get(&regularization::KIND).filter(|_| is_on) else { return Ok(None) };
     if kind == RegularizationKind::BatchNormScale && model.layers().iter().all(|layer| layer.weights() > 0) {
         return Err("batch_norm_scale takes a net with batch normalisation".to_owned());
     }
-    let (warm_up_epochs, healing_epochs) = (spec.warm_up_epochs, spec.healing_epochs);
+    let (warm_up_epochs, healing_epochs) =
+        (*point.get(&regularization::WARM_UP_EPOCHS), *point.get(&regularization::HEALING_EPOCHS));
     if warm_up_epochs.saturating_add(healing_epochs) >= epochs {
         return Err(format!(
             "{warm_up_epochs} epochs of warm-up and {healing_epochs} of healing leave none of {epochs} to the penalty"
         ));
     }
     Ok(Some(RegularizationSpec { kind, strength, warm_up_epochs, healing_epochs }))
-}
-
-pub(super) fn update_rule(template: &OptimizerSpec, lr: f64, decay: f64) -> OptimizerSpec {
-    let mut rule = template.with_lr(lr);
-    match &mut rule {
-        OptimizerSpec::Adam { weight_decay, .. }
-        | OptimizerSpec::AdamW { weight_decay, .. }
-        | OptimizerSpec::Sgd { weight_decay, .. } => *weight_decay = decay,
-    }
-    rule
 }

@@ -11,14 +11,13 @@ use secateur_proto::{
 use serde_json::json;
 
 use super::{
-    axis::{AxisKey, Setting},
     diagnostic::{Diagnostics, Mark},
     expand::Point,
     plan::{
         CONTROL_WIDTHS, Cell, ClassRows, Control, DataSummary, Merged, PackedPlan, Packer, PlannedStage, Refused,
         Settings, SweepInfo, Trial, WeightsSummary,
     },
-    setting::AblationSetting,
+    setting::{AblationSetting, SettingValue as _, pruning, regularization, training},
     spec::SweepSpec,
     weights,
     work::Work,
@@ -129,8 +128,8 @@ impl<'a> Planner<'a> {
     /// The points that the file asks for.
     fn add_asked(&mut self) {
         for point in self.spec.points() {
-            let settings = self.spec.grid.settings(point);
-            let work = match Work::of(self.spec, point, &self.inputs) {
+            let settings = self.spec.grid.settings(&point);
+            let work = match Work::of(self.spec, &point, &self.inputs) {
                 Ok(work) => work,
                 Err(reason) => {
                     self.refused.push(Refused { settings, reason });
@@ -143,10 +142,10 @@ impl<'a> Planner<'a> {
             }
             let identity = self.identity(&work);
             if let Some((into, kept)) = self.by_work.get(&identity).cloned() {
-                let reason = self.why_same(kept, point, &work);
+                let reason = self.why_same(&kept, &point, &work);
                 self.merged.push(Merged { into, settings, reason });
             } else {
-                self.cell(settings, &work, identity, None, point);
+                self.cell(settings, &work, identity, None, point.clone());
                 self.asked.push((point, work));
             }
         }
@@ -157,7 +156,7 @@ impl<'a> Planner<'a> {
         for control in &self.spec.controls.list {
             if *control == Control::Dense {
                 for (point, work) in asked.iter().chain(&self.dense_points.clone()) {
-                    self.control(Control::Dense, *point, Some(work.dense_control()));
+                    self.control(Control::Dense, point, Some(work.dense_control()));
                 }
                 self.merge_dense_points();
                 continue;
@@ -166,7 +165,7 @@ impl<'a> Planner<'a> {
                 let other = match control {
                     Control::Dense => None,
                     Control::ScratchEpochs | Control::ScratchCompute => {
-                        self.scratch(*control, *point, work.scratch(*control == Control::ScratchCompute))
+                        self.scratch(*control, point, work.scratch(*control == Control::ScratchCompute))
                     }
                     // What a penalty drives to zero is not chosen, so nothing else can be chosen in its place.
                     _ if work.removed().is_none() => None,
@@ -175,7 +174,7 @@ impl<'a> Planner<'a> {
                     Control::Shuffle => Some(work.ablated(AblationSetting::Shuffle)),
                     Control::Reinitialize => Some(work.ablated(AblationSetting::Reinitialize)),
                 };
-                self.control(*control, *point, other);
+                self.control(*control, point, other);
             }
         }
         let places: HashMap<CellId, usize> =
@@ -199,7 +198,7 @@ impl<'a> Planner<'a> {
     }
 
     /// A small net; or, where the file names its controls, a word on why there is none, once for each reason.
-    fn scratch(&mut self, control: Control, point: Point, work: Result<Work, String>) -> Option<Work> {
+    fn scratch(&mut self, control: Control, point: &Point, work: Result<Work, String>) -> Option<Work> {
         let reason = match work {
             Ok(work) => return Some(work),
             Err(reason) => format!("no control {}: {reason}", scratch_name(control)),
@@ -212,11 +211,11 @@ impl<'a> Planner<'a> {
     }
 
     /// The settings of a small net: those of what it stands beside, but for the way of pruning. `model.hidden` stays that of the large net.
-    fn scratch_settings(&self, control: Control, point: Point) -> Settings {
+    fn scratch_settings(&self, control: Control, point: &Point) -> Settings {
         let mut settings = self.spec.grid.settings(point);
-        settings.remove(AxisKey::Scope.path());
-        settings.retain(|key, _| !key.starts_with(&format!("{}.", AxisKey::Strategy.path())));
-        settings.insert(AxisKey::Strategy.path().to_owned(), json!(scratch_name(control)));
+        settings.remove(pruning::SCOPE.path);
+        settings.retain(|key, _| !key.starts_with(&format!("{}.", pruning::STRATEGY.path)));
+        settings.insert(pruning::STRATEGY.path.to_owned(), json!(scratch_name(control)));
         settings
     }
 
@@ -225,42 +224,42 @@ impl<'a> Planner<'a> {
         for (point, work) in std::mem::take(&mut self.dense_points) {
             let reason = format!(
                 "sparsity {} removes none of {} {}: this is the dense control",
-                point.of(&self.spec.grid.sparsity),
+                point.get(&pruning::SPARSITY),
                 work.prunable(),
                 work.what()
             );
             if let Some((into, _)) = self.by_work.get(&self.identity(&work.dense_control())).cloned() {
-                self.merged.push(Merged { into, settings: self.spec.grid.settings(point), reason });
+                self.merged.push(Merged { into, settings: self.spec.grid.settings(&point), reason });
             }
         }
     }
 
-    fn control(&mut self, control: Control, point: Point, work: Option<Work>) {
+    fn control(&mut self, control: Control, point: &Point, work: Option<Work>) {
         let Some(work) = work else { return };
         let identity = self.identity(&work);
         if self.by_work.contains_key(&identity) {
             return;
         }
         let mut settings = self.spec.grid.settings(point);
-        let strategy = AxisKey::Strategy.path();
-        let mut set = |key: AxisKey, value| settings.insert(key.path().to_owned(), value);
+        let strategy = pruning::STRATEGY.path;
+        let mut set = |path: &str, value| settings.insert(path.to_owned(), value);
         match control {
             Control::Dense => {
-                set(AxisKey::Strategy, json!(work.dense_name()));
-                set(AxisKey::Scope, json!("none"));
-                set(AxisKey::Sparsity, json!(0.0));
+                set(pruning::STRATEGY.path, json!(work.dense_name()));
+                set(pruning::SCOPE.path, json!("none"));
+                set(pruning::SPARSITY.path, json!(0.0));
             }
             Control::Random => {
-                set(AxisKey::Strategy, json!("random"));
+                set(pruning::STRATEGY.path, json!("random"));
             }
             Control::RandomMatched => {
-                set(AxisKey::Ablation, json!(AblationSetting::RandomMatched.name()));
+                set(pruning::ABLATION.path, json!(AblationSetting::RandomMatched.name()));
             }
             Control::Shuffle => {
-                set(AxisKey::Ablation, json!(AblationSetting::Shuffle.name()));
+                set(pruning::ABLATION.path, json!(AblationSetting::Shuffle.name()));
             }
             Control::Reinitialize => {
-                set(AxisKey::Ablation, json!(AblationSetting::Reinitialize.name()));
+                set(pruning::ABLATION.path, json!(AblationSetting::Reinitialize.name()));
             }
             Control::ScratchEpochs | Control::ScratchCompute => {
                 settings = self.scratch_settings(control, point);
@@ -270,8 +269,8 @@ impl<'a> Planner<'a> {
             }
         }
         if control == Control::Dense {
-            for key in [AxisKey::Granularity, AxisKey::Schedule, AxisKey::Ablation] {
-                settings.remove(key.path());
+            for path in [pruning::GRANULARITY.path, pruning::SCHEDULE.path, pruning::ABLATION.path] {
+                settings.remove(path);
             }
         }
         if matches!(control, Control::Dense | Control::Random) {
@@ -283,7 +282,7 @@ impl<'a> Planner<'a> {
             settings.insert("control".to_owned(), json!(number));
             number += 1;
         }
-        self.cell(settings, &work, identity, Some(control), point);
+        self.cell(settings, &work, identity, Some(control), point.clone());
     }
 
     /// The last stage of the first seed: equal for points that are the same work.
@@ -362,43 +361,42 @@ impl<'a> Planner<'a> {
     }
 
     /// Why two points with different settings are the same work.
-    fn why_same(&self, kept: Point, point: Point, work: &Work) -> String {
-        let grid = &self.spec.grid;
+    fn why_same(&self, kept: &Point, point: &Point, work: &Work) -> String {
         let (removed, weights) = (work.removed(), work.prunable());
-        let differs = |key: AxisKey| kept.index(key) != point.index(key);
+        let (strategy, scope) = (kept.differs(point, &pruning::STRATEGY), kept.differs(point, &pruning::SCOPE));
         let mut reasons = Vec::new();
-        if differs(AxisKey::Sparsity) {
-            let (one, two) = (kept.of(&grid.sparsity), point.of(&grid.sparsity));
+        if kept.differs(point, &pruning::SPARSITY) {
+            let (one, two) = (kept.get(&pruning::SPARSITY), point.get(&pruning::SPARSITY));
             reasons.push(match removed {
                 Some(removed) => format!("sparsity {one} and {two} both remove {removed} of {weights} {}", work.what()),
                 None => "the penalty decides how many weights go, and the sparsity nothing".to_owned(),
             });
         }
-        if work.is_dense() && (differs(AxisKey::Strategy) || differs(AxisKey::Scope)) {
+        if work.is_dense() && (strategy || scope) {
             reasons.push("where nothing is removed, strategy and scope decide nothing".to_owned());
-        } else if differs(AxisKey::Scope) {
+        } else if scope {
             let same = match removed {
-                Some(_) if differs(AxisKey::Strategy) => "the two strategies are one in these scopes",
+                Some(_) if strategy => "the two strategies are one in these scopes",
                 Some(_) if work.layers().len() == 1 => "with one prunable layer all scopes are the same",
                 Some(_) => "these scopes come to the same",
                 None => "what is zero goes, whatever the scope",
             };
             reasons.push(same.to_owned());
         }
-        if [AxisKey::RegularizationKind, AxisKey::Strength, AxisKey::Phase].into_iter().any(differs) {
+        if kept.differs(point, &regularization::KIND)
+            || kept.differs(point, &regularization::STRENGTH)
+            || kept.differs(point, &regularization::PHASE)
+        {
             reasons.push("without a penalty, its kind, strength and phase decide nothing".to_owned());
         }
-        if differs(AxisKey::RetrainLearningRate) || differs(AxisKey::LearningRate) {
-            reasons.push(format!(
-                "both retrain with lr {}",
-                point.of(&grid.retrain_lr).unwrap_or(*point.of(&grid.lr)).json()
-            ));
+        if kept.differs(point, &pruning::RETRAIN_LR) || kept.differs(point, &training::LR) {
+            reasons.push(format!("both retrain with lr {}", point.retraining().optimizer.lr().json()));
         }
         if reasons.is_empty() { "both come to the same stages".to_owned() } else { reasons.join("; ") }
     }
 
     fn finish(self, spec: &SweepSpec, file_text: &str) -> Result<PackedPlan, Diagnostics> {
-        let sparsity = (spec.grid.sparsity.mark, AxisKey::Sparsity.path());
+        let sparsity = (spec.grid.axis(&pruning::SPARSITY).mark, pruning::SPARSITY.path);
         let fail = |(mark, path): (Mark, &str), message: String| Err(Diagnostics::one(&spec.file, mark, path, message));
         if self.asked.is_empty() {
             return match (self.refused.first(), self.merged.is_empty()) {

@@ -2,18 +2,15 @@
 
 use secateur_proto::{
     ids::ContentHash,
-    spec::{
-        Activation, Initialization, LearningRateSchedule, OptimizerSpec, PrepareSpec, RegularizationKind, SelectBy,
-        SplitSpec, TableFormat, Task,
-    },
+    spec::{PrepareSpec, SplitSpec, TableFormat, Task},
 };
 
 use super::{
-    axis::{AnyAxis, Axis, AxisKey},
     diagnostic::{Diagnostics, Mark},
+    expand::Grid,
     plan::{Attempts, Constraint, Control, Objective},
     read,
-    setting::{AblationSetting, Grain, Phase, Scope, Strategy, Timing},
+    setting::Value,
 };
 
 /// Points that a grid may have.
@@ -31,32 +28,10 @@ pub struct SweepSpec {
     pub name: String,
     /// The table or the images, and what to do with them.
     pub data: DataSpec,
-    /// Every setting that can have several values.
+    /// What cells can have.
     pub grid: Grid,
-    /// The form of the net. The widths of a perceptron are the grid's.
-    pub architecture: Architecture,
     /// The file that dense nets come from, where they are not trained.
     pub weights: Option<WeightsSpec>,
-    /// Initial values.
-    pub initialization: Initialization,
-    /// The update rule. Its learning rate and weight decay are the grid's.
-    pub optimizer: OptimizerSpec,
-    /// What the learning rate does while the dense net is trained.
-    pub lr_schedule: LearningRateSchedule,
-    /// And while it is retrained.
-    pub retrain_lr_schedule: LearningRateSchedule,
-    /// Share of the values that a dropout step drops.
-    pub dropout: f64,
-    /// Epochs of each training before the penalty sets in.
-    pub warm_up_epochs: u32,
-    /// Epochs at the end of each training without the penalty, in which zeros stay.
-    pub healing_epochs: u32,
-    /// The layers that pruning may take from.
-    pub layers: Selection,
-    /// The largest share that a layer may lose.
-    pub most_per_layer: Option<f64>,
-    /// Which epoch's net is kept.
-    pub select_by: SelectBy,
     /// At least one, all different.
     pub seeds: Vec<u64>,
     /// What the front is about.
@@ -143,105 +118,6 @@ impl DataSpec {
     }
 }
 
-/// The settings that can have several values, in the order in which the grid counts them: the first is the slowest.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Grid {
-    /// Widths of the hidden layers.
-    pub hidden: Axis<Vec<u32>>,
-    /// Learning rate of the dense net.
-    pub lr: Axis<f64>,
-    /// Weight decay, dense and retraining.
-    pub weight_decay: Axis<f64>,
-    /// Rows a step.
-    pub batch_size: Axis<u32>,
-    /// Epochs of the dense net.
-    pub epochs: Axis<u32>,
-    /// The longest gradient, where it is clipped.
-    pub clip_gradient_norm: Axis<Option<f64>>,
-    /// How weights are scored.
-    pub strategy: Axis<Strategy>,
-    /// Which weights compete.
-    pub scope: Axis<Scope>,
-    /// What is removed as one.
-    pub granularity: Axis<Grain>,
-    /// When weights go.
-    pub schedule: Axis<Timing>,
-    /// What is changed to see whether it matters.
-    pub ablation: Axis<AblationSetting>,
-    /// Fraction of the prunable weights that is removed.
-    pub sparsity: Axis<f64>,
-    /// Epochs of retraining.
-    pub retrain_epochs: Axis<u32>,
-    /// Learning rate of retraining; nothing for that of the dense net.
-    pub retrain_lr: Axis<Option<f64>>,
-    /// Form of the penalty, if there is any.
-    pub regularization: Axis<Option<RegularizationKind>>,
-    /// λ.
-    pub strength: Axis<f64>,
-    /// When the penalty is on.
-    pub phase: Axis<Phase>,
-}
-
-impl Grid {
-    /// The axes in the order of [`AxisKey::ALL`].
-    pub(super) fn axes(&self) -> [&dyn AnyAxis; AxisKey::ALL.len()] {
-        [
-            &self.hidden,
-            &self.lr,
-            &self.weight_decay,
-            &self.batch_size,
-            &self.epochs,
-            &self.clip_gradient_norm,
-            &self.strategy,
-            &self.scope,
-            &self.granularity,
-            &self.schedule,
-            &self.ablation,
-            &self.sparsity,
-            &self.retrain_epochs,
-            &self.retrain_lr,
-            &self.regularization,
-            &self.strength,
-            &self.phase,
-        ]
-    }
-
-    /// Whether any point of the grid has a penalty to speak of.
-    pub(super) fn regularized(&self) -> bool {
-        self.regularization.values.iter().any(Option::is_some)
-    }
-}
-
-/// The form of the net.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Architecture {
-    /// A perceptron.
-    Mlp {
-        /// Between the layers.
-        activation: Activation,
-        /// Whether batch normalisation stands before each activation.
-        batch_norm: bool,
-    },
-    /// A perceptron of residual blocks.
-    ResidualMlp {
-        /// Of every hidden layer.
-        width: u32,
-        /// How many.
-        blocks: u32,
-        /// Between the layers.
-        activation: Activation,
-    },
-    /// LeNet-5 as Caffe has it.
-    Lenet5,
-    /// A small residual net of convolutions.
-    ResidualCnn {
-        /// Filters of each stage.
-        channels: Vec<u32>,
-        /// Blocks a stage.
-        blocks: u32,
-    },
-}
-
 /// A net that was trained elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightsSpec {
@@ -253,22 +129,13 @@ pub struct WeightsSpec {
     pub rename: Vec<(String, String)>,
 }
 
-/// The layers that pruning may take from, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Only these; nothing for all but the output layer.
-    pub include: Option<Vec<String>>,
-    /// None of these.
-    pub exclude: Vec<String>,
-}
-
-/// A partial cell: every point of the grid that has one of the values chosen on each axis named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A partial cell: every point that has one of the values chosen for each setting named.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Exclusion {
     /// Where it is.
     pub mark: Mark,
-    /// By axis, which of its values.
-    pub chosen: Vec<(AxisKey, Vec<bool>)>,
+    /// By path of a setting, which of its values.
+    pub chosen: Vec<(&'static str, Vec<Value>)>,
 }
 
 /// Which trials to add to compare with.

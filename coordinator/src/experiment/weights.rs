@@ -23,7 +23,7 @@ pub(super) fn check(spec: &SweepSpec, inputs: &InputFacts) -> Result<(), Diagnos
     };
     let Some(file) = &inputs.weights else { return fail(vec![format!("{} did not come along", named.path)]) };
     // All points have one net; what there is to say of one that cannot be is said of the points.
-    let Some(Ok(model)) = spec.points().next().map(|point| model(spec, point, inputs)) else { return Ok(()) };
+    let Some(Ok(model)) = spec.points().next().map(|point| model(spec, &point, inputs)) else { return Ok(()) };
     let tensors: Vec<_> = model.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
     let mut messages = mismatches(&tensors, &file.tensors);
     if messages.is_empty() {

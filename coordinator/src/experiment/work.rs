@@ -12,12 +12,10 @@ use super::{
     chain::{Chain, Dense, Import, Link, Origin, Prune},
     counts,
     expand::Point,
-    parts::{
-        fits, granularity, ladder_of, model, penalty, prunable, schedule, update_rule,
-    },
+    parts::{fits, granularity, ladder_of, model, penalty, prunable, schedule},
     planner::InputFacts,
     scratch,
-    setting::{AblationSetting, Grain, Phase, Scope, Strategy, Then, Timing},
+    setting::{AblationSetting, Grain, PenaltyPhase, Scope, Strategy, Then, Timing, pruning},
     spec::SweepSpec,
 };
 
@@ -73,22 +71,20 @@ fn begins_trained(strategy: &str, timing: &Timing, way: Way) -> Result<(), Strin
 
 impl Work {
     /// The work of `point` for the data of `facts`; in words, why it cannot be done.
-    pub(super) fn of(spec: &SweepSpec, point: Point, facts: &InputFacts) -> Result<Self, String> {
-        let grid = &spec.grid;
+    pub(super) fn of(spec: &SweepSpec, point: &Point, facts: &InputFacts) -> Result<Self, String> {
         let model = model(spec, point, facts)?;
-        let strategy = point.of(&grid.strategy);
-        let grain = *point.of(&grid.granularity);
-        let layers = prunable(spec, &model, grain)?;
-        let timing = point.of(&grid.schedule);
-        let scope = point.of(&grid.scope);
-        let sparsity = *point.of(&grid.sparsity);
+        let strategy = point.get(&pruning::STRATEGY);
+        let grain = *point.get(&pruning::GRANULARITY);
+        let layers = prunable(point, &model, grain)?;
+        let timing = point.get(&pruning::SCHEDULE);
+        let scope = point.get(&pruning::SCOPE);
+        let sparsity = *point.get(&pruning::SPARSITY);
+        let most = *point.get(&pruning::MAX_LAYER_SPARSITY);
         let names: Vec<_> = {
             let all = model.layers();
             layers.iter().filter_map(|index| all.get(*index as usize).cloned()).collect()
         };
-        let removal = |sparsity: f64| {
-            counts::removal(&counts::Request { scope, grain, sparsity, most: spec.most_per_layer }, &names)
-        };
+        let removal = |sparsity: f64| counts::removal(&counts::Request { scope, grain, sparsity, most }, &names);
         let levels = match (strategy.criterion, timing) {
             (None, Timing::OneShot) => vec![Removal::Zeros {}],
             (None, _) => {
@@ -102,24 +98,8 @@ impl Work {
         let removes = levels.iter().any(|removal| !removal.is_none());
         fits(strategy, grain, timing, scope, removes)?;
 
-        let training = TrainingSpec {
-            initialization: spec.initialization,
-            optimizer: update_rule(&spec.optimizer, *point.of(&grid.lr), *point.of(&grid.weight_decay)),
-            lr_schedule: spec.lr_schedule,
-            batch_size: *point.of(&grid.batch_size),
-            epochs: *point.of(&grid.epochs),
-            dropout: spec.dropout,
-            clip_gradient_norm: *point.of(&grid.clip_gradient_norm),
-            select_by: spec.select_by,
-        };
-        let retrain_lr = point.of(&grid.retrain_lr).unwrap_or(*point.of(&grid.lr));
-        let retraining = TrainingSpec {
-            optimizer: training.optimizer.with_lr(retrain_lr),
-            epochs: *point.of(&grid.retrain_epochs),
-            lr_schedule: spec.retrain_lr_schedule,
-            ..training.clone()
-        };
-        let ablation = *point.of(&grid.ablation);
+        let (training, retraining) = (point.training(), point.retraining());
+        let ablation = *point.get(&pruning::ABLATION);
         let reinitialized = removes && ablation == AblationSetting::Reinitialize;
         let way = match timing {
             Timing::Iterative { then, .. } => Way::FromDense { then: *then, reinitialized },
@@ -131,12 +111,12 @@ impl Work {
         if weights.is_some() {
             begins_trained(strategy.name, timing, way)?;
         }
-        let penalty = |on: [Phase; 2], epochs: u32| penalty(spec, point, &model, on, epochs);
+        let penalty = |on: [PenaltyPhase; 2], epochs: u32| penalty(point, &model, on, epochs);
         let competes = layers.len() > 1;
         let sums = strategy.criterion.is_some_and(|criterion| criterion.grows_with_layer);
         let mut work = Self {
-            dense_penalty: penalty([Phase::Dense, Phase::Both], training.epochs)?,
-            retrain_penalty: penalty([Phase::Retrain, Phase::Both], retraining.epochs)?,
+            dense_penalty: penalty([PenaltyPhase::Dense, PenaltyPhase::Both], training.epochs)?,
+            retrain_penalty: penalty([PenaltyPhase::Retrain, PenaltyPhase::Both], retraining.epochs)?,
             layers,
             training,
             retraining,
@@ -162,7 +142,7 @@ impl Work {
         };
         if removes {
             work.schedule = schedule(timing, steps_of(&work.training_of(work.way).0, facts.rows[0]))?;
-            let (ablated, capped) = (ablation != AblationSetting::None, spec.most_per_layer.is_some());
+            let (ablated, capped) = (ablation != AblationSetting::None, most.is_some());
             work.check(strategy, grain, timing, facts.rows[0], [ablated, capped])?;
         }
         Ok(work)

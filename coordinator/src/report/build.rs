@@ -18,8 +18,8 @@ use super::{
     statistics::{Paired, Sample, Summary},
 };
 use crate::experiment::{
-    axis::AxisKey,
     plan::{Cell, Constraint, Objective, Plan},
+    setting::pruning,
 };
 
 /// The outcome of a trial that has none yet.
@@ -227,7 +227,7 @@ fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], report: &Cel
     if cell.control.is_some() {
         reasons.push("a control is there to compare with".to_owned());
     }
-    if cell.settings.get(AxisKey::Ablation.path()).is_some_and(|name| name != "none") {
+    if cell.settings.get(pruning::ABLATION.path).is_some_and(|name| name != "none") {
         reasons.push("an ablation is there to compare with".to_owned());
     }
     let mut ends: BTreeMap<&str, usize> = BTreeMap::new();

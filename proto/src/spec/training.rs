@@ -33,8 +33,8 @@ impl Training<'_> {
     }
 }
 
-/// How to train.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// How to train. The default trains nothing: settings fill it in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSpec {
     /// Where nets that begin from nothing begin.
@@ -98,8 +98,10 @@ pub enum LearningRateSchedule {
 
 vocabulary! {
     /// The validation metric that decides which epoch's net is kept. The earliest wins a tie.
+    #[derive(Default)]
     pub enum SelectBy {
         /// The highest area under the ROC curve.
+        #[default]
         Auc = "auc",
         /// The lowest log loss.
         LogLoss = "log_loss",
@@ -148,6 +150,12 @@ pub enum OptimizerSpec {
         /// Look ahead along the velocity.
         nesterov: bool,
     },
+}
+
+impl Default for OptimizerSpec {
+    fn default() -> Self {
+        Self::Adam { lr: 0.0, betas: [0.0; 2], eps: 0.0, weight_decay: 0.0 }
+    }
 }
 
 impl OptimizerSpec {

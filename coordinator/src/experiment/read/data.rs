@@ -8,8 +8,10 @@ use super::{
     super::{
         diagnostic::Mark,
         diagnostic::quote,
+        setting::{self, Form as _, Names},
         spec::{DataSpec, NamedColumn},
     },
+    kind_of,
     reader::{Field, Fields, Reader},
 };
 
@@ -20,8 +22,7 @@ const PATH: &str =
 const SPLIT: &str = "a map with the kind stratified, time or column, or files for images";
 
 pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
-    let known = ["path", "target", "task", "split", "rows", "drop", "inputs", "groups"];
-    let fields = reader.fields(field, &known)?;
+    let fields = reader.fields(field, &setting::keys_of("data", None))?;
     let path = reader.required(&fields, "path", PATH).and_then(|field| data_path(reader, &field));
     let format = path.as_ref().map(|(_, format)| *format);
     let task = task(reader, &fields, format);
@@ -104,7 +105,6 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
 
 /// What is predicted. Images are of several classes unless the file says that they are of two.
 fn task(reader: &mut Reader, fields: &Fields<'_>, format: Option<TableFormat>) -> Option<Task> {
-    const TASKS: [(&str, Task); 2] = [("binary", Task::Binary), ("multiclass", Task::Multiclass)];
     match (fields.get("task"), format) {
         (None, Some(TableFormat::Idx)) => Some(Task::Multiclass),
         (None, None) => None,
@@ -112,7 +112,7 @@ fn task(reader: &mut Reader, fields: &Fields<'_>, format: Option<TableFormat>) -
             reader.required(fields, "task", "binary or multiclass");
             None
         }
-        (Some(field), _) => reader.choice(&field, &TASKS, &[]),
+        (Some(field), _) => Names.read(reader, &field),
     }
 }
 
@@ -148,18 +148,8 @@ fn format_of(path: &str) -> Option<TableFormat> {
 }
 
 fn split(reader: &mut Reader, field: &Field<'_>, format: Option<TableFormat>) -> Option<SplitSpec> {
-    // The kind decides which other keys are known, so it is read first.
-    let all = ["kind", "train", "validation", "test", "seed", "column"];
-    let silent = &mut Reader::default();
-    let kind = silent.fields(field, &all).and_then(|fields| fields.get("kind")).and_then(|kind| kind.text());
-    let known: &[&str] = match kind {
-        Some("stratified") => &["kind", "train", "validation", "test", "seed"],
-        Some("time") => &["kind", "column", "train", "validation", "test"],
-        Some("column") => &["kind", "column"],
-        Some("files") => &["kind", "validation", "seed"],
-        _ => &all,
-    };
-    let fields = reader.fields(field, known)?;
+    let kind = kind_of(field, "data.split");
+    let fields = reader.fields(field, &setting::keys_of("data.split", kind))?;
     let kinds = ["stratified", "time", "column", "files"].map(|kind| (kind, kind));
     let allowed = match format {
         None => &kinds[..],

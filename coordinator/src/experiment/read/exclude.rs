@@ -2,10 +2,12 @@
 
 use super::{
     super::{
-        axis::{AnyAxis, AxisKey},
         diagnostic::{did_you_mean, quote},
-        spec::{Exclusion, Grid},
-        yaml::{Entry, Value, join},
+        domain::Axis,
+        expand::Grid,
+        setting::{self, Value},
+        spec::Exclusion,
+        yaml::{self, Entry, join},
     },
     reader::{Field, Reader},
 };
@@ -24,12 +26,17 @@ pub(super) fn check_keys(reader: &mut Reader, field: &Field<'_>) {
 /// Reads the list and checks it against the axes.
 pub(super) fn exclude(reader: &mut Reader, field: &Field<'_>, grid: &Grid) -> Option<Vec<Exclusion>> {
     let items = items(reader, field)?;
-    let axes = grid.axes();
     let mut exclusions = Vec::new();
     for item in &items {
         let mut found = Vec::new();
         settings(reader, item, "", &mut found);
-        let chosen = found.iter().filter_map(|(key, field)| Some((*key, choose(reader, field, axes[*key as usize])?)));
+        let chosen = found.iter().filter_map(|(path, field)| match grid.axes().find(|axis| axis.path() == *path) {
+            Some(axis) => Some((*path, choose(reader, field, axis)?)),
+            None => {
+                reader.report(field.mark(), &field.path, "found a setting that nets of this kind do not have");
+                None
+            }
+        });
         exclusions.push(Exclusion { mark: item.mark(), chosen: chosen.collect() });
     }
     Some(exclusions)
@@ -50,38 +57,40 @@ fn items<'a>(reader: &mut Reader, field: &Field<'a>) -> Option<Vec<Field<'a>>> {
 }
 
 /// Finds the settings that a partial cell names, however they are nested.
-fn settings<'a>(reader: &mut Reader, item: &Field<'a>, prefix: &str, found: &mut Vec<(AxisKey, Field<'a>)>) {
+fn settings<'a>(reader: &mut Reader, item: &Field<'a>, prefix: &str, found: &mut Vec<(&'static str, Field<'a>)>) {
     let entries = match &item.node.value {
-        Value::Map(entries) if !entries.is_empty() => entries,
+        yaml::Value::Map(entries) if !entries.is_empty() => entries,
         _ => {
             reader.wrong(item, "a map of at least one setting and its value");
             return;
         }
     };
+    let known: Vec<&'static str> =
+        setting::settings().filter(|setting| setting.is_axis()).map(|setting| setting.path()).collect();
     for Entry { key, key_mark, value } in entries {
         let path = join(prefix, key);
         let field = Field { path: join(&item.path, key), node: value };
-        if let Some(axis) = AxisKey::ALL.into_iter().find(|axis| axis.path() == path) {
-            if found.iter().any(|(other, _)| *other == axis) {
+        if let Some(own) = known.iter().find(|own| **own == path) {
+            if found.iter().any(|(other, _)| other == own) {
                 reader.report(*key_mark, &field.path, "found the same setting a second time");
             }
-            found.push((axis, field));
-        } else if AxisKey::ALL.iter().any(|axis| axis.path().starts_with(&format!("{path}."))) {
+            found.push((own, field));
+        } else if known.iter().any(|own| own.starts_with(&format!("{path}."))) {
             settings(reader, &field, &path, found);
         } else {
-            let known = AxisKey::ALL.map(AxisKey::path);
-            let hint = did_you_mean(&path, known);
+            let hint = did_you_mean(&path, known.iter().copied());
             let message = format!("found an unknown setting {}, allowed {}{hint}", quote(&path), known.join(", "));
             reader.report(*key_mark, &field.path, message);
         }
     }
 }
 
-/// Which values of the axis are named.
-fn choose(reader: &mut Reader, field: &Field<'_>, axis: &dyn AnyAxis) -> Option<Vec<bool>> {
+/// The values of the axis that are named.
+fn choose(reader: &mut Reader, field: &Field<'_>, axis: &Axis) -> Option<Vec<Value>> {
+    let named_by = |node| axis.listed().iter().filter(|value| value.is_named_by(node)).cloned().collect::<Vec<_>>();
     // The value of `model.hidden` is itself a list.
-    let whole = axis.named_by(field.node);
-    if whole.contains(&true) {
+    let whole = named_by(field.node);
+    if !whole.is_empty() {
         return Some(whole);
     }
     let items = field.items_or_self();
@@ -89,25 +98,25 @@ fn choose(reader: &mut Reader, field: &Field<'_>, axis: &dyn AnyAxis) -> Option<
         reader.wrong(field, "at least one value");
         return None;
     }
-    let mut chosen = vec![false; axis.len()];
+    let mut chosen = Vec::new();
     let mut complete = true;
     for item in items {
-        let named = axis.named_by(item.node);
-        if !named.contains(&true) {
-            let values: Vec<String> = (0..axis.len()).map(|index| plain(&axis.json(index))).collect();
+        let named = named_by(item.node);
+        if named.is_empty() {
+            let values: Vec<String> = axis.listed().iter().map(|value| plain(&value.json())).collect();
             let hint = item.text().map(|text| did_you_mean(text, values.iter().map(String::as_str)));
             let shown = values.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
             let more = if values.len() > 20 { ", …" } else { "" };
             let message = format!(
                 "found {}, which {} does not have, allowed {shown}{more}{}",
                 item.node,
-                axis.key().path(),
+                axis.path(),
                 hint.unwrap_or_default()
             );
             reader.report(item.mark(), &item.path, message);
             complete = false;
         }
-        chosen.iter_mut().zip(named).for_each(|(chosen, named)| *chosen |= named);
+        chosen.extend(named);
     }
     complete.then_some(chosen)
 }

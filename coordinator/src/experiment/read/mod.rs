@@ -3,38 +3,21 @@
 mod data;
 mod exclude;
 mod goals;
-mod pruning;
 mod reader;
-mod schedule;
-mod training;
 mod weights;
 
-use self::reader::{Field, Fields, Reader};
+use secateur_proto::spec::Task;
+
+pub(crate) use self::reader::{Field, Fields, Reader};
 use super::{
-    axis::{Axis, AxisKey},
     diagnostic::{Diagnostics, Mark},
+    domain::{Axis, Domain},
+    expand::Grid,
     plan::Attempts,
-    setting::Phase,
-    spec::{Grid, MAX_CELLS, MAX_TRIALS, SweepSpec},
+    setting::{self, AnySetting, Around, GROUPS, model, training},
+    spec::{MAX_CELLS, MAX_TRIALS, SweepSpec, WeightsSpec},
     yaml,
 };
-
-const KEYS: [&str; 14] = [
-    "version",
-    "name",
-    "data",
-    "model",
-    "training",
-    "pruning",
-    "regularization",
-    "quantization",
-    "seeds",
-    "objectives",
-    "constraints",
-    "exclude",
-    "controls",
-    "attempts",
-];
 
 /// Reads the text of a sweep file.
 pub(super) fn sweep(file: &str, text: &str) -> Result<SweepSpec, Diagnostics> {
@@ -48,16 +31,17 @@ pub(super) fn sweep(file: &str, text: &str) -> Result<SweepSpec, Diagnostics> {
 }
 
 fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> {
-    let fields = reader.fields(root, &KEYS)?;
+    let fields = reader.fields(root, &setting::keys_of("", None))?;
     version(reader, &fields);
     let name = reader.required(&fields, "name", NAME).and_then(|field| name(reader, &field));
     let data = reader.required(&fields, "data", "a map").and_then(|field| data::read(reader, &field));
-    let model = reader.required(&fields, "model", "a map").and_then(|field| training::model(reader, &field));
     let task = data.as_ref().map(|data| data.task);
-    let training =
-        reader.required(&fields, "training", "a map").and_then(|field| training::training(reader, &field, task));
-    let pruning = reader.required(&fields, "pruning", "a map").and_then(|field| pruning::pruning(reader, &field));
-    let penalty = pruning::regularization(reader, &fields);
+    let maps = Maps::read(reader, &fields);
+    let axes = axes(reader, &maps, task);
+    let weights = match maps.get("model").and_then(|(map, _)| map.get("weights")) {
+        None => Some(None),
+        Some(field) => weights::weights(reader, &field).map(Some),
+    };
     if let Some(field) = fields.get("quantization") {
         reader.choice(&field, &[("none", ())], &["int8"]);
     }
@@ -68,32 +52,20 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     let attempts = fields.get("attempts").map_or(Some(Attempts::default()), |field| goals::attempts(reader, &field));
 
     let excluded = fields.get("exclude");
-    let grid = assemble(model.as_ref(), training.as_ref(), pruning.as_ref(), penalty.as_ref());
-    let Some(grid) = grid else {
+    let Some(grid) = axes.map(Grid::new) else {
         // The axes are not known, so only the shape of what they are excluded by can be checked.
         excluded.iter().for_each(|field| exclude::check_keys(reader, field));
         return None;
     };
+    contradictions(reader, &maps, &grid, weights.as_ref().and_then(Option::as_ref));
     check_size(reader, root.mark(), &grid, seeds.as_ref());
     let exclude = excluded.map_or(Some(Vec::new()), |field| exclude::exclude(reader, &field, &grid));
-    let (model, training, pruning, penalty) = (model?, training?, pruning?, penalty?);
     Some(SweepSpec {
         file: file.to_owned(),
         name: name?,
         data: data?,
         grid,
-        architecture: model.architecture,
-        weights: model.weights,
-        initialization: training.initialization,
-        optimizer: training.optimizer,
-        lr_schedule: training.lr_schedule,
-        retrain_lr_schedule: pruning.retrain.lr_schedule,
-        dropout: model.dropout,
-        warm_up_epochs: penalty.warm_up_epochs,
-        healing_epochs: penalty.healing_epochs,
-        layers: pruning.layers,
-        most_per_layer: pruning.most_per_layer,
-        select_by: training.select_by,
+        weights: weights?,
         seeds: seeds?.list(),
         objectives: objectives?,
         constraints: constraints?,
@@ -101,6 +73,130 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
         controls: controls?,
         attempts: attempts?,
     })
+}
+
+/// A map and its `kind`, where that is known.
+type KindedMap<'a> = (Fields<'a>, Option<&'a str>);
+
+/// The maps that hold settings, as far as the file has them.
+struct Maps<'a> {
+    /// By path: the map and its kind, or where it is missing.
+    found: Vec<(&'static str, Result<KindedMap<'a>, Missing>)>,
+}
+
+/// Why there is no map to read settings from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// It may be left out, and the file does, or says `none`.
+    Left(Mark),
+    /// There was a problem, which is reported.
+    Reported,
+}
+
+impl<'a> Maps<'a> {
+    fn read(reader: &mut Reader, root: &Fields<'a>) -> Self {
+        let mut maps = Self { found: Vec::new() };
+        let groups = GROUPS.iter().filter(|group| !group.path.starts_with("data"));
+        for group in groups {
+            let (parent, key) = group.path.rsplit_once('.').unwrap_or(("", group.path));
+            let parent = if parent.is_empty() { Some(root) } else { maps.get(parent).map(|(map, _)| map) };
+            let map = match parent.map(|parent| (parent, parent.get(key))) {
+                None => Err(Missing::Reported),
+                Some((parent, None)) if group.is_required => {
+                    let keys = setting::keys_of(group.path, None).join(", ");
+                    reader.required(parent, key, &format!("a map of {keys}"));
+                    Err(Missing::Reported)
+                }
+                Some((parent, None)) => Err(Missing::Left(parent.mark)),
+                Some((_, Some(field))) if !group.is_required && field.is_text("none") => {
+                    Err(Missing::Left(field.mark()))
+                }
+                Some((_, Some(field))) => Self::map(reader, group.path, group.is_required, &field),
+            };
+            maps.found.push((group.path, map));
+        }
+        maps
+    }
+
+    fn map(
+        reader: &mut Reader,
+        path: &'static str,
+        is_required: bool,
+        field: &Field<'a>,
+    ) -> Result<KindedMap<'a>, Missing> {
+        // The kind decides which other keys are known, so it is read first.
+        let kind = kind_of(field, path);
+        if !is_required && !matches!(field.node.value, yaml::Value::Map(_)) {
+            reader.wrong(field, &format!("none, or a map of {}", setting::keys_of(path, kind).join(", ")));
+            return Err(Missing::Reported);
+        }
+        let fields = reader.fields(field, &setting::keys_of(path, kind)).ok_or(Missing::Reported)?;
+        Ok((fields, kind))
+    }
+
+    /// The map at `path` and its kind.
+    fn get(&self, path: &str) -> Option<&KindedMap<'a>> {
+        self.found.iter().find(|(other, _)| *other == path)?.1.as_ref().ok()
+    }
+
+    fn around(&self, setting: &dyn AnySetting) -> Result<(Option<&Fields<'a>>, Option<&'a str>, Mark), Missing> {
+        let parent = setting.path().rsplit_once('.').map_or("", |(parent, _)| parent);
+        match self.found.iter().find(|(path, _)| *path == parent).map(|(_, map)| map) {
+            Some(Ok((map, kind))) => Ok((Some(map), *kind, map.mark)),
+            Some(Err(Missing::Left(mark))) => Ok((None, None, *mark)),
+            Some(Err(Missing::Reported)) | None => Err(Missing::Reported),
+        }
+    }
+}
+
+/// The `kind` of a map, if some of its keys belong to that kind.
+fn kind_of<'a>(field: &Field<'a>, path: &str) -> Option<&'a str> {
+    let silent = &mut Reader::default();
+    let kind = silent.fields(field, &[])?.get("kind")?.text()?;
+    let is_known = |row: &setting::Row| row.parent() == path && row.only().contains(&kind);
+    setting::ROWS.iter().any(is_known).then_some(kind)
+}
+
+/// What the file says about each setting; `None` for one that does not apply.
+fn axes(reader: &mut Reader, maps: &Maps<'_>, task: Option<Task>) -> Option<Vec<Option<Axis>>> {
+    let mut axes = Vec::new();
+    let mut complete = true;
+    for setting in setting::settings() {
+        let Ok((map, kind, mark)) = maps.around(setting) else {
+            complete = false;
+            continue;
+        };
+        let around = Around { is_present: map.is_some(), kind, task };
+        match setting.read(reader, map, &around) {
+            None => complete = false,
+            Some(read) => axes.push(read.map(|read| Axis {
+                setting,
+                mark: read.mark.unwrap_or(mark),
+                varies: read.varies,
+                domain: read.domain,
+            })),
+        }
+    }
+    complete.then_some(axes)
+}
+
+/// Settings that do not go together.
+fn contradictions(reader: &mut Reader, maps: &Maps<'_>, grid: &Grid, weights: Option<&WeightsSpec>) {
+    let hidden = grid.axes().find(|axis| axis.path() == model::HIDDEN.path && axis.listed().len() > 1);
+    if let (Some(file), Some(hidden)) = (weights, hidden) {
+        let message = format!("found several nets, and {} holds one; take one list of widths", file.path);
+        reader.report(hidden.mark, hidden.path(), message);
+    }
+    let optimizer = maps.get("training.optimizer").and_then(|(map, _)| map.get("nesterov"));
+    if let Some(field) = optimizer
+        && grid.listed(&training::NESTEROV) == [&true]
+        && grid.listed(&training::MOMENTUM) == [&0.0]
+    {
+        reader.wrong(&field, "false, or true with a momentum above 0");
+    }
+    for axis in grid.axes().filter(|axis| matches!(axis.domain, Domain::Range(_))) {
+        reader.report(axis.mark, axis.path(), "found a range, allowed only values: the points of a grid are listed");
+    }
 }
 
 fn version(reader: &mut Reader, fields: &Fields<'_>) {
@@ -126,39 +222,11 @@ fn name(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
     name.map(str::to_owned)
 }
 
-fn assemble(
-    model: Option<&training::Model>,
-    training: Option<&training::Training>,
-    pruning: Option<&pruning::Pruning>,
-    penalty: Option<&pruning::Penalty>,
-) -> Option<Grid> {
-    let (model, training, pruning, penalty) = (model?, training?, pruning?, penalty?);
-    Some(Grid {
-        hidden: model.hidden.clone(),
-        lr: training.lr.clone(),
-        weight_decay: training.weight_decay.clone(),
-        batch_size: training.batch_size.clone(),
-        epochs: training.epochs.clone(),
-        clip_gradient_norm: training.clip_gradient_norm.clone(),
-        strategy: pruning.strategy.clone(),
-        scope: pruning.scope.clone(),
-        granularity: pruning.granularity.clone(),
-        schedule: pruning.schedule.clone(),
-        ablation: pruning.ablation.clone(),
-        sparsity: pruning.sparsity.clone(),
-        retrain_epochs: pruning.retrain.epochs.clone(),
-        retrain_lr: pruning.retrain.lr.clone(),
-        regularization: penalty.kind.clone(),
-        strength: penalty.strength.clone(),
-        phase: penalty.phase.clone(),
-    })
-}
-
 /// Refuses a grid that is too large before anything of it is made.
 fn check_size(reader: &mut Reader, mark: Mark, grid: &Grid, seeds: Option<&goals::Seeds>) {
     let lengths = || {
-        let long = grid.axes().into_iter().filter(|axis| axis.len() > 1);
-        long.map(|axis| format!("{} ({})", axis.key().path(), axis.len())).collect::<Vec<_>>().join(" × ")
+        let long = grid.axes().filter(|axis| axis.listed().len() > 1);
+        long.map(|axis| format!("{} ({})", axis.path(), axis.listed().len())).collect::<Vec<_>>().join(" × ")
     };
     let cells = grid.len();
     let trials = seeds.map_or(0, |seeds| cells.saturating_mul(seeds.count()));
@@ -172,20 +240,5 @@ fn check_size(reader: &mut Reader, mark: Mark, grid: &Grid, seeds: Option<&goals
             "found {trials} trials ({cells} cells × {seeds} seeds), allowed at most {MAX_TRIALS}: take fewer seeds or shorten an axis"
         );
         reader.report(mark, "seeds", message);
-    }
-}
-
-fn single<T>(key: AxisKey, mark: Mark, value: T) -> Axis<T> {
-    Axis::default(key, mark, value)
-}
-
-/// The penalty of a file that asks for none.
-fn no_penalty(mark: Mark) -> pruning::Penalty {
-    pruning::Penalty {
-        kind: single(AxisKey::RegularizationKind, mark, None),
-        strength: single(AxisKey::Strength, mark, 0.0),
-        phase: single(AxisKey::Phase, mark, Phase::Both),
-        warm_up_epochs: 0,
-        healing_epochs: 0,
     }
 }

@@ -1,92 +1,91 @@
 //! Reads single values out of the tree and keeps a list of everything that is wrong with them.
 
 use super::super::{
-    axis::{Axis, AxisKey},
     diagnostic::{Diagnostic, Mark, did_you_mean, quote},
     yaml::{Entry, Node, Value, join},
 };
 
 /// A value and its path.
 #[derive(Clone, Debug)]
-pub(super) struct Field<'a> {
-    pub(super) path: String,
-    pub(super) node: &'a Node,
+pub(crate) struct Field<'a> {
+    pub(crate) path: String,
+    pub(crate) node: &'a Node,
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn new(path: &str, node: &'a Node) -> Self {
+    pub(crate) fn new(path: &str, node: &'a Node) -> Self {
         Self { path: path.to_owned(), node }
     }
 
-    pub(super) const fn mark(&self) -> Mark {
+    pub(crate) const fn mark(&self) -> Mark {
         self.node.mark
     }
 
     /// The items of a list.
-    pub(super) fn items(&self) -> Option<Vec<Field<'a>>> {
+    pub(crate) fn items(&self) -> Option<Vec<Field<'a>>> {
         let Value::List(items) = &self.node.value else { return None };
         let item = |(index, node)| Field { path: format!("{}[{index}]", self.path), node };
         Some(items.iter().enumerate().map(item).collect())
     }
 
     /// The items of a list; anything else stands for a list of one.
-    pub(super) fn items_or_self(&self) -> Vec<Field<'a>> {
+    pub(crate) fn items_or_self(&self) -> Vec<Field<'a>> {
         self.items().unwrap_or_else(|| vec![self.clone()])
     }
 
     /// The value of an entry of this map.
-    pub(super) fn entry(&self, entry: &'a Entry) -> Field<'a> {
+    pub(crate) fn entry(&self, entry: &'a Entry) -> Field<'a> {
         Field { path: join(&self.path, &entry.key), node: &entry.value }
     }
 
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub(crate) fn text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(super) fn is_text(&self, text: &str) -> bool {
+    pub(crate) fn is_text(&self, text: &str) -> bool {
         self.text() == Some(text)
     }
 }
 
 /// A map whose keys are all known.
-pub(super) struct Fields<'a> {
-    pub(super) path: String,
-    pub(super) mark: Mark,
+pub(crate) struct Fields<'a> {
+    pub(crate) path: String,
+    pub(crate) mark: Mark,
     entries: &'a [Entry],
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn get(&self, key: &str) -> Option<Field<'a>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Field<'a>> {
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         Some(Field { path: join(&self.path, key), node: &entry.value })
     }
 
-    pub(super) fn mark_of(&self, key: &str) -> Mark {
+    pub(crate) fn mark_of(&self, key: &str) -> Mark {
         self.get(key).map_or(self.mark, |field| field.mark())
     }
 }
 
 /// Collects problems. Its methods give nothing when they have reported one.
 #[derive(Default)]
-pub(super) struct Reader {
-    pub(super) problems: Vec<Diagnostic>,
+pub(crate) struct Reader {
+    pub(crate) problems: Vec<Diagnostic>,
 }
 
 impl Reader {
-    pub(super) fn report(&mut self, mark: Mark, path: &str, message: impl Into<String>) {
+    pub(crate) fn report(&mut self, mark: Mark, path: &str, message: impl Into<String>) {
         self.problems.push(Diagnostic { mark, path: path.to_owned(), message: message.into() });
     }
 
     /// A value of the wrong type or out of bounds.
-    pub(super) fn wrong(&mut self, field: &Field<'_>, allowed: &str) {
+    pub(crate) fn wrong(&mut self, field: &Field<'_>, allowed: &str) {
         self.report(field.mark(), &field.path, format!("found {}, allowed {allowed}", field.node));
     }
 
     /// A map with only these keys in it. Unknown ones are reported; what is known can still be read.
-    pub(super) fn fields<'a>(&mut self, field: &Field<'a>, known: &[&str]) -> Option<Fields<'a>> {
+    pub(crate) fn fields<'a>(&mut self, field: &Field<'a>, known: &[&str]) -> Option<Fields<'a>> {
         let Value::Map(entries) = &field.node.value else {
             self.wrong(field, &format!("a map of {}", known.join(", ")));
             return None;
@@ -100,7 +99,7 @@ impl Reader {
     }
 
     /// A key that must be there.
-    pub(super) fn required<'a>(&mut self, fields: &Fields<'a>, key: &str, allowed: &str) -> Option<Field<'a>> {
+    pub(crate) fn required<'a>(&mut self, fields: &Fields<'a>, key: &str, allowed: &str) -> Option<Field<'a>> {
         let field = fields.get(key);
         if field.is_none() {
             self.report(fields.mark, &join(&fields.path, key), format!("found nothing, required {allowed}"));
@@ -109,7 +108,7 @@ impl Reader {
     }
 
     /// A finite number for which `holds`.
-    pub(super) fn number(&mut self, field: &Field<'_>, allowed: &str, holds: impl Fn(f64) -> bool) -> Option<f64> {
+    pub(crate) fn number(&mut self, field: &Field<'_>, allowed: &str, holds: impl Fn(f64) -> bool) -> Option<f64> {
         #[expect(
             clippy::cast_precision_loss,
             reason = "the nearest number is what the same digits with a point would give"
@@ -128,7 +127,7 @@ impl Reader {
     }
 
     /// An integer from `least` to `most`.
-    pub(super) fn integer<T>(&mut self, field: &Field<'_>, least: T, most: T) -> Option<T>
+    pub(crate) fn integer<T>(&mut self, field: &Field<'_>, least: T, most: T) -> Option<T>
     where
         T: Copy + Into<i128> + TryFrom<i128>,
     {
@@ -144,7 +143,7 @@ impl Reader {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, field: &Field<'_>) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, field: &Field<'_>) -> Option<bool> {
         match field.node.value {
             Value::Bool(value) => Some(value),
             _ => {
@@ -155,7 +154,7 @@ impl Reader {
     }
 
     /// A text that is not empty.
-    pub(super) fn text<'a>(&mut self, field: &Field<'a>, allowed: &str) -> Option<&'a str> {
+    pub(crate) fn text<'a>(&mut self, field: &Field<'a>, allowed: &str) -> Option<&'a str> {
         let text = field.text().filter(|text| !text.is_empty());
         if text.is_none() {
             self.wrong(field, allowed);
@@ -164,7 +163,7 @@ impl Reader {
     }
 
     /// One of a few names; `later` holds those that are planned.
-    pub(super) fn choice<T: Clone>(&mut self, field: &Field<'_>, names: &[(&str, T)], later: &[&str]) -> Option<T> {
+    pub(crate) fn choice<T: Clone>(&mut self, field: &Field<'_>, names: &[(&str, T)], later: &[&str]) -> Option<T> {
         let allowed = || names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let found = match (&field.node.value, field.text()) {
             (Value::Map(entries), _) if entries.len() == 1 => Some(entries[0].key.as_str()),
@@ -186,21 +185,8 @@ impl Reader {
         None
     }
 
-    /// One value, or a list of them that all differ.
-    pub(super) fn axis<T>(
-        &mut self,
-        key: AxisKey,
-        field: &Field<'_>,
-        same: impl Fn(&T, &T) -> bool,
-        read: impl FnMut(&mut Self, &Field<'_>) -> Option<T>,
-    ) -> Option<Axis<T>> {
-        let listed = matches!(field.node.value, Value::List(_));
-        let values = self.values(field, field.items_or_self(), same, read)?;
-        Some(Axis { key, mark: field.mark(), listed, values })
-    }
-
     /// Reads every item; two that are the same are a mistake.
-    pub(super) fn values<T>(
+    pub(crate) fn values<T>(
         &mut self,
         field: &Field<'_>,
         items: Vec<Field<'_>>,
@@ -236,4 +222,4 @@ impl Reader {
 }
 
 /// Values that one list may have. Comparing all pairs stays cheap, and no sweep has an axis as long.
-pub(super) const MAX_VALUES: usize = 1_000;
+pub(crate) const MAX_VALUES: usize = 1_000;

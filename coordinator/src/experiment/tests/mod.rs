@@ -6,6 +6,7 @@ mod packed;
 mod planning;
 mod properties;
 mod reading;
+mod schema;
 mod ways;
 mod weights;
 

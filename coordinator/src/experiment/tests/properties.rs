@@ -3,6 +3,7 @@ use std::collections::{HashMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::experiment::setting::pruning;
 
 /// A sweep file with random axes, as text.
 pub(super) fn files() -> impl Strategy<Value = String> {
@@ -46,7 +47,7 @@ proptest! {
     fn plans_hold_together(text in files()) {
         let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
         let points = spec.points().count();
-        let shares: usize = spec.exclude.iter().map(|_| spec.grid.len() as usize / spec.grid.sparsity.values.len()).sum();
+        let shares: usize = spec.exclude.iter().map(|_| spec.grid.len() as usize / spec.grid.listed(&pruning::SPARSITY).len()).sum();
         prop_assert_eq!(points, spec.grid.len() as usize - shares);
         let Ok(plan) = plan(&spec, &text, table()) else { return Ok(()) };
         let plan = plan.unpack();

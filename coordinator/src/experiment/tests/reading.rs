@@ -7,8 +7,12 @@ use secateur_proto::{
 
 use super::*;
 use crate::experiment::{
+    expand::Point,
     plan::{Constraint, Objective},
-    setting::{Phase, Scope, Strategy},
+    setting::{
+        PenaltyPhase, Scope, Setting, SettingValue, Strategy, model, pruning, regularization,
+        training::{self, BATCH_SIZE, CLIP_GRADIENT_NORM, LR, WEIGHT_DECAY},
+    },
     spec::Controls,
 };
 
@@ -16,17 +20,25 @@ fn parsed(text: &str) -> SweepSpec {
     SweepSpec::parse("sweep.yaml", text).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
+fn listed<T: SettingValue + Clone>(spec: &SweepSpec, setting: &'static Setting<T>) -> Vec<T> {
+    spec.grid.listed(setting).into_iter().cloned().collect()
+}
+
+fn first(spec: &SweepSpec) -> Point {
+    spec.points().next().expect("a point")
+}
+
 #[test]
 fn defaults_are_those_of_the_documentation() {
     let spec = parsed(SMALL);
     assert_eq!(spec.data.format, TableFormat::Csv);
     assert_eq!(spec.data.inputs, None);
-    assert_eq!(spec.grid.batch_size.values, [256]);
-    assert_eq!(spec.grid.clip_gradient_norm.values, [None]);
-    assert_eq!(spec.select_by, SelectBy::Auc);
-    assert_eq!(spec.grid.scope.values, [Scope::Global]);
-    assert_eq!(spec.grid.retrain_lr.values, [None]);
-    assert_eq!(spec.grid.regularization.values, [None]);
+    assert_eq!(listed(&spec, &BATCH_SIZE), [256]);
+    assert_eq!(listed(&spec, &CLIP_GRADIENT_NORM), [None]);
+    assert_eq!(*first(&spec).get(&training::SELECT_BY), SelectBy::Auc);
+    assert_eq!(listed(&spec, &pruning::SCOPE), [Scope::Global]);
+    assert_eq!(listed(&spec, &pruning::RETRAIN_LR), [None]);
+    assert_eq!(listed(&spec, &regularization::KIND), [None]);
     assert_eq!(spec.seeds, [0, 1]);
     assert_eq!(spec.controls, Controls::auto());
     assert_eq!(
@@ -42,7 +54,7 @@ fn defaults_are_those_of_the_documentation() {
 fn optimisers_have_the_constants_of_pytorch() {
     let rule = |optimizer: &str| {
         let spec = parsed(&small_with(&[&format!("training: {{optimizer: {optimizer}, epochs: 1}}")]));
-        (spec.optimizer, spec.grid.lr.values, spec.grid.weight_decay.values)
+        (first(&spec).training().optimizer, listed(&spec, &LR), listed(&spec, &WEIGHT_DECAY))
     };
     let (adam, lr, decay) = rule("{kind: adam}");
     assert!(matches!(adam, OptimizerSpec::Adam { betas: [0.9, 0.999], eps: 1e-8, .. }));
@@ -73,16 +85,16 @@ fn a_list_where_one_value_is_expected_is_an_axis() {
     .replace("  scope: [global, local]\n", "")
     .replace("  sparsity:", "  scope: [global, local]\n  sparsity:");
     let spec = parsed(&text);
-    assert_eq!(spec.grid.hidden.values, [vec![64, 32], vec![16]]);
-    assert_eq!(spec.grid.clip_gradient_norm.values, [None, Some(1.0)]);
+    assert_eq!(listed(&spec, &model::HIDDEN), [vec![64, 32], vec![16]]);
+    assert_eq!(listed(&spec, &CLIP_GRADIENT_NORM), [None, Some(1.0)]);
     let mut taylor = Strategy::named("taylor").expect("a strategy");
     taylor.given.insert("batches".to_owned(), 3.0);
-    assert_eq!(spec.grid.strategy.values, [Strategy::named("random").expect("a strategy"), taylor]);
-    assert_eq!(spec.grid.scope.values, [Scope::Global, Scope::Local]);
-    assert_eq!(spec.grid.sparsity.values, [0.0, 0.5, 0.9]);
-    assert_eq!(spec.grid.retrain_lr.values, [Some(1e-4), Some(1e-3)]);
-    assert_eq!(spec.grid.regularization.values, [Some(RegularizationKind::L1), Some(RegularizationKind::L2)]);
-    assert_eq!(spec.grid.phase.values, [Phase::Dense, Phase::Retrain, Phase::Both]);
+    assert_eq!(listed(&spec, &pruning::STRATEGY), [Strategy::named("random").expect("a strategy"), taylor]);
+    assert_eq!(listed(&spec, &pruning::SCOPE), [Scope::Global, Scope::Local]);
+    assert_eq!(listed(&spec, &pruning::SPARSITY), [0.0, 0.5, 0.9]);
+    assert_eq!(listed(&spec, &pruning::RETRAIN_LR), [Some(1e-4), Some(1e-3)]);
+    assert_eq!(listed(&spec, &regularization::KIND), [Some(RegularizationKind::L1), Some(RegularizationKind::L2)]);
+    assert_eq!(listed(&spec, &regularization::PHASE), [PenaltyPhase::Dense, PenaltyPhase::Retrain, PenaltyPhase::Both]);
     assert_eq!(spec.seeds, [7, 3]);
     assert_eq!(spec.grid.len(), 2 * 2 * 2 * 2 * 2 * 2 * 3 * 2 * 2 * 2 * 2 * 3);
     assert_eq!(spec.points().count() as u128, spec.grid.len());
@@ -157,14 +169,17 @@ fn images_are_of_several_classes_unless_the_file_says_two() {
         );
     let spec = parsed(&text);
     assert_eq!((spec.data.format, spec.data.task, spec.data.rows), (TableFormat::Idx, Task::Multiclass, Some(5000)));
+    assert_eq!(*first(&spec).get(&training::SELECT_BY), SelectBy::Accuracy);
     assert_eq!((spec.data.target, spec.data.split), (None, SplitSpec::Files { validation: 0.1, seed: 0 }));
-    assert_eq!(spec.select_by, SelectBy::Accuracy);
     assert_eq!(
         spec.objectives[0],
         Objective { quantity: Metric::Error.on(Split::Validation), direction: Direction::Minimize }
     );
     let spec = parsed(&text.replace("  rows: 5000", "  task: binary"));
-    assert_eq!((spec.data.task, spec.data.rows, spec.select_by), (Task::Binary, None, SelectBy::Auc));
+    assert_eq!(
+        (spec.data.task, spec.data.rows, *first(&spec).get(&training::SELECT_BY)),
+        (Task::Binary, None, SelectBy::Auc)
+    );
     assert_eq!(
         spec.objectives[0],
         Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize }
@@ -175,7 +190,10 @@ fn images_are_of_several_classes_unless_the_file_says_two() {
 
     let spec =
         parsed(&small_with(&["  task: multiclass", "training: {optimizer: {kind: adam}, epochs: 1, select_by: auc}"]));
-    assert_eq!((spec.data.format, spec.data.task, spec.select_by), (TableFormat::Csv, Task::Multiclass, SelectBy::Auc));
+    assert_eq!(
+        (spec.data.format, spec.data.task, *first(&spec).get(&training::SELECT_BY)),
+        (TableFormat::Csv, Task::Multiclass, SelectBy::Auc)
+    );
 }
 
 #[test]

@@ -6,7 +6,10 @@ use secateur_proto::spec::{
 use serde_json::json;
 
 use super::*;
-use crate::experiment::plan::{Cell, Control};
+use crate::experiment::{
+    plan::{Cell, Control},
+    setting::pruning,
+};
 
 /// [`SMALL`] with lines added to `pruning`.
 fn with(lines: &[&str], strategy: &str, sparsity: &str) -> String {
@@ -312,7 +315,7 @@ fn other_names_of_a_strategy_are_known_wherever_one_is_named() {
     let text = with(&["scope: [global, local]"], "[obd, {mean_act: {rows: 64}}, magnitude]", "0.5");
     let text = text + "exclude: [{pruning.strategy: [obd, mean_act], pruning.scope: global}]\n";
     let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
-    let names: Vec<_> = spec.grid.strategy.values.iter().map(|strategy| strategy.name).collect();
+    let names: Vec<_> = spec.grid.listed(&pruning::STRATEGY).iter().map(|strategy| strategy.name).collect();
     assert_eq!(names, ["fisher_diag", "mean_activation", "magnitude"]);
     assert_eq!(spec.points().count(), 2 * 3 - 2);
 }

@@ -1,101 +1,18 @@
-//! The values of axes: what they are called and how they are written; not what they do.
+//! Values of the settings of pruning: what they are called, how they are read and written; not what they do.
 
 use std::{collections::BTreeMap, fmt};
 
-use secateur_proto::spec::{Ablation, CriterionSpec, Granularity, Growth, Ramp, Ranking, RegularizationKind};
-use secateur_worker::prune::criteria::{self, Definition, When};
-use serde_json::json;
+use secateur_proto::spec::{Growth, Ramp};
+use serde_json::{Value as Json, json};
 
 use super::{
-    axis::{Named, Setting, same},
-    yaml::{Node, Value},
+    super::{
+        diagnostic::did_you_mean,
+        read::{Field, Reader},
+        yaml::{self, Node},
+    },
+    Form, Number, SettingValue,
 };
-
-/// How weights are scored.
-#[derive(Debug, Clone)]
-pub struct Strategy {
-    /// The name in the sweep file.
-    pub name: &'static str,
-    /// The criterion; nothing for the weights that a penalty drove to zero.
-    pub criterion: Option<&'static Definition>,
-    /// How scores of layers are made comparable, if the strategy says so.
-    pub ranking: Ranking,
-    /// What the strategy changes about the mask.
-    pub ablation: Option<Ablation>,
-    /// The parameters that the file gives.
-    pub given: BTreeMap<String, f64>,
-}
-
-/// The strategy that removes exactly what a penalty drove to zero.
-pub const REGULARIZED: &str = "regularized";
-
-impl Strategy {
-    /// Every strategy without parameters: the criteria, and what is made of them.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
-        let plain =
-            |name, criterion| Self { name, criterion, ranking: Ranking::Raw, ablation: None, given: BTreeMap::new() };
-        let magnitude = Definition::named("magnitude");
-        let mut all: Vec<Self> =
-            criteria::ALL.iter().map(|criterion| plain(criterion.name, Some(*criterion))).collect();
-        all.push(Self { ranking: Ranking::LayerNorm, ..plain("magnitude_global_l2", magnitude) });
-        all.push(Self { ranking: Ranking::Lamp, ..plain("lamp", magnitude) });
-        all.push(Self { ablation: Some(Ablation::RandomMatched), ..plain("random_layerwise_matched", magnitude) });
-        all.push(plain(REGULARIZED, None));
-        all
-    }
-
-    /// The strategy of that name, or of another one that the literature has for it.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        let name = Self::own_name(name);
-        Self::all().into_iter().find(|strategy| strategy.name == name)
-    }
-
-    /// The name that a strategy has here.
-    #[must_use]
-    pub fn own_name(name: &str) -> &str {
-        Self::OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, own)| own)
-    }
-
-    /// Names that the literature has for strategies, and those that they have here.
-    pub const OTHER_NAMES: [(&str, &str); 2] = [("obd", "fisher_diag"), ("mean_act", "mean_activation")];
-
-    /// What is to be computed.
-    #[must_use]
-    pub fn spec(&self) -> Option<CriterionSpec> {
-        self.criterion.map(|criterion| criterion.spec(&self.given))
-    }
-
-    /// Whether it scores the net before its training.
-    #[must_use]
-    pub fn is_initial(&self) -> bool {
-        self.criterion.is_some_and(|criterion| criterion.when == When::Initial)
-    }
-
-    /// Whether it scores units.
-    #[must_use]
-    pub fn is_of_units(&self) -> bool {
-        self.criterion.is_some_and(|criterion| criterion.granularity == Granularity::Unit)
-    }
-
-    /// Whether its scores compare the weights of a row and nothing else.
-    #[must_use]
-    pub fn ranks_within_rows(&self) -> bool {
-        self.spec().is_some_and(|spec| spec.parameters.get("per_row") == Some(&1.0))
-    }
-
-    /// Whether both do the same.
-    pub(super) fn same_work(&self, other: &Self) -> bool {
-        self.name == other.name && self.spec() == other.spec()
-    }
-}
-
-impl PartialEq for Strategy {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.given == other.given
-    }
-}
 
 /// Which weights compete for staying.
 #[derive(Debug, Clone, PartialEq)]
@@ -224,30 +141,6 @@ pub enum AblationSetting {
     Reinitialize,
 }
 
-/// When the penalty is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// While the dense net is trained.
-    Dense,
-    /// While the pruned net is retrained.
-    Retrain,
-    /// Always.
-    Both,
-}
-
-/// Names of penalties in the sweep file.
-pub const PENALTIES: [(&str, Option<RegularizationKind>); 9] = [
-    ("none", None),
-    ("l1", Some(RegularizationKind::L1)),
-    ("l1_subgradient", Some(RegularizationKind::L1Subgradient)),
-    ("l2", Some(RegularizationKind::L2)),
-    ("l2_decoupled", Some(RegularizationKind::L2Decoupled)),
-    ("group_lasso", Some(RegularizationKind::GroupLasso)),
-    ("group_norm", Some(RegularizationKind::GroupNorm)),
-    ("growing", Some(RegularizationKind::Growing)),
-    ("batch_norm_scale", Some(RegularizationKind::BatchNormScale)),
-];
-
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -281,12 +174,6 @@ impl fmt::Display for Timing {
             Self::OneShot => f.write_str("one_shot"),
             Self::Iterative { ladder, then } => write!(f, "iterative ({ladder}, {then})"),
             Self::Gradual { shape, begin, end, pace } => {
-                let shape = match shape {
-                    Ramp::Cubic => "cubic",
-                    Ramp::Linear => "linear",
-                    Ramp::Exponential => "exponential",
-                    Ramp::Cosine => "cosine",
-                };
                 write!(f, "gradual ({shape}, {begin} to {end}, {pace})")
             }
             Self::Dynamic { growth, fraction, every, end } => {
@@ -350,112 +237,188 @@ impl AblationSetting {
     }
 }
 
-impl Setting for f64 {
-    fn json(&self) -> serde_json::Value {
-        json!(self)
-    }
+/// The layers that pruning may take from, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Only these; `None` for all but the output layer.
+    pub include: Option<Vec<String>>,
+    /// None of these.
+    pub exclude: Vec<String>,
 }
 
-impl Setting for u32 {
-    fn json(&self) -> serde_json::Value {
-        json!(self)
-    }
-}
-
-impl Setting for Vec<u32> {
-    fn json(&self) -> serde_json::Value {
-        json!(self)
-    }
-}
-
-impl Setting for Option<f64> {
-    fn json(&self) -> serde_json::Value {
-        self.map_or(json!("none"), |value| json!(value))
-    }
-}
-
-impl Setting for Strategy {
-    fn json(&self) -> serde_json::Value {
-        json!(self.name)
-    }
-}
-
-impl Setting for Scope {
-    fn json(&self) -> serde_json::Value {
+impl SettingValue for Scope {
+    fn json(&self) -> Json {
         json!(self.to_string())
     }
 }
 
-impl Setting for Grain {
-    fn json(&self) -> serde_json::Value {
+impl SettingValue for Grain {
+    fn json(&self) -> Json {
         json!(self.to_string())
     }
 }
 
-impl Setting for Timing {
-    fn json(&self) -> serde_json::Value {
-        json!(self.to_string())
-    }
-}
-
-impl Setting for AblationSetting {
-    fn json(&self) -> serde_json::Value {
+impl SettingValue for AblationSetting {
+    fn json(&self) -> Json {
         json!(self.name())
     }
 }
 
-impl Setting for Option<RegularizationKind> {
-    fn json(&self) -> serde_json::Value {
-        json!(PENALTIES.into_iter().find(|(_, kind)| kind == self).map_or("none", |(name, _)| name))
+impl SettingValue for Selection {
+    fn json(&self) -> Json {
+        match (&self.include, self.exclude.as_slice()) {
+            (None, []) => json!("all but the output layer"),
+            (None, exclude) => json!({"exclude": exclude}),
+            (Some(include), exclude) => json!({"include": include, "exclude": exclude}),
+        }
     }
 }
 
-impl Setting for Phase {
-    fn json(&self) -> serde_json::Value {
-        json!(match self {
-            Self::Dense => "dense",
-            Self::Retrain => "retrain",
-            Self::Both => "both",
-        })
+impl SettingValue for Timing {
+    fn json(&self) -> Json {
+        json!(self.to_string())
     }
-}
 
-impl Named for f64 {}
-impl Named for u32 {}
-impl Named for Vec<u32> {}
-impl Named for Option<f64> {}
-impl Named for Scope {}
-impl Named for Grain {}
-impl Named for AblationSetting {}
-impl Named for Option<RegularizationKind> {}
-impl Named for Phase {}
-
-impl Named for Timing {
     /// By its whole text, or by its kind: the text up to the parenthesis.
     fn is_named_by(&self, node: &Node) -> bool {
         let whole = self.to_string();
         match &node.value {
-            Value::Text(text) => *text == whole || whole.split(" (").next() == Some(text),
+            yaml::Value::Text(text) => *text == whole || whole.split(" (").next() == Some(text),
             _ => false,
         }
     }
 }
 
-impl Named for Strategy {
-    fn is_named_by(&self, node: &Node) -> bool {
-        match &node.value {
-            Value::Text(text) => Self::own_name(text) == self.name,
-            Value::Map(entries) => {
-                let [strategy] = entries.as_slice() else { return false };
-                let Value::Map(parameters) = &strategy.value.value else { return false };
-                let is_own = |name: &str, value: &Value| {
-                    let own = self.spec().and_then(|spec| spec.parameters.get(name).copied());
-                    own.is_some_and(|own| same(value, &json!(own)))
-                };
-                Self::own_name(&strategy.key) == self.name
-                    && parameters.iter().all(|parameter| is_own(&parameter.key, &parameter.value.value))
-            }
-            _ => false,
+/// A name, or `{per_layer: {layers.0: 0.5}}`.
+pub(super) struct Scopes;
+
+const SCOPES: [(&str, Scope); 5] = [
+    ("global", Scope::Global),
+    ("local", Scope::Local),
+    ("erk", Scope::Erk),
+    ("lamp", Scope::Lamp),
+    ("sensitivity", Scope::Sensitivity),
+];
+
+impl Form<Scope> for Scopes {
+    fn allowed(&self) -> String {
+        format!("{} or {{per_layer: {{layers.0: 0.5}}}}", SCOPES.map(|(name, _)| name).join(", "))
+    }
+
+    fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<Scope> {
+        if !matches!(field.node.value, yaml::Value::Map(_)) {
+            return reader.choice(field, &SCOPES, &[]);
         }
+        let fields = reader.fields(field, &["per_layer"])?;
+        let factors = reader.required(&fields, "per_layer", "a map of layers' names to factors of the sparsity")?;
+        let yaml::Value::Map(entries) = &factors.node.value else {
+            reader.wrong(&factors, "a map of layers' names to factors of the sparsity");
+            return None;
+        };
+        let mut of_layer = BTreeMap::new();
+        let mut complete = true;
+        for entry in entries {
+            let factor = factors.entry(entry);
+            match reader.number(&factor, "a finite number from 0", |factor| factor >= 0.0) {
+                Some(value) => {
+                    of_layer.insert(entry.key.clone(), value);
+                }
+                None => complete = false,
+            }
+        }
+        complete.then_some(Scope::Factors(of_layer))
+    }
+
+    fn schema(&self) -> Json {
+        let factors = json!({"type": "object", "additionalProperties": Number::from(0.0).schema()});
+        json!({"anyOf": [
+            {"enum": SCOPES.map(|(name, _)| name)},
+            {"type": "object", "properties": {"per_layer": factors}, "required": ["per_layer"], "additionalProperties": false},
+        ]})
+    }
+}
+
+/// A name, or a pattern as `2:4`.
+pub(super) struct Grains;
+
+const GRAINS: [(&str, Grain); 4] = [
+    ("unstructured", Grain::Unstructured),
+    ("neuron", Grain::Neuron),
+    ("filter", Grain::Filter),
+    // A channel is what a filter makes.
+    ("channel", Grain::Filter),
+];
+
+impl Form<Grain> for Grains {
+    fn allowed(&self) -> String {
+        "unstructured, neuron, filter, channel, or a pattern such as \"2:4\"".to_owned()
+    }
+
+    fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<Grain> {
+        let text = field.text().unwrap_or_default();
+        if let Some((_, grain)) = GRAINS.iter().find(|(name, _)| *name == text) {
+            return Some(*grain);
+        }
+        let pattern = text.split_once(':').and_then(|(keep, group)| Some((keep.parse().ok()?, group.parse().ok()?)));
+        match pattern {
+            Some((keep, group)) if 0 < keep && keep < group && group <= 1024 => Some(Grain::Grouped { keep, group }),
+            _ => {
+                let hint = did_you_mean(text, GRAINS.iter().map(|(name, _)| *name));
+                reader.wrong(field, &format!("{}{hint}", self.allowed()));
+                None
+            }
+        }
+    }
+
+    fn schema(&self) -> Json {
+        json!({"anyOf": [
+            {"enum": GRAINS.map(|(name, _)| name)},
+            {"type": "string", "pattern": "^[0-9]+:[0-9]+$"},
+        ]})
+    }
+}
+
+/// The names of ablations.
+pub(super) struct Ablations;
+
+impl Form<AblationSetting> for Ablations {
+    fn allowed(&self) -> String {
+        AblationSetting::ALL.map(|(name, _)| name).join(", ")
+    }
+
+    fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<AblationSetting> {
+        reader.choice(field, &AblationSetting::ALL, &[])
+    }
+
+    fn schema(&self) -> Json {
+        json!({"enum": AblationSetting::ALL.map(|(name, _)| name)})
+    }
+}
+
+/// `{include: [layers.0], exclude: [layers.1]}`.
+pub(super) struct Layers;
+
+impl Form<Selection> for Layers {
+    fn allowed(&self) -> String {
+        "a map such as {include: [layers.0], exclude: [layers.1]}".to_owned()
+    }
+
+    fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<Selection> {
+        let fields = reader.fields(field, &["include", "exclude"])?;
+        let mut names = |key: &str| -> Option<Option<Vec<String>>> {
+            let Some(field) = fields.get(key) else { return Some(None) };
+            let read =
+                |reader: &mut Reader, field: &Field<'_>| reader.text(field, "the name of a layer").map(str::to_owned);
+            reader.values(&field, field.items_or_self(), PartialEq::eq, read).map(Some)
+        };
+        let (include, exclude) = (names("include"), names("exclude"));
+        Some(Selection { include: include?, exclude: exclude?.unwrap_or_default() })
+    }
+
+    fn schema(&self) -> Json {
+        let name = json!({"type": "string", "minLength": 1});
+        let names = json!({"anyOf": [name, {"type": "array", "items": name, "minItems": 1, "uniqueItems": true}]});
+        let properties = json!({"include": names, "exclude": names});
+        json!({"type": "object", "properties": properties, "additionalProperties": false})
     }
 }

@@ -1,24 +1,77 @@
-//! Reads `pruning.schedule`.
+//! `pruning.schedule`: when weights are removed.
 
 use secateur_proto::spec::{Growth, Ramp};
+use serde_json::{Value as Json, json};
 
 use super::{
     super::{
-        setting::{Ladder, Pace, Then, Timing},
-        yaml::Value,
+        read::{Field, Fields, Reader},
+        yaml,
     },
-    reader::{Field, Fields, Reader},
+    Form, Ladder, Names, Number, Pace, Then, Timing,
 };
 
 const KINDS: [&str; 6] = ["one_shot", "iterative", "gradual", "set", "rigl", "ac_dc"];
 const SHARE: &str = "a share of the training from 0 to 1";
 const MAX_STEPS: u64 = 1 << 40;
+const THEN: [(&str, Then); 4] = [
+    ("finetune", Then::Finetune),
+    ("lr_rewind", Then::RewindLearningRate),
+    ("weight_rewind", Then::RewindWeights { step: 0 }),
+    ("reinitialize", Then::Reinitialize),
+];
 
-/// A name, or a name with parameters: `{iterative: {fraction: 0.2}}`.
-pub(super) fn timing(reader: &mut Reader, field: &Field<'_>) -> Option<Timing> {
+/// A name, or a name with parameters.
+pub(super) struct Schedules;
+
+impl Form<Timing> for Schedules {
+    fn allowed(&self) -> String {
+        format!("{}, or a name with parameters such as {{iterative: {{fraction: 0.2}}}}", KINDS.join(", "))
+    }
+
+    fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<Timing> {
+        timing(reader, field)
+    }
+
+    fn schema(&self) -> Json {
+        let steps = json!({"type": "integer", "minimum": 1, "maximum": MAX_STEPS});
+        let share = Number::from(0.0).up_to(1.0).schema();
+        let between = Number::above(0.0).below(1.0).schema();
+        let levels =
+            json!({"anyOf": [between, {"type": "array", "items": between, "minItems": 1, "uniqueItems": true}]});
+        let map = |properties: Json| json!({"type": "object", "properties": properties, "additionalProperties": false});
+        let dynamic = map(json!({"fraction": Number::above(0.0).up_to(1.0).schema(), "every": steps, "end": share}));
+        let kinds = json!({
+            "one_shot": map(json!({})),
+            "iterative": map(json!({
+                "fraction": between,
+                "rounds": {"type": "integer", "minimum": 1, "maximum": 200},
+                "levels": levels,
+                "then": {"enum": THEN.map(|(name, _)| name)},
+                "rewind_to": {"type": "integer", "minimum": 0, "maximum": MAX_STEPS},
+            })),
+            "gradual": map(json!({
+                "shape": Form::<Ramp>::schema(&Names),
+                "begin": share,
+                "end": share,
+                "times": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
+                "every": steps,
+            })),
+            "set": dynamic,
+            "rigl": dynamic,
+            "ac_dc": map(json!({"every": steps, "end": share})),
+        });
+        json!({"anyOf": [
+            {"enum": KINDS},
+            {"type": "object", "properties": kinds, "minProperties": 1, "maxProperties": 1, "additionalProperties": false},
+        ]})
+    }
+}
+
+fn timing(reader: &mut Reader, field: &Field<'_>) -> Option<Timing> {
     let (name, parameters) = match &field.node.value {
-        Value::Map(entries) if entries.len() == 1 => (entries[0].key.as_str(), Some(field.entry(&entries[0]))),
-        Value::Map(_) => {
+        yaml::Value::Map(entries) if entries.len() == 1 => (entries[0].key.as_str(), Some(field.entry(&entries[0]))),
+        yaml::Value::Map(_) => {
             reader.wrong(field, "one schedule in a map; write a list to have several");
             return None;
         }
@@ -99,13 +152,7 @@ fn iterative(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
             .map_or(Some(0.2), |field| reader.number(&field, BETWEEN, between))
             .map(Ladder::Fraction)
     };
-    let names = [
-        ("finetune", Then::Finetune),
-        ("lr_rewind", Then::RewindLearningRate),
-        ("weight_rewind", Then::RewindWeights { step: 0 }),
-        ("reinitialize", Then::Reinitialize),
-    ];
-    let then = parameters.get("then").map_or(Some(Then::Finetune), |field| reader.choice(&field, &names, &[]));
+    let then = parameters.get("then").map_or(Some(Then::Finetune), |field| reader.choice(&field, &THEN, &[]));
     let step = parameters.get("rewind_to").map(|field| (reader.integer(&field, 0, MAX_STEPS), field));
     let then = match (then?, step) {
         (then, None) => then,
@@ -120,13 +167,7 @@ fn iterative(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
 
 fn gradual(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
     let parameters = Parameters::of(reader, field, &["shape", "begin", "end", "times", "every"])?;
-    let shapes = [
-        ("cubic", Ramp::Cubic),
-        ("linear", Ramp::Linear),
-        ("exponential", Ramp::Exponential),
-        ("cosine", Ramp::Cosine),
-    ];
-    let shape = parameters.get("shape").map_or(Some(Ramp::Cubic), |field| reader.choice(&field, &shapes, &[]));
+    let shape = parameters.get("shape").map_or(Some(Ramp::Cubic), |field| Names.read(reader, &field));
     let (begin, end) = (parameters.share(reader, "begin", 0.0)?, parameters.share(reader, "end", 0.75)?);
     if let Some(field) = parameters.get("end").or_else(|| parameters.get("begin")).filter(|_| end <= begin) {
         reader.wrong(&field, &format!("an end after the beginning, which is at {begin}"));

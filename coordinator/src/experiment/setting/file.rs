@@ -1,0 +1,338 @@
+//! The keys of the sweep file that are no part of a cell: the data, what the sweep is about, what is added to it. Each is read by a
+//! function of its own in `read`.
+
+use secateur_proto::{
+    metrics::Metric,
+    spec::{Task, Vocabulary},
+};
+use serde_json::{Value as Json, json};
+
+use super::{Form, Number, REQUIRED, settings};
+
+/// A key that is no part of a cell.
+pub(crate) struct Key {
+    /// The path in the sweep file.
+    pub(crate) path: &'static str,
+    /// One line of documentation.
+    pub(crate) about: &'static str,
+    /// The values, in words.
+    pub(crate) allowed: &'static str,
+    /// Its value where the file has none, in words.
+    pub(crate) unset: &'static str,
+    /// The kinds of its map that have the key; empty for all.
+    pub(crate) only: &'static [&'static str],
+    /// The JSON Schema of its value.
+    pub(crate) schema: fn() -> Json,
+}
+
+/// A map of the sweep file.
+pub(crate) struct Group {
+    /// The path in the sweep file.
+    pub(crate) path: &'static str,
+    /// One line of documentation.
+    pub(crate) about: &'static str,
+    /// Whether a file without it is a mistake.
+    pub(crate) is_required: bool,
+}
+
+const fn group(path: &'static str, about: &'static str) -> Group {
+    Group { path, about, is_required: true }
+}
+
+/// Every map, outer ones first.
+pub(crate) static GROUPS: &[Group] = &[
+    group("data", "The table or the images, and what to do with them"),
+    group("data.split", "Which rows are for training, validation and test"),
+    group("model", "The net"),
+    group("training", "How the dense nets are trained"),
+    group("training.optimizer", "The update rule"),
+    group("pruning", "What is removed, and when"),
+    group("pruning.retrain", "How what is left is trained"),
+    Group { path: "regularization", about: "A penalty on the weights; none without this key", is_required: false },
+];
+
+fn text() -> Json {
+    json!({"type": "string", "minLength": 1})
+}
+
+fn column_list() -> Json {
+    json!({"type": "array", "items": text(), "uniqueItems": true})
+}
+
+fn share() -> Json {
+    Number::above(0.0).below(1.0).schema()
+}
+
+fn seed() -> Json {
+    json!({"type": "integer", "minimum": 0})
+}
+
+pub(crate) static VERSION: Key = Key {
+    path: "version",
+    about: "Version of the format of the file",
+    allowed: "1",
+    unset: REQUIRED,
+    only: &[],
+    schema: || json!({"const": 1}),
+};
+
+pub(crate) static NAME: Key = Key {
+    path: "name",
+    about: "Name of the sweep",
+    allowed: "1 to 48 letters, digits, `-`, `_` and `.`, the first a letter or digit",
+    unset: REQUIRED,
+    only: &[],
+    schema: || json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$"}),
+};
+
+pub(crate) static PATH: Key = Key {
+    path: "data.path",
+    about: "Table with a header, where an empty cell is a missing value; or folder of images. Relative to the sweep file",
+    allowed: "a .csv or .csv.gz file, or a folder of idx files (ending in / if its name has a point)",
+    unset: REQUIRED,
+    only: &[],
+    schema: text,
+};
+
+pub(crate) static TARGET: Key = Key {
+    path: "data.target",
+    about: "Column to predict; images have labels of their own",
+    allowed: "the name of a column",
+    unset: "required for tables",
+    only: &[],
+    schema: text,
+};
+
+pub(crate) static TASK: Key = Key {
+    path: "data.task",
+    about: "What is predicted. `binary`: one of two classes, the larger value is the positive one; `multiclass`: one of 2 to 256 classes",
+    allowed: "binary, multiclass",
+    unset: "required for tables; multiclass for images",
+    only: &[],
+    schema: || json!({"enum": Task::ALL.iter().map(|task| task.name()).collect::<Vec<_>>()}),
+};
+
+pub(crate) static SPLIT_KIND: Key = Key {
+    path: "data.split.kind",
+    about: "How rows are split. Tables: `stratified` at random, with the same share of each class; `time` by the order of a column, the \
+            newest rows are the test; `column` by a column with the values train, validation and test. Images: `files`, which say \
+            themselves what is test",
+    allowed: "stratified, time, column; files for images",
+    unset: REQUIRED,
+    only: &[],
+    schema: || json!({"enum": ["stratified", "time", "column", "files"]}),
+};
+
+pub(crate) static SPLIT_COLUMN: Key = Key {
+    path: "data.split.column",
+    about: "Column that decides the split; not an input",
+    allowed: "the name of a column",
+    unset: REQUIRED,
+    only: &["time", "column"],
+    schema: text,
+};
+
+pub(crate) static SPLIT_TRAIN: Key = Key {
+    path: "data.split.train",
+    about: "Share of the rows for training; the three shares sum to 1",
+    allowed: "a share between 0 and 1",
+    unset: REQUIRED,
+    only: &["stratified", "time"],
+    schema: share,
+};
+
+pub(crate) static SPLIT_VALIDATION: Key = Key {
+    path: "data.split.validation",
+    about: "Share of the rows for validation",
+    allowed: "a share between 0 and 1",
+    unset: REQUIRED,
+    only: &["stratified", "time", "files"],
+    schema: share,
+};
+
+pub(crate) static SPLIT_TEST: Key = Key {
+    path: "data.split.test",
+    about: "Share of the rows for the test",
+    allowed: "a share between 0 and 1",
+    unset: REQUIRED,
+    only: &["stratified", "time"],
+    schema: share,
+};
+
+pub(crate) static SPLIT_SEED: Key = Key {
+    path: "data.split.seed",
+    about: "Seed of the shuffle",
+    allowed: "an integer from 0",
+    unset: "0",
+    only: &["stratified", "files"],
+    schema: seed,
+};
+
+pub(crate) static DATA_ROWS: Key = Key {
+    path: "data.rows",
+    about: "Keep at most N train rows, a sample with the classes' shares by the split's seed; validation and test keep all",
+    allowed: "an integer from 1",
+    unset: "all",
+    only: &[],
+    schema: || json!({"type": "integer", "minimum": 1, "maximum": u32::MAX}),
+};
+
+pub(crate) static DROP: Key = Key {
+    path: "data.drop",
+    about: "Columns to ignore",
+    allowed: "a list of column names",
+    unset: "none",
+    only: &[],
+    schema: column_list,
+};
+
+pub(crate) static INPUTS: Key = Key {
+    path: "data.inputs",
+    about: "Input columns",
+    allowed: "a list of column names",
+    unset: "all that are not named otherwise",
+    only: &[],
+    schema: || json!({"type": "array", "items": text(), "minItems": 1, "uniqueItems": true}),
+};
+
+pub(crate) static DATA_GROUPS: Key = Key {
+    path: "data.groups",
+    about: "Columns kept for reports by group; inputs only if `data.inputs` names them",
+    allowed: "a list of column names",
+    unset: "none",
+    only: &[],
+    schema: column_list,
+};
+
+pub(crate) static WEIGHTS: Key = Key {
+    path: "model.weights",
+    about: "File of a trained net, which takes the place of training one: `.safetensors`, `.pt` or `.pth`",
+    allowed: "a path, or a map such as {path: net.pt, rename: {fc1: layers.0}}",
+    unset: "a net is trained",
+    only: &[],
+    schema: || {
+        let rename = json!({"type": "object", "additionalProperties": {"type": ["string", "null"]}});
+        let properties = json!({"path": text(), "rename": rename});
+        json!({"anyOf": [
+            text(),
+            {"type": "object", "properties": properties, "required": ["path"], "additionalProperties": false},
+        ]})
+    },
+};
+
+pub(crate) static QUANTIZATION: Key = Key {
+    path: "quantization",
+    about: "How weights are rounded after pruning",
+    allowed: "none",
+    unset: "none",
+    only: &[],
+    schema: || json!({"const": "none"}),
+};
+
+pub(crate) static SEEDS: Key = Key {
+    path: "seeds",
+    about: "Seeds of every cell",
+    allowed: "a number of seeds, or a list of different seeds",
+    unset: REQUIRED,
+    only: &[],
+    schema: || {
+        let list = json!({"type": "array", "items": seed(), "minItems": 1, "uniqueItems": true});
+        json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 250_000}, list]})
+    },
+};
+
+/// The name of a metric, or a quantity such as `auc@test`.
+fn metrics() -> Json {
+    let names: Vec<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+    json!({"anyOf": [{"enum": names}, {"type": "string", "pattern": "@"}]})
+}
+
+pub(crate) static OBJECTIVES: Key = Key {
+    path: "objectives",
+    about: "What the Pareto front is about, on validation; at least one metric of the data",
+    allowed: "a list such as [{maximize: auc}, {minimize: nonzero_parameters}]",
+    unset: "those two; error in place of auc for `multiclass`",
+    only: &[],
+    schema: || {
+        let properties = json!({"maximize": metrics(), "minimize": metrics()});
+        let objective = json!({
+            "type": "object", "properties": properties, "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
+        });
+        json!({"type": "array", "items": objective, "minItems": 1})
+    },
+};
+
+pub(crate) static CONSTRAINTS: Key = Key {
+    path: "constraints",
+    about: "What a cell on the front must hold, by its mean over the seeds: min, max or both",
+    allowed: "a list such as [{metric: brier, max: 0.15}]",
+    unset: "none",
+    only: &[],
+    schema: || {
+        let number = json!({"type": "number"});
+        let properties = json!({"metric": metrics(), "min": number, "max": number});
+        let constraint = json!({
+            "type": "object", "properties": properties, "required": ["metric"], "additionalProperties": false,
+        });
+        json!({"type": "array", "items": constraint})
+    },
+};
+
+/// A map of settings below `prefix` to values, their paths written in any mixture of dots and nested maps.
+fn partial_cell(prefix: &str) -> Json {
+    let mut properties = serde_json::Map::new();
+    for setting in settings().filter(|setting| setting.is_axis()) {
+        let rest = if prefix.is_empty() {
+            setting.path()
+        } else {
+            let Some(rest) = setting.path().strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else {
+                continue;
+            };
+            rest
+        };
+        properties.insert(rest.to_owned(), json!({}));
+        for (dot, _) in rest.match_indices('.') {
+            let key = &rest[..dot];
+            let path = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+            properties.entry(key).or_insert_with(|| partial_cell(&path));
+        }
+    }
+    json!({"type": "object", "properties": properties, "minProperties": 1, "additionalProperties": false})
+}
+
+pub(crate) static EXCLUDE: Key = Key {
+    path: "exclude",
+    about: "Partial cells to leave out: every cell that has all of the values of one of them",
+    allowed: "a list such as [{pruning.strategy: random, pruning.scope: local}]",
+    unset: "none",
+    only: &[],
+    schema: || json!({"type": "array", "items": partial_cell(""), "maxItems": 1000}),
+};
+
+pub(crate) static CONTROLS: Key = Key {
+    path: "controls",
+    about: "Cells that are added to compare with. `scratch_epochs` and `scratch_compute` are small dense nets, trained for as many \
+            epochs or multiply-accumulates; `lenet5` has none, nor has a cell in which a penalty decides what is removed",
+    allowed: "auto, none, all, or a list of dense, random, random_matched, shuffle, reinitialize, scratch_epochs, scratch_compute",
+    unset: "auto: [dense, random, scratch_epochs]",
+    only: &[],
+    schema: || {
+        let names =
+            ["dense", "random", "random_matched", "shuffle", "reinitialize", "scratch_epochs", "scratch_compute"];
+        let list = json!({"type": "array", "items": {"enum": names}, "minItems": 1, "uniqueItems": true});
+        json!({"anyOf": [{"enum": ["auto", "none", "all"]}, list]})
+    },
+};
+
+pub(crate) static ATTEMPTS: Key = Key {
+    path: "attempts",
+    about: "How often a stage may fail alone before it has failed, in all or by what fails",
+    allowed: "an integer from 1 to 1000, or a map such as {executor: 3, out_of_memory: 3, storage: 3}",
+    unset: "3",
+    only: &[],
+    schema: || {
+        let count = json!({"type": "integer", "minimum": 1, "maximum": 1000});
+        let properties = json!({"executor": count, "out_of_memory": count, "storage": count});
+        json!({"anyOf": [count, {"type": "object", "properties": properties, "additionalProperties": false}]})
+    },
+};
