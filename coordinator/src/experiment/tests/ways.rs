@@ -26,10 +26,7 @@ fn specs<'a>(plan: &'a Plan, cell: &Cell) -> Vec<&'a StageSpec> {
 }
 
 fn prunings<'a>(plan: &'a Plan, cell: &Cell) -> Vec<&'a PruneSpec> {
-    let pruning = |spec: &'a StageSpec| match spec {
-        StageSpec::Prune(spec) => Some(spec),
-        StageSpec::Prepare(_) | StageSpec::Import(_) | StageSpec::Dense(_) => None,
-    };
+    let pruning = |spec: &'a StageSpec| if let StageSpec::Prune(spec) = spec { Some(spec) } else { None };
     specs(plan, cell).into_iter().filter_map(pruning).collect()
 }
 
@@ -94,10 +91,9 @@ fn a_rewound_level_begins_where_the_dense_training_was() {
     }
     // The point that is gone back to is a stage of its own, which ends there.
     let plan = planned(&with(&["schedule: {iterative: {then: weight_rewind, rewind_to: 7}}"], "magnitude", "0.5"));
-    let early = specs(&plan, &plan.cells[0]).into_iter().filter(|spec| match spec {
-        StageSpec::Dense(spec) => spec.stop_after == Some(7),
-        StageSpec::Prepare(_) | StageSpec::Import(_) | StageSpec::Prune(_) => false,
-    });
+    let early = specs(&plan, &plan.cells[0])
+        .into_iter()
+        .filter(|spec| spec.training().is_some_and(|training| training.stop_after == Some(7)));
     assert_eq!(early.count(), 1);
 }
 
