@@ -5,12 +5,13 @@ use std::{io, time::Instant};
 
 use secateur_proto::{
     ids::ContentHash,
+    metrics::Over,
     outcome::Artifact,
     spec::{TableFormat, Task},
 };
 use secateur_worker::{
     causes::with_causes,
-    data::{self, DataError, Facts, Table},
+    data::{self, DataError, Facts, Group, Table},
     import,
 };
 use tracing::info;
@@ -100,6 +101,10 @@ pub fn admit(
     }
     let prepared = data::prepare(&spec.data.prepare(table.artifact.hash), table.bytes)
         .map_err(|error| Diagnostics::new(file_name, problems(&spec, table.bytes, &error)))?;
+    let unknown = unknown_levels(&spec, &prepared.dataset.groups);
+    if !unknown.is_empty() {
+        return Err(Diagnostics::new(file_name, unknown));
+    }
     let weights = match (&spec.weights, weights) {
         (Some(named), Some(file)) => {
             let tensors = import::shapes(file.bytes).map_err(|error| {
@@ -138,6 +143,22 @@ pub fn admit(
         return Err(Diagnostics::one(file_name, Mark::START, "seeds", message));
     }
     Ok(Admitted { plan, notes: prepared.notes })
+}
+
+/// Goals on slices by levels that the columns do not have.
+fn unknown_levels(spec: &SweepSpec, groups: &[Group]) -> Vec<Diagnostic> {
+    let objectives = spec.objectives.iter().map(|objective| ("objectives", &objective.quantity));
+    let constraints = spec.constraints.iter().map(|constraint| ("constraints", &constraint.quantity));
+    let unknown = objectives.chain(constraints).filter_map(|(path, quantity)| {
+        let Over::Slice(_, slice) = quantity.over() else { return None };
+        let levels = &groups.iter().find(|group| group.name == slice.column)?.levels;
+        if levels.contains(&slice.level) {
+            return None;
+        }
+        let message = format!("found {quantity}, and the levels of that column are {}", levels.join(", "));
+        Some(Diagnostic { mark: Mark::START, path: path.to_owned(), message })
+    });
+    unknown.collect()
 }
 
 /// How long a plan is, without keeping it as text.
@@ -216,5 +237,26 @@ mod tests {
         assert_eq!(admitted(size).expect("is just short enough").plan, plan);
         let refused = admitted(size - 1).expect_err("is too long").to_string();
         assert!(refused.contains(&format!("has {size} bytes")) && refused.contains("take fewer seeds"), "{refused}");
+    }
+
+    #[test]
+    fn a_goal_on_a_level_that_the_column_has_not_is_refused() {
+        let text = |level: &str| {
+            format!(
+                "version: 1\nname: levels\ndata: {{path: t.csv, target: y, task: binary, groups: [g], split: {{kind: stratified, \
+                 train: 0.6, validation: 0.2, test: 0.2, seed: 1}}}}\nmodel: {{kind: mlp, hidden: [4]}}\ntraining: {{optimizer: \
+                 {{kind: adam, lr: 1.0e-2}}, batch_size: 8, epochs: 2}}\npruning: {{strategy: magnitude, sparsity: 0.5, retrain: \
+                 {{epochs: 1}}}}\nseeds: 2\nconstraints: [{{metric: 'brier@test[g={level}]', max: 0.5}}]\n"
+            )
+        };
+        let rows = (0..60).map(|row| format!("{}.5,{},{}\n", row * 7 % 11, ["north", "south"][row % 3 / 2], row % 2));
+        let table = format!("a,g,y\n{}", rows.collect::<String>());
+        let admitted = |level: &str| admit("sweep.yaml", &text(level), Input::of(table.as_bytes()), None, Limits::NONE);
+        admitted("south").expect("is admitted");
+        let refused = admitted("east").expect_err("there is no such level").to_string();
+        assert!(
+            refused.contains("constraints: found brier@test[g=east]") && refused.contains("north, south"),
+            "{refused}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     quantity::{Gap, InvalidQuantity, Over, Quantity, Slice, Split},
-    values::{Measured, Metrics, NotMeasurable},
+    values::{FEWEST_ROWS, Measured, Metrics, NotMeasurable},
 };
 
 macro_rules! metrics {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use secateur_proto::{
-    metrics::{Measured, Metric, Metrics, NotMeasurable, Over, Quantity},
+    metrics::{FEWEST_ROWS, Measured, Metric, Metrics, NotMeasurable, Over, Quantity},
     spec::{ModelSpec, TensorKind},
 };
 
@@ -60,6 +60,30 @@ pub enum MetricError {
 /// As [`of_scores`] and [`of_class_scores`].
 pub fn of_outputs(logits: &[f32], targets: &[f32], outputs: usize) -> Result<ScoreMetrics, MetricError> {
     if outputs == 1 { of_scores(logits, targets) } else { of_class_scores(logits, targets, outputs) }
+}
+
+/// The metrics that rank rows of one class against those of another.
+const RANKING: [Metric; 3] = [Metric::Auc, Metric::Gini, Metric::Ks];
+
+/// The metrics of some rows of what [`of_outputs`] takes, by their index. Of fewer than [`FEWEST_ROWS`] there are none.
+///
+/// # Errors
+/// As [`of_outputs`].
+pub fn of_slice(logits: &[f32], targets: &[f32], outputs: usize, rows: &[usize]) -> Result<ScoreMetrics, MetricError> {
+    let logits: Vec<f32> = rows.iter().flat_map(|row| &logits[row * outputs..][..outputs]).copied().collect();
+    let targets: Vec<f32> = rows.iter().map(|row| targets[*row]).collect();
+    let mut metrics = of_outputs(&logits, &targets, outputs)?;
+    let fewest_of_class = (0..outputs.max(2))
+        .map(|class| targets.iter().filter(|target| **target == class as f32).count())
+        .min()
+        .unwrap_or_default();
+    for (metric, measured) in &mut metrics.0 {
+        let has = if RANKING.contains(metric) { fewest_of_class } else { rows.len() };
+        if has < FEWEST_ROWS && measured.value().is_some() {
+            *measured = Measured::Not(NotMeasurable::FewRows);
+        }
+    }
+    Ok(metrics)
 }
 
 /// The metrics of `logits`, one a row, against `targets` of 0 and 1. What ranks rows of one class against another's takes rows of both.

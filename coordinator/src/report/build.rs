@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use secateur_proto::{
     ids::{CellId, TrialId},
-    metrics::{Direction, Measured, Metric, Metrics, NotMeasurable, Quantity, Split},
+    metrics::{Direction, Measured, Metric, Metrics, NotMeasurable, Over, Quantity, Split},
     outcome::StageOutcome,
 };
 
@@ -106,14 +106,15 @@ fn trial_report(trial: &crate::experiment::plan::Trial, outcome: Option<&StageOu
     let reason = match outcome {
         None => Some("it has not run to its end yet".to_owned()),
         Some(StageOutcome::Completed(result)) => {
-            for (quantity, measured) in result.metrics.iter() {
-                match *measured {
+            let measured = result.metrics.iter().map(|(quantity, measured)| (quantity.clone(), *measured));
+            for (quantity, measured) in gaps(&result.metrics).into_iter().chain(measured) {
+                match measured {
                     Measured::Value(value) if !value.is_finite() => {
-                        quantities.insert(quantity.clone(), Measured::Not(NotMeasurable::NotFinite).into());
+                        quantities.insert(quantity, Measured::Not(NotMeasurable::NotFinite).into());
                     }
-                    Measured::Value(value) if quantity.is_whole() => metrics.insert(quantity.clone(), value),
+                    Measured::Value(value) if quantity.is_whole() => metrics.insert(quantity, value),
                     measured => {
-                        quantities.insert(quantity.clone(), measured.into());
+                        quantities.insert(quantity, measured.into());
                     }
                 }
             }
@@ -136,6 +137,28 @@ fn trial_report(trial: &crate::experiment::plan::Trial, outcome: Option<&StageOu
         stages: trial.stages.clone(),
         artifacts,
     }
+}
+
+/// How far the slices of each column are apart, of those that have a value.
+fn gaps(metrics: &Metrics) -> BTreeMap<Quantity, Measured> {
+    let mut values: BTreeMap<Quantity, Vec<f64>> = BTreeMap::new();
+    for (quantity, measured) in metrics.iter() {
+        if let Over::Slice(split, slice) = quantity.over() {
+            let over = Over::gap(*split, &slice.column);
+            let gap = Quantity::new(quantity.metric(), over).expect("a metric of slices is one of rows");
+            values.entry(gap).or_default().extend(measured.value());
+        }
+    }
+    let gap = |values: &[f64]| {
+        if values.len() < 2 {
+            return Measured::Not(NotMeasurable::FewLevels);
+        }
+        let (low, high) = values
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
+        Measured::Value(high - low)
+    };
+    values.into_iter().map(|(quantity, values)| (quantity, gap(&values))).collect()
 }
 
 fn failed_trial(trial: &TrialReport) -> FailedTrial {

@@ -1,6 +1,8 @@
 //! What the pages say, before it is HTML or Markdown: titles, sentences and tables of plain text.
 
-use secateur_proto::metrics::{Direction, Metric, Quantity, Split};
+use std::collections::BTreeSet;
+
+use secateur_proto::metrics::{Direction, Metric, Over, Quantity, Split};
 
 use super::{
     findings::findings,
@@ -38,6 +40,8 @@ pub(super) struct Content {
     /// The file's cells; at most as many as asked for, the front's first.
     pub(super) cells: Grid,
     pub(super) cells_left_out: usize,
+    /// The front's cells by the levels of the columns that metrics are reported by.
+    pub(super) slices: Grid,
     pub(super) controls: Grid,
     pub(super) merged: Grid,
     pub(super) refused: Grid,
@@ -59,6 +63,8 @@ const READING: [&str; 6] = [
     "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer. Where neurons or filters go it is a share of those, while the measured sparsity is one of weights.",
 ];
 
+const READING_OF_SLICES: &str = "Metrics by group are those of the rows that have one level of a column. A gap is the largest minus the smallest value over the levels that have one, taken seed by seed. Groups are smaller than their split, so their values vary more with the rows that happen to be in it, and the intervals, which speak of the seed, do not show that.";
+
 impl Content {
     pub(super) fn of(report: &Report, most_cells: usize) -> Self {
         let labels = Labels::of(report);
@@ -76,6 +82,7 @@ impl Content {
             front: cell_grid(report, &labels, &front, false),
             cells: cell_grid(report, &labels, &listed, true),
             cells_left_out: others.len() - listed.len(),
+            slices: slices(report, &labels, &front),
             controls: cell_grid(report, &labels, &controls, false),
             merged: merged(report, &labels),
             refused: refused(report),
@@ -83,7 +90,7 @@ impl Content {
             data: data(report),
             facts: facts(report),
             definitions: definitions(report),
-            reading: READING.to_vec(),
+            reading: READING.iter().copied().chain(report.has_slices().then_some(READING_OF_SLICES)).collect(),
         }
     }
 }
@@ -174,6 +181,42 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
         row
     };
     Grid { columns, rows: cells.iter().map(row).collect() }
+}
+
+/// On test: the metrics of the objectives, for each level of each column and for the gap between them. Empty without such columns.
+fn slices(report: &Report, labels: &Labels, front: &[&CellReport]) -> Grid {
+    let mut grid = Grid::new(&["cell", "column", "level"]);
+    let aims = curve_quantities(report);
+    let metrics: BTreeSet<Metric> = aims.iter().map(Quantity::metric).filter(|metric| !metric.is_of_net()).collect();
+    for metric in &metrics {
+        let test = title(&metric.on(Split::Test));
+        grid.columns.extend([(test.clone(), true), (format!("{test}, minus dense"), true)]);
+    }
+    for cell in front {
+        let of_test = cell.quantities.keys().filter(|quantity| quantity.split() == Some(Split::Test));
+        let overs: BTreeSet<&Over> = of_test.map(Quantity::over).collect();
+        for over in overs {
+            let (column, level) = match over {
+                Over::Slice(_, slice) => (&slice.column, slice.level.as_str()),
+                Over::Gap(_, gap) => (&gap.column, "gap"),
+                Over::Net | Over::Rows(_) => continue,
+            };
+            let mut row = vec![labels.cell(cell), column.clone(), level.to_owned()];
+            for metric in &metrics {
+                let Ok(quantity) = Quantity::new(*metric, over.clone()) else { continue };
+                let missing = || {
+                    let reasons = cell.quantities.get(&quantity).map(|found| &found.not_measurable);
+                    let reason = reasons.and_then(|reasons| reasons.keys().next());
+                    reason.map_or_else(|| "–".to_owned(), |reason| format!("– ({reason})"))
+                };
+                row.push(cell.summary(&quantity).map_or_else(missing, |found| number::summary(*metric, &found)));
+                let paired = cell.minus_dense(&quantity);
+                row.push(paired.map_or_else(|| "–".to_owned(), |paired| number::difference(*metric, &paired.summary)));
+            }
+            grid.rows.push(row);
+        }
+    }
+    grid
 }
 
 fn merged(report: &Report, labels: &Labels) -> Grid {

@@ -41,6 +41,7 @@ pub fn html(report: &Report) -> String {
         "aims" => escape(&content.aims.join("; ")),
         "pareto" => plot::pareto(report).map_or_else(|| note("There is nothing to plot yet."), figure),
         "front" => grid(&content.front, "No cell is on the front."),
+        "slices" if !content.slices.rows.is_empty() => format!("<h3>By group</h3>{}", grid(&content.slices, "")),
         "curves" => curves(report),
         "surface" => surface(report).map_or_else(String::new, |surface| heatmap(&surface)),
         "cells" => grid(&content.cells, "The plan has no cells."),

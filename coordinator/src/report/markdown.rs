@@ -32,6 +32,10 @@ pub fn markdown(report: &Report) -> MarkdownReport {
     page.line(&format!("Chosen on: {}.", escape(&content.aims.join("; "))));
     page.plot("pareto", "every cell, with the front as a line", plot::pareto(report));
     page.grid(&content.front, "No cell is on the front.");
+    if !content.slices.rows.is_empty() {
+        page.line("### By group");
+        page.grid(&content.slices, "");
+    }
     page.heading("Against sparsity");
     for (index, quantity) in curve_quantities(report).iter().enumerate() {
         let name = format!("{} against sparsity", title_of_any_split(quantity));

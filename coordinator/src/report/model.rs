@@ -304,6 +304,11 @@ impl Report {
         self.objectives.iter().map(|objective| &objective.quantity).chain(constraints)
     }
 
+    /// Whether anything was measured on slices.
+    pub(super) fn has_slices(&self) -> bool {
+        self.cells.iter().any(|cell| cell.quantities.keys().any(|quantity| !quantity.is_whole()))
+    }
+
     /// The cell called `id`.
     #[must_use]
     pub fn cell(&self, id: &CellId) -> Option<&CellReport> {

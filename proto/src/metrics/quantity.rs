@@ -132,6 +132,16 @@ impl Quantity {
         self.over.split()
     }
 
+    /// The column that its slices are by. Returns `None` for a property of the net and for whole splits.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        match &self.over {
+            Over::Net | Over::Rows(_) => None,
+            Over::Slice(_, slice) => Some(&slice.column),
+            Over::Gap(_, gap) => Some(&gap.column),
+        }
+    }
+
     /// The same on `split`; a property of the net stays itself.
     #[must_use]
     pub fn with_split(&self, split: Split) -> Self {

@@ -11,6 +11,10 @@ use serde::{
 use super::{Metric, Over, Quantity};
 use crate::ids::InvalidId;
 
+/// Rows that a slice needs; what ranks the rows of one class against another's needs so many of each. Numbers from fewer are noise, and
+/// may tell of single people.
+pub const FEWEST_ROWS: usize = 10;
+
 macro_rules! reasons {
     ($($variant:ident = $name:literal, $meaning:literal;)*) => {
         /// Why a quantity has no value, although its net was trained.
@@ -41,7 +45,7 @@ macro_rules! reasons {
 reasons! {
     SeveralClasses = "several_classes", "it is defined for two classes only";
     MissingClass = "missing_class", "not every class has a row there";
-    FewRows = "few_rows", "there are too few rows there";
+    FewRows = "few_rows", "there are fewer than 10 rows, or fewer than 10 of a class, there";
     FewLevels = "few_levels", "fewer than two levels have a value";
     ZeroDenominator = "zero_denominator", "it is a ratio to nothing";
     NotFinite = "not_finite", "it is not a finite number";

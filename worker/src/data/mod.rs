@@ -32,7 +32,7 @@ use preparation::Roles;
 use values::Levels;
 
 /// The most values that a group column may have: metrics by more groups than that say nothing.
-pub const MAX_GROUP_LEVELS: usize = 1000;
+pub const MAX_GROUP_LEVELS: usize = 100;
 
 /// What preparing a table gives.
 #[derive(Debug, Clone, PartialEq)]

@@ -47,6 +47,9 @@ pub(super) fn evaluate(
             return Err(Ended(StageOutcome::Diverged { step: 0 }));
         }
         metrics.extend(metrics::of_outputs(&logits, &rows.targets, net.outputs())?.over(&Over::Rows(split)));
+        for (over, slice) in rows.slices(split, &data.groups) {
+            metrics.extend(metrics::of_slice(&logits, &rows.targets, net.outputs(), &slice)?.over(&over));
+        }
         answers.extend_from_slice(&logits);
         scores.push((split, rows, logits));
     }

@@ -95,6 +95,26 @@ fn rows_of_one_class_cannot_be_ranked_and_have_all_else() {
 }
 
 #[test]
+fn a_slice_is_measured_as_if_its_rows_were_all() {
+    let rows = 8 * FEWEST_ROWS;
+    let logits: Vec<f32> = (0..rows).map(|row| (row * 37 % 19) as f32 / 4.0 - 2.0).collect();
+    let targets: Vec<f32> = (0..rows).map(|row| f32::from(u8::from(row * 11 % 5 < 2))).collect();
+    let every = |step: usize| (0..rows).step_by(step).collect::<Vec<usize>>();
+    let pick = |values: &[f32]| every(2).into_iter().map(|row| values[row]).collect::<Vec<f32>>();
+    let slice = of_slice(&logits, &targets, 1, &every(2)).expect("scores");
+    assert_eq!(slice, of_scores(&pick(&logits), &pick(&targets)).expect("scores"));
+    assert_eq!(of_slice(&logits, &targets, 1, &every(1)), of_scores(&logits, &targets));
+    // Of as many rows as are needed, and of too few of a class, there is all that does not rank.
+    let few = of_slice(&logits, &targets, 1, &every(8)).expect("scores");
+    for (metric, measured) in &few.0 {
+        assert_eq!(*measured == Measured::Not(NotMeasurable::FewRows), RANKING.contains(metric), "{metric}");
+    }
+    let fewer = of_slice(&logits, &targets, 1, &every(8)[1..]).expect("scores");
+    assert!(fewer.values().is_empty());
+    assert!(of_slice(&logits, &targets, 1, &[]).expect("scores").values().is_empty());
+}
+
+#[test]
 fn metrics_go_to_their_rows() {
     let scores = of_scores(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0]).expect("scores");
     let metrics: Metrics = scores.over(&Over::Rows(Split::Validation)).collect();

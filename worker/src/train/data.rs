@@ -1,8 +1,9 @@
 //! Prepared data on a device.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use secateur_proto::metrics::{Over, Split};
 
-use crate::data::{Dataset, Part};
+use crate::data::{Dataset, Group, Part};
 
 /// The rows of all three splits: what is trained on lies on the device, and the targets of what is evaluated on the host.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub struct DeviceData {
     pub train_inputs: Tensor<2>,
     /// How many classes there are.
     pub classes: u32,
+    /// The columns that metrics are reported by.
+    pub groups: Vec<Group>,
     /// `[n]`, the class of each row.
     pub train_targets: Tensor<1>,
     /// What epochs are chosen by.
@@ -28,6 +31,22 @@ pub struct EvaluationRows {
     pub targets: Vec<f32>,
     /// Row numbers in the table.
     pub rows: Vec<u32>,
+    /// For each group column the index of each row's level.
+    pub groups: Vec<Vec<u32>>,
+}
+
+impl EvaluationRows {
+    /// The rows of `split` by level of each of `groups`, by their index here.
+    pub fn slices<'a>(&'a self, split: Split, groups: &'a [Group]) -> impl Iterator<Item = (Over, Vec<usize>)> + 'a {
+        groups.iter().zip(&self.groups).flat_map(move |(group, levels)| {
+            let mut rows = vec![Vec::new(); group.levels.len()];
+            for (row, level) in levels.iter().enumerate() {
+                rows[*level as usize].push(row);
+            }
+            let over = move |name: &String| Over::slice(split, &group.name, name);
+            group.levels.iter().map(over).zip(rows)
+        })
+    }
 }
 
 impl DeviceData {
@@ -39,11 +58,16 @@ impl DeviceData {
             let rows = values.len() / width.max(1);
             Tensor::<2>::from_data(TensorData::new(values, [rows, width]), device)
         };
-        let evaluation =
-            |part: Part| EvaluationRows { inputs: inputs(part.inputs), targets: part.targets, rows: part.rows };
+        let evaluation = |part: Part| EvaluationRows {
+            inputs: inputs(part.inputs),
+            targets: part.targets,
+            rows: part.rows,
+            groups: part.groups,
+        };
         let rows = dataset.train.targets.len();
         Self {
             classes: dataset.classes,
+            groups: dataset.groups,
             train_inputs: inputs(dataset.train.inputs),
             train_targets: Tensor::from_data(TensorData::new(dataset.train.targets, [rows]), device),
             validation: evaluation(dataset.validation),

@@ -141,9 +141,11 @@ fn synthetic(rows: usize, width: usize, device: &Device) -> DeviceData {
         inputs: Tensor::from_data(TensorData::new(vec![0.0_f32; width], [1, width]), device),
         targets: vec![0.0],
         rows: vec![0],
+        groups: Vec::new(),
     };
     DeviceData {
         classes: 2,
+        groups: Vec::new(),
         train_inputs: Tensor::from_data(TensorData::new(values, [rows, width]), device),
         train_targets: Tensor::from_data(TensorData::new(targets, [rows]), device),
         validation: empty(),

@@ -9,9 +9,9 @@ use secateur_proto::{
 
 use super::{
     super::{
-        diagnostic::{Mark, did_you_mean},
+        diagnostic::{Mark, did_you_mean, quote},
         plan::{Attempts, Constraint, Control, Objective},
-        spec::{Controls, MAX_TRIALS},
+        spec::{Controls, DataSpec, MAX_TRIALS},
         yaml::Value,
     },
     reader::{Field, Fields, Reader},
@@ -76,7 +76,8 @@ pub(super) fn seeds(reader: &mut Reader, field: &Field<'_>) -> Option<Seeds> {
 }
 
 /// A metric, which is on validation unless the text says what it is over.
-fn quantity(reader: &mut Reader, field: &Field<'_>, task: Option<Task>) -> Option<Quantity> {
+fn quantity(reader: &mut Reader, field: &Field<'_>, data: Option<&DataSpec>) -> Option<Quantity> {
+    let task = data.map(|data| data.task);
     let names = || Metric::ALL.iter().map(|metric| (metric.name(), *metric));
     let quantity = match field.text().filter(|text| text.contains('@')) {
         None => {
@@ -95,8 +96,13 @@ fn quantity(reader: &mut Reader, field: &Field<'_>, task: Option<Task>) -> Optio
             }
         },
     };
-    if !quantity.is_whole() {
-        reader.report(field.mark(), &field.path, format!("found {quantity}, and slices are not supported yet"));
+    if let (Some(column), Some(data)) = (quantity.column(), data)
+        && !data.groups.iter().any(|group| group == column)
+    {
+        let groups = if data.groups.is_empty() { "none".to_owned() } else { data.groups.join(", ") };
+        let hint = did_you_mean(column, data.groups.iter().map(String::as_str));
+        let message = format!("found the column {}, allowed are those of data.groups: {groups}{hint}", quote(column));
+        reader.report(field.mark(), &field.path, message);
         return None;
     }
     if quantity.metric() == Metric::Ks && task == Some(Task::Multiclass) {
@@ -116,8 +122,8 @@ fn default_objectives(task: Option<Task>) -> Vec<Objective> {
     vec![objective(of_data), objective(Metric::NonzeroParameters)]
 }
 
-pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, task: Option<Task>) -> Option<Vec<Objective>> {
-    let Some(field) = fields.get("objectives") else { return Some(default_objectives(task)) };
+pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, data: Option<&DataSpec>) -> Option<Vec<Objective>> {
+    let Some(field) = fields.get("objectives") else { return Some(default_objectives(data.map(|data| data.task))) };
     let allowed = "a list such as [{maximize: auc}, {minimize: nonzero_parameters}]";
     let Some(items) = field.items().filter(|items| !items.is_empty()) else {
         reader.wrong(&field, allowed);
@@ -134,7 +140,7 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, task: Option<
                 return None;
             }
         };
-        let quantity = quantity(reader, &field, task)?;
+        let quantity = quantity(reader, &field, data)?;
         if quantity.split() == Some(Split::Test) {
             let message = format!("found {quantity}, and the front is chosen on validation: test selects nothing");
             reader.report(field.mark(), &field.path, message);
@@ -159,7 +165,11 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, task: Option<
     Some(objectives)
 }
 
-pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>, task: Option<Task>) -> Option<Vec<Constraint>> {
+pub(super) fn constraints(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    data: Option<&DataSpec>,
+) -> Option<Vec<Constraint>> {
     let Some(field) = fields.get("constraints") else { return Some(Vec::new()) };
     let Some(items) = field.items() else {
         reader.wrong(&field, "a list such as [{metric: brier, max: 0.15}]");
@@ -172,7 +182,7 @@ pub(super) fn constraints(reader: &mut Reader, fields: &Fields<'_>, task: Option
     reader.values(&field, items, same, |reader, item| {
         let fields = reader.fields(item, &["metric", "min", "max"])?;
         let field = reader.required(&fields, "metric", "the name of a metric");
-        let quantity = field.and_then(|field| quantity(reader, &field, task));
+        let quantity = field.and_then(|field| quantity(reader, &field, data));
         let mut complete = true;
         let [min, max] = ["min", "max"].map(|key| {
             let bound = reader.number(&fields.get(key)?, "a finite number", |_| true);

@@ -46,8 +46,8 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
         reader.choice(&field, &[("none", ())], &["int8"]);
     }
     let seeds = reader.required(&fields, "seeds", goals::SEEDS).and_then(|field| goals::seeds(reader, &field));
-    let objectives = goals::objectives(reader, &fields, task);
-    let constraints = goals::constraints(reader, &fields, task);
+    let objectives = goals::objectives(reader, &fields, data.as_ref());
+    let constraints = goals::constraints(reader, &fields, data.as_ref());
     let controls = goals::controls(reader, &fields);
     let attempts = fields.get("attempts").map_or(Some(Attempts::default()), |field| goals::attempts(reader, &field));
 

@@ -197,7 +197,7 @@ pub(crate) static INPUTS: Key = Key {
 
 pub(crate) static DATA_GROUPS: Key = Key {
     path: "data.groups",
-    about: "Columns kept for reports by group; inputs only if `data.inputs` names them",
+    about: "Columns that metrics are reported by, of at most 100 levels; inputs only if `data.inputs` names them",
     allowed: "a list of column names",
     unset: "none",
     only: &[],

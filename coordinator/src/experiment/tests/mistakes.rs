@@ -230,6 +230,8 @@ fn goals() {
         "objectives: [{maximize: auc@test}]",
         "objectives: [{maximize: auc}, {maximize: auc@validation}]",
         "objectives: [{maximize: aux@validation}]",
+        "constraints: [{metric: 'auc@test[region=north]', min: 0.5}]",
+        "constraints: [{metric: 'auc@test[region', min: 0.5}]",
         "constraints: [{metric: auc@train, min: 0.5}]",
         "constraints: [{metric: macs@test, max: 5}]",
         "constraints: [{metric: auc}]",

@@ -1,7 +1,7 @@
 use std::num::NonZeroU32;
 
 use secateur_proto::{
-    metrics::{Direction, Metric, Split},
+    metrics::{Direction, Metric, Over, Quantity, Split},
     spec::{OptimizerSpec, RegularizationKind, SelectBy, SplitSpec, TableFormat, Task},
 };
 
@@ -104,8 +104,8 @@ fn a_list_where_one_value_is_expected_is_an_axis() {
 fn splits_constraints_and_columns_are_read() {
     let text = small_with(&[
         "  split: {kind: time, column: year, train: 0.7, validation: 0.1, test: 0.2}",
-        "constraints: [{metric: brier, max: 0.15}, {metric: auc@validation, min: 0.7, max: 1}, {metric: ece@test, max: 0.1}]",
-        "objectives: [{minimize: log_loss}]",
+        "constraints: [{metric: brier, max: 0.15}, {metric: auc@validation, min: 0.7, max: 1}, {metric: ece@test, max: 0.1}, {metric: 'auc@test[gap region]', max: 0.05}]",
+        "objectives: [{minimize: log_loss}, {maximize: 'auc@validation[region=\"far north\"]'}]",
         "controls: none",
     ])
     .replace("  task: binary", "  task: binary\n  drop: [id, year]\n  inputs: [a, b]\n  groups: [region, a]");
@@ -115,14 +115,18 @@ fn splits_constraints_and_columns_are_read() {
     assert_eq!(spec.data.drop, ["id", "year"]);
     assert_eq!(spec.data.inputs, Some(vec!["a".to_owned(), "b".to_owned()]));
     assert_eq!(spec.data.groups, ["region", "a"]);
+    let of = |over| Quantity::new(Metric::Auc, over).expect("of rows");
     assert_eq!(
         spec.constraints,
         [
             Constraint { quantity: Metric::Brier.on(Split::Validation), min: None, max: Some(0.15) },
             Constraint { quantity: Metric::Auc.on(Split::Validation), min: Some(0.7), max: Some(1.0) },
             Constraint { quantity: Metric::Ece.on(Split::Test), min: None, max: Some(0.1) },
+            Constraint { quantity: of(Over::gap(Split::Test, "region")), min: None, max: Some(0.05) },
         ]
     );
+    let north = of(Over::slice(Split::Validation, "region", "far north"));
+    assert_eq!(spec.objectives[1], Objective { quantity: north, direction: Direction::Maximize });
     assert_eq!(spec.controls, Controls { list: vec![], named: true });
 }
 

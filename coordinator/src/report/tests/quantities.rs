@@ -112,3 +112,29 @@ fn the_front_can_be_chosen_by_a_slice_and_every_page_says_so() {
     plan.sweep.objectives[0].quantity = gap;
     assert!(build(&plan, &outcomes).front.is_empty());
 }
+
+#[test]
+fn gaps_are_taken_trial_by_trial_between_the_levels_that_have_a_value() {
+    let (plan, mut outcomes) = small();
+    let slice = |level: &str| Quantity::new(Metric::Auc, Over::slice(Split::Test, "region", level)).expect("of rows");
+    for (trial, values) in [("a-1", [Some(0.7), Some(0.6), Some(0.9)]), ("a-2", [Some(0.7), Some(0.5), None])] {
+        for (level, value) in ["north", "south", "east"].into_iter().zip(values) {
+            let measured = value.map_or(Measured::Not(NotMeasurable::FewRows), Measured::Value);
+            set(&mut outcomes, trial, slice(level), measured);
+        }
+    }
+    set(&mut outcomes, "b-1", slice("north"), Measured::Value(0.7));
+    let report = build(&plan, &outcomes);
+    let gap = Quantity::new(Metric::Auc, Over::gap(Split::Test, "region")).expect("of rows");
+    let of = |trial: usize| report.trials[trial].value(&gap).expect("two levels have a value");
+    assert!((of(0) - 0.3).abs() < 1e-12 && (of(1) - 0.2).abs() < 1e-12);
+    // One level has no gap, and a trial without slices has none of anything.
+    assert_eq!(report.trials[2].quantities[&gap].reason, Some(NotMeasurable::FewLevels));
+    assert!(report.trials[3].quantities.is_empty());
+
+    let page = crate::report::markdown(&report).text;
+    assert!(page.contains("### By group") && page.contains("| region | gap | 0.2500"), "{page}");
+    assert!(crate::report::html(&report).contains("<h3>By group</h3>"));
+    let (plan, outcomes) = small();
+    assert!(!crate::report::markdown(&build(&plan, &outcomes)).text.contains("By group"));
+}

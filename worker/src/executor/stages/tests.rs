@@ -3,6 +3,7 @@ mod checkpoints;
 mod collapse;
 mod import;
 mod schedules;
+mod slices;
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
