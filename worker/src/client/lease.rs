@@ -14,8 +14,8 @@ use secateur_proto::{
     ids::StageKey,
     outcome::{Artifact, Checkpoint, Failure, FailureClass, Role, StageOutcome},
     v1::{
-        ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, RunBundle, Stage,
-        StageCheckpoint, StageReport, Words, executor_reply::Reply, executor_request::Request, worker_message::Message,
+        ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, RunBundle, StageCheckpoint,
+        StageReport, Words, executor_reply::Reply, executor_request::Request, worker_message::Message,
     },
 };
 use tokio::sync::{Mutex, Semaphore};
@@ -209,7 +209,8 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
     let mut given = BTreeSet::new();
     let mut checkpoints = Checkpoints::new();
     for leased in lease.stages {
-        let stage = StageWithInputs::try_from(leased.stage.ok_or(InvalidMessage::Missing("stage"))?)?;
+        let message = leased.stage.ok_or(InvalidMessage::Missing("stage"))?;
+        let stage = StageWithInputs::try_from(message.clone())?;
         if outbox.take_up(&stage.key.to_string(), &lease.lease_id, leased.attempt) {
             info!(stage = %stage.key, "its result is here already");
             continue;
@@ -220,7 +221,7 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
         if let Some(checkpoint) = leased.checkpoint {
             checkpoints.insert(stage.key, checkpoint.try_into()?);
         }
-        stages.push(Stage::from(&stage));
+        stages.push(message);
     }
     if stages.is_empty() {
         return Ok(());

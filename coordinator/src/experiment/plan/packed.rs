@@ -135,11 +135,11 @@ impl PackedPlan {
     pub fn unpack(&self) -> Plan {
         Plan {
             sweep: self.sweep.clone(),
-            stages: self.stages(0).collect(),
-            cells: self.cells(0).collect(),
+            stages: self.stages().collect(),
+            cells: self.cells().collect(),
             trials: self.trials().collect(),
-            merged: self.merged(0).collect(),
-            refused: self.refused(0).collect(),
+            merged: self.merged().collect(),
+            refused: self.refused().collect(),
         }
     }
 
@@ -262,30 +262,30 @@ impl PackedPlan {
         self.lists.trials.iter().position(is_it)
     }
 
-    /// The stages from this position on; so do the others below.
-    fn stages(&self, from: usize) -> impl Iterator<Item = PlannedStage> + '_ {
-        let stages = (from..).zip(&self.lists.stages[from..]);
-        stages.zip(self.lists.specs.iter_from(from)).map(|((position, stage), spec)| {
+    fn stages(&self) -> impl Iterator<Item = PlannedStage> + '_ {
+        let stages = self.lists.stages.iter().enumerate();
+        stages.zip(self.lists.specs.iter_from(0)).map(|((position, stage), spec)| {
             let (bundle_class, bundled) = self.lists.classes[stage.class as usize].clone();
             let (key, lane_steps, given) = (stage.key, stage.lane_steps, self.given(position));
             PlannedStage { key, spec: read(&spec), given, bundle_class, bundled, lane_steps }
         })
     }
 
+    /// The trials from this position on.
     fn numbered_trials(&self, from: usize) -> impl Iterator<Item = NumberedTrial> + '_ {
         (from..self.lists.trials.len()).map(|trial| self.numbered_trial(trial))
     }
 
-    fn cells(&self, from: usize) -> impl Iterator<Item = Cell> + '_ {
-        self.lists.cells.iter_from(from).map(|text| read(&text))
+    fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
+        self.lists.cells.iter_from(0).map(|text| read(&text))
     }
 
-    fn merged(&self, from: usize) -> impl Iterator<Item = Merged> + '_ {
-        self.lists.merged.iter_from(from).map(|text| read(&text))
+    fn merged(&self) -> impl Iterator<Item = Merged> + '_ {
+        self.lists.merged.iter_from(0).map(|text| read(&text))
     }
 
-    fn refused(&self, from: usize) -> impl Iterator<Item = Refused> + '_ {
-        self.lists.refused.iter_from(from).map(|text| read(&text))
+    fn refused(&self) -> impl Iterator<Item = Refused> + '_ {
+        self.lists.refused.iter_from(0).map(|text| read(&text))
     }
 }
 

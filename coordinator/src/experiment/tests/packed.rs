@@ -25,6 +25,9 @@ proptest! {
         prop_assert_eq!(&PackedPlan::of(&plan).expect("a plan"), &packed);
         let json = serde_json::to_string(&plan).expect("plain data");
         prop_assert_eq!(&serde_json::to_string(&packed).expect("plain data"), &json);
+        let mut copied = vec![];
+        packed.write_json(&mut copied).expect("memory takes it");
+        prop_assert_eq!(&String::from_utf8(copied).expect("a text"), &json);
         prop_assert_eq!(&serde_json::from_str::<PackedPlan>(&json).expect("a plan"), &packed);
         prop_assert_eq!(packed.piece(packed.piece_count()), None);
         let mut packer = Packer::default();

@@ -1,6 +1,14 @@
 //! A packed plan as JSON, which is that of the plan itself; written and read element by element, so that the whole is never there unpacked.
+//!
+//! Specs, cells and the like are packed as JSON. Where nobody asks for line breaks they are copied as they are, and not read and written
+//! anew: a plan of 200,000 stages has most of its bytes in them.
 
-use std::{fmt, marker::PhantomData};
+use std::{
+    fmt,
+    io::{self, Write},
+    marker::PhantomData,
+    ops::Range,
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -8,24 +16,90 @@ use serde::{
     ser::SerializeStruct as _,
 };
 
-use super::{InvalidPlan, NumberedTrial, PackedPlan, Packer};
-use crate::experiment::plan::{PlannedStage, SweepInfo, Trial};
+use super::{InvalidPlan, NumberedTrial, PackedPlan, Packer, Stage};
+use crate::experiment::plan::{PlannedStage, SweepInfo, Trial, texts::Texts};
 
 impl Serialize for PackedPlan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut plan = serializer.serialize_struct("Plan", 6)?;
         plan.serialize_field("sweep", &self.sweep)?;
-        plan.serialize_field("stages", &Listed(|| self.stages(0)))?;
-        plan.serialize_field("cells", &Listed(|| self.cells(0)))?;
+        plan.serialize_field("stages", &Listed(|| self.stages()))?;
+        plan.serialize_field("cells", &Listed(|| self.cells()))?;
         plan.serialize_field("trials", &Listed(|| self.trials()))?;
-        plan.serialize_field("merged", &Listed(|| self.merged(0)))?;
-        plan.serialize_field("refused", &Listed(|| self.refused(0)))?;
+        plan.serialize_field("merged", &Listed(|| self.merged()))?;
+        plan.serialize_field("refused", &Listed(|| self.refused()))?;
         plan.end()
     }
 }
 
+impl PackedPlan {
+    /// Writes the plan as JSON without line breaks.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(b"{\"sweep\":")?;
+        serde_json::to_writer(&mut *out, &self.sweep)?;
+        out.write_all(b",\"stages\":")?;
+        self.write_stages(0..self.lists.stages.len(), out)?;
+        out.write_all(b",\"cells\":")?;
+        write_texts(&self.lists.cells, 0..self.lists.cells.len(), out)?;
+        out.write_all(b",\"trials\":")?;
+        write_list(self.trials(), |trial, out| Ok(serde_json::to_writer(out, &trial)?), out)?;
+        out.write_all(b",\"merged\":")?;
+        write_texts(&self.lists.merged, 0..self.lists.merged.len(), out)?;
+        out.write_all(b",\"refused\":")?;
+        write_texts(&self.lists.refused, 0..self.lists.refused.len(), out)?;
+        out.write_all(b"}")
+    }
+
+    pub(super) fn write_stages(&self, range: Range<usize>, out: &mut dyn Write) -> io::Result<()> {
+        let stages = range.clone().zip(&self.lists.stages[range.clone()]).zip(self.lists.specs.iter_from(range.start));
+        let write = |((position, stage), spec): ((usize, &Stage), String), mut out: &mut dyn Write| {
+            let (class, bundled) = &self.lists.classes[stage.class as usize];
+            // The fields of a `PlannedStage`, in their order.
+            out.write_all(b"{\"key\":")?;
+            serde_json::to_writer(&mut out, &stage.key)?;
+            out.write_all(b",\"spec\":")?;
+            out.write_all(spec.as_bytes())?;
+            out.write_all(b",\"given\":")?;
+            serde_json::to_writer(&mut out, &self.given(position))?;
+            out.write_all(b",\"bundle_class\":")?;
+            serde_json::to_writer(&mut out, class)?;
+            write!(out, ",\"bundled\":{bundled},\"lane_steps\":{}}}", stage.lane_steps)
+        };
+        write_list(stages, write, out)
+    }
+
+    pub(super) fn write_numbered_trials(&self, range: Range<usize>, out: &mut dyn Write) -> io::Result<()> {
+        let trials = self.numbered_trials(range.start).take(range.len());
+        write_list(trials, |trial, out| Ok(serde_json::to_writer(out, &trial)?), out)
+    }
+}
+
+/// Writes texts that are JSON as a list.
+pub(super) fn write_texts(texts: &Texts, range: Range<usize>, out: &mut dyn Write) -> io::Result<()> {
+    let texts = texts.iter_from(range.start).take(range.len());
+    write_list(texts, |text, out| out.write_all(text.as_bytes()), out)
+}
+
+fn write_list<T>(
+    elements: impl Iterator<Item = T>,
+    write: impl Fn(T, &mut dyn Write) -> io::Result<()>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    out.write_all(b"[")?;
+    for (number, element) in elements.enumerate() {
+        if number > 0 {
+            out.write_all(b",")?;
+        }
+        write(element, out)?;
+    }
+    out.write_all(b"]")
+}
+
 /// A list that is made while it is written.
-pub(super) struct Listed<F>(pub(super) F);
+struct Listed<F>(F);
 
 impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Listed<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,21 +2,17 @@
 //! JSON, deflated, in base64. What the sweep is comes in none of them.
 
 use std::{
-    io::{BufReader, BufWriter, Read as _, Write as _},
+    io::{self, BufReader, BufWriter, Read as _, Write},
     ops::Range,
 };
 
 use base64::{engine::general_purpose::STANDARD, read::DecoderReader, write::EncoderStringWriter};
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
-use serde::{
-    Serialize, Serializer,
-    de::{DeserializeSeed as _, Error as _},
-    ser::SerializeMap as _,
-};
+use serde::de::{DeserializeSeed as _, Error as _};
 
 use super::{
     PackedPlan, Packer,
-    json::{AddTo, Listed},
+    json::{AddTo, write_texts},
 };
 
 /// Elements of one piece, whose text is some 200,000 bytes then.
@@ -109,27 +105,29 @@ impl Piece<'_> {
         const WRITES: &str = "memory takes all that is written";
         let mut encoder = DeflateEncoder::new(EncoderStringWriter::new(&STANDARD), Compression::default());
         let mut json = BufWriter::new(&mut encoder);
-        serde_json::to_writer(&mut json, self).expect("a plan is plain data");
+        self.write(&mut json).expect(WRITES);
         json.flush().expect(WRITES);
         drop(json);
         encoder.finish().expect(WRITES).into_inner()
     }
-}
 
-impl Serialize for Piece<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { plan, list, range: Range { start, end } } = self;
-        let (start, count) = (*start, end - start);
-        let mut piece = serializer.serialize_map(Some(1))?;
-        match list {
-            List::Stages => piece.serialize_entry("stages", &Listed(|| plan.stages(start).take(count)))?,
-            List::Trials => {
-                piece.serialize_entry("numbered_trials", &Listed(|| plan.numbered_trials(start).take(count)))?
-            }
-            List::Cells => piece.serialize_entry("cells", &Listed(|| plan.cells(start).take(count)))?,
-            List::Merged => piece.serialize_entry("merged", &Listed(|| plan.merged(start).take(count)))?,
-            List::Refused => piece.serialize_entry("refused", &Listed(|| plan.refused(start).take(count)))?,
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (lists, range) = (&self.plan.lists, self.range.clone());
+        let name = match self.list {
+            List::Stages => "stages",
+            List::Trials => "numbered_trials",
+            List::Cells => "cells",
+            List::Merged => "merged",
+            List::Refused => "refused",
+        };
+        write!(out, "{{\"{name}\":")?;
+        match self.list {
+            List::Stages => self.plan.write_stages(range, out)?,
+            List::Trials => self.plan.write_numbered_trials(range, out)?,
+            List::Cells => write_texts(&lists.cells, range, out)?,
+            List::Merged => write_texts(&lists.merged, range, out)?,
+            List::Refused => write_texts(&lists.refused, range, out)?,
         }
-        piece.end()
+        out.write_all(b"}")
     }
 }
