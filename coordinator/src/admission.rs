@@ -92,7 +92,21 @@ pub fn admit(
     weights: Option<Input<'_>>,
     limits: Limits,
 ) -> Result<Admitted, Diagnostics> {
-    let spec = SweepSpec::parse(file_name, text)?;
+    admit_spec(&SweepSpec::parse(file_name, text)?, text, table, weights, limits)
+}
+
+/// The same of a spec that was read from `text` already.
+///
+/// # Errors
+/// As [`admit`].
+pub fn admit_spec(
+    spec: &SweepSpec,
+    text: &str,
+    table: Input<'_>,
+    weights: Option<Input<'_>>,
+    limits: Limits,
+) -> Result<Admitted, Diagnostics> {
+    let file_name = spec.file.as_str();
     let begun = Instant::now();
     // Before any of it is unpacked: what swells is refused after so many bytes. What else is wrong with it is said below.
     if let Err(DataError::TooLarge { limit }) = Table::check_size(spec.data.format, table.bytes, limits.input) {
@@ -100,8 +114,8 @@ pub fn admit(
         return Err(Diagnostics::one(file_name, spec.data.path_mark, "data.path", message));
     }
     let prepared = data::prepare(&spec.data.prepare(table.artifact.hash), table.bytes)
-        .map_err(|error| Diagnostics::new(file_name, problems(&spec, table.bytes, &error)))?;
-    let unknown = unknown_levels(&spec, &prepared.dataset.groups);
+        .map_err(|error| Diagnostics::new(file_name, problems(spec, table.bytes, &error)))?;
+    let unknown = unknown_levels(spec, &prepared.dataset.groups);
     if !unknown.is_empty() {
         return Err(Diagnostics::new(file_name, unknown));
     }
@@ -132,7 +146,7 @@ pub fn admit(
         weights,
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
-    let plan = experiment::plan(&spec, text, facts)?;
+    let plan = experiment::plan(spec, text, facts)?;
     let size = json_size(&plan);
     if size > limits.plan {
         let message = format!(
@@ -175,7 +189,7 @@ fn json_size(plan: &PackedPlan) -> u64 {
         }
     }
     let mut count = Count(0);
-    serde_json::to_writer(&mut count, plan).expect("a plan is plain data, and counting does not fail");
+    plan.write_json(&mut count).expect("counting does not fail");
     count.0
 }
 

@@ -17,7 +17,6 @@ use std::{
 use futures::future;
 use secateur_proto::{
     ids::{LeaseId, StageKey, SweepId, WorkerId},
-    outcome::StageOutcome,
     v1::{self, CoordinatorMessage, coordinator_message::Message},
 };
 use tokio::{
@@ -473,18 +472,6 @@ impl Shell {
         // Nobody may be watching.
         let _ = self.notices.send(notice);
     }
-}
-
-/// Outcomes of a sweep's trials that have ended, by trial.
-#[must_use]
-pub fn outcomes(core: &Core, sweep: &SweepId) -> BTreeMap<secateur_proto::ids::TrialId, StageOutcome> {
-    let trials = core.trials(sweep).into_iter().flatten();
-    trials
-        .filter_map(|(trial, status)| match status {
-            crate::scheduler::TrialStatus::Ended(outcome) => Some((trial.id, outcome)),
-            crate::scheduler::TrialStatus::Open => None,
-        })
-        .collect()
 }
 
 #[cfg(test)]

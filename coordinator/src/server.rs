@@ -43,6 +43,7 @@ use crate::{
     grpc::{Artifacts, Sweeps, Workers},
     journal::{Journal, JournalError, Sqlite},
     logs::{self, Logs},
+    queries::Queries,
     scheduler::{Core, Event, Policy},
     security::{
         Access, AccessLayer, Audit, Door, Grants,
@@ -265,6 +266,7 @@ pub struct Coordinator {
     /// Where it listens.
     pub address: SocketAddr,
     driver: Driver,
+    queries: Queries,
     driving: JoinHandle<Result<(), JournalError>>,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     stop: oneshot::Sender<()>,
@@ -298,6 +300,12 @@ impl Coordinator {
     #[must_use]
     pub const fn driver(&self) -> &Driver {
         &self.driver
+    }
+
+    /// What it can be asked.
+    #[must_use]
+    pub const fn queries(&self) -> &Queries {
+        &self.queries
     }
 
     /// Runs until `until` is done, or until it cannot go on.
@@ -397,10 +405,12 @@ impl Opened {
         let (driver, driving) = Driver::start(core, journal, clock);
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
-        let sweeps = Sweeps::new(driver.clone(), store.clone(), access.clone(), audit.clone(), logs.clone(), limits);
+        let queries = Queries::new(driver.clone(), store.clone(), logs.clone(), limits);
+        let sweeps =
+            Sweeps::new(queries.clone(), driver.clone(), store.clone(), access.clone(), audit.clone(), logs.clone());
         let sweeps = SweepServiceServer::new(sweeps);
         let workers =
-            Workers::new(driver.clone(), store.clone(), access.clone(), grants.clone(), audit.clone(), logs, clock);
+            Workers::new(queries.clone(), driver.clone(), store.clone(), access.clone(), grants.clone(), logs, clock);
         let workers = WorkerServiceServer::new(workers);
         let watching = watch_room(driver.clone(), store.clone(), limits.keep_free);
         let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit, limits));
@@ -440,7 +450,7 @@ impl Opened {
             }
         };
         info!(%address, encrypted, folder = %folder.path.display(), "listening");
-        Ok(Coordinator { address, driver, driving, serving: tokio::spawn(serving), stop, _folder: folder })
+        Ok(Coordinator { address, driver, queries, driving, serving: tokio::spawn(serving), stop, _folder: folder })
     }
 }
 

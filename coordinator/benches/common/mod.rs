@@ -1,10 +1,12 @@
 //! What the benchmarks share: a sweep of as many stages as one likes, of which nobody computes any.
 
+#![allow(dead_code, reason = "each benchmark uses its part")]
+
 use std::error::Error;
 
-use secateur::experiment::plan::{Attempts, DataSummary, PackedPlan, Packer, PlannedStage, SweepInfo, Trial};
+use secateur::experiment::plan::{Attempts, Cell, DataSummary, PackedPlan, Packer, PlannedStage, SweepInfo, Trial};
 use secateur_proto::{
-    ids::{ContentHash, InvalidId, StageKey},
+    ids::{CellId, ContentHash, InvalidId, StageKey},
     metrics::{Metric, Metrics, Split},
     outcome::{Artifact, Artifacts, Role, StageOutcome, StageResult},
     spec::{
@@ -17,8 +19,13 @@ use secateur_proto::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// One prepare stage and dense ones below it, each a trial.
+/// One prepare stage and dense ones below it, each a trial of one cell.
 pub(crate) fn plan(stages: u64) -> Result<PackedPlan, Box<dyn Error>> {
+    plan_in_cells(stages, stages)
+}
+
+/// The same with so many trials in each cell.
+pub(crate) fn plan_in_cells(stages: u64, trials: u64) -> Result<PackedPlan, Box<dyn Error>> {
     let hash = ContentHash::of(b"table");
     let prepare = StageSpec::Prepare(PrepareSpec {
         table: hash,
@@ -81,8 +88,26 @@ pub(crate) fn plan(stages: u64) -> Result<PackedPlan, Box<dyn Error>> {
         let spec = dense(seed);
         let key = spec.key();
         packer.stage(&planned(key, spec, "dense", true)?)?;
-        let (id, cell) = (format!("cell-{seed}").parse()?, "cell".parse()?);
-        packer.trial(&Trial { id, cell, seed, stages: vec![root, key] })?;
+        let cell: CellId = format!("cell{}", seed / trials).parse()?;
+        packer.trial(&Trial { id: format!("{cell}-{seed}").parse()?, cell, seed, stages: vec![root, key] })?;
+    }
+    for number in 0..stages.div_ceil(trials) {
+        packer.cell(&Cell {
+            id: format!("cell{number}").parse()?,
+            settings: [
+                ("pruning.strategy".to_owned(), ["magnitude", "taylor", "random"][number as usize % 3].into()),
+                ("pruning.scope".to_owned(), "global".into()),
+                ("pruning.sparsity".to_owned(), (number as f64 / stages as f64).into()),
+                ("regularization.strength".to_owned(), (number as f64 * 1e-9).into()),
+            ]
+            .into(),
+            control: None,
+            dense_control: None,
+            random_control: None,
+            scratch_control: None,
+            prunable_weights: 10_000,
+            removed_weights: Some(number),
+        });
     }
     Ok(packer.finish(sweep))
 }

@@ -49,7 +49,7 @@ pub(crate) struct LocalSweep {
     pub(crate) text: String,
     pub(crate) table: Arc<[u8]>,
     pub(crate) weights: Option<Arc<[u8]>>,
-    pub(crate) plan: PackedPlan,
+    pub(crate) plan: Arc<PackedPlan>,
 }
 
 impl LocalSweep {
@@ -105,7 +105,8 @@ impl LocalSweep {
             }
         };
         let admission::Admitted { plan, mut notes } =
-            admission::admit(&file_name, &text, Input::of(&table), weights.as_deref().map(Input::of), Limits::NONE)?;
+            admission::admit_spec(&spec, &text, Input::of(&table), weights.as_deref().map(Input::of), Limits::NONE)?;
+        let plan = Arc::new(plan);
         notes.append(&mut left_out);
         Ok((Self { file_name, text, table, weights, plan }, notes))
     }

@@ -16,6 +16,6 @@ pub(crate) struct PlanArguments {
 
 pub(crate) async fn run(arguments: PlanArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
-    output.print(&sweep.plan, || PlanSummary::of(&sweep.plan.unpack()).to_string());
+    output.print(sweep.plan.as_ref(), || PlanSummary::of(&sweep.plan.unpack()).to_string());
     Ok(ExitCode::SUCCESS)
 }

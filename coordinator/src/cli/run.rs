@@ -90,6 +90,7 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let policy = Policy { pause_ms: serve::PAUSE_MS, ..Policy::default() };
     let coordinator = Coordinator::start(data_dir, journal, address, reach, policy, Limits::NONE, None).await?;
+    coordinator.queries().remember_plan(&sweep.plan);
     let remote = Remote::local(&coordinator.address.to_string(), token).map_err(|error| CliError::failed(&error))?;
     let mut workers = JoinSet::new();
     let each = devices.iter().flat_map(|device| (0..device.slots).map(|_| device.device));

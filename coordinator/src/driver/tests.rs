@@ -3,7 +3,7 @@ use std::{num::NonZeroU32, time::Duration};
 use secateur_proto::{
     MAX_MESSAGE_LEN,
     ids::ContentHash,
-    outcome::Artifacts,
+    outcome::{Artifacts, StageOutcome},
     spec::{PrepareSpec, SplitSpec, StageSpec, TableFormat, Task},
     v1::Lease,
 };
@@ -149,10 +149,10 @@ async fn a_stage_that_is_too_long_for_a_message_fails_for_good_and_says_so() {
         loop {
             let ended = driver.read({
                 let sweep = sweep.clone();
-                move |core| outcomes(core, &sweep)
+                move |core| core.results(&sweep).expect("a sweep").outcomes().flatten().next()
             });
             let ended = ended.await.expect("goes on");
-            if let Some(outcome) = ended.into_values().next() {
+            if let Some(outcome) = ended {
                 return outcome;
             }
             notices.recv().await.expect("goes on");

@@ -1,9 +1,7 @@
 //! The gRPC services: thin. Each method checks its message, asks the driver or the store, and puts the answer into a message.
 
 mod artifact;
-mod logs;
 mod said;
-mod subject;
 mod sweep;
 mod worker;
 
@@ -23,7 +21,9 @@ pub use self::{
     worker::Workers,
 };
 use crate::{
+    artifacts::ArtifactError,
     driver::{NotTaken, Stopped},
+    queries::QueryError,
     scheduler::Rejection,
     security::{Access, Caller},
 };
@@ -42,6 +42,27 @@ impl From<NotTaken> for Status {
             }
             NotTaken::Rejected(rejection) => Self::failed_precondition(rejection.to_string()),
             NotTaken::Stopped(stopped) => stopped.into(),
+        }
+    }
+}
+
+impl From<QueryError> for Status {
+    fn from(error: QueryError) -> Self {
+        let message = error.to_string();
+        match error {
+            QueryError::NoSweepNamed
+            | QueryError::UnknownSweep(_)
+            | QueryError::UnknownSubject { .. }
+            | QueryError::UnknownStage(_)
+            | QueryError::TooManyStages(_) => Self::not_found(message),
+            QueryError::SeveralSweeps { .. } | QueryError::SeveralTrials { .. } | QueryError::Refused(_) => {
+                Self::invalid_argument(message)
+            }
+            QueryError::NotUploaded => Self::failed_precondition(message),
+            QueryError::Artifacts(ArtifactError::Bucket(error)) => artifact::bucket_status(&error),
+            QueryError::Busy => Self::resource_exhausted(message),
+            QueryError::Stopped => Self::unavailable(message),
+            QueryError::Artifacts(_) | QueryError::Logs(_) | QueryError::Failed(_) => Self::internal(message),
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     artifacts::{ArtifactError, ArtifactStore},
     driver::{Attachment, Clock, Driver},
     logs::Logs,
+    queries::Queries,
     scheduler::{Core, Departure, Event, HeldLease},
     security::{Access, Audit, Caller, Grants, Session},
 };
@@ -47,6 +48,7 @@ const MOST_SLOTS: u32 = 4096;
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Workers {
+    queries: Queries,
     driver: Driver,
     store: ArtifactStore,
     access: Access,
@@ -65,15 +67,16 @@ impl Workers {
     /// while `access` knows it. The time is from `clock`.
     #[must_use]
     pub fn new(
+        queries: Queries,
         driver: Driver,
         store: ArtifactStore,
         access: Access,
         grants: Grants,
-        audit: Audit,
         logs: Logs,
         clock: Clock,
     ) -> Self {
-        Self { driver, store, access, grants, audit, logs, clock, attached: Arc::default() }
+        let audit = access.audit().clone();
+        Self { queries, driver, store, access, grants, audit, logs, clock, attached: Arc::default() }
     }
 
     /// An id that no other attachment to this coordinator has had: a worker that comes back is a new one.
@@ -406,7 +409,7 @@ impl WorkerService for Workers {
     }
 
     async fn list_workers(&self, _: Request<ListWorkersRequest>) -> Result<Response<ListWorkersReply>, Status> {
-        let workers = self.driver.read(|core| core.workers().collect::<Vec<_>>()).await?;
+        let workers = self.queries.workers().await?;
         let info = |worker: crate::scheduler::WorkerStatus| WorkerInfo {
             id: worker.id.to_string(),
             name: worker.name,

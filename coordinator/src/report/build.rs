@@ -28,8 +28,14 @@ const PENDING: &str = "pending";
 /// Makes the report of `plan`. A trial without an entry in `outcomes` is pending; an outcome of no trial of the plan is ignored.
 #[must_use]
 pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report {
+    build_in_order(plan, plan.trials.iter().map(|trial| outcomes.get(&trial.id).cloned()))
+}
+
+/// The same with the outcome of each trial in the order of the plan, which is asked for when the trial's turn comes; `None`: it is pending.
+#[must_use]
+pub fn build_in_order(plan: &Plan, outcomes: impl Iterator<Item = Option<StageOutcome>>) -> Report {
     let trials: Vec<TrialReport> =
-        plan.trials.iter().map(|trial| trial_report(trial, outcomes.get(&trial.id))).collect();
+        plan.trials.iter().zip(outcomes).map(|(trial, outcome)| trial_report(trial, outcome.as_ref())).collect();
     let mut by_cell: HashMap<&CellId, Vec<&TrialReport>> = HashMap::new();
     for trial in &trials {
         by_cell.entry(&trial.cell).or_default().push(trial);

@@ -22,7 +22,7 @@ pub(crate) mod example;
 #[cfg(test)]
 mod tests;
 
-pub use build::build;
+pub use build::{build, build_in_order};
 pub use html::html;
 pub use markdown::{MarkdownReport, markdown};
 pub use model::{

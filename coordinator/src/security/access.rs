@@ -49,6 +49,7 @@ pub(super) fn admits(path: &str) -> Admits {
     match path.strip_prefix("/secateur.v1.").unwrap_or_default() {
         "SweepService/Submit"
         | "SweepService/Plan"
+        | "SweepService/GetPlan"
         | "SweepService/Cancel"
         | "SweepService/Retry"
         | "SweepService/SetShare" => Admits::Roles(&[Submit]),
@@ -103,6 +104,12 @@ impl Access {
     #[must_use]
     pub fn new(door: Door, audit: Audit) -> Self {
         Self { door, cached: Arc::default(), audit }
+    }
+
+    /// Where it is written who was refused, and what callers did.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// Whether a caller that came in is still known: a token may have been revoked since, or the door shut.

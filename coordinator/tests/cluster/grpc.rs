@@ -404,7 +404,7 @@ async fn a_sweep_that_cannot_be_taken_changes_nothing() {
     let mut sweeps = SweepServiceClient::new(channel.clone());
     let table = table(200);
     let mut refused = async |file: Option<SweepFile>| {
-        let planned = sweeps.plan(PlanRequest { file: file.clone() }).await.expect_err("is refused");
+        let planned = sweeps.get_plan(PlanRequest { file: file.clone() }).await.expect_err("is refused");
         let submitted = sweeps.submit(SubmitRequest { file, share: None }).await.expect_err("is refused");
         assert_eq!((planned.code(), planned.message()), (submitted.code(), submitted.message()));
         (submitted.code(), submitted.message().to_owned())
@@ -422,8 +422,16 @@ async fn a_sweep_that_cannot_be_taken_changes_nothing() {
     let (code, message) = refused(Some(SweepFile { text: SWEEP.replace("seeds", "seedz"), ..file() })).await;
     assert_eq!(code, Code::InvalidArgument);
     assert!(message.contains("sweep.yaml:15:1: seedz: found an unknown key"), "{message}");
-    let plan = sweeps.plan(PlanRequest { file: Some(file()) }).await.expect("a good one is planned").into_inner().plan;
-    assert!(serde_json::from_str::<Value>(&plan).is_ok_and(|plan| plan["sweep"]["name"] == "small"));
+    let planned = sweeps.get_plan(PlanRequest { file: Some(file()) }).await.expect("a good one is planned");
+    let (mut chunks, mut plan) = (planned.into_inner(), vec![]);
+    while let Some(chunk) = chunks.message().await.expect("arrives") {
+        plan.extend(chunk.data);
+    }
+    assert!(serde_json::from_slice::<Value>(&plan).is_ok_and(|plan| plan["sweep"]["name"] == "small"));
+    #[expect(deprecated, reason = "it is what older clients call")]
+    let refused = sweeps.plan(PlanRequest { file: Some(file()) }).await.expect_err("one message holds no plan");
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("GetPlan"), "{}", refused.message());
     assert_eq!(sweeps.list(ListSweepsRequest {}).await.expect("answers").into_inner().sweeps, []);
     for id in ["abc", "", "é\u{1b}"] {
         let missing = sweeps.get(GetSweepRequest { sweep_id: id.to_owned() }).await.expect_err("there is none");

@@ -285,7 +285,7 @@ async fn a_sweep_file_that_is_made_to_hurt_is_refused_with_the_reason() {
         let word = if word == "sweep.yaml" { "xxx" } else { word };
         flat(&server, async || {
             let plan = PlanRequest { file: file(text.clone()) };
-            let planned = SweepServiceClient::new(channel.clone()).plan(plan).await.expect_err(&shown);
+            let planned = SweepServiceClient::new(channel.clone()).get_plan(plan).await.expect_err(&shown);
             assert_eq!(planned.code(), Code::InvalidArgument, "{shown}");
             assert!(planned.message().contains(word), "{shown}: {}", planned.message());
             assert!(planned.message().len() < 8 << 10, "{shown}: a message of {} bytes", planned.message().len());
@@ -354,7 +354,8 @@ async fn a_table_that_swells_is_refused_before_it_fills_the_memory() {
                 data: Some(reference(&bytes)),
                 weights: None,
             };
-            let planned = SweepServiceClient::new(channel(&server).await).plan(PlanRequest { file: Some(file) }).await;
+            let planned =
+                SweepServiceClient::new(channel(&server).await).get_plan(PlanRequest { file: Some(file) }).await;
             let refused = planned.expect_err("is too large");
             assert_eq!(refused.code(), Code::InvalidArgument);
             assert!(refused.message().contains("--max-input-size"), "{}", refused.message());

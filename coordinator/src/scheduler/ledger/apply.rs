@@ -193,6 +193,7 @@ impl Ledger {
 
     /// Sets a sweep going that does not run: its open stages are wanted, its trials open but for those that have ended.
     fn run_sweep(&mut self, at: Timestamp, number: SweepNumber, changes: &mut Vec<Change>) {
+        self.new_generation(number);
         let sweep = &mut self.sweeps[number.index()];
         sweep.state = SweepState::Running;
         for trial in &mut sweep.trials {
@@ -281,6 +282,7 @@ impl Ledger {
                 sweep.tally.failed += 1;
             }
         }
+        self.new_generation(number);
         changes.push(Change::TrialEnded(number, u32::try_from(trial).unwrap_or(u32::MAX)));
     }
 

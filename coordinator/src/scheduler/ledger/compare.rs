@@ -42,6 +42,7 @@ fn durable_sweep<'a>(sweep: &'a Sweep, ranks: &Ranks) -> impl PartialEq + use<'a
         ended_at,
         forgotten: _,
         share,
+        generation: _,
     } = sweep;
     let stages: Vec<u32> = stages.iter().map(|stage| ranks.stages[stage.index()]).collect();
     let counts = (*tally, *stages_ended, *lane_steps, *lane_steps_ended);

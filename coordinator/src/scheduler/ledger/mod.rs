@@ -56,6 +56,8 @@ pub(super) struct Ledger {
     restoring: Option<Box<Restoring>>,
     /// Records since the last snapshot.
     since_snapshot: u64,
+    /// The newest generation of any sweep.
+    generation: u64,
 }
 
 impl Ledger {
@@ -139,6 +141,12 @@ impl Ledger {
     pub(super) fn spec_of(&self, stage: &Stage) -> (StageSpec, Artifacts) {
         let (plan, position) = (&self.sweep(stage.home).plan, stage.position as usize);
         (plan.spec(position), plan.given(position))
+    }
+
+    /// What the trials of a sweep have come to has changed.
+    fn new_generation(&mut self, sweep: SweepNumber) {
+        self.generation += 1;
+        self.sweeps[sweep.index()].generation = self.generation;
     }
 
     /// How a trial ended, if it has.

@@ -1,6 +1,6 @@
 //! How a stage ended, kept small: hundreds of thousands are kept. And what its children inherit of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use secateur_proto::{
     ids::{ContentHash, StageKey},
@@ -8,18 +8,18 @@ use secateur_proto::{
     outcome::{Artifact, Failure, FailureClass, Role, StageOutcome, StageResult},
 };
 
-/// A stage's outcome.
-#[derive(Debug, PartialEq)]
+/// A stage's outcome. Copies share their contents.
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::scheduler) enum Packed {
     Completed(PackedResult),
-    Otherwise(Box<StageOutcome>),
+    Otherwise(Arc<StageOutcome>),
 }
 
 /// The result of a stage as bytes, which only this process reads: how many files there are, and of each its role, hash and size; then
 /// the measurements by what they are over: its text, a zero, how many there are, and of each its metric and eight bytes. `None` if there
 /// are neither files nor measurements.
-#[derive(Debug, PartialEq)]
-pub(in crate::scheduler) struct PackedResult(Option<Box<[u8]>>);
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::scheduler) struct PackedResult(Option<Arc<[u8]>>);
 
 /// Bytes of a file.
 const FILE: usize = 1 + 32 + 8;
@@ -32,7 +32,7 @@ impl Packed {
     pub(in crate::scheduler) fn new(outcome: &StageOutcome) -> Self {
         match outcome {
             StageOutcome::Completed(result) => Self::Completed(PackedResult::new(result)),
-            other => Self::Otherwise(Box::new(other.clone())),
+            other => Self::Otherwise(Arc::new(other.clone())),
         }
     }
 

@@ -41,6 +41,9 @@ impl Ledger {
                     Some(outcome) => {
                         // It fails for another parent's sake now; what is below it says so, too.
                         self.stages[number.index()].enter(StageState::Ended(Packed::new(&outcome)));
+                        for sweep in self.stages[number.index()].sweeps().collect::<Vec<_>>() {
+                            self.new_generation(sweep);
+                        }
                     }
                     None => _ = open.insert(number),
                 }
@@ -89,6 +92,7 @@ impl Ledger {
     }
 
     fn reopen_trials(&mut self, number: SweepNumber, open: &BTreeSet<StageNumber>, changes: &mut Vec<Change>) {
+        self.new_generation(number);
         let ends_here: Vec<u32> = (open.iter())
             .flat_map(|stage| self.stages[stage.index()].trials.iter())
             .filter(|(sweep, _)| *sweep == number)

@@ -160,6 +160,7 @@ fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
         lane_steps: _,
         lane_steps_ended: _,
         forgotten: _,
+        generation: _,
     } = sweep;
     let mut runs: Vec<(u32, u32)> = vec![];
     for rank in stages.iter().map(|stage| ranks.stages[stage.index()]) {

@@ -30,6 +30,8 @@ pub(in crate::scheduler) struct Sweep {
     /// Nothing of it is left but its number.
     pub(super) forgotten: bool,
     pub(super) share: Share,
+    /// Greater after each change of what its trials have come to than it was of any sweep before. Of this process alone.
+    pub(super) generation: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,7 @@ impl Sweep {
             ended_at: None,
             forgotten: false,
             share: Share::default(),
+            generation: 0,
             plan,
         }
     }
@@ -89,6 +92,10 @@ impl Sweep {
 
     pub(in crate::scheduler) const fn share(&self) -> Share {
         self.share
+    }
+
+    pub(in crate::scheduler) const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Its stages, in the order of its plan.

@@ -1,10 +1,10 @@
 //! What is said of sweeps and workers, against what the core was told.
 
 use super::*;
-use crate::explain;
+use crate::queries::explanation;
 
 fn of_sweep(lab: &Lab) -> String {
-    explain::sweep(&lab.core, &sweep("s")).expect("is there").join("\n")
+    explanation::sweep::Standing::of(&lab.core, &sweep("s")).expect("is there").sentences().join("\n")
 }
 
 #[test]
@@ -72,5 +72,5 @@ fn a_stage_remembers_why_its_attempts_failed() {
     );
     assert_eq!(detail.worker, Some(worker("w")));
     let status = lab.core.workers().next().expect("is there");
-    insta::assert_snapshot!(explain::worker(&lab.core, &status).join("\n"));
+    insta::assert_snapshot!(explanation::worker::sentences(&lab.core, &status).join("\n"));
 }

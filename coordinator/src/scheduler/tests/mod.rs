@@ -6,6 +6,7 @@ mod drain;
 mod explain;
 mod failures;
 mod forget;
+mod generations;
 mod journal;
 mod properties;
 mod results;
@@ -205,7 +206,7 @@ fn single(sweep: &str, target: &str) -> (Arc<PackedPlan>, StageKey) {
 }
 
 /// One prepare stage and `count` dense ones below it, each a trial.
-fn fan(sweep: &str, count: u64) -> (Arc<PackedPlan>, StageKey, Vec<StageKey>) {
+pub(crate) fn fan(sweep: &str, count: u64) -> (Arc<PackedPlan>, StageKey, Vec<StageKey>) {
     let mut plan = PlanBuilder::default();
     let prepare = plan.prepare("y");
     let dense: Vec<StageKey> = (0..count).map(|seed| plan.dense(prepare, seed)).collect();
@@ -304,12 +305,14 @@ impl Lab {
     fn try_apply(&mut self, event: &Event) -> Result<(), Rejection> {
         let before = durable(&self.core);
         let ready = self.core.ready_stages();
+        let generations = generations::Generations::of(&self.core);
         match self.core.apply(Timestamp(self.now), event) {
             Ok(Decision { records, effects }) => {
                 let entries = records.into_iter().map(|record| Entry::new(Timestamp(self.now), record));
                 self.journal.extend(entries.flat_map(Entry::into_lines));
                 self.effects.extend(effects);
                 self.core.check_invariants().expect("invariants hold");
+                generations.check(&self.core);
                 Ok(())
             }
             Err(rejection) => {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    explain,
+    queries::explanation,
     scheduler::{StageStatus, SweepState, SweepStatus},
 };
 
@@ -108,7 +108,7 @@ fn while_results_wait_for_room_nothing_is_handed_out_and_what_is_under_way_goes_
     assert!(leases(&mut lab).is_empty(), "b is free, and the coordinator has no room");
     assert!(status(&lab).held.expect("is held").contains("coordinator's disk is full"));
     let workers: Vec<_> = lab.core.workers().collect();
-    let said = explain::worker(&lab.core, &workers[1]).join(" ");
+    let said = explanation::worker::sentences(&lab.core, &workers[1]).join(" ");
     assert!(said.contains("no room for results"), "{said}");
     // It is said again, and so it stays.
     for _ in 0..10 {
@@ -171,7 +171,7 @@ fn what_failed_on_the_only_worker_is_tried_again_after_a_pause_that_doubles() {
         lab.tick_after(pause - 1);
         lab.expect_nothing();
         assert_eq!(lab.core.stage(&key), Some(StageStatus::Ready));
-        let said = explain::sweep(&lab.core, &sweep("s")).expect("is there").join(" ");
+        let said = explanation::sweep::Standing::of(&lab.core, &sweep("s")).expect("is there").sentences().join(" ");
         assert!(said.contains("what failed on worker w.example (w) is tried there again in a moment"), "{said}");
         lab.tick_after(1);
     }

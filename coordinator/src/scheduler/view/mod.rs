@@ -1,10 +1,12 @@
 //! What can be read of the core: for the gRPC layer, the progress bars and the report. Changes nothing.
 
+mod results;
 mod stage;
 mod sweep;
 mod worker;
 
 pub use self::{
+    results::{StageCounts, StageFailure, SweepResults},
     stage::{StageDetail, StageStatus},
     sweep::{SweepStatus, TrialStatus},
     worker::WorkerStatus,

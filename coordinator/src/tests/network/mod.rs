@@ -25,7 +25,7 @@ mod lives;
 mod scene;
 mod wire;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::{
     admission::{self, Input, Limits},
@@ -64,6 +64,6 @@ static SWEEP: LazyLock<LocalSweep> = LazyLock::new(|| {
         text: FILE.to_owned(),
         table: table.into_bytes().into(),
         weights: None,
-        plan,
+        plan: Arc::new(plan),
     }
 });

@@ -12,7 +12,7 @@ use secateur_proto::{
 use crate::{
     artifacts::{ArtifactError, ArtifactStore},
     experiment::summary::counted,
-    scheduler::{Core, SweepState},
+    scheduler::{Core, StageFailure, SweepState},
 };
 
 /// Files that are named one by one.
@@ -23,7 +23,7 @@ const ASKED_TOGETHER: usize = 16;
 
 /// A file that stages read which could not have their files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
+pub(super) struct Input {
     hash: ContentHash,
     role: Role,
     /// The stage that left it, and its kind; nothing for what came with the sweep.
@@ -34,30 +34,39 @@ pub struct Input {
     readers: usize,
 }
 
-/// What those stages of a sweep read that failed at storage.
-#[must_use]
-pub fn inputs(core: &Core, sweep: &SweepId) -> Vec<Input> {
-    let mut found: BTreeMap<ContentHash, Input> = BTreeMap::new();
-    for key in core.failed(sweep).unwrap_or_default() {
-        let failed_at_storage = matches!(
-            core.outcome(&key),
-            Some(StageOutcome::Failed(failure)) if failure.class == FailureClass::Storage
-        );
-        let Some(stage) = core.stage_with_inputs(&key).filter(|_| failed_at_storage) else { continue };
-        for role in stage.spec.reads() {
-            let Some(artifact) = stage.inputs.get(&role) else { continue };
-            let input = || Input::of(core, role, *artifact, &stage.spec.parents());
-            found.entry(artifact.hash).or_insert_with(input).readers += 1;
+/// What stages read that failed at storage, each file once.
+#[derive(Debug, Default)]
+pub(super) struct Inputs(BTreeMap<ContentHash, Input>);
+
+impl Inputs {
+    /// And what these stages read.
+    pub(super) fn with(mut self, core: &Core, stages: &[StageKey]) -> Self {
+        for stage in stages.iter().filter_map(|key| core.stage_with_inputs(key)) {
+            for role in stage.spec.reads() {
+                let Some(artifact) = stage.inputs.get(&role) else { continue };
+                let input = || Input::of(core, role, *artifact, &stage.spec.parents());
+                self.0.entry(artifact.hash).or_insert_with(input).readers += 1;
+            }
         }
+        self
     }
-    found.into_values().collect()
+
+    pub(super) fn into_list(self) -> Vec<Input> {
+        self.0.into_values().collect()
+    }
+}
+
+/// The stages among them that could not have their files.
+pub(super) fn failed_at_storage(failed: &[StageFailure]) -> Vec<StageKey> {
+    let at_storage = failed.iter().filter(|failed| failed.failure().class == FailureClass::Storage);
+    at_storage.map(|failed| failed.stage).collect()
 }
 
 /// Those of them that the store does not hold.
 ///
 /// # Errors
 /// If the store cannot say.
-pub async fn among(store: &ArtifactStore, inputs: Vec<Input>) -> Result<Vec<Input>, ArtifactError> {
+pub(super) async fn among(store: &ArtifactStore, inputs: Vec<Input>) -> Result<Vec<Input>, ArtifactError> {
     let missing = stream::iter(inputs).map(|input| async move {
         let held = store.touch(input.hash).await?;
         Ok::<_, ArtifactError>(held.is_none().then_some(input))
@@ -66,8 +75,7 @@ pub async fn among(store: &ArtifactStore, inputs: Vec<Input>) -> Result<Vec<Inpu
 }
 
 /// What there is to say of files that are lost to a sweep, and what helps.
-#[must_use]
-pub fn sentences(sweep: &SweepId, lost: &[Input]) -> Vec<String> {
+pub(super) fn sentences(sweep: &SweepId, lost: &[Input]) -> Vec<String> {
     let mut lines: Vec<String> = lost.iter().take(MOST_NAMED).map(|input| input.sentence(sweep)).collect();
     if let Some(more) = lost.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
         lines.push(format!("and {} more that are gone", counted(more, "file")));

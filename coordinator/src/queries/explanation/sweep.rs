@@ -1,0 +1,193 @@
+//! Why a sweep waits, and what it has come to, in sentences.
+
+use std::{cmp::Ordering, collections::BTreeMap};
+
+use secateur_proto::{
+    ids::{StageKey, SweepId, TrialId},
+    outcome::StageOutcome,
+};
+
+use super::{clause, worker::named};
+use crate::{
+    experiment::summary::counted,
+    scheduler::{Core, StageCounts, StageFailure, SweepResults, SweepState, SweepStatus, WorkerStatus},
+};
+
+/// Kinds of failure that are named one by one.
+const MOST_FAILURES: usize = 10;
+
+/// What the sentences about a sweep are made of, taken at one moment. Cheap to take; the sentences are made elsewhere.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    status: SweepStatus,
+    counts: StageCounts,
+    workers: Vec<WorkerStatus>,
+    /// Other sweeps that run, by priority.
+    others: Vec<i32>,
+    failures: Vec<StageFailure>,
+    results: SweepResults,
+    waits_for_workers: bool,
+    is_full: bool,
+}
+
+impl Standing {
+    /// Of a sweep; `None` if there is no such sweep.
+    pub(crate) fn of(core: &Core, id: &SweepId) -> Option<Self> {
+        let others = core.sweeps().filter(|other| other.state == SweepState::Running && other.id != *id);
+        Some(Self {
+            status: core.sweep(id)?,
+            counts: core.stage_counts(id)?,
+            workers: core.workers().collect(),
+            others: others.map(|other| other.share.priority).collect(),
+            failures: core.failures(id)?,
+            results: core.results(id)?,
+            waits_for_workers: core.waits_for_workers(),
+            is_full: core.is_full(),
+        })
+    }
+
+    /// Why the sweep is where it is.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        let status = &self.status;
+        let mut lines = vec![format!(
+            "sweep {} is {}: {} of {} trials completed, {} ended otherwise",
+            status.name,
+            if status.share.drains { "draining" } else { status.state.name() },
+            status.trials_completed,
+            status.trials,
+            status.trials_failed
+        )];
+        match &status.state {
+            SweepState::Stopped { reason } => {
+                lines.push(format!("it was stopped: {reason}; submit it again to go on"));
+            }
+            SweepState::Cancelled => lines.push("a person gave it up; submit it again to go on".to_owned()),
+            SweepState::Running if status.share.drains => {
+                let stages = counted(usize::try_from(status.stages_leased).unwrap_or(usize::MAX), "stage");
+                lines.push(if self.waits_for_workers {
+                    "it is cancelled once what workers hold of it has ended; the coordinator has just begun, and waits for them to say so"
+                        .to_owned()
+                } else {
+                    format!(
+                        "nothing more of it is handed out: {stages} under way, and once they have ended it is cancelled"
+                    )
+                });
+                lines.push("submit it again to let it go on".to_owned());
+            }
+            SweepState::Running => {
+                lines.extend(status.held.as_ref().map(|held| format!("nothing more of it is handed out: {held}")));
+                lines.extend(self.why_it_waits());
+            }
+            SweepState::Completed => {}
+        }
+        lines.extend(self.failures());
+        let mut ended: BTreeMap<&str, (usize, TrialId)> = BTreeMap::new();
+        for (trial, outcome) in self.results.outcomes().enumerate() {
+            if let Some(outcome @ (StageOutcome::Diverged { .. } | StageOutcome::Collapsed { .. })) = outcome {
+                ended.entry(outcome.name()).or_insert_with(|| (0, self.results.plan.trial_id(trial))).0 += 1;
+            }
+        }
+        for (name, (count, first)) in ended {
+            lines.push(format!("{} {name}, which is their result: {first} for one", counted(count, "trial")));
+        }
+        lines
+    }
+
+    fn why_it_waits(&self) -> Vec<String> {
+        let Self { counts: StageCounts { ready, waiting, leased }, workers, .. } = self;
+        let (ready, waiting) = (*ready, *waiting);
+        let mut lines = vec![];
+        for (worker, count) in leased {
+            let status = workers.iter().find(|status| status.id == *worker);
+            let name = status.map_or_else(|| worker.to_string(), named);
+            let away = if status.is_some_and(|status| status.away) {
+                ", whose connection broke and who is waited for"
+            } else {
+                ""
+            };
+            lines.push(format!("{} with worker {name}{away}", clause(*count, "stage is", "stages are")));
+        }
+        for worker in workers {
+            if let Some(reason) = &worker.quarantined {
+                lines.push(format!("worker {} gets nothing for a while: {reason}", named(worker)));
+            }
+        }
+        if ready > 0 {
+            lines.push(self.why_nothing_more_runs(ready));
+        }
+        if waiting > 0 {
+            lines.push(format!("{} for others, which they read", clause(waiting, "stage waits", "stages wait")));
+        }
+        lines
+    }
+
+    /// Why so many stages are ready and not handed out.
+    fn why_nothing_more_runs(&self, ready: usize) -> String {
+        let Self { status: sweep, workers, .. } = self;
+        let stages = clause(ready, "stage is ready", "stages are ready");
+        if self.waits_for_workers {
+            return format!("{stages}; the coordinator has just begun, and waits for workers to say what they hold");
+        }
+        if self.is_full {
+            return format!("{stages}; workers keep their results until the coordinator has room for them");
+        }
+        let working = workers.iter().filter(|status| !status.away && status.quarantined.is_none());
+        let (slots, busy) =
+            working.fold((0, 0), |(slots, busy), status| (slots + status.slots, busy + status.busy_slots));
+        if slots == 0 {
+            return format!(
+                "{stages}, and no worker is attached that takes work: start one with secateur worker --coordinator ADDRESS:PORT"
+            );
+        }
+        if sweep.at_limit {
+            let workers = clause(sweep.workers, "worker it may have is", "workers it may have are");
+            return format!(
+                "{stages}, and the {workers} at it; `secateur share {} --max-workers 0` lifts the limit",
+                sweep.id
+            );
+        }
+        if busy == slots {
+            let slots = format!("{stages}, and all {slots} slots of {} are busy", counted(workers.len(), "worker"));
+            let others = |priority: Ordering| {
+                self.others.iter().filter(|other| other.cmp(&&sweep.share.priority) == priority).count()
+            };
+            return match (others(Ordering::Greater), others(Ordering::Equal)) {
+                (0, 0) => slots,
+                (0, equal) => format!("{slots}, which it shares with {}", counted(equal, "other sweep")),
+                (first, _) => format!("{slots}; {} of a higher priority", clause(first, "sweep is", "sweeps are")),
+            };
+        }
+        if let Some(resting) = workers.iter().find(|status| status.rests) {
+            let worker = named(resting);
+            return format!(
+                "{stages}: what failed on worker {worker} is tried there again in a moment, if no other one takes it"
+            );
+        }
+        format!("{stages}, and {busy} of {slots} slots are busy: the others get none, or are measured first")
+    }
+
+    /// What stages of a sweep failed with, the most frequent first.
+    fn failures(&self) -> Vec<String> {
+        let mut by_failure: BTreeMap<(&str, &str), (usize, StageKey)> = BTreeMap::new();
+        for failed in &self.failures {
+            let failure = failed.failure();
+            by_failure.entry((failure.class.name(), &failure.message)).or_insert((0, failed.stage)).0 += 1;
+        }
+        if by_failure.is_empty() {
+            return vec![];
+        }
+        let mut kinds: Vec<_> = by_failure.into_iter().collect();
+        kinds.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+        let left_out = kinds.len().saturating_sub(MOST_FAILURES);
+        let mut lines: Vec<String> = (kinds.into_iter().take(MOST_FAILURES))
+            .map(|((class, message), (count, key))| {
+                format!("{} failed ({class}; {}): {message}", counted(count, "stage"), key.0.short(12))
+            })
+            .collect();
+        if left_out > 0 {
+            lines.push(format!("and {left_out} other failures"));
+        }
+        lines.push(format!("once their cause is gone: secateur retry {}", self.status.id));
+        lines
+    }
+}

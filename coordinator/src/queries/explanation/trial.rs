@@ -1,0 +1,124 @@
+//! How a trial came to its end, and how its cell stands, in sentences.
+
+use std::collections::{BTreeMap, HashMap};
+
+use secateur_proto::{ids::CellId, outcome::StageOutcome};
+
+use super::{super::answers::Answer, worker::named};
+use crate::{
+    experiment::{plan::Trial, summary::counted},
+    report::{CellReport, Report},
+    scheduler::{Core, FailedAttempt, StageDetail, StageStatus},
+};
+
+/// What a report says of each cell in words: what it is called, and how it stands.
+#[derive(Debug)]
+pub(super) struct Cells(BTreeMap<CellId, Cell>);
+
+#[derive(Debug)]
+pub(super) struct Cell {
+    pub(super) label: String,
+    pub(super) standing: String,
+}
+
+impl Cells {
+    pub(super) fn of(report: &Report) -> Self {
+        let labels = report.cell_labels();
+        let by_id: HashMap<&CellId, &CellReport> = report.cells.iter().map(|cell| (&cell.id, cell)).collect();
+        let cells = report.cells.iter().map(|cell| {
+            let standing = match (&cell.reason, cell.dominated_by.first().and_then(|id| by_id.get(id))) {
+                _ if cell.on_front => "its cell is on the front".to_owned(),
+                _ if cell.control => "its cell is a control, which is never on the front".to_owned(),
+                (_, Some(better)) => format!(
+                    "its cell is not on the front: {} is at least as good in every objective, and better in one, on validation means",
+                    labels.of(better)
+                ),
+                (Some(reason), None) => format!("its cell is not on the front: {reason}"),
+                (None, None) => "its cell is not on the front".to_owned(),
+            };
+            (cell.id.clone(), Cell { label: labels.of(cell), standing })
+        });
+        Self(cells.collect())
+    }
+
+    pub(super) fn get(&self, cell: &CellId) -> Option<&Cell> {
+        self.0.get(cell)
+    }
+}
+
+impl Answer for Cells {
+    fn size(&self) -> usize {
+        let cells = self.0.iter();
+        cells.map(|(id, cell)| 128 + id.as_str().len() + cell.label.len() + cell.standing.len()).sum()
+    }
+}
+
+/// How the stages of a trial came to where they are.
+pub(super) fn stages(core: &Core, trial: &Trial) -> Vec<String> {
+    let mut lines = vec![];
+    for key in &trial.stages {
+        let Some(detail) = core.stage_detail(key) else { continue };
+        let Some(planned) = core.stage_with_inputs(key) else { continue };
+        lines.push(format!("{} {}: {}", planned.spec.kind(), key.0.short(12), stage(core, &detail)));
+        lines.extend(detail.attempts.iter().map(attempt));
+    }
+    lines
+}
+
+fn stage(core: &Core, detail: &StageDetail) -> String {
+    let now = match &detail.status {
+        StageStatus::Waiting { missing } => format!("waits for {}", counted(*missing as usize, "stage")),
+        StageStatus::Parked => "could run, and no running sweep wants it".to_owned(),
+        StageStatus::Ready if detail.drains => "could run, and nothing more of its sweep is handed out".to_owned(),
+        StageStatus::Ready if core.waits_for_workers() => {
+            "ready; the coordinator has just begun, and waits for workers to say what they hold".to_owned()
+        }
+        StageStatus::Ready if core.is_full() => "ready; it waits until the coordinator has room for results".to_owned(),
+        StageStatus::Ready => "ready; it waits for a slot".to_owned(),
+        StageStatus::Leased { attempt, .. } => {
+            let worker = detail.worker.as_ref().and_then(|id| core.workers().find(|status| status.id == *id));
+            format!(
+                "attempt {attempt} is with worker {}",
+                worker.map_or_else(|| "?".to_owned(), |status| named(&status))
+            )
+        }
+        StageStatus::Ended(StageOutcome::Completed(_)) => "completed".to_owned(),
+        StageStatus::Ended(StageOutcome::Diverged { step }) => {
+            format!("diverged: step {step} met a number that is not finite; a smaller learning rate may help")
+        }
+        StageStatus::Ended(StageOutcome::Collapsed { layer }) => {
+            format!("collapsed: nothing would be left of layer {layer}; prune less, penalise less, or spare it")
+        }
+        StageStatus::Ended(StageOutcome::Failed(failure)) => {
+            format!("failed ({}): {}", failure.class.name(), failure.message)
+        }
+        StageStatus::Ended(StageOutcome::Cancelled) => "cancelled".to_owned(),
+    };
+    let alone = match detail.width_limit {
+        _ if matches!(detail.status, StageStatus::Ended(_)) => "",
+        Some(1) => ", and it runs alone now",
+        Some(_) => ", and it runs in narrower company now",
+        None => "",
+    };
+    let now = match detail.checkpoint {
+        Some(checkpoint) => format!("{now}; a checkpoint of epoch {} is kept", checkpoint.epoch),
+        None => now,
+    };
+    match detail.failed_attempts {
+        0 => now,
+        // What it ended with is none of them.
+        before if matches!(detail.status, StageStatus::Ended(StageOutcome::Failed(_))) => {
+            format!("{now} ({} before that)", counted(before as usize, "failed attempt"))
+        }
+        attempts => format!("{now} ({} failed{alone})", counted(attempts as usize, "attempt")),
+    }
+}
+
+fn attempt(attempt: &FailedAttempt) -> String {
+    let company = match attempt.lanes {
+        0 | 1 => "alone".to_owned(),
+        lanes => format!("in a bundle of {lanes}"),
+    };
+    let worker = attempt.worker.as_deref().unwrap_or("a worker");
+    format!("  an attempt {company} on {worker} failed ({}): {}", attempt.failure.class.name(), attempt.failure.message)
+}

@@ -1,0 +1,112 @@
+//! What a sweep file comes to.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use secateur_proto::{ids::ContentHash, outcome::Artifact};
+use secateur_worker::{store::StoreError, threads::on_a_thread};
+
+use super::{Document, Queries, QueryError};
+use crate::{
+    admission::{self, Input},
+    artifacts::ArtifactError,
+    experiment::plan::PackedPlan,
+};
+
+/// A sweep file, and the artifacts that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepFile {
+    /// For messages.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+    /// The table, or the packed images.
+    pub data: Artifact,
+    /// The net that was trained elsewhere.
+    pub weights: Option<Artifact>,
+}
+
+/// A plan that this process has made, for as long as somebody has it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Remembered(Arc<Mutex<Weak<PackedPlan>>>);
+
+impl Remembered {
+    /// If it is of that file.
+    fn plan_of(&self, file: &SweepFile) -> Option<Arc<PackedPlan>> {
+        let plan = self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?;
+        let info = &plan.sweep;
+        let is_it = info.file_hash == ContentHash::of(file.text.as_bytes())
+            && info.data.hash == file.data.hash
+            && info.weights.as_ref().map(|weights| weights.hash) == file.weights.map(|weights| weights.hash);
+        is_it.then_some(plan)
+    }
+}
+
+impl From<ArtifactError> for QueryError {
+    fn from(error: ArtifactError) -> Self {
+        match error {
+            ArtifactError::Store(StoreError::Missing(_)) => Self::NotUploaded,
+            error => Self::Artifacts(error),
+        }
+    }
+}
+
+impl Queries {
+    /// This process has made that plan itself, within the same limits: whoever submits its file need not wait until it is made again.
+    pub fn remember_plan(&self, plan: &Arc<PackedPlan>) {
+        *self.remembered.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(plan);
+    }
+
+    /// The plan of a sweep.
+    ///
+    /// # Errors
+    /// If the file is wrong or too long, what it names is wrong or not there, or too many wait for answers.
+    pub async fn plan(&self, file: SweepFile) -> Result<Arc<PackedPlan>, QueryError> {
+        if let Some(plan) = self.remembered.plan_of(&file) {
+            return Ok(plan);
+        }
+        if file.text.len() > admission::LARGEST_SWEEP_FILE {
+            return Err(QueryError::Refused(format!(
+                "the sweep file has {} bytes: it has at most {}",
+                file.text.len(),
+                admission::LARGEST_SWEEP_FILE
+            )));
+        }
+        let _place = self.planning.ask()?;
+        let room = self.planning.enter(1).await?;
+        let limits = self.limits;
+        let read = async |artifact: Artifact| {
+            // What it has, and not what it is said to have.
+            let held = self.store.touch(artifact.hash).await?;
+            if held.is_some_and(|held| held.size > limits.input) {
+                return Err(QueryError::Refused(admission::too_large(limits.input)));
+            }
+            Ok(self.store.get(artifact.hash).await?)
+        };
+        let data = read(file.data).await?;
+        let weights = match file.weights {
+            Some(weights) => Some(read(weights).await?),
+            None => None,
+        };
+        let planned = on_a_thread(move || {
+            let _room = room;
+            let weights = weights.as_deref().map(Input::of);
+            admission::admit(&file.name, &file.text, Input::of(&data), weights, limits)
+        });
+        let admitted = planned.await?.map_err(|problems| QueryError::Refused(problems.to_string()))?;
+        Ok(Arc::new(admitted.plan))
+    }
+
+    /// `plan.json` of a sweep.
+    ///
+    /// # Errors
+    /// As [`Queries::plan`].
+    pub async fn plan_json(&self, file: SweepFile) -> Result<Document, QueryError> {
+        let plan = self.plan(file).await?;
+        let written = on_a_thread(move || {
+            Document::write(|out| {
+                serde_json::to_writer_pretty(out, plan.as_ref()).map_err(|error| QueryError::Failed(error.to_string()))
+            })
+        });
+        written.await?
+    }
+}

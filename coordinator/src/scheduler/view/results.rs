@@ -1,0 +1,149 @@
+//! What the trials of a sweep have come to, as a view that can be taken out of the core: cheap to take, and unchanged by what happens
+//! afterwards. Whatever walks all of a sweep reads this view, on a thread of its own, and not the core.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use secateur_proto::{
+    ids::{StageKey, SweepId, WorkerId},
+    outcome::{Failure, StageOutcome},
+};
+
+use crate::{
+    experiment::plan::PackedPlan,
+    scheduler::{
+        Core,
+        ledger::{Packed, StageState, TrialState},
+    },
+};
+
+/// The trials of a sweep at one moment. Contents are shared with the core: a view of 200,000 trials takes five megabytes.
+#[derive(Debug, Clone)]
+pub struct SweepResults {
+    /// What was planned.
+    pub plan: Arc<PackedPlan>,
+    /// Two views of one generation are equal. A later view has the same generation or a greater one, across all sweeps of one process.
+    pub generation: u64,
+    /// In the order of the plan.
+    trials: Vec<TrialResult>,
+}
+
+#[derive(Debug, Clone)]
+enum TrialResult {
+    Open,
+    Cancelled,
+    Ended(Packed),
+}
+
+impl SweepResults {
+    /// The outcome of the trial at each position of the plan; `None` while it is open.
+    pub fn outcomes(&self) -> impl ExactSizeIterator<Item = Option<StageOutcome>> + '_ {
+        self.trials.iter().map(|trial| match trial {
+            TrialResult::Open => None,
+            TrialResult::Cancelled => Some(StageOutcome::Cancelled),
+            TrialResult::Ended(outcome) => Some(outcome.unpack()),
+        })
+    }
+}
+
+/// A stage that failed by itself. The failure is shared with the core.
+#[derive(Debug, Clone)]
+pub struct StageFailure {
+    /// Which.
+    pub stage: StageKey,
+    outcome: Packed,
+}
+
+impl StageFailure {
+    /// Why it failed.
+    ///
+    /// # Panics
+    /// Never: it is made of stages that failed.
+    #[must_use]
+    pub fn failure(&self) -> &Failure {
+        self.outcome.failure().expect("it is made of stages that failed")
+    }
+}
+
+/// The open stages of a sweep by where they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StageCounts {
+    /// They wait for a slot.
+    pub ready: usize,
+    /// They wait for other stages.
+    pub waiting: usize,
+    /// They are with a worker.
+    pub leased: BTreeMap<WorkerId, usize>,
+}
+
+impl Core {
+    /// The ids of all sweeps, in the order of submission.
+    pub fn sweep_ids(&self) -> impl Iterator<Item = &SweepId> {
+        self.parts().ledger.sweeps().map(|(_, sweep)| sweep.id())
+    }
+
+    /// The plans of all sweeps, in the order of submission.
+    pub fn plans(&self) -> impl Iterator<Item = &Arc<PackedPlan>> {
+        self.parts().ledger.sweeps().map(|(_, sweep)| sweep.plan())
+    }
+
+    /// The [generation](SweepResults::generation) of a sweep; `None` if there is no such sweep.
+    #[must_use]
+    pub fn generation(&self, id: &SweepId) -> Option<u64> {
+        let (_, sweep) = self.parts().find(id)?;
+        Some(sweep.generation())
+    }
+
+    /// What the trials of a sweep have come to; `None` if there is no such sweep.
+    #[must_use]
+    pub fn results(&self, id: &SweepId) -> Option<SweepResults> {
+        let parts = self.parts();
+        let (_, sweep) = parts.find(id)?;
+        let result = |(trial, state): (usize, &TrialState)| match state {
+            TrialState::Open => TrialResult::Open,
+            TrialState::Cancelled => TrialResult::Cancelled,
+            TrialState::Ended => {
+                let outcome = parts.ledger.stage(sweep.last_stage(trial)).outcome();
+                outcome.map_or(TrialResult::Open, |outcome| TrialResult::Ended(outcome.clone()))
+            }
+        };
+        let trials = sweep.trials().iter().enumerate().map(result).collect();
+        Some(SweepResults { plan: Arc::clone(sweep.plan()), generation: sweep.generation(), trials })
+    }
+
+    /// The stages of a sweep that failed by themselves, in the order of its plan; `None` if there is no such sweep.
+    #[must_use]
+    pub fn failures(&self, id: &SweepId) -> Option<Vec<StageFailure>> {
+        let ledger = self.parts().ledger;
+        let stages = ledger.failed_stages(ledger.find_sweep(id)?).into_iter();
+        let failure = |stage: StageKey| {
+            let outcome = ledger.stage(ledger.find_stage(&stage)?).outcome()?.clone();
+            Some(StageFailure { stage, outcome })
+        };
+        Some(stages.filter_map(failure).collect())
+    }
+
+    /// Where the open stages of a sweep are; `None` if there is no such sweep.
+    #[must_use]
+    pub fn stage_counts(&self, id: &SweepId) -> Option<StageCounts> {
+        let parts = self.parts();
+        let (_, sweep) = parts.find(id)?;
+        let mut counts = StageCounts::default();
+        for number in sweep.stages() {
+            let stage = parts.ledger.stage(number);
+            match stage.state() {
+                StageState::Waiting { .. } => counts.waiting += 1,
+                StageState::Open { .. } => match parts.ready.lease_of(number) {
+                    Some((lease, _)) => {
+                        let lease = parts.fleet.lease(lease);
+                        if let Some(worker) = lease.and_then(|lease| parts.fleet.worker(lease.worker())) {
+                            *counts.leased.entry(worker.id().clone()).or_default() += 1;
+                        }
+                    }
+                    None => counts.ready += usize::from(stage.is_wanted()),
+                },
+                StageState::Ended(_) | StageState::Forgotten => {}
+            }
+        }
+        Some(counts)
+    }
+}
