@@ -31,7 +31,7 @@ pub(crate) const ALL: [(&str, Target); 5] =
     [("sweep_file", sweep_file), ("message", message), ("journal", journal), ("artifact", artifact), ("table", table)];
 
 /// Points of a grid that are planned here at most: planning more takes its time, which says nothing.
-const MOST_POINTS: u128 = 512;
+const MOST_POINTS: usize = 512;
 
 /// A sweep file: read, and planned if it is one. What is planned survives being written and read.
 pub(crate) fn sweep_file(bytes: &[u8]) {
@@ -43,7 +43,7 @@ pub(crate) fn sweep_file(bytes: &[u8]) {
             return;
         }
     };
-    if spec.grid.len() > MOST_POINTS || spec.seeds.len() > 8 {
+    if spec.points().nth(MOST_POINTS).is_some() || spec.seeds.len() > 8 {
         return;
     }
     let rows = |count: u64| ClassRows { name: count.to_string(), rows: [count, count / 3, count / 3] };

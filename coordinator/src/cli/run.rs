@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 use secateur_proto::{
-    ids::ContentHash,
+    ids::{ContentHash, SweepId},
     v1::{Share, SweepState, SweepStatus},
 };
 use secateur_worker::{
@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     admission::Limits,
+    experiment::plan::SweepInfo,
     scheduler::Policy,
     security::{Role, tokens},
     server::{Coordinator, DataDir, Reach},
@@ -73,12 +74,12 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let devices = devices.map_err(|error| CliError::input(&error))?;
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
     let info = &sweep.plan.sweep;
-    let folder = arguments.out.clone().unwrap_or_else(|| outputs::default_folder(&info.name, info.id.as_str()));
+    let folder = arguments.out.clone().unwrap_or_else(|| own_folder(info));
     if folder.try_exists().unwrap_or(false) && !folder.is_dir() {
         let message = format!("{} is a file: say with --out in which folder the report is to be", folder.display());
         return Err(CliError::Input(message));
     }
-    refuse_other_sweep(&folder, info.id.as_str())?;
+    refuse_other_sweep(&folder, &[info.id.clone(), info.former_id()])?;
     let data_dir = DataDir::lock(&folder.join(STATE))?;
     let marker = folder.join(STATE).join(SWEEP);
     outputs::write_whole(&marker, info.id.as_str().as_bytes()).map_err(|error| outputs::unwritable(&marker, &error))?;
@@ -129,10 +130,18 @@ const STATE: &str = ".secateur";
 /// The file that says whose folder it is.
 const SWEEP: &str = "sweep";
 
+/// The folder of a sweep where the command line names none: the one that it has from before ids were made of what files mean, if there is
+/// one.
+fn own_folder(info: &SweepInfo) -> PathBuf {
+    let folder = outputs::default_folder(&info.name, info.id.as_str());
+    let former = outputs::default_folder(&info.name, info.former_id().as_str());
+    if !folder.exists() && former.is_dir() { former } else { folder }
+}
+
 /// A folder belongs to one sweep: another one's report would replace the first one's.
-fn refuse_other_sweep(folder: &Path, id: &str) -> Result<(), CliError> {
+fn refuse_other_sweep(folder: &Path, ids: &[SweepId]) -> Result<(), CliError> {
     match fs::read_to_string(folder.join(STATE).join(SWEEP)) {
-        Ok(other) if other.trim() != id => Err(CliError::Input(format!(
+        Ok(other) if ids.iter().all(|id| other.trim() != id.as_str()) => Err(CliError::Input(format!(
             "{} holds another sweep ({}): the file or its data have changed since, or it is another one; give this one a folder of its own with --out",
             folder.display(),
             other.trim(),

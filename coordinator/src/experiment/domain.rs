@@ -62,6 +62,23 @@ impl Range {
         }
         Some(range)
     }
+
+    /// The number at a share of the range from 0 up to but not including 1, with six digits.
+    #[must_use]
+    pub fn at(&self, share: f64) -> f64 {
+        // Of integers each gets an equal part, the two ends as well.
+        let (low, high) =
+            if self.integer { (self.low.ceil() - 0.5, self.high.floor() + 0.5) } else { (self.low, self.high) };
+        let between = |low: f64, high: f64| low + share * (high - low);
+        let number = if self.log { between(low.ln(), high.ln()).exp() } else { between(low, high) };
+        let number = if self.integer { number.round() } else { rounded(number) };
+        number.clamp(self.low, self.high)
+    }
+}
+
+/// The number with six digits: names of cells can be read, and typed again.
+fn rounded(number: f64) -> f64 {
+    format!("{number:.5e}").parse().unwrap_or(number)
 }
 
 /// A setting and its values in a sweep.

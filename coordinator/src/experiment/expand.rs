@@ -7,6 +7,7 @@ use secateur_proto::spec::TrainingSpec;
 use super::{
     domain::{Axis, Domain},
     plan::Settings,
+    propose::{self, Points},
     setting::{self, AnySetting, Setting, SettingValue, Shown, Value, regularization},
     spec::{Exclusion, SweepSpec},
 };
@@ -64,6 +65,17 @@ impl Point {
     }
 }
 
+/// Which of so many equal parts a share from 0 up to but not including 1 is in.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a list has at most 1,000 values"
+)]
+fn part(share: f64, parts: usize) -> usize {
+    ((share * parts as f64) as usize).min(parts - 1)
+}
+
 /// What a sweep file says about every setting, in the order in which the grid counts them: the first is the slowest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
@@ -115,6 +127,31 @@ impl Grid {
         Point(values.into())
     }
 
+    /// The points in the order of the grid.
+    pub(crate) fn points(&self) -> impl Iterator<Item = Point> + '_ {
+        (0..self.len()).map(|position| self.point(position))
+    }
+
+    /// The point whose varying settings have the values at these shares of their ranges or lists. `share` is asked for the n-th of
+    /// them, whose path it is.
+    pub(crate) fn sample(&self, share: impl Fn(usize, &str) -> f64) -> Point {
+        let mut dimension = 0;
+        let mut next = |axis: &Axis| {
+            dimension += 1;
+            share(dimension - 1, axis.path())
+        };
+        let mut value = |axis: &Axis| match &axis.domain {
+            Domain::Listed(values) => match values.as_slice() {
+                [value] => value.clone(),
+                values => values[part(next(axis), values.len())].clone(),
+            },
+            Domain::Range(range) => {
+                axis.setting.at(range.at(next(axis))).expect("what is between allowed numbers is allowed")
+            }
+        };
+        Point(self.axes.iter().map(|axis| axis.as_ref().map(&mut value)).collect::<Vec<_>>().into())
+    }
+
     /// Whether any point has a penalty to speak of.
     fn is_penalised(&self) -> bool {
         self.listed(&regularization::KIND).into_iter().any(Option::is_some)
@@ -143,10 +180,15 @@ impl Grid {
 }
 
 impl SweepSpec {
-    /// The points of the grid in its order, without those that `exclude` takes away.
-    pub fn points(&self) -> impl Iterator<Item = Point> + '_ {
-        (0..self.grid.len())
-            .map(|position| self.grid.point(position))
-            .filter(|point| !self.exclude.iter().any(|exclusion| point.is_in(exclusion)))
+    /// The points that the file asks for: of the grid in its order, of a search as they are drawn; without those that `exclude` takes
+    /// away.
+    #[must_use]
+    pub fn points(&self) -> Points<'_> {
+        propose::proposer(self).propose(self, &[])
+    }
+
+    /// Whether `exclude` takes a point away.
+    pub(crate) fn is_excluded(&self, point: &Point) -> bool {
+        self.exclude.iter().any(|exclusion| point.is_in(exclusion))
     }
 }

@@ -9,9 +9,11 @@ pub mod counts;
 pub mod diagnostic;
 pub mod domain;
 pub mod expand;
+pub mod extension;
 mod parts;
 pub mod plan;
 mod planner;
+pub mod propose;
 mod read;
 pub mod schema;
 mod scratch;
@@ -27,7 +29,7 @@ mod yaml;
 pub use self::{
     diagnostic::{Diagnostic, Diagnostics, Mark},
     plan::ClassRows,
-    planner::{InputFacts, WeightsFacts, plan},
+    planner::{InputFacts, PlanBuilder, WeightsFacts, plan},
     spec::SweepSpec,
     summary::PlanSummary,
 };

@@ -44,7 +44,7 @@ pub struct Plan {
 pub struct SweepInfo {
     /// From the file.
     pub name: String,
-    /// A hash of the frozen file and the data.
+    /// A hash of what the file means and of the data.
     pub id: SweepId,
     /// The hash of the file's bytes.
     pub file_hash: ContentHash,
@@ -62,6 +62,23 @@ pub struct SweepInfo {
     /// The net that the dense stages are replaced by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightsSummary>,
+}
+
+/// The id of a sweep by the hashes of its file, its data and its weights.
+pub(super) fn sweep_id(file: ContentHash, data: ContentHash, weights: Option<ContentHash>) -> SweepId {
+    let mut identity = format!("secateur sweep\n{file}\n{data}\n");
+    if let Some(weights) = weights {
+        identity.push_str(&format!("{weights}\n"));
+    }
+    ContentHash::of(identity.as_bytes()).short(12).parse().expect("hexadecimal digits are safe")
+}
+
+impl SweepInfo {
+    /// The id that the sweep had while ids were made of the bytes of the file: folders of that time are called by it.
+    #[must_use]
+    pub fn former_id(&self) -> SweepId {
+        sweep_id(self.file_hash, self.data.hash, self.weights.as_ref().map(|weights| weights.hash))
+    }
 }
 
 /// How often a stage may fail alone before it has failed, by what it fails with. Decides nothing of a result. Where the file says
@@ -248,6 +265,18 @@ pub struct Trial {
     pub seed: u64,
     /// Parents before children. The last one's result is the trial's.
     pub stages: Vec<StageKey>,
+}
+
+impl Trial {
+    /// The trial of a cell and a seed.
+    ///
+    /// # Panics
+    /// Never: a cell's id and a number are safe in a name.
+    #[must_use]
+    pub fn new(cell: CellId, seed: u64, stages: Vec<StageKey>) -> Self {
+        let id = format!("{cell}-{seed}").parse().expect("a cell's id and a number are safe");
+        Self { id, cell, seed, stages }
+    }
 }
 
 /// A point of the grid that is the same work as another one.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use secateur_proto::{
-    ids::{CellId, ContentHash, StageKey, SweepId},
+    ids::{CellId, ContentHash, StageKey},
     outcome::{Artifact, Artifacts, Role},
     spec::StageSpec,
 };
@@ -15,8 +15,9 @@ use super::{
     expand::Point,
     plan::{
         CONTROL_WIDTHS, Cell, ClassRows, Control, DataSummary, Merged, PackedPlan, Packer, PlannedStage, Refused,
-        Settings, SweepInfo, Trial, WeightsSummary,
+        Settings, SweepInfo, Trial, WeightsSummary, sweep_id,
     },
+    propose,
     setting::{AblationSetting, SettingValue as _, pruning, regularization, training},
     spec::SweepSpec,
     weights,
@@ -77,85 +78,98 @@ pub fn plan(spec: &SweepSpec, file_text: &str, inputs: InputFacts) -> Result<Pac
         return Err(Diagnostics::one(&spec.file, spec.data.path_mark, "data.path", message));
     }
     weights::check(spec, &inputs)?;
-    let mut planner = Planner::new(spec, inputs);
-    planner.add_asked();
-    planner.add_controls();
-    planner.finish(spec, file_text)
+    PlanBuilder::new(spec, file_text, inputs).extend(propose::proposer(spec).propose(spec, &[]))
 }
 
-struct Planner<'a> {
+/// Plans a sweep part by part. Each part has every stage that its trials need, and the trials that no earlier part has.
+pub struct PlanBuilder<'a> {
     spec: &'a SweepSpec,
     inputs: InputFacts,
+    sweep: SweepInfo,
     prepare: StageKey,
-    /// Stages and trials, as they come.
-    packer: Packer,
-    cells: Vec<Cell>,
+    /// Cells of all parts.
     ids: HashSet<CellId>,
     /// Hashes of the settings of all cells.
     taken: HashSet<ContentHash>,
-    merged: Vec<Merged>,
-    refused: Vec<Refused>,
     /// By a work's identity: the cell that is that work, and the point it was made for.
     by_work: HashMap<StageKey, (CellId, Point)>,
+    part: Part,
+}
+
+/// The part that is being planned.
+#[derive(Default)]
+struct Part {
+    /// Stages and trials, as they come.
+    packer: Packer,
+    cells: Vec<Cell>,
+    merged: Vec<Merged>,
+    refused: Vec<Refused>,
     /// Cells that the file asks for, to make controls for.
     asked: Vec<(Point, Work)>,
     /// Points that remove nothing, which the dense controls stand for.
     dense_points: Vec<(Point, Work)>,
 }
 
-impl<'a> Planner<'a> {
-    fn new(spec: &'a SweepSpec, inputs: InputFacts) -> Self {
-        let stage = StageSpec::Prepare(spec.data.prepare(inputs.artifact.hash));
-        let prepare = stage.key();
-        let mut planner = Self {
+impl<'a> PlanBuilder<'a> {
+    /// The builder of the sweep `spec`, read from the bytes of `file_text`, over its files.
+    #[must_use]
+    pub fn new(spec: &'a SweepSpec, file_text: &str, inputs: InputFacts) -> Self {
+        Self {
             spec,
+            sweep: info(spec, file_text, &inputs),
+            prepare: StageSpec::Prepare(spec.data.prepare(inputs.artifact.hash)).key(),
             inputs,
-            prepare,
-            packer: Packer::default(),
-            cells: Vec::new(),
             ids: HashSet::new(),
             taken: HashSet::new(),
-            merged: Vec::new(),
-            refused: Vec::new(),
             by_work: HashMap::new(),
-            asked: Vec::new(),
-            dense_points: Vec::new(),
-        };
-        planner.stage(prepare, stage);
-        planner
+            part: Part::default(),
+        }
+    }
+
+    /// The next part: the cells of these points, their controls, and every stage that both need, without what earlier parts have.
+    ///
+    /// # Errors
+    /// If there is nothing to compute yet: no point is left, none can be done, or every one removes nothing and so is a control.
+    pub fn extend(&mut self, points: impl IntoIterator<Item = Point>) -> Result<PackedPlan, Diagnostics> {
+        self.part = Part::default();
+        let prepare = StageSpec::Prepare(self.spec.data.prepare(self.inputs.artifact.hash));
+        self.stage(self.prepare, prepare);
+        self.add_asked(points);
+        self.add_controls();
+        self.finish()
     }
 
     /// The points that the file asks for.
-    fn add_asked(&mut self) {
-        for point in self.spec.points() {
+    fn add_asked(&mut self, points: impl IntoIterator<Item = Point>) {
+        for point in points {
             let settings = self.spec.grid.settings(&point);
             let work = match Work::of(self.spec, &point, &self.inputs) {
                 Ok(work) => work,
                 Err(reason) => {
-                    self.refused.push(Refused { settings, reason });
+                    self.part.refused.push(Refused { settings, reason });
                     continue;
                 }
             };
             if work.is_dense() && self.spec.controls.has(Control::Dense) {
-                self.dense_points.push((point, work));
+                self.part.dense_points.push((point, work));
                 continue;
             }
             let identity = self.identity(&work);
             if let Some((into, kept)) = self.by_work.get(&identity).cloned() {
                 let reason = self.why_same(&kept, &point, &work);
-                self.merged.push(Merged { into, settings, reason });
+                self.part.merged.push(Merged { into, settings, reason });
             } else {
                 self.cell(settings, &work, identity, None, point.clone());
-                self.asked.push((point, work));
+                self.part.asked.push((point, work));
             }
         }
     }
 
     fn add_controls(&mut self) {
-        let asked = std::mem::take(&mut self.asked);
+        let asked = std::mem::take(&mut self.part.asked);
         for control in &self.spec.controls.list {
             if *control == Control::Dense {
-                for (point, work) in asked.iter().chain(&self.dense_points.clone()) {
+                for (point, work) in asked.iter().chain(&self.part.dense_points.clone()) {
                     self.control(Control::Dense, point, Some(work.dense_control()));
                 }
                 self.merge_dense_points();
@@ -178,7 +192,7 @@ impl<'a> Planner<'a> {
             }
         }
         let places: HashMap<CellId, usize> =
-            self.cells.iter().enumerate().map(|(place, cell)| (cell.id.clone(), place)).collect();
+            self.part.cells.iter().enumerate().map(|(place, cell)| (cell.id.clone(), place)).collect();
         let random =
             asked.iter().map(|(_, work)| work).filter(|work| work.removed().is_some()).map(Work::random_control);
         let works: Vec<Work> = asked.iter().map(|(_, work)| work.clone()).chain(random).collect();
@@ -189,12 +203,12 @@ impl<'a> Planner<'a> {
             let small = work.scratch(false).ok().filter(|_| self.spec.controls.has(Control::ScratchEpochs));
             let small = small.and_then(|small| cell(&small));
             if let Some(place) = own.and_then(|own| places.get(&own).copied()) {
-                self.cells[place].dense_control = dense;
-                self.cells[place].random_control = random;
-                self.cells[place].scratch_control = small;
+                self.part.cells[place].dense_control = dense;
+                self.part.cells[place].random_control = random;
+                self.part.cells[place].scratch_control = small;
             }
         }
-        self.asked = asked;
+        self.part.asked = asked;
     }
 
     /// A small net; or, where the file names its controls, a word on why there is none, once for each reason.
@@ -203,9 +217,9 @@ impl<'a> Planner<'a> {
             Ok(work) => return Some(work),
             Err(reason) => format!("no control {}: {reason}", scratch_name(control)),
         };
-        if self.spec.controls.named && self.refused.iter().all(|refused| refused.reason != reason) {
+        if self.spec.controls.named && self.part.refused.iter().all(|refused| refused.reason != reason) {
             let settings = self.scratch_settings(control, point);
-            self.refused.push(Refused { settings, reason });
+            self.part.refused.push(Refused { settings, reason });
         }
         None
     }
@@ -221,7 +235,7 @@ impl<'a> Planner<'a> {
 
     /// Points that remove nothing are the dense controls.
     fn merge_dense_points(&mut self) {
-        for (point, work) in std::mem::take(&mut self.dense_points) {
+        for (point, work) in std::mem::take(&mut self.part.dense_points) {
             let reason = format!(
                 "sparsity {} removes none of {} {}: this is the dense control",
                 point.get(&pruning::SPARSITY),
@@ -229,7 +243,7 @@ impl<'a> Planner<'a> {
                 work.what()
             );
             if let Some((into, _)) = self.by_work.get(&self.identity(&work.dense_control())).cloned() {
-                self.merged.push(Merged { into, settings: self.spec.grid.settings(&point), reason });
+                self.part.merged.push(Merged { into, settings: self.spec.grid.settings(&point), reason });
             }
         }
     }
@@ -293,7 +307,7 @@ impl<'a> Planner<'a> {
     fn cell(&mut self, settings: Settings, work: &Work, identity: StageKey, control: Option<Control>, point: Point) {
         let id = self.cell_id(&settings);
         self.by_work.insert(identity, (id.clone(), point));
-        self.cells.push(Cell {
+        self.part.cells.push(Cell {
             id: id.clone(),
             settings,
             control,
@@ -321,13 +335,8 @@ impl<'a> Planner<'a> {
             }
         }
         for (seed, stages) in seeds.iter().zip(keys) {
-            let trial = Trial {
-                id: format!("{id}-{seed}").parse().expect("a cell id and a number are safe"),
-                cell: id.clone(),
-                seed: *seed,
-                stages,
-            };
-            self.packer.trial(&trial).expect("its stages were planned, and each cell has a name of its own");
+            let trial = Trial::new(id.clone(), *seed, stages);
+            self.part.packer.trial(&trial).expect("its stages were planned, and each cell has a name of its own");
         }
     }
 
@@ -347,7 +356,7 @@ impl<'a> Planner<'a> {
     }
 
     fn stage(&mut self, key: StageKey, spec: StageSpec) {
-        if !self.packer.has(&key) {
+        if !self.part.packer.has(&key) {
             let planned = PlannedStage {
                 key,
                 given: self.inputs.given(&spec),
@@ -356,7 +365,7 @@ impl<'a> Planner<'a> {
                 lane_steps: spec.training().map_or(0, |training| training.steps(self.inputs.rows[0])),
                 spec,
             };
-            self.packer.stage(&planned).expect("what a stage reads is planned before it, and few are planned");
+            self.part.packer.stage(&planned).expect("what a stage reads is planned before it, and few are planned");
         }
     }
 
@@ -395,59 +404,62 @@ impl<'a> Planner<'a> {
         if reasons.is_empty() { "both come to the same stages".to_owned() } else { reasons.join("; ") }
     }
 
-    fn finish(self, spec: &SweepSpec, file_text: &str) -> Result<PackedPlan, Diagnostics> {
-        let sparsity = (spec.grid.axis(&pruning::SPARSITY).mark, pruning::SPARSITY.path);
-        let fail = |(mark, path): (Mark, &str), message: String| Err(Diagnostics::one(&spec.file, mark, path, message));
-        if self.asked.is_empty() {
-            return match (self.refused.first(), self.merged.is_empty()) {
-                (Some(first), true) => {
-                    let count = self.refused.len();
-                    fail(sparsity, format!("none of the {count} cells can be done; of the first: {}", first.reason))
-                }
-                (_, false) => fail(
-                    sparsity,
-                    "every cell removes nothing and is a control; add a sparsity above 0, or set controls: none"
-                        .to_owned(),
-                ),
-                (None, true) => {
-                    let mark = spec.exclude.first().map_or(Mark::START, |exclusion| exclusion.mark);
-                    fail((mark, "exclude"), "found nothing left of the grid; take fewer cells away".to_owned())
-                }
-            };
+    fn finish(&mut self) -> Result<PackedPlan, Diagnostics> {
+        let Part { mut packer, cells, merged, refused, asked, .. } = std::mem::take(&mut self.part);
+        let is_first = self.ids.len() == cells.len();
+        if is_first && asked.is_empty() {
+            return Err(self.nothing(&merged, &refused));
         }
-        let file_hash = ContentHash::of(file_text.as_bytes());
-        let inputs = self.inputs;
-        let mut identity = format!("secateur sweep\n{file_hash}\n{}\n", inputs.artifact.hash);
-        if let Some(weights) = &inputs.weights {
-            identity.push_str(&format!("{}\n", weights.artifact.hash));
-        }
-        let id: SweepId = ContentHash::of(identity.as_bytes()).short(12).parse().expect("hexadecimal digits are safe");
-        let sweep = SweepInfo {
-            name: spec.name.clone(),
-            id,
-            file_hash,
-            file_text: file_text.to_owned(),
-            objectives: spec.objectives.clone(),
-            constraints: spec.constraints.clone(),
-            attempts: spec.attempts,
-            weights: (spec.weights.iter().zip(&inputs.weights).next())
-                .map(|(named, file)| WeightsSummary { path: named.path.clone(), hash: file.artifact.hash }),
-            data: DataSummary {
-                path: spec.data.path.clone(),
-                hash: inputs.artifact.hash,
-                size: inputs.artifact.size,
-                rows: inputs.rows,
-                classes: inputs.classes,
-                columns: inputs.columns,
-                inputs: inputs.inputs,
-                image: inputs.image,
-            },
-        };
-        let Self { mut packer, cells, merged, refused, .. } = self;
         cells.iter().for_each(|cell| packer.cell(cell));
         merged.iter().for_each(|merged| packer.merged(merged));
         refused.iter().for_each(|refused| packer.refused(refused));
-        Ok(packer.finish(sweep))
+        Ok(packer.finish(self.sweep.clone()))
+    }
+
+    /// Why a sweep has no cell of its own.
+    fn nothing(&self, merged: &[Merged], refused: &[Refused]) -> Diagnostics {
+        let sparsity = (self.spec.grid.axis(&pruning::SPARSITY).mark, pruning::SPARSITY.path);
+        let fail = |(mark, path): (Mark, &str), message: String| Diagnostics::one(&self.spec.file, mark, path, message);
+        match (refused.first(), merged.is_empty()) {
+            (Some(first), true) => {
+                let count = refused.len();
+                fail(sparsity, format!("none of the {count} cells can be done; of the first: {}", first.reason))
+            }
+            (_, false) => fail(
+                sparsity,
+                "every cell removes nothing and is a control; add a sparsity above 0, or set controls: none".to_owned(),
+            ),
+            (None, true) => {
+                let mark = self.spec.exclude.first().map_or(Mark::START, |exclusion| exclusion.mark);
+                fail((mark, "exclude"), "found nothing left of the grid; take fewer cells away".to_owned())
+            }
+        }
+    }
+}
+
+/// What the sweep is called and aims at.
+fn info(spec: &SweepSpec, file_text: &str, inputs: &InputFacts) -> SweepInfo {
+    let weights = inputs.weights.as_ref().map(|weights| weights.artifact.hash);
+    SweepInfo {
+        name: spec.name.clone(),
+        id: sweep_id(spec.meaning, inputs.artifact.hash, weights),
+        file_hash: ContentHash::of(file_text.as_bytes()),
+        file_text: file_text.to_owned(),
+        objectives: spec.objectives.clone(),
+        constraints: spec.constraints.clone(),
+        attempts: spec.attempts,
+        weights: (spec.weights.iter().zip(&inputs.weights).next())
+            .map(|(named, file)| WeightsSummary { path: named.path.clone(), hash: file.artifact.hash }),
+        data: DataSummary {
+            path: spec.data.path.clone(),
+            hash: inputs.artifact.hash,
+            size: inputs.artifact.size,
+            rows: inputs.rows,
+            classes: inputs.classes.clone(),
+            columns: inputs.columns,
+            inputs: inputs.inputs,
+            image: inputs.image,
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     diagnostic::{Diagnostics, Mark},
     expand::Grid,
     plan::{Attempts, Constraint, Control, Objective},
+    propose::Search,
     read,
     setting::Value,
 };
@@ -24,12 +25,16 @@ pub const MAX_TRIALS: u128 = 250_000;
 pub struct SweepSpec {
     /// The file's name, for messages.
     pub file: String,
+    /// A hash of what the file means: comments, the order of keys and spellings of numbers are no difference.
+    pub meaning: ContentHash,
     /// What the sweep is called: 1 to 48 characters that are safe in paths.
     pub name: String,
     /// The table or the images, and what to do with them.
     pub data: DataSpec,
     /// What cells can have.
     pub grid: Grid,
+    /// How cells are drawn; `None` for the whole grid.
+    pub search: Option<Search>,
     /// The file that dense nets come from, where they are not trained.
     pub weights: Option<WeightsSpec>,
     /// At least one, all different.

@@ -44,6 +44,27 @@ pub(crate) struct Entry {
     pub(crate) value: Node,
 }
 
+impl Node {
+    /// What the file means: its values without places and comments, keys in the order of the alphabet, equal numbers written alike.
+    pub(crate) fn canonical(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Integer(value) => i64::try_from(*value).map_or_else(|_| value.to_string().into(), Into::into),
+            Value::Float(value) => whole(*value).map_or_else(|| (*value).into(), Into::into),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(items) => items.iter().map(Self::canonical).collect(),
+            Value::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.canonical())).collect(),
+        }
+    }
+}
+
+/// The integer that a number is, if it is a small one.
+#[expect(clippy::cast_possible_truncation, reason = "only of whole numbers below 2^53")]
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
+}
+
 /// Shown in messages after "found".
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

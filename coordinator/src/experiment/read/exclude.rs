@@ -3,7 +3,7 @@
 use super::{
     super::{
         diagnostic::{did_you_mean, quote},
-        domain::Axis,
+        domain::{Axis, Domain},
         expand::Grid,
         setting::{self, Value},
         spec::Exclusion,
@@ -88,6 +88,12 @@ fn settings<'a>(reader: &mut Reader, item: &Field<'a>, prefix: &str, found: &mut
 /// The values of the axis that are named.
 fn choose(reader: &mut Reader, field: &Field<'_>, axis: &Axis) -> Option<Vec<Value>> {
     let named_by = |node| axis.listed().iter().filter(|value| value.is_named_by(node)).cloned().collect::<Vec<_>>();
+    if matches!(axis.domain, Domain::Range(_)) {
+        let message =
+            format!("found a value, but {} is a range: only values that are listed can be excluded", axis.path());
+        reader.report(field.mark(), &field.path, message);
+        return None;
+    }
     // The value of `model.hidden` is itself a list.
     let whole = named_by(field.node);
     if !whole.is_empty() {

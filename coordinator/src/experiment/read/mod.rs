@@ -6,7 +6,7 @@ mod goals;
 mod reader;
 mod weights;
 
-use secateur_proto::spec::Task;
+use secateur_proto::{ids::ContentHash, spec::Task};
 
 pub(crate) use self::reader::{Field, Fields, Reader};
 use super::{
@@ -14,7 +14,8 @@ use super::{
     domain::{Axis, Domain},
     expand::Grid,
     plan::Attempts,
-    setting::{self, AnySetting, Around, GROUPS, model, training},
+    propose::{DIMENSIONS, MAX_SEARCH, Search},
+    setting::{self, AnySetting, Around, Form as _, GROUPS, Names, model, training},
     spec::{MAX_CELLS, MAX_TRIALS, SweepSpec, WeightsSpec},
     yaml,
 };
@@ -45,6 +46,7 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     if let Some(field) = fields.get("quantization") {
         reader.choice(&field, &[("none", ())], &["int8"]);
     }
+    let search = search(reader, &maps);
     let seeds = reader.required(&fields, "seeds", goals::SEEDS).and_then(|field| goals::seeds(reader, &field));
     let objectives = goals::objectives(reader, &fields, data.as_ref());
     let constraints = goals::constraints(reader, &fields, data.as_ref());
@@ -58,13 +60,17 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
         return None;
     };
     contradictions(reader, &maps, &grid, weights.as_ref().and_then(Option::as_ref));
-    check_size(reader, root.mark(), &grid, seeds.as_ref());
+    let search = search?;
+    check_search(reader, &maps, &grid, search);
+    check_size(reader, root.mark(), &grid, search, seeds.as_ref());
     let exclude = excluded.map_or(Some(Vec::new()), |field| exclude::exclude(reader, &field, &grid));
     Some(SweepSpec {
         file: file.to_owned(),
+        meaning: ContentHash::of(root.node.canonical().to_string().as_bytes()),
         name: name?,
         data: data?,
         grid,
+        search,
         weights: weights?,
         seeds: seeds?.list(),
         objectives: objectives?,
@@ -194,8 +200,40 @@ fn contradictions(reader: &mut Reader, maps: &Maps<'_>, grid: &Grid, weights: Op
     {
         reader.wrong(&field, "false, or true with a momentum above 0");
     }
-    for axis in grid.axes().filter(|axis| matches!(axis.domain, Domain::Range(_))) {
-        reader.report(axis.mark, axis.path(), "found a range, allowed only values: the points of a grid are listed");
+}
+
+/// The map `search`; `Some(None)` if the file asks for the whole grid.
+fn search(reader: &mut Reader, maps: &Maps<'_>) -> Option<Option<Search>> {
+    let map = match maps.found.iter().find(|(path, _)| *path == "search").map(|(_, map)| map) {
+        None | Some(Err(Missing::Left(_))) => return Some(None),
+        Some(Err(Missing::Reported)) => return None,
+        Some(Ok((map, _))) => map,
+    };
+    let sampler = reader.required(map, "sampler", "random or sobol").and_then(|field| Names.read(reader, &field));
+    let trials = reader.required(map, "trials", "a number of cells");
+    let trials = trials.and_then(|field| reader.integer(&field, 1, MAX_SEARCH));
+    let seed = map.get("seed").map_or(Some(0), |field| reader.integer(&field, 0, u64::MAX));
+    Some(Some(Search { sampler: sampler?, trials: trials?, seed: seed? }))
+}
+
+/// Only a search draws from ranges, and only what varies can be drawn.
+fn check_search(reader: &mut Reader, maps: &Maps<'_>, grid: &Grid, search: Option<Search>) {
+    let is_range = |axis: &Axis| matches!(axis.domain, Domain::Range(_));
+    if search.is_none() {
+        for axis in grid.axes().filter(|axis| is_range(axis)) {
+            let message = "found a range, which takes `search`; a grid takes a list of values";
+            reader.report(axis.mark, axis.path(), message);
+        }
+        return;
+    }
+    let mark = maps.get("search").map_or(Mark::START, |(map, _)| map.mark);
+    match grid.axes().filter(|axis| is_range(axis) || axis.listed().len() > 1).count() {
+        0 => reader.report(mark, "search", "found nothing to search: give a key a range or a list of values"),
+        varying if varying > DIMENSIONS => {
+            let message = format!("found {varying} keys that vary, allowed at most {DIMENSIONS} in a search");
+            reader.report(mark, "search", message);
+        }
+        _ => {}
     }
 }
 
@@ -223,12 +261,12 @@ fn name(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
 }
 
 /// Refuses a grid that is too large before anything of it is made.
-fn check_size(reader: &mut Reader, mark: Mark, grid: &Grid, seeds: Option<&goals::Seeds>) {
+fn check_size(reader: &mut Reader, mark: Mark, grid: &Grid, search: Option<Search>, seeds: Option<&goals::Seeds>) {
     let lengths = || {
         let long = grid.axes().filter(|axis| axis.listed().len() > 1);
         long.map(|axis| format!("{} ({})", axis.path(), axis.listed().len())).collect::<Vec<_>>().join(" × ")
     };
-    let cells = grid.len();
+    let cells = search.map_or_else(|| grid.len(), |search| search.trials.into());
     let trials = seeds.map_or(0, |seeds| cells.saturating_mul(seeds.count()));
     if cells > MAX_CELLS {
         let message =

@@ -7,7 +7,10 @@ use secateur_proto::{
 };
 use serde_json::{Value as Json, json};
 
-use super::{Form, Number, REQUIRED, settings};
+use super::{
+    super::propose::{MAX_SEARCH, Sampler},
+    Form, Number, REQUIRED, settings,
+};
 
 /// A key that is no part of a cell.
 pub(crate) struct Key {
@@ -49,6 +52,11 @@ pub(crate) static GROUPS: &[Group] = &[
     group("pruning", "What is removed, and when"),
     group("pruning.retrain", "How what is left is trained"),
     Group { path: "regularization", about: "A penalty on the weights; none without this key", is_required: false },
+    Group {
+        path: "search",
+        about: "Cells drawn from lists, and from ranges such as {low: 1.0e-4, high: 1.0e-1, log: true}; the whole grid without this key",
+        is_required: false,
+    },
 ];
 
 fn text() -> Json {
@@ -239,6 +247,33 @@ pub(crate) static SEEDS: Key = Key {
         let list = json!({"type": "array", "items": seed(), "minItems": 1, "uniqueItems": true});
         json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 250_000}, list]})
     },
+};
+
+pub(crate) static SAMPLER: Key = Key {
+    path: "search.sampler",
+    about: "How cells are drawn: `random` independently of each other, `sobol` spread evenly (Sobol 1967)",
+    allowed: "random, sobol",
+    unset: REQUIRED,
+    only: &[],
+    schema: || json!({"enum": Sampler::ALL.iter().map(|sampler| sampler.name()).collect::<Vec<_>>()}),
+};
+
+pub(crate) static SEARCH_TRIALS: Key = Key {
+    path: "search.trials",
+    about: "How many cells are drawn; each is trained with every seed of `seeds`",
+    allowed: "an integer from 1 to 100000",
+    unset: REQUIRED,
+    only: &[],
+    schema: || json!({"type": "integer", "minimum": 1, "maximum": MAX_SEARCH}),
+};
+
+pub(crate) static SEARCH_SEED: Key = Key {
+    path: "search.seed",
+    about: "Decides which cells are drawn",
+    allowed: "an integer from 0",
+    unset: "0",
+    only: &[],
+    schema: seed,
 };
 
 /// The name of a metric, or a quantity such as `auc@test`.

@@ -26,6 +26,11 @@ pub(crate) trait Form<T>: Sync {
         false
     }
 
+    /// Whether they are integers.
+    fn is_integer(&self) -> bool {
+        false
+    }
+
     /// The value at a number of a range; `None` if it is not allowed.
     fn at(&self, _number: f64) -> Option<T> {
         None
@@ -146,6 +151,10 @@ impl Form<u32> for Integer {
 
     fn schema(&self) -> Json {
         json!({"type": "integer", "minimum": self.0, "maximum": self.1})
+    }
+
+    fn is_integer(&self) -> bool {
+        true
     }
 
     fn is_number(&self) -> bool {

@@ -93,6 +93,9 @@ pub(crate) static ROWS: &[Row] = &[
     Row::Setting(&regularization::HEALING_EPOCHS),
     Row::Key(&file::QUANTIZATION),
     Row::Key(&file::SEEDS),
+    Row::Key(&file::SAMPLER),
+    Row::Key(&file::SEARCH_TRIALS),
+    Row::Key(&file::SEARCH_SEED),
     Row::Key(&file::OBJECTIVES),
     Row::Key(&file::CONSTRAINTS),
     Row::Key(&file::EXCLUDE),
@@ -293,6 +296,8 @@ pub(crate) trait AnySetting: Sync {
     fn schema(&self) -> Json;
     /// Reads it out of its map; `Some(None)` for a setting that does not apply.
     fn read(&self, reader: &mut Reader, map: Option<&Fields<'_>>, around: &Around<'_>) -> Option<Option<ReadDomain>>;
+    /// The value at a number of a range.
+    fn at(&self, number: f64) -> Option<Value>;
     /// Puts a value where it goes in the training of the dense net.
     fn set_training(&self, training: &mut TrainingSpec, value: &Value);
     /// Puts a value where it goes in the training of what is left.
@@ -324,8 +329,8 @@ impl<T: SettingValue> Setting<T> {
 
     fn domain(&self, reader: &mut Reader, field: &Field<'_>) -> Option<(bool, Domain)> {
         if self.axis && self.form.is_number() && Range::is_meant(field) {
-            return Range::read(reader, field, |number| self.form.at(number).is_some())
-                .map(|range| (true, Domain::Range(range)));
+            let range = Range::read(reader, field, |number| self.form.at(number).is_some())?;
+            return Some((true, Domain::Range(Range { integer: range.integer || self.form.is_integer(), ..range })));
         }
         let items = if self.axis { self.form.items(field) } else { None };
         let varies = items.is_some();
@@ -407,6 +412,10 @@ impl<T: SettingValue> AnySetting for Setting<T> {
             }
             Unset::Inapplicable | Unset::Depends(..) => Some(None),
         }
+    }
+
+    fn at(&self, number: f64) -> Option<Value> {
+        self.form.at(number).map(Value::new)
     }
 
     fn set_training(&self, training: &mut TrainingSpec, value: &Value) {

@@ -7,6 +7,7 @@ mod planning;
 mod properties;
 mod reading;
 mod schema;
+mod search;
 mod ways;
 mod weights;
 

@@ -40,8 +40,14 @@ fn a_cell_and_its_controls() {
 fn ids_depend_on_the_file_and_the_table_alone() {
     let plan_one = planned(SMALL);
     assert_eq!(planned(SMALL), plan_one);
-    let commented = format!("{SMALL}# a comment");
-    let plan_two = planned(&commented);
+    // A comment, the order of keys and the spelling of a number are no difference; a value is one.
+    let again = SMALL.replace("target: y\n  task: binary", "task: binary\n  target: y").replace("0.5", "5.0e-1");
+    let plan_two = planned(&format!("# a comment\n{again}"));
+    assert_eq!(plan_two.sweep.id, plan_one.sweep.id);
+    assert_ne!(plan_two.sweep.file_hash, plan_one.sweep.file_hash);
+    assert_eq!(plan_two.sweep.former_id(), planned(&format!("# a comment\n{again}")).sweep.former_id());
+    assert_ne!(plan_two.sweep.former_id(), plan_one.sweep.former_id());
+    let plan_two = planned(&format!("{SMALL}attempts: 2\n"));
     assert_ne!(plan_two.sweep.id, plan_one.sweep.id);
     assert_eq!(plan_two.stages, plan_one.stages);
     let spec = SweepSpec::parse("elsewhere.yaml", SMALL).expect("the file is right");
