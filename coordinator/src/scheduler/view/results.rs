@@ -11,7 +11,7 @@ use secateur_proto::{
 use crate::{
     experiment::plan::PackedPlan,
     scheduler::{
-        Core,
+        core::Core,
         ledger::{Packed, StageState, TrialState},
     },
 };
