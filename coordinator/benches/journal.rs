@@ -184,7 +184,11 @@ async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>>
     journal.read(&mut |_| {}).await?;
     let lines = |record| Entry::new(Timestamp(1), record).into_lines();
     journal
-        .append(lines(Record::Started).chain(lines(Record::SweepSubmitted { plan: Arc::clone(&plan) })).collect())
+        .append(
+            lines(Record::Started)
+                .chain(lines(Record::SweepSubmitted { plan: Arc::clone(&plan), open: false }))
+                .collect(),
+        )
         .await?;
     let mut lease = 0_u64;
     for stages in plan.keys().collect::<Vec<_>>().chunks(1_000) {
@@ -246,7 +250,7 @@ async fn run(
     let (driver, driving) = Driver::start(core, journal, SystemTime::now);
     let plan = Arc::new(common::plan(STAGES)?);
     let sweep = plan.sweep.id.clone();
-    driver.apply(Event::SweepSubmitted { plan: Arc::clone(&plan), share: ShareChange::default() }).await?;
+    driver.apply(Event::SweepSubmitted { plan: Arc::clone(&plan), share: ShareChange::default(), open: false }).await?;
     let begun = Instant::now();
     let mut at_work = vec![];
     for number in 0..workers {

@@ -66,7 +66,7 @@ fn run(plan: &Arc<PackedPlan>, lanes: u32, (workers, slots): (u32, u32)) -> Resu
     let mut shell = Shell { core: Core::new(Policy::default()), now: 0, effects: VecDeque::new() };
     let begun = Instant::now();
     shell.apply(&Event::Started)?;
-    shell.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default() })?;
+    shell.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: false })?;
     for number in 0..workers {
         let (worker, instance) = (format!("w{number}").parse()?, format!("i{number}").parse()?);
         let slots = NonZeroU32::new(slots).ok_or("no slots")?;

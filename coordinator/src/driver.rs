@@ -291,11 +291,12 @@ impl Shell {
             }
             Event::LeaseEnded { worker, lease, .. } => batch.settles(worker, lease, String::new()),
             Event::SweepShareChanged { sweep, .. }
+            | Event::SweepClosed { sweep }
             | Event::SweepDrainAsked { sweep }
             | Event::SweepRetried { sweep } => {
                 batch.changed.insert(sweep.clone());
             }
-            Event::SweepSubmitted { plan, .. } => {
+            Event::SweepSubmitted { plan, .. } | Event::SweepExtended { part: plan } => {
                 batch.changed.insert(plan.sweep.id.clone());
             }
             _ => {}

@@ -250,7 +250,7 @@ impl Lost {
                     *self.stages.entry(sweep).or_default() += 1;
                 }
             }
-            Ok(Some(Record::SweepSubmitted { plan })) => self.add_sweep(&plan.sweep.id, core),
+            Ok(Some(Record::SweepSubmitted { plan, .. })) => self.add_sweep(&plan.sweep.id, core),
             Ok(Some(Record::Snapshot(part))) => part.sweep().into_iter().for_each(|sweep| self.add_sweep(sweep, core)),
             Ok(_) => {}
             Err(Unread::Entry(UnreadableEntry::PiecesMissing { sweep })) => {

@@ -117,7 +117,7 @@ async fn a_worker_with_many_slots_gets_a_lease_for_each_at_once() {
     let slots = 4 * attachment::MAX_WAITING as u32;
     let (_folder, driver) = driver().await;
     let plan = Arc::new(plan(u64::from(slots), 1));
-    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default() }).await.expect("is taken");
+    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: false }).await.expect("is taken");
     let (worker, mut attachment) = attach(&driver, slots).await;
     for _ in 0..slots {
         let lease = next_lease(&driver, &worker, &mut attachment, 1).await;
@@ -131,7 +131,7 @@ async fn a_lease_that_is_too_long_for_a_message_becomes_narrower() {
     const STAGES: u64 = 24;
     let (_folder, driver) = driver().await;
     let plan = Arc::new(plan(STAGES, MAX_MESSAGE_LEN / 16));
-    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default() }).await.expect("is taken");
+    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: false }).await.expect("is taken");
     let (worker, mut attachment) = attach(&driver, 1).await;
     let lease = next_lease(&driver, &worker, &mut attachment, 64).await;
     assert_eq!(lease.stages.len() as u64, STAGES / 2);
@@ -143,7 +143,7 @@ async fn a_stage_that_is_too_long_for_a_message_fails_for_good_and_says_so() {
     let plan = Arc::new(plan(1, MAX_MESSAGE_LEN));
     let sweep = plan.sweep.id.clone();
     let mut notices = driver.watch();
-    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default() }).await.expect("is taken");
+    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: false }).await.expect("is taken");
     let (worker, mut attachment) = attach(&driver, 1).await;
     let ended = async {
         loop {

@@ -219,7 +219,7 @@ impl SweepService for Sweeps {
             let held = self.store.touch(hash).await.and_then(|held| Ok(held.ok_or(StoreError::Missing(hash))?));
             held.map_err(QueryError::from)?;
         }
-        self.driver.apply(Event::SweepSubmitted { plan, share: share_change(share) }).await?;
+        self.driver.apply(Event::SweepSubmitted { plan, share: share_change(share), open: false }).await?;
         self.audit.done(&caller, "submit", id.as_str());
         info!(sweep = %id, by = caller.name, was = was.as_str_name(), "submitted");
         Ok(Response::new(SubmitReply { sweep_id: id.to_string(), was: was.into() }))

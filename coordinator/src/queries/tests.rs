@@ -38,7 +38,7 @@ impl Lab {
     }
 
     async fn submit(&self, plan: &Arc<PackedPlan>) -> SweepId {
-        let event = Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default() };
+        let event = Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: false };
         self.driver.apply(event).await.expect("is taken");
         plan.sweep.id.clone()
     }

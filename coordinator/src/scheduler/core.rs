@@ -175,7 +175,9 @@ impl Core {
 fn react(step: &mut Step<'_>, event: &Event) -> Result<(), Rejection> {
     match event {
         Event::Started => time::started(step),
-        Event::SweepSubmitted { plan, share } => sweeps::submitted(step, plan, *share),
+        Event::SweepSubmitted { plan, share, open } => sweeps::submitted(step, plan, *share, *open),
+        Event::SweepExtended { part } => sweeps::extended(step, part),
+        Event::SweepClosed { sweep } => sweeps::closed(step, sweep),
         Event::SweepShareChanged { sweep, share } => sweeps::share_changed(step, sweep, *share),
         Event::SweepCancelled { sweep } => sweeps::cancelled(step, sweep),
         Event::SweepDrainAsked { sweep } => sweeps::drained(step, sweep),

@@ -125,7 +125,7 @@ fn journals() -> Vec<Vec<u8>> {
     let mut core = Core::new(Policy::default());
     let events = [
         Event::Started,
-        Event::SweepSubmitted { plan: Arc::new(plan), share: ShareChange::default() },
+        Event::SweepSubmitted { plan: Arc::new(plan), share: ShareChange::default(), open: false },
         Event::SweepDrainAsked { sweep: sweep.clone() },
         Event::SweepCancelled { sweep: sweep.clone() },
         Event::SweepForgotten { sweep },

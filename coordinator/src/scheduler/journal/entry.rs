@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// Version of [`Entry`] as JSON.
-pub const JOURNAL_VERSION: u32 = 8;
+pub const JOURNAL_VERSION: u32 = 9;
 
 /// The oldest version that can be read: 2 to 4 have fewer kinds of records and fewer fields, and those alike; to 5 a plan is itself in its
 /// entry, however long; in 6 a long one is there as one text;
-/// to 7 no sweep drains.
+/// to 7 no sweep drains; to 8 every sweep is one closed part.
 const OLDEST_VERSION: u32 = 2;
 
 /// What happened, and when.
@@ -92,16 +92,18 @@ impl Entry {
 
     const fn plan(&self) -> Option<&Arc<PackedPlan>> {
         match &self.record {
-            Record::SweepSubmitted { plan } => Some(plan),
+            Record::SweepSubmitted { plan, .. } | Record::SweepExtended { part: plan } => Some(plan),
             Record::Snapshot(Part::Sweep(part)) => Some(&part.plan),
+            Record::Snapshot(Part::Extension(extension)) => Some(&extension.part),
             _ => None,
         }
     }
 
     const fn plan_mut(&mut self) -> Option<&mut Arc<PackedPlan>> {
         match &mut self.record {
-            Record::SweepSubmitted { plan } => Some(plan),
+            Record::SweepSubmitted { plan, .. } | Record::SweepExtended { part: plan } => Some(plan),
             Record::Snapshot(Part::Sweep(part)) => Some(&mut part.plan),
+            Record::Snapshot(Part::Extension(extension)) => Some(&mut extension.part),
             _ => None,
         }
     }

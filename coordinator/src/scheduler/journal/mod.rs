@@ -14,5 +14,5 @@ pub use self::{
 };
 pub(super) use self::{
     failures::FailureHistory,
-    part::{Counts, StagePart, SweepPart},
+    part::{Counts, ExtensionPart, StagePart, SweepPart},
 };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{failures::FailureHistory, plan_text};
 use crate::{
     experiment::plan::PackedPlan,
-    scheduler::message::{Share, SweepState, Timestamp},
+    scheduler::message::{Share, SweepState, Timestamp, is_false},
 };
 
 /// One line of a snapshot.
@@ -22,6 +22,8 @@ pub enum Part {
     Begin(Counts),
     /// How a sweep stands.
     Sweep(SweepPart),
+    /// What the sweep before it was extended by.
+    Extension(ExtensionPart),
     /// How some stages stand.
     Stages(Vec<StagePart>),
     /// The last line: the snapshot is whole.
@@ -42,19 +44,30 @@ pub struct Counts {
     pub(in crate::scheduler) stages: usize,
 }
 
+/// A part of a sweep's plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtensionPart {
+    #[serde(with = "plan_text")]
+    pub(in crate::scheduler) part: Arc<PackedPlan>,
+}
+
 /// A sweep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SweepPart {
     #[serde(with = "plan_text")]
     pub(in crate::scheduler) plan: Arc<PackedPlan>,
+    /// Whether parts are to follow.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(in crate::scheduler) open: bool,
     pub(in crate::scheduler) state: SweepState,
     pub(in crate::scheduler) submitted_at: Timestamp,
     pub(in crate::scheduler) ended_at: Option<Timestamp>,
     pub(in crate::scheduler) share: Share,
-    /// How each trial stands, a letter for each.
+    /// How each trial of all parts stands, a letter for each.
     pub(in crate::scheduler) trials: String,
-    /// The numbers of its stages, in the order of the plan: first ones, and how many follow each other.
+    /// The numbers of its stages, in the order of the plan, part by part: first ones, and how many follow each other.
     pub(in crate::scheduler) stages: Vec<(u32, u32)>,
 }
 
@@ -78,6 +91,9 @@ impl Part {
     /// The sweep that it is about, if it is about one.
     #[must_use]
     pub fn sweep(&self) -> Option<&SweepId> {
-        if let Self::Sweep(part) = self { Some(&part.plan.sweep.id) } else { None }
+        match self {
+            Self::Sweep(SweepPart { plan, .. }) | Self::Extension(ExtensionPart { part: plan }) => Some(&plan.sweep.id),
+            Self::Begin(_) | Self::Stages(_) | Self::End {} => None,
+        }
     }
 }

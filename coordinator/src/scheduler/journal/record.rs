@@ -11,7 +11,10 @@ use secateur_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::{failures::AttemptId, part::Part, plan_text};
-use crate::{experiment::plan::PackedPlan, scheduler::message::Share};
+use crate::{
+    experiment::plan::PackedPlan,
+    scheduler::message::{Share, is_false},
+};
 
 /// A durable fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +27,20 @@ pub enum Record {
         /// Its plan, as frozen.
         #[serde(with = "plan_text")]
         plan: Arc<PackedPlan>,
+        /// Whether parts are to follow. Unknown of versions before 9.
+        #[serde(default, skip_serializing_if = "is_false")]
+        open: bool,
+    },
+    /// A sweep has more stages and trials. Unknown of versions before 9, as is the next.
+    SweepExtended {
+        /// Those of this part, and every stage that they need.
+        #[serde(with = "plan_text")]
+        part: Arc<PackedPlan>,
+    },
+    /// No part of a sweep follows.
+    SweepClosed {
+        /// Which.
+        sweep: SweepId,
     },
     /// A stopped or cancelled sweep goes on.
     SweepResumed {

@@ -37,7 +37,15 @@ impl Ledger {
         match record {
             Record::Snapshot(_) => {}
             Record::Started => self.life = self.life.saturating_add(1),
-            Record::SweepSubmitted { plan } => self.add_sweep(at, plan, changes)?,
+            Record::SweepSubmitted { plan, open } => self.add_sweep(at, plan, *open, changes)?,
+            Record::SweepExtended { part } => self.extend_sweep(at, part, changes)?,
+            Record::SweepClosed { sweep } => {
+                let number = self.sweep_number(sweep)?;
+                if !std::mem::take(&mut self.sweeps[number.index()].open) {
+                    return Err(Rejection::ClosedAlready(sweep.clone()));
+                }
+                self.complete_sweep(at, number, changes);
+            }
             Record::SweepResumed { sweep } => {
                 let number = self.sweep_number(sweep)?;
                 if matches!(self.sweep(number).state, SweepState::Running | SweepState::Completed) {
@@ -98,57 +106,106 @@ impl Ledger {
         Ok(())
     }
 
-    fn add_sweep(&mut self, at: Timestamp, plan: &Arc<PackedPlan>, changes: &mut Vec<Change>) -> Result<(), Rejection> {
+    fn add_sweep(
+        &mut self,
+        at: Timestamp,
+        plan: &Arc<PackedPlan>,
+        open: bool,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Rejection> {
         self.check_plan(plan)?;
         let sweep = SweepNumber::at(self.sweeps.len());
         self.sweep_numbers.insert(plan.sweep.id.clone(), sweep);
-        self.sweeps.push(Sweep::new(Arc::clone(plan), at));
-        let (stages, sweeps) = (&self.stages, &self.sweeps);
-        self.index.reserve(plan.stage_count(), |number| key_of(stages, sweeps, number));
-        self.stages.reserve(plan.stage_count());
-        for position in 0..plan.stage_count() {
-            self.list_stage(sweep, position);
-        }
-        for (trial, number) in (0..plan.trial_count()).zip(0_u32..) {
-            let last = self.sweep(sweep).last_stage(trial);
-            self.stages[last.index()].trials.push((sweep, number));
-        }
+        self.sweeps.push(Sweep { open, ..Sweep::new(Arc::clone(plan), at) });
+        self.list_part(sweep, 0, 0);
         self.run_sweep(at, sweep, changes);
         Ok(())
     }
 
-    /// Makes a planned stage one of the sweep's: a new one, or one that is known by its key.
-    fn list_stage(&mut self, sweep: SweepNumber, position: usize) {
-        let key = self.sweep(sweep).plan.key(position);
-        let number = match self.find_stage(&key) {
-            Some(number) => {
-                let stage = &mut self.stages[number.index()];
-                stage.shared_with.push(sweep);
-                let ended = stage.is_ended();
-                let lane_steps = self.lane_steps_of(number);
-                let sweep = &mut self.sweeps[sweep.index()];
-                sweep.stages_ended += u64::from(ended);
-                sweep.lane_steps_ended = sweep.lane_steps_ended.saturating_add(if ended { lane_steps } else { 0 });
-                number
-            }
-            None => self.add_stage(sweep, position),
+    /// A running or completed sweep has more to do.
+    fn extend_sweep(
+        &mut self,
+        at: Timestamp,
+        part: &Arc<PackedPlan>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Rejection> {
+        let number = self.sweep_number(&part.sweep.id)?;
+        self.check_size(part, number)?;
+        let sweep = &mut self.sweeps[number.index()];
+        if let Some(trial) = sweep.plan.known_and_new(part).0.into_iter().next() {
+            return Err(Rejection::PartOverlaps { sweep: part.sweep.id.clone(), trial });
+        }
+        let was_running = match sweep.state {
+            SweepState::Running => true,
+            SweepState::Completed => false,
+            SweepState::Cancelled | SweepState::Stopped { .. } => return Err(self.not_running(number)),
         };
-        let lane_steps = self.lane_steps_of(number);
-        let sweep = &mut self.sweeps[sweep.index()];
-        sweep.stages.push(number);
+        let (first_stage, first_trial) = (sweep.plan.stage_count(), sweep.plan.trial_count());
+        sweep.plan.push(Arc::clone(part));
+        sweep.trials.resize(first_trial + part.trial_count(), TrialState::Open);
+        sweep.tally.open += part.trial_count() as u64;
+        (sweep.state, sweep.ended_at) = (SweepState::Running, None);
+        self.new_generation(number);
+        self.list_part(number, first_stage, first_trial);
+        self.want_stages(number, if was_running { first_stage } else { 0 }, changes);
+        self.end_ended_trials(number, first_trial, changes);
+        self.complete_sweep(at, number, changes);
+        Ok(())
+    }
+
+    /// Lists the stages and trials of a sweep's plan from these on.
+    fn list_part(&mut self, sweep: SweepNumber, first_stage: usize, first_trial: usize) {
+        let plan = &self.sweep(sweep).plan;
+        let (stage_count, trial_count) = (plan.stage_count(), plan.trial_count());
+        let (stages, sweeps) = (&self.stages, &self.sweeps);
+        self.index.reserve(stage_count - first_stage, |number| key_of(stages, sweeps, number));
+        self.stages.reserve(stage_count - first_stage);
+        for position in first_stage..stage_count {
+            self.list_stage(sweep, position);
+        }
+        for trial in first_trial..trial_count {
+            let last = self.sweep(sweep).last_stage(trial);
+            self.stages[last.index()].list_trial(sweep, u32::try_from(trial).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Makes a planned stage one of the sweep's: a new one, or one that is known by its key.
+    fn list_stage(&mut self, number: SweepNumber, position: usize) {
+        let key = self.sweep(number).plan.key(position);
+        let Some(stage) = self.find_stage(&key) else {
+            let stage = self.add_stage(number, position);
+            let lane_steps = self.lane_steps_of(stage);
+            let sweep = &mut self.sweeps[number.index()];
+            sweep.stages.push(stage);
+            sweep.lane_steps = sweep.lane_steps.saturating_add(lane_steps);
+            return;
+        };
+        let (ended, lane_steps) = (self.stage(stage).is_ended(), self.lane_steps_of(stage));
+        let is_listed = self.stage(stage).sweeps().any(|sweep| sweep == number);
+        let sweep = &mut self.sweeps[number.index()];
+        sweep.stages.push(stage);
+        if is_listed {
+            sweep.listed_again.insert(u32::try_from(position).unwrap_or(u32::MAX));
+            return;
+        }
         sweep.lane_steps = sweep.lane_steps.saturating_add(lane_steps);
+        if ended {
+            sweep.stages_ended += 1;
+            sweep.lane_steps_ended = sweep.lane_steps_ended.saturating_add(lane_steps);
+        }
+        self.stages[stage.index()].list(number, u32::try_from(position).unwrap_or(u32::MAX));
     }
 
     fn add_stage(&mut self, sweep: SweepNumber, position: usize) -> StageNumber {
-        let plan = Arc::clone(&self.sweep(sweep).plan);
         let number = StageNumber::at(self.stages.len());
-        let class = self.class_of(&plan, position);
+        let class = self.class_of(sweep, position);
         let mut missing = 0;
         let mut ends_as = None;
-        for parent in plan.parents(position) {
-            let key = plan.key(parent);
-            let parent = self.sweep(sweep).stages[parent];
-            let parent = &mut self.stages[parent.index()];
+        let (sweeps, stages) = (&self.sweeps, &mut self.stages);
+        let home = &sweeps[sweep.index()];
+        for parent in home.plan.parents(position) {
+            let key = home.plan.key(parent);
+            let parent = &mut stages[home.stages[parent].index()];
             match parent.outcome() {
                 None => missing += 1,
                 Some(outcome) if outcome.is_completed() => {}
@@ -167,26 +224,34 @@ impl Ledger {
     }
 
     /// The number of a planned stage's class, if it may share a bundle.
-    pub(super) fn class_of(&mut self, plan: &PackedPlan, position: usize) -> Option<ClassNumber> {
-        plan.shared_class(position).map(|class| {
-            let next = ClassNumber::at(self.classes.len());
-            *self.class_numbers.entry(class.clone()).or_insert_with(|| {
-                self.classes.push(class.clone());
-                next
-            })
-        })
+    pub(super) fn class_of(&mut self, sweep: SweepNumber, position: usize) -> Option<ClassNumber> {
+        let class = self.sweeps[sweep.index()].plan.shared_class(position)?;
+        if let Some(number) = self.class_numbers.get(class) {
+            return Some(*number);
+        }
+        let number = ClassNumber::at(self.classes.len());
+        self.classes.push(class.clone());
+        self.class_numbers.insert(class.clone(), number);
+        Some(number)
     }
 
     /// Makes sure that the sweep of a plan can be taken in.
     pub(super) fn check_plan(&self, plan: &PackedPlan) -> Result<(), Rejection> {
         let id = &plan.sweep.id;
-        let invalid = |reason| Rejection::InvalidPlan { sweep: id.clone(), reason };
         if self.sweep_numbers.contains_key(id) {
-            return Err(invalid("the sweep is known already".to_owned()));
+            return Err(Rejection::InvalidPlan { sweep: id.clone(), reason: "the sweep is known already".to_owned() });
         }
-        let limit = u32::MAX as usize - self.stages.len().max(self.sweeps.len()) - 1;
-        if plan.stage_count() > limit || plan.trial_count() > limit {
-            return Err(invalid(format!("it has more than {limit} stages or trials")));
+        self.check_size(plan, SweepNumber::at(self.sweeps.len()))
+    }
+
+    /// Makes sure that all there is can be numbered, once this part of a sweep's plan is there.
+    pub(super) fn check_size(&self, part: &PackedPlan, sweep: SweepNumber) -> Result<(), Rejection> {
+        let before = self.sweeps.get(sweep.index());
+        let (stages, trials) = before.map_or((0, 0), |sweep| (sweep.stages.len(), sweep.trials.len()));
+        let limit = u32::MAX as usize - self.stages.len().max(self.sweeps.len()).max(stages).max(trials) - 1;
+        if part.stage_count() > limit || part.trial_count() > limit {
+            let reason = format!("it has more than {limit} stages or trials");
+            return Err(Rejection::InvalidPlan { sweep: part.sweep.id.clone(), reason });
         }
         Ok(())
     }
@@ -203,30 +268,35 @@ impl Ledger {
                 sweep.tally.open += 1;
             }
         }
-        self.want_stages(number, changes);
-        for trial in 0..self.sweep(number).trials.len() {
+        self.want_stages(number, 0, changes);
+        self.end_ended_trials(number, 0, changes);
+        self.complete_sweep(at, number, changes);
+    }
+
+    /// Ends the open trials from this one on of which the last stage has ended.
+    fn end_ended_trials(&mut self, number: SweepNumber, first: usize, changes: &mut Vec<Change>) {
+        for trial in first..self.sweep(number).trials.len() {
             let last = self.sweep(number).last_stage(trial);
             if let Some(outcome) = self.stage(last).outcome() {
                 let completed = outcome.is_completed();
                 self.end_trial(number, trial, TrialState::Ended, completed, changes);
             }
         }
-        self.complete_sweep(at, number, changes);
     }
 
-    /// One more running sweep wants its stages.
-    pub(super) fn want_stages(&mut self, number: SweepNumber, changes: &mut Vec<Change>) {
+    /// One more running sweep wants its stages, from this position of its plan on.
+    pub(super) fn want_stages(&mut self, number: SweepNumber, first: usize, changes: &mut Vec<Change>) {
         let (sweeps, stages) = (&self.sweeps, &mut self.stages);
-        for stage in sweeps[number.index()].stages() {
+        for stage in sweeps[number.index()].stages_from(first) {
             stages[stage.index()].wanted += 1;
             changes.push(Change::Stage(stage));
         }
     }
 
-    /// Ends the sweep if all of its trials have ended.
+    /// Ends the sweep if all of its trials have ended, and no other is to follow.
     fn complete_sweep(&mut self, at: Timestamp, number: SweepNumber, changes: &mut Vec<Change>) {
         let sweep = self.sweep(number);
-        if sweep.is_running() && sweep.tally.open == 0 {
+        if sweep.is_running() && sweep.tally.open == 0 && !sweep.open {
             self.halt_sweep(at, number, SweepState::Completed, changes);
         }
     }

@@ -1,6 +1,6 @@
 //! What the ledger keeps in two places, worked out again from one of them.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use super::{
     Ledger,
@@ -69,8 +69,11 @@ impl Ledger {
     /// The same of one sweep.
     pub(super) fn check_sweep(&self, sweep: &Sweep) -> Result<(), InvariantViolation> {
         let about = |what: fmt::Arguments<'_>| format!("{}: {what}", sweep.id());
-        let keys = sweep.stages().map(|stage| self.key_of(stage));
-        let listed = keys.eq(sweep.plan.keys());
+        let keys = sweep.stages.iter().map(|stage| self.key_of(*stage));
+        let once: BTreeSet<StageNumber> = sweep.stages.iter().copied().collect();
+        let listed = keys.eq(sweep.plan.keys())
+            && once.len() == sweep.stage_count()
+            && sweep.stages().collect::<BTreeSet<_>>() == once;
         check(InvariantId::StagesFound, listed, || about(format_args!("stages are not those of the plan")))?;
 
         let mut counts = [0_u64; 3];
@@ -105,8 +108,9 @@ impl Ledger {
             about(format_args!("counted {tally:?}, kept {:?}", sweep.tally))
         })?;
         let runs = match sweep.state {
-            SweepState::Running => tally.open > 0 && sweep.ended_at.is_none(),
-            SweepState::Completed | SweepState::Cancelled => tally.open == 0 && sweep.ended_at.is_some(),
+            SweepState::Running => (tally.open > 0 || sweep.open) && sweep.ended_at.is_none(),
+            SweepState::Completed => tally.open == 0 && !sweep.open && sweep.ended_at.is_some(),
+            SweepState::Cancelled => tally.open == 0 && sweep.ended_at.is_some(),
             SweepState::Stopped { .. } => sweep.ended_at.is_some(),
         };
         check(InvariantId::SweepRuns, runs, || about(format_args!("{:?} with {} open trials", sweep.state, tally.open)))

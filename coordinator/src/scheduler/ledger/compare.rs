@@ -31,8 +31,11 @@ impl Ledger {
 fn durable_sweep<'a>(sweep: &'a Sweep, ranks: &Ranks) -> impl PartialEq + use<'a> {
     let Sweep {
         plan,
+        open,
         state,
         stages,
+        // Worked out from plan and stages.
+        listed_again: _,
         trials,
         tally,
         stages_ended,
@@ -46,7 +49,7 @@ fn durable_sweep<'a>(sweep: &'a Sweep, ranks: &Ranks) -> impl PartialEq + use<'a
     } = sweep;
     let stages: Vec<u32> = stages.iter().map(|stage| ranks.stages[stage.index()]).collect();
     let counts = (*tally, *stages_ended, *lane_steps, *lane_steps_ended);
-    (plan, state, stages, trials, counts, *submitted_at, *ended_at, *share)
+    (plan, *open, state, stages, trials, counts, *submitted_at, *ended_at, *share)
 }
 
 /// The same of a stage. Its state is the whole of [`Stage::state`].
@@ -81,8 +84,8 @@ impl Ledger {
         let sweeps = self.sweeps().map(|(_, sweep)| {
             let ended = (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended);
             let times = (sweep.submitted_at, sweep.ended_at);
-            let Sweep { state, trials, tally, share, .. } = sweep;
-            format!("{} {state:?} {trials:?} {tally:?} {share:?} {ended:?} {times:?}\n", sweep.id())
+            let Sweep { open, state, trials, tally, share, .. } = sweep;
+            format!("{} {open} {state:?} {trials:?} {tally:?} {share:?} {ended:?} {times:?}\n", sweep.id())
         });
         let life = format!("life {}, {}\n", self.life, self.has_had_sweeps());
         [life].into_iter().chain(sweeps).chain(self.known_stages().map(stage)).collect()

@@ -14,6 +14,7 @@ use thin_vec::ThinVec;
 
 use super::{
     Ledger, key_of,
+    plan_parts::PlanParts,
     stage::{StageState, UNLIMITED},
     sweep::{Sweep, Tally},
 };
@@ -23,17 +24,19 @@ impl Ledger {
     /// Forgets a sweep that does not run: nobody wants its stages but the other sweeps that list them.
     pub(super) fn forget_sweep(&mut self, number: SweepNumber) {
         let sweep = &mut self.sweeps[number.index()];
-        let plan = Arc::clone(&sweep.plan);
+        let positions: Vec<usize> = (0..sweep.stages.len()).filter(|position| !sweep.lists_again(*position)).collect();
         let stages = mem::take(&mut sweep.stages);
-        self.sweep_numbers.remove(&plan.sweep.id);
-        sweep.forgotten = true;
+        self.sweep_numbers.remove(&sweep.plan.first().sweep.id);
+        (sweep.forgotten, sweep.open) = (true, false);
+        sweep.listed_again.clear();
         sweep.trials = vec![];
         sweep.tally = Tally::default();
         (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended) = (0, 0, 0);
 
         let mut heirs = Heirs::default();
         let mut gone: HashSet<StageNumber> = HashSet::new();
-        for (key, stage) in plan.keys().zip(&stages) {
+        for position in positions {
+            let (key, stage) = (self.sweep(number).plan.key(position), stages[position]);
             let entry = &mut self.stages[stage.index()];
             entry.trials.retain(|(of, _)| *of != number);
             entry.shared_with.retain(|of| *of != number);
@@ -48,7 +51,7 @@ impl Ledger {
                 entry.children = ThinVec::new();
                 entry.enter(StageState::Forgotten);
                 (entry.failures, entry.width_limit) = (None, UNLIMITED);
-                gone.insert(*stage);
+                gone.insert(stage);
             } else {
                 entry.home = entry.shared_with.remove(0);
                 entry.position = heirs.position(&self.sweeps, entry.home, key);
@@ -58,7 +61,8 @@ impl Ledger {
             self.stages[stage.index()].children.retain(|child| !gone.contains(child));
         }
         // Until here it says what the keys of the stages are.
-        self.sweeps[number.index()].plan = Arc::new(plan.nothing_of());
+        let sweep = &mut self.sweeps[number.index()];
+        sweep.plan = PlanParts::new(Arc::new(sweep.plan.first().nothing_of()));
     }
 }
 
@@ -69,7 +73,13 @@ struct Heirs(HashMap<SweepNumber, HashMap<StageKey, u32>>);
 impl Heirs {
     fn position(&mut self, sweeps: &[Sweep], heir: SweepNumber, key: StageKey) -> u32 {
         let plan = &sweeps[heir.index()].plan;
-        let positions = self.0.entry(heir).or_insert_with(|| plan.keys().zip(0..).collect());
+        let positions = self.0.entry(heir).or_insert_with(|| {
+            let mut positions = HashMap::new();
+            for (key, position) in plan.keys().zip(0..) {
+                positions.entry(key).or_insert(position);
+            }
+            positions
+        });
         positions.get(&key).copied().expect("a sweep that shares a stage lists it")
     }
 }

@@ -10,6 +10,7 @@ mod compare;
 mod forget;
 mod index;
 mod outcome;
+mod plan_parts;
 mod reopen;
 mod restore;
 mod restoring;
@@ -139,8 +140,7 @@ impl Ledger {
 
     /// What a stage is to do, and the files that it was given.
     pub(super) fn spec_of(&self, stage: &Stage) -> (StageSpec, Artifacts) {
-        let (plan, position) = (&self.sweep(stage.home).plan, stage.position as usize);
-        (plan.spec(position), plan.given(position))
+        self.sweep(stage.home).plan.spec(stage.position as usize)
     }
 
     /// What the trials of a sweep have come to has changed.

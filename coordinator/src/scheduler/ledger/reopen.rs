@@ -116,7 +116,7 @@ impl Ledger {
             sweep.ended_at = None;
             // It runs again: its stages are wanted.
             sweep.state = SweepState::Running;
-            self.want_stages(number, changes);
+            self.want_stages(number, 0, changes);
         }
     }
 }

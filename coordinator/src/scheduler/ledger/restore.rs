@@ -11,11 +11,14 @@ use super::{
     stage::{Stage, StageState},
     sweep::{Sweep, Tally, TrialState},
 };
-use crate::scheduler::{
-    fault_injection::Faults,
-    journal::SweepPart,
-    message::Rejection,
-    numbers::{StageNumber, SweepNumber},
+use crate::{
+    experiment::plan::PackedPlan,
+    scheduler::{
+        fault_injection::Faults,
+        journal::SweepPart,
+        message::Rejection,
+        numbers::{StageNumber, SweepNumber},
+    },
 };
 
 /// A sweep, and a position in its plan.
@@ -29,9 +32,11 @@ impl Restoring {
             return Err(invalid(format_args!("it is not whole: {counts:?}")));
         }
         let mut ledger = Ledger { life: counts.life, forgotten: counts.forgotten, ..Ledger::new(faults) };
-        let mut places = vec![None; sweeps.iter().map(|sweep| sweep.plan.stage_count()).sum()];
-        for sweep in sweeps {
-            ledger.list_sweep(sweep, &mut places)?;
+        let extended = sweeps.iter().flat_map(|(_, parts)| parts).map(|part| part.stage_count());
+        let stage_count: usize = sweeps.iter().map(|(sweep, _)| sweep.plan.stage_count()).chain(extended).sum();
+        let mut places = vec![None; stage_count];
+        for (sweep, parts) in sweeps {
+            ledger.list_sweep(sweep, parts, &mut places)?;
         }
         let count = places.iter().take_while(|place| place.is_some()).count();
         if places[count..].iter().any(Option::is_some) {
@@ -55,30 +60,37 @@ impl Restoring {
 
 impl Ledger {
     /// Takes a sweep in, and notes at its stages' numbers where in the plans they are.
-    fn list_sweep(&mut self, part: SweepPart, places: &mut [Option<Place>]) -> Result<(), Rejection> {
-        let SweepPart { plan, state, submitted_at, ended_at, share, trials, stages } = part;
+    fn list_sweep(
+        &mut self,
+        sweep: SweepPart,
+        parts: Vec<Arc<PackedPlan>>,
+        places: &mut [Option<Place>],
+    ) -> Result<(), Rejection> {
+        let SweepPart { plan, open, state, submitted_at, ended_at, share, trials, stages } = sweep;
         self.check_plan(&plan)?;
+        let id = plan.sweep.id.clone();
+        let number = SweepNumber::at(self.sweeps.len());
+        let mut sweep = Sweep { open, state, ended_at, share, ..Sweep::new(plan, submitted_at) };
+        for part in parts {
+            self.check_size(&part, number)?;
+            let (known, _) = sweep.plan.known_and_new(&part);
+            if let Some(trial) = known.first() {
+                return Err(invalid(format_args!("trial {trial} is in two parts")));
+            }
+            sweep.plan.push(part);
+        }
         let listed: u64 = stages.iter().map(|(_, count)| u64::from(*count)).sum();
         let trials: Option<Vec<TrialState>> = trials.chars().map(trial_state).collect();
-        let Some(trials) =
-            trials.filter(|trials| trials.len() == plan.trial_count() && listed == plan.stage_count() as u64)
-        else {
-            return Err(invalid(format_args!("sweep {} has other stages or trials", plan.sweep.id)));
-        };
-        let number = SweepNumber::at(self.sweeps.len());
+        sweep.trials = trials
+            .filter(|trials| trials.len() == sweep.plan.trial_count() && listed == sweep.plan.stage_count() as u64)
+            .ok_or_else(|| invalid(format_args!("sweep {id} has other stages or trials")))?;
         let numbers = stages.iter().flat_map(|(first, count)| (0..*count).map(|more| first.saturating_add(more)));
-        self.sweep_numbers.insert(plan.sweep.id.clone(), number);
-        self.sweeps.push(Sweep {
-            state,
-            stages: numbers.map(StageNumber).collect(),
-            trials,
-            ended_at,
-            share,
-            ..Sweep::new(Arc::clone(&plan), submitted_at)
-        });
-        for (position, key) in (0..).zip(plan.keys()) {
-            let stage = self.sweeps[number.index()].stages[position as usize];
-            let sweeps = &self.sweeps;
+        sweep.stages = numbers.map(StageNumber).collect();
+        self.sweep_numbers.insert(id, number);
+        self.sweeps.push(sweep);
+        let sweeps = &self.sweeps;
+        for (position, key) in (0..).zip(sweeps[number.index()].plan.keys()) {
+            let stage = sweeps[number.index()].stages[position as usize];
             let no_number = || invalid(format_args!("stage {key} has no number"));
             let key_at = |(home, at): Place| sweeps[home.index()].plan.key(at as usize);
             match places.get(stage.index()).ok_or_else(no_number)? {
@@ -92,6 +104,7 @@ impl Ledger {
             }
             self.index.insert(stage, key_of);
         }
+        self.sweeps[number.index()].note_listed_again();
         Ok(())
     }
 
@@ -102,14 +115,14 @@ impl Ledger {
         position: u32,
         standings: &mut Peekable<IntoIter<Standing>>,
     ) -> Result<(), Rejection> {
-        let plan = Arc::clone(&self.sweep(home).plan);
-        let key = plan.key(position as usize);
         let number = StageNumber::at(self.stages.len());
-        let class = self.class_of(&plan, position as usize);
+        let class = self.class_of(home, position as usize);
+        let (sweeps, stages) = (&self.sweeps, &mut self.stages);
+        let sweep = &sweeps[home.index()];
+        let key = sweep.plan.key(position as usize);
         let (mut missing, mut ends_with_parent) = (0, false);
-        for parent in plan.parents(position as usize) {
-            let parent = self.sweep(home).stages[parent];
-            let above = self.stages.get_mut(parent.index());
+        for parent in sweep.plan.parents(position as usize) {
+            let above = stages.get_mut(sweep.stages[parent].index());
             let above = above.ok_or_else(|| invalid(format_args!("stage {key} is before its parent")))?;
             above.children.push(number);
             match above.outcome() {
@@ -142,26 +155,26 @@ impl Ledger {
 
     /// Notes a sweep at its stages, and what it is in all.
     fn count_sweep(&mut self, number: SweepNumber) {
-        let is_running = self.sweep(number).is_running();
-        let plan = Arc::clone(&self.sweep(number).plan);
-        for position in 0..self.sweep(number).stages.len() {
-            let stage = self.sweep(number).stages[position];
-            let lane_steps = plan.lane_steps(position);
-            let stage = &mut self.stages[stage.index()];
+        let (sweeps, stages) = (&mut self.sweeps, &mut self.stages);
+        let sweep = &mut sweeps[number.index()];
+        let is_running = sweep.is_running();
+        let (mut lane_steps, mut ended, mut lane_steps_ended) = (0_u64, 0, 0_u64);
+        for position in (0..sweep.stages.len()).filter(|position| !sweep.lists_again(*position)) {
+            let stage = &mut stages[sweep.stages[position].index()];
             stage.wanted += u32::from(is_running);
             if stage.home != number {
                 stage.shared_with.push(number);
             }
-            let sweep = &mut self.sweeps[number.index()];
-            sweep.lane_steps = sweep.lane_steps.saturating_add(lane_steps);
+            let steps = sweep.plan.lane_steps(position);
+            lane_steps = lane_steps.saturating_add(steps);
             if stage.is_ended() {
-                sweep.stages_ended += 1;
-                sweep.lane_steps_ended = sweep.lane_steps_ended.saturating_add(lane_steps);
+                ended += 1;
+                lane_steps_ended = lane_steps_ended.saturating_add(steps);
             }
         }
-        for (place, trial) in (0..plan.trial_count()).zip(0_u32..) {
-            let stage = self.sweep(number).last_stage(place);
-            self.stages[stage.index()].trials.push((number, trial));
+        (sweep.lane_steps, sweep.stages_ended, sweep.lane_steps_ended) = (lane_steps, ended, lane_steps_ended);
+        for (place, trial) in (0..sweep.trials.len()).zip(0_u32..) {
+            stages[sweep.last_stage(place).index()].trials.push((number, trial));
         }
         self.sweeps[number.index()].tally = self.tally_of(self.sweep(number));
     }

@@ -1,15 +1,21 @@
 //! A snapshot that is being read, before its end has come.
 
+use std::sync::Arc;
+
 use secateur_proto::outcome::Checkpoint;
 
 use super::outcome::Packed;
-use crate::scheduler::journal::{Counts, FailureHistory, SweepPart};
+use crate::{
+    experiment::plan::PackedPlan,
+    scheduler::journal::{Counts, FailureHistory, SweepPart},
+};
 
 /// A snapshot that is being read.
 #[derive(Debug)]
 pub(super) struct Restoring {
     pub(super) counts: Counts,
-    pub(super) sweeps: Vec<SweepPart>,
+    /// Each with what it was extended by.
+    pub(super) sweeps: Vec<(SweepPart, Vec<Arc<PackedPlan>>)>,
     pub(super) stages: Vec<Standing>,
 }
 

@@ -15,7 +15,7 @@ use super::{
     sweep::{Sweep, TrialState},
 };
 use crate::scheduler::{
-    journal::{Counts, Entry, Part, Record, StagePart, SweepPart},
+    journal::{Counts, Entry, ExtensionPart, Part, Record, StagePart, SweepPart},
     message::{Rejection, Timestamp},
     numbers::StageNumber,
 };
@@ -106,7 +106,13 @@ impl Ledger {
                 let stages = Vec::with_capacity(counts.stages.min(1 << 20));
                 self.restoring = Some(Box::new(Restoring { counts: *counts, sweeps: vec![], stages }));
             }
-            Part::Sweep(sweep) => self.restoring.as_mut().ok_or_else(early)?.sweeps.push(sweep.clone()),
+            Part::Sweep(sweep) => self.restoring.as_mut().ok_or_else(early)?.sweeps.push((sweep.clone(), vec![])),
+            Part::Extension(ExtensionPart { part }) => {
+                let last = self.restoring.as_mut().ok_or_else(early)?.sweeps.last_mut();
+                let last = last.filter(|(sweep, _)| sweep.plan.sweep.id == part.sweep.id);
+                let (_, extensions) = last.ok_or_else(|| invalid("a part of a plan does not follow its sweep"))?;
+                extensions.push(Arc::clone(part));
+            }
             Part::Stages(stages) => {
                 let restoring = self.restoring.as_mut().ok_or_else(early)?;
                 restoring.stages.extend(stages.iter().map(|stage| Standing {
@@ -148,6 +154,7 @@ pub(super) fn invalid(reason: impl ToString) -> Rejection {
 fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
     let Sweep {
         plan,
+        open,
         state,
         stages,
         trials,
@@ -155,6 +162,7 @@ fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
         ended_at,
         share,
         // Worked out from plan, stages and trials.
+        listed_again: _,
         tally: _,
         stages_ended: _,
         lane_steps: _,
@@ -175,7 +183,8 @@ fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
         TrialState::Cancelled => 'c',
     };
     SweepPart {
-        plan: Arc::clone(plan),
+        plan: Arc::clone(plan.first()),
+        open: *open,
         state: state.clone(),
         submitted_at: *submitted_at,
         ended_at: *ended_at,
@@ -247,7 +256,10 @@ impl Snapshot<'_> {
             stages.peek()?;
             Some(Part::Stages(stages.by_ref().take(STAGES_PER_LINE).collect()))
         });
-        let sweeps = self.sweeps().map(|sweep| Part::Sweep(sweep_part(sweep, &self.ranks)));
+        let sweeps = self.sweeps().flat_map(|sweep| {
+            let extensions = sweep.plan.iter().skip(1).map(|part| ExtensionPart { part: Arc::clone(part) });
+            std::iter::once(Part::Sweep(sweep_part(sweep, &self.ranks))).chain(extensions.map(Part::Extension))
+        });
         let parts = std::iter::once(Part::Begin(self.counts())).chain(sweeps).chain(stages);
         parts.chain([Part::End {}]).map(move |part| Entry::new(at, Record::Snapshot(part)))
     }

@@ -16,14 +16,14 @@ pub(in crate::scheduler) const UNLIMITED: u32 = u32::MAX;
 /// There are hundreds of thousands: what most of them lack takes no more room than a pointer.
 #[derive(Debug)]
 pub(in crate::scheduler) struct Stage {
-    /// The sweep that brought it, whose plan holds its spec, and where in that plan.
+    /// The oldest sweep that lists it, whose plan holds its spec, and where in that plan.
     pub(super) home: SweepNumber,
     pub(super) position: u32,
-    /// Other sweeps that list it.
+    /// Other sweeps that list it, in their order.
     pub(super) shared_with: ThinVec<SweepNumber>,
     /// Stages that read its result.
     pub(super) children: ThinVec<StageNumber>,
-    /// Trials that end with it: sweep, and position in its plan. Nearly always none or one.
+    /// Trials that end with it, in their order: sweep, and position in its plan. Nearly always none or one.
     pub(super) trials: SmallVec<[(SweepNumber, u32); 1]>,
     /// Running sweeps that list it.
     pub(super) wanted: u32,
@@ -113,6 +113,23 @@ impl Stage {
             failures: None,
             state,
         }
+    }
+
+    /// One more sweep lists it, at that position of its plan. The oldest is its home, whichever brought it, as after a snapshot.
+    pub(super) fn list(&mut self, sweep: SweepNumber, position: u32) {
+        let mut other = sweep;
+        if sweep < self.home {
+            other = std::mem::replace(&mut self.home, sweep);
+            self.position = position;
+        }
+        let place = self.shared_with.partition_point(|listed| *listed < other);
+        self.shared_with.insert(place, other);
+    }
+
+    /// A trial ends with it: trials of older sweeps come first.
+    pub(super) fn list_trial(&mut self, sweep: SweepNumber, trial: u32) {
+        let place = self.trials.partition_point(|listed| *listed < (sweep, trial));
+        self.trials.insert(place, (sweep, trial));
     }
 
     /// The one writer of a stage's state.

@@ -1,9 +1,10 @@
 //! One sweep: its plan, and how far it is. Knows nothing of workers.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use secateur_proto::ids::SweepId;
 
+use super::plan_parts::PlanParts;
 use crate::{
     experiment::plan::PackedPlan,
     scheduler::{
@@ -14,10 +15,14 @@ use crate::{
 
 #[derive(Debug)]
 pub(in crate::scheduler) struct Sweep {
-    pub(super) plan: Arc<PackedPlan>,
+    pub(super) plan: PlanParts,
+    /// Whether parts of the plan are to follow: it does not complete before it is closed.
+    pub(super) open: bool,
     pub(super) state: SweepState,
     /// In the order of the plan.
     pub(super) stages: Vec<StageNumber>,
+    /// Positions in the plan of stages that an earlier part lists, too.
+    pub(super) listed_again: BTreeSet<u32>,
     pub(super) trials: Vec<TrialState>,
     /// Trials by state.
     pub(super) tally: Tally,
@@ -53,8 +58,10 @@ impl Sweep {
     /// A new one, of which nothing is listed yet.
     pub(super) fn new(plan: Arc<PackedPlan>, submitted_at: Timestamp) -> Self {
         Self {
+            open: false,
             state: SweepState::Running,
             stages: Vec::with_capacity(plan.stage_count()),
+            listed_again: BTreeSet::new(),
             trials: vec![TrialState::Open; plan.trial_count()],
             tally: Tally { open: plan.trial_count() as u64, ..Tally::default() },
             stages_ended: 0,
@@ -65,15 +72,15 @@ impl Sweep {
             forgotten: false,
             share: Share::default(),
             generation: 0,
-            plan,
+            plan: PlanParts::new(plan),
         }
     }
 
     pub(in crate::scheduler) fn id(&self) -> &SweepId {
-        &self.plan.sweep.id
+        &self.plan.first().sweep.id
     }
 
-    pub(in crate::scheduler) const fn plan(&self) -> &Arc<PackedPlan> {
+    pub(in crate::scheduler) const fn plan(&self) -> &PlanParts {
         &self.plan
     }
 
@@ -98,9 +105,39 @@ impl Sweep {
         self.generation
     }
 
-    /// Its stages, in the order of its plan.
-    pub(in crate::scheduler) fn stages(&self) -> impl ExactSizeIterator<Item = StageNumber> + '_ {
-        self.stages.iter().copied()
+    /// Whether parts of its plan are to follow.
+    pub(in crate::scheduler) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Its stages, each once, in the order of its plan.
+    pub(in crate::scheduler) fn stages(&self) -> impl Iterator<Item = StageNumber> + '_ {
+        self.stages_from(0)
+    }
+
+    /// Those that are listed first at a position of the plan or after it.
+    pub(super) fn stages_from(&self, position: usize) -> impl Iterator<Item = StageNumber> + '_ {
+        let listed = (position..).zip(&self.stages[position..]);
+        listed.filter(|(position, _)| !self.lists_again(*position)).map(|(_, stage)| *stage)
+    }
+
+    /// Whether the stage at a position is also at an earlier one.
+    pub(super) fn lists_again(&self, position: usize) -> bool {
+        !self.listed_again.is_empty() && u32::try_from(position).is_ok_and(|at| self.listed_again.contains(&at))
+    }
+
+    /// Works out which stages are listed again.
+    pub(super) fn note_listed_again(&mut self) {
+        if self.plan.iter().nth(1).is_some() {
+            let mut listed = BTreeSet::new();
+            let positions = (0_u32..).zip(&self.stages);
+            self.listed_again =
+                positions.filter(|(_, stage)| !listed.insert(**stage)).map(|(position, _)| position).collect();
+        }
+    }
+
+    pub(in crate::scheduler) fn stage_count(&self) -> usize {
+        self.stages.len() - self.listed_again.len()
     }
 
     /// Its trials, in the order of its plan.

@@ -23,6 +23,19 @@ pub enum Event {
         plan: Arc<PackedPlan>,
         /// What part of the workers it may have.
         share: ShareChange,
+        /// Whether parts are to follow: it does not complete before it is closed. Of a known sweep this says nothing new.
+        open: bool,
+    },
+    /// More trials for a sweep, with all stages that they need. They are taken in once: those of a part that is known already are no news.
+    /// A sweep that had completed runs again; one that drains, was stopped or was cancelled goes on.
+    SweepExtended {
+        /// A plan of the same sweep, with none of its trials but new ones.
+        part: Arc<PackedPlan>,
+    },
+    /// No part follows: the sweep completes with the last of its trials.
+    SweepClosed {
+        /// Which.
+        sweep: SweepId,
     },
     /// A person gives a sweep another part of the workers, from the next lease on.
     SweepShareChanged {

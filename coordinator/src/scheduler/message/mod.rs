@@ -8,6 +8,7 @@ mod share;
 mod sweep_state;
 mod timestamp;
 
+pub(super) use self::share::is_false;
 pub use self::{
     effect::Effect,
     event::{Departure, Event, HeldLease},

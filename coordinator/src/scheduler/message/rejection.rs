@@ -1,6 +1,6 @@
 //! Why an event, or a line of a journal, is refused.
 
-use secateur_proto::ids::{BundleClass, LeaseId, StageKey, SweepId, WorkerId};
+use secateur_proto::ids::{BundleClass, LeaseId, StageKey, SweepId, TrialId, WorkerId};
 
 use super::sweep_state::SweepState;
 
@@ -82,7 +82,18 @@ pub enum Rejection {
         "sweep {0} is known with other stages: it was planned by another version of secateur; give it a new folder, or run it with the version that began it"
     )]
     PlanDiffers(SweepId),
+    /// A part has trials that are new and trials that are known.
+    #[error("sweep {sweep} cannot be extended: it has trial {trial} already, but not all of the others")]
+    PartOverlaps {
+        /// Which.
+        sweep: SweepId,
+        /// A trial that is known.
+        trial: TrialId,
+    },
     /// A record that cannot follow the ones before it.
+    #[error("sweep {0} is closed already")]
+    ClosedAlready(SweepId),
+    /// The same.
     #[error("stage {0} has ended already")]
     EndedAlready(StageKey),
     /// The same.

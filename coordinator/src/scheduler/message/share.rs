@@ -18,7 +18,7 @@ pub struct Share {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
-const fn is_false(value: &bool) -> bool {
+pub(in crate::scheduler) const fn is_false(value: &bool) -> bool {
     !*value
 }
 

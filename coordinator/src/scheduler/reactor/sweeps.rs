@@ -18,21 +18,45 @@ pub(in crate::scheduler) fn submitted(
     step: &mut Step<'_>,
     plan: &Arc<PackedPlan>,
     share: ShareChange,
+    open: bool,
 ) -> Result<(), Rejection> {
     let id = &plan.sweep.id;
     match step.ledger.find_sweep(id) {
         None => {
             admits_another(step)?;
-            step.write(Record::SweepSubmitted { plan: Arc::clone(plan) })?;
+            step.write(Record::SweepSubmitted { plan: Arc::clone(plan), open })?;
         }
         Some(sweep) => {
-            if !plan.has_the_work_of(step.ledger.sweep(sweep).plan()) {
+            if !plan.has_the_work_of(step.ledger.sweep(sweep).plan().first()) {
                 return Err(Rejection::PlanDiffers(id.clone()));
             }
             resume(step, sweep)?;
         }
     }
     share_changed(step, id, share)
+}
+
+/// A part of which all trials are known is no news: it was taken in before.
+pub(in crate::scheduler) fn extended(step: &mut Step<'_>, part: &Arc<PackedPlan>) -> Result<(), Rejection> {
+    let id = &part.sweep.id;
+    let number = step.ledger.sweep_number(id)?;
+    let sweep = step.ledger.sweep(number);
+    let (known, new) = sweep.plan().known_and_new(part);
+    if let Some(trial) = known.first().filter(|_| !new.is_empty()) {
+        return Err(Rejection::PartOverlaps { sweep: id.clone(), trial: trial.clone() });
+    }
+    let runs_again = *sweep.state() == SweepState::Completed;
+    if runs_again && !new.is_empty() {
+        admits_another(step)?;
+    }
+    resume(step, number)?;
+    if new.is_empty() { Ok(()) } else { step.write(Record::SweepExtended { part: Arc::clone(part) }) }
+}
+
+/// One that is closed already stays so.
+pub(in crate::scheduler) fn closed(step: &mut Step<'_>, sweep: &SweepId) -> Result<(), Rejection> {
+    let number = step.ledger.sweep_number(sweep)?;
+    if step.ledger.sweep(number).is_open() { step.write(Record::SweepClosed { sweep: sweep.clone() }) } else { Ok(()) }
 }
 
 /// Lets a stopped or cancelled sweep go on, and one that drains.

@@ -18,16 +18,16 @@ fn only(lines: &[impl AsRef<str>]) -> Result<Entry, UnreadableEntry> {
 #[test]
 fn a_journal_of_another_version_is_refused_by_its_number() {
     let line: String = Entry::new(Timestamp(1), Record::Started).into_lines().collect();
-    assert_eq!(line, r#"{"version":8,"at":1,"record":{"record":"started"}}"#);
-    let of_version = |version: &str| line.replace("\"version\":8", &format!("\"version\":{version}"));
-    for other in ["1", "9"] {
+    assert_eq!(line, r#"{"version":9,"at":1,"record":{"record":"started"}}"#);
+    let of_version = |version: &str| line.replace("\"version\":9", &format!("\"version\":{version}"));
+    for other in ["1", "10"] {
         let error = only(&[of_version(other)]).expect_err("another version").to_string();
-        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 8"));
+        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 9"));
     }
-    for older in ["2", "3", "4", "5", "6", "7"] {
+    for older in ["2", "3", "4", "5", "6", "7", "8"] {
         assert_eq!(only(&[of_version(older)]).expect("an older version").record, Record::Started);
     }
-    for damaged in ["", "{", "null", "{\"version\":8}", &line[..line.len() - 1], &line.replace("at", "when")] {
+    for damaged in ["", "{", "null", "{\"version\":9}", &line[..line.len() - 1], &line.replace("at", "when")] {
         assert!(only(&[damaged]).is_err(), "{damaged:?}");
     }
 }
@@ -44,7 +44,7 @@ fn a_plan_is_read_however_it_was_written() {
     for (trials, is_long) in [(3, false), (9_000, true)] {
         let (plan, ..) = fan("s", trials);
         let json = serde_json::to_string(&*plan).expect("plain data");
-        let record = Record::SweepSubmitted { plan };
+        let record = Record::SweepSubmitted { plan, open: false };
         let entry = Entry::new(Timestamp(1), record.clone());
         let written: Vec<String> = entry.clone().into_lines().collect();
         if is_long {
@@ -55,7 +55,7 @@ fn a_plan_is_read_however_it_was_written() {
             assert!(written[0].contains(&json));
         }
         assert_eq!(only(&written).expect("an entry"), entry);
-        for (version, plan) in [(5, json.clone()), (6, format!("\"{}\"", as_one_text(&json)))] {
+        for (version, plan) in [(5, json.clone()), (8, json.clone()), (6, format!("\"{}\"", as_one_text(&json)))] {
             let older =
                 format!(r#"{{"version":{version},"at":1,"record":{{"record":"sweep_submitted","plan":{plan}}}}}"#);
             assert_eq!(only(&[older]).expect("an entry").record, record);
@@ -66,7 +66,9 @@ fn a_plan_is_read_however_it_was_written() {
 #[test]
 fn pieces_of_a_plan_that_are_not_all_there_are_no_plan() {
     let lines = |sweep: &str| -> Vec<String> {
-        Entry::new(Timestamp(1), Record::SweepSubmitted { plan: fan(sweep, 9_000).0 }).into_lines().collect()
+        Entry::new(Timestamp(1), Record::SweepSubmitted { plan: fan(sweep, 9_000).0, open: false })
+            .into_lines()
+            .collect()
     };
     let (a, b) = (lines("a"), lines("b"));
     let started = || Entry::new(Timestamp(1), Record::Started).into_lines();
@@ -97,7 +99,7 @@ fn a_journal_that_contradicts_itself_is_refused() {
     let (plan, key) = single("s", "y");
     let (_, _, dense) = fan("t", 1);
     let ended = |stage| Record::StageEnded { stage, outcome: completed(key) };
-    let submitted = || Record::SweepSubmitted { plan: Arc::clone(&plan) };
+    let submitted = || Record::SweepSubmitted { plan: Arc::clone(&plan), open: false };
     let restore = |records: Vec<Record>| {
         let entries = records.into_iter().map(|record| Entry::new(Timestamp(0), record));
         Core::restore(Policy::default(), entries).err()
@@ -111,7 +113,7 @@ fn a_journal_that_contradicts_itself_is_refused() {
     let (fan, ..) = fan("t", 1);
     let failure = failure(FailureClass::Executor);
     let early = Record::AttemptFailed { stage: dense[0], lanes: 1, failure, worker: None, attempt: None };
-    let submitted = Record::SweepSubmitted { plan: fan };
+    let submitted = Record::SweepSubmitted { plan: fan, open: false };
     assert_eq!(restore(vec![submitted, early]), Some(Rejection::ParentsMissing(dense[0])));
 }
 

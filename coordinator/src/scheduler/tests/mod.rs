@@ -4,6 +4,7 @@ mod attachment;
 mod checkpoints;
 mod drain;
 mod explain;
+mod extend;
 mod failures;
 mod forget;
 mod generations;
@@ -42,6 +43,8 @@ use crate::experiment::plan::{Attempts, DataSummary, PackedPlan, Plan, PlannedSt
 struct PlanBuilder {
     stages: Vec<PlannedStage>,
     trials: Vec<Trial>,
+    /// The number of its first trial: those before are of other parts.
+    first_trial: u64,
 }
 
 impl PlanBuilder {
@@ -103,7 +106,7 @@ impl PlanBuilder {
     }
 
     fn trial(&mut self, stages: &[StageKey]) -> &mut Self {
-        let seed = self.trials.len() as u64;
+        let seed = self.first_trial + self.trials.len() as u64;
         self.trials.push(Trial { id: trial(seed), cell: cell(), seed, stages: stages.to_vec() });
         self
     }
@@ -223,7 +226,12 @@ pub(crate) fn fan(sweep: &str, count: u64) -> (Arc<PackedPlan>, StageKey, Vec<St
 ///        └──▶ dense 1 ──▶ …
 /// ```
 fn grid(id: &str, targets: &[&str], seeds: Range<u64>, counts: Range<u64>) -> Arc<PackedPlan> {
-    let mut plan = PlanBuilder::default();
+    grid_part(id, 0, targets, seeds, counts)
+}
+
+/// The same as a part of a sweep, behind so many trials.
+fn grid_part(id: &str, first_trial: u64, targets: &[&str], seeds: Range<u64>, counts: Range<u64>) -> Arc<PackedPlan> {
+    let mut plan = PlanBuilder { first_trial, ..PlanBuilder::default() };
     for target in targets {
         let prepare = plan.prepare(target);
         for seed in seeds.clone() {
@@ -333,13 +341,22 @@ impl Lab {
     }
 
     fn submit(&mut self, plan: &Arc<PackedPlan>) {
-        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default() });
+        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: false });
+    }
+
+    /// Submits a sweep to which parts are to be added.
+    fn submit_open(&mut self, plan: &Arc<PackedPlan>) {
+        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: true });
+    }
+
+    fn extend(&mut self, part: &Arc<PackedPlan>) {
+        self.apply(&Event::SweepExtended { part: Arc::clone(part) });
     }
 
     /// Submits with a priority and a limit of workers, 0 for none.
     fn submit_with(&mut self, plan: &Arc<PackedPlan>, priority: i32, max_workers: u32) {
         let share = ShareChange { priority: Some(priority), max_workers: Some(max_workers) };
-        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share });
+        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share, open: false });
     }
 
     /// Stops a sweep, as a full disk does where nobody can make up for anybody.

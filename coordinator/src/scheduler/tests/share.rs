@@ -171,14 +171,14 @@ fn no_more_sweeps_run_than_may() {
     let mut lab = Lab::new(Policy { max_running_sweeps: NonZeroU32::MIN, ..Policy::default() });
     let ((first, _), (second, _)) = (single("first", "x"), single("second", "y"));
     lab.submit(&first);
-    let submitted = Event::SweepSubmitted { plan: Arc::clone(&second), share: ShareChange::default() };
+    let submitted = Event::SweepSubmitted { plan: Arc::clone(&second), share: ShareChange::default(), open: false };
     assert_eq!(lab.rejects(&submitted), Rejection::TooManySweeps { limit: 1 });
     // The running one is no other.
     lab.submit(&first);
     lab.apply(&Event::SweepCancelled { sweep: sweep("first") });
     lab.apply(&submitted);
     lab.effects.clear();
-    let resumed = Event::SweepSubmitted { plan: first, share: ShareChange::default() };
+    let resumed = Event::SweepSubmitted { plan: first, share: ShareChange::default(), open: false };
     assert_eq!(lab.rejects(&resumed), Rejection::TooManySweeps { limit: 1 });
     assert_eq!(lab.rejects(&Event::SweepRetried { sweep: sweep("first") }), Rejection::TooManySweeps { limit: 1 });
     lab.finish();

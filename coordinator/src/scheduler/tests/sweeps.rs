@@ -216,7 +216,7 @@ fn a_plan_that_differs_and_a_sweep_that_is_unknown_are_refused() {
     };
     lab.submit(&plan(1));
     lab.submit(&plan(1));
-    let rejection = lab.rejects(&Event::SweepSubmitted { plan: plan(2), share: ShareChange::default() });
+    let rejection = lab.rejects(&Event::SweepSubmitted { plan: plan(2), share: ShareChange::default(), open: false });
     assert_eq!(rejection, Rejection::PlanDiffers(sweep("s")));
     let unknown = Event::SweepCancelled { sweep: sweep("t") };
     assert_eq!(lab.rejects(&unknown), Rejection::UnknownSweep(sweep("t")));

@@ -46,6 +46,15 @@ fn plans() -> Vec<Arc<PackedPlan>> {
     vec![grid("a", &["x"], 0..3, 0..3), grid("b", &["x", "y"], 1..4, 2..4), grid("c", &["y"], 0..2, 0..1)]
 }
 
+/// What each of them is extended by: stages that it has, that another one has, and new ones.
+fn parts() -> Vec<Vec<Arc<PackedPlan>>> {
+    vec![
+        vec![grid_part("a", 100, &["x"], 1..2, 3..5), grid_part("a", 200, &["x", "y"], 3..4, 2..3)],
+        vec![grid_part("b", 100, &["y"], 0..1, 0..2)],
+        vec![],
+    ]
+}
+
 /// Less than the silence after which the clock is taken for one that was set.
 const REATTACH_MS: u64 = 10_000;
 
@@ -66,6 +75,8 @@ pub(super) struct World {
     pub(super) lab: Lab,
     salt: u8,
     plans: Vec<Arc<PackedPlan>>,
+    /// What each of them is extended by, in order.
+    parts: Vec<Vec<Arc<PackedPlan>>>,
     workers: Vec<WorkerId>,
     /// Workers whose stream broke, or whose coordinator died: they live and may attach again.
     away: Vec<WorkerId>,
@@ -99,6 +110,7 @@ impl World {
             lab: Lab::new(policy),
             salt,
             plans: plans(),
+            parts: parts(),
             workers: vec![],
             away: vec![],
             leases: vec![],
@@ -115,14 +127,15 @@ impl World {
         let lines = self.lab.journal.len();
         // What ended may go on in two ways: a halted sweep is resumed, a stopped one is cancelled.
         let goes_on = match event {
-            Event::SweepSubmitted { plan, .. } => Some(&plan.sweep.id),
+            Event::SweepSubmitted { plan, .. } | Event::SweepExtended { part: plan } => Some(&plan.sweep.id),
             Event::SweepCancelled { sweep } | Event::SweepDrainAsked { sweep } | Event::SweepRetried { sweep } => {
                 Some(sweep)
             }
             _ => None,
         };
         let state = goes_on.and_then(|id| Some((id, self.lab.core.sweep(id)?.state)));
-        let is_submission = matches!(event, Event::SweepSubmitted { .. } | Event::SweepRetried { .. });
+        let is_submission =
+            matches!(event, Event::SweepSubmitted { .. } | Event::SweepExtended { .. } | Event::SweepRetried { .. });
         if let Event::SweepForgotten { sweep } = event
             && self.lab.core.sweep(sweep).is_some_and(|status| status.state != SweepState::Running)
         {
@@ -141,6 +154,12 @@ impl World {
         let draining = self.draining();
         // `try_apply` checks the invariants, and that a rejected event changed nothing.
         let rejected = self.lab.try_apply(event).is_err();
+        if let Event::SweepExtended { part } = event
+            && self.lab.journal.len() > lines
+        {
+            // A completed sweep runs again.
+            self.ended_sweeps.remove(&part.sweep.id);
+        }
         if !matches!(event, Event::SweepCancelled { .. }) {
             for (id, under_way) in draining {
                 let ended = self.lab.core.sweep(&id).is_none_or(|sweep| sweep.state == SweepState::Cancelled);
@@ -232,7 +251,7 @@ impl World {
         let core = &self.lab.core;
         let draining = core.sweeps().filter(|sweep| sweep.state == SweepState::Running && sweep.share.drains);
         let under_way = |sweep: &SweepId| {
-            let keys: Vec<StageKey> = core.plan(sweep).expect("a sweep").keys().collect();
+            let keys: Vec<StageKey> = core.plan_parts(sweep).expect("a sweep").flat_map(|plan| plan.keys()).collect();
             let is_leased = |key: &StageKey| matches!(core.stage(key), Some(StageStatus::Leased { .. }));
             keys.into_iter().filter(is_leased).collect()
         };
@@ -268,7 +287,22 @@ impl World {
 
     pub(super) fn submit(&mut self, number: usize, fate: Fate) {
         let plan = Arc::clone(&self.plans[number % self.plans.len()]);
-        self.apply(&Event::SweepSubmitted { plan, share: Self::some_share(number) }, fate);
+        let open = (number / self.plans.len()).is_multiple_of(2);
+        self.apply(&Event::SweepSubmitted { plan, share: Self::some_share(number), open }, fate);
+    }
+
+    /// A part comes, perhaps again, of a sweep that is there or not. One part may come before an earlier one.
+    fn extend(&mut self, number: usize, part: usize, fate: Fate) {
+        let parts = &self.parts[number % self.parts.len()];
+        if !parts.is_empty() {
+            let part = Arc::clone(&parts[part % parts.len()]);
+            self.apply(&Event::SweepExtended { part }, fate);
+        }
+    }
+
+    fn close(&mut self, number: usize, fate: Fate) {
+        let sweep = self.plans[number % self.plans.len()].sweep.id.clone();
+        self.apply(&Event::SweepClosed { sweep }, fate);
     }
 
     /// Some are changed, some are not; no sweep is held up for good.
@@ -348,7 +382,7 @@ impl World {
         self.lab.now += (b % 100) as u64;
         let given = self.random_lease(a);
         let some_worker = (!self.workers.is_empty()).then(|| self.workers[a % self.workers.len().max(1)].clone());
-        match (action % 32, given, some_worker) {
+        match (action % 35, given, some_worker) {
             (0 | 1, ..) => self.join(1 + (a % 3) as u32, fate),
             (2 | 3, ..) => self.submit(a, fate),
             (4 | 5, ..) => self.answer(a, 1 + (b % 6) as u32, fate),
@@ -458,6 +492,8 @@ impl World {
                 let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
                 self.apply(&Event::SweepShareChanged { sweep, share: Self::some_share(b) }, fate);
             }
+            (32 | 33, ..) => self.extend(a, b, fate),
+            (34, ..) => self.close(a, fate),
             // It dies within, or lives on.
             (31, ..) => {
                 self.lab.take_snapshot(if b.is_multiple_of(3) { a % 7 } else { usize::MAX }, b.is_multiple_of(2));
@@ -473,6 +509,10 @@ impl World {
     pub(super) fn complete(&mut self) {
         for number in 0..self.plans.len() {
             self.submit(number, Fate::Lives);
+            for part in 0..self.parts[number].len() {
+                self.extend(number, part, Fate::Lives);
+            }
+            self.close(number, Fate::Lives);
         }
         self.join(2, Fate::Lives);
         // Nobody is waited for any longer.
@@ -541,11 +581,15 @@ impl World {
             assert_eq!(status.state, SweepState::Completed, "{status:?}");
             assert!(self.ended_sweeps.contains(id));
             assert_eq!(status.stages_ended, status.stages);
+            let trials: usize = self.lab.core.plan_parts(id).expect("submitted").map(|plan| plan.trial_count()).sum();
+            assert_eq!(status.trials, trials as u64);
             for (trial, status) in self.lab.core.trials(id).expect("submitted") {
                 let announced = self.announced.get(&(id.clone(), trial.id.clone())).expect("was announced");
                 assert_eq!(status, TrialStatus::Ended(announced.clone()));
                 let last = *trial.stages.last().expect("has stages");
                 let class = if let StageOutcome::Failed(failure) = announced { Some(failure.class) } else { None };
+                let parts = self.lab.core.plan_parts(id).expect("submitted");
+                let plan = parts.into_iter().find(|plan| plan.keys().any(|key| key == last)).expect("it is listed");
                 assert_eq!((announced.name(), class), self.oracle(plan, last), "{} of {id}", trial.id);
             }
         }

@@ -81,9 +81,9 @@ impl Core {
         self.parts().ledger.sweeps().map(|(_, sweep)| sweep.id())
     }
 
-    /// The plans of all sweeps, in the order of submission.
+    /// The plans of all sweeps, in the order of submission, each part by part.
     pub fn plans(&self) -> impl Iterator<Item = &Arc<PackedPlan>> {
-        self.parts().ledger.sweeps().map(|(_, sweep)| sweep.plan())
+        self.parts().ledger.sweeps().flat_map(|(_, sweep)| sweep.plan().iter())
     }
 
     /// The [generation](SweepResults::generation) of a sweep; `None` if there is no such sweep.
@@ -106,8 +106,8 @@ impl Core {
                 outcome.map_or(TrialResult::Open, |outcome| TrialResult::Ended(outcome.clone()))
             }
         };
-        let trials = sweep.trials().iter().enumerate().map(result).collect();
-        Some(SweepResults { plan: Arc::clone(sweep.plan()), generation: sweep.generation(), trials })
+        let trials = sweep.trials()[..sweep.plan().first().trial_count()].iter().enumerate().map(result).collect();
+        Some(SweepResults { plan: Arc::clone(sweep.plan().first()), generation: sweep.generation(), trials })
     }
 
     /// The stages of a sweep that failed by themselves, in the order of its plan; `None` if there is no such sweep.

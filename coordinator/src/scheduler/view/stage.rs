@@ -93,10 +93,11 @@ impl Core {
         let ledger = self.parts().ledger;
         let mut files = HashSet::new();
         for (_, sweep) in ledger.sweeps() {
-            let info = &sweep.plan().sweep;
-            files.insert(info.data.hash);
-            files.extend(info.weights.as_ref().map(|weights| weights.hash));
-            files.extend(sweep.plan().all_given().flat_map(|given| given.values()).map(|artifact| artifact.hash));
+            for plan in sweep.plan().iter() {
+                files.insert(plan.sweep.data.hash);
+                files.extend(plan.sweep.weights.as_ref().map(|weights| weights.hash));
+                files.extend(plan.all_given().flat_map(|given| given.values()).map(|artifact| artifact.hash));
+            }
             for stage in sweep.stages() {
                 let stage = ledger.stage(stage);
                 let left = stage.outcome().into_iter().flat_map(Packed::artifacts);

@@ -26,6 +26,8 @@ pub struct SweepStatus {
     pub id: SweepId,
     /// From the file.
     pub name: String,
+    /// Whether parts of its plan are to follow.
+    pub open: bool,
     /// Where it is.
     pub state: SweepState,
     /// Trials of the plan.
@@ -102,10 +104,18 @@ impl Core {
         self.parts().ledger.has_had_sweeps()
     }
 
-    /// The plan of a sweep, as first submitted.
+    /// The plan that a sweep began with.
     #[must_use]
     pub fn plan(&self, id: &SweepId) -> Option<&Arc<PackedPlan>> {
-        self.parts().find(id).map(|(_, sweep)| sweep.plan())
+        self.parts().find(id).map(|(_, sweep)| sweep.plan().first())
+    }
+
+    /// The parts of a sweep's plan: the one that it began with, and those that it was extended by.
+    pub fn plan_parts<'core>(
+        &'core self,
+        id: &SweepId,
+    ) -> Option<impl Iterator<Item = &'core Arc<PackedPlan>> + use<'core>> {
+        self.parts().find(id).map(|(_, sweep)| sweep.plan().iter())
     }
 
     /// The trials of a sweep, in the order of its plan.
@@ -130,12 +140,13 @@ fn status(parts: Parts<'_>, number: SweepNumber, sweep: &Sweep, leased: u64) -> 
     let load = parts.fleet.load(number);
     SweepStatus {
         id: sweep.id().clone(),
-        name: sweep.plan().sweep.name.clone(),
+        name: sweep.plan().first().sweep.name.clone(),
+        open: sweep.is_open(),
         state: sweep.state().clone(),
         trials: sweep.trials().len() as u64,
         trials_completed: sweep.tally().completed,
         trials_failed: sweep.tally().failed,
-        stages: sweep.stages().len() as u64,
+        stages: sweep.stage_count() as u64,
         stages_ended: sweep.stages_ended(),
         stages_leased: leased,
         stages_computed: load.map_or(0, |load| load.completed()),

@@ -75,7 +75,10 @@ impl Coordinator {
         let core = self.core.as_ref();
         self.inbox.is_empty()
             && core.is_some_and(|core| {
-                core.sweeps().count() == PLANS.len() && core.sweeps().all(|sweep| sweep.state == SweepState::Completed)
+                let parts = core.sweeps().filter_map(|sweep| core.plan_parts(&sweep.id)).flatten().count();
+                core.sweeps().count() == PLANS.len()
+                    && parts == PLANS.len() + PARTS.iter().flatten().count()
+                    && core.sweeps().all(|sweep| sweep.state == SweepState::Completed)
             })
     }
 
@@ -191,9 +194,23 @@ impl Life {
         }
     }
 
+    pub(super) fn extends(&mut self, sweep: usize) {
+        for part in &PARTS[sweep] {
+            self.event(Event::SweepExtended { part: Arc::clone(part) }, None);
+        }
+        // Nobody knows whether it was taken; a person asks again.
+        self.after(20_000, 60_000, What::Extends(sweep));
+    }
+
+    pub(super) fn closes(&mut self, sweep: usize) {
+        self.event(Event::SweepClosed { sweep: PLANS[sweep].sweep.id.clone() }, None);
+        self.after(20_000, 60_000, What::Closes(sweep));
+    }
+
     pub(super) fn submits(&mut self, sweep: usize) {
         let share = ShareChange { priority: Some((self.number % 3) as i32 - sweep as i32), max_workers: None };
-        self.event(Event::SweepSubmitted { plan: Arc::clone(&PLANS[sweep]), share }, None);
+        let open = self.number.is_multiple_of(2);
+        self.event(Event::SweepSubmitted { plan: Arc::clone(&PLANS[sweep]), share, open }, None);
         // Nobody knows whether it was taken; a person asks again.
         self.after(20_000, 30_000, What::Submits(sweep));
     }

@@ -40,6 +40,15 @@ static PLANS: LazyLock<Vec<Arc<PackedPlan>>> = LazyLock::new(|| {
     vec![grid("a", &["x"], 0..5, 0..4), grid("b", &["x", "y"], 3..6, 2..5), grid("c", &["y"], 0..3, 0..1)]
 });
 
+/// What each of them is extended by, in order: stages that it has, and new ones.
+static PARTS: LazyLock<Vec<Vec<Arc<PackedPlan>>>> = LazyLock::new(|| {
+    vec![
+        vec![grid_part("a", 100, &["x"], 4..6, 3..5)],
+        vec![grid_part("b", 100, &["y"], 2..3, 0..2), grid_part("b", 200, &["x"], 6..7, 0..0)],
+        vec![],
+    ]
+});
+
 /// Something that happens at its time.
 #[derive(Debug)]
 enum What {
@@ -71,6 +80,10 @@ enum What {
     Restarts,
     /// A person submits a sweep.
     Submits(usize),
+    /// A person extends it by all there is, or part of that.
+    Extends(usize),
+    /// And closes it, if it has all.
+    Closes(usize),
     /// Something goes wrong.
     Fails,
 }
@@ -161,6 +174,9 @@ impl Life {
         for sweep in 0..PLANS.len() {
             let start = life.random.random_range(1..20_000);
             life.at(start, What::Submits(sweep));
+            let (extends, closes) = (life.random.random_range(1..60_000), life.random.random_range(1..90_000));
+            life.at(start + extends, What::Extends(sweep));
+            life.at(start + closes, What::Closes(sweep));
         }
         let faults = if faults { life.random.random_range(5..=12) } else { 0 };
         for _ in 0..faults {
@@ -217,6 +233,8 @@ impl Life {
             What::Said(connection, said) => self.said(connection, said),
             What::ClosedHere(connection) => self.closed_here(connection),
             What::Submits(sweep) => self.submits(sweep),
+            What::Extends(sweep) => self.extends(sweep),
+            What::Closes(sweep) => self.closes(sweep),
             What::Fails => self.fails(),
             What::Told(connection, told) => self.told(connection, told),
             What::ClosedThere(connection) => {

@@ -1,0 +1,116 @@
+//! The plan of a sweep: the one that it began with, and those that it was extended by. Stages and trials are numbered through all of them.
+//!
+//! A part lists whatever its trials need, also what an earlier one lists: with equal keys it is one stage.
+
+use std::{collections::HashSet, sync::Arc};
+
+use secateur_proto::{
+    ids::{BundleClass, StageKey, TrialId},
+    outcome::Artifacts,
+    spec::StageSpec,
+};
+
+use crate::experiment::plan::{PackedPlan, Trial};
+
+/// See the [module](self).
+#[derive(Debug, PartialEq)]
+pub(in crate::scheduler) struct PlanParts(Vec<Numbered>);
+
+#[derive(Debug, PartialEq)]
+struct Numbered {
+    plan: Arc<PackedPlan>,
+    first_stage: usize,
+    first_trial: usize,
+}
+
+impl PlanParts {
+    pub(super) fn new(plan: Arc<PackedPlan>) -> Self {
+        Self(vec![Numbered { plan, first_stage: 0, first_trial: 0 }])
+    }
+
+    pub(super) fn push(&mut self, plan: Arc<PackedPlan>) {
+        let (first_stage, first_trial) = (self.stage_count(), self.trial_count());
+        self.0.push(Numbered { plan, first_stage, first_trial });
+    }
+
+    /// The plan that the sweep began with.
+    pub(in crate::scheduler) fn first(&self) -> &Arc<PackedPlan> {
+        &self.0.first().expect("there is no sweep without a plan").plan
+    }
+
+    pub(in crate::scheduler) fn iter(&self) -> impl Iterator<Item = &Arc<PackedPlan>> + Clone {
+        self.0.iter().map(|part| &part.plan)
+    }
+
+    /// Stages of all parts; one that several list counts for each.
+    pub(super) fn stage_count(&self) -> usize {
+        self.0.last().map_or(0, |last| last.first_stage + last.plan.stage_count())
+    }
+
+    pub(super) fn trial_count(&self) -> usize {
+        self.0.last().map_or(0, |last| last.first_trial + last.plan.trial_count())
+    }
+
+    /// The trials of a part that are known, and those that are new.
+    pub(in crate::scheduler) fn known_and_new(&self, part: &PackedPlan) -> (Vec<TrialId>, Vec<TrialId>) {
+        let ids = |plan: &PackedPlan| (0..plan.trial_count()).map(|trial| plan.trial_id(trial)).collect::<Vec<_>>();
+        let known: HashSet<TrialId> = self.iter().flat_map(|plan| ids(plan)).collect();
+        ids(part).into_iter().partition(|trial| known.contains(trial))
+    }
+
+    pub(super) fn key(&self, stage: usize) -> StageKey {
+        let (part, stage) = self.part_of_stage(stage);
+        part.plan.key(stage)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = StageKey> + '_ {
+        self.iter().flat_map(|plan| plan.keys())
+    }
+
+    pub(super) fn lane_steps(&self, stage: usize) -> u64 {
+        let (part, stage) = self.part_of_stage(stage);
+        part.plan.lane_steps(stage)
+    }
+
+    pub(super) fn shared_class(&self, stage: usize) -> Option<&BundleClass> {
+        let (part, stage) = self.part_of_stage(stage);
+        part.plan.shared_class(stage)
+    }
+
+    pub(super) fn parents(&self, stage: usize) -> impl ExactSizeIterator<Item = usize> + '_ {
+        let (part, stage) = self.part_of_stage(stage);
+        part.plan.parents(stage).map(|parent| part.first_stage + parent)
+    }
+
+    /// What a stage is to do, and the files that it was given.
+    pub(super) fn spec(&self, stage: usize) -> (StageSpec, Artifacts) {
+        let (part, stage) = self.part_of_stage(stage);
+        (part.plan.spec(stage), part.plan.given(stage))
+    }
+
+    pub(super) fn last_stage(&self, trial: usize) -> usize {
+        let (part, trial) = self.part_of_trial(trial);
+        part.first_stage + part.plan.last_stage(trial)
+    }
+
+    pub(in crate::scheduler) fn trial_id(&self, trial: usize) -> TrialId {
+        let (part, trial) = self.part_of_trial(trial);
+        part.plan.trial_id(trial)
+    }
+
+    pub(in crate::scheduler) fn trials(&self) -> impl Iterator<Item = Trial> + '_ {
+        self.iter().flat_map(|plan| plan.trials())
+    }
+
+    fn part_of_stage(&self, stage: usize) -> (&Numbered, usize) {
+        let after = self.0.partition_point(|part| part.first_stage <= stage);
+        let part = &self.0[after - 1];
+        (part, stage - part.first_stage)
+    }
+
+    fn part_of_trial(&self, trial: usize) -> (&Numbered, usize) {
+        let after = self.0.partition_point(|part| part.first_trial <= trial);
+        let part = &self.0[after - 1];
+        (part, trial - part.first_trial)
+    }
+}
