@@ -105,6 +105,7 @@ pub(crate) fn plan_in_cells(stages: u64, trials: u64) -> Result<PackedPlan, Box<
             dense_control: None,
             random_control: None,
             scratch_control: None,
+            other_controls: std::collections::BTreeMap::new(),
             prunable_weights: 10_000,
             removed_weights: Some(number),
         });

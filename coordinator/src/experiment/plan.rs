@@ -228,6 +228,9 @@ pub struct Cell {
     /// The dense net of about as many parameters as this one leaves, trained from its beginning for as many epochs.
     #[serde(default)]
     pub scratch_control: Option<CellId>,
+    /// The controls of other kinds that it is compared with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_controls: BTreeMap<Control, CellId>,
     /// Weights, or units, that pruning may take from.
     pub prunable_weights: u64,
     /// How many it takes; nothing where only training tells.
@@ -235,7 +238,7 @@ pub struct Cell {
 }
 
 /// Trials that the planner adds by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
     /// Nothing removed, retrained for the same epochs: what every cell with the same settings is compared with.

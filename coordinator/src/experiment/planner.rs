@@ -1,7 +1,7 @@
 //! From a sweep's points to the plan: cells, trials and the stages that they share. A plain function of the spec and of what is known
 //! of the files that it names.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use secateur_proto::{
     ids::{CellId, ContentHash, StageKey},
@@ -176,18 +176,7 @@ impl<'a> PlanBuilder<'a> {
                 continue;
             }
             for (point, work) in &asked {
-                let other = match control {
-                    Control::Dense => None,
-                    Control::ScratchEpochs | Control::ScratchCompute => {
-                        self.scratch(*control, point, work.scratch(*control == Control::ScratchCompute))
-                    }
-                    // What a penalty drives to zero is not chosen, so nothing else can be chosen in its place.
-                    _ if work.removed().is_none() => None,
-                    Control::Random => Some(work.random_control()),
-                    Control::RandomMatched => Some(work.ablated(AblationSetting::RandomMatched)),
-                    Control::Shuffle => Some(work.ablated(AblationSetting::Shuffle)),
-                    Control::Reinitialize => Some(work.ablated(AblationSetting::Reinitialize)),
-                };
+                let other = counterpart(*control, work).and_then(|made| self.made(*control, point, made));
                 self.control(*control, point, other);
             }
         }
@@ -202,17 +191,29 @@ impl<'a> PlanBuilder<'a> {
             let random = cell(&work.random_control()).filter(|random| own.as_ref() != Some(random));
             let small = work.scratch(false).ok().filter(|_| self.spec.controls.has(Control::ScratchEpochs));
             let small = small.and_then(|small| cell(&small));
+            let others = self
+                .spec
+                .controls
+                .list
+                .iter()
+                .filter(|control| !matches!(control, Control::Dense | Control::Random | Control::ScratchEpochs));
+            let others = others.filter_map(|control| {
+                let other = cell(&counterpart(*control, work)?.ok()?).filter(|other| own.as_ref() != Some(other));
+                Some((*control, other?))
+            });
+            let others: BTreeMap<Control, CellId> = others.collect();
             if let Some(place) = own.and_then(|own| places.get(&own).copied()) {
                 self.part.cells[place].dense_control = dense;
                 self.part.cells[place].random_control = random;
                 self.part.cells[place].scratch_control = small;
+                self.part.cells[place].other_controls = others;
             }
         }
         self.part.asked = asked;
     }
 
-    /// A small net; or, where the file names its controls, a word on why there is none, once for each reason.
-    fn scratch(&mut self, control: Control, point: &Point, work: Result<Work, String>) -> Option<Work> {
+    /// The work of a control; or, where the file names its controls, a word on why there is none, once for each reason.
+    fn made(&mut self, control: Control, point: &Point, work: Result<Work, String>) -> Option<Work> {
         let reason = match work {
             Ok(work) => return Some(work),
             Err(reason) => format!("no control {}: {reason}", scratch_name(control)),
@@ -314,6 +315,7 @@ impl<'a> PlanBuilder<'a> {
             dense_control: None,
             random_control: None,
             scratch_control: None,
+            other_controls: BTreeMap::new(),
             prunable_weights: work.prunable(),
             removed_weights: work.removed(),
         });
@@ -460,6 +462,21 @@ fn info(spec: &SweepSpec, file_text: &str, inputs: &InputFacts) -> SweepInfo {
             inputs: inputs.inputs,
             image: inputs.image,
         },
+    }
+}
+
+/// What a control of that kind does in place of `work`, or why it cannot be made; `None` if there is none.
+fn counterpart(control: Control, work: &Work) -> Option<Result<Work, String>> {
+    match control {
+        Control::Dense => Some(Ok(work.dense_control())),
+        Control::ScratchEpochs => Some(work.scratch(false)),
+        Control::ScratchCompute => Some(work.scratch(true)),
+        // What a penalty drives to zero is not chosen, so nothing else can be chosen in its place.
+        _ if work.removed().is_none() => None,
+        Control::Random => Some(Ok(work.random_control())),
+        Control::RandomMatched => Some(Ok(work.ablated(AblationSetting::RandomMatched))),
+        Control::Shuffle => Some(Ok(work.ablated(AblationSetting::Shuffle))),
+        Control::Reinitialize => Some(Ok(work.ablated(AblationSetting::Reinitialize))),
     }
 }
 

@@ -13,7 +13,8 @@ use super::{
     glossary::sentence,
     label::SPARSITY,
     model::{
-        CellReport, FailedTrial, PairedMetrics, QuantityReport, Report, SCHEMA, SweepSummary, Totals, TrialReport,
+        CellReport, Comparison, FailedTrial, PairedMetrics, QuantityReport, Report, SCHEMA, SweepSummary, Totals,
+        TrialReport,
     },
     statistics::{Paired, Sample, Summary},
 };
@@ -67,6 +68,12 @@ pub fn build_in_order(plan: &Plan, outcomes: impl Iterator<Item = Option<StageOu
                 random_control: cell.random_control.clone(),
                 difference_to_scratch: scratch.map(|scratch| sample.minus(scratch)),
                 scratch_control: cell.scratch_control.clone(),
+                other_controls: (cell.other_controls.iter())
+                    .filter_map(|(kind, id)| {
+                        let difference = sample.differences(control(Some(id))?).collect();
+                        Some((*kind, Comparison { cell: id.clone(), difference }))
+                    })
+                    .collect(),
                 requested_sparsity: requested_sparsity(cell),
                 removed_weights: cell.removed_weights,
                 prunable_weights: cell.prunable_weights,
@@ -245,8 +252,12 @@ impl Samples {
 
     /// The differences over whole splits.
     fn minus(&self, control: &Self) -> PairedMetrics {
-        let whole = self.values.keys().filter(|quantity| quantity.is_whole());
-        whole.filter_map(|quantity| Some((quantity.clone(), self.difference(control, quantity)?))).collect()
+        self.differences(control).filter(|(quantity, _)| quantity.is_whole()).collect()
+    }
+
+    /// This minus `control`, of every quantity of rows.
+    fn differences(&self, control: &Self) -> impl Iterator<Item = (Quantity, Paired)> {
+        self.values.keys().filter_map(|quantity| Some((quantity.clone(), self.difference(control, quantity)?)))
     }
 }
 

@@ -6,7 +6,7 @@ use secateur_proto::metrics::{Direction, Metric, Over, Quantity, Split};
 
 use super::{
     findings::findings,
-    glossary::{aim, title},
+    glossary::{aim, control_title, title},
     label::{self, Labels},
     model::{CellReport, Report},
     number,
@@ -14,7 +14,7 @@ use super::{
     statistics::Paired,
     table::distinct,
 };
-use crate::experiment::plan::{Constraint, Objective};
+use crate::experiment::plan::{Constraint, Control, Objective};
 
 /// A table of plain text.
 #[derive(Debug, Default)]
@@ -133,6 +133,7 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
     }
     let with_random = cells.iter().any(|cell| cell.difference_to_random.is_some());
     let with_small = cells.iter().any(|cell| cell.difference_to_scratch.is_some());
+    let others: BTreeSet<Control> = cells.iter().flat_map(|cell| cell.other_controls.keys().copied()).collect();
     for quantity in &shown {
         columns.push((title(quantity), true));
         if quantity.split().is_some() {
@@ -145,6 +146,7 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
             if with_small {
                 columns.push((format!("{test}, minus small net"), true));
             }
+            columns.extend(others.iter().map(|kind| (format!("{test}, minus {}", control_title(*kind)), true)));
         }
     }
     if with_status {
@@ -172,6 +174,7 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
                 if with_small {
                     row.push(difference(cell.minus_scratch(&test)));
                 }
+                row.extend(others.iter().map(|kind| difference(cell.minus_other(*kind, &test))));
             }
         }
         if with_status {

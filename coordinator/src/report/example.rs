@@ -43,6 +43,7 @@ fn cell(settings: Settings, control: Option<Control>) -> Cell {
         dense_control: None,
         random_control: None,
         scratch_control: None,
+        other_controls: BTreeMap::new(),
         prunable_weights: PRUNABLE,
         removed_weights: Some((sparsity * PRUNABLE as f64).round() as u64),
     }

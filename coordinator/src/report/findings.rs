@@ -36,7 +36,7 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
         if let Some(cell) = extreme.filter(|cell| smallest.is_none_or(|other| other.id != cell.id)) {
             found.push(compared("At the small end of the front is", cell, &labels, &axes));
         }
-        found.extend(extreme.and_then(|cell| against_small(report, cell, &labels, &axes)));
+        found.extend(extreme.into_iter().flat_map(|cell| against_small(report, cell, &labels, &axes)));
         found.extend(against_random(report, &labels, &axes));
     }
     found.extend(left_out(report));
@@ -204,19 +204,26 @@ fn against_random(report: &Report, labels: &Labels, axes: &Axes) -> Option<Strin
     ))
 }
 
-/// By how much a cell differs from a dense net of about as many parameters that was trained from its beginning for as many epochs.
-fn against_small(report: &Report, cell: &CellReport, labels: &Labels, axes: &Axes) -> Option<String> {
-    let small = report.cells.iter().find(|other| Some(&other.id) == cell.scratch_control.as_ref())?;
-    let parameters = small.mean(&Metric::Parameters.on(Split::Test))?;
-    let paired = cell.minus_scratch(&axes.test())?;
-    Some(format!(
-        "{} differs from {}, a dense net of {} parameters trained from its beginning for as many epochs, by {} in test {}.",
-        capitalised(&labels.cell(cell)),
-        labels.cell(small),
-        number::of_metric(Metric::Parameters, parameters),
-        pairs(axes.y.metric(), &paired),
-        title(&axes.y),
-    ))
+/// By how much a cell differs from dense nets of about as many parameters that were trained from their beginning: for as many epochs, and
+/// for as much compute.
+fn against_small(report: &Report, cell: &CellReport, labels: &Labels, axes: &Axes) -> Vec<String> {
+    let (compute, test) = (Control::ScratchCompute, axes.test());
+    let as_long = (cell.scratch_control.as_ref(), cell.minus_scratch(&test), "many epochs");
+    let as_costly =
+        (cell.other_controls.get(&compute).map(|other| &other.cell), cell.minus_other(compute, &test), "much compute");
+    let sentence = |(id, paired, how): (Option<&CellId>, Option<Paired>, &str)| {
+        let small = report.cells.iter().find(|other| Some(&other.id) == id)?;
+        let parameters = small.mean(&Metric::Parameters.on(Split::Test))?;
+        Some(format!(
+            "{} differs from {}, a dense net of {} parameters trained from its beginning for as {how}, by {} in test {}.",
+            capitalised(&labels.cell(cell)),
+            labels.cell(small),
+            number::of_metric(Metric::Parameters, parameters),
+            pairs(axes.y.metric(), &paired?),
+            title(&axes.y),
+        ))
+    };
+    [as_long, as_costly].into_iter().filter_map(sentence).collect()
 }
 
 /// The beginning of a sentence.

@@ -2,6 +2,21 @@
 
 use secateur_proto::metrics::{Over, Quantity};
 
+use crate::experiment::plan::Control;
+
+/// How a control is called behind "minus".
+pub(super) const fn control_title(control: Control) -> &'static str {
+    match control {
+        Control::Dense => "dense",
+        Control::Random => "random",
+        Control::RandomMatched => "random matched by layer",
+        Control::Shuffle => "shuffled mask",
+        Control::Reinitialize => "reinitialized",
+        Control::ScratchEpochs => "small net",
+        Control::ScratchCompute => "small net of as much compute",
+    }
+}
+
 /// In titles and columns: `AUC, test`, `AUC, test, region = north`, `AUC, test, gap by region`.
 pub(super) fn title(quantity: &Quantity) -> String {
     let metric = quantity.metric().title();

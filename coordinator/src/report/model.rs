@@ -110,12 +110,24 @@ pub struct CellReport {
     /// That net's cell.
     #[serde(default)]
     pub scratch_control: Option<CellId>,
+    /// The controls of other kinds that it is compared with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_controls: BTreeMap<Control, Comparison>,
     /// `pruning.sparsity` of the settings; nothing where only training tells.
     pub requested_sparsity: Option<f64>,
     /// Weights, or units, that pruning takes; nothing where only training tells.
     pub removed_weights: Option<u64>,
     /// Weights, or units, that pruning may take from.
     pub prunable_weights: u64,
+}
+
+/// A cell beside a control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The control.
+    pub cell: CellId,
+    /// Cell minus control, of every quantity of the data, over the seeds that completed in both.
+    pub difference: BTreeMap<Quantity, Paired>,
 }
 
 /// A quantity of a cell that is a slice or a gap, or that could not be measured of every seed.
@@ -195,6 +207,12 @@ impl CellReport {
     pub fn minus_scratch(&self, quantity: &Quantity) -> Option<Paired> {
         let whole = self.difference_to_scratch.as_ref().and_then(|all| all.get(quantity)).copied();
         whole.or_else(|| self.quantities.get(quantity)?.difference_to_scratch)
+    }
+
+    /// This cell's `quantity` minus that of a control of another kind.
+    #[must_use]
+    pub fn minus_other(&self, control: Control, quantity: &Quantity) -> Option<Paired> {
+        self.other_controls.get(&control)?.difference.get(quantity).copied()
     }
 
     /// The mean of `quantity`.

@@ -35,6 +35,7 @@ fn cell(name: &str, strategy: Option<&str>, sparsity: f64, control: Option<Contr
         dense_control: None,
         random_control: None,
         scratch_control: None,
+        other_controls: BTreeMap::new(),
         prunable_weights: 10_112,
         removed_weights,
     }
@@ -116,6 +117,26 @@ fn differences_to_random_are_to_the_cell_that_the_plan_names() {
     let found = report.cells[1].minus_scratch(&Metric::Auc.on(Split::Test));
     assert!((found.expect("paired").summary.mean - (a - b)).abs() < 1e-12);
     insta::assert_snapshot!(super::markdown::markdown(&report).text);
+}
+
+/// A control of any kind that is trained is compared, too.
+#[test]
+fn every_control_that_a_cell_names_is_compared_with_it() {
+    for kind in [Control::ScratchCompute, Control::RandomMatched, Control::Shuffle, Control::Reinitialize] {
+        let (mut plan, outcomes) = with_small_net();
+        let id = plan.cells[4].id.clone();
+        plan.cells[1].other_controls = BTreeMap::from([(kind, id.clone())]);
+        let report = build(&plan, &outcomes);
+        let auc = Metric::Auc.on(Split::Test);
+        let [a, b] = [1, 4].map(|place| report.cells[place].mean(&auc).expect("all seeds completed"));
+        assert_eq!(report.cells[1].other_controls[&kind].cell, id);
+        let difference = report.cells[1].minus_other(kind, &auc).expect("paired").summary.mean;
+        assert!((difference - (a - b)).abs() < 1e-12);
+        let page = super::markdown::markdown(&report).text;
+        assert!(page.contains(&format!("minus {}", super::glossary::control_title(kind))), "{page}");
+        let told = super::findings::findings(&report).iter().any(|sentence| sentence.contains("for as much compute"));
+        assert_eq!(told, kind == Control::ScratchCompute);
+    }
 }
 
 /// Chance itself, of all seeds and on both parts; a single one that is better by anything is a net, and so is one that parts the

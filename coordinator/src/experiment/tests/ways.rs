@@ -233,6 +233,13 @@ fn controls_can_be_asked_for_by_name() {
     assert!(of(Control::ScratchCompute).training.epochs > 100);
     assert_eq!(of(Control::RandomMatched).ablation, Some(Ablation::RandomMatched));
     assert_eq!(of(Control::Reinitialize).start, Start::Reinitialized {});
+    // What is trained to compare with is named by the cell that it stands beside.
+    let named = &plan.cells[0].other_controls;
+    let others = [Control::RandomMatched, Control::Shuffle, Control::Reinitialize, Control::ScratchCompute];
+    for control in others {
+        let cell = plan.cells.iter().find(|cell| cell.control == Some(control)).expect("a control");
+        assert_eq!(named.get(&control), Some(&cell.id), "{control:?}");
+    }
 }
 
 /// A small net is trained for as long as the pruned one has been, all levels counted, and one that is given more compute for longer.
