@@ -51,26 +51,38 @@ pub(super) fn of_parameters(model: &ModelSpec, parameters: u64) -> Result<ModelS
     let full = widths(model).filter(|widths| !widths.is_empty());
     let full = full.ok_or_else(|| "the form of this net has no widths that could be smaller".to_owned())?;
     let least: Vec<u32> = full.iter().map(|width| (*width).min(NARROWEST)).collect();
-    let scaled = |step: u32| -> Vec<u32> {
+    // One layer may be pinned to its least width.
+    let scaled = |step: u32, pinned: Option<usize>| -> Vec<u32> {
         let scale = |width: &u32| (f64::from(*width) * f64::from(step) / f64::from(STEPS)).round();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a width")]
-        full.iter().zip(&least).map(|(width, least)| (scale(width) as u32).max(*least)).collect()
+        let mut widths: Vec<u32> =
+            full.iter().zip(&least).map(|(width, least)| (scale(width) as u32).max(*least)).collect();
+        if let Some(pinned) = pinned {
+            widths[pinned] = least[pinned];
+        }
+        widths
     };
     let count = |widths: &[u32]| with_widths(model, widths).parameters();
     let off = |widths: &[u32]| count(widths).abs_diff(parameters) as f64 / parameters.max(1) as f64;
     let cost = |widths: &[u32]| off(widths) + PROPORTION * disproportion(widths, &full);
-    // Wider nets have more parameters, so the share that is just too wide can be searched for.
-    let (mut fits, mut exceeds) = (0, STEPS + 1);
-    while exceeds - fits > 1 {
-        let middle = fits.midpoint(exceeds);
-        if count(&scaled(middle)) <= parameters {
-            fits = middle;
-        } else {
-            exceeds = middle;
+    // Wider nets have more parameters, so the last step that does not exceed them is found by bisection.
+    let widest = |pinned: Option<usize>| {
+        let (mut fits, mut exceeds) = (0, STEPS + 1);
+        while exceeds - fits > 1 {
+            let middle = fits.midpoint(exceeds);
+            if count(&scaled(middle, pinned)) <= parameters {
+                fits = middle;
+            } else {
+                exceeds = middle;
+            }
         }
-    }
-    // The narrowest net is a start, too: where a unit has many weights, only nets with a layer of its least width come near.
-    let starts = (fits.saturating_sub(AROUND)..=(fits + AROUND).min(STEPS)).map(scaled).chain([least.clone()]);
+        fits
+    };
+    let fits = widest(None);
+    let proportional = (fits.saturating_sub(AROUND)..=(fits + AROUND).min(STEPS)).map(|step| scaled(step, None));
+    // Where a unit of one layer has many weights, only nets with the least width of that layer come near.
+    let lopsided = (0..full.len()).map(|place| scaled(widest(Some(place)), Some(place)));
+    let starts = proportional.chain(lopsided);
     let nets = starts.map(|mut widths| {
         // A unit more or less in one layer after the other, as long as that is better.
         loop {
