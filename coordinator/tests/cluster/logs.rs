@@ -36,7 +36,7 @@ fn every_epoch_of_a_trial_can_be_read_after_it() {
         let begins =
             |epoch: u32| texts.iter().filter(|text| text.starts_with(&format!("epoch {epoch} of {epochs}: "))).count();
         assert!((0..=epochs).all(|epoch| begins(epoch) == 1), "{kind}: {texts:?}");
-        assert!(texts.iter().any(|text| text.contains("validation auc 0.")), "{kind}: {texts:?}");
+        assert!(texts.iter().any(|text| text.contains("auc@validation 0.")), "{kind}: {texts:?}");
         assert_eq!(texts.last().map(String::as_str), Some("completed"), "{kind}");
     }
     assert!(document.as_array().expect("lines").iter().all(|line| line["attempt"] == 1 && line["worker"] == "first"));
