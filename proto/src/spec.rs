@@ -4,7 +4,7 @@
 //! is the stage key, so renaming or reordering a field changes every key: raise
 //! [`SEMANTICS_VERSION`] with it.
 //!
-//! What a stage reads, leaves and trains its [kind](stage) says; which stages can be trained together, [`lanes`].
+//! What a stage reads, leaves and trains its kind says (`stage/`); which stages can be trained together, `lanes`.
 
 mod architecture;
 mod data;

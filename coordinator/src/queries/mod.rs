@@ -2,7 +2,7 @@
 //! the gRPC services, and whatever else shows something to somebody, are thin over them.
 //!
 //! The scheduler's task only hands out views that are cheap to take. What walks all of a sweep reads a view on a thread of its own; what is
-//! expensive is bounded ([`bound`]), and made once for all who ask until its sweep changes ([`answers`]).
+//! expensive is bounded (`bound`), and made once for all who ask until its sweep changes (`answers`).
 //!
 //! It knows nothing of gRPC, of the command line, and of who may ask what.
 

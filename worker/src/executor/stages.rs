@@ -1,6 +1,6 @@
 //! Does the stages of a bundle: begins each, trains the lanes that they make together, and finishes them.
 //!
-//! What a kind of stage does beside training is said in a file of its own here, which implements [`Execute`] for the kind's spec.
+//! What a kind of stage does beside training is said in a file of its own here, which implements `Execute` for the kind's spec.
 
 mod dense;
 mod import;

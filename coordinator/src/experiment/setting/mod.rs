@@ -2,7 +2,7 @@
 //! whether a cell's name shows it, and where it goes in a spec. The reader, the grid, the JSON Schema and the table of keys follow from
 //! the rows.
 //!
-//! A new setting is one row in `model`, `training`, `pruning` or `regularization`, and its line in [`ROWS`].
+//! A new setting is one row in `model`, `training`, `pruning` or `regularization`, and its line in `ROWS`.
 
 mod file;
 mod form;

@@ -131,7 +131,7 @@ pub enum Event {
         /// Whether there is more than is to be kept free, with what is waited for: [`Core::room_wanted`](crate::scheduler::Core::room_wanted).
         is_enough: bool,
     },
-    /// The answer to [`Effect::Calibrate`].
+    /// The answer to [`Effect::Calibrate`](super::Effect::Calibrate).
     Calibrated {
         /// Who.
         worker: WorkerId,
