@@ -48,6 +48,7 @@ pub fn extension(plan: &Plan, earlier: &[&Plan]) -> Result<Option<PackedPlan>, S
         for control in [&mut cell.dense_control, &mut cell.random_control, &mut cell.scratch_control] {
             *control = control.as_ref().map(called);
         }
+        cell.other_controls.values_mut().for_each(|control| *control = called(control));
         cell
     });
     let mut merged = plan.merged.clone();

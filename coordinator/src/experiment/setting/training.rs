@@ -164,7 +164,7 @@ pub(crate) static EPOCHS: Setting<u32> = Setting {
 
 pub(crate) static LR_SCHEDULE: Setting<LearningRateSchedule> = Setting {
     path: "training.lr_schedule",
-    about: "How the learning rate falls: every so many epochs, or so many times at equal parts of the training",
+    about: "How the learning rate falls: in steps every N epochs, in N equal parts of the training, or along a cosine",
     form: &LrSchedule,
     unset: Unset::Is(|| LearningRateSchedule::Constant),
     only: &[],

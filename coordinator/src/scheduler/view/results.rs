@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The trials of a sweep at one moment. Contents are shared with the core: a view of 200,000 trials takes five megabytes.
+/// The trials of a sweep at one moment. Contents are shared with the core: a view has one pointer and a tag for each trial.
 #[derive(Debug, Clone)]
 pub struct SweepResults {
     /// What was planned.
