@@ -24,6 +24,8 @@ pub(crate) enum CliError {
     Sweep(Diagnostics),
     /// Something else that was given is wrong.
     Input(String),
+    /// The coordinator refused the call.
+    Refused(Code, String),
     /// Something ran and failed.
     Failed(String),
     /// The coordinator cannot be reached.
@@ -44,23 +46,43 @@ impl CliError {
     const fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
-            Self::Sweep(_) | Self::Input(_) => 2,
+            Self::Sweep(_) | Self::Input(_) | Self::Refused(..) => 2,
             Self::Unreachable(_) => 3,
             Self::Interrupted => INTERRUPTED,
         }
     }
 
-    /// Tells the person, and gives the exit code.
+    /// Returns the name of the kind of failure, which stays the same when a message is reworded.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sweep(_) => "sweep_file",
+            Self::Input(_) => "input",
+            Self::Refused(Code::NotFound, _) => "not_found",
+            Self::Refused(Code::Unauthenticated, _) => "unauthenticated",
+            Self::Refused(Code::PermissionDenied, _) => "permission_denied",
+            Self::Refused(Code::FailedPrecondition, _) => "failed_precondition",
+            Self::Refused(..) => "invalid_argument",
+            Self::Failed(_) => "failed",
+            Self::Unreachable(_) => "unreachable",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Prints the error and returns the exit code.
     pub(crate) fn report(self, output: Output, screen: &Screen) -> ExitCode {
         let code = self.code();
         let message = match &self {
             Self::Sweep(diagnostics) => diagnostics.to_string(),
-            Self::Input(message) | Self::Failed(message) | Self::Unreachable(message) => message.clone(),
+            Self::Input(message) | Self::Refused(_, message) | Self::Failed(message) | Self::Unreachable(message) => {
+                message.clone()
+            }
             Self::Interrupted => "interrupted; the same command goes on where this one stopped".to_owned(),
         };
         if output == Output::Json {
             let diagnostics = if let Self::Sweep(diagnostics) = &self { json!(diagnostics.list) } else { json!([]) };
-            let error = json!({"error": {"message": message, "exit_code": code, "diagnostics": diagnostics}});
+            let kind = self.kind();
+            let error =
+                json!({"error": {"kind": kind, "message": message, "exit_code": code, "diagnostics": diagnostics}});
             output.print_json(&error);
         }
         match self {
@@ -115,7 +137,7 @@ impl From<Status> for CliError {
             | Code::FailedPrecondition
             | Code::OutOfRange
             | Code::Unauthenticated
-            | Code::PermissionDenied => Self::Input(message),
+            | Code::PermissionDenied => Self::Refused(status.code(), message),
             _ => Self::Failed(message),
         }
     }

@@ -119,7 +119,9 @@ async fn collect_stopped(folder: &Path, arguments: &GcArguments) -> Result<Colle
     let mut journal = data_dir.open_journal().await?;
     let core = upkeep::restore(&mut *journal, &Policy::default()).await?;
     journal.close().await?;
-    let (knows, referred) = (core.has_had_sweeps(), core.files());
+    let knows = core.has_had_sweeps();
+    let of_stages = core.files_of_stages(0..usize::MAX).unwrap_or_default();
+    let referred = core.plans().flat_map(|plan| plan.files()).chain(of_stages).collect();
     let bucket = artifacts::settled(folder).map_err(ServerError::from)?;
     let bucket =
         bucket.map(|url| Remote::open(url, None, &artifacts::environment())).transpose().map_err(ServerError::from)?;

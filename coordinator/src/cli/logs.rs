@@ -16,7 +16,7 @@ use tracing::warn;
 use super::{
     client::{BETWEEN_TRIES, Client},
     error::CliError,
-    output::Output,
+    output::{self, Output},
     progress::Screen,
     watch::FollowArguments,
 };
@@ -99,9 +99,15 @@ impl Told {
             *told = *times;
             match self.output {
                 Output::Json => self.all.push(document(&line)),
-                // Each as it comes. A reader that has gone has read enough.
-                Output::Text if writeln!(std::io::stdout(), "{}", text(&line)).is_err() => return Ok(()),
-                Output::Text => {}
+                // Each as it comes. A reader that has closed the pipe has read enough.
+                Output::Text => {
+                    let written = writeln!(std::io::stdout(), "{}", text(&line));
+                    let goes_on = written.is_ok();
+                    output::note(written);
+                    if !goes_on {
+                        return Ok(());
+                    }
+                }
             }
         }
         Ok(())

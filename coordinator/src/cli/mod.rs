@@ -183,7 +183,8 @@ pub fn main() -> ExitCode {
     });
     // Blocking tasks, such as a plan that is being made, are not waited for.
     runtime.shutdown_background();
-    ended.unwrap_or_else(|error| error.report(output, &screen))
+    let code = ended.unwrap_or_else(|error| error.report(output, &screen));
+    if code == ExitCode::SUCCESS && !output::is_complete() { ExitCode::FAILURE } else { code }
 }
 
 /// Ends a command line that cannot be understood, or that asks for help.
@@ -225,7 +226,9 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Settings => settings::run(output),
         Verb::Schema => schema::run(),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut std::io::stdout());
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut script);
+            output::print(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
         // Handled before there is a runtime: they have none.

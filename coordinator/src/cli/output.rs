@@ -1,6 +1,9 @@
 //! Standard output: text for people, or one JSON document.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -34,14 +37,31 @@ impl Output {
     }
 }
 
-/// Prints a line or several. A reader that went away, such as `head`, is no error.
+/// Prints a line or several.
 pub(crate) fn print(text: &str) {
     let mut stdout = io::stdout().lock();
-    if let Err(error) = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush())
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        tracing::error!(%error, "standard output cannot be written");
+    let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
+    drop(stdout);
+    note(written);
+}
+
+/// Whether a result could not be written. There is one standard output, and one such flag.
+static IS_INCOMPLETE: AtomicBool = AtomicBool::new(false);
+
+/// Notes how writing to standard output went. A reader that has closed it, such as `head`, has what it wanted.
+pub(crate) fn note(written: io::Result<()>) {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tracing::error!(%error, "cannot write to standard output");
+            IS_INCOMPLETE.store(true, Ordering::Relaxed);
+        }
+        _ => {}
     }
+}
+
+/// Returns whether everything that was printed could be written.
+pub(crate) fn is_complete() -> bool {
+    !IS_INCOMPLETE.load(Ordering::Relaxed)
 }
 
 /// A table with these headers; columns from `numbers` on are aligned to the right.

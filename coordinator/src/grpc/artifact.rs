@@ -27,12 +27,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait, metadata::MetadataValue};
 use tracing::{debug, info, warn};
 
-use super::invalid;
+use super::{invalid, on_a_thread};
 use crate::{
     admission::Limits,
     artifacts::{ArtifactError, ArtifactStore, BucketError},
     driver::Driver,
     garbage::{self, Collection, Removal},
+    queries::QueryError,
+    scheduler::Core,
     security::{Audit, Caller, Grants, Role},
 };
 
@@ -84,6 +86,21 @@ impl Artifacts {
         }
     }
 
+    /// Every file that a sweep refers to. What comes to be referred to while stages are looked through has been touched, and is young.
+    async fn referred(&self) -> Result<HashSet<ContentHash>, Status> {
+        let plans: Vec<_> = self.driver.read(|core| core.plans().cloned().collect()).await?;
+        let given = on_a_thread(move || plans.iter().flat_map(|plan| plan.files()).collect());
+        let mut referred: HashSet<ContentHash> = given.await.map_err(QueryError::from)?;
+        let mut begin = 0;
+        while let Some(files) =
+            self.driver.read(move |core| core.files_of_stages(begin..begin + LOOKED_THROUGH)).await?
+        {
+            referred.extend(files);
+            begin += LOOKED_THROUGH;
+        }
+        Ok(referred)
+    }
+
     /// That `caller` may read that file.
     async fn check_reader(&self, caller: &Caller, what: &str, hash: ContentHash) -> Result<(), Status> {
         if self.may_read(caller, hash).await? {
@@ -127,12 +144,10 @@ impl Artifacts {
     ) -> Result<(), Status> {
         let listed = self.store.files().await.map_err(status)?;
         // Asked after the files were listed: what came since is none of them.
-        let referred = self.driver.read(|core| core.has_had_sweeps().then(|| core.files())).await?;
-        let referred = match referred {
-            Some(referred) => referred,
-            None if listed.is_empty() => HashSet::new(),
-            None => return Err(Status::failed_precondition(garbage::no_sweep_ever(listed.len()))),
-        };
+        if !listed.is_empty() && !self.driver.read(Core::has_had_sweeps).await? {
+            return Err(Status::failed_precondition(garbage::no_sweep_ever(listed.len())));
+        }
+        let referred = self.referred().await?;
         let tell = async |event| told.send(Ok(CollectGarbageReply { event: Some(event) })).await.is_ok();
         let turn = |hash| Turn::take(&self.uploads, hash, 0).ok();
         let mut removal = Removal::new(&self.store, listed, referred, collection);

@@ -1,8 +1,9 @@
-//! Tests of a coordinator that need no worker: hostile clients, artifact stores, and readers given mutated input.
+//! Tests of a coordinator that need no worker: hostile clients, artifact stores, readers given mutated input, and standard output.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod fuzz;
 mod hostile;
+mod output;
 mod stores;

@@ -9,7 +9,7 @@ mod pieces;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use secateur_proto::{
-    ids::{BundleClass, CellId, StageKey, TrialId},
+    ids::{BundleClass, CellId, ContentHash, StageKey, TrialId},
     outcome::Artifacts,
     spec::StageSpec,
 };
@@ -208,9 +208,11 @@ impl PackedPlan {
         u32::try_from(stage).ok().and_then(|stage| self.lists.given.get(&stage)).cloned().unwrap_or_default()
     }
 
-    /// All files that are there before any stage has run.
-    pub fn all_given(&self) -> impl Iterator<Item = &Artifacts> {
-        self.lists.given.values()
+    /// Returns the files that the sweep was given: its data, weights, and whatever its stages begin with.
+    pub fn files(&self) -> impl Iterator<Item = ContentHash> + '_ {
+        let given = self.lists.given.values().flat_map(Artifacts::values).map(|artifact| artifact.hash);
+        let weights = self.sweep.weights.as_ref().map(|weights| weights.hash);
+        [self.sweep.data.hash].into_iter().chain(weights).chain(given)
     }
 
     /// What a stage is to do.

@@ -51,7 +51,6 @@ impl Ledger {
                 if matches!(self.sweep(number).state, SweepState::Running | SweepState::Completed) {
                     return Err(self.not_running(number));
                 }
-                self.sweeps[number.index()].ended_at = None;
                 self.run_sweep(at, number, changes);
             }
             Record::SweepCancelled { sweep } => {
@@ -122,7 +121,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// A running or completed sweep has more to do.
+    /// A sweep has more to do. One that does not run goes on.
     fn extend_sweep(
         &mut self,
         at: Timestamp,
@@ -135,21 +134,20 @@ impl Ledger {
         if let Some(trial) = sweep.plan.known_and_new(part).0.into_iter().next() {
             return Err(Rejection::PartOverlaps { sweep: part.sweep.id.clone(), trial });
         }
-        let was_running = match sweep.state {
-            SweepState::Running => true,
-            SweepState::Completed => false,
-            SweepState::Cancelled | SweepState::Stopped { .. } => return Err(self.not_running(number)),
-        };
+        let was_running = sweep.is_running();
         let (first_stage, first_trial) = (sweep.plan.stage_count(), sweep.plan.trial_count());
         sweep.plan.push(Arc::clone(part));
         sweep.trials.resize(first_trial + part.trial_count(), TrialState::Open);
         sweep.tally.open += part.trial_count() as u64;
-        (sweep.state, sweep.ended_at) = (SweepState::Running, None);
-        self.new_generation(number);
         self.list_part(number, first_stage, first_trial);
-        self.want_stages(number, if was_running { first_stage } else { 0 }, changes);
-        self.end_ended_trials(number, first_trial, changes);
-        self.complete_sweep(at, number, changes);
+        if was_running {
+            self.new_generation(number);
+            self.want_stages(number, first_stage, changes);
+            self.end_ended_trials(number, first_trial, changes);
+            self.complete_sweep(at, number, changes);
+        } else {
+            self.run_sweep(at, number, changes);
+        }
         Ok(())
     }
 
@@ -260,7 +258,7 @@ impl Ledger {
     fn run_sweep(&mut self, at: Timestamp, number: SweepNumber, changes: &mut Vec<Change>) {
         self.new_generation(number);
         let sweep = &mut self.sweeps[number.index()];
-        sweep.state = SweepState::Running;
+        (sweep.state, sweep.ended_at) = (SweepState::Running, None);
         for trial in &mut sweep.trials {
             if *trial == TrialState::Cancelled {
                 *trial = TrialState::Open;

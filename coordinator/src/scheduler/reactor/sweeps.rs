@@ -45,12 +45,15 @@ pub(in crate::scheduler) fn extended(step: &mut Step<'_>, part: &Arc<PackedPlan>
     if let Some(trial) = known.first().filter(|_| !new.is_empty()) {
         return Err(Rejection::PartOverlaps { sweep: id.clone(), trial: trial.clone() });
     }
-    let runs_again = *sweep.state() == SweepState::Completed;
-    if runs_again && !new.is_empty() {
+    if new.is_empty() {
+        return resume(step, number);
+    }
+    if sweep.is_running() {
+        set_drains(step, number, false)?;
+    } else {
         admits_another(step)?;
     }
-    resume(step, number)?;
-    if new.is_empty() { Ok(()) } else { step.write(Record::SweepExtended { part: Arc::clone(part) }) }
+    step.write(Record::SweepExtended { part: Arc::clone(part) })
 }
 
 /// One that is closed already stays so.

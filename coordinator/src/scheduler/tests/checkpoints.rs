@@ -75,7 +75,7 @@ fn the_file_of_the_newest_is_needed_until_the_stage_ends_or_is_forgotten() {
     lab.submit(&plan);
     lab.join("w", 1);
     let given = lab.next_lease();
-    let needs = |lab: &Lab, epoch| lab.core.files().contains(&checkpoint(key, epoch).state.hash);
+    let needs = |lab: &Lab, epoch| lab.files().contains(&checkpoint(key, epoch).state.hash);
     lab.apply(&given.checkpointed(0, 1));
     assert!(needs(&lab, 1));
     lab.apply(&given.checkpointed(0, 2));

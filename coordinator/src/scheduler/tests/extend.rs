@@ -215,3 +215,22 @@ fn parts_are_entries_and_snapshots_have_them() {
     assert!(matches!(refused, Rejection::InvalidSnapshot { .. }), "{refused:?}");
     lab.finish();
 }
+
+#[test]
+fn a_cancelled_sweep_of_which_all_trials_have_ended_does_not_complete_before_it_is_extended() {
+    let mut lab = Lab::new(Policy::default());
+    let second = second_part();
+    lab.submit_open(&first_part());
+    lab.join("w", 1);
+    complete_all(&mut lab);
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.expect_sweep("s", SweepState::Cancelled);
+    closes(&mut lab, "s");
+    lab.extend(&second);
+    // It goes on, and says nothing of an end before there is one.
+    let given = lab.next_lease();
+    lab.complete(&given);
+    lab.expect_trial("s", 1, &completed(second.key(1)));
+    lab.expect_sweep("s", SweepState::Completed);
+    lab.finish();
+}

@@ -31,15 +31,15 @@ fn a_sweep_that_is_forgotten_is_new_when_it_comes_again() {
     let (plan, prepare, dense) = fan("s", 3);
     let all = [&[prepare], &dense[..]].concat();
     lab.submit(&plan);
-    assert_eq!(lab.core.files(), files_of(&plan, &[]));
+    assert_eq!(lab.files(), files_of(&plan, &[]));
     lab.join("w", 1);
     assert_eq!(lab.rejects(&forget("s")), Rejection::StillRunning(sweep("s")));
     complete_all(&mut lab);
-    assert_eq!(lab.core.files(), files_of(&plan, &all));
+    assert_eq!(lab.files(), files_of(&plan, &all));
     lab.apply(&forget("s"));
     assert_eq!(lab.core.sweeps().count(), 0);
     assert_eq!((lab.core.sweep(&sweep("s")), lab.core.stage(&prepare), lab.core.plan(&sweep("s"))), (None, None, None));
-    assert_eq!(lab.core.files(), HashSet::new());
+    assert_eq!(lab.files(), HashSet::new());
     assert_eq!(lab.core.is_published(prepare.0, 0..100), Some(false));
     assert_eq!(lab.core.is_published(prepare.0, 100..200), None);
     assert_eq!(lab.rejects(&forget("s")), Rejection::UnknownSweep(sweep("s")));
@@ -50,7 +50,7 @@ fn a_sweep_that_is_forgotten_is_new_when_it_comes_again() {
     complete_all(&mut lab);
     let status = lab.core.sweep(&sweep("s")).expect("a sweep");
     assert_eq!((status.state, status.stages_computed, status.stages), (SweepState::Completed, 4, 4));
-    assert_eq!(lab.core.files(), files_of(&plan, &all));
+    assert_eq!(lab.files(), files_of(&plan, &all));
     lab.finish();
 }
 
@@ -70,7 +70,7 @@ fn what_another_sweep_lists_stays_with_it() {
     assert_eq!(lab.core.outcome(&prepare), Some(completed(prepare)));
     assert_eq!(lab.core.outcome(&shared[1]), Some(completed(shared[1])));
     assert_eq!(lab.core.outcome(&dense[2]), None);
-    assert_eq!(lab.core.files(), files_of(&second, &[prepare, shared[0], shared[1]]));
+    assert_eq!(lab.files(), files_of(&second, &[prepare, shared[0], shared[1]]));
     assert_eq!(lab.core.sweeps_of(&prepare), [sweep("second")]);
     let inputs = lab.core.stage_with_inputs(&shared[0]).expect("a stage").inputs;
     assert_eq!(inputs[&Role::Checkpoint].hash, prepare.0);

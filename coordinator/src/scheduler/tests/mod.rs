@@ -20,7 +20,12 @@ mod sweeps;
 mod workers;
 mod world;
 
-use std::{collections::VecDeque, num::NonZeroU32, ops::Range, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    num::NonZeroU32,
+    ops::Range,
+    sync::Arc,
+};
 
 use secateur_proto::{
     ids::{CellId, ContentHash, LeaseId, StageKey, SweepId, TrialId, WorkerId},
@@ -303,6 +308,12 @@ struct Lab {
 }
 
 impl Lab {
+    /// Every file that a sweep refers to.
+    fn files(&self) -> HashSet<ContentHash> {
+        let of_stages = (0..).step_by(2).map_while(|begin| self.core.files_of_stages(begin..begin + 2)).flatten();
+        of_stages.chain(self.core.plans().flat_map(|plan| plan.files())).collect()
+    }
+
     fn new(policy: Policy) -> Self {
         let mut lab =
             Self { core: Core::new(policy.clone()), policy, now: 1_000, journal: vec![], effects: VecDeque::new() };

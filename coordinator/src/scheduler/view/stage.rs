@@ -1,6 +1,6 @@
 //! Stages and files, as they are seen.
 
-use std::{collections::HashSet, ops::Range};
+use std::ops::Range;
 
 use secateur_proto::{
     convert::StageWithInputs,
@@ -87,25 +87,17 @@ impl Core {
         Some(published)
     }
 
-    /// Every file that a sweep refers to: what it was given, what its stages have left, and what those that are open can go on from.
+    /// Returns the files that the stages in `places` have left, and those that open ones can go on from. Returns `None` behind the last
+    /// stage. Whoever asks for many stages at once keeps the scheduler waiting. What plans were given is in [`PackedPlan::files`].
     #[must_use]
-    pub fn files(&self) -> HashSet<ContentHash> {
-        let ledger = self.parts().ledger;
-        let mut files = HashSet::new();
-        for (_, sweep) in ledger.sweeps() {
-            for plan in sweep.plan().iter() {
-                files.insert(plan.sweep.data.hash);
-                files.extend(plan.sweep.weights.as_ref().map(|weights| weights.hash));
-                files.extend(plan.all_given().flat_map(|given| given.values()).map(|artifact| artifact.hash));
-            }
-            for stage in sweep.stages() {
-                let stage = ledger.stage(stage);
-                let left = stage.outcome().into_iter().flat_map(Packed::artifacts);
-                files.extend(left.map(|(_, artifact)| artifact.hash));
-                files.extend(stage.checkpoint().map(|checkpoint| checkpoint.state.hash));
-            }
-        }
-        files
+    pub fn files_of_stages(&self, places: Range<usize>) -> Option<Vec<ContentHash>> {
+        let mut stages = self.parts().ledger.stages().skip(places.start).take(places.len()).peekable();
+        stages.peek()?;
+        let files = stages.flat_map(|(_, stage)| {
+            let left = stage.outcome().into_iter().flat_map(Packed::artifacts);
+            left.map(|(_, artifact)| artifact.hash).chain(stage.checkpoint().map(|checkpoint| checkpoint.state.hash))
+        });
+        Some(files.collect())
     }
 
     /// Where a stage is; `None` if no sweep has it.
