@@ -302,7 +302,11 @@ impl Scene {
                     .map(|before| format!("{stage:?} went back from epoch {before} to {checkpoint:?}"))
             }
             Record::SweepResumed { sweep } => {
-                seen.announced.retain(|(of, _), outcome| of != sweep || *outcome != "cancelled");
+                seen.goes_on_after_a_cancellation(sweep);
+                None
+            }
+            Record::SweepExtended { part } => {
+                seen.goes_on_after_a_cancellation(&part.sweep.id);
                 None
             }
             Record::AttemptFailed { stage, failure, worker, .. } if failure.class == FailureClass::Storage => {
@@ -392,6 +396,11 @@ impl Scene {
 }
 
 impl Seen {
+    /// Trials that were given up are open again.
+    fn goes_on_after_a_cancellation(&mut self, sweep: &SweepId) {
+        self.announced.retain(|(of, _), outcome| of != sweep || *outcome != "cancelled");
+    }
+
     fn note(&mut self, what: fmt::Arguments<'_>) {
         let time =
             turmoil::sim_elapsed().map_or_else(|| "      -".to_owned(), |time| format!("{:7}", time.as_millis()));

@@ -69,9 +69,8 @@ impl Oracle {
     pub(super) fn written(&mut self, entries: &[Entry]) -> Result<(), Violation> {
         for entry in entries {
             match &entry.record {
-                Record::SweepResumed { sweep } => {
-                    self.announced.retain(|(of, _), outcome| of != sweep || *outcome != StageOutcome::Cancelled);
-                }
+                Record::SweepResumed { sweep } => self.goes_on_after_a_cancellation(sweep),
+                Record::SweepExtended { part } => self.goes_on_after_a_cancellation(&part.sweep.id),
                 Record::AttemptFailed { stage, failure, .. }
                 | Record::StageEnded { stage, outcome: StageOutcome::Failed(failure) }
                     if failure.class == FailureClass::NoSpace =>
@@ -95,6 +94,11 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// Trials that were given up are open again.
+    fn goes_on_after_a_cancellation(&mut self, sweep: &SweepId) {
+        self.announced.retain(|(of, _), outcome| of != sweep || *outcome != StageOutcome::Cancelled);
     }
 
     /// The coordinator starts again: what was announced is known to it, and what is known and was not announced is read from its views.
