@@ -60,7 +60,7 @@ impl Limits {
 pub struct Admitted {
     /// What it comes to.
     pub plan: PackedPlan,
-    /// What a person should know of the table: columns that say nothing, and the like.
+    /// Notes for the user about the table, such as columns without information.
     pub notes: Vec<String>,
 }
 
@@ -150,7 +150,7 @@ pub fn admit_spec(
     let size = json_size(&plan);
     if size > limits.plan {
         let message = format!(
-            "the sweep comes to {} trials, whose plan has {size} bytes, allowed are at most {}: take fewer seeds, shorten an axis, or make several sweeps of it",
+            "the plan of {} trials has {size} bytes, expected at most {}: use fewer seeds, shorten an axis, or split the sweep",
             plan.trial_count(),
             limits.plan
         );
@@ -169,7 +169,7 @@ fn unknown_levels(spec: &SweepSpec, groups: &[Group]) -> Vec<Diagnostic> {
         if levels.contains(&slice.level) {
             return None;
         }
-        let message = format!("found {quantity}, and the levels of that column are {}", levels.join(", "));
+        let message = format!("found {quantity}, expected a level of that column: {}", levels.join(", "));
         Some(Diagnostic { mark: Mark::START, path: path.to_owned(), message })
     });
     unknown.collect()
@@ -249,8 +249,9 @@ mod tests {
         let plan = admitted(u64::MAX).expect("is admitted").plan;
         let size = serde_json::to_vec(&plan).expect("plain data").len() as u64;
         assert_eq!(admitted(size).expect("is just short enough").plan, plan);
-        let refused = admitted(size - 1).expect_err("is too long").to_string();
-        assert!(refused.contains(&format!("has {size} bytes")) && refused.contains("take fewer seeds"), "{refused}");
+        let refused = admitted(size - 1).expect_err("is too long");
+        let [Diagnostic { path, message, .. }] = &refused.list[..] else { panic!("{refused}") };
+        assert!(path == "seeds" && message.contains(&size.to_string()), "{refused}");
     }
 
     #[test]
@@ -267,10 +268,8 @@ mod tests {
         let table = format!("a,g,y\n{}", rows.collect::<String>());
         let admitted = |level: &str| admit("sweep.yaml", &text(level), Input::of(table.as_bytes()), None, Limits::NONE);
         admitted("south").expect("is admitted");
-        let refused = admitted("east").expect_err("there is no such level").to_string();
-        assert!(
-            refused.contains("constraints: found brier@test[g=east]") && refused.contains("north, south"),
-            "{refused}"
-        );
+        let refused = admitted("east").expect_err("there is no such level");
+        let [Diagnostic { path, message, .. }] = &refused.list[..] else { panic!("{refused}") };
+        assert!(path == "constraints" && message.contains("north, south"), "{refused}");
     }
 }

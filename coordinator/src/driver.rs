@@ -243,7 +243,7 @@ impl Shell {
                     }
                 }
             }
-            self.finish(batch).await.inspect_err(|error| error!(%error, "the journal cannot be written; stopping"))?;
+            self.finish(batch).await.inspect_err(|error| error!(%error, "cannot write the journal; stopping"))?;
             let waited = self.take_snapshot_if_due().await;
             if waited.inspect_err(|error| error!(%error, "no snapshot can be written; stopping"))? {
                 // What was said meanwhile is heard before anybody is found to be silent.
@@ -383,7 +383,7 @@ impl Shell {
         match snapshot::write(&mut *self.journal, &self.core, now).await {
             Ok(lines) => info!(records, lines, elapsed = ?begun.elapsed(), "took a snapshot"),
             // The records that come may find room yet.
-            Err(error) if error.is_full() => warn!(%error, "there is no room for a snapshot; the journal grows on"),
+            Err(error) if error.is_full() => warn!(%error, "no space for a snapshot; the journal keeps growing"),
             Err(error) => return Err(error),
         }
         self.core.snapshot_taken();
@@ -408,7 +408,7 @@ impl Shell {
                 let stages: Vec<_> = leased.collect();
                 let message = v1::Lease { lease_id: lease.to_string(), stages };
                 if let Some(failure) = attachment::too_long(&message) {
-                    warn!(%worker, %lease, reason = failure.message, "a lease cannot be sent");
+                    warn!(%worker, %lease, reason = failure.message, "cannot send a lease");
                     self.own_events.push(Event::LeaseEnded { worker, lease, failure: Some(failure) });
                 } else {
                     debug!(%worker, %lease, stages = message.stages.len(), "leased");
@@ -427,16 +427,14 @@ impl Shell {
                 }
             }
             Effect::Quarantined { worker, reason } => {
-                warn!(%worker, reason, "a worker gets nothing for a while");
+                warn!(%worker, reason, "a worker is quarantined");
                 changed.extend(self.core.running());
             }
             Effect::Full(full) => {
                 if full {
-                    warn!(
-                        "there is no room for results; workers keep them, and nothing is handed out until there is some"
-                    );
+                    warn!("no disk space for results; workers keep them, and work is held");
                 } else {
-                    info!("there is room for results again; work is handed out");
+                    info!("there is disk space for results again; work resumes");
                 }
                 changed.extend(self.core.running());
             }

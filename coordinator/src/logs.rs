@@ -272,7 +272,7 @@ impl Writer {
                 // Once is enough: what is said of an attempt is no reason to stop it.
                 Err(error) if !complained => {
                     complained = true;
-                    warn!(%error, folder = %self.files.folder.display(), "logs of workers cannot be written");
+                    warn!(%error, folder = %self.files.folder.display(), "cannot write logs of workers");
                 }
                 Err(error) => debug!(%error, "a line is lost"),
             }

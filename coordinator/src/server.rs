@@ -98,7 +98,7 @@ pub enum ServerError {
     #[error(transparent)]
     Location(#[from] LocationError),
     /// The address.
-    #[error("cannot listen on {address}: is another coordinator there?")]
+    #[error("cannot listen on {address}; another coordinator may be using it")]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -113,13 +113,13 @@ pub enum ServerError {
     #[error(transparent)]
     Certificates(#[from] CertificateError),
     /// The certificates, again: what is in them.
-    #[error("the certificate and key cannot be used: are they PEM, and of each other?")]
+    #[error("invalid certificate and key: both must be PEM and belong together")]
     Tls(#[source] tonic::transport::Error),
     /// The server.
     #[error("the gRPC server failed")]
     Serve(#[from] tonic::transport::Error),
     /// A defect.
-    #[error("the coordinator ended before it was told to")]
+    #[error("the coordinator ended unexpectedly")]
     Ended,
     /// A defect.
     #[error("a task of the coordinator failed: {0}")]
@@ -174,7 +174,7 @@ impl DataDir {
             Err(ServerError::InUse(_)) => {}
             taken => return taken,
         }
-        info!(folder = %path.display(), "another secateur still has the folder; waiting for it");
+        info!(folder = %path.display(), "another process holds the lock of the folder; waiting for it");
         let waiting = tokio::task::spawn_blocking(move || {
             let failed = |source| ServerError::Folder { path: path.clone(), source };
             let lock = File::create(path.join("lock")).map_err(failed)?;
@@ -194,7 +194,7 @@ impl DataDir {
             Err(ServerError::InUse(_)) => {}
             taken => return taken,
         }
-        warn!(folder = %path.display(), "the coordinator that hangs still has the folder; going on without its lock. Kill it");
+        warn!(folder = %path.display(), "the hanging coordinator still holds the lock of the folder; continuing without it. Kill that process");
         let lock =
             File::create(path.join("lock")).map_err(|source| ServerError::Folder { path: path.clone(), source })?;
         Ok(Self { path, _lock: lock })
@@ -478,7 +478,7 @@ async fn watch_room(driver: Driver, store: ArtifactStore, keep_free: u64) -> Inf
                 }
             }
             // Whether a file finds room is asked again when one comes.
-            Err(error) => warn!(error = with_causes(&error), "it cannot be found out how much room there is"),
+            Err(error) => warn!(error = with_causes(&error), "cannot determine the free disk space"),
         }
         looks.tick().await;
     }

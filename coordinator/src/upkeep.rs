@@ -22,13 +22,13 @@ pub enum UpkeepError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// What would be cut was not said, or not rightly.
-    #[error("{damage}; good entries follow, or may follow, and would be lost: to cut all from there on, say --cut-at {}", damage.sequence())]
+    #[error("{damage}; good entries may follow and would be lost: to cut everything from there on, pass --cut-at {}", damage.sequence())]
     CutNotSaid {
         /// The first damage.
         damage: Damage,
     },
     /// What was said is another place.
-    #[error("{damage}; entry {said} is not where the damage begins: say --cut-at {}", damage.sequence())]
+    #[error("{damage}; the damage does not begin at entry {said}: pass --cut-at {}", damage.sequence())]
     CutElsewhere {
         /// The first damage.
         damage: Damage,
@@ -36,17 +36,13 @@ pub enum UpkeepError {
         said: i64,
     },
     /// Another program can read what this one cannot.
-    #[error("{0}: use the secateur that wrote it; there is nothing to repair")]
+    #[error("{0}: use the release that wrote it; there is nothing to repair")]
     OtherVersion(Damage),
     /// What it gave once it did not give again.
-    #[error(
-        "the journal {0} gives something else than a moment ago: it was left as it is; look at the disk that it is on"
-    )]
+    #[error("two reads of the journal {0} differ; nothing was changed: check its disk")]
     Unsteady(Place),
     /// A defect.
-    #[error(
-        "the shorter journal says something else, which is a defect of secateur: the journal {0} was left as it is"
-    )]
+    #[error("the compacted journal {0} would differ, which is a bug in secateur; nothing was changed")]
     Differs(Place),
 }
 
@@ -222,16 +218,16 @@ impl Examined {
     pub fn advice(&self, place: &Place) -> Option<String> {
         let repair = format!("`secateur journal repair {}", place.argument());
         Some(match self.damages.first()? {
-            Damage::OtherVersion { .. } => "use the secateur that wrote it".to_owned(),
+            Damage::OtherVersion { .. } => "use the release that wrote it".to_owned(),
             _ if self.torn => {
-                format!("nothing good follows: {repair}` copies the journal and cuts it off")
+                format!("no good entries follow: {repair}` copies the journal and cuts the damage")
             }
             first if self.entries == 0 => format!(
-                "nothing before it is good, so put a copy in its place if there is one; or {repair} --cut-at {}` copies the journal and begins anew, with no sweep",
+                "no good entries precede it: restore a backup, or {repair} --cut-at {}` copies the journal and starts an empty one",
                 first.sequence()
             ),
             first => format!(
-                "{repair} --cut-at {}` copies the journal and goes back to the entries before that",
+                "{repair} --cut-at {}` copies the journal and keeps only the entries before that",
                 first.sequence()
             ),
         })

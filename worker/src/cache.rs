@@ -77,7 +77,7 @@ struct Entry {
 pub enum CacheError {
     /// They do not fit, even if nothing else is there.
     #[error(
-        "the inputs have {}, more than this worker's cache may hold ({}): give it more with --cache-size",
+        "the inputs need {}, more than the cache limit of this worker ({}): raise --cache-size",
         ByteSize(u64::try_from(*needed).unwrap_or(u64::MAX)).display().si(),
         ByteSize(*bound).display().si()
     )]
@@ -221,7 +221,7 @@ impl Cache {
                 Ok(kept) => index.settle(artifact.hash, kept),
                 Err(error) => {
                     // Nobody knows: it counts as it did.
-                    warn!(error = &error as &dyn std::error::Error, "a file of the cache cannot be looked at");
+                    warn!(error = &error as &dyn std::error::Error, "cannot inspect a file of the cache");
                     let as_it_was = (entry.size, entry.used);
                     index.settle(artifact.hash, Some(as_it_was));
                 }

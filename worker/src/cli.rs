@@ -29,41 +29,41 @@ pub struct WorkerArguments {
     /// Whom to work for.
     #[command(flatten)]
     pub coordinator: CoordinatorArguments,
-    /// Name to show to people [default: the host's name]
+    /// Name of the worker in lists and logs [default: the host name]
     #[arg(long)]
     pub name: Option<String>,
-    /// Bundles to train at the same time on each device, one thread each [default: the number of processors; 1 on a GPU]
+    /// Train N bundles at the same time on each device, one thread each [default: the number of cores; 1 on a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub slots: Option<u32>,
-    /// Nets to train in lockstep [default: measured for each architecture]
+    /// Train K nets in lockstep [default: measured for each architecture]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub lanes: Option<u32>,
-    /// Where to train; several with commas, or with --device again, and each with slots of its own, as in libtorch:cuda:0=2
+    /// Devices to train on. Separate several with commas, or repeat --device; add =N for N slots, as in libtorch:cuda:0=2
     #[arg(long = "device", value_name = "NAME[=SLOTS]", default_value = "cpu", value_delimiter = ',', long_help = DEVICE_HELP)]
     pub devices: Vec<DeviceArgument>,
-    /// Show the devices of this build and their speed, and end; takes seconds
+    /// Measure and list the devices of this build and machine, then exit
     #[arg(long, conflicts_with = "devices")]
     pub list_devices: bool,
-    /// Folder for data and nets while they are worked on; one worker at a time [default: a folder of its own under the user's cache]
+    /// Folder for cached data and nets. Each worker needs its own [default: a free folder in the user's cache]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Seconds to finish what is under way when asked to end (SIGTERM, Ctrl-C); what is not done by then goes back, and a second
-    /// request ends the worker at once
+    /// On SIGTERM or Ctrl-C, finish running stages for up to SECONDS, then hand back the rest. A second signal ends the worker at once
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub grace: u64,
-    /// The most that this folder may hold, such as 20GB or 50GiB: what is not needed now goes, the longest unused first [default: no limit]
+    /// Largest size of the cache folder, for example 20GB or 50GiB. Unused files are removed, the least recently used first
+    /// [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = cache_size)]
     pub cache_size: Option<u64>,
-    /// How often the state of what is being trained is kept, so that another worker can go on from there if this one is lost: at the
-    /// end of the first epoch after so long, such as 90s or 10min; 0s: never
+    /// Save a checkpoint of each training every TIME, for example 90s or 10min, so that another worker can resume it; 0s = never.
+    /// Checkpoints are taken at the end of an epoch
     #[arg(long, value_name = "TIME", default_value = CHECKPOINT_EVERY, value_parser = humantime::parse_duration)]
     pub checkpoint_every: Duration,
 }
 
-/// How often checkpoints are taken where nobody says: what a lost worker costs at most, and far longer than one takes.
+/// The default interval of checkpoints: the most that a lost worker costs, and far longer than a checkpoint takes.
 pub const CHECKPOINT_EVERY: &str = "2min";
 
-/// What the option says: 0 is never.
+/// Returns the interval; `None` for 0, which means never.
 #[must_use]
 pub fn unless_zero(every: Duration) -> Option<Duration> {
     (!every.is_zero()).then_some(every)
@@ -72,7 +72,7 @@ pub fn unless_zero(every: Duration) -> Option<Duration> {
 /// A size in bytes, above 0.
 fn cache_size(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
-        Ok(ByteSize(0)) => Err("a worker needs room for the inputs of a bundle at least".to_owned()),
+        Ok(ByteSize(0)) => Err("must be greater than 0; the inputs of a bundle must fit".to_owned()),
         Ok(ByteSize(bytes)) => Ok(bytes),
         Err(_) => Err("not a size such as 20GB, 1.5GB (powers of 1000) or 50GiB (powers of 1024)".to_owned()),
     }
@@ -80,16 +80,16 @@ fn cache_size(text: &str) -> Result<u64, String> {
 
 /// The help of `--device`, of other verbs too.
 pub const DEVICE_HELP: &str = "\
-Where to train. Several with commas, or with --device again; each may have slots of its own, as in libtorch:cuda:0=2
+Devices to train on. Separate several with commas, or repeat --device; add =N for N slots, as in libtorch:cuda:0=2
 
-  cpu              the processor, a thread for each slot
-  libtorch:cpu     the same through libtorch (feature libtorch)
+  cpu              the processor, one thread per slot
+  libtorch:cpu     the processor through libtorch (feature libtorch)
   libtorch:cuda:N  an NVIDIA GPU through libtorch, numbered as nvidia-smi does
   libtorch:mps     the GPU of an Apple processor through libtorch
   wgpu:N           any GPU, through Vulkan, Metal or OpenGL (feature wgpu)
-  wgpu:cpu         a processor that a driver shows as a GPU, for tests
+  wgpu:cpu         a software GPU, for tests
 
-secateur worker --list-devices shows those of this build and machine.";
+`secateur worker --list-devices` lists the devices of this build and machine.";
 
 /// The exit code of a worker that was asked to end.
 pub const INTERRUPTED: u8 = 130;
@@ -98,10 +98,10 @@ pub const INTERRUPTED: u8 = 130;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The cache folder is another worker's.
-    #[error("another worker uses {0}: give this one a folder of its own with --cache-dir")]
+    #[error("the cache folder {0} is in use by another worker: pass another one with --cache-dir")]
     CacheInUse(PathBuf),
     /// The cache folder cannot be made.
-    #[error("cannot use {path} as the cache folder: give another one with --cache-dir")]
+    #[error("cannot use {path} as the cache folder: pass another one with --cache-dir")]
     Cache {
         /// The folder.
         path: PathBuf,
@@ -203,7 +203,7 @@ fn lock_cache(wanted: Option<PathBuf>) -> Result<(PathBuf, File), StartError> {
     }
 }
 
-/// Takes the folder for this process as long as the file is open; nothing if another process has it.
+/// Locks the folder while the file is open. Returns `None` if another process holds the lock.
 fn try_lock(path: &Path) -> Result<Option<File>, StartError> {
     let failed = |source| StartError::Cache { path: path.to_owned(), source };
     fs::create_dir_all(path).map_err(failed)?;

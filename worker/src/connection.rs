@@ -29,19 +29,19 @@ pub(crate) const TOKEN: &str = "SECATEUR_TOKEN";
 /// Where the coordinator is, and how to get in.
 #[derive(Debug, Clone, Args)]
 pub struct CoordinatorArguments {
-    /// Where the coordinator listens; https:// before it where it uses TLS
+    /// Address of the coordinator. Start with https:// if it uses TLS
     #[arg(long, env = "SECATEUR_COORDINATOR", default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
     pub coordinator: String,
-    /// The authority (PEM) that the coordinator's certificate comes from, if not one that the system trusts; implies TLS
+    /// Authority of the coordinator's certificate (PEM), if the system does not trust it. Implies TLS
     #[arg(long, env = "SECATEUR_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// File with the token to show, read again at every connection; or the token itself in SECATEUR_TOKEN
+    /// File with the access token, read at every connection. SECATEUR_TOKEN may hold the token itself instead
     #[arg(long, env = "SECATEUR_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Certificate (PEM) to show in place of a token, with --key
+    /// Client certificate (PEM) to use instead of a token
     #[arg(long, env = "SECATEUR_CERT", value_name = "FILE", requires = "key")]
     pub cert: Option<PathBuf>,
-    /// The private key (PEM) of --cert
+    /// Private key of --cert (PEM)
     #[arg(long, env = "SECATEUR_KEY", value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
 }
@@ -50,10 +50,10 @@ pub struct CoordinatorArguments {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// Not an address.
-    #[error("{0:?} is not the address of a coordinator, such as 127.0.0.1:7400 or https://head:7400")]
+    #[error("{0:?} is not a coordinator address (expected for example 127.0.0.1:7400 or https://head:7400)")]
     Address(String),
     /// A file cannot be read.
-    #[error("cannot read {path}, which {option} names")]
+    #[error("{option}: cannot read {path}")]
     File {
         /// The file.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum ConnectionError {
         source: io::Error,
     },
     /// What stands where certificates should.
-    #[error("{path}, which {option} names, holds no {what} in PEM")]
+    #[error("{option}: no {what} in PEM format in {path}")]
     NotPem {
         /// The file.
         path: PathBuf,
@@ -74,18 +74,18 @@ pub enum ConnectionError {
         what: &'static str,
     },
     /// What stands where a token should.
-    #[error("{0} holds no token: one line such as `secateur token create` prints")]
+    #[error("no token in {0} (expected one line, as `secateur token create` prints it)")]
     NoToken(String),
     /// What is only for TLS.
-    #[error("{0} begins with http://, and --ca, --cert and --key are for https://")]
+    #[error("{0} starts with http://, but --ca, --cert and --key need https://")]
     NoTls(String),
     /// A token must not travel in the clear.
     #[error(
-        "a token would travel readable to {0}: name the coordinator with https:// or give --ca, or unset SECATEUR_TOKEN and --token-file"
+        "refusing to send a token unencrypted to {0}: use https:// or --ca, or remove --token-file and SECATEUR_TOKEN"
     )]
     Clear(String),
     /// The certificates.
-    #[error("the certificates cannot be used")]
+    #[error("cannot use the certificates")]
     Tls(#[source] tonic::transport::Error),
 }
 
@@ -97,7 +97,7 @@ pub type AuthorizedChannel = InterceptedService<Channel, Bearer>;
 pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Bearer {
-    /// Of `token`; nothing if it cannot be part of a header.
+    /// Returns the bearer of `token`; `None` if it cannot be part of a header.
     #[must_use]
     pub fn of(token: &str) -> Option<Self> {
         let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
@@ -378,17 +378,23 @@ mod tests {
         let of = |change: &dyn Fn(&mut CoordinatorArguments)| {
             let mut arguments = arguments("localhost");
             change(&mut arguments);
-            Remote::of(&arguments).expect_err("cannot work").to_string()
+            Remote::of(&arguments).expect_err("cannot work")
         };
-        assert!(of(&|to| to.token_file = Some(missing.clone())).contains("--token-file"));
-        assert!(of(&|to| to.token_file = Some(empty.clone())).contains("holds no token"));
-        assert!(of(&|to| to.ca = Some(missing.clone())).contains("--ca"));
-        assert!(of(&|to| to.ca = Some(empty.clone())).contains("no CERTIFICATE in PEM"));
-        assert!(of(&|to| to.coordinator = "not an address".to_owned()).contains("not an address"));
+        let no_file = of(&|to| to.token_file = Some(missing.clone()));
+        assert!(matches!(no_file, ConnectionError::File { option: "--token-file", .. }), "{no_file}");
+        let no_token = of(&|to| to.token_file = Some(empty.clone()));
+        assert!(matches!(no_token, ConnectionError::NoToken(_)), "{no_token}");
+        let no_file = of(&|to| to.ca = Some(missing.clone()));
+        assert!(matches!(no_file, ConnectionError::File { option: "--ca", .. }), "{no_file}");
+        let not_pem = of(&|to| to.ca = Some(empty.clone()));
+        assert!(matches!(not_pem, ConnectionError::NotPem { what: "CERTIFICATE", .. }), "{not_pem}");
+        let no_address = of(&|to| to.coordinator = "not an address".to_owned());
+        assert!(matches!(no_address, ConnectionError::Address(_)), "{no_address}");
         let clear = |to: &mut CoordinatorArguments| {
             to.coordinator = "http://localhost".to_owned();
             to.ca = Some(empty.clone());
         };
-        assert!(of(&clear).contains("https://"));
+        let clear = of(&clear);
+        assert!(matches!(clear, ConnectionError::NoTls(_)), "{clear}");
     }
 }

@@ -32,7 +32,7 @@ pub const SYNTAX: &str = "cpu, libtorch:cpu, libtorch:cuda:N, libtorch:mps, wgpu
 
 /// Not the name of a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown device {found:?}: allowed {SYNTAX}; did you mean {nearest:?}?")]
+#[error("unknown device {found:?} (expected {SYNTAX}); did you mean {nearest:?}?")]
 pub struct UnknownDevice {
     found: String,
     nearest: &'static str,
@@ -100,7 +100,7 @@ pub enum NoDevice {
         feature: &'static str,
     },
     /// Compiled in, and not in this machine, or not to be reached.
-    #[error("there is no {device}: {reason}")]
+    #[error("no device {device}: {reason}")]
     Missing {
         /// What was asked for.
         device: DeviceName,

@@ -79,7 +79,7 @@ pub enum ProbeError {
     #[error("{0}")]
     Refused(String),
     /// The child died over it.
-    #[error("{what} cannot be used: the process that tried it ended with {status}{output}")]
+    #[error("{what} cannot be used: the process that tested it ended with {status}{output}")]
     Died {
         /// What was asked about.
         what: String,
@@ -89,7 +89,7 @@ pub enum ProbeError {
         output: String,
     },
     /// The child died because memory was not enough.
-    #[error("{what} cannot be used now, for want of memory, which another process may hold{output}")]
+    #[error("{what} has no free memory; another process may be using it{output}")]
     Full {
         /// What was asked about.
         what: String,
@@ -103,7 +103,7 @@ pub enum ProbeError {
         what: String,
     },
     /// The child cannot be started.
-    #[error("cannot start a process to try {what} in")]
+    #[error("cannot start a process to test {what}")]
     Start {
         /// What was asked about.
         what: String,
@@ -112,7 +112,7 @@ pub enum ProbeError {
         source: io::Error,
     },
     /// The child answered something else.
-    #[error("the process that tried {what} answered nonsense")]
+    #[error("the process that tested {what} sent an invalid answer")]
     Nonsense {
         /// What was asked about.
         what: String,
@@ -140,7 +140,7 @@ fn try_out(name: DeviceName, measured: bool) -> Answer {
         Err(reason) => return Answer::Refused(reason.to_string()),
     };
     if !name.computes(&device) {
-        return Answer::Refused(format!("{name} cannot be used: it multiplies wrongly"));
+        return Answer::Refused(format!("{name} cannot be used: it multiplies incorrectly"));
     }
     if !measured {
         return Answer::Works;

@@ -41,7 +41,7 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 #[derive(Debug, thiserror::Error)]
 pub enum DirectError {
     /// The coordinator gave none that can be used.
-    #[error("the coordinator gave an address that is none")]
+    #[error("the coordinator sent an invalid address")]
     Address,
     /// No connection, or one that broke.
     #[error("the storage cannot be reached")]
@@ -50,13 +50,13 @@ pub enum DirectError {
     #[error("the connection to the storage broke")]
     Broken(#[source] hyper::Error),
     /// Nobody said anything.
-    #[error("the storage is silent")]
+    #[error("the storage timed out")]
     Silent,
     /// It answers, and does not do it.
     #[error("the storage answers {0}")]
     Refused(StatusCode),
     /// It was put there, and the coordinator finds something else.
-    #[error("the coordinator does not take it over: {0}")]
+    #[error("the coordinator refused the upload: {0}")]
     NotTaken(String),
 }
 
@@ -158,7 +158,7 @@ impl Direct {
     pub fn failed(&self, error: &(dyn std::error::Error + 'static)) {
         let reason = with_causes(error);
         if error.downcast_ref().is_some_and(DirectError::is_of_one_file) {
-            debug!(reason, "an artifact goes through the coordinator");
+            debug!(reason, "transferring an artifact through the coordinator");
             return;
         }
         let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);

@@ -21,9 +21,7 @@ pub type HttpClient<B> = Client<HttpsConnector<HttpConnector>, B>;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the system's certificates cannot be read: install them (ca-certificates), or name a file of them in SSL_CERT_FILE"
-)]
+#[error("cannot read the system's certificates: install ca-certificates, or set SSL_CERT_FILE")]
 pub struct NoCertificates(#[source] io::Error);
 
 /// A client that trusts the authorities that the system trusts.

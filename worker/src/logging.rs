@@ -45,6 +45,6 @@ where
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
     if let Some(error) = problem {
-        tracing::warn!(%error, variable = FILTER_VARIABLE, "cannot be read; the default is used");
+        tracing::warn!(%error, variable = FILTER_VARIABLE, "invalid log filter; using the default");
     }
 }

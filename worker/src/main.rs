@@ -18,7 +18,7 @@ use secateur_worker::{
 struct Arguments {
     #[command(flatten)]
     worker: WorkerArguments,
-    /// Log one JSON object a line
+    /// Log one JSON object per line
     #[arg(long)]
     log_json: bool,
     #[command(subcommand)]

@@ -6,7 +6,7 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTensors {
     /// Not a safetensors file, or a tensor is missing.
-    #[error("the tensors cannot be read: {0}")]
+    #[error("cannot read the tensors: {0}")]
     Unreadable(#[from] SafeTensorError),
     /// A tensor of another type.
     #[error("tensor {name} holds {found:?}, not {expected:?}")]

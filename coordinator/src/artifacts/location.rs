@@ -29,7 +29,7 @@ pub struct InvalidBucketUrl(String);
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// They are elsewhere.
-    #[error("the artifacts of {} are in {noted}, not in {asked}: say --artifacts {noted}; or copy them, and then remove {}", folder.display(), folder.join(NOTE).display())]
+    #[error("the artifacts of {} are in {noted}, not in {asked}: use --artifacts {noted}; or copy them, then remove {}", folder.display(), folder.join(NOTE).display())]
     Elsewhere {
         /// The coordinator's folder.
         folder: PathBuf,
@@ -39,7 +39,7 @@ pub enum LocationError {
         asked: String,
     },
     /// There are files.
-    #[error("there are artifacts in {} already, which {bucket} knows nothing of: copy them (aws s3 sync {} {bucket} --exclude 'incoming/*') and move the folder away, or go on without --artifacts", files.display(), files.display())]
+    #[error("{} already holds artifacts, which are not in {bucket}: copy them (aws s3 sync {} {bucket} --exclude 'incoming/*') and move the folder away, or start without --artifacts", files.display(), files.display())]
     Files {
         /// Where.
         files: PathBuf,

@@ -26,47 +26,47 @@ pub struct BucketError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// The storage answers that there is no such thing.
-    #[error("there is no such bucket, or it was removed: make it, or name another one with --artifacts")]
+    #[error("no such bucket: create it, or name another one with --artifacts")]
     NoBucket,
     /// It answers that these credentials may not.
     #[error(
-        "the storage refuses the credentials: are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY right, and may they get, put, delete and list objects there?"
+        "the storage refuses the credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may get, put, delete and list objects"
     )]
     Denied,
     /// Nobody has said who asks.
     #[error(
-        "no credentials are in the environment: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_REGION, and AWS_ENDPOINT_URL for storage that is not Amazon's; nor does this machine hand any out"
+        "no credentials: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, outside AWS, AWS_ENDPOINT_URL; this machine has no instance role either"
     )]
     NoCredentials,
     /// Nobody answers.
     #[error(
-        "the storage cannot be reached: are AWS_ENDPOINT_URL and AWS_REGION right, are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set, and does it run?"
+        "cannot reach the storage: check AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that it is running"
     )]
     Unreachable,
     /// What is said of it is not where anything could be.
     #[error(
-        "AWS_ENDPOINT_URL and --artifacts-for-workers name it with http:// or https://, as in https://minio.example:9000"
+        "AWS_ENDPOINT_URL and --artifacts-for-workers must start with http:// or https://, as in https://minio.example:9000"
     )]
     Address,
     /// It does not answer in time.
-    #[error("the storage does not answer in time")]
+    #[error("the storage timed out")]
     Slow,
     /// What is put there is not what is found there.
-    #[error("what was put there is not what is found there: is something else writing to it?")]
+    #[error("an object differs from what was uploaded: another program may be writing to the bucket")]
     Changed,
     /// A removal of the file is still under way, for all that is known.
-    #[error("a removal of this file was not answered, and may still happen")]
+    #[error("the storage has not confirmed a removal of this file, which may still happen")]
     Doubtful,
     /// Credentials and files would be readable on the way.
     #[error(
-        "the endpoint begins with http:// and is not on this machine: name it with https://, or set AWS_ALLOW_HTTP=true if the network is yours"
+        "the endpoint is on another machine and starts with http://: use https://, or set AWS_ALLOW_HTTP=true on a trusted network"
     )]
     Clear,
     /// The file that is to be put there cannot be read here.
-    #[error("the file cannot be read here")]
+    #[error("cannot read the local file")]
     Spool,
     /// Anything else.
-    #[error("the storage fails")]
+    #[error("the storage failed")]
     Other,
 }
 

@@ -9,16 +9,16 @@ use secateur_worker::connection::CoordinatorArguments;
 use super::{
     client::Client,
     error::CliError,
-    output::{Output, counted, thousands},
+    output::{Output, thousands},
     show,
 };
 
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct CancelArguments {
-    /// The sweep's id, or enough of its beginning
+    /// Id of the sweep, or an unambiguous prefix
     sweep_id: String,
-    /// Let what is under way end first, and keep its results; nothing more is handed out
+    /// Let running stages finish first and keep their results
     #[arg(long)]
     drain: bool,
     #[command(flatten)]
@@ -32,19 +32,19 @@ pub(crate) async fn run(arguments: CancelArguments, output: Output) -> Result<Ex
     output.print(&show::document(&status), || {
         if status.draining {
             return format!(
-                "sweep {name} ({id}) is draining: {under_way} under way ends first, nothing more of it is handed out, and then it is cancelled; \
-                 `secateur watch {id}` follows it, `secateur cancel {id}` cancels it at once, and submitting it again lets it go on",
+                "sweep {name} ({id}) is draining: it is cancelled once {running}; `secateur watch {id}` follows it, \
+                 `secateur cancel {id}` cancels it now, and submitting it again resumes it",
                 name = status.name,
                 id = status.sweep_id,
-                under_way = match status.stages_leased {
-                    0 => "what is".to_owned(),
-                    1 => "the one stage that is".to_owned(),
-                    stages => format!("the {} that are", counted(stages, "stage")),
+                running = match status.stages_leased {
+                    0 => "its running stages have finished".to_owned(),
+                    1 => "its running stage has finished".to_owned(),
+                    stages => format!("its {} running stages have finished", thousands(stages)),
                 },
             );
         }
         format!(
-            "sweep {} ({}) is {}; {} of {} trials had completed, and submitting it again goes on from there",
+            "sweep {} ({}) is {}: {} of {} trials completed; submit it again to resume",
             status.name,
             status.sweep_id,
             show::state(&status),

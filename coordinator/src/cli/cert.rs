@@ -17,12 +17,12 @@ pub(crate) struct CertArguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a private authority, a certificate for the coordinator and one for its workers, good for 825 days
+    /// Create a private authority, a certificate for the coordinator and one for its workers, valid for 825 days
     Init {
-        /// Folder to write to; nothing in it is overwritten
+        /// Folder to write to. Existing files are not overwritten
         #[arg(long, default_value = "certs", value_name = "DIR")]
         dir: PathBuf,
-        /// How callers reach the coordinator: a name or an address; several with commas or with --host again
+        /// Name or address by which clients reach the coordinator. Separate several with commas, or repeat --host
         #[arg(long = "host", value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1", value_parser = host)]
         hosts: Vec<String>,
     },
@@ -34,7 +34,7 @@ fn host(text: &str) -> Result<String, String> {
     if text.parse::<IpAddr>().is_ok() || is_name && !text.is_empty() {
         return Ok(text.to_owned());
     }
-    Err("it is no name or address of a machine, such as head.example or 10.0.0.5".to_owned())
+    Err("not a host name or address such as head.example or 10.0.0.5".to_owned())
 }
 
 pub(crate) fn run(arguments: CertArguments, output: Output) -> Result<ExitCode, CliError> {
@@ -45,11 +45,11 @@ pub(crate) fn run(arguments: CertArguments, output: Output) -> Result<ExitCode, 
     output.print(&json!({"files": files, "hosts": hosts}), || {
         format!(
             "\
-the coordinator:  secateur serve --listen ADDRESS:7400 --tls-cert {} --tls-key {}
-  and, for workers that show a certificate in place of a token: --client-ca {}
-everybody else:   --ca {} (a copy of this file alone), or SECATEUR_CA
-such workers too: --cert {} --key {}
-keep {} where nobody can reach it: who has it can pass for the coordinator",
+coordinator:  secateur serve --listen ADDRESS:7400 --tls-cert {} --tls-key {}
+              add --client-ca {} to accept worker certificates instead of tokens
+clients:      --ca {} or SECATEUR_CA; copy this file to each machine
+workers:      --cert {} --key {} instead of a token
+Keep {} secret: whoever has it can impersonate the coordinator.",
             file("server.pem"),
             file("server.key"),
             file("ca.pem"),

@@ -2,7 +2,6 @@
 
 use std::{
     error::Error as _,
-    fmt,
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -67,25 +66,23 @@ impl LocalSweep {
 
     fn read_blocking(file: &Path) -> Result<(Self, Vec<String>), CliError> {
         let unreadable_sweep = |error: io::Error| CliError::Input(unreadable(file, &error));
-        let too_long = |size: &dyn fmt::Display| {
+        let too_long = || {
             let file = file.display();
-            CliError::Input(format!("{file} has {size} bytes: a sweep file has at most {LARGEST_SWEEP_FILE}"))
+            CliError::Input(format!("{file} is too large for a sweep file (at most {LARGEST_SWEEP_FILE} bytes)"))
         };
         let most = LARGEST_SWEEP_FILE as u64;
         let opened = File::open(file).map_err(unreadable_sweep)?;
-        let size = opened.metadata().map_err(unreadable_sweep)?.len();
-        if size > most {
-            return Err(too_long(&size));
+        if opened.metadata().map_err(unreadable_sweep)?.len() > most {
+            return Err(too_long());
         }
         // A pipe or a device has no size, and may have no end.
         let mut bytes = Vec::new();
         opened.take(most + 1).read_to_end(&mut bytes).map_err(unreadable_sweep)?;
         if bytes.len() as u64 > most {
-            return Err(too_long(&"more"));
+            return Err(too_long());
         }
         let file_name = file.display().to_string();
-        let text =
-            String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not a text in UTF-8")))?;
+        let text = String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not UTF-8 text")))?;
         let spec = SweepSpec::parse(&file_name, &text)?;
         let path = data_path(file, &spec.data.path);
         let read = match spec.data.format {
@@ -141,8 +138,9 @@ fn read_weights(file: &Path, named: &WeightsSpec) -> Result<(Vec<u8>, Option<Str
     let path = data_path(file, &named.path);
     let net = import::read(&path).and_then(|net| net.rename(&named.rename));
     let net = net.map_err(|error| format!("{}: {}", path.display(), with_causes(&error)))?;
-    let note = (!net.left_out.is_empty())
-        .then(|| format!("{}: left out what holds no floating-point numbers: {}", named.path, net.left_out.join(", ")));
+    let note = (!net.left_out.is_empty()).then(|| {
+        format!("{}: ignored tensors without floating-point numbers: {}", named.path, net.left_out.join(", "))
+    });
     let bytes = net.to_safetensors().map_err(|error| format!("{}: {}", path.display(), with_causes(&error)))?;
     Ok((bytes, note))
 }
@@ -171,17 +169,17 @@ impl Client {
         let channel = remote.connect().await.map_err(|error| match error {
             ConnectError::Here(error) => CliError::input(&error),
             ConnectError::There(error) if is_about_certificates(&error) => CliError::Unreachable(format!(
-                "the coordinator at {} and this command do not trust each other's certificates ({}): --ca names the authority that its certificate comes from, and the certificate the host by which it is called here; where it knows people by certificates, --cert and --key are of its --client-ca",
+                "certificate error at {} ({}): --ca must be the authority of the coordinator's certificate, which must name the host in --coordinator; --cert and --key must come from its --client-ca",
                 remote.url(),
                 with_causes(&error),
             )),
             ConnectError::There(error) if is_about_encryption(&error) => CliError::Unreachable(format!(
-                "what listens at {} does not speak TLS ({}): leave out https://, --ca, --cert and --key",
+                "{} does not use TLS ({}): remove https://, --ca, --cert and --key",
                 remote.url(),
                 with_causes(&error),
             )),
             ConnectError::There(error) => CliError::Unreachable(format!(
-                "no coordinator at {} ({}): start one with `secateur serve`, or say where it is with --coordinator or SECATEUR_COORDINATOR; one that uses TLS wants https:// and perhaps --ca",
+                "no coordinator at {} ({}): start one with `secateur serve`, or set its address with --coordinator or SECATEUR_COORDINATOR; with TLS, start the address with https:// and pass --ca for a private authority",
                 remote.url(),
                 with_causes(&error),
             )),
@@ -190,7 +188,7 @@ impl Client {
         let asked = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
         if let Some(cause) = asked.as_ref().err().and_then(|status| status.source()) {
             return Err(CliError::Unreachable(format!(
-                "what listens at {} does not answer as a coordinator does ({}): if it uses TLS, say https:// before its address, or give --ca",
+                "{} does not answer like a coordinator ({}): if it uses TLS, start the address with https:// or pass --ca",
                 remote.url(),
                 with_causes(cause),
             )));
@@ -215,8 +213,7 @@ impl Client {
         Ok(self.sweeps.submit(SubmitRequest { file: Some(file), share: Some(share) }).await?.into_inner())
     }
 
-    /// Follows a sweep until it has ended, and shows how it gets on. A coordinator that goes away is waited for as long as `patience`
-    /// says, each time.
+    /// Follows a sweep until it ends and shows its progress. Whenever the coordinator is lost, waits for it up to `patience`.
     pub(crate) async fn follow(
         &mut self,
         sweep_id: &str,
@@ -229,14 +226,14 @@ impl Client {
         loop {
             let back = || {
                 if std::mem::take(&mut waits) {
-                    screen.say("the coordinator is back");
+                    screen.say("reconnected to the coordinator");
                 }
             };
             match self.follow_once(sweep_id, &mut progress, &mut heard, back).await {
                 Err(CliError::Unreachable(message)) if heard.elapsed() < patience => {
                     if !waits {
                         let seconds = patience.as_secs();
-                        screen.say(&format!("{message}; waiting for it, for at most {seconds} seconds"));
+                        screen.say(&format!("{message}; waiting up to {seconds} seconds"));
                         waits = true;
                     }
                     tokio::time::sleep(BETWEEN_TRIES).await;
@@ -277,7 +274,7 @@ impl Client {
                 None => {}
             }
         }
-        Err(CliError::Unreachable("the coordinator stopped before the sweep had ended".to_owned()))
+        Err(CliError::Unreachable("the coordinator stopped before the sweep ended".to_owned()))
     }
 
     /// One format of a sweep's report.

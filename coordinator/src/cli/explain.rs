@@ -12,7 +12,7 @@ use super::{client::Client, error::CliError, output::Output};
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// A sweep's id or enough of its beginning, a trial's id (SWEEP/TRIAL where several sweeps have it), or a worker's id or name
+    /// A sweep (id or unambiguous prefix), a trial (id, or SWEEP/TRIAL if several sweeps share it) or a worker (id or name)
     #[arg(value_name = "SWEEP|TRIAL|WORKER")]
     subject: String,
     #[command(flatten)]

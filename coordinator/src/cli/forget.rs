@@ -11,7 +11,7 @@ use super::{client::Client, error::CliError, output::Output, show};
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArguments {
-    /// The sweep's id, or enough of its beginning
+    /// Id of the sweep, or an unambiguous prefix
     sweep_id: String,
     #[command(flatten)]
     coordinator: CoordinatorArguments,
@@ -23,7 +23,7 @@ pub(crate) async fn run(arguments: ForgetArguments, output: Output) -> Result<Ex
     let status = client.sweeps.forget(request).await?.into_inner();
     output.print(&show::document(&status), || {
         format!(
-            "sweep {} ({}), which was {}, is forgotten; `secateur gc` removes the files that only it referred to",
+            "forgot sweep {} ({}), which was {}; `secateur gc` removes the files that only it used",
             status.name,
             status.sweep_id,
             show::state(&status),

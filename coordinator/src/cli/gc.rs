@@ -32,13 +32,13 @@ use crate::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
-    /// The folder of a coordinator that does not run, or .secateur of a run; without it, the coordinator is asked
+    /// Folder of a stopped coordinator, or .secateur of a run [default: ask the running coordinator]
     #[arg(value_name = "DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// Only say what would go
+    /// List the files and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// How long a file stays that nobody refers to: since it was put, written or asked for, such as 90min or 7days
+    /// Keep files that were used within TIME, for example 90min or 7days
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
     grace: Duration,
     #[command(flatten)]
@@ -96,22 +96,22 @@ async fn collect_running(arguments: &GcArguments) -> Result<Collected, CliError>
             None => {}
         }
     }
-    Err(CliError::Unreachable("the coordinator stopped before it had looked at all files".to_owned()))
+    Err(CliError::Unreachable("the coordinator stopped before it had checked all files".to_owned()))
 }
 
 async fn collect_stopped(folder: &Path, arguments: &GcArguments) -> Result<Collected, CliError> {
     // Opening what is not there would make it.
     if !DataDir::journal_in(folder).is_file() {
         return Err(CliError::Input(format!(
-            "{} has no journal.db: name the folder of a coordinator, or .secateur of a run; a coordinator whose journal is in a database is asked while it runs, with --coordinator",
+            "{} has no journal.db (expected the folder of a coordinator, or .secateur of a run); if the journal is in a database, use --coordinator while the coordinator runs",
             folder.display()
         )));
     }
     let collection = Collection::after(arguments.grace, arguments.dry_run)
-        .ok_or_else(|| CliError::Input("--grace begins before any file was written".to_owned()))?;
+        .ok_or_else(|| CliError::Input("--grace is too long".to_owned()))?;
     let data_dir = DataDir::lock(folder).map_err(|error| match error {
         ServerError::InUse(folder) => CliError::Input(format!(
-            "{} is in use by another secateur: a coordinator that runs is asked with --coordinator in place of its folder",
+            "{} is in use by a running coordinator: use --coordinator instead of the folder",
             folder.display()
         )),
         other => other.into(),
@@ -153,20 +153,20 @@ fn size(bytes: u64) -> String {
 
 fn text(collected: &Collected, dry_run: bool) -> String {
     let mut text = String::new();
-    let sum = format!("{}, {}", counted(collected.gone.len() as u64, "file"), size(bytes(&collected.gone)));
+    let sum = format!("{} ({})", counted(collected.gone.len() as u64, "file"), size(bytes(&collected.gone)));
     if dry_run && !collected.gone.is_empty() {
         let row = |file: &Stored| {
             let age = SystemTime::now().duration_since(file.modified).unwrap_or_default();
-            let what = if file.whole { "" } else { "cut-off upload" };
+            let what = if file.whole { "" } else { "interrupted upload" };
             vec![file.hash.short(16), what.to_owned(), size(file.size), format!("{} h", age.as_secs() / 3600)]
         };
         text += &table(&["artifact", "", "size", "unused for"], 2, collected.gone.iter().map(row));
         text.push('\n');
     }
     let KeptFiles { referred, young } = collected.kept;
-    let stays = |count: Count| format!("{}, {}", counted(count.files, "file"), size(count.bytes));
+    let stays = |count: Count| format!("{} ({})", counted(count.files, "file"), size(count.bytes));
     text + &format!(
-        "{} {sum}\nsweeps refer to {}; too young to go: {}",
+        "{} {sum}\nkept {} that sweeps refer to and {} used within --grace",
         if dry_run { "would remove" } else { "removed" },
         stays(referred),
         stays(young),

@@ -28,21 +28,20 @@ pub(crate) struct JournalArguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Read a journal from end to end and say what is in it, and all that is wrong with it; changes nothing
+    /// List the content of a journal and all damage. Changes nothing
     Check {
         #[command(flatten)]
         data: DataArgument,
     },
-    /// Copy a damaged journal, and cut off what is damaged; a healthy one is left alone
+    /// Copy a damaged journal, then cut the damaged part. Leaves a healthy journal alone
     Repair {
         #[command(flatten)]
         data: DataArgument,
-        /// Cut everything from this entry on, good or not: where the damage begins, as `check` says. A tail with nothing good
-        /// behind it needs no such word
+        /// Cut everything from this entry on, good entries too. Required if good entries follow the damage; `check` shows the number
         #[arg(long, value_name = "SEQUENCE")]
         cut_at: Option<i64>,
     },
-    /// Put a snapshot of what it comes to in the place of all its entries
+    /// Replace all entries of a journal by one snapshot
     Compact {
         #[command(flatten)]
         data: DataArgument,
@@ -51,8 +50,8 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct DataArgument {
-    /// The folder of the coordinator, as `secateur serve` has it, the output folder of a `secateur run`, or the URL that `secateur
-    /// serve --journal` has
+    /// Folder of the coordinator (`serve --data-dir`), output folder of a run (`run --out`), or URL of the database (`serve
+    /// --journal`)
     data: PathBuf,
 }
 
@@ -103,13 +102,13 @@ impl Held {
         let folders = [data.to_owned(), data.join(".secateur")];
         let Some(folder) = folders.iter().find(|folder| Sqlite::is_there(&DataDir::journal_in(folder))) else {
             return Err(CliError::Input(format!(
-                "there is no journal in {}: name the folder of a coordinator (serve --data-dir) or of a run (--out), or the URL of a database (serve --journal)",
+                "no journal in {} (expected the folder of a coordinator (serve --data-dir) or of a run (run --out), or the URL of a database (serve --journal))",
                 data.display()
             )));
         };
         let locked = DataDir::lock(folder).map_err(|error| match error {
             ServerError::InUse(folder) => CliError::Input(format!(
-                "{} is in use by a coordinator or by another command: stop it first, and leave the journal alone until it has ended",
+                "{} is in use by a coordinator or another command: stop it first",
                 folder.display()
             )),
             error => error.into(),
@@ -195,7 +194,7 @@ fn tell_checked(place: &Place, examined: &Examined, output: Output) -> ExitCode 
 fn tell_repaired(place: &Place, repaired: Option<&Repaired>, output: Output) {
     let Some(Repaired { copy, damage, lost, core, entries }) = repaired else {
         let document = json!({"journal": place.to_string(), "repaired": false});
-        return output.print(&document, || format!("{place} is healthy, and was left as it is"));
+        return output.print(&document, || format!("{place} is healthy; nothing was changed"));
     };
     let to_compute = |core: &Core| -> Vec<SweepStatus> {
         core.sweeps().filter(|sweep| sweep.stages > sweep.stages_ended || lost.stages.contains_key(&sweep.id)).collect()
@@ -216,7 +215,7 @@ fn tell_repaired(place: &Place, repaired: Option<&Repaired>, output: Output) {
         "sweeps": core.sweeps().map(|sweep| sweep_document(&sweep)).collect::<Vec<_>>(),
     });
     output.print(&document, || {
-        let mut text = format!("{place} was copied to {copy}\n{damage}\n");
+        let mut text = format!("copied {place} to {copy}\n{damage}\n");
         let gives_no_more = matches!(damage, Damage::Stops { .. });
         let cut = match lost.entries {
             0 if gives_no_more => format!("all from entry {} on", damage.sequence()),
@@ -224,24 +223,21 @@ fn tell_repaired(place: &Place, repaired: Option<&Repaired>, output: Output) {
         };
         text += &format!("cut {cut}, {} left\n", thousands(*entries));
         if lost.unreadable > 0 {
-            text += &format!(
-                "of those cut, {} cannot be read: nobody can say what they were\n",
-                thousands(lost.unreadable)
-            );
+            text += &format!("{} of the entries cut were unreadable\n", thousands(lost.unreadable));
         }
         if gives_no_more {
-            text += "the database gave no more: how many entries, sweeps and results were behind it nobody can say\n";
+            text += "the database returned nothing more: the number of lost entries, sweeps and results is unknown\n";
         }
         for sweep in &sweeps {
             let lost = lost.stages.get(&sweep.id).copied().unwrap_or_default();
-            text += &format!("  {}; {} had ended in what was cut\n", sweep_line(sweep), counted(lost, "stage"));
+            text += &format!("  {}; {} lost by the cut\n", sweep_line(sweep), counted(lost, "stage"));
         }
         for sweep in &lost.sweeps {
-            text += &format!("  sweep {sweep} is not known any more: submit it again\n");
+            text += &format!("  sweep {sweep} is lost: submit it again\n");
         }
         if lost.stages_of_others > 0 {
             text += &format!(
-                "  {} had ended of sweeps that are not known any more: submit those again\n",
+                "  {} of sweeps that are lost: submit those sweeps again\n",
                 counted(lost.stages_of_others, "stage")
             );
         }
@@ -262,7 +258,7 @@ fn tell_compacted(place: &Place, Compacted { before, after }: Compacted, output:
         if after.0 < before.0 {
             format!("{place}: {} before, {} now", size(before), size(after))
         } else {
-            format!("{place}: {}, which a snapshot would not shorten; it was left as it is", size(before))
+            format!("{place}: {}; a snapshot would not be shorter, nothing was changed", size(before))
         }
     });
 }
@@ -274,7 +270,7 @@ fn entries_counted(number: u64) -> String {
 
 fn sweep_line(sweep: &SweepStatus) -> String {
     format!(
-        "sweep {} ({}), {}: {} of {} have ended, {} to be computed",
+        "sweep {} ({}), {}: {} of {} ended, {} to compute",
         sweep.id,
         sweep.name,
         if sweep.share.drains { "draining" } else { sweep.state.name() },

@@ -26,7 +26,7 @@ pub(crate) async fn run(arguments: ListArguments, output: Output) -> Result<Exit
     let documents: Vec<_> = sweeps.iter().map(show::document).collect();
     output.print(&documents, || {
         if sweeps.is_empty() {
-            return "no sweeps yet; hand one in with: secateur submit FILE".to_owned();
+            return "no sweeps yet; submit one with: secateur submit FILE".to_owned();
         }
         let row = |sweep: &SweepStatus| {
             vec![
@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: ListArguments, output: Output) -> Result<Exit
         let held = sweeps.iter().find(|sweep| !sweep.held.is_empty());
         let why = held.map(|sweep| format!("\nheld: {}", sweep.held)).unwrap_or_default();
         let sweeps = table(
-            &["sweep", "name", "state", "trials", "ended otherwise", "in flight", "priority", "workers"],
+            &["sweep", "name", "state", "trials", "no result", "in flight", "priority", "workers"],
             3,
             sweeps.iter().map(row),
         );

@@ -24,14 +24,14 @@ use super::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
-    /// A trial's id (SWEEP/TRIAL where several sweeps have it), or enough of the beginning of a stage's key, as `explain` shows it
+    /// A trial (id, or SWEEP/TRIAL if several sweeps share it) or a stage (unambiguous prefix of its key, as in `explain`)
     #[arg(value_name = "TRIAL|STAGE")]
     subject: String,
-    /// Go on with what is said, until the trial has ended
+    /// Print new lines as they come, until the trial ends
     #[arg(long, short)]
     follow: bool,
-    /// Only of that attempt at each stage
-    #[arg(long, default_value = "0", hide_default_value = true, value_name = "NUMBER")]
+    /// Show only attempt N of each stage [default: all]
+    #[arg(long, default_value = "0", hide_default_value = true, value_name = "N")]
     attempt: u32,
     #[command(flatten)]
     coordinator: CoordinatorArguments,
@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: LogsArguments, output: Output, screen: &Scree
                     return Err(CliError::Unreachable(message));
                 }
                 if is_new {
-                    screen.say(&format!("{message}; waiting for it, for at most {} seconds", patience.as_secs()));
+                    screen.say(&format!("{message}; waiting up to {} seconds", patience.as_secs()));
                 }
                 tokio::time::sleep(BETWEEN_TRIES).await;
             }
@@ -61,7 +61,7 @@ pub(crate) async fn run(arguments: LogsArguments, output: Output, screen: &Scree
         }
     }
     if told.lines.is_empty() {
-        warn!("nothing has been said of it, or of that attempt");
+        warn!("no log lines");
     }
     if output == Output::Json {
         output.print_json(&Value::from(told.all));

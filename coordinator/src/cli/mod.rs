@@ -10,6 +10,7 @@ mod gc;
 mod journal;
 mod list;
 mod logs;
+mod man;
 mod output;
 mod outputs;
 mod plan;
@@ -42,89 +43,91 @@ use secateur_worker::{
 
 use self::{error::CliError, output::Output, progress::Screen};
 
-/// Distributed pruning experiments: from one YAML file to a Pareto-frontier report.
+/// Run pruning experiments: from one YAML file to a Pareto-front report, on one machine or a cluster.
 ///
-/// A sweep file says which data, which net, which pruning strategies, sparsities, regularization strengths and seeds. `secateur run`
-/// does all of it on this machine; `secateur serve`, `secateur worker` and `secateur submit` do the same on many.
+/// A sweep file names the data, the net, the pruning strategies, the sparsities, the regularization and the seeds. `secateur run`
+/// computes it on this machine. `secateur serve`, `secateur worker` and `secateur submit` compute it on a cluster.
 #[derive(Debug, Parser)]
 #[command(name = "secateur", version, propagate_version = true, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
-    /// What standard output gets: text for people, or one JSON document
+    /// Format of standard output. Logs and progress go to standard error
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
-    /// Log one JSON object a line, on standard error
+    /// Log one JSON object per line
     #[arg(long, global = true)]
     log_json: bool,
 }
 
 const AFTER_HELP: &str = "\
 Examples:
-  secateur plan configs/sba-loans.yaml            what it would compute, and how much is shared
-  secateur run configs/sba-loans.yaml             compute it here; the report lands in runs/
-  secateur serve --data-dir /var/lib/secateur     coordinate others' work
-  secateur worker --coordinator head:7400         work for that coordinator
-  secateur submit sweep.yaml --wait --out report  let it compute, and fetch the report
+  secateur plan configs/sba-loans.yaml            show what the sweep would compute
+  secateur run configs/sba-loans.yaml             compute it on this machine; the report is in runs/
+  secateur serve --data-dir /var/lib/secateur     run a coordinator
+  secateur worker --coordinator head:7400         run a worker for it
+  secateur submit sweep.yaml --wait --out report  send it a sweep, wait, and fetch the report
 
-Exit codes: 0 done; 1 something ran and failed; 2 the input is wrong; 3 the coordinator can't be reached; 130 interrupted.
-Logs: SECATEUR_LOG=info (or debug, or secateur=debug,warn) says how much is logged.";
+Exit codes: 0 success; 1 something ran and failed; 2 wrong input; 3 coordinator unreachable; 130 interrupted.
+Environment: SECATEUR_LOG sets the log level: warn, info, debug, or per module, as in secateur=debug,warn.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Compute a sweep on this machine and write its report; run again, it goes on where it stopped
+    /// Compute a sweep on this machine and write its report. Run it again to resume
     #[cfg(feature = "worker")]
     Run(run::RunArguments),
-    /// Say what a sweep would compute: cells, trials, shared stages, estimated work
+    /// Show what a sweep would compute: cells, trials, shared stages, estimated work
     Plan(plan::PlanArguments),
-    /// Coordinate: take sweeps from `submit`, hand work to `worker`s
+    /// Run a coordinator: accept sweeps from `submit` and hand work to `worker`s
     Serve(serve::ServeArguments),
-    /// Work for a coordinator
+    /// Run a worker for a coordinator
     #[cfg(feature = "worker")]
     Worker(secateur_worker::cli::WorkerArguments),
-    /// Hand a sweep to a coordinator
+    /// Send a sweep to a coordinator
     Submit(submit::SubmitArguments),
-    /// List a coordinator's sweeps
+    /// List the sweeps of a coordinator
     Ls(list::ListArguments),
     /// Show one sweep and its trials
     Show(show::ShowArguments),
     /// Follow a sweep until it ends
     Watch(watch::WatchArguments),
-    /// Give a sweep up; what has finished is kept
+    /// Cancel a sweep and keep its results
     Cancel(cancel::CancelArguments),
-    /// Give a sweep another priority, or another number of workers
+    /// Change the priority or the number of workers of a sweep
     Share(share::SetShareArguments),
-    /// Say why a sweep waits, how a trial came to its end, or what a worker does
+    /// Explain why a sweep waits, how a trial ended, or what a worker does
     Explain(explain::ExplainArguments),
-    /// Do again what failed in a sweep, once its cause is gone; one that was cancelled or stopped goes on with it
+    /// Re-run the failed stages of a sweep. A cancelled or stopped sweep resumes
     Retry(retry::RetryArguments),
-    /// Show what workers said of a trial's stages, attempt by attempt
+    /// Show the logs of a trial's stages, attempt by attempt
     Logs(logs::LogsArguments),
-    /// Forget a sweep that does not run, so that `gc` can remove what it left
+    /// Delete a sweep that is not running, so that `gc` can remove its files
     Forget(forget::ForgetArguments),
     /// Remove the files of a coordinator that no sweep refers to
     Gc(gc::GcArguments),
-    /// Fetch a sweep's report, also while it runs
+    /// Fetch the report of a sweep, also while it runs
     Report(report::ReportArguments),
-    /// List the workers that are attached
+    /// List the attached workers
     Workers(workers::WorkersArguments),
-    /// Check, repair and compact the journal of a coordinator that does not run
+    /// Check, repair or compact the journal of a stopped coordinator
     Journal(journal::JournalArguments),
-    /// Make, list and revoke the tokens of a coordinator
+    /// Create, list and revoke access tokens of a coordinator
     Token(token::TokenArguments),
-    /// Make certificates for a coordinator and its workers
+    /// Create TLS certificates for a coordinator and its workers
     Cert(cert::CertArguments),
-    /// List the pruning strategies that a sweep file can name, with their formulas, sources and parameters
+    /// List the pruning strategies with their formulas, parameters and sources
     Strategies,
-    /// List the keys of the sweep file: what each is, its values and its default
+    /// List the keys of the sweep file with their values and defaults
     Settings,
-    /// Print the JSON Schema of the sweep file, with which editors complete and check it
+    /// Print the JSON Schema of the sweep file, for editors
     Schema,
     /// Print shell completions, for example: secateur completions bash > /etc/bash_completion.d/secateur
     Completions {
-        /// For which shell
+        /// The shell
         shell: Shell,
     },
+    /// Write manual pages, one for each command
+    Man(man::ManArguments),
     #[cfg(feature = "worker")]
     #[command(hide = true)]
     Executor(secateur_worker::executor::ExecutorArguments),
@@ -231,6 +234,7 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
             output::print(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Man(arguments) => man::run(&arguments, Arguments::command(), output),
         // Handled before there is a runtime: they have none.
         #[cfg(feature = "worker")]
         Verb::Executor(_) | Verb::Probe(_) => Ok(ExitCode::FAILURE),

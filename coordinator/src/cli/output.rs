@@ -9,13 +9,13 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-/// What standard output gets.
+/// The format of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Output {
-    /// For people
+    /// Text for people
     #[default]
     Text,
-    /// One document, for programs
+    /// One JSON document for programs
     Json,
 }
 
@@ -32,7 +32,7 @@ impl Output {
     pub(crate) fn print_json(self, document: &impl Serialize) {
         match serde_json::to_string_pretty(document) {
             Ok(document) => print(&document),
-            Err(error) => tracing::error!(%error, "the result cannot be written as JSON"),
+            Err(error) => tracing::error!(%error, "cannot write the result as JSON"),
         }
     }
 }

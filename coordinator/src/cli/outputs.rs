@@ -22,9 +22,9 @@ pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) ->
     let json = client.report(sweep_id, ReportFormat::Json).await?;
     let plan = client.report(sweep_id, ReportFormat::PlanJson).await?;
     let report: Report = serde_json::from_slice(&json)
-        .map_err(|error| CliError::Failed(format!("the coordinator's report cannot be read: {error}")))?;
+        .map_err(|error| CliError::Failed(format!("cannot read the coordinator's report: {error}")))?;
     let planned: Plan = serde_json::from_slice(&plan)
-        .map_err(|error| CliError::Failed(format!("the coordinator's plan cannot be read: {error}")))?;
+        .map_err(|error| CliError::Failed(format!("cannot read the coordinator's plan: {error}")))?;
     let models: BTreeMap<_, _> =
         planned.stages.iter().filter_map(|stage| Some((stage.key, stage.spec.model()?))).collect();
     let markdown = report::markdown(&report);
@@ -103,13 +103,15 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> CliError {
     let what_to_do = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": free some, then run the same command again",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ": free some space, then run the same command again"
+        }
         _ => "",
     };
     CliError::Failed(format!("cannot write {}: {error}{what_to_do}", path.display()))
 }
 
-/// Where a sweep's report goes when nobody says otherwise.
+/// Returns the default folder of a sweep's report.
 pub(crate) fn default_folder(name: &str, sweep_id: &str) -> PathBuf {
     Path::new("runs").join(format!("{name}-{sweep_id}"))
 }

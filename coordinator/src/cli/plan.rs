@@ -10,7 +10,7 @@ use crate::experiment::PlanSummary;
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
-    /// The sweep file
+    /// Sweep file
     sweep: PathBuf,
 }
 

@@ -56,7 +56,7 @@ impl Screen {
         Spinner(Some(spinner))
     }
 
-    /// Where the log goes.
+    /// The writer of the log.
     pub(crate) fn log_writer(&self) -> LogWriter {
         LogWriter(self.bars.clone())
     }
@@ -156,7 +156,7 @@ impl SweepProgress {
         let before = self.status.as_ref().and_then(why_nothing_is_handed_out);
         let now = why_nothing_is_handed_out(status);
         if now != before && status.state() == SweepState::Running {
-            self.screen.say(now.as_deref().unwrap_or("work is handed out again"));
+            self.screen.say(now.as_deref().unwrap_or("no longer held"));
         }
         self.status = Some(status.clone());
         if status.state() == SweepState::Running {
@@ -186,8 +186,8 @@ impl SweepProgress {
     pub(crate) fn trial(&self, ended: &TrialEnded) {
         use stage_outcome::Outcome;
         let how = match ended.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref()) {
-            Some(Outcome::Diverged(diverged)) => format!("diverged in step {}", diverged.step),
-            Some(Outcome::Collapsed(collapsed)) => format!("would leave {} without a weight", collapsed.layer),
+            Some(Outcome::Diverged(diverged)) => format!("diverged at step {}", diverged.step),
+            Some(Outcome::Collapsed(collapsed)) => format!("collapsed: {} would keep no weights", collapsed.layer),
             Some(Outcome::Failed(failed)) => format!("failed: {}", failed.message),
             Some(Outcome::Completed(_) | Outcome::Cancelled(_)) | None => return,
         };
@@ -249,7 +249,7 @@ impl SweepProgress {
             SweepState::Completed => "completed",
             SweepState::Cancelled => "was cancelled",
             SweepState::Stopped => "was stopped",
-            SweepState::Running | SweepState::Unspecified => "runs on",
+            SweepState::Running | SweepState::Unspecified => "is still running",
         };
         let result = self.result(status);
         self.screen.say(&format!("sweep {} ({}) {what} after {elapsed}: {result}", status.name, status.sweep_id));
@@ -268,8 +268,8 @@ impl SweepProgress {
                     all if all == stages => format!("{stages} stages computed"),
                     // Which of the others ended without a result, and which were there already, nobody has counted.
                     some if status.trials_failed > 0 => format!("{some} of {stages} stages computed"),
-                    0 => format!("all {stages} stages were there already"),
-                    some => format!("{some} of {stages} stages computed, the others were there already"),
+                    0 => format!("all {stages} stages reused"),
+                    some => format!("{some} of {stages} stages computed, the others reused"),
                 };
                 format!("{trials} trials{failed}; {found}")
             }
@@ -278,14 +278,14 @@ impl SweepProgress {
     }
 }
 
-/// Why nothing more of a running sweep is handed out, if that is so.
+/// Returns why a running sweep gets no more leases; `None` if it does.
 fn why_nothing_is_handed_out(status: &SweepStatus) -> Option<String> {
     match status.held.as_str() {
         _ if status.draining => {
-            Some("nothing more is handed out: somebody wants it cancelled once what is under way has ended".to_owned())
+            Some("draining: the sweep is cancelled once its running stages have finished".to_owned())
         }
         "" => None,
-        held => Some(format!("nothing is handed out: {held}")),
+        held => Some(format!("held: {held}")),
     }
 }
 
@@ -387,9 +387,9 @@ mod tests {
         assert_eq!(result(&[&[(0, 0), (4, 4)], &[(5, 0), (8, 3)]]), "4 trials; 8 stages computed");
         // The connection broke, and the coordinator was still there.
         assert_eq!(result(&[&[(0, 0), (4, 4)], &[(5, 5), (8, 8)]]), "4 trials; 8 stages computed");
-        let there = "4 trials; 3 of 8 stages computed, the others were there already";
+        let there = "4 trials; 3 of 8 stages computed, the others reused";
         assert_eq!(result(&[&[(5, 0), (8, 3)]]), there);
         assert_eq!(result(&[&[(5, 0), (6, 1)], &[(6, 0), (8, 2)]]), there);
-        assert_eq!(result(&[&[(8, 0)]]), "4 trials; all 8 stages were there already");
+        assert_eq!(result(&[&[(8, 0)]]), "4 trials; all 8 stages reused");
     }
 }

@@ -17,14 +17,14 @@ use super::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
-    /// The sweep's id, or enough of its beginning
+    /// Id of the sweep, or an unambiguous prefix
     sweep_id: String,
     #[command(flatten)]
     coordinator: CoordinatorArguments,
-    /// Print one format on standard output instead of writing a folder
+    /// Print one format to standard output instead of writing a folder
     #[arg(long, value_enum, conflicts_with = "out")]
     format: Option<Format>,
-    /// Folder for all formats and the nets of the front [default: runs/<name>-<id>]
+    /// Folder for the report in all formats and the nets of the front [default: runs/<name>-<id>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -46,8 +46,7 @@ pub(crate) async fn run(arguments: ReportArguments, output: Output) -> Result<Ex
     let status = client.sweeps.get(request).await?.into_inner();
     if let Some(format) = arguments.format {
         if output == Output::Json && !matches!(format, Format::Json | Format::PlanJson) {
-            let message =
-                "--format prints that format, which is not JSON: leave --output json away, or say --format json";
+            let message = "--format prints that format, which is not JSON: remove --output json, or use --format json";
             return Err(CliError::Input(message.to_owned()));
         }
         let format = match format {

@@ -9,16 +9,16 @@ use secateur_worker::connection::CoordinatorArguments;
 use super::{
     client::Client,
     error::CliError,
-    output::{Output, thousands},
+    output::{Output, counted},
     show,
 };
 
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct RetryArguments {
-    /// The sweep's id, or enough of its beginning
+    /// Id of the sweep, or an unambiguous prefix
     sweep_id: String,
-    /// What has failed; nothing else can be tried again, so it is the same without
+    /// Re-run failed stages. This is the default; only failed stages can be re-run
     #[arg(long = "failed")]
     _failed: bool,
     #[command(flatten)]
@@ -41,10 +41,10 @@ pub(crate) async fn run(arguments: RetryArguments, output: Output) -> Result<Exi
 /// What was done, for a person.
 pub(crate) fn said(reply: &RetryReply) -> String {
     let done = match reply.stages {
-        0 => "no stage is to be tried again: none has failed, and what diverged or collapsed would do so again"
-            .to_owned(),
-        1 => "1 stage that had failed is tried again".to_owned(),
-        stages => format!("{} stages that had failed are tried again", thousands(stages)),
+        0 => {
+            "no failed stages to retry; diverged and collapsed trials are deterministic and are not retried".to_owned()
+        }
+        stages => format!("retrying {}", counted(stages, "failed stage")),
     };
     std::iter::once(done).chain(reply.notes.iter().map(|note| format!("note: {note}"))).collect::<Vec<_>>().join("\n")
 }

@@ -45,25 +45,25 @@ use crate::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// The sweep file
+    /// Sweep file
     sweep: PathBuf,
-    /// Where to write the report, and to keep what is needed to go on after an interruption [default: runs/<name>-<id>]
+    /// Folder for the report, and for the state from which an interrupted run resumes [default: runs/<name>-<id>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Workers for each device, one thread each [default: the number of processors; 1 on a GPU]
+    /// Run N workers for each device, one thread each [default: the number of cores; 1 on a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
-    /// Where to train; several with commas, or with --device again, and each with workers of its own, as in libtorch:cuda:0=2
+    /// Devices to train on. Separate several with commas, or repeat --device; add =N for N workers, as in libtorch:cuda:0=2
     #[arg(long = "device", value_name = "NAME[=N]", default_value = "cpu", value_delimiter = ',', long_help = DEVICE_HELP)]
     devices: Vec<DeviceArgument>,
-    /// Nets to train in lockstep [default: measured for each architecture]
+    /// Train K nets in lockstep [default: measured for each architecture]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=4096))]
     lanes: Option<u32>,
-    /// Do again what failed in an earlier run, once its cause is gone
+    /// Re-run the stages that failed in an earlier run
     #[arg(long)]
     retry_failed: bool,
-    /// How often the state of what is being trained is kept, so that the same command can go on from there: at the end of the first
-    /// epoch after so long, such as 90s or 10min; 0s: never
+    /// Save a checkpoint of each training every TIME, for example 90s or 10min, so that the same command can resume it; 0s = never.
+    /// Checkpoints are taken at the end of an epoch
     #[arg(long, value_name = "TIME", default_value = CHECKPOINT_EVERY, value_parser = humantime::parse_duration)]
     checkpoint_every: Duration,
 }
@@ -76,7 +76,7 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let info = &sweep.plan.sweep;
     let folder = arguments.out.clone().unwrap_or_else(|| own_folder(info));
     if folder.try_exists().unwrap_or(false) && !folder.is_dir() {
-        let message = format!("{} is a file: say with --out in which folder the report is to be", folder.display());
+        let message = format!("{} is a file: pass a folder for the report with --out", folder.display());
         return Err(CliError::Input(message));
     }
     refuse_other_sweep(&folder, &[info.id.clone(), info.former_id()])?;
@@ -142,7 +142,7 @@ fn own_folder(info: &SweepInfo) -> PathBuf {
 fn refuse_other_sweep(folder: &Path, ids: &[SweepId]) -> Result<(), CliError> {
     match fs::read_to_string(folder.join(STATE).join(SWEEP)) {
         Ok(other) if ids.iter().all(|id| other.trim() != id.as_str()) => Err(CliError::Input(format!(
-            "{} holds another sweep ({}): the file or its data have changed since, or it is another one; give this one a folder of its own with --out",
+            "{} holds another sweep ({}): the file or its data have changed, or it is another sweep; use another folder with --out",
             folder.display(),
             other.trim(),
         ))),

@@ -25,70 +25,69 @@ use crate::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// Where to listen
+    /// Address and port to listen on. An address other than loopback requires TLS and tokens, or --insecure
     #[arg(long, default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT", value_parser = place)]
     listen: SocketAddr,
-    /// Folder for the journal, the artifacts and the tokens: all that must not be lost
+    /// Folder for the journal, the artifacts and the tokens. Back it up
     #[arg(long, default_value = "secateur-data", value_name = "DIR")]
     data_dir: PathBuf,
-    /// Keep the journal in a PostgreSQL database instead, as in postgres://secateur@db.example/secateur. Of several coordinators with
-    /// one journal one works, and the others wait to take over
+    /// Keep the journal in a PostgreSQL database, for example postgres://secateur@db.example/secateur. Further coordinators with the
+    /// same journal stand by and take over
     #[arg(long, value_name = "URL", env = "SECATEUR_JOURNAL", hide_env_values = true)]
     journal: Option<String>,
-    /// Keep the artifacts in a bucket that speaks S3's protocol instead, as in s3://bucket/prefix. Endpoint, region and credentials
-    /// come from AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the like
+    /// Keep the artifacts in S3 or a compatible store, for example s3://bucket/prefix. Set AWS_ENDPOINT_URL, AWS_REGION,
+    /// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for endpoint, region and credentials
     #[arg(long, value_name = "URL", env = "SECATEUR_ARTIFACTS")]
     artifacts: Option<BucketUrl>,
-    /// Where workers reach the storage of --artifacts, if they know it by another name than the coordinator. Workers that cannot
-    /// reach it get files through the coordinator
+    /// Address of the --artifacts store as workers see it, if it differs. Workers that cannot reach the store transfer files through
+    /// the coordinator
     #[arg(long, value_name = "URL", env = "SECATEUR_ARTIFACTS_FOR_WORKERS", requires = "artifacts")]
     artifacts_for_workers: Option<String>,
-    /// The coordinator's certificate (PEM), with --tls-key; `secateur cert init` makes one
+    /// Certificate of the coordinator (PEM). `secateur cert init` creates one
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
-    /// The private key (PEM) of --tls-cert
+    /// Private key of --tls-cert (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Let workers in that show a certificate of this authority (PEM) in place of a token
+    /// Accept worker certificates of this authority (PEM) instead of tokens
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
-    /// Seconds that a worker may be silent before it is taken for dead
+    /// Declare a worker dead after SECONDS of silence
     #[arg(long, default_value = "15", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(5..=86_400))]
     worker_timeout: u64,
-    /// Seconds that the work of a worker whose connection broke is kept for it, and that a coordinator which starts again waits for
-    /// workers before it hands out what they may hold
+    /// Keep the leases of a disconnected worker for SECONDS. After a restart, wait as long for workers to report their leases
     #[arg(long, default_value = "15", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     reattach_within: u64,
-    /// Seconds without a result or progress after which a stage is taken back from a worker
+    /// Take a stage back from its worker after SECONDS without a result or progress
     #[arg(long, default_value = "3600", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..=8_640_000))]
     stuck_after: u64,
-    /// How many sweeps may run at the same time; more are refused
-    #[arg(long, default_value = "1000", value_name = "NUMBER")]
+    /// Run at most N sweeps at the same time and refuse more
+    #[arg(long, default_value = "1000", value_name = "N")]
     max_sweeps: NonZeroU32,
-    /// The largest file that is taken: a table, a net or what a stage leaves, as in 500MB or 2TiB
+    /// Largest file to accept: a table, a net or an output of a stage, for example 500MB or 2TiB
     #[arg(long, default_value = "64GiB", value_name = "SIZE", value_parser = size)]
     max_artifact_size: ByteSize,
-    /// The largest table, unpacked, or net that a sweep may be planned from: the coordinator has it in memory then
+    /// Largest table (uncompressed) or net to plan a sweep from. The coordinator loads it into memory
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = size)]
     max_input_size: ByteSize,
-    /// No file is taken that would leave less room on the disk of --data-dir: the journal needs some to go on, while workers keep their
-    /// results until there is room
+    /// Accept no file that would leave less free space on the disk of --data-dir. The journal needs this space; workers keep their
+    /// results until there is more
     #[arg(long, default_value = "64MiB", value_name = "SIZE", value_parser = room)]
     keep_free: ByteSize,
-    /// Keep at most so much of the logs of attempts (`secateur logs`). The least recently written are removed first
+    /// Largest total size of attempt logs (`secateur logs`). The least recently written are removed first
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = size)]
     max_logs_size: ByteSize,
-    /// Accept at most N connections from one address at a time, and refuse more. A worker has one for each device, a command one
+    /// Accept at most N connections from one address and refuse more. A worker uses one per device, a command uses one
     #[arg(long, default_value = "1024", value_name = "N")]
     max_connections_per_address: NonZeroU32,
-    /// A worker on which so many bundles in a row failed, no two with a stage in common, or whose disk is full, gets nothing for a while;
-    /// 0: it always does, and sweeps that meet a full disk stop
-    #[arg(long, default_value = "3", value_name = "NUMBER")]
+    /// Quarantine a worker after N consecutive failed bundles without a common stage, or when its disk is full. 0 = never; then a
+    /// full disk stops the sweep
+    #[arg(long, default_value = "3", value_name = "N")]
     quarantine_after: u32,
-    /// Seconds until such a worker may try again
+    /// End the quarantine of a worker after SECONDS
     #[arg(long, default_value = "600", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=8_640_000))]
     quarantine_for: u64,
-    /// Listen where other machines can connect, even without encryption or without asking who they are
+    /// Allow an address other than loopback without TLS or tokens
     #[arg(long)]
     insecure: bool,
 }
@@ -99,29 +98,29 @@ pub(super) const PAUSE_MS: u64 = 1000;
 /// Where to listen: an address, or a name of this machine.
 fn place(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().map(|mut found| found.next()).map_err(|error| error.to_string());
-    let example = "give an address and a port, as in 127.0.0.1:7400, [::1]:7400 or 0.0.0.0:7400";
+    let example = "expected an address and a port such as 127.0.0.1:7400, [::1]:7400 or 0.0.0.0:7400";
     found
-        .and_then(|found| found.ok_or_else(|| "no such place".to_owned()))
+        .and_then(|found| found.ok_or_else(|| "no such host".to_owned()))
         .map_err(|error| format!("{error}: {example}"))
 }
 
-/// A size that something fits into.
+/// A size above 0.
 fn size(text: &str) -> Result<ByteSize, String> {
     match room(text)? {
-        ByteSize(0) => Err("nothing would be taken; sizes are such as 500MB or 2TiB".to_owned()),
+        ByteSize(0) => Err("must be greater than 0, for example 500MB or 2TiB".to_owned()),
         size => Ok(size),
     }
 }
 
-/// A size that may be nothing.
+/// A size that may be 0.
 fn room(text: &str) -> Result<ByteSize, String> {
     match text.parse::<ByteSize>() {
-        Ok(ByteSize(u64::MAX)) | Err(_) => Err("it is no size such as 500MB or 2TiB".to_owned()),
+        Ok(ByteSize(u64::MAX)) | Err(_) => Err("not a size such as 500MB or 2TiB".to_owned()),
         Ok(size) => Ok(size),
     }
 }
 
-/// Serves until it is asked to end, when it closes the journal; asked again it ends at once, which loses nothing either.
+/// Serves until SIGTERM or Ctrl-C, then closes the journal. A second signal ends it at once, which loses nothing either.
 pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError> {
     let ended = async {
         let asked = interrupted();
@@ -131,7 +130,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
             () = &mut asked => return Ok(()),
         };
         coordinator.run_until(asked).await?;
-        info!("stopped, as was asked; the same command goes on");
+        info!("stopped; the same command resumes");
         Ok::<(), CliError>(())
     };
     let asked_again = async {
@@ -141,7 +140,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
     tokio::select! {
         biased;
         ended = ended => ended?,
-        () = asked_again => warn!("ended without closing the journal, as was asked again"),
+        () = asked_again => warn!("second signal: exiting without closing the journal"),
     }
     Ok(ExitCode::from(INTERRUPTED))
 }
@@ -157,19 +156,19 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
     if !address.ip().is_loopback() {
         let missing = match (&tls, &tokens) {
             (Some(_), Some(_)) => None,
-            (None, Some(_)) => Some("encryption: give --tls-cert and --tls-key, which `secateur cert init` makes"),
-            (Some(_), None) => Some("tokens: make one with `secateur token create`"),
+            (None, Some(_)) => Some("TLS (--tls-cert and --tls-key; `secateur cert init` creates them)"),
+            (Some(_), None) => Some("a token (`secateur token create` creates one)"),
             (None, None) => Some(
-                "encryption (--tls-cert and --tls-key; `secateur cert init` makes them) and tokens (`secateur token create` makes them)",
+                "TLS (--tls-cert and --tls-key; `secateur cert init` creates them) and a token (`secateur token create` creates one)",
             ),
         };
         match missing {
             Some(missing) if !arguments.insecure => {
                 return Err(CliError::Input(format!(
-                    "{address} can be reached from other machines, and it has no {missing}; or listen on 127.0.0.1 and tunnel, or say --insecure if the network is yours"
+                    "{address} is reachable from other machines and requires {missing}; otherwise listen on 127.0.0.1 and use a tunnel, or pass --insecure on a trusted network"
                 )));
             }
-            Some(missing) => warn!(%address, "INSECURE: other machines can connect, and it has no {missing}"),
+            Some(missing) => warn!(%address, "INSECURE: other machines can connect; missing: {missing}"),
             None => {}
         }
     }
@@ -213,7 +212,7 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
             let other = DataDir::journal_in(&arguments.data_dir);
             if other.exists() {
                 return Err(CliError::Input(format!(
-                    "there is a journal in {} already, which {url} knows nothing of: go on without --journal, or give another --data-dir",
+                    "{} already holds a journal, which is not in {url}: start without --journal, or use another --data-dir",
                     other.display()
                 )));
             }

@@ -16,11 +16,11 @@ use super::{
 /// What part of the workers a sweep is to have; `submit` takes it, too.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct ShareArguments {
-    /// Sweeps of a higher priority go first; equal ones share the slots. A new sweep has 0
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    /// Priority from -1000 to 1000. Sweeps with a higher priority go first; equal ones share the workers [default for a new sweep: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
     priority: Option<i32>,
-    /// How many workers may work for it at the same time; 0: all there are
-    #[arg(long, value_name = "NUMBER")]
+    /// Use at most N workers at the same time; 0 = all [default for a new sweep: all]
+    #[arg(long, value_name = "N")]
     max_workers: Option<u32>,
 }
 
@@ -33,7 +33,7 @@ impl ShareArguments {
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct SetShareArguments {
-    /// The sweep's id, or enough of its beginning
+    /// Id of the sweep, or an unambiguous prefix
     sweep_id: String,
     #[command(flatten)]
     share: ShareArguments,
@@ -57,5 +57,5 @@ pub(crate) fn said(status: &SweepStatus) -> String {
         0 => "all workers".to_owned(),
         limit => format!("at most {}", counted(u64::from(limit), "worker")),
     };
-    format!("priority {}, {limit}, {} now", status.priority, status.workers)
+    format!("priority {}, {limit}, {} in use", status.priority, status.workers)
 }

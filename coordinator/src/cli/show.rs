@@ -21,7 +21,7 @@ use crate::report::{Report, TrialReport};
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// The sweep's id, or enough of its beginning
+    /// Id of the sweep, or an unambiguous prefix
     sweep_id: String,
     #[command(flatten)]
     coordinator: CoordinatorArguments,
@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: ShowArguments, output: Output) -> Result<Exit
     let status = client.sweeps.get(request).await?.into_inner();
     let report = client.report(&status.sweep_id, ReportFormat::Json).await?;
     let report: Report = serde_json::from_slice(&report)
-        .map_err(|error| CliError::Failed(format!("the coordinator's report cannot be read: {error}")))?;
+        .map_err(|error| CliError::Failed(format!("cannot read the coordinator's report: {error}")))?;
     let mut document = document(&status);
     document["trials_detail"] = json!(report.trials);
     output.print(&document, || text(&status, &report));
@@ -43,11 +43,10 @@ pub(crate) async fn run(arguments: ShowArguments, output: Output) -> Result<Exit
 fn text(status: &SweepStatus, report: &Report) -> String {
     let reason = match (status.reason.as_str(), status.held.as_str()) {
         ("", "") => String::new(),
-        ("", held) => format!(", and gets nothing: {held}"),
-        (reason, _) => format!(": {reason}"),
+        ("", reason) | (reason, _) => format!(": {reason}"),
     };
     let head = format!(
-        "sweep {} ({}) {}{reason}\n{} of {} trials completed, {} ended otherwise; {} of {} stages ended, {} in flight\n{}",
+        "sweep {} ({}) {}{reason}\n{} of {} trials completed, {} without a result; {} of {} stages ended, {} in flight\n{}",
         status.name,
         status.sweep_id,
         standing(status),

@@ -25,7 +25,7 @@ pub(crate) fn run(output: Output) -> Result<ExitCode, CliError> {
                 source(strategy),
             ]
         });
-        table(&["strategy", "score (the lowest go)", "looks at", "parameters", "source"], 5, rows)
+        table(&["strategy", "score (lowest removed first)", "looks at", "parameters", "source"], 5, rows)
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -61,7 +61,7 @@ fn formula(strategy: &Strategy) -> String {
         ("lamp", _) => "w² over the sum of all w² of its layer that are no smaller".to_owned(),
         ("random_layerwise_matched", _) => "random, as many of each layer as magnitude removes".to_owned(),
         (_, Some(criterion)) => criterion.formula.to_owned(),
-        (_, None) => "exactly the weights that a proximal penalty drove to zero".to_owned(),
+        (_, None) => "exactly the weights that a proximal penalty zeroed".to_owned(),
     }
 }
 
@@ -84,7 +84,7 @@ fn looks_at(strategy: &Strategy) -> &'static str {
         Some((Needs::Gradients, When::Trained)) => "gradients",
         Some((Needs::Gradients, When::Initial)) => "gradients, before training",
         Some((Needs::Activations, _)) => "activations",
-        Some((Needs::Training, _)) => "a training of its own",
+        Some((Needs::Training, _)) => "its own training",
     }
 }
 

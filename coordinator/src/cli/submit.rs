@@ -19,21 +19,21 @@ use super::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArguments {
-    /// The sweep file; the data that it names are uploaded with it
+    /// Sweep file. Its data are uploaded with it
     sweep: PathBuf,
     #[command(flatten)]
     coordinator: CoordinatorArguments,
-    /// Do again what failed before, once its cause is gone
+    /// Re-run the stages that failed before
     #[arg(long)]
     retry_failed: bool,
     #[command(flatten)]
     share: share::ShareArguments,
-    /// Follow the sweep until it has ended
+    /// Wait until the sweep ends
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
     follow: watch::FollowArguments,
-    /// Where to write the report at the end
+    /// Folder for the report at the end
     #[arg(long, value_name = "DIR", requires = "wait")]
     out: Option<PathBuf>,
 }
@@ -47,9 +47,8 @@ pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Scr
         screen.say(&retry::said(&client.retry(&id).await?));
     }
     let was = match reply.was() {
-        Was::Known => "known already",
-        Was::Stopped => "going on where it stopped",
-        Was::Draining => "going on; it was to be cancelled once what was under way had ended",
+        Was::Known => "already known",
+        Was::Stopped | Was::Draining => "resumed",
         Was::New | Was::Unspecified => "submitted",
     };
     if !arguments.wait {

@@ -29,27 +29,27 @@ pub(crate) struct TokenArguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a token and print it: it is shown this once. From the first one on the coordinator wants one of everybody
+    /// Create a token and print it once. Once a token exists, every client needs one
     Create {
-        /// Whose it is, or what for, such as gpu-nodes
+        /// Name of the token: its owner or purpose, for example gpu-nodes
         name: String,
-        /// What it opens: admin everything; submit sweeps, reports and data; worker the work; read reports and their nets
+        /// What the token allows
         #[arg(long, value_enum)]
         role: RoleArgument,
-        /// Days until it opens nothing any more [default: never]
+        /// Let the token expire after N days [default: never]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=36500))]
         days: Option<u64>,
         #[command(flatten)]
         folder: FolderArguments,
     },
-    /// List the tokens, which nobody can print a second time
+    /// List the tokens by name, role and expiry
     List {
         #[command(flatten)]
         folder: FolderArguments,
     },
-    /// Make a token open nothing any more; workers that came in with it are sent away within seconds
+    /// Revoke a token. Its workers are disconnected within seconds
     Revoke {
-        /// Its name
+        /// Name of the token
         name: String,
         #[command(flatten)]
         folder: FolderArguments,
@@ -58,16 +58,20 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct FolderArguments {
-    /// The folder of the coordinator, as `secateur serve` has it
+    /// Folder of the coordinator (`serve --data-dir`)
     #[arg(long, default_value = "secateur-data", value_name = "DIR")]
     data_dir: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum RoleArgument {
+    /// Everything
     Admin,
+    /// Submit and cancel sweeps, upload and fetch data, and everything that read allows
     Submit,
+    /// Receive work and the files that it needs
     Worker,
+    /// View sweeps, workers and reports, and fetch the nets of reports
     Read,
 }
 
@@ -92,9 +96,7 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
             let token = token.map_err(|error| CliError::input(&error))?;
             if is_new {
                 let folder = folder.data_dir.display();
-                warn!(
-                    "there was no folder {folder}, and it was made: the token is for the coordinator that is started with --data-dir {folder}"
-                );
+                warn!("created the folder {folder}; start the coordinator with --data-dir {folder} to use this token");
             }
             // It can be printed but now, whatever becomes of the log.
             output.print(&json!({"name": name, "role": Role::from(role), "token": token}), || token.clone());
@@ -125,14 +127,12 @@ pub(crate) fn run(arguments: TokenArguments, output: Output) -> Result<ExitCode,
             });
             let (revoked, left, admins) = revoked.map_err(|error| CliError::input(&error))?;
             let lost = match (left, revoked.role) {
-                (0, _) => Some("no token is left that opens anything: nobody can call the coordinator"),
-                (_, Role::Admin) if admins == 0 => {
-                    Some("no token of an admin is left: nobody can do what only an admin may")
-                }
+                (0, _) => Some("no valid token is left: no client can use the coordinator"),
+                (_, Role::Admin) if admins == 0 => Some("no admin token is left: nobody can use admin commands"),
                 _ => None,
             };
             if let Some(lost) = lost {
-                warn!("{lost}; `secateur token create NAME --role admin` makes one");
+                warn!("{lost}; `secateur token create NAME --role admin` creates one");
             }
             output.print(
                 &json!({"name": revoked.name, "role": revoked.role, "revoked": true, "tokens_left": left}),
@@ -150,34 +150,34 @@ impl FolderArguments {
             return Ok(());
         }
         let folder = self.data_dir.display();
-        Err(CliError::Input(format!("there is no folder {folder}: name that of the coordinator with --data-dir")))
+        Err(CliError::Input(format!("no such folder: {folder}; pass the folder of the coordinator with --data-dir")))
     }
 }
 
 /// Writes into the log of the coordinator what was done to its tokens.
 fn note(folder: &Path, what: &str, name: &str, role: Role) -> Result<(), CliError> {
-    let failed = |error| CliError::Failed(format!("it was done, and cannot be written into the audit log: {error}"));
+    let failed = |error| CliError::Failed(format!("the change was made, but cannot write the audit log: {error}"));
     Audit::open(folder).map_err(failed)?.done_here(what, name, role);
     Ok(())
 }
 
 fn text(tokens: &[Token], now: SystemTime) -> String {
     if tokens.is_empty() {
-        return "no tokens; make one with: secateur token create NAME --role ROLE".to_owned();
+        return "no tokens; create one with: secateur token create NAME --role ROLE".to_owned();
     }
     let row = |token: &Token| {
         let until = match token.expires_at {
-            None => "no end".to_owned(),
-            Some(end) if token.is_expired(now) => format!("{} (over)", day(end)),
+            None => "never".to_owned(),
+            Some(end) if token.is_expired(now) => format!("{} (expired)", day(end)),
             Some(end) => day(end),
         };
         vec![token.name.clone(), token.role.to_string(), day(token.created_at), until]
     };
-    table(&["token", "role", "made on", "good until"], 4, tokens.iter().map(row))
+    table(&["token", "role", "created", "expires"], 4, tokens.iter().map(row))
 }
 
-/// The day, in UTC, of so many seconds since 1970.
+/// Returns the UTC day at `seconds` since 1970.
 fn day(seconds: u64) -> String {
     let moment = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    moment.map_or_else(|| "never".to_owned(), |moment| moment.date().to_string())
+    moment.map_or_else(|| "unknown".to_owned(), |moment| moment.date().to_string())
 }

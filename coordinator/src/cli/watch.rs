@@ -12,7 +12,7 @@ use super::{client::Client, error::CliError, output::Output, progress::Screen, s
 /// The options of whatever follows a sweep.
 #[derive(Debug, Args)]
 pub(crate) struct FollowArguments {
-    /// Seconds to wait for a coordinator that goes away meanwhile, until it is back or another one has taken over
+    /// Wait up to SECONDS for the coordinator, or its standby, if the connection breaks
     #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=8_640_000))]
     reconnect_within: u64,
 }
@@ -27,7 +27,7 @@ impl FollowArguments {
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {
-    /// The sweep's id, or enough of its beginning
+    /// Id of the sweep, or an unambiguous prefix
     sweep_id: String,
     #[command(flatten)]
     coordinator: CoordinatorArguments,

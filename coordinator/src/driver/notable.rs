@@ -14,10 +14,10 @@ pub(super) fn say(record: &Record) {
     match record {
         Record::AttemptFailed { stage, lanes, failure, worker, .. } => {
             let worker = worker.as_deref().unwrap_or("?");
-            warn!(%stage, lanes, worker, reason = failure.message, "an attempt failed; the stage is tried again");
+            warn!(%stage, lanes, worker, reason = failure.message, "an attempt failed; the stage is retried");
         }
         Record::Checkpointed { stage, checkpoint } => {
-            debug!(%stage, epoch = checkpoint.epoch, "a stage can be gone on with");
+            debug!(%stage, epoch = checkpoint.epoch, "a checkpoint was recorded");
         }
         _ => {}
     }

@@ -102,7 +102,7 @@ pub(crate) fn quote(text: &str) -> String {
     }
 }
 
-/// `; did you mean "x"?` for the known name that is nearest to `found`; nothing when none is near.
+/// Returns `; did you mean "x"?` for the known name nearest to `found`; an empty text if none is near.
 pub(crate) fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     const LONGEST: usize = 64;
     if found.len() > LONGEST {

@@ -45,19 +45,18 @@ impl Range {
         let fields = reader.fields(field, &["low", "high", "log", "integer"])?;
         let mut end = |key| {
             let end = reader.required(&fields, key, RANGE)?;
-            reader.number(&end, "a number that the setting can have", &allowed)
+            reader.number(&end, "a number in the range of this key", &allowed)
         };
         let (low, high) = (end("low"), end("high"));
         let mut flag = |key| fields.get(key).map_or(Some(false), |field| reader.boolean(&field));
         let (log, integer) = (flag("log"), flag("integer"));
         let range = Self { low: low?, high: high?, log: log?, integer: integer? };
         if range.low >= range.high {
-            reader
-                .wrong(field, &format!("a range whose low end, {}, is below its high end, {}", range.low, range.high));
+            reader.report(field.mark(), &field.path, format!("low {} is not below high {}", range.low, range.high));
             return None;
         }
         if range.log && range.low <= 0.0 {
-            reader.wrong(field, "a range above 0 with log: true");
+            reader.report(field.mark(), &field.path, "log: true needs low > 0");
             return None;
         }
         Some(range)

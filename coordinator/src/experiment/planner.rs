@@ -72,7 +72,7 @@ pub struct WeightsFacts {
 pub fn plan(spec: &SweepSpec, file_text: &str, inputs: InputFacts) -> Result<PackedPlan, Diagnostics> {
     if inputs.inputs == 0 || inputs.rows[0] == 0 {
         let message = format!(
-            "found a table with {} input columns and {} train rows, required at least one of each",
+            "found {} input columns and {} train rows, expected at least one of each",
             inputs.inputs, inputs.rows[0]
         );
         return Err(Diagnostics::one(&spec.file, spec.data.path_mark, "data.path", message));
@@ -427,13 +427,12 @@ impl<'a> PlanBuilder<'a> {
                 let count = refused.len();
                 fail(sparsity, format!("none of the {count} cells can be done; of the first: {}", first.reason))
             }
-            (_, false) => fail(
-                sparsity,
-                "every cell removes nothing and is a control; add a sparsity above 0, or set controls: none".to_owned(),
-            ),
+            (_, false) => {
+                fail(sparsity, "no cell removes anything: add a sparsity above 0, or set controls: none".to_owned())
+            }
             (None, true) => {
                 let mark = self.spec.exclude.first().map_or(Mark::START, |exclusion| exclusion.mark);
-                fail((mark, "exclude"), "found nothing left of the grid; take fewer cells away".to_owned())
+                fail((mark, "exclude"), "no cell is left: exclude fewer cells".to_owned())
             }
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn check(spec: &SweepSpec, inputs: &InputFacts) -> Result<(), Diagnos
         let at = |message| Diagnostic { mark: named.mark, path: PATH.to_owned(), message };
         Err(Diagnostics::new(&spec.file, messages.into_iter().map(at).collect()))
     };
-    let Some(file) = &inputs.weights else { return fail(vec![format!("{} did not come along", named.path)]) };
+    let Some(file) = &inputs.weights else { return fail(vec![format!("the file {} was not uploaded", named.path)]) };
     // All points have one net; what there is to say of one that cannot be is said of the points.
     let Some(Ok(model)) = spec.points().next().map(|point| model(spec, &point, inputs)) else { return Ok(()) };
     let tensors: Vec<_> = model.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
@@ -30,8 +30,10 @@ pub(super) fn check(spec: &SweepSpec, inputs: &InputFacts) -> Result<(), Diagnos
         return Ok(());
     }
     if let Some(names) = renaming(&tensors, &file.tensors) {
-        messages
-            .push(format!("the shapes fit under other names: weights: {{path: {}, rename: {{{names}}}}}", named.path));
+        messages.push(format!(
+            "the shapes match under other names: use weights: {{path: {}, rename: {{{names}}}}}",
+            named.path
+        ));
     }
     fail(messages)
 }
@@ -43,13 +45,15 @@ fn mismatches(wanted: &Tensors, found: &Tensors) -> Vec<String> {
     let by_name: BTreeMap<&str, &[usize]> =
         found.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
     let of_net = wanted.iter().filter_map(|(name, shape)| match by_name.get(name.as_str()) {
-        None => Some(format!("the net has {name} {shape:?}, which the file does not have")),
-        Some(other) if other != shape => Some(format!("{name} is {shape:?} in the net and {other:?} in the file")),
+        None => Some(format!("missing tensor: {name} {shape:?}")),
+        Some(other) if other != shape => {
+            Some(format!("wrong shape: {name} is {other:?} in the file (expected {shape:?})"))
+        }
         Some(_) => None,
     });
     let of_file = (found.iter())
         .filter(|(name, _)| wanted.iter().all(|(other, _)| other != name))
-        .map(|(name, shape)| format!("the file has {name} {shape:?}, which the net does not have"));
+        .map(|(name, shape)| format!("unknown tensor: {name} {shape:?}; the net has no tensor of that name"));
     of_net.chain(of_file).collect()
 }
 

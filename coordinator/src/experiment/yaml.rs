@@ -69,7 +69,7 @@ fn whole(number: f64) -> Option<i64> {
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Value::Null => f.write_str("nothing"),
+            Value::Null => f.write_str("no value"),
             Value::Bool(value) => write!(f, "{value}"),
             Value::Integer(value) => write!(f, "{value}"),
             Value::Float(value) if value.is_nan() => f.write_str("NaN"),
@@ -90,7 +90,7 @@ impl fmt::Display for Node {
 /// If there is no tree to go on with.
 pub(crate) fn parse(file: &str, text: &str) -> Result<(Node, Vec<Diagnostic>), Diagnostics> {
     if text.len() > MAX_BYTES {
-        let message = format!("found a file of {} bytes, allowed at most {MAX_BYTES}", text.len());
+        let message = format!("found a file of {} bytes, expected at most {MAX_BYTES}", text.len());
         return Err(Diagnostics::one(file, Mark::START, "", message));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -131,7 +131,7 @@ fn explain_tab(text: &str, (mark, message): Problem) -> Problem {
         Some(Mark { line: index + 1, column: indentation.find('\t')? + 1 })
     });
     match tab {
-        Some(tab) => (tab, "found a tab used for indentation, allowed only spaces".to_owned()),
+        Some(tab) => (tab, "found a tab in the indentation, expected spaces".to_owned()),
         None => (mark, message),
     }
 }
@@ -156,7 +156,7 @@ impl Layout {
             match events.next()? {
                 (Event::StreamEnd, mark) => return root.ok_or((mark, EMPTY.to_owned())),
                 (Event::DocumentStart(_), mark) if root.is_some() => {
-                    return Err((mark, "found a second document, allowed one in a file".to_owned()));
+                    return Err((mark, "found a second document, expected one per file".to_owned()));
                 }
                 (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing, _) => {}
                 (event, mark) => root = Some(Self::of(event, mark, &mut events, 0)?),
@@ -174,7 +174,7 @@ impl Layout {
                 return Err((mark, ALIAS.to_owned()));
             }
             Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
-                return Err((mark, "found a tag (!), allowed only plain values".to_owned()));
+                return Err((mark, "found a tag (!), expected a plain value".to_owned()));
             }
             Event::Scalar(_, style, _, _) => Shape::Scalar { plain: style == ScalarStyle::Plain },
             Event::SequenceStart(..) => {
@@ -205,10 +205,10 @@ impl Layout {
 }
 
 const EMPTY: &str = "the file is empty; it needs at least version, name, data, model, training, pruning and seeds";
-const ALIAS: &str = "found an anchor (&) or alias (*), allowed only plain values: write them out";
+const ALIAS: &str = "anchors (&) and aliases (*) are not supported: write the values out";
 
 fn too_deep() -> String {
-    format!("found lists and maps nested deeper than {MAX_DEPTH}")
+    format!("lists and maps are nested deeper than {MAX_DEPTH}")
 }
 
 struct Events<'input> {
@@ -362,19 +362,19 @@ fn combine_map(
         let plain = matches!(key_layout.shape, Shape::Scalar { plain: true });
         let key_node = combine(key_layout, key, path, problems)?;
         let Node { value: Value::Text(key), .. } = key_node else {
-            let message = format!("found {key_node} as a key, allowed only text: quote it if it is meant as text");
+            let message = format!("found {key_node} as a key, expected text: put it in quotes");
             problems.push(Diagnostic { mark: key_mark, path: path.to_owned(), message });
             continue;
         };
         let child = join(path, &key);
         if plain && key == "<<" {
-            let message = "found a merge key, allowed only plain keys: write the keys out".to_owned();
+            let message = "merge keys (<<) are not supported: write the keys out".to_owned();
             problems.push(Diagnostic { mark: key_mark, path: path.to_owned(), message });
             continue;
         }
         let value = combine(layout, value, &child, problems)?;
         if let Some(first) = seen.get(&key) {
-            let message = format!("found the key a second time; the first is at {first}");
+            let message = format!("found this key twice, first at {first}");
             problems.push(Diagnostic { mark: key_mark, path: child, message });
             continue;
         }

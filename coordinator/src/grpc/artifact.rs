@@ -130,7 +130,7 @@ impl Artifacts {
         let coming = uploads.values().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
         drop(uploads);
         if free < coming.saturating_add(self.limits.keep_free) {
-            debug!(free, coming, keep_free = self.limits.keep_free, "there is no room for a file");
+            debug!(free, coming, keep_free = self.limits.keep_free, "no space left for a file");
             return Err(no_space());
         }
         Ok(())
@@ -174,7 +174,7 @@ impl Artifacts {
         mut parts: impl Stream<Item = Result<PutRequest, Status>> + Unpin,
     ) -> Result<Artifact, Status> {
         let Some(Part::Start(start)) = next(&mut parts).await? else {
-            return Err(Status::invalid_argument("an upload begins with its name"));
+            return Err(Status::invalid_argument("an upload must begin with its header"));
         };
         let artifact: Artifact =
             start.artifact.ok_or_else(|| invalid(InvalidMessage::Missing("artifact")))?.try_into().map_err(invalid)?;
@@ -219,7 +219,7 @@ impl Turn {
         match uploads.lock().unwrap_or_else(PoisonError::into_inner).entry(hash) {
             Entry::Vacant(free) => _ = free.insert(bytes),
             Entry::Occupied(_) => {
-                return Err(Status::aborted("the same artifact is being uploaded by somebody else; try again"));
+                return Err(Status::aborted("another client is uploading the same artifact; try again"));
             }
         }
         Ok(Self { uploads: Arc::clone(uploads), hash })
@@ -268,7 +268,9 @@ pub fn is_storage_failure(status: &Status) -> bool {
 }
 
 fn no_space() -> Status {
-    Status::resource_exhausted("no space left on the coordinator's disk: free some, then run the same command again")
+    Status::resource_exhausted(
+        "no space left on the coordinator's disk: free some space, then run the same command again",
+    )
 }
 
 fn store_status(error: &StoreError) -> Status {
@@ -360,9 +362,8 @@ impl ArtifactService for Artifacts {
                 SHORTEST_GRACE.as_secs()
             )));
         }
-        let collection = Collection::after(grace, dry_run).ok_or_else(|| {
-            Status::invalid_argument(format!("a grace of {grace_seconds} s begins before any file was written"))
-        })?;
+        let collection = Collection::after(grace, dry_run)
+            .ok_or_else(|| Status::invalid_argument(format!("a grace of {grace_seconds} s is too long")))?;
         let (sender, receiver) = mpsc::channel(64);
         let service = self.clone();
         self.audit.done(&caller, if dry_run { "look for garbage" } else { "collect garbage" }, "artifacts");

@@ -289,11 +289,9 @@ impl SweepService for Sweeps {
         // Nothing is known of how they failed once they are open again.
         let mut notes = self.queries.lost_files(&id).await?;
         notes.extend(was.and_then(|was| match was.state {
-            SweepState::Running if was.share.drains => {
-                Some("it was to be cancelled once what was under way had ended; now it goes on".to_owned())
-            }
+            SweepState::Running if was.share.drains => Some("the sweep was draining and resumes".to_owned()),
             SweepState::Cancelled | SweepState::Stopped { .. } => {
-                Some(format!("it was {}; now it goes on where it stopped", was.state.name()))
+                Some(format!("the sweep was {} and resumes", was.state.name()))
             }
             SweepState::Running | SweepState::Completed => None,
         }));

@@ -50,13 +50,13 @@ pub enum Damage {
         last: i64,
     },
     /// The checksum is another one.
-    #[error("entry {sequence} does not fit its checksum: it was altered, or the entry before it was")]
+    #[error("the checksum of entry {sequence} is wrong: it or the entry before it was altered")]
     Altered {
         /// Which.
         sequence: i64,
     },
     /// The database gives no more.
-    #[error("nothing can be read from entry {sequence} on: {reason}")]
+    #[error("cannot read entry {sequence} and those after it: {reason}")]
     Stops {
         /// The first one that cannot be read.
         sequence: i64,
@@ -64,7 +64,7 @@ pub enum Damage {
         reason: String,
     },
     /// What was written is no entry.
-    #[error("entry {sequence} is no entry: {reason}")]
+    #[error("entry {sequence} is invalid: {reason}")]
     NoEntry {
         /// Which.
         sequence: i64,
@@ -72,7 +72,7 @@ pub enum Damage {
         reason: String,
     },
     /// Another version of the program wrote it.
-    #[error("entry {sequence} is another version's: {reason}")]
+    #[error("entry {sequence} was written by another version: {reason}")]
     OtherVersion {
         /// Which.
         sequence: i64,
@@ -80,7 +80,7 @@ pub enum Damage {
         reason: String,
     },
     /// A snapshot is not whole, and what was before it was removed.
-    #[error("entries {first} to {last} are not a whole snapshot, and without it nothing is known")]
+    #[error("entries {first} to {last} are an incomplete snapshot, and the entries before it are gone")]
     NoBeginning {
         /// Where it begins, or should.
         first: i64,
@@ -88,7 +88,7 @@ pub enum Damage {
         last: i64,
     },
     /// It cannot follow the entries before it.
-    #[error("entry {sequence} contradicts those before it: {reason}")]
+    #[error("entry {sequence} contradicts earlier entries: {reason}")]
     Contradiction {
         /// Which.
         sequence: i64,
@@ -120,10 +120,10 @@ pub type DatabaseError = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// There is none.
-    #[error("there is no journal {0}")]
+    #[error("no journal {0}")]
     None(Place),
     /// The disk is full.
-    #[error("no space left for the journal {place}: free some, then run the same command again")]
+    #[error("no space left for the journal {place}: free some space, then run the same command again")]
     Full {
         /// Which.
         place: Place,
@@ -144,7 +144,7 @@ pub enum JournalError {
     },
     /// A file of something else, or of which nothing can be read.
     #[error(
-        "{place} is no journal, or is so damaged that nothing can be read of it, and was left as it is: put a copy of the journal in its place; or move it away, and begin anew"
+        "{place} is not a journal, or is damaged beyond reading; nothing was changed: restore a backup, or move it away and start with an empty journal"
     )]
     Unreadable {
         /// Which.
@@ -155,7 +155,7 @@ pub enum JournalError {
     },
     /// A file that ends before its end.
     #[error(
-        "the journal {place} is cut off: its last {missing} bytes are missing, and it was left as it is: put a copy in its place if there is one; or `secateur journal repair {}` copies it and reads what is left", place.argument()
+        "the journal {place} is truncated: its last {missing} bytes are missing; nothing was changed: restore a backup, or let `secateur journal repair {}` copy it and recover the rest", place.argument()
     )]
     CutOff {
         /// Which.
@@ -168,7 +168,7 @@ pub enum JournalError {
     },
     /// A file that is empty or gone, and a log that belonged to it.
     #[error(
-        "the journal {place} is empty or gone, and its log, {place}-wal, holds {log} bytes: nothing was changed; put the file back if there is a copy; or `secateur journal repair {}` copies the log and reads what is in it", place.argument()
+        "the journal {place} is empty or missing, but its log {place}-wal has {log} bytes; nothing was changed: restore a backup, or let `secateur journal repair {}` copy the log and recover its entries", place.argument()
     )]
     LogAlone {
         /// Which.
@@ -177,16 +177,14 @@ pub enum JournalError {
         log: u64,
     },
     /// A database without a journal.
-    #[error("{0} is a database that holds no journal: it is empty, or of something else, and was left as it is")]
+    #[error("the database {0} holds no journal: it is empty or belongs to another program; nothing was changed")]
     Foreign(Place),
     /// A coordinator owns it.
-    #[error(
-        "the journal {0} is in use by a coordinator or by another command: stop it first, and leave the journal alone until it has ended"
-    )]
+    #[error("the journal {0} is in use by a coordinator or another command: stop it first")]
     InUse(Place),
     /// The database cannot hold every text.
     #[error(
-        "the database of the journal {place} has the encoding {found}: make one with UTF8, as in CREATE DATABASE secateur ENCODING 'UTF8' TEMPLATE template0"
+        "the database of the journal {place} has the encoding {found} (expected UTF8): create one with CREATE DATABASE secateur ENCODING 'UTF8' TEMPLATE template0"
     )]
     Encoding {
         /// Which.
@@ -196,7 +194,7 @@ pub enum JournalError {
     },
     /// Its tables are of a later version.
     #[error(
-        "the journal {place} is of format {found}, and this secateur knows formats up to {known}: use the one that wrote it"
+        "the journal {place} has format {found}; this release supports formats up to {known}: use the release that wrote it"
     )]
     Newer {
         /// Which.
@@ -207,7 +205,7 @@ pub enum JournalError {
         known: i64,
     },
     /// Some entry cannot be trusted.
-    #[error("the journal {place} is damaged and was left as it is: {}; `secateur journal check {}` says more; {advice}", listed(damages), place.argument())]
+    #[error("the journal {place} is damaged; nothing was changed: {}; `secateur journal check {}` lists all damage; {advice}", listed(damages), place.argument())]
     Damaged {
         /// Which.
         place: Place,

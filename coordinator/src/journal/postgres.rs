@@ -77,13 +77,15 @@ pub struct PostgresUrl(PgConnectOptions);
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidPostgresUrl {
     /// Something else.
-    #[error("a journal's URL begins with postgres:// or postgresql://, as in postgres://secateur@db.example/secateur")]
+    #[error(
+        "the URL of a journal must start with postgres:// or postgresql://, as in postgres://secateur@db.example/secateur"
+    )]
     Scheme,
     /// No database.
     #[error("the URL names no database, as in postgres://secateur@db.example/secateur")]
     Database,
     /// Some part of it.
-    #[error("the URL of the journal cannot be read: {0}")]
+    #[error("invalid URL of the journal: {0}")]
     Url(sqlx::Error),
 }
 

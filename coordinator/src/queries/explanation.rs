@@ -112,8 +112,8 @@ impl Queries {
         Ok(match lost::among(&self.store, inputs.into_list()).await {
             Ok(lost) => lost::sentences(sweep, &lost),
             Err(error) => {
-                warn!(reason = with_causes(&error), "it cannot be found out which files are lost");
-                vec!["whether the files that failed stages read are still there cannot be found out now".to_owned()]
+                warn!(reason = with_causes(&error), "cannot check which files are missing");
+                vec!["cannot check now whether the inputs of the failed stages still exist".to_owned()]
             }
         })
     }

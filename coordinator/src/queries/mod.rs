@@ -58,13 +58,13 @@ const ROOM: usize = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// The empty text names no sweep.
-    #[error("the id of a sweep is missing; `secateur ls` lists them")]
+    #[error("missing sweep id; `secateur ls` lists them")]
     NoSweepNamed,
     /// No sweep has an id that begins so.
-    #[error("there is no sweep {0:?}; `secateur ls` lists them")]
+    #[error("no sweep {0:?}; `secateur ls` lists them")]
     UnknownSweep(String),
     /// Several sweeps have ids that begin so.
-    #[error("{wanted:?} could be any of {}: give more of it", .found.join(", "))]
+    #[error("{wanted:?} is ambiguous: it matches {}", .found.join(", "))]
     SeveralSweeps {
         /// What was asked for.
         wanted: String,
@@ -72,7 +72,7 @@ pub enum QueryError {
         found: Vec<String>,
     },
     /// Several sweeps have a trial of that name.
-    #[error("{count} sweeps have such a trial: say {}{}", .names.join(" or "), if *.count > .names.len() { ", and so on" } else { "" })]
+    #[error("{count} sweeps have this trial: use {}{}", .names.join(" or "), if *.count > .names.len() { ", …" } else { "" })]
     SeveralTrials {
         /// How many.
         count: usize,
@@ -81,8 +81,8 @@ pub enum QueryError {
     },
     /// Nothing has that name.
     #[error(
-        "there is no sweep or trial, and no worker is attached, called {subject:?}; `secateur ls`, `show` and `workers` list them{}",
-        if *.has_just_begun { "; the coordinator has just begun, and workers come back within seconds" } else { "" }
+        "no sweep, trial or attached worker {subject:?}; `secateur ls`, `show` and `workers` list them{}",
+        if *.has_just_begun { "; the coordinator has just started, and workers reconnect within seconds" } else { "" }
     )]
     UnknownSubject {
         /// What was asked for.
@@ -91,10 +91,10 @@ pub enum QueryError {
         has_just_begun: bool,
     },
     /// No trial or stage has that name.
-    #[error("there is no trial, and no stage, called {0:?}; `secateur show` lists the trials of a sweep")]
+    #[error("no trial or stage {0:?}; `secateur show` lists the trials of a sweep")]
     UnknownStage(String),
     /// Too many stages have keys that begin so.
-    #[error("too many stages have keys that begin with {0:?}; `secateur show` lists the trials of a sweep")]
+    #[error("too many stage keys start with {0:?}: use more characters, or a trial of `secateur show`")]
     TooManyStages(String),
     /// The sweep file, or what it names, is wrong.
     #[error("{0}")]
@@ -103,19 +103,19 @@ pub enum QueryError {
     #[error("the data and the weights of the sweep must be uploaded first")]
     NotUploaded,
     /// What the sweep file names cannot be read.
-    #[error("the data and the weights of the sweep cannot be read")]
+    #[error("cannot read the data or the weights of the sweep")]
     Artifacts(#[source] ArtifactError),
     /// The logs cannot be read.
-    #[error("the logs cannot be read: {0}")]
+    #[error("cannot read the logs: {0}")]
     Logs(std::io::Error),
     /// Too many wait for answers.
-    #[error("too many questions wait for an answer; ask again in a moment")]
+    #[error("the coordinator is busy with other queries; try again in a moment")]
     Busy,
     /// There is nobody who could say.
     #[error("the coordinator is stopping")]
     Stopped,
     /// A defect.
-    #[error("the question cannot be answered: {0}")]
+    #[error("the query failed: {0}")]
     Failed(String),
 }
 

@@ -132,7 +132,7 @@ impl Access {
         loop {
             tokio::time::sleep(LOOKS).await;
             if !self.still_knows(caller) {
-                return Status::unauthenticated("the token that this call came in with opens nothing any more");
+                return Status::unauthenticated("the token of this call was revoked or has expired");
             }
         }
     }
@@ -161,7 +161,7 @@ impl Access {
         let of_people = roles.iter().filter(|role| **role != Role::Worker || roles.len() == 1);
         let needed: Vec<String> = of_people.chain(&[Role::Admin]).map(Role::to_string).collect();
         let status = Status::permission_denied(format!(
-            "the role {} does not permit {method}: give a token of the role {}",
+            "the role {} may not call {method}: use a token with the role {}",
             caller.role,
             needed.join(" or ")
         ));
@@ -171,9 +171,9 @@ impl Access {
     fn identify(&self, knock: &Knock<'_>) -> Result<Caller, Status> {
         let unknown = || {
             Status::unauthenticated(if knock.token.is_some() {
-                "the token opens nothing here: it is another coordinator's, revoked, or its time is over"
+                "unknown token: it was revoked, has expired, or belongs to another coordinator"
             } else {
-                "this coordinator wants a token: give --token-file or SECATEUR_TOKEN; `secateur token create` makes one"
+                "this coordinator requires a token: pass --token-file or set SECATEUR_TOKEN; `secateur token create` creates one"
             })
         };
         if let Door::One(hash) = &self.door {
@@ -186,8 +186,8 @@ impl Access {
             (tokens.is_some(), found.cloned())
         });
         let (asks, found) = found.map_err(|error| {
-            error!(error = &error as &dyn std::error::Error, "nobody is let in");
-            Status::unavailable("the coordinator's tokens cannot be read; its log says more")
+            error!(error = &error as &dyn std::error::Error, "cannot read the tokens; all calls are refused");
+            Status::unavailable("the coordinator cannot read its tokens; see its log")
         })?;
         match (found, &knock.certificate) {
             (Some(token), _) => Ok(Caller {

@@ -165,7 +165,7 @@ impl Log {
         let Some(file) = &mut self.file else { return };
         // One write, so that lines of one process never mix.
         if let Err(error) = file.write_all(format!("{entry}\n").as_bytes()) {
-            error!(%error, "the audit log cannot be written");
+            error!(%error, "cannot write the audit log");
         }
     }
 }

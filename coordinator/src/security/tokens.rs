@@ -57,7 +57,7 @@ pub struct Tokens {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file cannot be read or written.
-    #[error("cannot use the file of tokens {path}")]
+    #[error("cannot read or write the token file {path}")]
     File {
         /// The file.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum TokenError {
         source: io::Error,
     },
     /// The file holds something else.
-    #[error("{path} is not a file of tokens")]
+    #[error("{path} is not a token file")]
     Content {
         /// The file.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub enum TokenError {
         source: serde_json::Error,
     },
     /// Of a later release.
-    #[error("{path} has version {found}, and this release knows {VERSION}")]
+    #[error("{path} has version {found}; this release supports {VERSION}")]
     Version {
         /// The file.
         path: PathBuf,
@@ -83,16 +83,16 @@ pub enum TokenError {
         found: u32,
     },
     /// The system.
-    #[error("the system gives no random numbers")]
+    #[error("cannot get random numbers from the system")]
     Random(#[from] getrandom::Error),
     /// Not a name.
-    #[error("{0:?} is not a name: 1 to 64 letters, digits, '-', '_' and '.'")]
+    #[error("invalid token name {0:?} (expected 1 to 64 letters, digits, '-', '_' and '.')")]
     Name(String),
     /// A second one of the name.
-    #[error("there is a token {0:?} already: revoke it first, or take another name")]
+    #[error("the token {0:?} already exists: revoke it first, or use another name")]
     Taken(String),
     /// None of the name.
-    #[error("there is no token {0:?}; `secateur token list` lists them")]
+    #[error("no token {0:?}; `secateur token list` lists them")]
     Unknown(String),
 }
 

@@ -71,11 +71,11 @@ fn who_follows_hears_what_comes_and_why_an_attempt_failed() {
     // A coordinator that comes back tells the rest, and nothing again.
     let address = server.address.clone();
     server.process.kill();
-    following.wait_for(&["waiting for it"]);
+    following.wait_for(&["waiting up to"]);
     let _server = Server::start_on(&lab, &address);
     let ended = following.end().expect(0);
-    let begun = ended.stdout.lines().filter(|line| line.contains("attempt 1 on first: epoch 0 of 40")).count();
-    assert_eq!(begun, 1, "{}", ended.stdout);
+    let failed = ended.stdout.lines().filter(|line| line.contains("attempt 1 on first: failed: ")).count();
+    assert_eq!(failed, 1, "{}", ended.stdout);
     for words in ["epoch 40 of 40", "epoch 25 of 25", "prune", "completed"] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
     }

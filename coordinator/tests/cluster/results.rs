@@ -294,7 +294,7 @@ fn trials_that_diverge_are_reported_and_touch_no_neighbour() {
     let ended = lab.run(&["run", "sweep.yaml", "--out", "out", "--lanes", "16", "--output", "json"]).expect(1);
     let status = ended.json();
     assert_eq!((&status["state"], &status["trials_failed"]), (&"completed".into(), &status["trials_completed"]));
-    assert!(ended.stderr.contains("diverged in step"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("diverged at step"), "{}", ended.stderr);
     let [alone, report] = ["alone", "out"].map(|folder| parse(&lab, &format!("{folder}/report.json")));
     let [expected, found] = [&alone, &report].map(|report| completed(report, "training.optimizer.lr"));
     assert_eq!(expected.len(), list(&alone, "trials").len());

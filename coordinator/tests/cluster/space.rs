@@ -80,7 +80,7 @@ fn a_full_disk_stops_a_sweep_with_the_reason_and_room_lets_it_go_on() {
         let message =
             ended.json()["error"]["message"].as_str().map_or_else(|| ended.json()["reason"].to_string(), str::to_owned);
         assert!(message.to_lowercase().contains("no space left"), "with {room} KiB: {message}\n{}", ended.stderr);
-        assert!(message.contains("free some, then run the same command again"), "with {room} KiB: {message}");
+        assert!(message.contains("free some space, then run the same command again"), "with {room} KiB: {message}");
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
         for (path, hash) in results("disk/out") {
             assert_eq!(roomy.get(&path), Some(&hash), "with {room} KiB {} is not whole", path.display());
@@ -113,14 +113,14 @@ fn while_a_coordinator_has_no_room_workers_keep_their_results_and_nothing_is_com
     let mut watch = lab.start(&[&["watch", id], &at[..]].concat());
     let mut worker = server.worker_with(&lab, "w", &["--grace", "0"]);
     worker.wait_for(&["no room for a result, which waits"]);
-    server.process.wait_for(&["there is no room for results"]);
-    watch.wait_for(&["nothing is handed out: the coordinator's disk is full"]);
+    server.process.wait_for(&["no disk space for results"]);
+    watch.wait_for(&["held: the coordinator's disk is full"]);
     let show = [&["show", id, "--output", "json"], &at[..]].concat();
     let shown = lab.run(&show).expect(0).json();
     assert_eq!((shown["state"].as_str(), shown["trials_failed"].as_u64()), (Some("running"), Some(0)));
     assert!(shown["held"].as_str().expect("is held").contains("disk is full"), "{shown}");
     let why = lab.run(&[&["explain", id], &at[..]].concat()).expect(0).stdout;
-    assert!(why.contains("nothing more of it is handed out: the coordinator's disk is full"), "{why}");
+    assert!(why.contains("it is held: the coordinator's disk is full"), "{why}");
     // What does not fit is refused to people, too.
     lab.write("other.yaml", SWEEP.replace("table.csv", "other.csv"));
     lab.write("other.csv", common::table(3000));
@@ -129,10 +129,10 @@ fn while_a_coordinator_has_no_room_workers_keep_their_results_and_nothing_is_com
     // A worker that is asked to end hands the stage back, and keeps the result for the next one over the same folder.
     worker.interrupt();
     let ended = worker.end().expect(130);
-    assert!(ended.stderr.contains("they wait in the cache folder"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("they stay in the cache folder"), "{}", ended.stderr);
     let worker = server.worker(&lab, "w");
     fs::remove_file(disk.ballast()).expect("removes the ballast");
-    watch.wait_for(&["work is handed out again"]);
+    watch.wait_for(&["no longer held"]);
     watch.end().expect(0);
     assert!(!server.process.said().contains("an attempt failed"));
     lab.run(&[&["report", id, "--out", "out"], &at[..]].concat()).expect(0);
@@ -156,7 +156,7 @@ fn what_a_worker_has_no_room_for_another_one_does() {
     disk.leave(12);
     let mut full = lab.start(&[&named[..], &at[..]].concat());
     full.wait_for(&["attached", "worker="]);
-    server.process.wait_for(&["a worker gets nothing for a while", "its disk is full"]);
+    server.process.wait_for(&["a worker is quarantined", "its disk is full"]);
     let show = [&["show", id, "--output", "json"], &at[..]].concat();
     let shown = lab.run(&show).expect(0).json();
     assert_eq!((shown["state"].as_str(), shown["trials_failed"].as_u64()), (Some("running"), Some(0)));

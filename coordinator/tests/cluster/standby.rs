@@ -100,7 +100,7 @@ fn the_one_that_stood_by_takes_over_and_the_report_is_the_same() {
     // Of what was before the snapshot nothing is left.
     execute(&url, "DELETE FROM secateur.journal WHERE sequence = 2");
     let refused = serve(&lab, "127.0.0.1:0", &url).end().expect(1).stderr;
-    assert!(refused.contains("not a whole snapshot") && refused.contains("begins anew, with no sweep"), "{refused}");
+    assert!(refused.contains("an incomplete snapshot") && refused.contains("--cut-at"), "{refused}");
 }
 
 /// One coordinator after the other dies in the middle of the work of three workers, and of bundles, and of a sweep that somebody waits for.
@@ -172,7 +172,7 @@ fn a_coordinator_that_slept_through_the_loss_of_its_journal_writes_nothing_and_m
 fn a_journal_that_cannot_be_had_is_told() {
     let lab = Lab::empty();
     for (url, code, words) in [
-        ("mysql://me:secret@db/x", 2, "begins with postgres://"),
+        ("mysql://me:secret@db/x", 2, "must start with postgres://"),
         ("postgres://me:secret@db.example", 2, "names no database"),
         ("postgres://me:secret@127.0.0.1:1/x", 1, "cannot connect to the journal postgres://me@127.0.0.1:1/x"),
     ] {
@@ -183,7 +183,7 @@ fn a_journal_that_cannot_be_had_is_told() {
     // A coordinator that has worked without it does not begin anew by mistake.
     drop(Server::start(&lab));
     let ended = lab.run(&["serve", "--data-dir", "data", "--journal", "postgres://me@127.0.0.1:1/x"]).expect(2);
-    assert!(ended.stderr.contains("there is a journal in data/journal.db already"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("data/journal.db already holds a journal"), "{}", ended.stderr);
 }
 
 #[test]

@@ -386,10 +386,10 @@ fn an_old_token_opens_nothing() {
     lab.run(&["token", "revoke", "revoked", "--data-dir", "data"]).expect(0);
     for name in ["revoked", "stranger"] {
         let refused = ls(name).expect(2);
-        assert!(refused.stderr.contains("opens nothing here"), "{name}: {}", refused.stderr);
+        assert!(refused.stderr.contains("unknown token"), "{name}: {}", refused.stderr);
     }
     ls("root").expect(0);
     // Whoever tries is written down.
     let log = || fs::read_to_string(lab.path("data/audit.jsonl")).unwrap_or_default();
-    until("it is written down", || log().contains("opens nothing here").then_some(()));
+    until("it is written down", || log().contains("unknown token").then_some(()));
 }

@@ -100,7 +100,7 @@ impl Failed {
     /// What is read could not be had.
     fn reading(role: Role, error: TransferError) -> Self {
         let Self(Failure { class, message }) = error.into();
-        Self(Failure::new(class, format!("its input `{}` cannot be had: {message}", role.name())))
+        Self(Failure::new(class, format!("cannot get its input `{}`: {message}", role.name())))
     }
 }
 
@@ -163,10 +163,7 @@ async fn fetch(
     let held = match slots.cache.hold(all).await {
         Err(error @ CacheError::TooSmall { .. }) if !checkpoints.is_empty() => {
             for (stage, _) in std::mem::take(checkpoints) {
-                tell_of(
-                    stage,
-                    format!("it begins at its beginning, since there is no room for its checkpoint: {error}"),
-                );
+                tell_of(stage, format!("restarts: no space for its checkpoint: {error}"));
             }
             slots.cache.hold(inputs.keys().copied()).await?
         }
@@ -187,13 +184,13 @@ async fn fetch(
     for (stage, checkpoint) in std::mem::take(checkpoints) {
         match fetched(checkpoint.state).await {
             Ok(()) => {
-                tell_of(stage, format!("goes on from the end of epoch {}", checkpoint.epoch));
+                tell_of(stage, format!("resumes after epoch {}", checkpoint.epoch));
                 there.insert(stage, checkpoint);
             }
             Err(error) => {
                 let reason = with_causes(&error);
-                warn!(%stage, epoch = checkpoint.epoch, reason, "a checkpoint cannot be had");
-                tell_of(stage, format!("it begins at its beginning, since its checkpoint cannot be had: {reason}"));
+                warn!(%stage, epoch = checkpoint.epoch, reason, "cannot get a checkpoint");
+                tell_of(stage, format!("restarts: cannot get its checkpoint: {reason}"));
             }
         }
     }
@@ -329,7 +326,7 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> I
                 under_way.push(async move {
                     match carry_one(outbox, link, store, number, &report).await {
                         Ok(()) => {
-                            debug!(lease = report.lease_id, stage = report.stage_key, "the files of a result are handed in");
+                            debug!(lease = report.lease_id, stage = report.stage_key, "the files of a result are uploaded");
                             outbox.carried(number);
                         }
                         Err(Failed(failure)) => {

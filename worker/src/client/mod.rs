@@ -96,7 +96,7 @@ pub enum WorkerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The folder of results that wait cannot be used.
-    #[error("cannot use {path}, where results wait for the coordinator")]
+    #[error("cannot use {path}, the folder for results that are not uploaded yet")]
     Outbox {
         /// The folder.
         path: PathBuf,
@@ -105,11 +105,11 @@ pub enum WorkerError {
         source: io::Error,
     },
     /// The system gives no random numbers.
-    #[error("the system gives no random numbers")]
+    #[error("cannot get random numbers from the system")]
     Random(#[source] getrandom::Error),
     /// Another version of the protocol or of what stages compute, a role that may not work, or a message that is too long: trying again
     /// would end the same way.
-    #[error("this worker and the coordinator cannot work together: {0}")]
+    #[error("the coordinator refuses this worker: {0}")]
     Refused(String),
 }
 
@@ -146,15 +146,15 @@ pub async fn serve(
         phase.send_replace(Phase::Over);
         tokio::time::sleep(HAND_BACK).await;
         if attached.load(Ordering::Relaxed) > 0 {
-            warn!("the coordinator does not confirm what was handed back; ending all the same");
+            warn!("the coordinator does not confirm the work handed back; exiting anyway");
             return;
         }
         warn!(
             coordinator = options.coordinator.url(),
-            "the coordinator cannot be reached, so nothing was handed back: what was under way it gives to others once it has waited for this worker"
+            "the coordinator cannot be reached, so nothing was handed back; it reassigns the running stages after --reattach-within"
         );
         if options.outbox.is_some() {
-            info!("results that it has not got wait in the cache folder for the next worker that uses it");
+            info!("results that were not uploaded stay in the cache folder for the next worker that uses it");
         }
     };
     tokio::select! {
@@ -330,10 +330,10 @@ async fn stay_attached(
             Err(error) => {
                 let hint = match &error {
                     ConnectError::There(error) if is_about_certificates(error) => {
-                        "; --ca names the authority that the coordinator's certificate comes from, for the name by which it is called here"
+                        "; --ca must be the authority of the coordinator's certificate, which must name the host in --coordinator"
                     }
                     ConnectError::There(error) if is_about_encryption(error) => {
-                        "; it does not speak TLS: leave out https://, --ca, --cert and --key"
+                        "; it does not use TLS: remove https://, --ca, --cert and --key"
                     }
                     _ => "",
                 };
@@ -341,16 +341,16 @@ async fn stay_attached(
             }
         };
         let Ended::Broken(status) = ended else {
-            info!(device = %identity.device, "drained: everything is handed in, or back");
+            info!(device = %identity.device, "drained: all work is reported or handed back");
             let checkpoints = outbox.checkpoints_waiting();
             if checkpoints > 0 {
-                warn!(checkpoints, "what was trained since the last checkpoint that the coordinator has is lost");
+                warn!(checkpoints, "training since the last uploaded checkpoint is lost");
             }
             let results = outbox.staying();
             if results > 0 {
                 warn!(
                     results,
-                    "the coordinator has no room for results: they wait in the cache folder for the next worker that uses it"
+                    "the coordinator has no space for results; they stay in the cache folder for the next worker that uses it"
                 );
             }
             return Ok(());
@@ -365,7 +365,7 @@ async fn stay_attached(
         let url = options.coordinator.url();
         // It takes a connection in the clear, and what answers is no coordinator: of what one says itself a status has no source.
         let hint = if is_silent && url.starts_with("http://") && status.source().is_some() {
-            "; one that uses TLS wants https:// and perhaps --ca"
+            "; if it uses TLS, start the address with https:// or pass --ca"
         } else {
             ""
         };

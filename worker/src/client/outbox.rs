@@ -118,7 +118,7 @@ impl Outbox {
                     }
                     _ => {
                         // Cut off while it was written: the stage will be done again.
-                        warn!(file = %path.display(), "a report that was kept cannot be read, and is dropped");
+                        warn!(file = %path.display(), "cannot read a stored report; dropping it");
                         fs::remove_file(&path)?;
                     }
                 }
@@ -170,7 +170,7 @@ impl Outbox {
             && is_result(report)
             && let Err(error) = write(&folder.join(number.to_string()), report)
         {
-            warn!(%error, "a result cannot be kept on disk: it is lost if this worker ends before the coordinator has it");
+            warn!(%error, "cannot store a result on disk; it is lost if this worker ends before the coordinator has it");
         }
         messages.unsettled.insert(number, entry);
         drop(messages);
@@ -208,7 +208,7 @@ impl Outbox {
                 && let Err(error) = fs::remove_file(folder.join(number.to_string()))
                 && error.kind() != io::ErrorKind::NotFound
             {
-                warn!(%error, "a report that has arrived cannot be removed");
+                warn!(%error, "cannot remove a report that has arrived");
             }
         }
     }

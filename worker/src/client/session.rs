@@ -81,7 +81,7 @@ async fn attach(
         if stop.is_asked() && !told {
             info!(
                 seconds = stop.grace().as_secs(),
-                "draining: nothing new is begun, and what is not done in time goes back"
+                "draining: no new work; stages that do not finish in time are handed back"
             );
             outbox.pass(Message::Draining(Draining {}));
             told = true;

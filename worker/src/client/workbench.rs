@@ -78,7 +78,7 @@ impl Workbench {
     pub(super) fn begin(&mut self, order: Lease) {
         let id = order.lease_id.clone();
         if self.leases.contains_key(&id) {
-            error!(lease = id, "the coordinator gave out a lease twice; the second is not begun");
+            error!(lease = id, "the coordinator sent a lease twice; ignoring the second");
             return;
         }
         let stages: Vec<HeldStage> = (order.stages.iter())

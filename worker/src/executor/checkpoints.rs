@@ -57,7 +57,7 @@ pub(super) fn read(
     });
     match read {
         Ok(state) => {
-            info!(stage = %stage.key, epoch = checkpoint.epoch, "goes on from the end of an epoch");
+            info!(stage = %stage.key, epoch = checkpoint.epoch, "resuming from a checkpoint");
             Some(state)
         }
         Err(reason) => {
@@ -69,7 +69,7 @@ pub(super) fn read(
 
 /// Says that a stage begins at its beginning although it had got further.
 pub(super) fn cannot_go_on(stage: StageKey, epoch: u32, reason: &str) {
-    warn!(%stage, epoch, reason, "the checkpoint of the stage cannot be used; it is trained from the beginning");
+    warn!(%stage, epoch, reason, "cannot use the checkpoint; the stage restarts");
 }
 
 /// Reports what happens in the training of a bundle, and leaves the states of its lanes when it is time.

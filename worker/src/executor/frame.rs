@@ -15,7 +15,7 @@ pub enum FrameError {
     #[error("the pipe between worker and executor is broken")]
     Io(#[from] io::Error),
     /// The bytes are no message.
-    #[error("a message between worker and executor cannot be read")]
+    #[error("cannot read a message between worker and executor")]
     Decode(#[from] prost::DecodeError),
     /// The length cannot be true.
     #[error("a message between worker and executor says it has {0} bytes")]

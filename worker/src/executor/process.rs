@@ -190,7 +190,7 @@ impl ExecutorProcess {
         let left = std::fs::read_dir(outputs).into_iter().flatten().flatten();
         for entry in left {
             if let Err(error) = std::fs::remove_file(entry.path()) {
-                warn!(%error, file = %entry.path().display(), "what an executor left cannot be removed");
+                warn!(%error, file = %entry.path().display(), "cannot remove leftover files of an executor");
             }
         }
     }

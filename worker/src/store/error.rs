@@ -14,7 +14,7 @@ use crate::causes::with_causes;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The disk is full.
-    #[error("no space left for {path}: free some, then run the same command again")]
+    #[error("no space left for {path}: free some space, then run the same command again")]
     Full {
         /// What was being written.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum StoreError {
         found: u64,
     },
     /// An upload goes on at another place than where it stopped.
-    #[error("the upload of {hash} stopped at byte {held}, and cannot go on at byte {offset}")]
+    #[error("the upload of {hash} is at byte {held} and cannot continue at byte {offset}")]
     WrongOffset {
         /// The name.
         hash: ContentHash,
@@ -74,7 +74,7 @@ pub enum StoreError {
         offset: u64,
     },
     /// Another upload of the same file is under way.
-    #[error("the artifact {0} is being uploaded by somebody else; try again")]
+    #[error("another client is uploading the artifact {0}; try again")]
     Busy(ContentHash),
     /// A defect, or the process ends.
     #[error("a task of the store failed")]

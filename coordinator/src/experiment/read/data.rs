@@ -18,7 +18,7 @@ use super::{
 const COLUMN: &str = "the name of a column";
 const COLUMNS: &str = "a list of column names";
 const PATH: &str =
-    "the path of a .csv or .csv.gz file, or of a folder of idx files (ending in / if its name has a point)";
+    "the path of a .csv or .csv.gz file, or of a folder of idx files (ending in / if its name contains a dot)";
 const SPLIT: &str = "a map with the kind stratified, time or column, or files for images";
 
 pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
@@ -33,7 +33,7 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
     };
     if let Some((path, format @ TableFormat::Idx)) = &path {
         for field in ["target", "drop", "inputs", "groups"].into_iter().filter_map(|key| fields.get(key)) {
-            let message = "found a key of tables, allowed none of them: images have labels of their own and no columns";
+            let message = "not allowed for images, which have no columns and their own labels";
             reader.report(field.mark(), &field.path, message);
         }
         return Some(DataSpec {
@@ -66,11 +66,11 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
         (target, split.as_ref().and_then(split_column), fields.get("split"))
         && target == column
     {
-        let message = format!("found {}, which is the target and cannot decide the split", quote(column));
+        let message = format!("{} is the target and cannot decide the split", quote(column));
         reader.report(field.mark(), "data.split.column", message);
     }
     if let (Some(field), Some([])) = (fields.get("inputs"), inputs.as_deref()) {
-        reader.wrong(&field, "at least one column; leave the key out to take all");
+        reader.wrong(&field, "at least one column; remove the key to use all");
     }
 
     let names = |columns: Option<Columns<'_>>| {
@@ -119,7 +119,7 @@ fn task(reader: &mut Reader, fields: &Fields<'_>, format: Option<TableFormat>) -
 fn data_path(reader: &mut Reader, field: &Field<'_>) -> Option<(String, TableFormat)> {
     let path = reader.text(field, PATH)?;
     if path.contains("://") {
-        let message = format!("found {}, but only local files are supported yet, allowed {PATH}", quote(path));
+        let message = format!("found {}, but only local files are supported, expected {PATH}", quote(path));
         reader.report(field.mark(), &field.path, message);
         return None;
     }
@@ -160,11 +160,11 @@ fn split(reader: &mut Reader, field: &Field<'_>, format: Option<TableFormat>) ->
         reader.required(&fields, "kind", &allowed.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(", "))?;
     let kind = match kind {
         Some("files") if allowed.len() == 3 => {
-            reader.wrong(&field, "stratified, time or column: files is the split of images");
+            reader.wrong(&field, "stratified, time or column; files is for images");
             None
         }
         Some("stratified" | "time" | "column") if allowed.len() == 1 => {
-            reader.wrong(&field, "files, the split of images: their own test files are the test");
+            reader.wrong(&field, "files, the only split for images");
             None
         }
         _ => reader.choice(&field, allowed, &[]),
@@ -221,7 +221,7 @@ fn shares(reader: &mut Reader, fields: &Fields<'_>) -> Option<[f64; 3]> {
     let [Some(train), Some(validation), Some(test)] = shares else { return None };
     let sum = train + validation + test;
     if (sum - 1.0).abs() > 1e-9 {
-        let message = format!("found shares that sum to {sum}, allowed train + validation + test = 1");
+        let message = format!("train, validation and test sum to {sum}, expected 1");
         reader.report(fields.mark, &fields.path, message);
         return None;
     }
@@ -243,7 +243,7 @@ fn columns<'a>(reader: &mut Reader, fields: &Fields<'a>, key: &str) -> Option<Co
         let Some(name) = reader.text(&item, COLUMN) else { continue };
         match seen.get(name) {
             Some(first) => {
-                let message = format!("found {} a second time; the first is at {first}", quote(name));
+                let message = format!("found {} twice, first at {first}", quote(name));
                 reader.report(item.mark(), &item.path, message);
             }
             None => {
@@ -270,18 +270,14 @@ fn contradictions(
     {
         let quoted = quote(name);
         if target == Some(*name) {
-            reader.report(
-                field.mark(),
-                &field.path,
-                format!("found {quoted}, which is the target and cannot be {what}"),
-            );
+            reader.report(field.mark(), &field.path, format!("{quoted} is the target and cannot be {what}"));
         }
         if *what == "an input" && split_column == Some(*name) {
-            let message = format!("found {quoted}, which decides the split and cannot be an input");
+            let message = format!("{quoted} decides the split and cannot be an input");
             reader.report(field.mark(), &field.path, message);
         }
         if *what != "dropped" && dropped.contains(name) {
-            let message = format!("found {quoted}, which is in data.drop and cannot be {what} too");
+            let message = format!("{quoted} is in data.drop and cannot be {what}");
             reader.report(field.mark(), &field.path, message);
         }
     }

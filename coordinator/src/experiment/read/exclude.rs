@@ -33,7 +33,7 @@ pub(super) fn exclude(reader: &mut Reader, field: &Field<'_>, grid: &Grid) -> Op
         let chosen = found.iter().filter_map(|(path, field)| match grid.axes().find(|axis| axis.path() == *path) {
             Some(axis) => Some((*path, choose(reader, field, axis)?)),
             None => {
-                reader.report(field.mark(), &field.path, "found a setting that nets of this kind do not have");
+                reader.report(field.mark(), &field.path, "this kind of net has no such setting");
                 None
             }
         });
@@ -47,7 +47,7 @@ fn items<'a>(reader: &mut Reader, field: &Field<'a>) -> Option<Vec<Field<'a>>> {
     match &items {
         None => reader.wrong(field, EXCLUDE),
         Some(list) if list.len() > MAX_EXCLUSIONS => {
-            let message = format!("found {} partial cells, allowed at most {MAX_EXCLUSIONS}", list.len());
+            let message = format!("found {} partial cells, expected at most {MAX_EXCLUSIONS}", list.len());
             reader.report(field.mark(), &field.path, message);
             return None;
         }
@@ -72,14 +72,14 @@ fn settings<'a>(reader: &mut Reader, item: &Field<'a>, prefix: &str, found: &mut
         let field = Field { path: join(&item.path, key), node: value };
         if let Some(own) = known.iter().find(|own| **own == path) {
             if found.iter().any(|(other, _)| other == own) {
-                reader.report(*key_mark, &field.path, "found the same setting a second time");
+                reader.report(*key_mark, &field.path, "found this setting twice");
             }
             found.push((own, field));
         } else if known.iter().any(|own| own.starts_with(&format!("{path}."))) {
             settings(reader, &field, &path, found);
         } else {
             let hint = did_you_mean(&path, known.iter().copied());
-            let message = format!("found an unknown setting {}, allowed {}{hint}", quote(&path), known.join(", "));
+            let message = format!("unknown setting {}, expected one of {}{hint}", quote(&path), known.join(", "));
             reader.report(*key_mark, &field.path, message);
         }
     }
@@ -89,8 +89,7 @@ fn settings<'a>(reader: &mut Reader, item: &Field<'a>, prefix: &str, found: &mut
 fn choose(reader: &mut Reader, field: &Field<'_>, axis: &Axis) -> Option<Vec<Value>> {
     let named_by = |node| axis.listed().iter().filter(|value| value.is_named_by(node)).cloned().collect::<Vec<_>>();
     if matches!(axis.domain, Domain::Range(_)) {
-        let message =
-            format!("found a value, but {} is a range: only values that are listed can be excluded", axis.path());
+        let message = format!("{} is a range; only listed values can be excluded", axis.path());
         reader.report(field.mark(), &field.path, message);
         return None;
     }
@@ -114,7 +113,7 @@ fn choose(reader: &mut Reader, field: &Field<'_>, axis: &Axis) -> Option<Vec<Val
             let shown = values.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
             let more = if values.len() > 20 { ", …" } else { "" };
             let message = format!(
-                "found {}, which {} does not have, allowed {shown}{more}{}",
+                "found {}, expected a value of {}: {shown}{more}{}",
                 item.node,
                 axis.path(),
                 hint.unwrap_or_default()

@@ -61,7 +61,7 @@ pub(super) fn seeds(reader: &mut Reader, field: &Field<'_>) -> Option<Seeds> {
                 match first.insert(seed, item.mark()) {
                     None => list.push(seed),
                     Some(mark) => {
-                        let message = format!("found {seed} a second time; the first is at {mark}");
+                        let message = format!("found {seed} twice, first at {mark}");
                         reader.report(item.mark(), &item.path, message);
                     }
                 }
@@ -101,12 +101,12 @@ fn quantity(reader: &mut Reader, field: &Field<'_>, data: Option<&DataSpec>) -> 
     {
         let groups = if data.groups.is_empty() { "none".to_owned() } else { data.groups.join(", ") };
         let hint = did_you_mean(column, data.groups.iter().map(String::as_str));
-        let message = format!("found the column {}, allowed are those of data.groups: {groups}{hint}", quote(column));
+        let message = format!("found the column {}, expected a column of data.groups ({groups}){hint}", quote(column));
         reader.report(field.mark(), &field.path, message);
         return None;
     }
     if quantity.metric() == Metric::Ks && task == Some(Task::Multiclass) {
-        reader.report(field.mark(), &field.path, "found ks, which is of two classes alone, and the task is multiclass");
+        reader.report(field.mark(), &field.path, "ks is defined for two classes only, and the task is multiclass");
         return None;
     }
     Some(quantity)
@@ -136,29 +136,30 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, data: Option<
             (Some(field), None) => (field, Direction::Maximize),
             (None, Some(field)) => (field, Direction::Minimize),
             _ => {
-                reader.report(item.mark(), &item.path, "allowed exactly one of maximize and minimize");
+                reader.report(item.mark(), &item.path, "expected exactly one of maximize and minimize");
                 return None;
             }
         };
         let quantity = quantity(reader, &field, data)?;
         if quantity.split() == Some(Split::Test) {
-            let message = format!("found {quantity}, and the front is chosen on validation: test selects nothing");
+            let message =
+                format!("found {quantity}, but the front is chosen on validation; test may only be in constraints");
             reader.report(field.mark(), &field.path, message);
             return None;
         }
         if quantity.better() != direction {
             let name = quantity.text_or_on(Split::Validation);
             let better = match quantity.better() {
-                Direction::Maximize => "higher is better: write maximize",
-                Direction::Minimize => "lower is better: write minimize",
+                Direction::Maximize => "higher values are better: use maximize",
+                Direction::Minimize => "lower values are better: use minimize",
             };
-            reader.report(field.mark(), &field.path, format!("found {name}, of which {better}"));
+            reader.report(field.mark(), &field.path, format!("found {name}, whose {better}"));
             return None;
         }
         Some(Objective { quantity, direction })
     })?;
     if !objectives.iter().any(|objective| !objective.quantity.metric().is_of_net()) {
-        let message = "found only metrics of the net, required at least one of the data, such as auc";
+        let message = "found only metrics of the net, expected at least one of the data, such as auc";
         reader.report(field.mark(), &field.path, message);
         return None;
     }
@@ -193,13 +194,13 @@ pub(super) fn constraints(
             return None;
         }
         if min.is_none() && max.is_none() {
-            reader.report(item.mark(), &item.path, "found no bound, required min, max or both");
+            reader.report(item.mark(), &item.path, "missing bound, expected min, max or both");
             return None;
         }
         if let (Some(low), Some(high)) = (min, max)
             && low > high
         {
-            reader.report(item.mark(), &item.path, format!("found min {low} above max {high}, which nothing can hold"));
+            reader.report(item.mark(), &item.path, format!("min {low} is above max {high}"));
             return None;
         }
         Some(Constraint { quantity: quantity?, min, max })

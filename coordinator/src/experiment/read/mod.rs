@@ -190,7 +190,7 @@ fn axes(reader: &mut Reader, maps: &Maps<'_>, task: Option<Task>) -> Option<Vec<
 fn contradictions(reader: &mut Reader, maps: &Maps<'_>, grid: &Grid, weights: Option<&WeightsSpec>) {
     let hidden = grid.axes().find(|axis| axis.path() == model::HIDDEN.path && axis.listed().len() > 1);
     if let (Some(file), Some(hidden)) = (weights, hidden) {
-        let message = format!("found several nets, and {} holds one; take one list of widths", file.path);
+        let message = format!("found several nets, but {} holds one; use one list of widths", file.path);
         reader.report(hidden.mark, hidden.path(), message);
     }
     let optimizer = maps.get("training.optimizer").and_then(|(map, _)| map.get("nesterov"));
@@ -221,16 +221,16 @@ fn check_search(reader: &mut Reader, maps: &Maps<'_>, grid: &Grid, search: Optio
     let is_range = |axis: &Axis| matches!(axis.domain, Domain::Range(_));
     if search.is_none() {
         for axis in grid.axes().filter(|axis| is_range(axis)) {
-            let message = "found a range, which takes `search`; a grid takes a list of values";
+            let message = "found a range, which needs `search`; a grid needs a list of values";
             reader.report(axis.mark, axis.path(), message);
         }
         return;
     }
     let mark = maps.get("search").map_or(Mark::START, |(map, _)| map.mark);
     match grid.axes().filter(|axis| is_range(axis) || axis.listed().len() > 1).count() {
-        0 => reader.report(mark, "search", "found nothing to search: give a key a range or a list of values"),
+        0 => reader.report(mark, "search", "nothing to search: give at least one key a range or a list of values"),
         varying if varying > DIMENSIONS => {
-            let message = format!("found {varying} keys that vary, allowed at most {DIMENSIONS} in a search");
+            let message = format!("found {varying} keys that vary, expected at most {DIMENSIONS} in a search");
             reader.report(mark, "search", message);
         }
         _ => {}
@@ -241,11 +241,11 @@ fn version(reader: &mut Reader, fields: &Fields<'_>) {
     if let Some(field) = reader.required(fields, "version", "1")
         && field.node.value != yaml::Value::Integer(1)
     {
-        reader.wrong(&field, "1, the only version of the sweep file");
+        reader.wrong(&field, "1, the only version of the format");
     }
 }
 
-const NAME: &str = "1 to 48 letters, digits, '-', '_' and '.', the first a letter or digit";
+const NAME: &str = "1 to 48 letters, digits, '-', '_' and '.', starting with a letter or digit";
 
 fn name(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
     let safe = |name: &str| {
@@ -270,12 +270,12 @@ fn check_size(reader: &mut Reader, mark: Mark, grid: &Grid, search: Option<Searc
     let trials = seeds.map_or(0, |seeds| cells.saturating_mul(seeds.count()));
     if cells > MAX_CELLS {
         let message =
-            format!("found a grid of {cells} cells, allowed at most {MAX_CELLS}: shorten an axis of {}", lengths());
+            format!("found a grid of {cells} cells, expected at most {MAX_CELLS}: shorten an axis of {}", lengths());
         reader.report(mark, "", message);
     } else if trials > MAX_TRIALS {
         let seeds = seeds.map_or(0, goals::Seeds::count);
         let message = format!(
-            "found {trials} trials ({cells} cells × {seeds} seeds), allowed at most {MAX_TRIALS}: take fewer seeds or shorten an axis"
+            "found {trials} trials ({cells} cells × {seeds} seeds), expected at most {MAX_TRIALS}: use fewer seeds or shorten an axis"
         );
         reader.report(mark, "seeds", message);
     }

@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Collects problems. Its methods give nothing when they have reported one.
+/// Collects problems. Its methods return `None` once they have reported one.
 #[derive(Default)]
 pub(crate) struct Reader {
     pub(crate) problems: Vec<Diagnostic>,
@@ -81,7 +81,7 @@ impl Reader {
 
     /// A value of the wrong type or out of bounds.
     pub(crate) fn wrong(&mut self, field: &Field<'_>, allowed: &str) {
-        self.report(field.mark(), &field.path, format!("found {}, allowed {allowed}", field.node));
+        self.report(field.mark(), &field.path, format!("found {}, expected {allowed}", field.node));
     }
 
     /// A map with only these keys in it. Unknown ones are reported; what is known can still be read.
@@ -92,7 +92,7 @@ impl Reader {
         };
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let hint = did_you_mean(&entry.key, known.iter().copied());
-            let message = format!("found an unknown key, allowed {}{hint}", known.join(", "));
+            let message = format!("unknown key, expected one of {}{hint}", known.join(", "));
             self.report(entry.key_mark, &join(&field.path, &entry.key), message);
         }
         Some(Fields { path: field.path.clone(), mark: field.mark(), entries })
@@ -102,7 +102,7 @@ impl Reader {
     pub(crate) fn required<'a>(&mut self, fields: &Fields<'a>, key: &str, allowed: &str) -> Option<Field<'a>> {
         let field = fields.get(key);
         if field.is_none() {
-            self.report(fields.mark, &join(&fields.path, key), format!("found nothing, required {allowed}"));
+            self.report(fields.mark, &join(&fields.path, key), format!("missing key, expected {allowed}"));
         }
         field
     }
@@ -164,7 +164,10 @@ impl Reader {
 
     /// One of a few names; `later` holds those that are planned.
     pub(crate) fn choice<T: Clone>(&mut self, field: &Field<'_>, names: &[(&str, T)], later: &[&str]) -> Option<T> {
-        let allowed = || names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let allowed = || match names {
+            [(only, _)] => (*only).to_owned(),
+            _ => format!("one of {}", names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")),
+        };
         let found = match (&field.node.value, field.text()) {
             (Value::Map(entries), _) if entries.len() == 1 => Some(entries[0].key.as_str()),
             (_, text) => text,
@@ -174,7 +177,7 @@ impl Reader {
         }
         match found {
             Some(name) if later.contains(&name) => {
-                let message = format!("found {}, which is not supported yet, allowed {}", quote(name), allowed());
+                let message = format!("found {}, which is not supported yet, expected {}", quote(name), allowed());
                 self.report(field.mark(), &field.path, message);
             }
             _ => {
@@ -198,7 +201,7 @@ impl Reader {
             return None;
         }
         if items.len() > MAX_VALUES {
-            let message = format!("found a list of {} values, allowed at most {MAX_VALUES}", items.len());
+            let message = format!("found a list of {} values, expected at most {MAX_VALUES}", items.len());
             self.report(field.mark(), &field.path, message);
             return None;
         }
@@ -210,7 +213,7 @@ impl Reader {
                 continue;
             };
             if let Some((_, first)) = values.iter().find(|(other, _)| same(other, &value)) {
-                let message = format!("found {} a second time; the first is at {first}", item.node);
+                let message = format!("found {} twice, first at {first}", item.node);
                 self.report(item.mark(), &item.path, message);
                 complete = false;
                 continue;

@@ -6,7 +6,7 @@ use super::{
 };
 
 const FILE: &str = "the path of a net's file, or a map with path and rename";
-const NAMES: &str = "a map such as {fc1: layers.0}: how names begin in the file, and in the net";
+const NAMES: &str = "a map from prefixes in the file to prefixes in the net, such as {fc1: layers.0}";
 
 pub(super) fn weights(reader: &mut Reader, field: &Field<'_>) -> Option<WeightsSpec> {
     let (path, rename) = if field.text().is_some() {

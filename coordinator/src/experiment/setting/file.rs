@@ -50,11 +50,15 @@ pub(crate) static GROUPS: &[Group] = &[
     group("training", "How the dense nets are trained"),
     group("training.optimizer", "The update rule"),
     group("pruning", "What is removed, and when"),
-    group("pruning.retrain", "How what is left is trained"),
-    Group { path: "regularization", about: "A penalty on the weights; none without this key", is_required: false },
+    group("pruning.retrain", "How the remaining weights are trained"),
+    Group {
+        path: "regularization",
+        about: "A penalty on the weights. Without this key there is none",
+        is_required: false,
+    },
     Group {
         path: "search",
-        about: "Cells drawn from lists, and from ranges such as {low: 1.0e-4, high: 1.0e-1, log: true}; the whole grid without this key",
+        about: "Sample cells from lists, and from ranges such as {low: 1.0e-4, high: 1.0e-1, log: true}. Without this key: the whole grid",
         is_required: false,
     },
 ];
@@ -87,7 +91,7 @@ pub(crate) static VERSION: Key = Key {
 pub(crate) static NAME: Key = Key {
     path: "name",
     about: "Name of the sweep",
-    allowed: "1 to 48 letters, digits, `-`, `_` and `.`, the first a letter or digit",
+    allowed: "1 to 48 letters, digits, `-`, `_` and `.`, starting with a letter or digit",
     unset: REQUIRED,
     only: &[],
     schema: || json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$"}),
@@ -95,8 +99,8 @@ pub(crate) static NAME: Key = Key {
 
 pub(crate) static PATH: Key = Key {
     path: "data.path",
-    about: "Table with a header, where an empty cell is a missing value; or folder of images. Relative to the sweep file",
-    allowed: "a .csv or .csv.gz file, or a folder of idx files (ending in / if its name has a point)",
+    about: "Table with a header, where empty cells are missing values, or folder of images. Relative to the sweep file",
+    allowed: "a .csv or .csv.gz file, or a folder of idx files (ending in / if its name contains a dot)",
     unset: REQUIRED,
     only: &[],
     schema: text,
@@ -104,7 +108,7 @@ pub(crate) static PATH: Key = Key {
 
 pub(crate) static TARGET: Key = Key {
     path: "data.target",
-    about: "Column to predict; images have labels of their own",
+    about: "Column to predict. Images have their own labels",
     allowed: "the name of a column",
     unset: "required for tables",
     only: &[],
@@ -113,7 +117,7 @@ pub(crate) static TARGET: Key = Key {
 
 pub(crate) static TASK: Key = Key {
     path: "data.task",
-    about: "What is predicted. `binary`: one of two classes, the larger value is the positive one; `multiclass`: one of 2 to 256 classes",
+    about: "`binary`: two classes, the larger value is positive; `multiclass`: 2 to 256 classes",
     allowed: "binary, multiclass",
     unset: "required for tables; multiclass for images",
     only: &[],
@@ -122,9 +126,8 @@ pub(crate) static TASK: Key = Key {
 
 pub(crate) static SPLIT_KIND: Key = Key {
     path: "data.split.kind",
-    about: "How rows are split. Tables: `stratified` at random, with the same share of each class; `time` by the order of a column, the \
-            newest rows are the test; `column` by a column with the values train, validation and test. Images: `files`, which say \
-            themselves what is test",
+    about: "How to split the rows. Tables: `stratified` at random, with the same class shares in each part; `time` by the order of a column, the newest \
+            rows are the test; `column` by a column with the values train, validation and test. Images: `files`, by their own files",
     allowed: "stratified, time, column; files for images",
     unset: REQUIRED,
     only: &[],
@@ -133,7 +136,7 @@ pub(crate) static SPLIT_KIND: Key = Key {
 
 pub(crate) static SPLIT_COLUMN: Key = Key {
     path: "data.split.column",
-    about: "Column that decides the split; not an input",
+    about: "Column that decides the split. It is not an input",
     allowed: "the name of a column",
     unset: REQUIRED,
     only: &["time", "column"],
@@ -142,7 +145,7 @@ pub(crate) static SPLIT_COLUMN: Key = Key {
 
 pub(crate) static SPLIT_TRAIN: Key = Key {
     path: "data.split.train",
-    about: "Share of the rows for training; the three shares sum to 1",
+    about: "Share of the rows for training. The three shares sum to 1",
     allowed: "a share between 0 and 1",
     unset: REQUIRED,
     only: &["stratified", "time"],
@@ -170,7 +173,7 @@ pub(crate) static SPLIT_TEST: Key = Key {
 pub(crate) static SPLIT_SEED: Key = Key {
     path: "data.split.seed",
     about: "Seed of the shuffle",
-    allowed: "an integer from 0",
+    allowed: "an integer ≥ 0",
     unset: "0",
     only: &["stratified", "files"],
     schema: seed,
@@ -178,8 +181,8 @@ pub(crate) static SPLIT_SEED: Key = Key {
 
 pub(crate) static DATA_ROWS: Key = Key {
     path: "data.rows",
-    about: "Keep at most N train rows, a sample with the classes' shares by the split's seed; validation and test keep all",
-    allowed: "an integer from 1",
+    about: "Keep at most N train rows: a stratified sample with the seed of the split. Validation and test keep all rows",
+    allowed: "an integer ≥ 1",
     unset: "all",
     only: &[],
     schema: || json!({"type": "integer", "minimum": 1, "maximum": u32::MAX}),
@@ -198,14 +201,14 @@ pub(crate) static INPUTS: Key = Key {
     path: "data.inputs",
     about: "Input columns",
     allowed: "a list of column names",
-    unset: "all that are not named otherwise",
+    unset: "all columns without another role",
     only: &[],
     schema: || json!({"type": "array", "items": text(), "minItems": 1, "uniqueItems": true}),
 };
 
 pub(crate) static DATA_GROUPS: Key = Key {
     path: "data.groups",
-    about: "Columns that metrics are reported by, of at most 100 levels; inputs only if `data.inputs` names them",
+    about: "Columns to report metrics by, with at most 100 levels each. They are inputs only if `data.inputs` names them",
     allowed: "a list of column names",
     unset: "none",
     only: &[],
@@ -214,7 +217,7 @@ pub(crate) static DATA_GROUPS: Key = Key {
 
 pub(crate) static WEIGHTS: Key = Key {
     path: "model.weights",
-    about: "File of a trained net, which takes the place of training one: `.safetensors`, `.pt` or `.pth`",
+    about: "File of a trained net that replaces the dense net: `.safetensors`, `.pt` or `.pth`",
     allowed: "a path, or a map such as {path: net.pt, rename: {fc1: layers.0}}",
     unset: "a net is trained",
     only: &[],
@@ -251,7 +254,7 @@ pub(crate) static SEEDS: Key = Key {
 
 pub(crate) static SAMPLER: Key = Key {
     path: "search.sampler",
-    about: "How cells are drawn: `random` independently of each other, `sobol` spread evenly (Sobol 1967)",
+    about: "How to sample cells: `random` independently, `sobol` evenly spread (Sobol 1967)",
     allowed: "random, sobol",
     unset: REQUIRED,
     only: &[],
@@ -260,7 +263,7 @@ pub(crate) static SAMPLER: Key = Key {
 
 pub(crate) static SEARCH_TRIALS: Key = Key {
     path: "search.trials",
-    about: "How many cells are drawn; each is trained with every seed of `seeds`",
+    about: "How many cells to sample. Each is trained with every seed",
     allowed: "an integer from 1 to 100000",
     unset: REQUIRED,
     only: &[],
@@ -269,8 +272,8 @@ pub(crate) static SEARCH_TRIALS: Key = Key {
 
 pub(crate) static SEARCH_SEED: Key = Key {
     path: "search.seed",
-    about: "Decides which cells are drawn",
-    allowed: "an integer from 0",
+    about: "Seed of the sample",
+    allowed: "an integer ≥ 0",
     unset: "0",
     only: &[],
     schema: seed,
@@ -284,9 +287,9 @@ fn metrics() -> Json {
 
 pub(crate) static OBJECTIVES: Key = Key {
     path: "objectives",
-    about: "What the Pareto front is about, on validation; at least one metric of the data",
+    about: "Objectives of the Pareto front, measured on validation. At least one is a metric of the data",
     allowed: "a list such as [{maximize: auc}, {minimize: nonzero_parameters}]",
-    unset: "those two; error in place of auc for `multiclass`",
+    unset: "these two; for `multiclass` error instead of auc",
     only: &[],
     schema: || {
         let properties = json!({"maximize": metrics(), "minimize": metrics()});
@@ -299,7 +302,7 @@ pub(crate) static OBJECTIVES: Key = Key {
 
 pub(crate) static CONSTRAINTS: Key = Key {
     path: "constraints",
-    about: "What a cell on the front must hold, by its mean over the seeds: min, max or both",
+    about: "Bounds (min, max or both) that a cell on the front must meet by its mean over the seeds",
     allowed: "a list such as [{metric: brier, max: 0.15}]",
     unset: "none",
     only: &[],
@@ -337,7 +340,7 @@ fn partial_cell(prefix: &str) -> Json {
 
 pub(crate) static EXCLUDE: Key = Key {
     path: "exclude",
-    about: "Partial cells to leave out: every cell that has all of the values of one of them",
+    about: "Partial cells to leave out: every cell that has all values of one entry",
     allowed: "a list such as [{pruning.strategy: random, pruning.scope: local}]",
     unset: "none",
     only: &[],
@@ -346,8 +349,8 @@ pub(crate) static EXCLUDE: Key = Key {
 
 pub(crate) static CONTROLS: Key = Key {
     path: "controls",
-    about: "Cells that are added to compare with. `scratch_epochs` and `scratch_compute` are small dense nets, trained for as many \
-            epochs or multiply-accumulates; `lenet5` has none, nor has a cell in which a penalty decides what is removed",
+    about: "Cells to add for comparison. `scratch_epochs` and `scratch_compute` are small dense nets, trained for as many epochs or \
+            multiply-accumulates; not for `lenet5`, nor where a penalty decides what is removed",
     allowed: "auto, none, all, or a list of dense, random, random_matched, shuffle, reinitialize, scratch_epochs, scratch_compute",
     unset: "auto: [dense, random, scratch_epochs]",
     only: &[],
@@ -361,7 +364,7 @@ pub(crate) static CONTROLS: Key = Key {
 
 pub(crate) static ATTEMPTS: Key = Key {
     path: "attempts",
-    about: "How often a stage may fail alone before it has failed, in all or by what fails",
+    about: "Failed attempts, alone in a bundle, after which a stage fails permanently: in total, or by failure class",
     allowed: "an integer from 1 to 1000, or a map such as {executor: 3, out_of_memory: 3, storage: 3}",
     unset: "3",
     only: &[],

@@ -96,16 +96,17 @@ impl Number {
 impl Form<f64> for Number {
     fn allowed(&self) -> String {
         let low = match self.low {
-            Bound::Nowhere => String::new(),
-            Bound::At(low) => format!(" from {low}"),
-            Bound::Beyond(low) => format!(" above {low}"),
+            Bound::Nowhere => None,
+            Bound::At(low) => Some(format!("≥ {low}")),
+            Bound::Beyond(low) => Some(format!("> {low}")),
         };
-        match (self.low, self.high) {
-            (_, Bound::Nowhere) => format!("a finite number{low}"),
-            (_, Bound::Beyond(high)) => format!("a number{low} up to but not including {high}"),
-            (Bound::Beyond(_), Bound::At(high)) => format!("a number{low}, up to {high}"),
-            (_, Bound::At(high)) => format!("a number{low} to {high}"),
-        }
+        let high = match self.high {
+            Bound::Nowhere => None,
+            Bound::At(high) => Some(format!("≤ {high}")),
+            Bound::Beyond(high) => Some(format!("< {high}")),
+        };
+        let bounds: Vec<String> = low.into_iter().chain(high).collect();
+        format!("a number {}", bounds.join(" and ")).trim_end().to_owned()
     }
 
     fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<f64> {

@@ -35,7 +35,7 @@ const MAX_BLOCKS: u32 = 32;
 
 pub(crate) static KIND: Setting<ModelKind> = Setting {
     path: "model.kind",
-    about: "Form of the net; `lenet5` is Caffe's",
+    about: "Architecture; `lenet5` is Caffe's",
     form: &Names,
     unset: Unset::Required,
     only: &[],
@@ -72,7 +72,7 @@ pub(crate) static ACTIVATION: Setting<Activation> = Setting {
 
 pub(crate) static BATCH_NORM: Setting<bool> = Setting {
     path: "model.batch_norm",
-    about: "Whether batch normalisation stands before each activation",
+    about: "Put batch normalisation before each activation",
     form: &Boolean,
     unset: Unset::Is(|| false),
     only: &["mlp", "lenet_300_100"],
@@ -83,7 +83,7 @@ pub(crate) static BATCH_NORM: Setting<bool> = Setting {
 
 pub(crate) static DROPOUT: Setting<f64> = Setting {
     path: "model.dropout",
-    about: "Share of the values that each dropout step sets to zero",
+    about: "Dropout rate",
     form: &Number::from(0.0).below(1.0),
     unset: Unset::Is(|| 0.0),
     only: &["mlp", "lenet_300_100", "lenet5", "residual_mlp"],
@@ -105,7 +105,7 @@ pub(crate) static WIDTH: Setting<u32> = Setting {
 
 pub(crate) static BLOCKS: Setting<u32> = Setting {
     path: "model.blocks",
-    about: "Residual blocks; of `residual_cnn`, of each stage",
+    about: "Residual blocks; for `residual_cnn`, per stage",
     form: &Integer(1, MAX_BLOCKS),
     unset: Unset::Depends("2; 1 for `residual_cnn`", |around| match around.kind {
         Some("residual_mlp") => Unset::Is(|| 2),

@@ -12,7 +12,7 @@ use super::{
 
 pub(crate) static STRATEGY: Setting<Strategy> = Setting {
     path: "pruning.strategy",
-    about: "How weights are scored; the lowest scores are removed",
+    about: "How to score weights; the lowest scores are removed",
     form: &strategy::Strategies,
     unset: Unset::Required,
     only: &[],
@@ -23,10 +23,10 @@ pub(crate) static STRATEGY: Setting<Strategy> = Setting {
 
 pub(crate) static SCOPE: Setting<Scope> = Setting {
     path: "pruning.scope",
-    about: "Which weights compete: `global` all; `local` those of a layer, each layer with the same sparsity; `erk` those of a layer, \
-            small layers denser (Evci et al. 2020); `lamp` all, by scores relative to their layer (Lee et al. 2021); `sensitivity` \
-            those of a layer, so that each layer costs about the same validation loss; `per_layer` those of a layer, with the \
-            sparsity times a factor",
+    about: "Which weights compete for removal: `global` all; `local` those of a layer, at the same sparsity in each; `erk` those of a \
+            layer, denser in small layers (Evci et al. 2020); `lamp` all, by scores relative to their layer (Lee et al. 2021); \
+            `sensitivity` those of a layer, so that each layer costs about the same validation loss; `per_layer` those of a layer, at \
+            the sparsity times a factor",
     form: &values::Scopes,
     unset: Unset::Is(|| Scope::Global),
     only: &[],
@@ -37,9 +37,9 @@ pub(crate) static SCOPE: Setting<Scope> = Setting {
 
 pub(crate) static GRANULARITY: Setting<Grain> = Setting {
     path: "pruning.granularity",
-    about: "What is removed as one: single weights; `neuron` units of linear layers, `filter` (or `channel`) filters of convolutions \
-            too, each with all that depends on it; `\"2:4\"` and the like all but 2 of every 4 weights along the inputs, of a \
-            convolution its input channels",
+    about: "What to remove: single weights (`unstructured`); units of linear layers (`neuron`), or filters of convolutions too (`filter` \
+            or `channel`), with everything that depends on them; N:M patterns such as `\"2:4\"`, which keep N of every M weights along \
+            the inputs, or along the input channels of a convolution",
     form: &values::Grains,
     unset: Unset::Is(|| Grain::Unstructured),
     only: &[],
@@ -50,7 +50,7 @@ pub(crate) static GRANULARITY: Setting<Grain> = Setting {
 
 pub(crate) static SCHEDULE: Setting<Timing> = Setting {
     path: "pruning.schedule",
-    about: "When weights are removed",
+    about: "When to remove weights",
     form: &schedule::Schedules,
     unset: Unset::Is(|| Timing::OneShot),
     only: &[],
@@ -61,7 +61,7 @@ pub(crate) static SCHEDULE: Setting<Timing> = Setting {
 
 pub(crate) static ABLATION: Setting<AblationSetting> = Setting {
     path: "pruning.ablation",
-    about: "A change that shows what a result is due to: `shuffle` the mask within each layer; `random_matched` removes as many \
+    about: "Change the mask to test what causes a result: `shuffle` the mask within each layer; `random_matched` removes as many \
             weights of each layer at random; `reinitialize` trains other initial weights. Never on the front; with the schedules \
             `one_shot` and `iterative`",
     form: &values::Ablations,
@@ -74,7 +74,7 @@ pub(crate) static ABLATION: Setting<AblationSetting> = Setting {
 
 pub(crate) static SPARSITY: Setting<f64> = Setting {
     path: "pruning.sparsity",
-    about: "Share of the prunable weights that is removed",
+    about: "Share of the prunable weights to remove",
     form: &Number::from(0.0).below(1.0),
     unset: Unset::Required,
     only: &[],
@@ -85,7 +85,7 @@ pub(crate) static SPARSITY: Setting<f64> = Setting {
 
 pub(crate) static LAYERS: Setting<Selection> = Setting {
     path: "pruning.layers",
-    about: "Layers that pruning may take from",
+    about: "Layers to prune",
     form: &values::Layers,
     unset: Unset::Is(Selection::default),
     only: &[],
@@ -96,7 +96,7 @@ pub(crate) static LAYERS: Setting<Selection> = Setting {
 
 pub(crate) static MAX_LAYER_SPARSITY: Setting<Option<f64>> = Setting {
     path: "pruning.max_layer_sparsity",
-    about: "Largest share that a layer may lose; one weight of each layer is kept",
+    about: "Largest share that a layer may lose. Each layer keeps at least one weight",
     form: &GivenNumber(Number::above(0.0).up_to(1.0)),
     unset: Unset::Is(|| None),
     only: &[],
@@ -107,7 +107,7 @@ pub(crate) static MAX_LAYER_SPARSITY: Setting<Option<f64>> = Setting {
 
 pub(crate) static RETRAIN_EPOCHS: Setting<u32> = Setting {
     path: "pruning.retrain.epochs",
-    about: "Epochs of the training of what is left",
+    about: "Epochs of retraining",
     form: &Integer(1, MAX_EPOCHS),
     unset: Unset::Required,
     only: &[],
@@ -118,7 +118,7 @@ pub(crate) static RETRAIN_EPOCHS: Setting<u32> = Setting {
 
 pub(crate) static RETRAIN_LR: Setting<Option<f64>> = Setting {
     path: "pruning.retrain.lr",
-    about: "Learning rate of that training",
+    about: "Learning rate of retraining",
     form: &GivenNumber(Number::above(0.0)),
     unset: Unset::Depends("that of the dense net", |_| Unset::Is(|| None)),
     only: &[],
@@ -133,7 +133,7 @@ pub(crate) static RETRAIN_LR: Setting<Option<f64>> = Setting {
 
 pub(crate) static RETRAIN_LR_SCHEDULE: Setting<LearningRateSchedule> = Setting {
     path: "pruning.retrain.lr_schedule",
-    about: "As `training.lr_schedule`, for that training",
+    about: "Learning-rate schedule of retraining, as `training.lr_schedule`",
     form: &LrSchedule,
     unset: Unset::Is(|| LearningRateSchedule::Constant),
     only: &[],

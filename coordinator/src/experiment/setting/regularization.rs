@@ -22,7 +22,7 @@ vocabulary! {
 
 pub(crate) static KIND: Setting<Option<RegularizationKind>> = Setting {
     path: "regularization.kind",
-    about: "Form of the penalty",
+    about: "Penalty",
     form: &NamesOrNone,
     unset: Unset::Depends("required", |around| if around.is_present { Unset::Required } else { Unset::Is(|| None) }),
     only: &[],
@@ -33,7 +33,7 @@ pub(crate) static KIND: Setting<Option<RegularizationKind>> = Setting {
 
 pub(crate) static STRENGTH: Setting<f64> = Setting {
     path: "regularization.strength",
-    about: "λ; 0 is no penalty",
+    about: "Strength λ; 0 = no penalty",
     form: &Number::from(0.0),
     unset: Unset::Depends("required", |around| if around.is_present { Unset::Required } else { Unset::Is(|| 0.0) }),
     only: &[],
@@ -44,7 +44,7 @@ pub(crate) static STRENGTH: Setting<f64> = Setting {
 
 pub(crate) static PHASE: Setting<PenaltyPhase> = Setting {
     path: "regularization.phase",
-    about: "The trainings that have the penalty; with `retrain`, all strengths share the dense nets",
+    about: "Trainings with the penalty. With `retrain`, all strengths share the dense nets",
     form: &Names,
     unset: Unset::Is(|| PenaltyPhase::Both),
     only: &[],
@@ -55,7 +55,7 @@ pub(crate) static PHASE: Setting<PenaltyPhase> = Setting {
 
 pub(crate) static WARM_UP_EPOCHS: Setting<u32> = Setting {
     path: "regularization.warm_up_epochs",
-    about: "Epochs of each training before the penalty sets in",
+    about: "Epochs at the start of each training without the penalty",
     form: &Integer(0, MAX_EPOCHS),
     unset: Unset::Is(|| 0),
     only: &[],
@@ -66,7 +66,7 @@ pub(crate) static WARM_UP_EPOCHS: Setting<u32> = Setting {
 
 pub(crate) static HEALING_EPOCHS: Setting<u32> = Setting {
     path: "regularization.healing_epochs",
-    about: "Epochs at the end of each training without the penalty; weights that it drove to zero stay zero",
+    about: "Epochs at the end of each training without the penalty; zeroed weights stay zero",
     form: &Integer(0, MAX_EPOCHS),
     unset: Unset::Is(|| 0),
     only: &[],

@@ -72,7 +72,7 @@ fn timing(reader: &mut Reader, field: &Field<'_>) -> Option<Timing> {
     let (name, parameters) = match &field.node.value {
         yaml::Value::Map(entries) if entries.len() == 1 => (entries[0].key.as_str(), Some(field.entry(&entries[0]))),
         yaml::Value::Map(_) => {
-            reader.wrong(field, "one schedule in a map; write a list to have several");
+            reader.wrong(field, "a map with one schedule; use a list for several");
             return None;
         }
         _ => (reader.choice(field, &KINDS.map(|kind| (kind, kind)), &[])?, None),
@@ -158,7 +158,7 @@ fn iterative(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
         (then, None) => then,
         (Then::RewindWeights { .. }, Some((step, _))) => Then::RewindWeights { step: step? },
         (_, Some((_, field))) => {
-            reader.wrong(&field, "rewind_to with then: weight_rewind");
+            reader.report(field.mark(), &field.path, "rewind_to needs then: weight_rewind");
             return None;
         }
     };
@@ -170,7 +170,7 @@ fn gradual(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
     let shape = parameters.get("shape").map_or(Some(Ramp::Cubic), |field| Names.read(reader, &field));
     let (begin, end) = (parameters.share(reader, "begin", 0.0)?, parameters.share(reader, "end", 0.75)?);
     if let Some(field) = parameters.get("end").or_else(|| parameters.get("begin")).filter(|_| end <= begin) {
-        reader.wrong(&field, &format!("an end after the beginning, which is at {begin}"));
+        reader.wrong(&field, &format!("an end after begin ({begin})"));
         return None;
     }
     let pace = match (parameters.get("times"), parameters.get("every")) {
@@ -188,7 +188,7 @@ fn gradual(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Timing> {
 fn dynamic(reader: &mut Reader, field: Option<Field<'_>>, growth: Growth) -> Option<Timing> {
     let parameters = Parameters::of(reader, field, &["fraction", "every", "end"])?;
     let fraction = parameters.get("fraction").map_or(Some(0.3), |field| {
-        reader.number(&field, "a number above 0, up to 1", |fraction| 0.0 < fraction && fraction <= 1.0)
+        reader.number(&field, "a number > 0 and ≤ 1", |fraction| 0.0 < fraction && fraction <= 1.0)
     });
     let (every, end) = (parameters.steps(reader, 100), parameters.share(reader, "end", 0.75));
     Some(Timing::Dynamic { growth, fraction: fraction?, every: every?, end: end? })

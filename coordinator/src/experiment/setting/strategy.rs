@@ -177,19 +177,19 @@ fn read_strategy(reader: &mut Reader, field: &Field<'_>) -> Option<Strategy> {
         yaml::Value::Map(entries) => match entries.as_slice() {
             [entry] => (entry.key.as_str(), Some(field.entry(entry))),
             _ => {
-                reader.wrong(field, "one strategy in a map; write a list to have several");
+                reader.wrong(field, "a map with one strategy; use a list for several");
                 return None;
             }
         },
         _ => {
-            reader.wrong(field, "the name of a strategy, or a map of one name and its parameters");
+            reader.wrong(field, "the name of a strategy, or a map with one name and its parameters");
             return None;
         }
     };
     let Some(mut strategy) = Strategy::named(name) else {
         let all = Strategy::all();
         let hint = did_you_mean(name, all.iter().map(|strategy| strategy.name));
-        let message = format!("found {}, which is no strategy (`secateur strategies` lists all){hint}", quote(name));
+        let message = format!("unknown strategy {} (`secateur strategies` lists all){hint}", quote(name));
         reader.report(field.mark(), &field.path, message);
         return None;
     };
@@ -200,7 +200,7 @@ fn read_strategy(reader: &mut Reader, field: &Field<'_>) -> Option<Strategy> {
         match &parameters.node.value {
             yaml::Value::Map(entries) if entries.is_empty() => return Some(strategy),
             yaml::Value::Map(entries) => {
-                let message = "found a parameter, but this strategy has none";
+                let message = "this strategy has no parameters";
                 reader.report(entries[0].key_mark, &parameters.path, message.to_owned());
             }
             _ => reader.wrong(&parameters, "{}: this strategy has no parameters"),

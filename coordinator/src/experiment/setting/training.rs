@@ -79,7 +79,7 @@ pub(crate) static BETAS: Setting<[f64; 2]> = Setting {
 
 pub(crate) static EPS: Setting<f64> = Setting {
     path: "training.optimizer.eps",
-    about: "Added to the root of the second moment",
+    about: "Constant added to the root of the second moment",
     form: &Number::above(0.0),
     unset: Unset::Is(|| 1e-8),
     only: &["adam", "adamw"],
@@ -94,7 +94,7 @@ pub(crate) static EPS: Setting<f64> = Setting {
 
 pub(crate) static WEIGHT_DECAY: Setting<f64> = Setting {
     path: "training.optimizer.weight_decay",
-    about: "Weight decay, of weights only; decoupled for `adamw`",
+    about: "Weight decay (weights only; decoupled for `adamw`)",
     form: &Number::from(0.0),
     unset: Unset::Depends("0; 0.01 for `adamw`", |around| match around.kind {
         Some("adamw") => Unset::Is(|| 0.01),
@@ -127,7 +127,7 @@ pub(crate) static MOMENTUM: Setting<f64> = Setting {
 
 pub(crate) static NESTEROV: Setting<bool> = Setting {
     path: "training.optimizer.nesterov",
-    about: "Whether the momentum is Nesterov's; needs a momentum above 0",
+    about: "Use Nesterov momentum; needs a momentum > 0",
     form: &Boolean,
     unset: Unset::Is(|| false),
     only: &["sgd"],
@@ -142,7 +142,7 @@ pub(crate) static NESTEROV: Setting<bool> = Setting {
 
 pub(crate) static BATCH_SIZE: Setting<u32> = Setting {
     path: "training.batch_size",
-    about: "Rows of a step, at most: an epoch's rows are spread evenly over its steps",
+    about: "At most N rows per step; the rows of an epoch are spread evenly over its steps",
     form: &Integer(1, MAX_BATCH_SIZE),
     unset: Unset::Is(|| 256),
     only: &[],
@@ -164,7 +164,7 @@ pub(crate) static EPOCHS: Setting<u32> = Setting {
 
 pub(crate) static LR_SCHEDULE: Setting<LearningRateSchedule> = Setting {
     path: "training.lr_schedule",
-    about: "How the learning rate falls: in steps every N epochs, in N equal parts of the training, or along a cosine",
+    about: "Learning-rate schedule: steps every N epochs, steps at N equal parts of the training, or a cosine",
     form: &LrSchedule,
     unset: Unset::Is(|| LearningRateSchedule::Constant),
     only: &[],
@@ -186,7 +186,7 @@ pub(crate) static INITIALIZATION: Setting<Initialization> = Setting {
 
 pub(crate) static CLIP_GRADIENT_NORM: Setting<Option<f64>> = Setting {
     path: "training.clip_gradient_norm",
-    about: "Longer gradients are scaled down to this 2-norm",
+    about: "Scale longer gradients down to this 2-norm",
     form: &NumberOrNone(Number::above(0.0)),
     unset: Unset::Is(|| None),
     only: &[],
@@ -197,7 +197,7 @@ pub(crate) static CLIP_GRADIENT_NORM: Setting<Option<f64>> = Setting {
 
 pub(crate) static SELECT_BY: Setting<SelectBy> = Setting {
     path: "training.select_by",
-    about: "Validation metric that decides which epoch's net is kept; `last` keeps the last epoch's",
+    about: "Validation metric that selects the epoch to keep; `last` keeps the last epoch",
     form: &Names,
     unset: Unset::Depends("auc; accuracy for `multiclass`", |around| match around.task {
         Some(Task::Multiclass) => Unset::Is(|| SelectBy::Accuracy),
@@ -213,7 +213,7 @@ struct Betas;
 
 impl Form<[f64; 2]> for Betas {
     fn allowed(&self) -> String {
-        "two numbers from 0 up to but not including 1, such as [0.9, 0.999]".to_owned()
+        "two numbers ≥ 0 and < 1, such as [0.9, 0.999]".to_owned()
     }
 
     fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<[f64; 2]> {

@@ -28,7 +28,7 @@ fn one_each<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// What is said of each of these files, each with a word for it.
-fn of_files<T: AsRef<str>>(files: impl IntoIterator<Item = (T, String)>) -> String {
+pub(super) fn of_files<T: AsRef<str>>(files: impl IntoIterator<Item = (T, String)>) -> String {
     files.into_iter().map(|(mistake, text)| told(mistake.as_ref(), &text)).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::*;
+use super::{mistakes::of_files, *};
 use crate::experiment::{
     PlanBuilder,
     expand::Point,
@@ -95,26 +95,25 @@ fn exclusions_take_draws_away_and_others_take_their_place() {
 
 #[test]
 fn mistakes_in_searches_have_their_places() {
-    let only = |text: &str| {
-        let problems = problems(text);
-        assert_eq!(problems.len(), 1, "{problems:#?}");
-        problems[0].clone()
-    };
-    let range = |range: &str| only(&search("random", &[]).replace("{low: 0.5, high: 0.95}", range));
-    assert!(range("{low: 0.5, high: 1}").contains("12:30: pruning.sparsity.high: found 1, allowed"));
-    assert!(range("{low: 0.9, high: 0.5}").contains("a range whose low end, 0.9, is below its high end, 0.5"));
-    assert!(range("{low: 0, high: 0.5, log: true}").contains("a range above 0 with log: true"));
-    assert!(range("{low: 0.5}").contains("pruning.sparsity.high: found nothing, required"));
-    assert!(range("{low: 0.5, hihg: 0.9, high: 0.9}").contains("did you mean \"high\"?"));
-    assert!(
-        only(&search("sobel", &[])).contains("search.sampler: found \"sobel\", allowed random, sobol; did you mean")
-    );
-    let text = small_with(&["  sparsity: {low: 0.5, high: 0.9}"]);
-    assert!(only(&text).contains("12:13: pruning.sparsity: found a range, which takes `search`"));
-    let text = format!("{SMALL}search: {{sampler: random, trials: 4}}\n");
-    assert!(only(&text).contains("15:9: search: found nothing to search"));
-    let text = search("random", &["exclude: [{pruning.sparsity: 0.5}]"]);
-    assert!(only(&text).contains("pruning.sparsity is a range"));
+    let ranges = [
+        "{low: 0.5, high: 1}",
+        "{low: 0.9, high: 0.5}",
+        "{low: 0, high: 0.5, log: true}",
+        "{low: 0.5}",
+        "{low: 0.5, hihg: 0.9, high: 0.9}",
+    ];
+    let ranges = ranges.map(|range| (range, search("random", &[]).replace("{low: 0.5, high: 0.95}", range)));
+    let others = [
+        ("sampler: sobel", search("sobel", &[])),
+        ("a range without a search", small_with(&["  sparsity: {low: 0.5, high: 0.9}"])),
+        ("a search without a range", format!("{SMALL}search: {{sampler: random, trials: 4}}\n")),
+        ("an exclusion of a range", search("random", &["exclude: [{pruning.sparsity: 0.5}]"])),
+    ];
+    let mistakes: Vec<_> = ranges.into_iter().chain(others).collect();
+    for (mistake, text) in &mistakes {
+        assert_eq!(problems(text).len(), 1, "{mistake}");
+    }
+    insta::assert_snapshot!(of_files(mistakes));
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub(super) async fn among(store: &ArtifactStore, inputs: Vec<Input>) -> Result<V
 pub(super) fn sentences(sweep: &SweepId, lost: &[Input]) -> Vec<String> {
     let mut lines: Vec<String> = lost.iter().take(MOST_NAMED).map(|input| input.sentence(sweep)).collect();
     if let Some(more) = lost.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
-        lines.push(format!("and {} more that are gone", counted(more, "file")));
+        lines.push(format!("and {} more missing", counted(more, "file")));
     }
     lines
 }
@@ -116,8 +116,8 @@ impl Input {
         let (role, readers) = (role.name(), counted(*readers, "stage"));
         let Some((key, kind)) = maker else {
             return format!(
-                "the {role} of the sweep (artifact {hash}) is gone from the coordinator's artifacts, and {readers} that failed read it: \
-                 `secateur submit FILE --retry-failed` with the same sweep file brings it again"
+                "the {role} of the sweep (artifact {hash}) is missing, and {readers} failed because of it: \
+                 `secateur submit FILE --retry-failed` with the same sweep file uploads it again"
             );
         };
         let commands: Vec<String> = sweeps
@@ -128,9 +128,8 @@ impl Input {
             .collect();
         let name = hash.to_string();
         format!(
-            "the file `{role}` that {kind} {} left is gone from the coordinator's artifacts, and {readers} that failed read it: put \
-             {}/{name} there again and `secateur retry {sweep}`; or have the stage computed again, by {}, and then submit the \
-             files of these sweeps again",
+            "the file `{role}` of {kind} {} is missing, and {readers} failed because of it: restore {}/{name} in the coordinator's \
+             artifacts, then run `secateur retry {sweep}`; or recompute the stage: run {}, then submit these sweeps again",
             key.0.short(12),
             &name[..2],
             commands.join(", "),

@@ -50,7 +50,7 @@ impl Standing {
     pub(crate) fn sentences(&self) -> Vec<String> {
         let status = &self.status;
         let mut lines = vec![format!(
-            "sweep {} is {}: {} of {} trials completed, {} ended otherwise",
+            "sweep {} is {}: {} of {} trials completed, {} without a result",
             status.name,
             if status.share.drains { "draining" } else { status.state.name() },
             status.trials_completed,
@@ -59,23 +59,23 @@ impl Standing {
         )];
         match &status.state {
             SweepState::Stopped { reason } => {
-                lines.push(format!("it was stopped: {reason}; submit it again to go on"));
+                lines.push(format!("it was stopped: {reason}; submit it again to resume"));
             }
-            SweepState::Cancelled => lines.push("a person gave it up; submit it again to go on".to_owned()),
+            SweepState::Cancelled => lines.push("it was cancelled; submit it again to resume".to_owned()),
             SweepState::Running if status.share.drains => {
                 let stages = counted(usize::try_from(status.stages_leased).unwrap_or(usize::MAX), "stage");
                 lines.push(if self.waits_for_workers {
-                    "it is cancelled once what workers hold of it has ended; the coordinator has just begun, and waits for them to say so"
+                    "it is cancelled once its running stages have finished; the coordinator has just started and waits for its workers"
                         .to_owned()
                 } else {
                     format!(
-                        "nothing more of it is handed out: {stages} under way, and once they have ended it is cancelled"
+                        "it is cancelled once its running stages have finished: {stages} left"
                     )
                 });
-                lines.push("submit it again to let it go on".to_owned());
+                lines.push("submit it again to resume".to_owned());
             }
             SweepState::Running => {
-                lines.extend(status.held.as_ref().map(|held| format!("nothing more of it is handed out: {held}")));
+                lines.extend(status.held.as_ref().map(|held| format!("it is held: {held}")));
                 lines.extend(self.why_it_waits());
             }
             SweepState::Completed => {}
@@ -88,7 +88,7 @@ impl Standing {
             }
         }
         for (name, (count, first)) in ended {
-            lines.push(format!("{} {name}, which is their result: {first} for one", counted(count, "trial")));
+            lines.push(format!("{} {name}, for example {first}; that is their result", counted(count, "trial")));
         }
         lines
     }
@@ -100,23 +100,20 @@ impl Standing {
         for (worker, count) in leased {
             let status = workers.iter().find(|status| status.id == *worker);
             let name = status.map_or_else(|| worker.to_string(), named);
-            let away = if status.is_some_and(|status| status.away) {
-                ", whose connection broke and who is waited for"
-            } else {
-                ""
-            };
-            lines.push(format!("{} with worker {name}{away}", clause(*count, "stage is", "stages are")));
+            let away =
+                if status.is_some_and(|status| status.away) { ", which is disconnected and may reconnect" } else { "" };
+            lines.push(format!("{} on worker {name}{away}", clause(*count, "stage is", "stages are")));
         }
         for worker in workers {
             if let Some(reason) = &worker.quarantined {
-                lines.push(format!("worker {} gets nothing for a while: {reason}", named(worker)));
+                lines.push(format!("worker {} is quarantined: {reason}", named(worker)));
             }
         }
         if ready > 0 {
             lines.push(self.why_nothing_more_runs(ready));
         }
         if waiting > 0 {
-            lines.push(format!("{} for others, which they read", clause(waiting, "stage waits", "stages wait")));
+            lines.push(format!("{} for the results of others", clause(waiting, "stage waits", "stages wait")));
         }
         lines
     }
@@ -126,44 +123,44 @@ impl Standing {
         let Self { status: sweep, workers, .. } = self;
         let stages = clause(ready, "stage is ready", "stages are ready");
         if self.waits_for_workers {
-            return format!("{stages}; the coordinator has just begun, and waits for workers to say what they hold");
+            return format!("{stages}; the coordinator has just started and waits for its workers to reconnect");
         }
         if self.is_full {
-            return format!("{stages}; workers keep their results until the coordinator has room for them");
+            return format!("{stages}; work is held until the coordinator has disk space for results");
         }
         let working = workers.iter().filter(|status| !status.away && status.quarantined.is_none());
         let (slots, busy) =
             working.fold((0, 0), |(slots, busy), status| (slots + status.slots, busy + status.busy_slots));
         if slots == 0 {
             return format!(
-                "{stages}, and no worker is attached that takes work: start one with secateur worker --coordinator ADDRESS:PORT"
+                "{stages}, but no worker is available: start one with secateur worker --coordinator ADDRESS:PORT"
             );
         }
         if sweep.at_limit {
-            let workers = clause(sweep.workers, "worker it may have is", "workers it may have are");
+            let workers = counted(sweep.workers, "worker");
             return format!(
-                "{stages}, and the {workers} at it; `secateur share {} --max-workers 0` lifts the limit",
+                "{stages}, but the sweep uses its limit of {workers}; `secateur share {} --max-workers 0` removes the limit",
                 sweep.id
             );
         }
         if busy == slots {
-            let slots = format!("{stages}, and all {slots} slots of {} are busy", counted(workers.len(), "worker"));
+            let slots = format!("{stages}, but no slot is free ({slots} busy on {})", counted(workers.len(), "worker"));
             let others = |priority: Ordering| {
                 self.others.iter().filter(|other| other.cmp(&&sweep.share.priority) == priority).count()
             };
             return match (others(Ordering::Greater), others(Ordering::Equal)) {
                 (0, 0) => slots,
-                (0, equal) => format!("{slots}, which it shares with {}", counted(equal, "other sweep")),
-                (first, _) => format!("{slots}; {} of a higher priority", clause(first, "sweep is", "sweeps are")),
+                (0, equal) => format!("{slots}; it shares them with {}", counted(equal, "other sweep")),
+                (first, _) => format!("{slots}; {} a higher priority", clause(first, "sweep has", "sweeps have")),
             };
         }
         if let Some(resting) = workers.iter().find(|status| status.rests) {
             let worker = named(resting);
             return format!(
-                "{stages}: what failed on worker {worker} is tried there again in a moment, if no other one takes it"
+                "{stages}: failed stages are retried on worker {worker} in a moment, unless another worker takes them"
             );
         }
-        format!("{stages}, and {busy} of {slots} slots are busy: the others get none, or are measured first")
+        format!("{stages}, and {busy} of {slots} slots are busy; the others are about to get work or measure first")
     }
 
     /// What stages of a sweep failed with, the most frequent first.
@@ -185,9 +182,9 @@ impl Standing {
             })
             .collect();
         if left_out > 0 {
-            lines.push(format!("and {left_out} other failures"));
+            lines.push(format!("and {left_out} other kinds of failure"));
         }
-        lines.push(format!("once their cause is gone: secateur retry {}", self.status.id));
+        lines.push(format!("once the cause is fixed: secateur retry {}", self.status.id));
         lines
     }
 }

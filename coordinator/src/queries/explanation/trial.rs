@@ -68,26 +68,25 @@ pub(super) fn stages(core: &Core, trial: &Trial) -> Vec<String> {
 fn stage(core: &Core, detail: &StageDetail) -> String {
     let now = match &detail.status {
         StageStatus::Waiting { missing } => format!("waits for {}", counted(*missing as usize, "stage")),
-        StageStatus::Parked => "could run, and no running sweep wants it".to_owned(),
-        StageStatus::Ready if detail.drains => "could run, and nothing more of its sweep is handed out".to_owned(),
+        StageStatus::Parked => "not needed by any running sweep".to_owned(),
+        StageStatus::Ready if detail.drains => "ready, but its sweep is draining".to_owned(),
         StageStatus::Ready if core.waits_for_workers() => {
-            "ready; the coordinator has just begun, and waits for workers to say what they hold".to_owned()
+            "ready; the coordinator has just started and waits for its workers to reconnect".to_owned()
         }
-        StageStatus::Ready if core.is_full() => "ready; it waits until the coordinator has room for results".to_owned(),
-        StageStatus::Ready => "ready; it waits for a slot".to_owned(),
+        StageStatus::Ready if core.is_full() => {
+            "ready; held until the coordinator has disk space for results".to_owned()
+        }
+        StageStatus::Ready => "ready; waits for a slot".to_owned(),
         StageStatus::Leased { attempt, .. } => {
             let worker = detail.worker.as_ref().and_then(|id| core.workers().find(|status| status.id == *id));
-            format!(
-                "attempt {attempt} is with worker {}",
-                worker.map_or_else(|| "?".to_owned(), |status| named(&status))
-            )
+            format!("attempt {attempt} is on worker {}", worker.map_or_else(|| "?".to_owned(), |status| named(&status)))
         }
         StageStatus::Ended(StageOutcome::Completed(_)) => "completed".to_owned(),
         StageStatus::Ended(StageOutcome::Diverged { step }) => {
-            format!("diverged: step {step} met a number that is not finite; a smaller learning rate may help")
+            format!("diverged: a value was not finite at step {step}; a smaller learning rate may help")
         }
         StageStatus::Ended(StageOutcome::Collapsed { layer }) => {
-            format!("collapsed: nothing would be left of layer {layer}; prune less, penalise less, or spare it")
+            format!("collapsed: layer {layer} would keep no weights; prune less, penalise less, or exclude the layer")
         }
         StageStatus::Ended(StageOutcome::Failed(failure)) => {
             format!("failed ({}): {}", failure.class.name(), failure.message)
@@ -96,12 +95,12 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
     };
     let alone = match detail.width_limit {
         _ if matches!(detail.status, StageStatus::Ended(_)) => "",
-        Some(1) => ", and it runs alone now",
-        Some(_) => ", and it runs in narrower company now",
+        Some(1) => "; it now runs alone",
+        Some(_) => "; it now runs in narrower bundles",
         None => "",
     };
     let now = match detail.checkpoint {
-        Some(checkpoint) => format!("{now}; a checkpoint of epoch {} is kept", checkpoint.epoch),
+        Some(checkpoint) => format!("{now}; checkpoint at epoch {}", checkpoint.epoch),
         None => now,
     };
     match detail.failed_attempts {

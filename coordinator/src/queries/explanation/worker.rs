@@ -18,30 +18,30 @@ pub(crate) fn sentences(core: &Core, status: &WorkerStatus) -> Vec<String> {
         counted(usize::try_from(status.stages_completed).unwrap_or(usize::MAX), "stage")
     )];
     if status.away {
-        lines.push("its connection broke; what it works on is kept for it for a while".to_owned());
+        lines.push("it is disconnected; its leases are kept until it reconnects or times out".to_owned());
     } else if status.leaving {
-        lines.push("it gets no more work: it is ending, or it handed back what nobody had revoked".to_owned());
+        lines.push("it gets no more work: it is draining, or it handed back a lease that was not revoked".to_owned());
     } else if let Some(reason) = &status.quarantined {
-        lines.push(format!("it gets nothing for a while: {reason}; started again, it gets work at once"));
+        lines.push(format!("it is quarantined: {reason}; a restart ends the quarantine"));
     } else if core.is_full() {
         lines.push(
-            "it gets nothing: the coordinator has no room for results, which workers keep until it has; one that keeps some counts as busy"
+            "work is held: the coordinator has no disk space for results; workers keep theirs and count as busy"
                 .to_owned(),
         );
     } else if status.busy_slots < status.slots {
         lines.push(match core.ready_stages() {
             0 => "slots are free because no stage is ready".to_owned(),
             _ if core.waits_for_workers() => {
-                "slots are free because the coordinator has just begun, and waits for workers to say what they hold"
+                "slots are free because the coordinator has just started and waits for its workers to reconnect"
                     .to_owned()
             }
             _ if status.rests => {
-                "slots are free because what failed on it is tried there again in a moment, if no other worker takes it"
+                "slots are free because failed stages are retried on it in a moment, unless another worker takes them"
                     .to_owned()
             }
             ready => {
                 let stages = clause(ready, "stage is ready", "stages are ready");
-                format!("slots are free although {stages}: it is about to get some, or its nets are measured first")
+                format!("slots are free although {stages}: it is about to get work or measures first")
             }
         });
     }

@@ -38,12 +38,12 @@ impl Health {
 
     /// Why it is quarantined, if it is.
     pub(in crate::scheduler) fn quarantined(&self) -> Option<String> {
-        let last = self.last.as_deref().unwrap_or("nothing is known of it");
+        let last = self.last.as_deref().unwrap_or("unknown reason");
         self.is_quarantined().then(|| match self.faults {
             _ if self.is_full => format!("its disk is full: {last}"),
-            0 => format!("it is not fit for what it was given: {last}"),
+            0 => format!("it cannot run a stage: {last}"),
             1 => format!("a bundle failed on it: {last}"),
-            faults => format!("{faults} bundles in a row failed on it, the last with: {last}"),
+            faults => format!("{faults} bundles in a row failed on it, most recently: {last}"),
         })
     }
 

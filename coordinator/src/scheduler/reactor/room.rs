@@ -25,7 +25,7 @@ pub(super) fn no_room(
 ) -> Result<(), Rejection> {
     if step.policy.quarantine_after.is_none() {
         let name = step.fleet.worker(worker).map_or("?", |worker| worker.name());
-        let reason = format!("on worker {name}: {}: free some, then run the same command again", failure.message);
+        let reason = format!("on worker {name}: {}: free some space, then run the same command again", failure.message);
         stop_sweeps_of(step, stage, &reason)?;
     }
     step.release(stage);

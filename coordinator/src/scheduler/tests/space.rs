@@ -70,7 +70,7 @@ fn where_all_disks_are_full_the_sweep_waits_and_says_so_and_nothing_fails() {
     lab.apply(&b.ended(Some(failure(FailureClass::NoSpace))));
     assert!(leases(&mut lab).is_empty());
     assert_eq!(status(&lab).state, SweepState::Running);
-    let held = "worker a.example gets nothing for a while, nor does the other one: its disk is full: it broke";
+    let held = "worker a.example and all other workers (1) are quarantined: its disk is full: it broke";
     assert_eq!(status(&lab).held.as_deref(), Some(held));
     // A person says that there is room.
     lab.apply(&Event::SweepRetried { sweep: plan.sweep.id.clone() });
@@ -109,7 +109,7 @@ fn while_results_wait_for_room_nothing_is_handed_out_and_what_is_under_way_goes_
     assert!(status(&lab).held.expect("is held").contains("coordinator's disk is full"));
     let workers: Vec<_> = lab.core.workers().collect();
     let said = explanation::worker::sentences(&lab.core, &workers[1]).join(" ");
-    assert!(said.contains("no room for results"), "{said}");
+    assert!(said.contains("work is held"), "{said}");
     // It is said again, and so it stays.
     for _ in 0..10 {
         lab.tick_after(5_000);
@@ -172,7 +172,7 @@ fn what_failed_on_the_only_worker_is_tried_again_after_a_pause_that_doubles() {
         lab.expect_nothing();
         assert_eq!(lab.core.stage(&key), Some(StageStatus::Ready));
         let said = explanation::sweep::Standing::of(&lab.core, &sweep("s")).expect("is there").sentences().join(" ");
-        assert!(said.contains("what failed on worker w.example (w) is tried there again in a moment"), "{said}");
+        assert!(said.contains("failed stages are retried on worker w.example (w) in a moment"), "{said}");
         lab.tick_after(1);
     }
     let given = lab.next_lease();

@@ -149,7 +149,7 @@ fn a_stopped_sweep_says_why_keeps_its_trials_open_and_goes_on_when_submitted_aga
     let lines = lab.journal.len();
     lab.apply(&full.ended(Some(Failure::new(FailureClass::NoSpace, "no space left"))));
     assert_eq!(lab.journal.len(), lines + 1, "no attempt has failed");
-    let reason = "on worker b.example: no space left: free some, then run the same command again".to_owned();
+    let reason = "on worker b.example: no space left: free some space, then run the same command again".to_owned();
     let stopped = SweepState::Stopped { reason };
     lab.expect_revoke(&given);
     lab.expect_sweep("s", stopped.clone());

@@ -164,16 +164,15 @@ fn status(parts: Parts<'_>, number: SweepNumber, sweep: &Sweep, leased: u64) -> 
 /// Why nothing of a running sweep is handed out: the coordinator has no room, or bundle after bundle failed on every worker.
 fn held(parts: Parts<'_>, leased: u64) -> Option<String> {
     if parts.hold.is_full() {
-        return Some("the coordinator's disk is full; free some, and it goes on by itself".to_owned());
+        return Some("the coordinator's disk is full; it resumes once there is space".to_owned());
     }
     let mut workers = parts.fleet.workers().map(|(_, worker)| worker).filter(|worker| !worker.is_leaving());
     let all_out = workers.clone().all(|worker| worker.health().is_quarantined());
     let first = workers.next().filter(|_| all_out && leased == 0)?;
     let name = first.name();
     let who = match workers.count() {
-        0 => format!("worker {name} gets nothing for a while"),
-        1 => format!("worker {name} gets nothing for a while, nor does the other one"),
-        others => format!("worker {name} gets nothing for a while, nor does any of the {others} others"),
+        0 => format!("worker {name} is quarantined"),
+        others => format!("worker {name} and all other workers ({others}) are quarantined"),
     };
     Some(format!("{who}: {}", first.health().quarantined().unwrap_or_default()))
 }

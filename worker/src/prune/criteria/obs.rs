@@ -24,7 +24,7 @@ use crate::{
 
 pub(super) const CRITERION: Definition = Definition {
     name: "obs",
-    formula: "w² / (2 [H⁻¹]_qq), H the empirical Fisher in blocks; kept weights make up for what goes",
+    formula: "w² / (2 [H⁻¹]_qq), H the empirical Fisher in blocks; the kept weights are updated to compensate",
     source: "Hassibi & Stork 1993; Singh & Alistarh 2020, arXiv 2004.14340; Kurtic et al. 2022, arXiv 2203.07259",
     parameters: &[SAMPLES, BLOCK, DAMP],
     needs: Needs::Gradients,

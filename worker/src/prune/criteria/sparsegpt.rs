@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) const CRITERION: Definition = Definition {
     name: "sparsegpt",
-    formula: "w_ij² / U_jj², Uᵀ U = (2 XᵀX / n + λ I)⁻¹, X the layer's inputs; later columns make up for what goes",
+    formula: "w_ij² / U_jj², Uᵀ U = (2 XᵀX / n + λ I)⁻¹, X the layer's inputs; later columns are updated to compensate",
     source: "Frantar & Alistarh 2023, arXiv 2301.00774",
     parameters: &[ROWS, DAMP],
     needs: Needs::Activations,
