@@ -6,7 +6,7 @@ use crate::{
     ids::{InvalidId, StageKey},
     metrics::{InvalidQuantity, Measured, Metrics, Quantity},
     outcome::{Artifact, Artifacts, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
-    spec::{InvalidSpec, StageSpec},
+    spec::{InvalidSpec, StageSpec, Vocabulary as _},
     v1,
 };
 
@@ -86,8 +86,8 @@ pub fn artifacts_from_message(message: BTreeMap<String, v1::ArtifactRef>) -> Res
     message
         .into_iter()
         .map(|(name, artifact)| {
-            let role = Role::ALL.into_iter().find(|role| role.name() == name);
-            let role = role.ok_or_else(|| InvalidMessage::Unknown { what: "artifact role", found: cut(&name) })?;
+            let role = Role::named(&name)
+                .ok_or_else(|| InvalidMessage::Unknown { what: "artifact role", found: cut(&name) })?;
             Ok((role, artifact.try_into()?))
         })
         .collect()

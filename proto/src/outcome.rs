@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::ContentHash, metrics::Metrics};
+use crate::{ids::ContentHash, metrics::Metrics, vocabulary};
 
 /// One file's content: its hash and its size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,62 +15,30 @@ pub struct Artifact {
     pub size: u64,
 }
 
-/// What a file is to a stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// The table, or the packed images, that the sweep file names.
-    Table,
-    /// A net that was trained elsewhere, as safetensors.
-    Weights,
-    /// Inputs and targets of every split, as safetensors.
-    Prepared,
-    /// How they became tensors, as JSON: enough to prepare new rows for serving.
-    Preparation,
-    /// The net of the best validation epoch, as safetensors.
-    Checkpoint,
-    /// The net of an early step of the dense training, as safetensors: what a rewinding goes back to.
-    EarlyCheckpoint,
-    /// What was removed and why, as safetensors; made before it is executed.
-    Plan,
-    /// 1 where a weight is kept, as safetensors.
-    Mask,
-    /// The score of every validation and test row, as safetensors.
-    Scores,
-    /// Metrics by epoch, as JSON.
-    Curve,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 10] = [
-        Self::Table,
-        Self::Weights,
-        Self::Prepared,
-        Self::Preparation,
-        Self::Checkpoint,
-        Self::EarlyCheckpoint,
-        Self::Plan,
-        Self::Mask,
-        Self::Scores,
-        Self::Curve,
-    ];
-
-    /// The name in messages and files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Weights => "weights",
-            Self::Prepared => "prepared",
-            Self::Preparation => "preparation",
-            Self::Checkpoint => "checkpoint",
-            Self::EarlyCheckpoint => "early_checkpoint",
-            Self::Plan => "plan",
-            Self::Mask => "mask",
-            Self::Scores => "scores",
-            Self::Curve => "curve",
-        }
+vocabulary! {
+    /// What a file is to a stage.
+    #[derive(PartialOrd, Ord)]
+    pub enum Role {
+        /// The table, or the packed images, that the sweep file names.
+        Table = "table",
+        /// A net that was trained elsewhere, as safetensors.
+        Weights = "weights",
+        /// Inputs and targets of every split, as safetensors.
+        Prepared = "prepared",
+        /// How they became tensors, as JSON: enough to prepare new rows for serving.
+        Preparation = "preparation",
+        /// The net of the best validation epoch, as safetensors.
+        Checkpoint = "checkpoint",
+        /// The net of an early step of the dense training, as safetensors: what a rewinding goes back to.
+        EarlyCheckpoint = "early_checkpoint",
+        /// What was removed and why, as safetensors; made before it is executed.
+        Plan = "plan",
+        /// 1 where a weight is kept, as safetensors.
+        Mask = "mask",
+        /// The score of every validation and test row, as safetensors.
+        Scores = "scores",
+        /// Metrics by epoch, as JSON.
+        Curve = "curve",
     }
 }
 
@@ -84,6 +52,14 @@ pub struct StageResult {
     pub metrics: Metrics,
     /// The files it made.
     pub artifacts: Artifacts,
+}
+
+impl StageResult {
+    /// Adds what a later stage measured and made of the same net. Where both have a quantity or a file, the later one is kept.
+    pub fn extend(&mut self, later: Self) {
+        self.metrics.extend(later.metrics);
+        self.artifacts.extend(later.artifacts);
+    }
 }
 
 /// The state of a stage's training at the end of an epoch, which another attempt can go on from. Not the net that a stage leaves, which
@@ -150,28 +126,29 @@ impl Failure {
     }
 }
 
-/// Kinds of failure, by what the coordinator should do about them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureClass {
-    /// The executor process died. Tried again, in a narrower bundle.
-    Executor,
-    /// Reading or writing files or artifacts failed. Tried again.
-    Storage,
-    /// The inputs do not fit the spec. Final.
-    Input,
-    /// An invariant of Secateur was broken. Final, and a defect to report.
-    Internal,
-    /// A stage that this one reads did not complete. Final.
-    Upstream,
-    /// The worker's disk is full. Another one does its work, or the sweep stops until there is room; no attempt is lost.
-    NoSpace,
-    /// Memory was not enough. Tried again, in a narrower bundle and on another device.
-    OutOfMemory,
-    /// It ended the executors of several workers, alone. Final.
-    Poison,
-    /// The worker has not got what the stage needs, such as room for its inputs. The worker's fault, for which another one makes up.
-    Unfit,
+vocabulary! {
+    /// Kinds of failure, by what the coordinator should do about them.
+    #[derive(PartialOrd, Ord)]
+    pub enum FailureClass {
+        /// The executor process died. Tried again, in a narrower bundle.
+        Executor = "executor",
+        /// Reading or writing files or artifacts failed. Tried again.
+        Storage = "storage",
+        /// The inputs do not fit the spec. Final.
+        Input = "input",
+        /// An invariant of Secateur was broken. Final, and a defect to report.
+        Internal = "internal",
+        /// A stage that this one reads did not complete. Final.
+        Upstream = "upstream",
+        /// The worker's disk is full. Another one does its work, or the sweep stops until there is room; no attempt is lost.
+        NoSpace = "no_space",
+        /// Memory was not enough. Tried again, in a narrower bundle and on another device.
+        OutOfMemory = "out_of_memory",
+        /// It ended the executors of several workers, alone. Final.
+        Poison = "poison",
+        /// The worker has not got what the stage needs, such as room for its inputs. The worker's fault, for which another one makes up.
+        Unfit = "unfit",
+    }
 }
 
 impl FailureClass {
@@ -181,22 +158,6 @@ impl FailureClass {
         match self {
             Self::Executor | Self::Storage | Self::NoSpace | Self::OutOfMemory | Self::Unfit => true,
             Self::Input | Self::Internal | Self::Upstream | Self::Poison => false,
-        }
-    }
-
-    /// The name in messages and files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Executor => "executor",
-            Self::Storage => "storage",
-            Self::Input => "input",
-            Self::Internal => "internal",
-            Self::Upstream => "upstream",
-            Self::NoSpace => "no_space",
-            Self::OutOfMemory => "out_of_memory",
-            Self::Poison => "poison",
-            Self::Unfit => "unfit",
         }
     }
 }

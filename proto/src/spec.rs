@@ -94,12 +94,7 @@ impl StageSpec {
             }
         }
         if let Some(Training { spec, .. }) = self.training() {
-            if spec.batch_size == 0 || spec.epochs == 0 {
-                return Err("an empty batch or no epoch");
-            }
-            if !(0.0..1.0).contains(&spec.dropout) {
-                return Err("a dropout that leaves nothing");
-            }
+            spec.check()?;
         }
         self.check()
     }

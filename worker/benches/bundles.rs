@@ -14,9 +14,8 @@ use std::{
 use secateur_proto::{
     ids::{ContentHash, StageKey},
     spec::{
-        Activation, DenseSpec, Granularity, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PruneSpec,
-        Ranking, RegularizationKind, RegularizationSpec, Removal, Schedule, SelectBy, StageSpec, Start, Subject,
-        TrainingSpec,
+        Activation, DenseSpec, Granularity, ModelSpec, OptimizerSpec, PruneSpec, Ranking, RegularizationKind,
+        RegularizationSpec, Removal, Schedule, StageSpec, Start, Subject, TrainingSpec,
     },
 };
 use secateur_worker::{
@@ -27,14 +26,10 @@ use secateur_worker::{
 
 fn training(batch_size: u32) -> TrainingSpec {
     TrainingSpec {
-        initialization: Initialization::Pytorch,
-        lr_schedule: LearningRateSchedule::Constant,
-        dropout: 0.0,
         optimizer: OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
         batch_size,
         epochs: 1,
-        clip_gradient_norm: None,
-        select_by: SelectBy::Auc,
+        ..TrainingSpec::default()
     }
 }
 

@@ -12,9 +12,7 @@ use std::{
 use clap::ValueEnum as _;
 use secateur_proto::{
     ids::{ContentHash, StageKey},
-    spec::{
-        DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, SelectBy, StageSpec, TrainingSpec,
-    },
+    spec::{DenseSpec, ModelSpec, OptimizerSpec, StageSpec, TrainingSpec},
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -164,14 +162,10 @@ fn small_net() -> StageSpec {
         prepare: StageKey(ContentHash::of(b"measured")),
         model: ModelSpec::mlp(64, vec![64, 32]),
         training: TrainingSpec {
-            initialization: Initialization::Pytorch,
-            lr_schedule: LearningRateSchedule::Constant,
-            dropout: 0.0,
             optimizer: OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
             batch_size: 256,
             epochs: 1,
-            clip_gradient_norm: None,
-            select_by: SelectBy::Auc,
+            ..TrainingSpec::default()
         },
         regularization: None,
         stop_after: None,

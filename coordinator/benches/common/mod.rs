@@ -9,10 +9,7 @@ use secateur_proto::{
     ids::{CellId, ContentHash, InvalidId, StageKey},
     metrics::{Metric, Metrics, Split},
     outcome::{Artifact, Artifacts, Role, StageOutcome, StageResult},
-    spec::{
-        DenseSpec, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, SelectBy, SplitSpec,
-        StageSpec, TableFormat, Task, TrainingSpec,
-    },
+    spec::{DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, SplitSpec, StageSpec, TableFormat, Task, TrainingSpec},
 };
 
 /// The program's own, since memory is measured.
@@ -44,14 +41,10 @@ pub(crate) fn plan_in_cells(stages: u64, trials: u64) -> Result<PackedPlan, Box<
             prepare: root,
             model: ModelSpec::mlp(10, vec![64, 32]),
             training: TrainingSpec {
-                initialization: Initialization::Pytorch,
-                lr_schedule: LearningRateSchedule::Constant,
-                dropout: 0.0,
                 optimizer: OptimizerSpec::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false },
                 batch_size: 256,
                 epochs: 1,
-                clip_gradient_norm: None,
-                select_by: SelectBy::Auc,
+                ..TrainingSpec::default()
             },
             regularization: None,
             stop_after: None,

@@ -1,19 +1,14 @@
 //! The chain of stages of a trial, made link by link: train, prune, and whatever comes behind. A link adds its stages behind those
-//! that are there, and knows none of the others.
+//! that are there, and knows none of the others. To add a link, write its file and its `mod` line here; `Work::links` says where it
+//! goes.
 
-mod dense;
-mod import;
-mod prune;
+pub(super) mod dense;
+pub(super) mod import;
+pub(super) mod prune;
 
 use secateur_proto::{
     ids::StageKey,
     spec::{StageSpec, Subject},
-};
-
-pub(super) use self::{
-    dense::Dense,
-    import::Import,
-    prune::{Origin, Prune},
 };
 
 /// A part of a chain, whatever the seed.

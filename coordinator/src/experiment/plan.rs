@@ -10,6 +10,7 @@ use secateur_proto::{
     metrics::{Direction, Quantity},
     outcome::{Artifacts, FailureClass},
     spec::StageSpec,
+    vocabulary,
 };
 use serde::{Deserialize, Serialize};
 
@@ -237,24 +238,25 @@ pub struct Cell {
     pub removed_weights: Option<u64>,
 }
 
-/// Trials that the planner adds by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Control {
-    /// Nothing removed, retrained for the same epochs: what every cell with the same settings is compared with.
-    Dense,
-    /// Random weights removed at the same sparsity: what every criterion has to beat.
-    Random,
-    /// As many of each layer as the criterion removes, at random (Blalock et al. 2020).
-    RandomMatched,
-    /// The criterion's mask, shuffled within each layer (Frankle et al. 2021).
-    Shuffle,
-    /// The criterion's mask over other initial weights (Frankle & Carbin 2019).
-    Reinitialize,
-    /// A dense net of about as many parameters as are left, trained for as many epochs (Liu et al. 2019, scratch-E).
-    ScratchEpochs,
-    /// The same, trained for as much compute (scratch-B).
-    ScratchCompute,
+vocabulary! {
+    /// Trials that the planner adds by itself.
+    #[derive(PartialOrd, Ord)]
+    pub enum Control {
+        /// Nothing removed, retrained for the same epochs: what every cell with the same settings is compared with.
+        Dense = "dense",
+        /// Random weights removed at the same sparsity: what every criterion has to beat.
+        Random = "random",
+        /// As many of each layer as the criterion removes, at random (Blalock et al. 2020).
+        RandomMatched = "random_matched",
+        /// The criterion's mask, shuffled within each layer (Frankle et al. 2021).
+        Shuffle = "shuffle",
+        /// The criterion's mask over other initial weights (Frankle & Carbin 2019).
+        Reinitialize = "reinitialize",
+        /// A dense net of about as many parameters as are left, trained for as many epochs (Liu et al. 2019, scratch-E).
+        ScratchEpochs = "scratch_epochs",
+        /// The same, trained for as much compute (scratch-B).
+        ScratchCompute = "scratch_compute",
+    }
 }
 
 /// A cell and a seed.
@@ -266,7 +268,7 @@ pub struct Trial {
     pub cell: CellId,
     /// Its seed.
     pub seed: u64,
-    /// Parents before children. The last one's result is the trial's.
+    /// Parents before children. The trial ends as the last one does; see [`PackedPlan::result_stages`].
     pub stages: Vec<StageKey>,
 }
 

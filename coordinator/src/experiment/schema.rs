@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::setting::{GROUPS, Group, ROWS, Row};
+use super::setting::{GROUPS, Group, REQUIRED, Row, rows};
 
 /// The JSON Schema of the sweep file. What it refuses the reader refuses, which also checks what a schema cannot say.
 #[must_use]
@@ -28,7 +28,7 @@ fn key_of(path: &str) -> String {
 }
 
 fn rows_of(path: &str) -> impl Iterator<Item = Row> {
-    ROWS.iter().copied().filter(move |row| row.parent() == path)
+    rows().filter(move |row| row.parent() == path)
 }
 
 /// The schema of the map at `path`.
@@ -41,7 +41,8 @@ fn map_schema(path: &str) -> Json {
     for group in groups() {
         properties.insert(key_of(group.path), group_schema(group));
     }
-    let required = rows_of(path).filter(|row| row.is_required() && row.only().is_empty()).map(|row| row.path());
+    let kinds = kinds_of(path);
+    let required = rows_of(path).filter(|row| is_always_required(*row, &kinds)).map(Row::path);
     let required = required.chain(groups().filter(|group| group.is_required).map(|group| group.path)).map(key_of);
     let mut schema = json!({
         "type": "object",
@@ -49,7 +50,7 @@ fn map_schema(path: &str) -> Json {
         "required": required.collect::<Vec<_>>(),
         "additionalProperties": false,
     });
-    let of_kinds: Vec<Json> = kinds_of(path).into_iter().map(|kind| kind_schema(path, kind)).collect();
+    let of_kinds: Vec<Json> = kinds.iter().map(|kind| kind_schema(path, kind, &kinds)).collect();
     if !of_kinds.is_empty() {
         schema["allOf"] = of_kinds.into();
     }
@@ -68,7 +69,7 @@ fn described(mut schema: Json, description: &str) -> Json {
 }
 
 fn description(row: Row) -> String {
-    let unset = if row.is_required() { "Required".to_owned() } else { format!("Default: {}", row.unset()) };
+    let unset = if row.unset() == REQUIRED { "Required".to_owned() } else { format!("Default: {}", row.unset()) };
     format!("{}. {unset}.", row.about())
 }
 
@@ -83,14 +84,22 @@ fn kinds_of(path: &str) -> Vec<&'static str> {
     kinds
 }
 
+/// Whether a map has to have that key, whichever of these kinds it is of.
+fn is_always_required(row: Row, kinds: &[&str]) -> bool {
+    match kinds {
+        [] => row.is_required(None),
+        kinds => kinds.iter().all(|kind| row.is_required(Some(kind))),
+    }
+}
+
 /// Which keys a map of that kind does not have, and which it must have.
-fn kind_schema(path: &str, kind: &str) -> Json {
+fn kind_schema(path: &str, kind: &str, kinds: &[&str]) -> Json {
     let mut others = Map::new();
     let mut required = Vec::new();
-    for row in rows_of(path).filter(|row| !row.only().is_empty()) {
-        if !row.only().contains(&kind) {
+    for row in rows_of(path) {
+        if !row.only().is_empty() && !row.only().contains(&kind) {
             others.insert(key_of(row.path()), json!(false));
-        } else if row.is_required() {
+        } else if row.is_required(Some(kind)) && !is_always_required(row, kinds) {
             required.push(key_of(row.path()));
         }
     }
@@ -120,7 +129,7 @@ pub struct KeyEntry {
 /// Every key of the sweep file, in the order of the documentation.
 #[must_use]
 pub fn keys() -> Vec<KeyEntry> {
-    let entry = |row: &Row| KeyEntry {
+    let entry = |row: Row| KeyEntry {
         key: row.path(),
         axis: row.is_axis(),
         about: row.about(),
@@ -128,7 +137,7 @@ pub fn keys() -> Vec<KeyEntry> {
         values: row.allowed(),
         default: row.unset(),
     };
-    ROWS.iter().map(entry).collect()
+    rows().map(entry).collect()
 }
 
 /// The same as a table in Markdown.

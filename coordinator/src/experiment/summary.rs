@@ -70,6 +70,12 @@ impl StageCounts {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
+    /// Those of the kinds that `others` has more stages of.
+    fn fewer_than(&self, others: &Self) -> Self {
+        let fewer = self.0.iter().filter(|(kind, count)| *count < others.of(kind));
+        Self(fewer.copied().collect())
+    }
+
     fn count(&mut self, spec: &StageSpec) {
         if let Some((_, count)) = self.0.iter_mut().find(|(kind, _)| *kind == spec.kind()) {
             *count += 1;
@@ -81,7 +87,8 @@ impl StageCounts {
 impl fmt::Display for StageCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let present = self.0.iter().filter(|(_, count)| *count > 0);
-        f.write_str(&present.map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", "))
+        let present: Vec<String> = present.map(|(kind, count)| format!("{count} {kind}")).collect();
+        if present.is_empty() { f.write_str("nothing") } else { f.write_str(&present.join(", ")) }
     }
 }
 
@@ -201,7 +208,7 @@ impl fmt::Display for PlanSummary {
         writeln!(
             f,
             "shared   {} for {}; sharing saves {:.0} % of the steps",
-            counted(self.stages.of("dense"), "dense net"),
+            self.stages.fewer_than(&self.stages_without_sharing),
             counted(self.trials, "trial"),
             100.0 * self.saved()
         )?;

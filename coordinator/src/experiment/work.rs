@@ -9,7 +9,7 @@ use secateur_proto::{
 };
 
 use super::{
-    chain::{Chain, Dense, Import, Link, Origin, Prune},
+    chain::{Chain, Link, dense::Dense, import::Import, prune::Prune},
     counts,
     expand::Point,
     parts::{fits, granularity, ladder_of, model, penalty, prunable, schedule},
@@ -371,15 +371,14 @@ impl Work {
     fn links(&self) -> Vec<Box<dyn Link + '_>> {
         let (then, reinitialized) = match self.way {
             Way::FromInitial { reinitialized } => {
-                let origin = if reinitialized { Origin::Reinitialized } else { Origin::Scored };
-                return vec![Box::new(self.level(self.removal(), origin, self.way, self.ablation))];
+                let then = if reinitialized { Then::Reinitialize } else { Then::Finetune };
+                return vec![Box::new(self.level(self.removal(), then, self.way, self.ablation))];
             }
             Way::FromDense { then, reinitialized } => (then, reinitialized),
         };
-        let (origin, rewound_to) = match then {
-            Then::Finetune | Then::RewindLearningRate => (Origin::Scored, None),
-            Then::RewindWeights { step } => (Origin::Rewound(step), Some(step).filter(|step| *step > 0)),
-            Then::Reinitialize => (Origin::Reinitialized, None),
+        let rewound_to = match then {
+            Then::RewindWeights { step } => Some(step).filter(|step| *step > 0),
+            Then::Finetune | Then::RewindLearningRate | Then::Reinitialize => None,
         };
         let (model, training, penalty) = (&self.model, &self.training, self.dense_penalty.as_ref());
         let mut links: Vec<Box<dyn Link + '_>> = match self.weights {
@@ -390,15 +389,15 @@ impl Work {
             // A change of the last mask or of the last start leaves the levels before it as they are, so that they are shared.
             let plain = Way::FromDense { then, reinitialized: false };
             for removal in before {
-                links.push(Box::new(self.level(removal, origin, plain, None)));
+                links.push(Box::new(self.level(removal, then, plain, None)));
             }
-            let origin = if reinitialized { Origin::Reinitialized } else { origin };
-            links.push(Box::new(self.level(last, origin, self.way, self.ablation)));
+            let then = if reinitialized { Then::Reinitialize } else { then };
+            links.push(Box::new(self.level(last, then, self.way, self.ablation)));
         }
         links
     }
 
-    fn level<'a>(&'a self, removal: &'a Removal, origin: Origin, way: Way, ablation: Option<Ablation>) -> Prune<'a> {
+    fn level<'a>(&'a self, removal: &'a Removal, then: Then, way: Way, ablation: Option<Ablation>) -> Prune<'a> {
         let (training, penalty) = self.training_of(way);
         Prune {
             model: &self.model,
@@ -408,7 +407,7 @@ impl Work {
             ranking: self.ranking,
             removal,
             ablation,
-            origin,
+            then,
             schedule: self.schedule,
             training,
             penalty,

@@ -197,6 +197,15 @@ impl<V> Extend<(Quantity, V)> for Metrics<V> {
     }
 }
 
+impl<V> IntoIterator for Metrics<V> {
+    type Item = (Quantity, V);
+    type IntoIter = std::collections::btree_map::IntoIter<Quantity, V>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl<V> FromIterator<(Quantity, V)> for Metrics<V> {
     fn from_iter<I: IntoIterator<Item = (Quantity, V)>>(values: I) -> Self {
         Self(values.into_iter().collect())

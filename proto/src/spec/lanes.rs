@@ -30,6 +30,8 @@ pub struct LaneClass<'a> {
     drops: bool,
     clips: bool,
     select_by: SelectBy,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    smooths: bool,
 }
 
 impl<'a> LaneClass<'a> {
@@ -45,6 +47,7 @@ impl<'a> LaneClass<'a> {
             dropout,
             clip_gradient_norm,
             select_by,
+            label_smoothing,
         } = spec;
         let regularization = penalty.map(|penalty| {
             let RegularizationSpec { kind, strength: _, warm_up_epochs, healing_epochs } = penalty;
@@ -65,6 +68,7 @@ impl<'a> LaneClass<'a> {
             drops: *dropout > 0.0,
             clips: clip_gradient_norm.is_some(),
             select_by: *select_by,
+            smooths: *label_smoothing > 0.0,
         }
     }
 }
@@ -114,14 +118,10 @@ mod tests {
 
     fn training() -> TrainingSpec {
         TrainingSpec {
-            initialization: Initialization::Pytorch,
             optimizer: OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
-            lr_schedule: LearningRateSchedule::Constant,
             batch_size: 32,
             epochs: 5,
-            dropout: 0.0,
-            clip_gradient_norm: None,
-            select_by: SelectBy::Auc,
+            ..TrainingSpec::default()
         }
     }
 
@@ -178,6 +178,7 @@ mod tests {
             let mut spec = dense();
             (spec.training.optimizer, spec.regularization) = (adam(1e-3, 0.1), penalty(0.1, 1));
             (spec.training.dropout, spec.training.clip_gradient_norm) = (0.1, Some(1.0));
+            spec.training.label_smoothing = 0.1;
             change(&mut spec);
             spec
         };
@@ -186,6 +187,7 @@ mod tests {
         assert!(share(with(&|_| {}), with(&|spec| spec.regularization = penalty(0.2, 1))));
         assert!(share(with(&|_| {}), with(&|spec| spec.training.dropout = 0.2)));
         assert!(share(with(&|_| {}), with(&|spec| spec.training.clip_gradient_norm = Some(2.0))));
+        assert!(share(with(&|_| {}), with(&|spec| spec.training.label_smoothing = 0.2)));
         assert!(share(with(&|_| {}), with(&|spec| spec.training.initialization = Initialization::KaimingNormal)));
         let level = PruneSpec { start: Start::Initial {}, removal: Removal::global(5), layers: vec![0, 1], ..prune() };
         assert!(share(prune(), level));
@@ -206,6 +208,7 @@ mod tests {
         assert!(!with(&|spec| spec.training.lr_schedule = LearningRateSchedule::Cosine));
         assert!(!with(&|spec| spec.training.dropout = 0.1));
         assert!(!with(&|spec| spec.training.clip_gradient_norm = Some(1.0)));
+        assert!(!with(&|spec| spec.training.label_smoothing = 0.1));
         assert!(!with(&|spec| spec.regularization = penalty(0.1, 0)));
         assert!(!with(&|spec| spec.stop_after = Some(3)));
         assert!(!share(

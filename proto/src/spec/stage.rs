@@ -1,10 +1,6 @@
-//! The kinds of stages. Each has a file here with its spec, which says as a [`Stage`] what it reads, leaves and trains. A new kind is
-//! such a file, its `mod` line and its line among the [`kinds!`]. Its name there is the tag of its JSON.
-
-mod dense;
-mod import;
-mod prepare;
-mod prune;
+//! The kinds of stages. Each kind has a file here with its spec, which says as a [`Stage`] what it reads, leaves and trains. To add a
+//! kind, write its file and its line in [`kinds!`]. The line names the file, the variant and the spec; the file's name is also the tag
+//! of the kind's JSON.
 
 use std::ops::Deref;
 
@@ -23,6 +19,11 @@ pub trait Stage {
 
     /// The files that it makes.
     fn leaves(&self) -> Vec<Role>;
+
+    /// Whether it leaves a net: that of the last such stage of a trial is the trial's.
+    fn leaves_net(&self) -> bool {
+        self.leaves().contains(&Role::Checkpoint)
+    }
 
     /// The net. `None` for a stage that has none.
     fn model(&self) -> Option<&ModelSpec> {
@@ -46,9 +47,10 @@ pub trait Stage {
 /// The files that a stage makes whose net is evaluated.
 const EVALUATED: &[Role] = &[Role::Checkpoint, Role::Scores, Role::Curve];
 
-/// Makes [`StageSpec`] and `for_each_kind!` of the list of kinds.
+/// Makes the modules of the kinds, [`StageSpec`] and `for_each_kind!` of the list of kinds.
 macro_rules! kinds {
     ($d:tt $($(#[$doc:meta])* $name:ident => $kind:ident($spec:ident),)+) => {
+        $(mod $name;)+
         $(pub use $name::$spec;)+
 
         /// The work of one stage.

@@ -53,6 +53,34 @@ pub struct TrainingSpec {
     pub clip_gradient_norm: Option<f64>,
     /// The validation metric that decides which epoch's net is kept.
     pub select_by: SelectBy,
+    /// Share of each label that the loss spreads evenly over all classes, from 0 up to but not including 1 (Szegedy et al. 2016). Left
+    /// out of the JSON where it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub label_smoothing: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
+impl TrainingSpec {
+    /// Checks that it can be followed.
+    ///
+    /// # Errors
+    /// If not, with the reason.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.batch_size == 0 || self.epochs == 0 {
+            return Err("an empty batch or no epoch");
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err("a dropout that leaves nothing");
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return Err("a label smoothing that leaves nothing of the labels");
+        }
+        Ok(())
+    }
 }
 
 vocabulary! {

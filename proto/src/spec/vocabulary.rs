@@ -1,11 +1,14 @@
-//! Vocabularies: enums whose variants have one name each, in sweep files, specs and reports.
+//! Vocabularies: enums whose variants have one name each, in sweep files, specs, messages and reports.
 
 /// An enum without data whose variants have names.
 pub trait Vocabulary: Copy + PartialEq + 'static {
     /// Every variant, in the order in which they are shown.
     const ALL: &'static [Self];
 
-    /// The name in sweep files and specs.
+    /// The names of all variants, separated by commas.
+    const NAMES: &'static str;
+
+    /// The name of the variant.
     fn name(self) -> &'static str;
 
     /// The variant of that name.
@@ -20,25 +23,41 @@ pub trait Vocabulary: Copy + PartialEq + 'static {
 macro_rules! vocabulary {
     (
         $(#[$meta:meta])*
-        pub enum $Name:ident { $($(#[$variant_meta:meta])* $Variant:ident = $name:literal,)+ }
+        pub enum $Name:ident {
+            $(#[$first_meta:meta])* $First:ident = $first:literal,
+            $($(#[$variant_meta:meta])* $Variant:ident = $name:literal,)*
+        }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $Name {
-            $($(#[$variant_meta])* #[serde(rename = $name)] $Variant,)+
+            $(#[$first_meta])* #[serde(rename = $first)] $First,
+            $($(#[$variant_meta])* #[serde(rename = $name)] $Variant,)*
+        }
+
+        impl $Name {
+            /// Every variant, in the order in which they are shown.
+            pub const ALL: &'static [Self] = &[Self::$First, $(Self::$Variant),*];
+
+            /// The name of the variant.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { Self::$First => $first, $(Self::$Variant => $name),* }
+            }
         }
 
         impl $crate::spec::Vocabulary for $Name {
-            const ALL: &'static [Self] = &[$(Self::$Variant),+];
+            const ALL: &'static [Self] = Self::ALL;
+            const NAMES: &'static str = concat!($first $(, ", ", $name)*);
 
             fn name(self) -> &'static str {
-                match self { $(Self::$Variant => $name),+ }
+                self.name()
             }
         }
 
         impl std::fmt::Display for $Name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str($crate::spec::Vocabulary::name(*self))
+                f.write_str(self.name())
             }
         }
     };

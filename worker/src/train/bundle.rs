@@ -1,6 +1,6 @@
 //! A bundle in training: its parameters, masks and optimiser on the device, and one step.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use secateur_proto::spec::{ModelSpec, RegularizationSpec, TensorKind, TrainingSpec};
 
 use super::{
@@ -75,6 +75,8 @@ pub struct Bundle {
     mask: Option<Tensor<2>>,
     /// `[K, 1]`: the longest gradient allowed.
     clip: Option<Tensor<2>>,
+    /// `[K, 1]`: the share of each label that goes to all classes alike.
+    smoothing: Option<Tensor<2>>,
     /// `[1, P]`: by how much the running statistics of batch normalisations move, 0 elsewhere; nothing in a net without them.
     momentum: Option<Tensor<2>>,
     optimizer: Optimizer,
@@ -122,7 +124,7 @@ impl Bundle {
     /// Puts the lanes, which are of one bundle class, on `device`.
     ///
     /// # Panics
-    /// If there is no lane, or some but not all have a mask or a clipping norm: they are not of one class.
+    /// If there is no lane, or some but not all have a mask, a clipping norm or smoothed labels: they are not of one class.
     #[must_use]
     pub fn new(model: &ModelSpec, lanes: &[Lane], device: &Device) -> Self {
         let layout = FlatLayout::of(model);
@@ -139,10 +141,12 @@ impl Bundle {
         let masked = all_or_none(lanes.iter().filter(|lane| lane.mask.is_some()).count());
         let mask =
             masked.then(|| rows(&|lane| lane.mask.as_ref().map(|mask| layout.flatten_mask(mask)).unwrap_or_default()));
-        let norms: Vec<f32> =
-            lanes.iter().filter_map(|lane| lane.training.clip_gradient_norm.map(|norm| norm as f32)).collect();
-        let clip =
-            all_or_none(norms.len()).then(|| Tensor::from_data(TensorData::new(norms, [lanes.len(), 1]), device));
+        let column = |of: &dyn Fn(&Lane) -> Option<f64>| {
+            let values: Vec<f32> = lanes.iter().filter_map(of).map(|value| value as f32).collect();
+            all_or_none(values.len()).then(|| Tensor::from_data(TensorData::new(values, [lanes.len(), 1]), device))
+        };
+        let clip = column(&|lane| lane.training.clip_gradient_norm);
+        let smoothing = column(&|lane| Some(lane.training.label_smoothing).filter(|share| *share > 0.0));
         let optimizer = Optimizer::new(lanes, &layout, device);
         let measured = layout.tensors().iter().any(|tensor| !tensor.kind.is_trained());
         let momentum = measured.then(|| {
@@ -152,8 +156,9 @@ impl Bundle {
             Tensor::from_data(TensorData::new(row, [1, layout.length()]), device)
         });
         let net = Net::of(model);
-        let chain = Chain::of(&net, &layout, device);
-        Self { net, chain, layout, device: device.clone(), parameters, mask, clip, momentum, optimizer }
+        // A chain judges by the labels as they are.
+        let chain = if smoothing.is_none() { Chain::of(&net, &layout, device) } else { None };
+        Self { net, chain, layout, device: device.clone(), parameters, mask, clip, smoothing, momentum, optimizer }
     }
 
     /// Computes by operations on tensors alone from now on, wherever they lie.
@@ -271,7 +276,11 @@ impl Bundle {
         let mut watch = Watch { lanes, sums: Vec::new(), statistics: Vec::new() };
         let mode = Mode::Training { dropout };
         let logits = forward(&self.net, &leaves, Tensor::from_inner(inputs), &mode, &mut watch);
-        let losses = lane_losses(logits, Tensor::from_inner(targets));
+        let targets = Tensor::from_inner(targets);
+        let losses = match &self.smoothing {
+            Some(share) => smoothed_losses(logits, targets, Tensor::from_inner(share.clone())),
+            None => lane_losses(logits, targets),
+        };
         let gradients = losses.clone().sum().backward();
         let parts = (leaves.iter().zip(self.layout.tensors())).map(|(leaf, tensor)| {
             // What is measured and not trained has none.
@@ -300,6 +309,17 @@ impl Bundle {
         let measured = Tensor::cat(parts, 1);
         parameters.clone() + (measured - parameters) * momentum.clone()
     }
+}
+
+/// [`lane_losses`] of labels of which a `share` `[K, 1]` is spread evenly over all classes.
+fn smoothed_losses(logits: Tensor<3>, targets: Tensor<2>, share: Tensor<2>) -> Tensor<1> {
+    let [lanes, _, outputs] = logits.dims();
+    let rest = share.clone().neg().add_scalar(1.0);
+    if outputs == 1 {
+        return lane_losses(logits, targets * rest + share.div_scalar(2.0));
+    }
+    let even = log_softmax(logits.clone(), 2).neg().mean_dim(2).mean_dim(1).reshape([lanes]);
+    lane_losses(logits, targets) * rest.reshape([lanes]) + even * share.reshape([lanes])
 }
 
 /// Sums up what activations are given, and keeps what batch normalisations met.

@@ -5,7 +5,7 @@ use secateur_proto::spec::{
     Subject, TrainingSpec,
 };
 
-use super::{Chain, Link};
+use super::{super::setting::Then, Chain, Link};
 
 /// One level of a pruning.
 pub(in crate::experiment) struct Prune<'a> {
@@ -16,31 +16,21 @@ pub(in crate::experiment) struct Prune<'a> {
     pub(in crate::experiment) ranking: Ranking,
     pub(in crate::experiment) removal: &'a Removal,
     pub(in crate::experiment) ablation: Option<Ablation>,
-    pub(in crate::experiment) origin: Origin,
+    /// What the training of what is left begins from.
+    pub(in crate::experiment) then: Then,
     pub(in crate::experiment) schedule: Schedule,
     pub(in crate::experiment) training: TrainingSpec,
     pub(in crate::experiment) penalty: Option<RegularizationSpec>,
 }
 
-/// Which weights the training of what is left begins from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::experiment) enum Origin {
-    /// Those that were scored.
-    Scored,
-    /// Those of the dense training after so many steps.
-    Rewound(u64),
-    /// Other initial ones.
-    Reinitialized,
-}
-
 impl Link for Prune<'_> {
     fn add(&self, chain: &mut Chain) {
-        let (start, skip_steps) = match (self.origin, chain.early) {
-            (Origin::Scored, _) => (Start::Scored {}, 0),
-            (Origin::Rewound(step), Some(stage)) => (Start::Rewound { stage }, step),
+        let (start, skip_steps) = match (self.then, chain.early) {
+            (Then::Finetune | Then::RewindLearningRate, _) => (Start::Scored {}, 0),
+            (Then::RewindWeights { step }, Some(stage)) => (Start::Rewound { stage }, step),
             // Before the first step there is the initial net.
-            (Origin::Rewound(_), None) => (Start::Initial {}, 0),
-            (Origin::Reinitialized, _) => (Start::Reinitialized {}, 0),
+            (Then::RewindWeights { .. }, None) => (Start::Initial {}, 0),
+            (Then::Reinitialize, _) => (Start::Reinitialized {}, 0),
         };
         let level = PruneSpec {
             prepare: chain.prepare,

@@ -36,6 +36,8 @@ struct Lists {
     /// Of the stages that were given some.
     given: BTreeMap<u32, Artifacts>,
     specs: Texts,
+    /// Of each stage, whether it leaves a net.
+    nets: Vec<bool>,
     trials: Vec<TrialEntry>,
     /// The stages of all trials, as positions of stages.
     of_trials: Vec<u32>,
@@ -109,6 +111,14 @@ pub enum InvalidPlan {
         trial: TrialId,
         /// What it has.
         stage: u32,
+    },
+    /// A trial would end before one of the stages whose results are its own.
+    #[error("trial {trial} does not wait for its stage {stage}")]
+    NotAwaited {
+        /// Which.
+        trial: TrialId,
+        /// The stage that nothing behind it reads.
+        stage: StageKey,
     },
     /// There are more than can be numbered.
     #[error("it has more than {} stages or trials", u32::MAX)]
@@ -196,10 +206,7 @@ impl PackedPlan {
 
     /// The stages that a stage reads, as positions, each once.
     pub fn parents(&self, stage: usize) -> impl ExactSizeIterator<Item = usize> + '_ {
-        let begin = stage.checked_sub(1).map_or(0, |before| self.lists.stages[before].parents_end);
-        self.lists.parents[begin as usize..self.lists.stages[stage].parents_end as usize]
-            .iter()
-            .map(|parent| *parent as usize)
+        self.lists.parents(stage).iter().map(|parent| *parent as usize)
     }
 
     /// Files of a stage that are there before any stage has run.
@@ -225,6 +232,15 @@ impl PackedPlan {
     #[must_use]
     pub fn last_stage(&self, trial: usize) -> usize {
         self.lists.of_trials[self.lists.trials[trial].stages_end as usize - 1] as usize
+    }
+
+    /// The stages whose results together are a trial's, as positions: the one that leaves its net, and those behind it. Almost always
+    /// one. All of them, if none leaves a net.
+    #[must_use]
+    pub fn result_stages(&self, trial: usize) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        let begin = trial.checked_sub(1).map_or(0, |before| self.lists.trials[before].stages_end);
+        let stages = &self.lists.of_trials[begin as usize..self.lists.trials[trial].stages_end as usize];
+        self.lists.with_the_net(stages).iter().map(|stage| *stage as usize)
     }
 
     /// What a trial is called.
@@ -292,8 +308,19 @@ impl PackedPlan {
 }
 
 impl Lists {
+    fn parents(&self, stage: usize) -> &[u32] {
+        let begin = stage.checked_sub(1).map_or(0, |before| self.stages[before].parents_end);
+        &self.parents[begin as usize..self.stages[stage].parents_end as usize]
+    }
+
+    /// Those of a trial's stages, from the last one on that leaves a net.
+    fn with_the_net<'s>(&self, stages: &'s [u32]) -> &'s [u32] {
+        &stages[stages.iter().rposition(|stage| self.nets[*stage as usize]).unwrap_or(0)..]
+    }
+
     /// Nothing more comes: they take no more room than they must.
     fn shrink(&mut self) {
+        self.nets.shrink_to_fit();
         self.stages.shrink_to_fit();
         self.parents.shrink_to_fit();
         self.trials.shrink_to_fit();
@@ -356,6 +383,7 @@ impl Packer {
             self.lists.given.insert(position, stage.given.clone());
         }
         self.lists.specs.push(&written(&stage.spec));
+        self.lists.nets.push(stage.spec.leaves_net());
         let (key, lane_steps, parents_end) = (stage.key, stage.lane_steps, next(self.lists.parents.len())?);
         self.lists.stages.push(Stage { key, lane_steps, class, parents_end });
         Ok(())
@@ -389,6 +417,15 @@ impl Packer {
         }
         if let Some(stage) = trial.stages.iter().find(|stage| **stage as usize >= self.lists.stages.len()) {
             return Err(InvalidPlan::NoSuchStage { trial: id(), stage: *stage });
+        }
+        // Once the last stage has completed, so have all whose results are the trial's.
+        let mut awaited: Vec<u32> = trial.stages.last().copied().into_iter().collect();
+        for stage in self.lists.with_the_net(&trial.stages).iter().rev() {
+            if !awaited.contains(stage) {
+                let stage = self.lists.stages[*stage as usize].key;
+                return Err(InvalidPlan::NotAwaited { trial: id(), stage });
+            }
+            awaited.extend(self.lists.parents(*stage as usize));
         }
         self.lists.of_trials.extend(&trial.stages);
         self.lists.trials.push(TrialEntry { seed: trial.seed, cell, stages_end: next(self.lists.of_trials.len())? });

@@ -4,13 +4,14 @@ use std::{collections::HashMap, num::NonZeroU32};
 
 use secateur_proto::{
     metrics::{Direction, InvalidQuantity, Metric, Quantity, Split},
-    spec::Task,
+    spec::{Task, Vocabulary as _},
 };
 
 use super::{
     super::{
         diagnostic::{Mark, did_you_mean, quote},
         plan::{Attempts, Constraint, Control, Objective},
+        setting::{Form as _, Names},
         spec::{Controls, DataSpec, MAX_TRIALS},
         yaml::Value,
     },
@@ -227,29 +228,19 @@ pub(super) fn attempts(reader: &mut Reader, field: &Field<'_>) -> Option<Attempt
 
 /// `auto`, `none`, or a list of controls.
 pub(super) fn controls(reader: &mut Reader, fields: &Fields<'_>) -> Option<Controls> {
-    const NAMES: [(&str, Control); 7] = [
-        ("dense", Control::Dense),
-        ("random", Control::Random),
-        ("random_matched", Control::RandomMatched),
-        ("shuffle", Control::Shuffle),
-        ("reinitialize", Control::Reinitialize),
-        ("scratch_epochs", Control::ScratchEpochs),
-        ("scratch_compute", Control::ScratchCompute),
-    ];
     let Some(field) = fields.get("controls") else { return Some(Controls::auto()) };
     let named = |list| Controls { list, named: true };
     match field.text() {
         Some("auto") => return Some(Controls::auto()),
         Some("none") => return Some(named(Vec::new())),
-        Some("all") => return Some(named(NAMES.map(|(_, control)| control).to_vec())),
+        Some("all") => return Some(named(Control::ALL.to_vec())),
         _ => {}
     }
     if field.items().is_none() {
-        let names = NAMES.map(|(name, _)| name);
         let hint = field.text().map(|text| did_you_mean(text, ["auto", "none", "all"])).unwrap_or_default();
-        reader.wrong(&field, &format!("auto, none, all, or a list of {}{hint}", names.join(", ")));
+        reader.wrong(&field, &format!("auto, none, all, or a list of {}{hint}", Control::NAMES));
         return None;
     }
-    let read = |reader: &mut Reader, field: &Field<'_>| reader.choice(field, &NAMES, &[]);
+    let read = |reader: &mut Reader, field: &Field<'_>| Names.read(reader, field);
     reader.values(&field, field.items_or_self(), PartialEq::eq, read).map(named)
 }

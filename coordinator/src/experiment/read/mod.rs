@@ -159,8 +159,8 @@ impl<'a> Maps<'a> {
 fn kind_of<'a>(field: &Field<'a>, path: &str) -> Option<&'a str> {
     let silent = &mut Reader::default();
     let kind = silent.fields(field, &[])?.get("kind")?.text()?;
-    let is_known = |row: &setting::Row| row.parent() == path && row.only().contains(&kind);
-    setting::ROWS.iter().any(is_known).then_some(kind)
+    let is_known = |row: setting::Row| row.parent() == path && row.only().contains(&kind);
+    setting::rows().any(is_known).then_some(kind)
 }
 
 /// What the file says about each setting; `None` for one that does not apply.

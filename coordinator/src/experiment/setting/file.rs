@@ -8,8 +8,11 @@ use secateur_proto::{
 use serde_json::{Value as Json, json};
 
 use super::{
-    super::propose::{MAX_SEARCH, Sampler},
-    Form, Number, REQUIRED, settings,
+    super::{
+        plan::Control,
+        propose::{MAX_SEARCH, Sampler},
+    },
+    Form, Number, REQUIRED, Row, settings,
 };
 
 /// A key that is no part of a cell.
@@ -27,6 +30,39 @@ pub(crate) struct Key {
     /// The JSON Schema of its value.
     pub(crate) schema: fn() -> Json,
 }
+
+/// The keys before the settings.
+pub(super) static BEFORE_SETTINGS: &[Row] = &[
+    Row::Key(&VERSION),
+    Row::Key(&NAME),
+    Row::Key(&PATH),
+    Row::Key(&TARGET),
+    Row::Key(&TASK),
+    Row::Key(&SPLIT_KIND),
+    Row::Key(&SPLIT_COLUMN),
+    Row::Key(&SPLIT_TRAIN),
+    Row::Key(&SPLIT_VALIDATION),
+    Row::Key(&SPLIT_TEST),
+    Row::Key(&SPLIT_SEED),
+    Row::Key(&DATA_ROWS),
+    Row::Key(&DROP),
+    Row::Key(&INPUTS),
+    Row::Key(&DATA_GROUPS),
+];
+
+/// The keys after the settings.
+pub(super) static AFTER_SETTINGS: &[Row] = &[
+    Row::Key(&QUANTIZATION),
+    Row::Key(&SEEDS),
+    Row::Key(&SAMPLER),
+    Row::Key(&SEARCH_TRIALS),
+    Row::Key(&SEARCH_SEED),
+    Row::Key(&OBJECTIVES),
+    Row::Key(&CONSTRAINTS),
+    Row::Key(&EXCLUDE),
+    Row::Key(&CONTROLS),
+    Row::Key(&ATTEMPTS),
+];
 
 /// A map of the sweep file.
 pub(crate) struct Group {
@@ -215,22 +251,6 @@ pub(crate) static DATA_GROUPS: Key = Key {
     schema: column_list,
 };
 
-pub(crate) static WEIGHTS: Key = Key {
-    path: "model.weights",
-    about: "File of a trained net that replaces the dense net: `.safetensors`, `.pt` or `.pth`",
-    allowed: "a path, or a map such as {path: net.pt, rename: {fc1: layers.0}}",
-    unset: "a net is trained",
-    only: &[],
-    schema: || {
-        let rename = json!({"type": "object", "additionalProperties": {"type": ["string", "null"]}});
-        let properties = json!({"path": text(), "rename": rename});
-        json!({"anyOf": [
-            text(),
-            {"type": "object", "properties": properties, "required": ["path"], "additionalProperties": false},
-        ]})
-    },
-};
-
 pub(crate) static QUANTIZATION: Key = Key {
     path: "quantization",
     about: "How weights are rounded after pruning",
@@ -255,10 +275,10 @@ pub(crate) static SEEDS: Key = Key {
 pub(crate) static SAMPLER: Key = Key {
     path: "search.sampler",
     about: "How to sample cells: `random` independently, `sobol` evenly spread (Sobol 1967)",
-    allowed: "random, sobol",
+    allowed: Sampler::NAMES,
     unset: REQUIRED,
     only: &[],
-    schema: || json!({"enum": Sampler::ALL.iter().map(|sampler| sampler.name()).collect::<Vec<_>>()}),
+    schema: || json!({"enum": Sampler::ALL}),
 };
 
 pub(crate) static SEARCH_TRIALS: Key = Key {
@@ -311,6 +331,7 @@ pub(crate) static CONSTRAINTS: Key = Key {
         let properties = json!({"metric": metrics(), "min": number, "max": number});
         let constraint = json!({
             "type": "object", "properties": properties, "required": ["metric"], "additionalProperties": false,
+            "anyOf": [{"required": ["min"]}, {"required": ["max"]}],
         });
         json!({"type": "array", "items": constraint})
     },
@@ -349,15 +370,13 @@ pub(crate) static EXCLUDE: Key = Key {
 
 pub(crate) static CONTROLS: Key = Key {
     path: "controls",
-    about: "Cells to add for comparison. `scratch_epochs` and `scratch_compute` are small dense nets, trained for as many epochs or \
-            multiply-accumulates; not for `lenet5`, nor where a penalty decides what is removed",
-    allowed: "auto, none, all, or a list of dense, random, random_matched, shuffle, reinitialize, scratch_epochs, scratch_compute",
+    about: "Cells to add for comparison: `auto`, `none`, `all`, or a list of names. `scratch_epochs` and `scratch_compute` are small dense \
+            nets, trained for as many epochs or multiply-accumulates; not for `lenet5`, nor where a penalty decides what is removed",
+    allowed: Control::NAMES,
     unset: "auto: [dense, random, scratch_epochs]",
     only: &[],
     schema: || {
-        let names =
-            ["dense", "random", "random_matched", "shuffle", "reinitialize", "scratch_epochs", "scratch_compute"];
-        let list = json!({"type": "array", "items": {"enum": names}, "minItems": 1, "uniqueItems": true});
+        let list = json!({"type": "array", "items": {"enum": Control::ALL}, "minItems": 1, "uniqueItems": true});
         json!({"anyOf": [{"enum": ["auto", "none", "all"]}, list]})
     },
 };

@@ -2,7 +2,8 @@
 //! whether a cell's name shows it, and where it goes in a spec. The reader, the grid, the JSON Schema and the table of keys follow from
 //! the rows.
 //!
-//! A new setting is one row in `model`, `training`, `pruning` or `regularization`, and its line in `ROWS`.
+//! A new setting is one row in `model`, `training`, `pruning` or `regularization`, each of which lists its rows in the order of the
+//! grid.
 
 mod file;
 mod form;
@@ -37,71 +38,11 @@ use super::{
 };
 
 /// Every key of the sweep file, in the order of the documentation. Of the settings among them the grid counts the first slowest.
-pub(crate) static ROWS: &[Row] = &[
-    Row::Key(&file::VERSION),
-    Row::Key(&file::NAME),
-    Row::Key(&file::PATH),
-    Row::Key(&file::TARGET),
-    Row::Key(&file::TASK),
-    Row::Key(&file::SPLIT_KIND),
-    Row::Key(&file::SPLIT_COLUMN),
-    Row::Key(&file::SPLIT_TRAIN),
-    Row::Key(&file::SPLIT_VALIDATION),
-    Row::Key(&file::SPLIT_TEST),
-    Row::Key(&file::SPLIT_SEED),
-    Row::Key(&file::DATA_ROWS),
-    Row::Key(&file::DROP),
-    Row::Key(&file::INPUTS),
-    Row::Key(&file::DATA_GROUPS),
-    Row::Setting(&model::KIND),
-    Row::Setting(&model::HIDDEN),
-    Row::Setting(&model::ACTIVATION),
-    Row::Setting(&model::BATCH_NORM),
-    Row::Setting(&model::DROPOUT),
-    Row::Setting(&model::WIDTH),
-    Row::Setting(&model::BLOCKS),
-    Row::Setting(&model::CHANNELS),
-    Row::Key(&file::WEIGHTS),
-    Row::Setting(&training::OPTIMIZER),
-    Row::Setting(&training::LR),
-    Row::Setting(&training::BETAS),
-    Row::Setting(&training::EPS),
-    Row::Setting(&training::WEIGHT_DECAY),
-    Row::Setting(&training::MOMENTUM),
-    Row::Setting(&training::NESTEROV),
-    Row::Setting(&training::BATCH_SIZE),
-    Row::Setting(&training::EPOCHS),
-    Row::Setting(&training::LR_SCHEDULE),
-    Row::Setting(&training::INITIALIZATION),
-    Row::Setting(&training::CLIP_GRADIENT_NORM),
-    Row::Setting(&training::SELECT_BY),
-    Row::Setting(&pruning::STRATEGY),
-    Row::Setting(&pruning::SCOPE),
-    Row::Setting(&pruning::GRANULARITY),
-    Row::Setting(&pruning::SCHEDULE),
-    Row::Setting(&pruning::ABLATION),
-    Row::Setting(&pruning::SPARSITY),
-    Row::Setting(&pruning::LAYERS),
-    Row::Setting(&pruning::MAX_LAYER_SPARSITY),
-    Row::Setting(&pruning::RETRAIN_EPOCHS),
-    Row::Setting(&pruning::RETRAIN_LR),
-    Row::Setting(&pruning::RETRAIN_LR_SCHEDULE),
-    Row::Setting(&regularization::KIND),
-    Row::Setting(&regularization::STRENGTH),
-    Row::Setting(&regularization::PHASE),
-    Row::Setting(&regularization::WARM_UP_EPOCHS),
-    Row::Setting(&regularization::HEALING_EPOCHS),
-    Row::Key(&file::QUANTIZATION),
-    Row::Key(&file::SEEDS),
-    Row::Key(&file::SAMPLER),
-    Row::Key(&file::SEARCH_TRIALS),
-    Row::Key(&file::SEARCH_SEED),
-    Row::Key(&file::OBJECTIVES),
-    Row::Key(&file::CONSTRAINTS),
-    Row::Key(&file::EXCLUDE),
-    Row::Key(&file::CONTROLS),
-    Row::Key(&file::ATTEMPTS),
-];
+pub(crate) fn rows() -> impl DoubleEndedIterator<Item = Row> {
+    let parts =
+        [file::BEFORE_SETTINGS, model::ROWS, training::ROWS, pruning::ROWS, regularization::ROWS, file::AFTER_SETTINGS];
+    parts.into_iter().flatten().copied()
+}
 
 /// A key of the sweep file.
 #[derive(Clone, Copy)]
@@ -168,9 +109,12 @@ impl Row {
         }
     }
 
-    /// Whether its map always has to have it.
-    pub(crate) fn is_required(self) -> bool {
-        self.unset() == REQUIRED
+    /// Whether its map has to have it, if it is of that kind; of any kind if that is not known.
+    pub(crate) fn is_required(self, kind: Option<&str>) -> bool {
+        match self {
+            Self::Setting(setting) => setting.is_required(&Around { is_present: true, kind, task: None }),
+            Self::Key(key) => key.unset == REQUIRED && kind.is_none_or(|kind| is_of(key.only, Some(kind))),
+        }
     }
 
     /// The JSON Schema of what may stand there.
@@ -187,8 +131,8 @@ pub(crate) const REQUIRED: &str = "required";
 
 /// Every setting, in the order of the grid.
 pub(crate) fn settings() -> impl DoubleEndedIterator<Item = &'static dyn AnySetting> {
-    ROWS.iter().filter_map(|row| match row {
-        Row::Setting(setting) => Some(*setting),
+    rows().filter_map(|row| match row {
+        Row::Setting(setting) => Some(setting),
         Row::Key(_) => None,
     })
 }
@@ -196,7 +140,7 @@ pub(crate) fn settings() -> impl DoubleEndedIterator<Item = &'static dyn AnySett
 /// The keys of the map at `path`, if it is of that kind; of any kind if that is not known.
 pub(crate) fn keys_of(path: &str, kind: Option<&str>) -> Vec<&'static str> {
     let mut keys = Vec::new();
-    for row in ROWS {
+    for row in rows() {
         let rest = if path.is_empty() {
             row.path()
         } else {
@@ -292,6 +236,8 @@ pub(crate) trait AnySetting: Sync {
     fn allowed(&self) -> String;
     /// The default as the documentation has it.
     fn unset(&self) -> String;
+    /// Whether a file without it is a mistake.
+    fn is_required(&self, around: &Around<'_>) -> bool;
     /// The JSON Schema of a value or an axis.
     fn schema(&self) -> Json;
     /// Reads it out of its map; `Some(None)` for a setting that does not apply.
@@ -376,6 +322,10 @@ impl<T: SettingValue> AnySetting for Setting<T> {
             },
             Unset::Depends(words, _) => (*words).to_owned(),
         }
+    }
+
+    fn is_required(&self, around: &Around<'_>) -> bool {
+        matches!(self.default(around), Unset::Required)
     }
 
     fn schema(&self) -> Json {

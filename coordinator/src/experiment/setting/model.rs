@@ -11,9 +11,22 @@ use super::{
         read::{Field, Reader},
         yaml,
     },
-    Form, Names, Number, Sets, Setting, Shown, Unset,
+    Form, Key, Names, Number, Row, Sets, Setting, Shown, Unset,
     form::{Boolean, Integer},
+    value::vocabularies,
 };
+
+pub(super) static ROWS: &[Row] = &[
+    Row::Setting(&KIND),
+    Row::Setting(&HIDDEN),
+    Row::Setting(&ACTIVATION),
+    Row::Setting(&BATCH_NORM),
+    Row::Setting(&DROPOUT),
+    Row::Setting(&WIDTH),
+    Row::Setting(&BLOCKS),
+    Row::Setting(&CHANNELS),
+    Row::Key(&WEIGHTS),
+];
 
 vocabulary! {
     /// Kinds of nets in the sweep file. Two of them are nets of the same form: LeNet-300-100 is a perceptron.
@@ -30,6 +43,8 @@ vocabulary! {
         ResidualCnn = "residual_cnn",
     }
 }
+
+vocabularies!(Activation, ModelKind);
 
 const MAX_BLOCKS: u32 = 32;
 
@@ -127,6 +142,23 @@ pub(crate) static CHANNELS: Setting<Vec<u32>> = Setting {
     axis: false,
     shown: Shown::Varying,
     sets: Sets::Planned,
+};
+
+pub(crate) static WEIGHTS: Key = Key {
+    path: "model.weights",
+    about: "File of a trained net that replaces the dense net: `.safetensors`, `.pt` or `.pth`",
+    allowed: "a path, or a map such as {path: net.pt, rename: {fc1: layers.0}}",
+    unset: "a net is trained",
+    only: &[],
+    schema: || {
+        let path = json!({"type": "string", "minLength": 1});
+        let rename = json!({"type": "object", "additionalProperties": {"type": ["string", "null"]}});
+        let properties = json!({"path": path, "rename": rename});
+        json!({"anyOf": [
+            path,
+            {"type": "object", "properties": properties, "required": ["path"], "additionalProperties": false},
+        ]})
+    },
 };
 
 /// One list of widths. Only a list of such lists is several values.

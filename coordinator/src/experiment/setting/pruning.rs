@@ -3,12 +3,26 @@
 use secateur_proto::spec::LearningRateSchedule;
 
 use super::{
-    AblationSetting, Grain, Number, Scope, Selection, Sets, Setting, Shown, Strategy, Timing, Unset,
+    AblationSetting, Grain, Names, Number, Row, Scope, Selection, Sets, Setting, Shown, Strategy, Timing, Unset,
     form::{GivenNumber, Integer},
     schedule, strategy,
     training::{LrSchedule, MAX_EPOCHS},
     values,
 };
+
+pub(super) static ROWS: &[Row] = &[
+    Row::Setting(&STRATEGY),
+    Row::Setting(&SCOPE),
+    Row::Setting(&GRANULARITY),
+    Row::Setting(&SCHEDULE),
+    Row::Setting(&ABLATION),
+    Row::Setting(&SPARSITY),
+    Row::Setting(&LAYERS),
+    Row::Setting(&MAX_LAYER_SPARSITY),
+    Row::Setting(&RETRAIN_EPOCHS),
+    Row::Setting(&RETRAIN_LR),
+    Row::Setting(&RETRAIN_LR_SCHEDULE),
+];
 
 pub(crate) static STRATEGY: Setting<Strategy> = Setting {
     path: "pruning.strategy",
@@ -64,7 +78,7 @@ pub(crate) static ABLATION: Setting<AblationSetting> = Setting {
     about: "Change the mask to test what causes a result: `shuffle` the mask within each layer; `random_matched` removes as many \
             weights of each layer at random; `reinitialize` trains other initial weights. Never on the front; with the schedules \
             `one_shot` and `iterative`",
-    form: &values::Ablations,
+    form: &Names,
     unset: Unset::Is(|| AblationSetting::None),
     only: &[],
     axis: true,

@@ -3,13 +3,22 @@
 use secateur_proto::{spec::RegularizationKind, vocabulary};
 
 use super::{
-    Names, Number, Sets, Setting, Shown, Unset,
+    Names, Number, Row, Sets, Setting, Shown, Unset,
     form::{Integer, NamesOrNone},
     training::MAX_EPOCHS,
+    value::vocabularies,
 };
 
+pub(super) static ROWS: &[Row] = &[
+    Row::Setting(&KIND),
+    Row::Setting(&STRENGTH),
+    Row::Setting(&PHASE),
+    Row::Setting(&WARM_UP_EPOCHS),
+    Row::Setting(&HEALING_EPOCHS),
+];
+
 vocabulary! {
-    /// The trainings that have the penalty.
+    /// The trainings that have the penalty. A stage has a penalty or none, so only the sweep file has this choice.
     pub enum PenaltyPhase {
         /// That of the dense net.
         Dense = "dense",
@@ -19,6 +28,8 @@ vocabulary! {
         Both = "both",
     }
 }
+
+vocabularies!(RegularizationKind, PenaltyPhase);
 
 pub(crate) static KIND: Setting<Option<RegularizationKind>> = Setting {
     path: "regularization.kind",

@@ -41,22 +41,36 @@ impl Form<Timing> for Schedules {
             json!({"anyOf": [between, {"type": "array", "items": between, "minItems": 1, "uniqueItems": true}]});
         let map = |properties: Json| json!({"type": "object", "properties": properties, "additionalProperties": false});
         let dynamic = map(json!({"fraction": Number::above(0.0).up_to(1.0).schema(), "every": steps, "end": share}));
+        // Of the ways to say the levels, and of those to say how often, there is one.
+        let with = |mut map: Json, key: &str, rule: Json| {
+            map[key] = rule;
+            map
+        };
+        let together = |one: &str, two: &str| json!({"required": [one, two]});
+        let iterative = map(json!({
+            "fraction": between,
+            "rounds": {"type": "integer", "minimum": 1, "maximum": 200},
+            "levels": levels,
+            "then": {"enum": THEN.map(|(name, _)| name)},
+            "rewind_to": {"type": "integer", "minimum": 0, "maximum": MAX_STEPS},
+        }));
+        let two_ladders =
+            [together("fraction", "rounds"), together("fraction", "levels"), together("rounds", "levels")];
+        let iterative = with(iterative, "not", json!({"anyOf": two_ladders}));
+        let iterative = with(iterative, "if", json!({"required": ["rewind_to"]}));
+        let rewinds = json!({"properties": {"then": {"const": "weight_rewind"}}, "required": ["then"]});
+        let iterative = with(iterative, "then", rewinds);
+        let gradual = map(json!({
+            "shape": Form::<Ramp>::schema(&Names),
+            "begin": share,
+            "end": share,
+            "times": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
+            "every": steps,
+        }));
         let kinds = json!({
             "one_shot": map(json!({})),
-            "iterative": map(json!({
-                "fraction": between,
-                "rounds": {"type": "integer", "minimum": 1, "maximum": 200},
-                "levels": levels,
-                "then": {"enum": THEN.map(|(name, _)| name)},
-                "rewind_to": {"type": "integer", "minimum": 0, "maximum": MAX_STEPS},
-            })),
-            "gradual": map(json!({
-                "shape": Form::<Ramp>::schema(&Names),
-                "begin": share,
-                "end": share,
-                "times": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
-                "every": steps,
-            })),
+            "iterative": iterative,
+            "gradual": with(gradual, "not", together("times", "every")),
             "set": dynamic,
             "rigl": dynamic,
             "ac_dc": map(json!({"every": steps, "end": share})),

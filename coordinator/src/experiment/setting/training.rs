@@ -11,9 +11,27 @@ use super::{
         read::{Field, Reader},
         yaml,
     },
-    Form, Names, Number, Sets, Setting, SettingValue, Shown, Unset,
+    Form, Names, Number, Row, Sets, Setting, SettingValue, Shown, Unset,
     form::{Boolean, Integer, NumberOrNone},
+    value::vocabularies,
 };
+
+pub(super) static ROWS: &[Row] = &[
+    Row::Setting(&OPTIMIZER),
+    Row::Setting(&LR),
+    Row::Setting(&BETAS),
+    Row::Setting(&EPS),
+    Row::Setting(&WEIGHT_DECAY),
+    Row::Setting(&MOMENTUM),
+    Row::Setting(&NESTEROV),
+    Row::Setting(&BATCH_SIZE),
+    Row::Setting(&EPOCHS),
+    Row::Setting(&LR_SCHEDULE),
+    Row::Setting(&INITIALIZATION),
+    Row::Setting(&CLIP_GRADIENT_NORM),
+    Row::Setting(&SELECT_BY),
+    Row::Setting(&LABEL_SMOOTHING),
+];
 
 vocabulary! {
     /// Update rules in the sweep file, with PyTorch's formulas. In a spec each has its constants as well.
@@ -26,6 +44,8 @@ vocabulary! {
         Sgd = "sgd",
     }
 }
+
+vocabularies!(Initialization, OptimizerKind, SelectBy);
 
 pub(crate) const MAX_EPOCHS: u32 = 1_000_000;
 const MAX_BATCH_SIZE: u32 = 1 << 24;
@@ -209,6 +229,18 @@ pub(crate) static SELECT_BY: Setting<SelectBy> = Setting {
     sets: Sets::Training(|training, metric| training.select_by = *metric),
 };
 
+pub(crate) static LABEL_SMOOTHING: Setting<f64> = Setting {
+    path: "training.label_smoothing",
+    about: "Share of each label that the training loss spreads evenly over all classes (Szegedy et al. 2016); metrics and scores of \
+            weights use the labels as they are",
+    form: &Number::from(0.0).below(1.0),
+    unset: Unset::Is(|| 0.0),
+    only: &[],
+    axis: true,
+    shown: Shown::Varying,
+    sets: Sets::Training(|training, share| training.label_smoothing = *share),
+};
+
 struct Betas;
 
 impl Form<[f64; 2]> for Betas {
@@ -279,7 +311,10 @@ impl Form<LearningRateSchedule> for LrSchedule {
         let count = Integer(1, MAX_EPOCHS).schema();
         let factor = Number::above(0.0).up_to(1.0).schema();
         let properties = json!({"every": count, "times": count, "factor": factor});
-        let step = json!({"type": "object", "properties": properties, "additionalProperties": false});
+        let step = json!({
+            "type": "object", "properties": properties, "additionalProperties": false,
+            "oneOf": [{"required": ["every"]}, {"required": ["times"]}],
+        });
         let map = json!({"type": "object", "properties": {"step": step}, "required": ["step"], "additionalProperties": false});
         json!({"anyOf": [{"enum": ["constant", "cosine"]}, map]})
     }

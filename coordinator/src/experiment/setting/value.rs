@@ -149,20 +149,12 @@ impl<T: SettingValue> SettingValue for Option<T> {
 /// Values of a vocabulary are written as their names.
 macro_rules! vocabularies {
     ($($Name:path),+ $(,)?) => {
-        $(impl SettingValue for $Name {
-            fn json(&self) -> Json {
+        $(impl $crate::experiment::setting::SettingValue for $Name {
+            fn json(&self) -> serde_json::Value {
                 secateur_proto::spec::Vocabulary::name(*self).into()
             }
         })+
     };
 }
 
-vocabularies!(
-    secateur_proto::spec::Activation,
-    secateur_proto::spec::Initialization,
-    secateur_proto::spec::RegularizationKind,
-    secateur_proto::spec::SelectBy,
-    super::ModelKind,
-    super::OptimizerKind,
-    super::PenaltyPhase,
-);
+pub(super) use vocabularies;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use secateur_proto::spec::{Growth, Ramp};
+use secateur_proto::{
+    spec::{Growth, Ramp},
+    vocabulary,
+};
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -12,9 +15,13 @@ use super::{
         yaml::{self, Node},
     },
     Form, Number, SettingValue,
+    value::vocabularies,
 };
 
-/// Which weights compete for staying.
+vocabularies!(AblationSetting);
+
+/// Which weights compete for staying. In a stage this becomes a [`Removal`](secateur_proto::spec::Removal), which has exact counts and so depends on the net and the
+/// sparsity, and of `lamp` a [`Ranking`](secateur_proto::spec::Ranking).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scope {
     /// Those of all prunable layers together.
@@ -31,7 +38,8 @@ pub enum Scope {
     Factors(BTreeMap<String, f64>),
 }
 
-/// What is removed as one.
+/// What is removed as one. In a stage this becomes a [`Granularity`](secateur_proto::spec::Granularity) and, for `2:4` and the like, a [`Removal`](secateur_proto::spec::Removal); neurons and filters
+/// differ in the layers that they are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grain {
     /// Single weights.
@@ -49,7 +57,8 @@ pub enum Grain {
     },
 }
 
-/// When weights go, as the file has it: in shares of the training where a number of steps would depend on the data.
+/// When weights are removed, in shares of the training: a number of steps would depend on the data. In a stage this becomes a
+/// [`Schedule`](secateur_proto::spec::Schedule), which is in steps; `iterative` becomes a chain of stages.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Timing {
     /// All at once.
@@ -103,7 +112,8 @@ pub enum Ladder {
     Levels(Vec<f64>),
 }
 
-/// What a level's training begins from.
+/// What a level's training begins from, and which training that is. In a stage it becomes the [`Start`](secateur_proto::spec::Start), which names the stage that
+/// left the weights, and the training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     /// The weights there are, retrained as `retrain` says (Han et al. 2015).
@@ -128,17 +138,19 @@ pub enum Pace {
     Every(u64),
 }
 
-/// What is changed about a pruned net to see whether it matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AblationSetting {
-    /// Nothing.
-    None,
-    /// The mask of each layer is shuffled.
-    Shuffle,
-    /// As many of each layer go, at random.
-    RandomMatched,
-    /// What is left begins from other initial weights.
-    Reinitialize,
+vocabulary! {
+    /// What is changed about a pruned net to see whether it matters. A change of the mask becomes the [`Ablation`](secateur_proto::spec::Ablation) of a stage; other
+    /// initial weights become its [`Start`](secateur_proto::spec::Start).
+    pub enum AblationSetting {
+        /// Nothing.
+        None = "none",
+        /// The mask of each layer is shuffled.
+        Shuffle = "shuffle",
+        /// As many weights of each layer are removed at random.
+        RandomMatched = "random_matched",
+        /// The weights that are left begin from other initial values.
+        Reinitialize = "reinitialize",
+    }
 }
 
 impl fmt::Display for Scope {
@@ -221,22 +233,6 @@ impl fmt::Display for Pace {
     }
 }
 
-impl AblationSetting {
-    /// Every one with its name.
-    pub const ALL: [(&str, Self); 4] = [
-        ("none", Self::None),
-        ("shuffle", Self::Shuffle),
-        ("random_matched", Self::RandomMatched),
-        ("reinitialize", Self::Reinitialize),
-    ];
-
-    /// The name in the sweep file.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        Self::ALL.into_iter().find(|(_, ablation)| *ablation == self).map_or("none", |(name, _)| name)
-    }
-}
-
 /// The layers that pruning may take from, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -255,12 +251,6 @@ impl SettingValue for Scope {
 impl SettingValue for Grain {
     fn json(&self) -> Json {
         json!(self.to_string())
-    }
-}
-
-impl SettingValue for AblationSetting {
-    fn json(&self) -> Json {
-        json!(self.name())
     }
 }
 
@@ -375,23 +365,6 @@ impl Form<Grain> for Grains {
             {"enum": GRAINS.map(|(name, _)| name)},
             {"type": "string", "pattern": "^[0-9]+:[0-9]+$"},
         ]})
-    }
-}
-
-/// The names of ablations.
-pub(super) struct Ablations;
-
-impl Form<AblationSetting> for Ablations {
-    fn allowed(&self) -> String {
-        AblationSetting::ALL.map(|(name, _)| name).join(", ")
-    }
-
-    fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<AblationSetting> {
-        reader.choice(field, &AblationSetting::ALL, &[])
-    }
-
-    fn schema(&self) -> Json {
-        json!({"enum": AblationSetting::ALL.map(|(name, _)| name)})
     }
 }
 

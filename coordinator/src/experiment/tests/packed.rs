@@ -46,6 +46,8 @@ proptest! {
         for (place, trial) in plan.trials.iter().enumerate() {
             prop_assert_eq!(packed.find_trial(&trial.id), Some(place));
             prop_assert_eq!(Some(packed.key(packed.last_stage(place))), trial.stages.last().copied());
+            // Every link of today leaves a net.
+            prop_assert_eq!(packed.result_stages(place).collect::<Vec<_>>(), [packed.last_stage(place)]);
         }
     }
 }
@@ -53,13 +55,14 @@ proptest! {
 #[test]
 fn a_plan_that_contradicts_itself_is_not_packed() {
     type Break = fn(&mut Plan);
-    let broken: [(&str, Break); 7] = [
+    let broken: [(&str, Break); 8] = [
         ("before its parent", |plan| plan.stages.reverse()),
         ("without it", |plan| drop(plan.stages.remove(0))),
         ("is there twice", |plan| plan.stages.push(plan.stages[0].clone())),
         ("is there twice", |plan| plan.trials.push(plan.trials[0].clone())),
         ("has no stage", |plan| plan.trials[0].stages.clear()),
         ("not in the plan", |plan| plan.trials[0].stages[0] = StageKey(ContentHash::of(b"other"))),
+        ("does not wait for its stage", |plan| plan.trials[0].stages.reverse()),
         ("as no trial", |plan| plan.trials[0].seed = 99),
     ];
     let good = planned(SMALL);

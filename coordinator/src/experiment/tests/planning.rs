@@ -198,7 +198,7 @@ fn the_summary_says_what_sharing_saves() {
         "cells    2 asked for, 3 controls added",
         "trials   10 (5 cells × 2 seeds)",
         "stages   13: 1 prepare, 2 dense, 10 prune (30 without sharing)",
-        "shared   2 dense nets for 10 trials; sharing saves 53 % of the steps",
+        "shared   1 prepare, 2 dense for 10 trials; sharing saves 53 % of the steps",
         "bundles  2 groups of nets that can be trained together: 10 prune, 2 dense",
         "merged   1 point of the grid",
         "         1 × sparsity 0.5 and 0.5001 both remove 1632 of 3264 weights",

@@ -164,6 +164,31 @@ fn what_the_schema_refuses_the_reader_refuses() {
     assert!(refused.len() > 500, "only {} files are refused", refused.len());
 }
 
+/// Settings that need another one, or exclude it.
+#[test]
+fn the_schema_knows_which_keys_go_together() {
+    for lines in [
+        "training: {optimizer: {kind: sgd}, epochs: 1}",
+        "training: {optimizer: {kind: adam}, epochs: 1, lr_schedule: {step: {factor: 0.5}}}",
+        "training: {optimizer: {kind: adam}, epochs: 1, lr_schedule: {step: {every: 2, times: 2}}}",
+        "model: {kind: mlp}",
+        "model: {kind: residual_mlp}",
+        "regularization: {strength: 0.1}",
+        "regularization: {kind: l1}",
+        "constraints: [{metric: auc}]",
+        "  sparsity: 0.5\n  schedule: {iterative: {rounds: 2, levels: [0.1]}}",
+        "  sparsity: 0.5\n  schedule: {iterative: {rewind_to: 3}}",
+        "  sparsity: 0.5\n  schedule: {iterative: {rewind_to: 3, then: finetune}}",
+        "  sparsity: 0.5\n  schedule: {gradual: {times: 3, every: 3}}",
+    ] {
+        let text = small_with(&[lines]);
+        let file = json_of(&yaml::parse("sweep.yaml", &text).expect("a map").0);
+        assert!(!is_read(&file), "the reader takes {lines}");
+        assert!(!is_valid(&file), "the schema takes {lines}");
+    }
+    assert!(is_valid(&json_of(&yaml::parse("sweep.yaml", SMALL).expect("a map").0)));
+}
+
 /// The part of JSON Schema that the schema uses, but for patterns.
 fn validate(root: &Json, schema: &Json, value: &Json) -> bool {
     let Json::Object(rules) = schema else { return schema == &json!(true) };
@@ -184,6 +209,8 @@ fn holds(root: &Json, rules: &serde_json::Map<String, Json>, rule: &str, content
         "const" => value == content,
         "enum" => list(content).contains(value),
         "anyOf" => list(content).iter().any(|schema| validate(root, schema, value)),
+        "oneOf" => list(content).iter().filter(|schema| validate(root, schema, value)).count() == 1,
+        "not" => !validate(root, content, value),
         "allOf" => list(content).iter().all(|schema| validate(root, schema, value)),
         "if" => !validate(root, content, value) || validate(root, &rules["then"], value),
         "type" => {

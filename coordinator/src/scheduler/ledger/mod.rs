@@ -28,7 +28,7 @@ use secateur_proto::{
 
 pub(super) use self::{
     change::Change,
-    outcome::Packed,
+    outcome::{Packed, TrialResult},
     stage::{Stage, StageState, UNLIMITED},
     sweep::{Sweep, TrialState},
 };
@@ -151,10 +151,15 @@ impl Ledger {
 
     /// How a trial ended, if it has.
     pub(super) fn trial_outcome(&self, sweep: &Sweep, trial: usize) -> Option<StageOutcome> {
+        self.trial_result(sweep, trial).outcome()
+    }
+
+    /// The same, packed.
+    pub(super) fn trial_result(&self, sweep: &Sweep, trial: usize) -> TrialResult {
         match sweep.trials[trial] {
-            TrialState::Open => None,
-            TrialState::Cancelled => Some(StageOutcome::Cancelled),
-            TrialState::Ended => self.stage(sweep.last_stage(trial)).outcome().map(Packed::unpack),
+            TrialState::Open => TrialResult::Open,
+            TrialState::Cancelled => TrialResult::Cancelled,
+            TrialState::Ended => TrialResult::of(sweep.result_stages(trial).map(|stage| self.stage(stage).outcome())),
         }
     }
 

@@ -65,6 +65,52 @@ impl Packed {
     }
 }
 
+/// What a trial has come to. Copies share their contents.
+#[derive(Debug, Clone)]
+pub(in crate::scheduler) enum TrialResult {
+    Open,
+    Cancelled,
+    /// As a single stage.
+    Ended(Packed),
+    /// With the results of several stages, in the order in which they were computed.
+    Joined(Box<[Packed]>),
+}
+
+impl TrialResult {
+    /// The result of a trial that has ended, by the outcomes of its result stages. It ends as the last of them.
+    pub(super) fn of<'a>(outcomes: impl DoubleEndedIterator<Item = Option<&'a Packed>>) -> Self {
+        let mut outcomes = outcomes.rev();
+        let Some(last) = outcomes.next().flatten() else { return Self::Open };
+        let mut joined: Vec<Packed> = if last.is_completed() { outcomes.flatten().cloned().collect() } else { vec![] };
+        if joined.is_empty() {
+            return Self::Ended(last.clone());
+        }
+        joined.reverse();
+        joined.push(last.clone());
+        Self::Joined(joined.into())
+    }
+
+    /// The outcome; `None` while the trial is open.
+    pub(in crate::scheduler) fn outcome(&self) -> Option<StageOutcome> {
+        match self {
+            Self::Open => None,
+            Self::Cancelled => Some(StageOutcome::Cancelled),
+            Self::Ended(outcome) => Some(outcome.unpack()),
+            Self::Joined(outcomes) => {
+                let mut all = StageResult::default();
+                for outcome in outcomes {
+                    match outcome.unpack() {
+                        StageOutcome::Completed(result) => all.extend(result),
+                        // What the last stage waited for has completed: a plan is not packed otherwise.
+                        other => return Some(other),
+                    }
+                }
+                Some(StageOutcome::Completed(all))
+            }
+        }
+    }
+}
+
 impl PackedResult {
     fn new(result: &StageResult) -> Self {
         if result.metrics.is_empty() && result.artifacts.is_empty() {
@@ -77,7 +123,7 @@ impl PackedResult {
         let count = |number: usize| u8::try_from(number).expect("there are fewer roles, and fewer metrics");
         let mut bytes = vec![count(result.artifacts.len())];
         for (role, artifact) in &result.artifacts {
-            bytes.push(code(&Role::ALL, role));
+            bytes.push(code(Role::ALL, role));
             bytes.extend(artifact.hash.as_bytes());
             bytes.extend(artifact.size.to_le_bytes());
         }

@@ -93,6 +93,11 @@ impl PlanParts {
         part.first_stage + part.plan.last_stage(trial)
     }
 
+    pub(super) fn result_stages(&self, trial: usize) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        let (part, trial) = self.part_of_trial(trial);
+        part.plan.result_stages(trial).map(|stage| part.first_stage + stage)
+    }
+
     pub(in crate::scheduler) fn trial_id(&self, trial: usize) -> TrialId {
         let (part, trial) = self.part_of_trial(trial);
         part.plan.trial_id(trial)

@@ -150,6 +150,11 @@ impl Sweep {
         self.stages[self.plan.last_stage(trial)]
     }
 
+    /// The stages whose results together are a trial's.
+    pub(super) fn result_stages(&self, trial: usize) -> impl DoubleEndedIterator<Item = StageNumber> + '_ {
+        self.plan.result_stages(trial).map(|stage| self.stages[stage])
+    }
+
     pub(in crate::scheduler) const fn tally(&self) -> Tally {
         self.tally
     }

@@ -32,8 +32,8 @@ use secateur_proto::{
     metrics::{Metric, Metrics, Split},
     outcome::{Artifact, Artifacts, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{
-        DenseSpec, Granularity, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec,
-        Ranking, Removal, Schedule, SelectBy, SplitSpec, StageSpec, Start, Subject, TableFormat, Task, TrainingSpec,
+        DenseSpec, Granularity, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Ranking, Removal, Schedule,
+        SplitSpec, StageSpec, Start, Subject, TableFormat, Task, TrainingSpec,
     },
 };
 
@@ -155,14 +155,10 @@ fn model() -> ModelSpec {
 
 fn training() -> TrainingSpec {
     TrainingSpec {
-        initialization: Initialization::Pytorch,
-        lr_schedule: LearningRateSchedule::Constant,
-        dropout: 0.0,
         optimizer: OptimizerSpec::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false },
         batch_size: 1,
         epochs: 1,
-        clip_gradient_norm: None,
-        select_by: SelectBy::Auc,
+        ..TrainingSpec::default()
     }
 }
 

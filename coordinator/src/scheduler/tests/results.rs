@@ -125,3 +125,37 @@ fn a_parent_that_diverged_or_collapsed_shows_in_the_trial() {
     assert_eq!((status.trials_completed, status.trials_failed, status.stages_ended), (0, 2, 5));
     lab.finish();
 }
+
+/// As where a stage measures a net that an earlier one left.
+#[test]
+fn a_trial_has_the_results_of_all_stages_since_its_net() {
+    let mut plan = PlanBuilder::default();
+    let prepare = plan.prepare("y");
+    let early =
+        DenseSpec { prepare, model: model(), training: training(), regularization: None, stop_after: Some(1), seed: 0 };
+    let last = plan.add(StageSpec::Dense(early), None);
+    plan.trial(&[prepare, last]);
+    let mut lab = Lab::new(Policy::default());
+    lab.submit(&plan.build("s"));
+    lab.join("w", 1);
+    let result = |metrics: &[(Metric, f64)], role: Role| {
+        let metrics = metrics.iter().map(|(metric, value)| (metric.on(Split::Test), (*value).into())).collect();
+        StageResult { metrics, artifacts: Artifacts::from([(role, Artifact { hash: prepare.0, size: 1 })]) }
+    };
+    let given = lab.next_lease();
+    let first = result(&[(Metric::Auc, 0.5), (Metric::Brier, 0.25)], Role::Prepared);
+    lab.apply(&given.report(0, StageOutcome::Completed(first)));
+    lab.apply(&given.ended(None));
+    let given = lab.next_lease();
+    let second = result(&[(Metric::Auc, 0.75), (Metric::Ks, 0.5)], Role::EarlyCheckpoint);
+    lab.apply(&given.report(0, StageOutcome::Completed(second)));
+    let mut all = result(&[(Metric::Auc, 0.75), (Metric::Brier, 0.25), (Metric::Ks, 0.5)], Role::Prepared);
+    all.artifacts.insert(Role::EarlyCheckpoint, Artifact { hash: prepare.0, size: 1 });
+    let all = StageOutcome::Completed(all);
+    lab.expect_trial("s", 0, &all);
+    let results = lab.core.results(&sweep("s")).expect("a sweep");
+    assert_eq!(results.outcomes().collect::<Vec<_>>(), [Some(all)]);
+    lab.expect_sweep("s", SweepState::Completed);
+    lab.apply(&given.ended(None));
+    lab.finish();
+}

@@ -12,7 +12,7 @@ use crate::{
     experiment::plan::PackedPlan,
     scheduler::{
         core::Core,
-        ledger::{Packed, StageState, TrialState},
+        ledger::{Packed, StageState, TrialResult},
     },
 };
 
@@ -27,21 +27,10 @@ pub struct SweepResults {
     trials: Vec<TrialResult>,
 }
 
-#[derive(Debug, Clone)]
-enum TrialResult {
-    Open,
-    Cancelled,
-    Ended(Packed),
-}
-
 impl SweepResults {
     /// The outcome of the trial at each position of the plan; `None` while it is open.
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = Option<StageOutcome>> + '_ {
-        self.trials.iter().map(|trial| match trial {
-            TrialResult::Open => None,
-            TrialResult::Cancelled => Some(StageOutcome::Cancelled),
-            TrialResult::Ended(outcome) => Some(outcome.unpack()),
-        })
+        self.trials.iter().map(TrialResult::outcome)
     }
 }
 
@@ -98,15 +87,8 @@ impl Core {
     pub fn results(&self, id: &SweepId) -> Option<SweepResults> {
         let parts = self.parts();
         let (_, sweep) = parts.find(id)?;
-        let result = |(trial, state): (usize, &TrialState)| match state {
-            TrialState::Open => TrialResult::Open,
-            TrialState::Cancelled => TrialResult::Cancelled,
-            TrialState::Ended => {
-                let outcome = parts.ledger.stage(sweep.last_stage(trial)).outcome();
-                outcome.map_or(TrialResult::Open, |outcome| TrialResult::Ended(outcome.clone()))
-            }
-        };
-        let trials = sweep.trials()[..sweep.plan().first().trial_count()].iter().enumerate().map(result).collect();
+        let trials =
+            (0..sweep.plan().first().trial_count()).map(|trial| parts.ledger.trial_result(sweep, trial)).collect();
         Some(SweepResults { plan: Arc::clone(sweep.plan().first()), generation: sweep.generation(), trials })
     }
 

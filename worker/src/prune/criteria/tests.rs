@@ -1,19 +1,16 @@
 pub(crate) mod given;
 
-use secateur_proto::spec::{Granularity, Initialization, LearningRateSchedule, OptimizerSpec, SelectBy};
+use secateur_proto::spec::{Granularity, OptimizerSpec, SelectBy};
 
 use super::*;
 
 pub(crate) fn training() -> TrainingSpec {
     TrainingSpec {
-        initialization: Initialization::Pytorch,
         optimizer: OptimizerSpec::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false },
-        lr_schedule: LearningRateSchedule::Constant,
         batch_size: 8,
         epochs: 1,
-        dropout: 0.0,
-        clip_gradient_norm: None,
         select_by: SelectBy::Last,
+        ..TrainingSpec::default()
     }
 }
 

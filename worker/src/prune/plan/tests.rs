@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use secateur_proto::{
     ids::{ContentHash, StageKey},
-    spec::{Along, Initialization, LearningRateSchedule, OptimizerSpec, Schedule, SelectBy, Start, TrainingSpec},
+    spec::{Along, OptimizerSpec, Schedule, SelectBy, Start, TrainingSpec},
 };
 
 use super::*;
@@ -26,14 +26,11 @@ pub(crate) fn spec(removal: Removal) -> PruneSpec {
         start: Start::Scored {},
         schedule: Schedule::OneShot,
         training: TrainingSpec {
-            initialization: Initialization::Pytorch,
             optimizer: OptimizerSpec::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false },
-            lr_schedule: LearningRateSchedule::Constant,
             batch_size: 8,
             epochs: 1,
-            dropout: 0.0,
-            clip_gradient_norm: None,
             select_by: SelectBy::Last,
+            ..TrainingSpec::default()
         },
         skip_steps: 0,
         regularization: None,

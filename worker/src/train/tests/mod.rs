@@ -19,16 +19,14 @@ pub(crate) mod reference;
 mod resume;
 mod schedules;
 mod scores;
+mod smoothing;
 mod spans;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt as _, seq::SliceRandom as _};
 use secateur_proto::{
     metrics::Metric,
-    spec::{
-        Activation, Initialization, LearningRateSchedule, ModelSpec, OptimizerSpec, RegularizationKind,
-        RegularizationSpec, SelectBy, TrainingSpec,
-    },
+    spec::{Activation, ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec, TrainingSpec},
 };
 
 use super::{
@@ -92,16 +90,7 @@ pub(crate) fn sgd(lr: f64) -> OptimizerSpec {
 }
 
 pub(crate) fn training(optimizer: OptimizerSpec, batch_size: u32, epochs: u32) -> TrainingSpec {
-    TrainingSpec {
-        initialization: Initialization::Pytorch,
-        optimizer,
-        lr_schedule: LearningRateSchedule::Constant,
-        batch_size,
-        epochs,
-        dropout: 0.0,
-        clip_gradient_norm: None,
-        select_by: SelectBy::Auc,
-    }
+    TrainingSpec { optimizer, batch_size, epochs, ..TrainingSpec::default() }
 }
 
 pub(crate) fn lane(model: &ModelSpec, seed: u64, training: TrainingSpec) -> Lane {

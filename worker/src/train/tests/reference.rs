@@ -22,6 +22,10 @@ impl Net {
     }
 
     pub(crate) fn logit(&self, row: &[f32]) -> f64 {
+        self.logits(row)[0]
+    }
+
+    pub(crate) fn logits(&self, row: &[f32]) -> Vec<f64> {
         let mut values: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
         for (index, (weight, bias)) in self.layers.iter().enumerate() {
             values = (weight.iter().zip(bias))
@@ -31,7 +35,7 @@ impl Net {
                 values.iter_mut().for_each(|value| *value = value.max(0.0));
             }
         }
-        values[0]
+        values
     }
 
     /// −y ln p − (1 − y) ln(1 − p), averaged over `rows` of a part.
