@@ -13,7 +13,7 @@ use secateur_proto::{
     convert::StageWithInputs,
     ids::ContentHash,
     outcome::{Artifact, Failure, StageOutcome},
-    spec::{ModelSpec, PrepareSpec, SplitSpec, TableFormat, Task},
+    spec::{DataSettings, ModelSpec, Reading, SplitSpec, TableFormat, Task},
     v1::{self, worker_message::Message as FromWorker},
 };
 use secateur_worker::{
@@ -54,6 +54,9 @@ pub(crate) fn sweep_file(bytes: &[u8]) {
         columns: 10,
         inputs: 19,
         image: None,
+        reading: Reading::default(),
+        periods: None,
+        notes: vec![],
         weights: None,
     };
     if let Ok(plan) = experiment::plan(&spec, text, facts) {
@@ -176,20 +179,15 @@ pub(crate) fn table(bytes: &[u8]) {
             return;
         }
     };
-    _ = Table::read(format, body);
+    _ = Table::read(format, &Reading::default(), body);
     for task in [Task::Binary, Task::Multiclass] {
-        let spec = PrepareSpec {
-            table: ContentHash::of(b"table"),
-            format,
-            target: (format != TableFormat::Idx).then(|| "y".to_owned()),
-            task,
-            split: split.clone(),
-            rows: None,
-            inputs: None,
-            drop: vec![],
-            groups: vec![],
-        };
-        if let Ok(prepared) = data::prepare(&spec, body) {
+        let mut settings = DataSettings::of_table(format, "y", task, split.clone());
+        if format == TableFormat::Idx {
+            settings.target = None;
+        }
+        // What is found in the text is as good as what is said of it.
+        let settings = data::resolve(&settings, body).map_or(settings, |resolved| resolved.settings);
+        if let Ok(prepared) = data::prepare(&settings, body) {
             let (facts, dataset) = (prepared.facts(), &prepared.dataset);
             assert_eq!(facts.width, dataset.width());
             let again = dataset.to_safetensors().expect("can be written");

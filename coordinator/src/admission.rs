@@ -11,13 +11,14 @@ use secateur_proto::{
 };
 use secateur_worker::{
     causes::with_causes,
-    data::{self, DataError, Facts, Group, Table},
+    data::{self, DataError, Facts, Group, Resolved, Table},
     import,
 };
 use tracing::info;
 
 use crate::experiment::{
-    self, ClassRows, Diagnostic, Diagnostics, InputFacts, Mark, SweepSpec, WeightsFacts, plan::PackedPlan,
+    self, ClassRows, Diagnostic, Diagnostics, InputFacts, Mark, SweepSpec, WeightsFacts,
+    plan::{PackedPlan, Periods},
 };
 
 /// The largest sweep file, in bytes: more is no file that a person wrote.
@@ -55,15 +56,6 @@ impl Limits {
     };
 }
 
-/// A sweep that can be computed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Admitted {
-    /// What it comes to.
-    pub plan: PackedPlan,
-    /// Notes for the user about the table, such as columns without information.
-    pub notes: Vec<String>,
-}
-
 /// A file that a sweep names: what it is known by, and what is in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
@@ -91,7 +83,7 @@ pub fn admit(
     table: Input<'_>,
     weights: Option<Input<'_>>,
     limits: Limits,
-) -> Result<Admitted, Diagnostics> {
+) -> Result<PackedPlan, Diagnostics> {
     admit_spec(&SweepSpec::parse(file_name, text)?, text, table, weights, limits)
 }
 
@@ -105,16 +97,19 @@ pub fn admit_spec(
     table: Input<'_>,
     weights: Option<Input<'_>>,
     limits: Limits,
-) -> Result<Admitted, Diagnostics> {
+) -> Result<PackedPlan, Diagnostics> {
     let file_name = spec.file.as_str();
     let begun = Instant::now();
     // Before any of it is unpacked: what swells is refused after so many bytes. What else is wrong with it is said below.
-    if let Err(DataError::TooLarge { limit }) = Table::check_size(spec.data.format, table.bytes, limits.input) {
+    if let Err(DataError::TooLarge { limit }) = Table::check_size(spec.data.settings.format, table.bytes, limits.input)
+    {
         let message = format!("{}: {}", spec.data.path, too_large(limit));
         return Err(Diagnostics::one(file_name, spec.data.path_mark, "data.path", message));
     }
-    let prepared = data::prepare(&spec.data.prepare(table.artifact.hash), table.bytes)
-        .map_err(|error| Diagnostics::new(file_name, problems(spec, table.bytes, &error)))?;
+    let wrong = |error: DataError| Diagnostics::new(file_name, problems(spec, table.bytes, &error));
+    let Resolved { settings, mut notes } = data::resolve(&spec.data.settings, table.bytes).map_err(wrong)?;
+    let prepared = data::prepare(&settings, table.bytes).map_err(wrong)?;
+    notes.extend(prepared.notes.iter().cloned());
     let unknown = unknown_levels(spec, &prepared.dataset.groups);
     if !unknown.is_empty() {
         return Err(Diagnostics::new(file_name, unknown));
@@ -143,6 +138,9 @@ pub fn admit_spec(
         columns: narrow(columns),
         inputs: narrow(width),
         image,
+        reading: settings.reading,
+        periods: prepared.periods.map(|data::Periods { column, parts }| Periods { column, parts }),
+        notes,
         weights,
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
@@ -156,7 +154,7 @@ pub fn admit_spec(
         );
         return Err(Diagnostics::one(file_name, Mark::START, "seeds", message));
     }
-    Ok(Admitted { plan, notes: prepared.notes })
+    Ok(plan)
 }
 
 /// Goals on slices by levels that the columns do not have.
@@ -209,18 +207,31 @@ fn problems(spec: &SweepSpec, bytes: &[u8], error: &DataError) -> Vec<Diagnostic
     };
     let of_table = || vec![at(data.path_mark, "data.path", with_causes(error))];
     match error {
-        DataError::Columns(_) if data.format != TableFormat::Idx => {
-            let Ok(table) = Table::read(data.format, bytes) else { return of_table() };
+        DataError::Columns(_) if data.settings.format != TableFormat::Idx => {
+            let Ok(table) = secateur_worker::data::table(&data.settings, bytes) else { return of_table() };
             let unknown = data.named.iter().filter(|named| table.column(&named.name).is_none());
             let problems: Vec<_> =
                 unknown.map(|named| at(named.mark, &named.path, table.unknown("the column", &named.name))).collect();
             if problems.is_empty() { of_table() } else { problems }
         }
+        DataError::All(errors) => errors.iter().flat_map(|error| problems(spec, bytes, error)).collect(),
+        DataError::Column { column, .. } => {
+            let path = format!("data.columns.{column}");
+            let said = data.named.iter().find(|named| named.path == path);
+            vec![said.map_or_else(
+                || at(data.path_mark, "data.path", with_causes(error)),
+                |said| at(said.mark, &said.path, with_causes(error)),
+            )]
+        }
+        DataError::Positive { .. } => {
+            let mark = data.positive_mark.unwrap_or(data.path_mark);
+            vec![at(mark, "data.positive", with_causes(error))]
+        }
         DataError::Target { .. } => match data.named.first() {
             Some(target) => vec![at(target.mark, &target.path, with_causes(error))],
             None => of_table(),
         },
-        DataError::Labels(_) if data.task == Task::Binary => {
+        DataError::Labels(_) if data.settings.task == Task::Binary => {
             vec![at(data.task_mark, "data.task", with_causes(error))]
         }
         DataError::Rows(_) => vec![at(data.rows_mark, "data.rows", with_causes(error))],
@@ -246,12 +257,68 @@ mod tests {
             let limits = Limits { plan, ..Limits::NONE };
             admit("sweep.yaml", text, Input::of(table.as_bytes()), None, limits)
         };
-        let plan = admitted(u64::MAX).expect("is admitted").plan;
+        let plan = admitted(u64::MAX).expect("is admitted");
         let size = serde_json::to_vec(&plan).expect("plain data").len() as u64;
-        assert_eq!(admitted(size).expect("is just short enough").plan, plan);
+        assert_eq!(admitted(size).expect("is just short enough"), plan);
         let refused = admitted(size - 1).expect_err("is too long");
         let [Diagnostic { path, message, .. }] = &refused.list[..] else { panic!("{refused}") };
         assert!(path == "seeds" && message.contains(&size.to_string()), "{refused}");
+    }
+
+    /// A small sweep over a table, with these lines under `data`.
+    fn admitted(data: &str, table: &str) -> Result<PackedPlan, Diagnostics> {
+        let text = format!(
+            "version: 1\nname: s\ndata:\n  path: table.csv\n  target: y\n  task: binary\n  {}\nmodel: {{kind: mlp, hidden: [4]}}\n\
+             training: {{optimizer: {{kind: adam, lr: 1.0e-2}}, batch_size: 8, epochs: 2}}\n\
+             pruning: {{strategy: magnitude, sparsity: 0.5, retrain: {{epochs: 1}}}}\nseeds: 2\n",
+            data.replace('\n', "\n  ")
+        );
+        admit("sweep.yaml", &text, Input::of(table.as_bytes()), None, Limits::NONE)
+    }
+
+    const AT_RANDOM: &str = "split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 1}";
+
+    fn loans(income: impl Fn(usize) -> String) -> String {
+        let rows = (0..60).map(|row| {
+            let issued = format!("{:02}/{:02}/20{:02}", 13 + row % 15, 1 + row * 7 % 12, 1 + row % 9);
+            format!("{},{issued},{}\n", income(row), ["Fully Paid", "Charged Off"][row % 2])
+        });
+        format!("income,issued,y\n{}", rows.collect::<String>())
+    }
+
+    #[test]
+    fn what_is_found_in_a_table_is_in_the_plan() {
+        let split =
+            "split: {kind: time, column: issued, train: 0.6, validation: 0.2, test: 0.2}\npositive: Charged Off";
+        let table = loans(|row| format!("\"$1,{:03}.50\"", row * 7 % 60));
+        let plan = admitted(split, &table).unwrap_or_else(|problems| panic!("{problems}")).unpack();
+        let data = &plan.sweep.data;
+        assert_eq!(data.positive().map(|class| class.name.as_str()), Some("Charged Off"));
+        assert_eq!(data.periods.as_ref().map(|periods| periods.column.as_str()), Some("issued"));
+        insta::assert_snapshot!(experiment::PlanSummary::of(&plan).to_string());
+        let json = serde_json::to_string(&plan.sweep).expect("plain data");
+        assert!(
+            data.notes.len() == 2 && data.notes.iter().all(|note| json.contains(&note.replace('"', "\\\""))),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_column_is_at_its_place() {
+        let stray = loans(|row| if row == 7 { "?".to_owned() } else { format!("{row}.5") });
+        let mut told = String::new();
+        for (data, table) in [
+            (String::new(), &stray),
+            ("columns:\n  income: number".to_owned(), &stray),
+            ("columns:\n  incom: number".to_owned(), &stray),
+            ("columns:\n  income: categorical\npositive: Default".to_owned(), &stray),
+            ("columns:\n  issued: {date: \"%Y-%m-%d\"}\ndrop: [income]".to_owned(), &stray),
+        ] {
+            let problems = admitted(&format!("{AT_RANDOM}\n{data}"), table).expect_err("is refused");
+            told += &format!("{data}\n{problems}\n");
+        }
+        insta::assert_snapshot!(told);
+        admitted(&format!("{AT_RANDOM}\ncolumns: {{income: {{missing: ['?']}}}}"), &stray).expect("is admitted");
     }
 
     #[test]

@@ -327,14 +327,12 @@ mod tests {
     fn a_spec_that_was_changed_on_the_way_is_refused() {
         let spec = StageSpec::Prepare(crate::spec::PrepareSpec {
             table: ContentHash::of(b"t"),
-            format: crate::spec::TableFormat::Csv,
-            target: Some("y".into()),
-            task: crate::spec::Task::Binary,
-            split: crate::spec::SplitSpec::Column { column: "part".into() },
-            rows: None,
-            inputs: None,
-            drop: vec![],
-            groups: vec![],
+            data: crate::spec::DataSettings::of_table(
+                crate::spec::TableFormat::Csv,
+                "y",
+                crate::spec::Task::Binary,
+                crate::spec::SplitSpec::Column { column: "part".into() },
+            ),
         });
         let stage = StageWithInputs { key: spec.key(), spec, inputs: Artifacts::new() };
         let mut message = v1::Stage::from(&stage);

@@ -11,17 +11,19 @@ mod data;
 mod lanes;
 mod model;
 mod pruning;
+mod reading;
 mod stage;
 mod training;
 mod vocabulary;
 
 pub use architecture::{Architecture, Layer, LayerKind, Step, TensorKind, TensorSpec};
-pub use data::{SplitSpec, TableFormat, Task};
+pub use data::{DataSettings, SplitSpec, TableFormat, Task};
 pub use lanes::LaneClass;
 pub use model::{Activation, MAX_DEPTH, MAX_WIDTH, ModelSpec};
 pub use pruning::{
     Ablation, Along, CriterionSpec, Granularity, Growth, Ramp, Ranking, Removal, Schedule, Start, Subject,
 };
+pub use reading::{ColumnKind, ColumnReading, Decimal, Reading, Separator, TextEncoding};
 pub use stage::*;
 pub use training::{
     Initialization, LearningRateSchedule, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy, Training,

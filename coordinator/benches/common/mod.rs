@@ -9,7 +9,7 @@ use secateur_proto::{
     ids::{CellId, ContentHash, InvalidId, StageKey},
     metrics::{Metric, Metrics, Split},
     outcome::{Artifact, Artifacts, Role, StageOutcome, StageResult},
-    spec::{DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, SplitSpec, StageSpec, TableFormat, Task, TrainingSpec},
+    spec::{DataSettings, DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, SplitSpec, StageSpec, TableFormat, Task, TrainingSpec},
 };
 
 /// The program's own, since memory is measured.
@@ -26,14 +26,12 @@ pub(crate) fn plan_in_cells(stages: u64, trials: u64) -> Result<PackedPlan, Box<
     let hash = ContentHash::of(b"table");
     let prepare = StageSpec::Prepare(PrepareSpec {
         table: hash,
-        format: TableFormat::Csv,
-        target: Some("y".to_owned()),
-        task: Task::Binary,
-        split: SplitSpec::Column { column: "part".to_owned() },
-        rows: None,
-        inputs: None,
-        drop: vec![],
-        groups: vec![],
+        data: DataSettings::of_table(
+            TableFormat::Csv,
+            "y",
+            Task::Binary,
+            SplitSpec::Column { column: "part".to_owned() },
+        ),
     });
     let root = prepare.key();
     let dense = |seed| {
@@ -72,6 +70,8 @@ pub(crate) fn plan_in_cells(stages: u64, trials: u64) -> Result<PackedPlan, Box<
             columns: 10,
             inputs: 10,
             image: None,
+            periods: None,
+            notes: vec![],
         },
         weights: None,
     };

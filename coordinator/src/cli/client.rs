@@ -64,6 +64,13 @@ impl LocalSweep {
         Ok(sweep)
     }
 
+    /// Says what a person should know of the data before anything is computed.
+    pub(crate) fn say_notes(&self, screen: &Screen) {
+        for note in &self.plan.sweep.data.notes {
+            screen.say(&format!("note: {note}"));
+        }
+    }
+
     fn read_blocking(file: &Path) -> Result<(Self, Vec<String>), CliError> {
         let unreadable_sweep = |error: io::Error| CliError::Input(unreadable(file, &error));
         let too_long = || {
@@ -85,7 +92,7 @@ impl LocalSweep {
         let text = String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not UTF-8 text")))?;
         let spec = SweepSpec::parse(&file_name, &text)?;
         let path = data_path(file, &spec.data.path);
-        let read = match spec.data.format {
+        let read = match spec.data.settings.format {
             TableFormat::Csv | TableFormat::CsvGz => fs::read(&path).map_err(|error| unreadable(&path, &error)),
             TableFormat::Idx => read_images(&path),
         };
@@ -101,11 +108,10 @@ impl LocalSweep {
                 Some(bytes.into())
             }
         };
-        let admission::Admitted { plan, mut notes } =
+        let plan =
             admission::admit_spec(&spec, &text, Input::of(&table), weights.as_deref().map(Input::of), Limits::NONE)?;
         let plan = Arc::new(plan);
-        notes.append(&mut left_out);
-        Ok((Self { file_name, text, table, weights, plan }, notes))
+        Ok((Self { file_name, text, table, weights, plan }, left_out))
     }
 }
 

@@ -73,6 +73,7 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let devices = devices::usable(&program, &arguments.devices, arguments.workers).await;
     let devices = devices.map_err(|error| CliError::input(&error))?;
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
+    sweep.say_notes(screen);
     let info = &sweep.plan.sweep;
     let folder = arguments.out.clone().unwrap_or_else(|| own_folder(info));
     if folder.try_exists().unwrap_or(false) && !folder.is_dir() {

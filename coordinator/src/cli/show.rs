@@ -58,6 +58,7 @@ fn text(status: &SweepStatus, report: &Report) -> String {
         thousands(status.stages_leased),
         share::said(status),
     );
+    let notes: String = report.data.notes.iter().map(|note| format!("\nnote: {note}")).collect();
     let labels = report.cell_labels();
     let row = |trial: &TrialReport| {
         let auc =
@@ -75,7 +76,7 @@ fn text(status: &SweepStatus, report: &Report) -> String {
         ]
     };
     let headers = ["cell", "seed", "trial", "outcome", "auc validation", "auc test", "non-zero parameters"];
-    format!("{head}\n\n{}", table(&headers, 4, report.trials.iter().map(row)))
+    format!("{head}{notes}\n\n{}", table(&headers, 4, report.trials.iter().map(row)))
 }
 
 /// The name of a sweep's state.

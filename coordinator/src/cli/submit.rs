@@ -40,6 +40,7 @@ pub(crate) struct SubmitArguments {
 
 pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
+    sweep.say_notes(screen);
     let mut client = Client::connect(&arguments.coordinator).await?;
     let reply = client.submit(&sweep, arguments.share.message()).await?;
     let id = reply.sweep_id.clone();

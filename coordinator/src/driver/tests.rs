@@ -4,7 +4,7 @@ use secateur_proto::{
     MAX_MESSAGE_LEN,
     ids::ContentHash,
     outcome::{Artifacts, StageOutcome},
-    spec::{PrepareSpec, SplitSpec, StageSpec, TableFormat, Task},
+    spec::{DataSettings, PrepareSpec, SplitSpec, StageSpec, TableFormat, Task},
     v1::Lease,
 };
 use tempfile::TempDir;
@@ -46,16 +46,11 @@ fn plan(stages: u64, bytes: usize) -> PackedPlan {
     let hash = ContentHash::of(b"table");
     let mut packer = Packer::default();
     for number in 0..stages {
+        let split = SplitSpec::Column { column: "part".to_owned() };
+        let settings = DataSettings::of_table(TableFormat::Csv, number.to_string(), Task::Binary, split);
         let spec = StageSpec::Prepare(PrepareSpec {
             table: hash,
-            format: TableFormat::Csv,
-            target: Some(number.to_string()),
-            task: Task::Binary,
-            split: SplitSpec::Column { column: "part".to_owned() },
-            rows: None,
-            inputs: None,
-            drop: vec!["x".repeat(bytes)],
-            groups: vec![],
+            data: DataSettings { drop: vec!["x".repeat(bytes)], ..settings },
         });
         let (key, given, bundle_class) = (spec.key(), Artifacts::new(), "wide".parse().expect("an id"));
         let stage = PlannedStage { key, spec, given, bundle_class, bundled: true, lane_steps: 1 };
@@ -72,7 +67,18 @@ fn plan(stages: u64, bytes: usize) -> PackedPlan {
         objectives: vec![],
         constraints: vec![],
         attempts: Attempts::default(),
-        data: DataSummary { path, hash, size: 1, rows, classes: vec![], columns: 1, inputs: 1, image: None },
+        data: DataSummary {
+            path,
+            hash,
+            size: 1,
+            rows,
+            classes: vec![],
+            columns: 1,
+            inputs: 1,
+            image: None,
+            periods: None,
+            notes: vec![],
+        },
         weights: None,
     })
 }

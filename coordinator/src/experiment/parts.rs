@@ -19,7 +19,7 @@ use super::{
 const MAX_LEVELS: usize = 200;
 
 pub(super) fn model(spec: &SweepSpec, point: &Point, facts: &InputFacts) -> Result<ModelSpec, String> {
-    let outputs = match spec.data.task {
+    let outputs = match spec.data.settings.task {
         Task::Binary => 1,
         Task::Multiclass => u32::try_from(facts.classes.len()).unwrap_or(u32::MAX),
     };

@@ -184,6 +184,36 @@ pub struct DataSummary {
     pub inputs: u32,
     /// Channels, height and width of images.
     pub image: Option<[u32; 3]>,
+    /// Of a split by time, which times the parts have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub periods: Option<Periods>,
+    /// What a person should know of the data: what is read otherwise than it is written, pooled, constant, left out or there twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// The times of the parts of a split by time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Periods {
+    /// The column that the split goes by.
+    pub column: String,
+    /// The first and the last of train, validation and test, as the table has them.
+    pub parts: [[String; 2]; 3],
+}
+
+impl DataSummary {
+    /// The positive one of two classes.
+    #[must_use]
+    pub fn positive(&self) -> Option<&ClassRows> {
+        if let [_, positive] = self.classes.as_slice() { Some(positive) } else { None }
+    }
+}
+
+impl Periods {
+    /// The parts by name, each with its first and its last time.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &[String; 2])> {
+        ["train", "validation", "test"].into_iter().zip(&self.parts)
+    }
 }
 
 /// One class of the target.

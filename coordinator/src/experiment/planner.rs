@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use secateur_proto::{
     ids::{CellId, ContentHash, StageKey},
     outcome::{Artifact, Artifacts, Role},
-    spec::StageSpec,
+    spec::{Reading, StageSpec},
 };
 use serde_json::json;
 
@@ -14,8 +14,8 @@ use super::{
     diagnostic::{Diagnostics, Mark},
     expand::Point,
     plan::{
-        CONTROL_WIDTHS, Cell, ClassRows, Control, DataSummary, Merged, PackedPlan, Packer, PlannedStage, Refused,
-        Settings, SweepInfo, Trial, WeightsSummary, sweep_id,
+        CONTROL_WIDTHS, Cell, ClassRows, Control, DataSummary, Merged, PackedPlan, Packer, Periods, PlannedStage,
+        Refused, Settings, SweepInfo, Trial, WeightsSummary, sweep_id,
     },
     propose,
     setting::{AblationSetting, SettingValue as _, pruning, regularization, training},
@@ -39,6 +39,12 @@ pub struct InputFacts {
     pub inputs: u32,
     /// Channels, height and width of images.
     pub image: Option<[u32; 3]>,
+    /// How the text of the table is read: what is said of it and what was found in it.
+    pub reading: Reading,
+    /// Of a split by time, which times the parts have.
+    pub periods: Option<Periods>,
+    /// What a person should know of the data.
+    pub notes: Vec<String>,
     /// The net that was trained elsewhere, where the sweep names one.
     pub weights: Option<WeightsFacts>,
 }
@@ -117,7 +123,7 @@ impl<'a> PlanBuilder<'a> {
         Self {
             spec,
             sweep: info(spec, file_text, &inputs),
-            prepare: StageSpec::Prepare(spec.data.prepare(inputs.artifact.hash)).key(),
+            prepare: StageSpec::Prepare(spec.data.prepare(inputs.artifact.hash, inputs.reading.clone())).key(),
             inputs,
             ids: HashSet::new(),
             taken: HashSet::new(),
@@ -132,7 +138,8 @@ impl<'a> PlanBuilder<'a> {
     /// If there is nothing to compute yet: no point is left, none can be done, or every one removes nothing and so is a control.
     pub fn extend(&mut self, points: impl IntoIterator<Item = Point>) -> Result<PackedPlan, Diagnostics> {
         self.part = Part::default();
-        let prepare = StageSpec::Prepare(self.spec.data.prepare(self.inputs.artifact.hash));
+        let inputs = &self.inputs;
+        let prepare = StageSpec::Prepare(self.spec.data.prepare(inputs.artifact.hash, inputs.reading.clone()));
         self.stage(self.prepare, prepare);
         self.add_asked(points);
         self.add_controls();
@@ -460,6 +467,8 @@ fn info(spec: &SweepSpec, file_text: &str, inputs: &InputFacts) -> SweepInfo {
             columns: inputs.columns,
             inputs: inputs.inputs,
             image: inputs.image,
+            periods: inputs.periods.clone(),
+            notes: inputs.notes.clone(),
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use secateur_proto::{
     ids::ContentHash,
-    spec::{PrepareSpec, SplitSpec, TableFormat, Task},
+    spec::{DataSettings, PrepareSpec, Reading},
 };
 
 use super::{
@@ -68,28 +68,16 @@ pub struct DataSpec {
     pub path: String,
     /// Where the file says so.
     pub path_mark: Mark,
-    /// How to read it.
-    pub format: TableFormat,
-    /// The column to predict; images have labels of their own.
-    pub target: Option<String>,
-    /// What is predicted.
-    pub task: Task,
-    /// Which rows are for what.
-    pub split: SplitSpec,
-    /// The most train rows to keep, where the file says so.
-    pub rows: Option<u32>,
-    /// The input columns, where the file lists them.
-    pub inputs: Option<Vec<String>>,
-    /// Columns to ignore.
-    pub drop: Vec<String>,
-    /// Columns that metrics are reported by.
-    pub groups: Vec<String>,
+    /// What to do with it.
+    pub settings: DataSettings,
     /// Where the file names which column; the target first. Images have none.
     pub named: Vec<NamedColumn>,
     /// Where the split begins.
     pub split_mark: Mark,
     /// Where the task is said.
     pub task_mark: Mark,
+    /// Where the positive class is said.
+    pub positive_mark: Option<Mark>,
     /// Where the rows to keep are said.
     pub rows_mark: Mark,
 }
@@ -106,20 +94,10 @@ pub struct NamedColumn {
 }
 
 impl DataSpec {
-    /// The stage that prepares the table, or the packed images, whose bytes have the hash `table`.
+    /// The stage that prepares the table, or the packed images, whose bytes have the hash `table` and are read in this way.
     #[must_use]
-    pub fn prepare(&self, table: ContentHash) -> PrepareSpec {
-        PrepareSpec {
-            table,
-            format: self.format,
-            target: self.target.clone(),
-            task: self.task,
-            split: self.split.clone(),
-            rows: self.rows,
-            inputs: self.inputs.clone(),
-            drop: self.drop.clone(),
-            groups: self.groups.clone(),
-        }
+    pub fn prepare(&self, table: ContentHash, reading: Reading) -> PrepareSpec {
+        PrepareSpec { table, data: DataSettings { reading, ..self.settings.clone() } }
     }
 }
 

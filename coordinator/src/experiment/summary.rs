@@ -8,7 +8,7 @@ use std::{
 use secateur_proto::{ids::BundleClass, spec::StageSpec};
 use serde::{Serialize, Serializer};
 
-use super::plan::{Merged, Plan, Refused};
+use super::plan::{Merged, Periods, Plan, Refused};
 
 /// What a plan comes to, and what sharing saves.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +21,12 @@ pub struct PlanSummary {
     pub rows: [u64; 3],
     /// Classes of the target.
     pub classes: usize,
+    /// The positive one of two classes.
+    pub positive: Option<String>,
+    /// Of a split by time, which times the parts have.
+    pub periods: Option<Periods>,
+    /// What a person should know of the data.
+    pub notes: Vec<String>,
     /// Width of the prepared rows.
     pub inputs: u32,
     /// Cells that the file asks for and that will be computed.
@@ -150,6 +156,9 @@ impl PlanSummary {
             id: plan.sweep.id.to_string(),
             rows: plan.sweep.data.rows,
             classes: plan.sweep.data.classes.len(),
+            positive: plan.sweep.data.positive().map(|class| class.name.clone()),
+            periods: plan.sweep.data.periods.clone(),
+            notes: plan.sweep.data.notes.clone(),
             inputs: plan.sweep.data.inputs,
             cells: plan.cells.len() - controls,
             controls,
@@ -191,10 +200,17 @@ impl fmt::Display for PlanSummary {
         let [train, validation, test] = self.rows;
         writeln!(f, "sweep    {} ({})", self.name, self.id)?;
         let (classes, inputs) = (self.classes, self.inputs);
+        let positive = self.positive.as_ref().map(|name| format!(", positive {name:?}")).unwrap_or_default();
         writeln!(
             f,
-            "data     {train} train, {validation} validation, {test} test rows of {classes} classes; {inputs} inputs"
+            "data     {train} train, {validation} validation, {test} test rows of {classes} classes{positive}; {inputs} inputs"
         )?;
+        for (part, [first, last]) in self.periods.iter().flat_map(Periods::named) {
+            writeln!(f, "         {part} from {first} to {last}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note     {note}")?;
+        }
         writeln!(f, "cells    {} asked for, {} added", self.cells, counted(self.controls, "control"))?;
         let (cells, seeds) = (counted(self.cells + self.controls, "cell"), counted(self.seeds, "seed"));
         writeln!(f, "trials   {} ({cells} × {seeds})", self.trials)?;

@@ -92,8 +92,8 @@ impl Queries {
             let weights = weights.as_deref().map(Input::of);
             admission::admit(&file.name, &file.text, Input::of(&data), weights, limits)
         });
-        let admitted = planned.await?.map_err(|problems| QueryError::Refused(problems.to_string()))?;
-        Ok(Arc::new(admitted.plan))
+        let plan = planned.await?.map_err(|problems| QueryError::Refused(problems.to_string()))?;
+        Ok(Arc::new(plan))
     }
 
     /// `plan.json` of a sweep.

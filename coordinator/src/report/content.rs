@@ -47,6 +47,8 @@ pub(super) struct Content {
     pub(super) refused: Grid,
     pub(super) failed: Grid,
     pub(super) data: Grid,
+    /// What a person should know of the data.
+    pub(super) notes: Vec<String>,
     pub(super) facts: Grid,
     /// Name, title and meaning of each metric of the report.
     pub(super) definitions: Grid,
@@ -88,6 +90,7 @@ impl Content {
             refused: refused(report),
             failed: failed(report, &labels),
             data: data(report),
+            notes: report.data.notes.clone(),
             facts: facts(report),
             definitions: definitions(report),
             reading: READING.iter().copied().chain(report.has_slices().then_some(READING_OF_SLICES)).collect(),
@@ -281,6 +284,9 @@ fn data(report: &Report) -> Grid {
         ],
         rows: Vec::new(),
     };
+    if data.periods.is_some() {
+        grid.columns.extend([("first".to_owned(), false), ("last".to_owned(), false)]);
+    }
     for (index, part) in parts.into_iter().enumerate() {
         let (rows, positives) = (data.rows[index], positive.rows[index]);
         let rate = if rows == 0 {
@@ -288,7 +294,9 @@ fn data(report: &Report) -> Grid {
         } else {
             format!("{} %", number::fixed(positives as f64 / rows as f64 * 100.0, 2))
         };
-        grid.rows.push(vec![part.to_owned(), number::grouped(rows), number::grouped(positives), rate]);
+        let mut row = vec![part.to_owned(), number::grouped(rows), number::grouped(positives), rate];
+        row.extend(data.periods.iter().flat_map(|periods| periods.parts[index].clone()));
+        grid.rows.push(row);
     }
     grid
 }
@@ -322,7 +330,10 @@ fn facts(report: &Report) -> Grid {
         .weights
         .iter()
         .flat_map(|weights| [("weights", weights.path.clone()), ("weights, BLAKE3", weights.hash.to_string())]);
-    grid.rows.extend(facts.into_iter().chain(weights).map(|(name, value)| vec![name.to_owned(), value]));
+    let positive = data.positive().map(|class| ("positive class", class.name.clone()));
+    let time = data.periods.as_ref().map(|periods| ("split by the time in", periods.column.clone()));
+    let named = facts.into_iter().chain(positive).chain(time).chain(weights);
+    grid.rows.extend(named.map(|(name, value)| vec![name.to_owned(), value]));
     grid
 }
 

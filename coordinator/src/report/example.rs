@@ -161,6 +161,8 @@ pub(crate) fn sweep(mut cells: Vec<Cell>, seeds: u64) -> Sweep {
             columns: 19,
             inputs: 92,
             image: None,
+            periods: None,
+            notes: vec![],
         },
         weights: None,
     };

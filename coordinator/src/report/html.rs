@@ -53,7 +53,7 @@ pub fn html(report: &Report) -> String {
         "merged" => grid(&content.merged, "No point of the grid was the same work as another."),
         "refused" => grid(&content.refused, "No point of the grid was refused."),
         "failed" => grid(&content.failed, "Every trial completed."),
-        "data" => grid(&content.data, ""),
+        "data" => grid(&content.data, "") + &list(&content.notes),
         "facts" => grid(&content.facts, ""),
         "reading" => list(&content.reading),
         "definitions" => grid(&content.definitions, ""),
@@ -88,6 +88,9 @@ fn note(text: &str) -> String {
 }
 
 fn list(items: &[impl AsRef<str>]) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
     let items: String = items.iter().map(|item| format!("<li>{}</li>\n", escape(item.as_ref()))).collect();
     format!("<ul>\n{items}</ul>")
 }

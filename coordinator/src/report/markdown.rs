@@ -64,6 +64,7 @@ pub fn markdown(report: &Report) -> MarkdownReport {
     page.grid(&content.failed, "Every trial completed.");
     page.heading("The data");
     page.grid(&content.data, "");
+    page.list(&content.notes);
     page.grid(&content.facts, "");
     page.heading("How to read this");
     page.list(&content.reading);
@@ -95,6 +96,9 @@ impl Page {
     }
 
     fn list(&mut self, items: &[impl AsRef<str>]) {
+        if items.is_empty() {
+            return;
+        }
         for item in items {
             writeln!(self.text, "- {}", escape(item.as_ref())).expect("a string takes all");
         }

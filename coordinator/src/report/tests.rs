@@ -1,5 +1,6 @@
 //! Of [`build`]: what is compared with what, who is on the front, and what the JSON looks like.
 
+mod data;
 mod quantities;
 
 use std::collections::BTreeMap;

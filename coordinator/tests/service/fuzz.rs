@@ -28,7 +28,7 @@ use secateur_proto::{
     convert::StageWithInputs,
     ids::ContentHash,
     outcome::{Artifact, Failure, FailureClass, Role, StageOutcome, StageResult},
-    spec::{ModelSpec, PrepareSpec, SplitSpec, StageSpec, TableFormat, Task},
+    spec::{DataSettings, ModelSpec, SplitSpec, StageSpec, TableFormat, Task},
     v1,
 };
 use secateur_worker::{
@@ -48,7 +48,7 @@ fn table() -> String {
 fn plan() -> PackedPlan {
     let table = table();
     let admitted = admission::admit("sweep.yaml", common::SWEEP, Input::of(table.as_bytes()), None, Limits::NONE);
-    admitted.unwrap_or_else(|problems| panic!("{problems}")).plan
+    admitted.unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// `kind` before `body`.
@@ -153,22 +153,14 @@ fn journals() -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn prepare_spec(format: TableFormat) -> PrepareSpec {
-    PrepareSpec {
-        table: ContentHash::of(b"table"),
-        format,
-        target: Some("y".to_owned()),
-        task: Task::Binary,
-        split: SplitSpec::Stratified { train: 0.5, validation: 0.25, test: 0.25, seed: 1 },
-        rows: None,
-        inputs: None,
-        drop: vec![],
-        groups: vec!["place".to_owned()],
-    }
+fn settings(format: TableFormat) -> DataSettings {
+    let split = SplitSpec::Stratified { train: 0.5, validation: 0.25, test: 0.25, seed: 1 };
+    let settings = DataSettings::of_table(format, "y", Task::Binary, split);
+    DataSettings { groups: vec!["place".to_owned()], ..settings }
 }
 
 fn artifacts() -> Vec<Vec<u8>> {
-    let prepared = data::prepare(&prepare_spec(TableFormat::Csv), table().as_bytes()).expect("can be prepared");
+    let prepared = data::prepare(&settings(TableFormat::Csv), table().as_bytes()).expect("can be prepared");
     let model = ModelSpec::mlp(3, vec![4, 2]);
     let net = Parameters::initial(&model, 1);
     let plan = plan();
@@ -346,6 +338,6 @@ fn the_seeds_are_read() {
     data::Dataset::from_safetensors(&artifacts[0][1..]).expect("a dataset");
     PruningPlan::read(&artifacts[1][1..]).expect("a plan");
     for (seed, format) in tables().iter().zip([TableFormat::Csv, TableFormat::CsvGz]) {
-        data::prepare(&prepare_spec(format), &seed[1..]).expect("a table");
+        data::prepare(&settings(format), &seed[1..]).expect("a table");
     }
 }

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Reading;
 use crate::vocabulary;
 
 /// File formats of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TableFormat {
-    /// Comma-separated, with a header.
+    /// Delimited text, of which its [`Reading`] says more.
     Csv,
     /// The same, gzipped.
     CsvGz,
@@ -19,7 +20,7 @@ pub enum TableFormat {
 vocabulary! {
     /// What is predicted.
     pub enum Task {
-        /// One of two classes. The positive class is the larger of the target's two values.
+        /// One of two classes. The positive class is the larger of the target's two values, unless the [`Reading`] names it.
         Binary = "binary",
         /// One of two or more classes: the sorted different values of the target, or labels.
         Multiclass = "multiclass",
@@ -41,9 +42,9 @@ pub enum SplitSpec {
         /// Of the shuffle.
         seed: u64,
     },
-    /// By the order of a column: the oldest rows are train, the newest are test. Rows with equal values stay together.
+    /// By the order of time: the oldest rows are train, the newest are test. Rows with equal values stay together.
     Time {
-        /// Numbers, or texts that sort as time does. No input.
+        /// Dates by the reading of the column, numbers, or texts that sort as time does. No input.
         column: String,
         /// Shares; they sum to 1.
         train: f64,
@@ -64,4 +65,46 @@ pub enum SplitSpec {
         /// Of the shuffle.
         seed: u64,
     },
+}
+
+/// How a table, or images, become tensors. The fields are those of a [`PrepareSpec`](super::PrepareSpec), in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataSettings {
+    /// The format of the file.
+    pub format: TableFormat,
+    /// The column to predict; nothing for data that have labels of their own.
+    pub target: Option<String>,
+    /// What is predicted.
+    pub task: Task,
+    /// Which rows are for what.
+    pub split: SplitSpec,
+    /// The most train rows that are kept: a sample with the classes' shares, by the split's seed. Nothing means all.
+    pub rows: Option<u32>,
+    /// The input columns; nothing means all that are neither target, nor dropped, nor groups, nor the split's own.
+    pub inputs: Option<Vec<String>>,
+    /// Columns to ignore.
+    pub drop: Vec<String>,
+    /// Columns that metrics are reported by, and that are no inputs unless `inputs` names them.
+    pub groups: Vec<String>,
+    /// How the text of a table is read.
+    #[serde(default, skip_serializing_if = "Reading::is_plain")]
+    pub reading: Reading,
+}
+
+impl DataSettings {
+    /// The plain settings of a table: every row is kept, and every column that has no other role is an input.
+    #[must_use]
+    pub fn of_table(format: TableFormat, target: impl Into<String>, task: Task, split: SplitSpec) -> Self {
+        Self {
+            format,
+            target: Some(target.into()),
+            task,
+            split,
+            rows: None,
+            inputs: None,
+            drop: Vec::new(),
+            groups: Vec::new(),
+            reading: Reading::default(),
+        }
+    }
 }

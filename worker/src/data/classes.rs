@@ -1,12 +1,13 @@
 //! The classes of rows. Knows tables and nothing of inputs or images.
 
-use secateur_proto::spec::Task;
+use secateur_proto::spec::{Reading, Task};
 
 use super::{
     error::{DataError, PartCounts, shown, some_of},
+    spelling::plain,
     split::{PARTS, Rows},
     table::{Column, Table},
-    values::{Levels, missing, number},
+    values::{Levels, missing},
 };
 
 /// The most classes that a target may have: as many values are most likely numbers, and no task of classes.
@@ -22,20 +23,20 @@ pub(super) struct Classes {
 }
 
 impl Classes {
-    /// The different values of the target, sorted as numbers if all are, else as texts.
-    pub(super) fn of_target(task: Task, table: &Table, column: &Column) -> Result<Self, DataError> {
+    /// The different values of the target, sorted as numbers if all are, else as texts; of two the positive one last, where it is said.
+    pub(super) fn of_target(task: Task, table: &Table, column: &Column, reading: &Reading) -> Result<Self, DataError> {
         let name = column.name();
         let invalid = |problem: String| DataError::Target { column: name.to_owned(), problem };
-        let levels = Levels::of(column);
+        let levels = Levels::of(column, &reading.columns.get(name).cloned().unwrap_or_default()).map_err(invalid)?;
         if let Some((row, count)) = missing(&levels.of_rows) {
             let line = table.line(row);
             return Err(invalid(format!(
-                "is missing in {count} of {} rows, first on line {line}; take rows without an outcome out of the table",
+                "is missing in {count} of {} rows, first on line {line}; leave them out by data.rows_without_target: drop",
                 table.rows()
             )));
         }
         // 1 and 1.0 are one class if all classes are numbers.
-        let numbers: Option<Vec<f64>> = levels.names.iter().map(|level| number(level)).collect();
+        let numbers: Option<Vec<f64>> = levels.names.iter().map(|level| plain(level)).collect();
         let mut order: Vec<usize> = (0..levels.names.len()).collect();
         order.sort_by(|&a, &b| match &numbers {
             Some(numbers) => numbers[a].partial_cmp(&numbers[b]).unwrap_or(std::cmp::Ordering::Equal),
@@ -50,6 +51,25 @@ impl Classes {
             }
             indices[level] = names.len() as u32 - 1;
         }
+        if let Some(positive) = &reading.positive {
+            let is_positive = |name: &&str| {
+                name == positive
+                    || (numbers.is_some() && plain(name).is_some_and(|value| Some(value) == plain(positive)))
+            };
+            match names.iter().position(is_positive) {
+                Some(0) if names.len() == 2 => {
+                    names.reverse();
+                    indices.iter_mut().for_each(|index| *index = 1 - *index);
+                }
+                Some(_) => {}
+                None => {
+                    return Err(DataError::Positive {
+                        positive: positive.clone(),
+                        names: some_of(names.iter().copied()),
+                    });
+                }
+            }
+        }
         let shown = some_of(names.iter().copied());
         match (task, names.len()) {
             (_, 1) => {
@@ -59,7 +79,16 @@ impl Classes {
                 )));
             }
             (Task::Binary, count) if count != 2 => {
-                return Err(invalid(format!("has {count} values where `binary` needs two: {shown}")));
+                let mut folded: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+                folded.sort_unstable();
+                folded.dedup();
+                let advice = if folded.len() == 2 {
+                    "they differ in upper and lower case, so write each class in one way"
+                } else {
+                    "to leave rows out, list their values under `missing` of the target in data.columns, and say \
+                     data.rows_without_target: drop"
+                };
+                return Err(invalid(format!("has {count} values where `binary` needs two: {shown}; {advice}")));
             }
             (Task::Multiclass, count) if count > MAX_CLASSES => {
                 return Err(invalid(format!(

@@ -1,6 +1,7 @@
 //! How one column becomes features: fitted on train rows, applied to any row. Knows nothing of tables or files.
 //!
-//! **Numeric.** A missing value becomes the train median, and a flag says so if any train value is missing. A heavy-tailed
+//! **Numeric.** A missing value becomes the train median, and a flag says so if any train value is missing; each code for why it is
+//! missing has a flag of its own. A heavy-tailed
 //! column goes through sign(x) · ln(1 + |x|); then it is standardised by the mean and the population standard deviation of
 //! the (imputed, transformed) train values.
 //!
@@ -10,7 +11,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Levels, Values};
+use secateur_proto::spec::ColumnReading;
+
+use super::values::{Levels, Numbers, Values};
 
 /// A level has a feature of its own if it holds at least one in so many train rows.
 pub const ROWS_PER_LEVEL: usize = 100;
@@ -30,7 +33,7 @@ pub const FARTHEST: f64 = 65_536.0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Encoding {
-    /// A number: its standardised value, then the missing flag.
+    /// A number: its standardised value, then the flags of the codes, then the missing flag.
     Numeric(Numeric),
     /// One of several texts: the levels in their order, then the pooled levels, then missing.
     Categorical(Categorical),
@@ -47,8 +50,11 @@ pub enum Encoding {
 pub struct Numeric {
     /// Median of the train values, which stands in for a missing one.
     pub median: f64,
-    /// Whether there is a feature that is 1 where the value is missing.
+    /// Whether there is a feature that is 1 where the value is missing, and no code says why.
     pub missing_flag: bool,
+    /// The codes for a missing value that some train row has: a feature each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
     /// Whether the value goes through sign(x) · ln(1 + |x|).
     pub signed_log1p: bool,
     /// Nothing if all train values are equal: then the flag is the only feature.
@@ -88,9 +94,9 @@ pub(super) enum Unfit {
 
 impl Encoding {
     /// Fits the encoding of a column on its train rows.
-    pub(super) fn fit(values: &Values<'_>, train: &[u32]) -> Result<Self, Unfit> {
+    pub(super) fn fit(values: &Values<'_>, reading: &ColumnReading, train: &[u32]) -> Result<Self, Unfit> {
         match values {
-            Values::Numbers(numbers) => fit_numeric(numbers, train),
+            Values::Numbers(numbers) => fit_numeric(numbers, reading.codes.as_deref().unwrap_or_default(), train),
             Values::Levels(levels) => fit_categorical(levels, train),
         }
     }
@@ -99,7 +105,9 @@ impl Encoding {
     #[must_use]
     pub fn width(&self) -> usize {
         match self {
-            Self::Numeric(numeric) => usize::from(numeric.scale.is_some()) + usize::from(numeric.missing_flag),
+            Self::Numeric(numeric) => {
+                usize::from(numeric.scale.is_some()) + numeric.codes.len() + usize::from(numeric.missing_flag)
+            }
             Self::Categorical(categorical) => {
                 categorical.levels.len() + usize::from(categorical.pooled > 0) + usize::from(categorical.missing)
             }
@@ -116,8 +124,10 @@ impl Encoding {
             Self::Constant { .. } => (false, false, false),
         };
         let levels = if let Self::Categorical(categorical) = self { categorical.levels.as_slice() } else { &[] };
+        let codes = if let Self::Numeric(numeric) = self { numeric.codes.as_slice() } else { &[] };
         let mut names: Vec<String> = levels.iter().map(|level| format!("{column}={level}")).collect();
         names.extend(value.then(|| column.to_owned()));
+        names.extend(codes.iter().map(|code| format!("{column} ({code})")));
         names.extend(pooled.then(|| format!("{column} {RARE}")));
         names.extend(missing.then(|| format!("{column} (missing)")));
         names
@@ -126,12 +136,16 @@ impl Encoding {
     /// Says what a file may not say.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         match self {
-            Self::Numeric(Numeric { median, scale, missing_flag, .. }) => {
+            Self::Numeric(Numeric { median, scale, missing_flag, codes, .. }) => {
                 let usable = |scale: &Scale| scale.mean.is_finite() && scale.sd.is_finite() && scale.sd > 0.0;
                 if !median.is_finite() || !scale.as_ref().is_none_or(usable) {
                     return Err("a median, mean or standard deviation that is not a usable number");
                 }
-                if scale.is_none() && !missing_flag { Err("a numeric column without features") } else { Ok(()) }
+                if scale.is_none() && !missing_flag && codes.is_empty() {
+                    Err("a numeric column without features")
+                } else {
+                    Ok(())
+                }
             }
             Self::Categorical(Categorical { levels, .. }) => {
                 if levels.is_sorted_by(|a, b| a < b) {
@@ -146,14 +160,16 @@ impl Encoding {
 }
 
 impl Numeric {
-    /// Writes the features of one value. `out` has the width of the encoding.
-    pub(super) fn write(&self, value: Option<f64>, out: &mut [f32]) {
+    /// Writes the features of one value, or of a missing one with the flag of its code. `out` has the width of the encoding.
+    pub(super) fn write(&self, value: Option<f64>, code: Option<usize>, out: &mut [f32]) {
         if let Some(Scale { mean, sd }) = self.scale {
             let value = transformed(value.unwrap_or(self.median), self.signed_log1p);
             // A subtraction or division that overflows is beyond the bound as well, so nothing infinite is left.
             out[0] = ((value - mean) / sd).clamp(-FARTHEST, FARTHEST) as f32;
         }
-        if let (true, Some(flag)) = (self.missing_flag, out.last_mut()) {
+        if let Some(code) = code {
+            out[usize::from(self.scale.is_some()) + code] = 1.0;
+        } else if let (true, Some(flag)) = (self.missing_flag, out.last_mut()) {
             *flag = if value.is_none() { 1.0 } else { 0.0 };
         }
     }
@@ -175,7 +191,12 @@ fn transformed(value: f64, signed_log1p: bool) -> f64 {
     if signed_log1p { value.abs().ln_1p().copysign(value) } else { value }
 }
 
-fn fit_numeric(numbers: &[Option<f64>], train: &[u32]) -> Result<Encoding, Unfit> {
+fn fit_numeric(numbers: &Numbers, codes: &[String], train: &[u32]) -> Result<Encoding, Unfit> {
+    let code_of = |row: u32| numbers.codes.get(row as usize).copied().flatten();
+    let is_used = |code: usize| train.iter().any(|&row| code_of(row).map(usize::from) == Some(code));
+    let used: Vec<String> = (0..codes.len()).filter(|code| is_used(*code)).map(|code| codes[code].clone()).collect();
+    let missing_flag = train.iter().any(|&row| numbers.values[row as usize].is_none() && code_of(row).is_none());
+    let numbers = &numbers.values;
     let mut sorted: Vec<f64> = train.iter().filter_map(|&row| numbers[row as usize]).collect();
     sorted.sort_unstable_by(f64::total_cmp);
     let (Some(&lowest), Some(&highest)) = (sorted.first(), sorted.last()) else {
@@ -183,10 +204,12 @@ fn fit_numeric(numbers: &[Option<f64>], train: &[u32]) -> Result<Encoding, Unfit
         return Err(if everywhere { Unfit::AllMissing } else { Unfit::AllMissingInTrain });
     };
     let median = quantile(&sorted, 0.5);
-    let missing_flag = sorted.len() < train.len();
-    let encoding = |signed_log1p, scale| Encoding::Numeric(Numeric { median, missing_flag, signed_log1p, scale });
-    let constant =
-        || if missing_flag { encoding(false, None) } else { Encoding::Constant { value: lowest.to_string() } };
+    let has_flag = missing_flag || !used.is_empty();
+    let encoding = |signed_log1p, scale| {
+        let codes = used.clone();
+        Encoding::Numeric(Numeric { median, missing_flag, codes, signed_log1p, scale })
+    };
+    let constant = || if has_flag { encoding(false, None) } else { Encoding::Constant { value: lowest.to_string() } };
     if lowest == highest {
         return Ok(constant());
     }

@@ -19,10 +19,29 @@ pub enum DataError {
         limit: u64,
     },
     /// A text in another encoding.
-    #[error("line {line} is not UTF-8; save the table as UTF-8")]
+    #[error(
+        "line {line} is not UTF-8; save the table as UTF-8, or say its encoding: data.format: {{encoding: windows-1252}}"
+    )]
     NotUtf8 {
         /// In the file, from 1.
         line: u64,
+    },
+    /// Text that is not of the encoding that was said, or of none that is known.
+    #[error("{0}")]
+    Encoding(String),
+    /// No text of a table at all.
+    #[error("the file is {0}")]
+    Foreign(&'static str),
+    /// It cannot be told what separates fields.
+    #[error("{0}")]
+    Separator(String),
+    /// A column whose cells cannot be read as one kind.
+    #[error("the column {} {problem}", shown(.column))]
+    Column {
+        /// Its name.
+        column: String,
+        /// What was found, and what to say of it under `data.columns`.
+        problem: String,
     },
     /// Nothing but white space.
     #[error("the table is empty; its first line has to name the columns")]
@@ -51,7 +70,7 @@ pub enum DataError {
         /// Fields of the header.
         expected: usize,
         /// What may have happened.
-        hint: Option<&'static str>,
+        hint: Option<String>,
     },
     /// A field that no table of numbers and levels holds, most likely the rest of the file after a stray quote.
     #[error(
@@ -83,6 +102,17 @@ pub enum DataError {
         column: String,
         /// What was found, and what is needed.
         problem: String,
+    },
+    /// Several of these.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    All(Vec<DataError>),
+    /// The positive class that was said is none.
+    #[error("the positive class {} is no value of the target, which has {names}", shown(.positive))]
+    Positive {
+        /// What was said.
+        positive: String,
+        /// The values of the target.
+        names: String,
     },
     /// Rows cannot be told apart into train, validation and test.
     #[error("the split {0}")]
@@ -136,6 +166,13 @@ pub struct PartCounts {
     pub rows: usize,
     /// Rows of the positive class.
     pub positives: usize,
+}
+
+impl DataError {
+    /// All of them, at least one.
+    pub(super) fn all(mut problems: Vec<Self>) -> Self {
+        if problems.len() == 1 { problems.remove(0) } else { Self::All(problems) }
+    }
 }
 
 fn describe(parts: &[PartCounts; 3]) -> String {

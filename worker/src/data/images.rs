@@ -1,6 +1,6 @@
 //! From packed images to tensors: classes, split, and the one scale of all pixels, fitted on the train rows alone.
 
-use secateur_proto::spec::{PrepareSpec, SplitSpec, Task};
+use secateur_proto::spec::{DataSettings, SplitSpec, Task};
 
 use super::{
     Dataset, Part, Prepared,
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Turns packed images into tensors. Rows are numbered from the train file's first to the test file's last.
-pub(super) fn prepare(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> {
+pub(super) fn prepare(spec: &DataSettings, bytes: &[u8]) -> Result<Prepared, DataError> {
     refuse_columns(spec)?;
     let packed = PackedImages::read(bytes)?;
     let classes = classes(spec.task, &packed)?;
@@ -64,11 +64,11 @@ pub(super) fn prepare(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, Data
         columns: Vec::new(),
         image: Some(ImageInput { shape, scale }),
     };
-    Ok(Prepared { preparation, dataset, notes: Vec::new() })
+    Ok(Prepared { preparation, dataset, notes: Vec::new(), periods: None })
 }
 
-fn refuse_columns(spec: &PrepareSpec) -> Result<(), DataError> {
-    let PrepareSpec { target, inputs, drop, groups, .. } = spec;
+fn refuse_columns(spec: &DataSettings) -> Result<(), DataError> {
+    let DataSettings { target, inputs, drop, groups, .. } = spec;
     if target.is_none() && inputs.is_none() && drop.is_empty() && groups.is_empty() {
         return Ok(());
     }

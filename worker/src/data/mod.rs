@@ -2,29 +2,39 @@
 //!
 //! It takes bytes and gives data and bytes: it knows nothing of Burn, files, stages or the network.
 
-use secateur_proto::spec::{PrepareSpec, TableFormat};
+use secateur_proto::spec::{ColumnReading, DataSettings, SplitSpec, TableFormat};
 use serde::{Deserialize, Serialize};
 
 mod classes;
 mod dataset;
+mod dates;
+mod dialect;
 mod encoding;
 mod error;
 pub mod idx;
 mod images;
+mod infer;
+mod notes;
 mod pixels;
 mod preparation;
+mod resolve;
+mod spelling;
 mod split;
 mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 mod values;
 
 pub use classes::MAX_CLASSES;
 pub use dataset::{DATASET_FORMAT, Dataset, Group, Part};
+pub use dates::DateFormat;
 pub use encoding::{Categorical, Encoding, FARTHEST, HEAVY_TAIL, Numeric, RARE, ROWS_PER_LEVEL, Scale};
 pub use error::{DataError, PartCounts};
 pub use preparation::{ImageInput, InputColumn, PREPARATION_FORMAT, Preparation, Target};
+pub use resolve::{Resolved, resolve, table};
 pub use table::{Column, MAX_FIELD, MAX_NAME, MAX_TEXT, Table};
+pub use values::MAX_CODES;
 
 use classes::Classes;
 use error::shown;
@@ -41,8 +51,19 @@ pub struct Prepared {
     pub preparation: Preparation,
     /// The tensors.
     pub dataset: Dataset,
-    /// What a person should know about the columns: those that say nothing, and those that look like numbers and are not.
+    /// What a person should know about the columns and rows: columns that say nothing, levels that are pooled, rows that are there twice.
     pub notes: Vec<String>,
+    /// Of a split by time, which times the parts have.
+    pub periods: Option<Periods>,
+}
+
+/// The times of the parts of a split by time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Periods {
+    /// The column.
+    pub column: String,
+    /// The first and the last cell of train, validation and test.
+    pub parts: [[String; 2]; 3],
 }
 
 /// Turns a table, or packed images, into tensors. Medians, means, levels and all else that is fitted come from the train rows;
@@ -50,41 +71,70 @@ pub struct Prepared {
 ///
 /// # Errors
 /// If the bytes are not of the format, or the spec does not fit them.
-pub fn prepare(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> {
+pub fn prepare(spec: &DataSettings, bytes: &[u8]) -> Result<Prepared, DataError> {
     match spec.format {
         TableFormat::Csv | TableFormat::CsvGz => prepare_table(spec, bytes),
         TableFormat::Idx => images::prepare(spec, bytes),
     }
 }
 
-fn prepare_table(spec: &PrepareSpec, bytes: &[u8]) -> Result<Prepared, DataError> {
-    let table = Table::read(spec.format, bytes)?;
+fn prepare_table(spec: &DataSettings, bytes: &[u8]) -> Result<Prepared, DataError> {
+    let mut table = Table::read(spec.format, &spec.reading, bytes)?;
+    if spec.reading.drop_unlabelled {
+        drop_unlabelled(spec, &mut table)?;
+    }
     let roles = Roles::find(spec, &table)?;
-    let classes = Classes::of_target(spec.task, &table, roles.target)?;
-    let mut rows = split::split(&spec.split, &table, roles.split, &classes)?;
+    let classes = Classes::of_target(spec.task, &table, roles.target, &spec.reading)?;
+    let plain = ColumnReading::default();
+    let reading = |column: &Column| spec.reading.columns.get(column.name()).unwrap_or(&plain);
+    let split_column = roles.split.map(|column| (column, reading(column)));
+    let mut rows = split::split(&spec.split, &table, split_column, &classes)?;
     split::keep(&mut rows, spec, &classes)?;
-    let (groups, levels_of_rows) = read_groups(&roles.groups)?;
+    let periods = match (&spec.split, split_column) {
+        (SplitSpec::Time { .. }, Some((column, reading))) => Some(split::periods(&table, column, reading, &rows)?),
+        _ => None,
+    };
+    let (groups, levels_of_rows) = read_groups(roles.groups.iter().map(|column| (*column, reading(column))))?;
     let target = Target { column: Some(roles.target.name().to_owned()), classes: classes.names.clone() };
-    let (preparation, values) = Preparation::fit(target, &roles.inputs, &rows[0])?;
-    let notes = preparation.notes(&values);
+    let (preparation, values) = Preparation::fit(target, &table, &roles.inputs, &spec.reading, &rows[0])?;
+    let notes = notes::of(&preparation, &values, &roles, &classes, &rows);
     let [train, validation, test] = rows.map(|rows| Part {
         inputs: preparation.encode(&values, &rows),
         targets: classes.targets(&rows),
         groups: levels_of_rows.iter().map(|levels| rows.iter().map(|&row| levels[row as usize]).collect()).collect(),
-        rows,
+        rows: rows.into_iter().map(|row| table.number(row)).collect(),
     });
     let features = preparation.features().map(str::to_owned).collect();
     let classes = classes.count();
     let dataset = Dataset { features, groups, classes, image: None, pixel_scale: None, train, validation, test };
-    Ok(Prepared { preparation, dataset, notes })
+    Ok(Prepared { preparation, dataset, notes, periods })
 }
 
-fn read_groups(columns: &[&Column]) -> Result<(Vec<Group>, Vec<Vec<u32>>), DataError> {
-    let mut groups = Vec::with_capacity(columns.len());
-    let mut levels_of_rows = Vec::with_capacity(columns.len());
+/// Takes the rows without a target out of the table.
+fn drop_unlabelled(spec: &DataSettings, table: &mut Table) -> Result<(), DataError> {
+    let Some(column) = spec.target.as_ref().and_then(|name| table.column(name)) else { return Ok(()) };
+    let reading = spec.reading.columns.get(column.name()).cloned().unwrap_or_default();
+    let wrong = |problem| DataError::Target { column: column.name().to_owned(), problem };
+    let levels = Levels::of(column, &reading).map_err(wrong)?;
+    let keeps: Vec<bool> = levels.of_rows.iter().map(Option::is_some).collect();
+    if !keeps.contains(&true) {
+        return Err(wrong("is missing in every row".to_owned()));
+    }
+    if keeps.contains(&false) {
+        table.retain(&keeps);
+    }
+    Ok(())
+}
+
+fn read_groups<'a>(
+    columns: impl Iterator<Item = (&'a Column, &'a ColumnReading)>,
+) -> Result<(Vec<Group>, Vec<Vec<u32>>), DataError> {
+    let mut groups = Vec::new();
+    let mut levels_of_rows = Vec::new();
     let mut problems = Vec::new();
-    for column in columns {
-        let levels = Levels::of(column);
+    for (column, reading) in columns {
+        let wrong = |problem| DataError::Column { column: column.name().to_owned(), problem };
+        let levels = Levels::of(column, reading).map_err(wrong)?;
         let count = levels.names.len();
         if count > MAX_GROUP_LEVELS {
             let name = shown(column.name());

@@ -1,15 +1,15 @@
 //! Everything that is needed to prepare a new row as the train rows were: an artifact of its own, so that a net can be served.
 
-use secateur_proto::spec::{PrepareSpec, SplitSpec};
+use secateur_proto::spec::{ColumnReading, DataSettings, Reading, SplitSpec};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    encoding::{Encoding, RARE, ROWS_PER_LEVEL, Scale, Unfit},
+    encoding::{Encoding, Numeric, Scale, Unfit},
     error::{DataError, shown},
     idx::MAX_PIXELS,
     pixels::Pixels,
     table::{Column, Table},
-    values::{Levels, Values, number},
+    values::{Cell, Cells, Values},
 };
 
 /// The version of the JSON that this code writes, and the only one that it reads.
@@ -70,6 +70,9 @@ pub struct InputColumn {
     pub encoding: Encoding,
     /// The names of these features.
     pub features: Vec<String>,
+    /// How its cells are read.
+    #[serde(default, skip_serializing_if = "ColumnReading::is_plain")]
+    pub reading: ColumnReading,
 }
 
 impl Preparation {
@@ -111,7 +114,8 @@ impl Preparation {
                 return Err(invalid("both columns and images".to_owned()));
             }
         }
-        for InputColumn { name, encoding, features } in &preparation.columns {
+        for InputColumn { name, encoding, features, reading } in &preparation.columns {
+            Cells::new(reading).map_err(|problem| invalid(format!("column {} {problem}", shown(name))))?;
             encoding.check().map_err(|problem| invalid(format!("column {} has {problem}", shown(name))))?;
             if *features != encoding.features(name) {
                 return Err(invalid(format!("column {} has features that do not belong to its encoding", shown(name))));
@@ -153,26 +157,37 @@ impl Preparation {
         out.resize(start + self.width(), 0.0);
         let mut rest = &mut out[start..];
         let mut problem = None;
-        for InputColumn { name, encoding, features } in &self.columns {
+        for InputColumn { name, encoding, features, reading } in &self.columns {
             let (own, others) = rest.split_at_mut(features.len());
             rest = others;
             let value = cell(name).map(str::trim).filter(|cell| !cell.is_empty());
-            match encoding {
-                Encoding::Numeric(numeric) => {
-                    let parsed = value.map(number);
-                    if parsed == Some(None) {
-                        let found = shown(value.unwrap_or_default());
+            let cells = match Cells::new(reading) {
+                Ok(cells) => cells,
+                Err(wrong) => {
+                    problem = Some(format!("column {} {wrong}", shown(name)));
+                    break;
+                }
+            };
+            match (encoding, cells.read(value)) {
+                (Encoding::Numeric(numeric), Cell::Text(text)) => {
+                    let Some(value) = cells.number(text) else {
+                        let found = shown(text);
                         problem = Some(format!("column {} has to be a number or empty, and is {found}", shown(name)));
                         break;
-                    }
-                    numeric.write(parsed.flatten(), own);
+                    };
+                    numeric.write(Some(value), None, own);
                 }
-                Encoding::Categorical(categorical) => {
-                    if let Some(slot) = categorical.slot(value) {
+                (Encoding::Numeric(numeric), Cell::Missing) => numeric.write(None, None, own),
+                (Encoding::Numeric(numeric), Cell::Code(code)) => {
+                    numeric.write(None, flags(numeric, reading).get(usize::from(code)).copied().flatten(), own);
+                }
+                (Encoding::Categorical(categorical), cell) => {
+                    let level = if let Cell::Text(text) = cell { Some(text) } else { None };
+                    if let Some(slot) = categorical.slot(level) {
                         own[slot] = 1.0;
                     }
                 }
-                Encoding::Constant { .. } => {}
+                (Encoding::Constant { .. }, _) => {}
             }
         }
         match problem {
@@ -188,17 +203,23 @@ impl Preparation {
     /// from their text once.
     pub(super) fn fit<'a>(
         target: Target,
+        table: &Table,
         inputs: &[&'a Column],
+        reading: &Reading,
         train: &[u32],
     ) -> Result<(Self, Vec<Values<'a>>), DataError> {
         let mut problems = Vec::new();
         let mut columns = Vec::with_capacity(inputs.len());
         let mut all_values = Vec::with_capacity(inputs.len());
         for column in inputs {
-            let values = Values::of(column);
             let name = column.name().to_owned();
-            match Encoding::fit(&values, train) {
-                Ok(encoding) => columns.push(InputColumn { features: encoding.features(&name), name, encoding }),
+            let reading = reading.columns.get(&name).cloned().unwrap_or_default();
+            let wrong = |problem| DataError::Column { column: name.clone(), problem };
+            let values = Values::of(column, &reading, table).map_err(wrong)?;
+            match Encoding::fit(&values, &reading, train) {
+                Ok(encoding) => {
+                    columns.push(InputColumn { features: encoding.features(&name), name, encoding, reading });
+                }
                 Err(Unfit::AllMissing) => {
                     problems.push(format!("the column {} has no value in any row; name it under `drop`", shown(&name)));
                 }
@@ -222,52 +243,22 @@ impl Preparation {
         if problems.is_empty() { Ok((preparation, all_values)) } else { Err(DataError::Inputs(problems)) }
     }
 
-    /// What a person should know about the columns. `values` are those that [`Self::fit`] gave.
-    pub(super) fn notes(&self, values: &[Values<'_>]) -> Vec<String> {
-        /// A column of fewer different values may well be of codes, some of which are digits.
-        const MANY: usize = 20;
-        let mut notes = Vec::new();
-        for (InputColumn { name, encoding, .. }, values) in self.columns.iter().zip(values) {
-            let name = shown(name);
-            match encoding {
-                Encoding::Constant { value } if value == RARE => notes.push(format!(
-                    "the column {name} gives no input: each of its levels holds less than 1 in {ROWS_PER_LEVEL} train rows"
-                )),
-                Encoding::Constant { value } => {
-                    notes.push(format!("the column {name} gives no input: every train row holds {}", shown(value)));
-                }
-                Encoding::Numeric(_) | Encoding::Categorical(_) => {}
-            }
-            let Values::Levels(Levels { names, .. }) = values else { continue };
-            let numbers = names.iter().filter(|level| number(level).is_some()).count();
-            if names.len() > MANY
-                && numbers * 2 > names.len()
-                && let Some(text) = names.iter().find(|level| number(level).is_none())
-            {
-                notes.push(format!(
-                    "the column {name} is read as texts because it holds {}; {numbers} of its {} different values are \
-                     numbers, so if it is numeric, leave the other cells empty",
-                    shown(text),
-                    names.len()
-                ));
-            }
-        }
-        notes
-    }
-
     /// The inputs of `rows`, row-major. `values` are those of the columns, as [`Self::fit`] gave them.
     pub(super) fn encode(&self, values: &[Values<'_>], rows: &[u32]) -> Vec<f32> {
         let width = self.width();
         let mut inputs = vec![0.0; rows.len() * width];
         let mut offset = 0;
-        for (InputColumn { encoding, features, .. }, values) in self.columns.iter().zip(values) {
+        for (InputColumn { encoding, features, reading, .. }, values) in self.columns.iter().zip(values) {
             let own = offset..offset + features.len();
             offset = own.end;
             let outs = inputs.chunks_exact_mut(width).map(|row| &mut row[own.clone()]);
             match (encoding, values) {
                 (Encoding::Numeric(numeric), Values::Numbers(numbers)) => {
+                    let flags = flags(numeric, reading);
                     for (out, &row) in outs.zip(rows) {
-                        numeric.write(numbers[row as usize], out);
+                        let code = numbers.codes.get(row as usize).copied().flatten();
+                        let flag = code.and_then(|code| flags[usize::from(code)]);
+                        numeric.write(numbers.values[row as usize], flag, out);
                     }
                 }
                 (Encoding::Categorical(categorical), Values::Levels(levels)) => {
@@ -288,6 +279,12 @@ impl Preparation {
     }
 }
 
+/// For each code of a column's reading which flag it has, if some train row had it.
+fn flags(numeric: &Numeric, reading: &ColumnReading) -> Vec<Option<usize>> {
+    let codes = reading.codes.iter().flatten();
+    codes.map(|code| numeric.codes.iter().position(|used| used == code)).collect()
+}
+
 /// The columns in their roles.
 pub(super) struct Roles<'a> {
     pub target: &'a Column,
@@ -298,7 +295,7 @@ pub(super) struct Roles<'a> {
 
 impl<'a> Roles<'a> {
     /// Finds the columns that a spec names, or says all that does not fit.
-    pub(super) fn find(spec: &PrepareSpec, table: &'a Table) -> Result<Self, DataError> {
+    pub(super) fn find(spec: &DataSettings, table: &'a Table) -> Result<Self, DataError> {
         let mut problems = Vec::new();
         let mut find = |what: &str, name: &str| {
             let column = table.column(name);
@@ -336,7 +333,7 @@ impl<'a> Roles<'a> {
     }
 }
 
-fn conflicts(spec: &PrepareSpec, target: &str, split: Option<&str>) -> Vec<String> {
+fn conflicts(spec: &DataSettings, target: &str, split: Option<&str>) -> Vec<String> {
     let mut problems = Vec::new();
     let inputs = spec.inputs.as_deref().unwrap_or_default();
     if split == Some(target) {

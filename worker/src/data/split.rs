@@ -1,14 +1,18 @@
 //! Which rows are train, validation and test. Knows the classes of rows and nothing of the inputs.
 
+use std::cmp::Ordering;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_proto::spec::{PrepareSpec, SplitSpec};
+use secateur_proto::spec::{ColumnReading, DataSettings, SplitSpec};
 
 use super::{
+    Periods,
     classes::Classes,
     error::{DataError, shown},
+    spelling::plain,
     table::{Column, Table},
-    values::{Levels, Values, missing, number},
+    values::{Levels, Values, missing},
 };
 
 /// The names of the parts, in their order everywhere.
@@ -21,17 +25,17 @@ pub(super) type Rows = [Vec<u32>; 3];
 pub(super) fn split(
     spec: &SplitSpec,
     table: &Table,
-    column: Option<&Column>,
+    column: Option<(&Column, &ColumnReading)>,
     classes: &Classes,
 ) -> Result<Rows, DataError> {
     let rows = match (spec, column) {
         (SplitSpec::Stratified { train, validation, test, seed }, _) => {
             stratified(checked([*train, *validation, *test])?, *seed, 0..classes.of_rows.len() as u32, classes)
         }
-        (SplitSpec::Time { train, validation, test, .. }, Some(column)) => {
-            by_time(checked([*train, *validation, *test])?, table, column)?
+        (SplitSpec::Time { train, validation, test, .. }, Some((column, reading))) => {
+            by_time(checked([*train, *validation, *test])?, table, column, reading)?
         }
-        (SplitSpec::Column { .. }, Some(column)) => by_column(table, column)?,
+        (SplitSpec::Column { .. }, Some((column, reading))) => by_column(table, column, reading)?,
         (SplitSpec::Time { column, .. } | SplitSpec::Column { column }, None) => {
             return Err(DataError::Columns(vec![table.unknown("the split's column", column)]));
         }
@@ -57,7 +61,7 @@ pub(super) fn files(validation: f64, seed: u64, not_test: usize, classes: &Class
 }
 
 /// Keeps at most `most` train rows, a sample with the classes' shares by the split's seed (0 where it has none); the other parts stay as they are.
-pub(super) fn keep(rows: &mut Rows, spec: &PrepareSpec, classes: &Classes) -> Result<(), DataError> {
+pub(super) fn keep(rows: &mut Rows, spec: &DataSettings, classes: &Classes) -> Result<(), DataError> {
     let Some(most) = spec.rows.map(|most| most as usize).filter(|most| *most < rows[0].len()) else { return Ok(()) };
     let counts = classes.counts(&rows[0]);
     let quotas: Vec<f64> = counts.iter().map(|count| *count as f64 * most as f64 / rows[0].len() as f64).collect();
@@ -148,18 +152,19 @@ fn largest_remainder(quotas: &[f64], total: usize) -> Vec<usize> {
 }
 
 /// Cuts where the count of rows is nearest to what the shares ask for, between two different times.
-fn by_time(shares: [f64; 3], table: &Table, column: &Column) -> Result<Rows, DataError> {
+fn by_time(shares: [f64; 3], table: &Table, column: &Column, reading: &ColumnReading) -> Result<Rows, DataError> {
     let name = shown(column.name());
+    let wrong = |problem| DataError::Split(format!("goes by {name}, which {problem}"));
     // Rows in the order of time, with the ordinal of their time.
-    let (mut order, texts): (Vec<(f64, u32)>, _) = match Values::of(column) {
-        Values::Numbers(values) => {
-            refuse_missing(table, column, &values)?;
-            ((values.into_iter().flatten()).zip(0..).collect(), None)
+    let (mut order, texts): (Vec<(f64, u32)>, _) = match Values::of(column, reading, table).map_err(wrong)? {
+        Values::Numbers(numbers) => {
+            refuse_missing(table, column, &numbers.values)?;
+            ((numbers.values.into_iter().flatten()).zip(0..).collect(), None)
         }
         Values::Levels(levels) => {
             refuse_missing(table, column, &levels.of_rows)?;
-            if let Some(number) = levels.names.iter().find(|name| number(name).is_some()) {
-                let text = levels.names.iter().find(|name| self::number(name).is_none()).copied().unwrap_or_default();
+            if let Some(number) = levels.names.iter().find(|name| plain(name).is_some()) {
+                let text = levels.names.iter().find(|name| plain(name).is_none()).copied().unwrap_or_default();
                 return Err(DataError::Split(format!(
                     "goes by {name}, which holds both numbers ({}) and texts ({}) and so has no order",
                     shown(number),
@@ -204,16 +209,17 @@ fn by_time(shares: [f64; 3], table: &Table, column: &Column) -> Result<Rows, Dat
     Ok(rows)
 }
 
-fn by_column(table: &Table, column: &Column) -> Result<Rows, DataError> {
+fn by_column(table: &Table, column: &Column, reading: &ColumnReading) -> Result<Rows, DataError> {
     let name = shown(column.name());
-    let levels = Levels::of(column);
+    let wrong = |problem| DataError::Split(format!("goes by {name}, which {problem}"));
+    let levels = Levels::of(column, reading).map_err(wrong)?;
     refuse_missing(table, column, &levels.of_rows)?;
     let mut parts = Vec::with_capacity(levels.names.len());
     for (index, level) in (0_u32..).zip(&levels.names) {
-        let Some(part) = PARTS.iter().position(|part| part == level) else {
+        let Some(part) = part_of(level) else {
             let row = levels.of_rows.iter().position(|&of_row| of_row == Some(index)).unwrap_or_default();
             return Err(DataError::Split(format!(
-                "goes by {name}, which holds {} on line {}; only train, validation and test are allowed",
+                "goes by {name}, which holds {} on line {}; allowed are train, validation (val, valid, dev) and test (oot)",
                 shown(level),
                 table.line(row)
             )));
@@ -225,6 +231,38 @@ fn by_column(table: &Table, column: &Column) -> Result<Rows, DataError> {
         rows[parts[*level as usize]].push(row);
     }
     Ok(rows)
+}
+
+/// The first and the last time of each part.
+pub(super) fn periods(
+    table: &Table,
+    column: &Column,
+    reading: &ColumnReading,
+    rows: &Rows,
+) -> Result<Periods, DataError> {
+    let wrong = |problem| DataError::Split(format!("goes by {}, which {problem}", shown(column.name())));
+    let cells: Vec<&str> = column.cells().map(Option::unwrap_or_default).collect();
+    let numbers = match Values::of(column, reading, table).map_err(wrong)? {
+        Values::Numbers(numbers) => Some(numbers.values),
+        Values::Levels(_) => None,
+    };
+    let order = |a: &&u32, b: &&u32| match &numbers {
+        Some(numbers) => numbers[**a as usize].partial_cmp(&numbers[**b as usize]).unwrap_or(Ordering::Equal),
+        None => cells[**a as usize].cmp(cells[**b as usize]),
+    };
+    let cell = |row: Option<&u32>| row.map_or_else(String::new, |row| cells[*row as usize].to_owned());
+    let parts = [0, 1, 2].map(|part| [cell(rows[part].iter().min_by(order)), cell(rows[part].iter().max_by(order))]);
+    Ok(Periods { column: column.name().to_owned(), parts })
+}
+
+/// The part that a cell names, in any case.
+fn part_of(cell: &str) -> Option<usize> {
+    match cell.to_lowercase().as_str() {
+        "train" | "training" => Some(0),
+        "validation" | "valid" | "val" | "dev" => Some(1),
+        "test" | "testing" | "oot" => Some(2),
+        _ => None,
+    }
 }
 
 fn refuse_missing<T>(table: &Table, column: &Column, values: &[Option<T>]) -> Result<(), DataError> {

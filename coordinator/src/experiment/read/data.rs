@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use secateur_proto::spec::{SplitSpec, TableFormat, Task};
+use secateur_proto::spec::{DataSettings, Reading, SplitSpec, TableFormat, Task};
 
 use super::{
     super::{
@@ -13,12 +13,12 @@ use super::{
     },
     kind_of,
     reader::{Field, Fields, Reader},
+    table,
 };
 
 const COLUMN: &str = "the name of a column";
 const COLUMNS: &str = "a list of column names";
-const PATH: &str =
-    "the path of a .csv or .csv.gz file, or of a folder of idx files (ending in / if its name contains a dot)";
+const PATH: &str = "the path of a .csv, .tsv, .psv, .txt, .data or .dat file (with .gz if gzipped), or of a folder of idx files (ending in / if its name contains a dot)";
 const SPLIT: &str = "a map with the kind stratified, time or column, or files for images";
 
 pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
@@ -32,7 +32,8 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
         Some(field) => reader.integer(&field, 1, u32::MAX).map(Some),
     };
     if let Some((path, format @ TableFormat::Idx)) = &path {
-        for field in ["target", "drop", "inputs", "groups"].into_iter().filter_map(|key| fields.get(key)) {
+        let of_tables = ["target", "drop", "inputs", "groups"].into_iter().chain(table::KEYS);
+        for field in of_tables.filter_map(|key| fields.get(key)) {
             let message = "not allowed for images, which have no columns and their own labels";
             reader.report(field.mark(), &field.path, message);
         }
@@ -43,14 +44,18 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
             path_mark: fields.mark_of("path"),
             task_mark: fields.mark_of("task"),
             rows_mark: fields.mark_of("rows"),
-            format: *format,
-            target: None,
-            task: task?,
-            split: split?,
-            rows: rows?,
-            inputs: None,
-            drop: Vec::new(),
-            groups: Vec::new(),
+            positive_mark: None,
+            settings: DataSettings {
+                format: *format,
+                target: None,
+                task: task?,
+                split: split?,
+                rows: rows?,
+                inputs: None,
+                drop: Vec::new(),
+                groups: Vec::new(),
+                reading: Reading::default(),
+            },
         });
     }
     let target = match fields.get("target") {
@@ -58,7 +63,16 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
         None if format.is_none() => None,
         _ => reader.required(&fields, "target", COLUMN).and_then(|field| reader.text(&field, COLUMN)),
     };
-    let drop = columns(reader, &fields, "drop");
+    let said = table::read(reader, &fields, task);
+    let ignored = said.iter().flat_map(|said| said.ignored.iter().cloned());
+    let mut drop = columns(reader, &fields, "drop");
+    if let Some(drop) = &mut drop {
+        for (name, field) in ignored {
+            if !drop.iter().any(|(dropped, _)| *dropped == name) {
+                drop.push((name, field));
+            }
+        }
+    }
     let inputs = columns(reader, &fields, "inputs");
     let groups = columns(reader, &fields, "groups");
     contradictions(reader, target, split.as_ref(), [&drop, &inputs, &groups]);
@@ -84,6 +98,8 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
     for (name, field) in [&drop, &inputs, &groups].into_iter().flatten().flatten() {
         all_named.push(named(&field.path, field.mark(), name));
     }
+    let table::Said { reading, named: of_columns, .. } = said?;
+    all_named.extend(of_columns);
     let (path, format) = path?;
     Some(DataSpec {
         path,
@@ -92,14 +108,18 @@ pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
         path_mark: fields.mark_of("path"),
         task_mark: fields.mark_of("task"),
         rows_mark: fields.mark_of("rows"),
-        format,
-        target: target.map(str::to_owned),
-        task: task?,
-        split: split?,
-        rows: rows?,
-        inputs: fields.get("inputs").and(names(inputs)),
-        drop: names(drop)?,
-        groups: names(groups)?,
+        positive_mark: fields.get("positive").map(|field| field.mark()),
+        settings: DataSettings {
+            format,
+            target: target.map(str::to_owned),
+            task: task?,
+            split: split?,
+            rows: rows?,
+            inputs: fields.get("inputs").and(names(inputs)),
+            drop: names(drop)?,
+            groups: names(groups)?,
+            reading,
+        },
     })
 }
 
@@ -134,13 +154,17 @@ fn data_path(reader: &mut Reader, field: &Field<'_>) -> Option<(String, TableFor
     Some((path.to_owned(), format?))
 }
 
+/// How the names of delimited texts end.
+const TABLES: [&str; 7] = [".csv", ".tsv", ".psv", ".tab", ".txt", ".data", ".dat"];
+
 /// By the name alone: a folder is what has no ending, or says so with a `/`.
 fn format_of(path: &str) -> Option<TableFormat> {
     let lower = path.to_lowercase();
     let name = path.rsplit('/').next().unwrap_or_default();
-    if lower.ends_with(".csv.gz") {
-        Some(TableFormat::CsvGz)
-    } else if lower.ends_with(".csv") {
+    let is_table = |path: &str| TABLES.iter().any(|ending| path.ends_with(ending));
+    if let Some(unpacked) = lower.strip_suffix(".gz") {
+        is_table(unpacked).then_some(TableFormat::CsvGz)
+    } else if is_table(&lower) {
         Some(TableFormat::Csv)
     } else {
         (matches!(name, "" | "." | "..") || !name.contains('.')).then_some(TableFormat::Idx)

@@ -78,7 +78,7 @@ pub(super) fn seeds(reader: &mut Reader, field: &Field<'_>) -> Option<Seeds> {
 
 /// A metric, which is on validation unless the text says what it is over.
 fn quantity(reader: &mut Reader, field: &Field<'_>, data: Option<&DataSpec>) -> Option<Quantity> {
-    let task = data.map(|data| data.task);
+    let task = data.map(|data| data.settings.task);
     let names = || Metric::ALL.iter().map(|metric| (metric.name(), *metric));
     let quantity = match field.text().filter(|text| text.contains('@')) {
         None => {
@@ -98,10 +98,10 @@ fn quantity(reader: &mut Reader, field: &Field<'_>, data: Option<&DataSpec>) -> 
         },
     };
     if let (Some(column), Some(data)) = (quantity.column(), data)
-        && !data.groups.iter().any(|group| group == column)
+        && !data.settings.groups.iter().any(|group| group == column)
     {
-        let groups = if data.groups.is_empty() { "none".to_owned() } else { data.groups.join(", ") };
-        let hint = did_you_mean(column, data.groups.iter().map(String::as_str));
+        let groups = if data.settings.groups.is_empty() { "none".to_owned() } else { data.settings.groups.join(", ") };
+        let hint = did_you_mean(column, data.settings.groups.iter().map(String::as_str));
         let message = format!("found the column {}, expected a column of data.groups ({groups}){hint}", quote(column));
         reader.report(field.mark(), &field.path, message);
         return None;
@@ -124,7 +124,9 @@ fn default_objectives(task: Option<Task>) -> Vec<Objective> {
 }
 
 pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, data: Option<&DataSpec>) -> Option<Vec<Objective>> {
-    let Some(field) = fields.get("objectives") else { return Some(default_objectives(data.map(|data| data.task))) };
+    let Some(field) = fields.get("objectives") else {
+        return Some(default_objectives(data.map(|data| data.settings.task)));
+    };
     let allowed = "a list such as [{maximize: auc}, {minimize: nonzero_parameters}]";
     let Some(items) = field.items().filter(|items| !items.is_empty()) else {
         reader.wrong(&field, allowed);

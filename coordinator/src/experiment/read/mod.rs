@@ -4,6 +4,7 @@ mod data;
 mod exclude;
 mod goals;
 mod reader;
+mod table;
 mod weights;
 
 use secateur_proto::{ids::ContentHash, spec::Task};
@@ -36,7 +37,7 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     version(reader, &fields);
     let name = reader.required(&fields, "name", NAME).and_then(|field| name(reader, &field));
     let data = reader.required(&fields, "data", "a map").and_then(|field| data::read(reader, &field));
-    let task = data.as_ref().map(|data| data.task);
+    let task = data.as_ref().map(|data| data.settings.task);
     let maps = Maps::read(reader, &fields);
     let axes = axes(reader, &maps, task);
     let weights = match maps.get("model").and_then(|(map, _)| map.get("weights")) {

@@ -82,6 +82,11 @@ const fn group(path: &'static str, about: &'static str) -> Group {
 pub(crate) static GROUPS: &[Group] = &[
     group("data", "The table or the images, and what to do with them"),
     group("data.split", "Which rows are for training, validation and test"),
+    Group {
+        path: "data.format",
+        about: "The form of a table's text; what is not said is found in the table where it is certain",
+        is_required: false,
+    },
     group("model", "The net"),
     group("training", "How the dense nets are trained"),
     group("training.optimizer", "The update rule"),
@@ -135,8 +140,9 @@ pub(crate) static NAME: Key = Key {
 
 pub(crate) static PATH: Key = Key {
     path: "data.path",
-    about: "Table with a header, where empty cells are missing values, or folder of images. Relative to the sweep file",
-    allowed: "a .csv or .csv.gz file, or a folder of idx files (ending in / if its name contains a dot)",
+    about: "Table of delimited text with a header, or folder of images. Relative to the sweep file",
+    allowed: "a .csv, .tsv, .psv, .txt, .data or .dat file, with .gz behind it if it is gzipped, or a folder of idx files (ending in / if its name contains a \
+              dot)",
     unset: REQUIRED,
     only: &[],
     schema: text,
@@ -153,7 +159,7 @@ pub(crate) static TARGET: Key = Key {
 
 pub(crate) static TASK: Key = Key {
     path: "data.task",
-    about: "`binary`: two classes, the larger value is positive; `multiclass`: 2 to 256 classes",
+    about: "`binary`: two classes, `data.positive` or the larger value is positive; `multiclass`: 2 to 256 classes",
     allowed: "binary, multiclass",
     unset: "required for tables; multiclass for images",
     only: &[],
@@ -162,8 +168,9 @@ pub(crate) static TASK: Key = Key {
 
 pub(crate) static SPLIT_KIND: Key = Key {
     path: "data.split.kind",
-    about: "How to split the rows. Tables: `stratified` at random, with the same class shares in each part; `time` by the order of a column, the newest \
-            rows are the test; `column` by a column with the values train, validation and test. Images: `files`, by their own files",
+    about: "How to split the rows. Tables: `stratified` at random, with the same class shares in each part; `time` by a column of dates or \
+            numbers, the newest rows are the test; `column` by a column with the values train, validation and test. Images: `files`, by \
+            their own files",
     allowed: "stratified, time, column; files for images",
     unset: REQUIRED,
     only: &[],

@@ -12,6 +12,7 @@ pub(crate) mod pruning;
 pub(crate) mod regularization;
 mod schedule;
 mod strategy;
+mod table;
 pub(crate) mod training;
 mod value;
 mod values;
@@ -39,8 +40,15 @@ use super::{
 
 /// Every key of the sweep file, in the order of the documentation. Of the settings among them the grid counts the first slowest.
 pub(crate) fn rows() -> impl DoubleEndedIterator<Item = Row> {
-    let parts =
-        [file::BEFORE_SETTINGS, model::ROWS, training::ROWS, pruning::ROWS, regularization::ROWS, file::AFTER_SETTINGS];
+    let parts = [
+        file::BEFORE_SETTINGS,
+        table::ROWS,
+        model::ROWS,
+        training::ROWS,
+        pruning::ROWS,
+        regularization::ROWS,
+        file::AFTER_SETTINGS,
+    ];
     parts.into_iter().flatten().copied()
 }
 

@@ -39,7 +39,7 @@ fn every_file_in_configs_is_parsed_and_planned() {
             let text = fs::read_to_string(&path).expect("a config can be read");
             let spec =
                 SweepSpec::parse(&path.display().to_string(), &text).unwrap_or_else(|problems| panic!("{problems}"));
-            let images = spec.data.format == TableFormat::Idx;
+            let images = spec.data.settings.format == TableFormat::Idx;
             let facts = if images { mnist() } else { table() };
             plan(&spec, &text, facts).unwrap_or_else(|problems| panic!("{problems}"));
             // MNIST does not come with the project.
@@ -105,7 +105,7 @@ fn every_config_plans_to_the_keys_it_always_had() {
     for path in names {
         let text = fs::read_to_string(&path).expect("a config can be read");
         let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
-        let facts = if spec.data.format == TableFormat::Idx { mnist() } else { table() };
+        let facts = if spec.data.settings.format == TableFormat::Idx { mnist() } else { table() };
         let plan = plan(&spec, &text, facts).unwrap_or_else(|problems| panic!("{problems}")).unpack();
         let mut stages: Vec<String> = plan.stages.iter().map(|stage| stage.key.to_string()).collect();
         stages.sort();

@@ -43,7 +43,7 @@ fn all_mistakes_are_reported_at_once() {
 version: 2
 name: a sweep
 data:
-  path: loans.txt
+  path: loans.json
   target: y
   task: regression
   split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.3}

@@ -8,10 +8,11 @@ mod properties;
 mod reading;
 mod schema;
 mod search;
+mod tables;
 mod ways;
 mod weights;
 
-use secateur_proto::{ids::ContentHash, outcome::Artifact};
+use secateur_proto::{ids::ContentHash, outcome::Artifact, spec::Reading};
 
 use super::{ClassRows, InputFacts, SweepSpec, plan, plan::Plan};
 
@@ -58,6 +59,9 @@ fn table() -> InputFacts {
         columns: 10,
         inputs: 19,
         image: None,
+        reading: Reading::default(),
+        periods: None,
+        notes: Vec::new(),
         weights: None,
     }
 }

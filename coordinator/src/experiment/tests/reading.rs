@@ -31,8 +31,8 @@ fn first(spec: &SweepSpec) -> Point {
 #[test]
 fn defaults_are_those_of_the_documentation() {
     let spec = parsed(SMALL);
-    assert_eq!(spec.data.format, TableFormat::Csv);
-    assert_eq!(spec.data.inputs, None);
+    assert_eq!(spec.data.settings.format, TableFormat::Csv);
+    assert_eq!(spec.data.settings.inputs, None);
     assert_eq!(listed(&spec, &BATCH_SIZE), [256]);
     assert_eq!(listed(&spec, &CLIP_GRADIENT_NORM), [None]);
     assert_eq!(*first(&spec).get(&training::SELECT_BY), SelectBy::Auc);
@@ -111,10 +111,10 @@ fn splits_constraints_and_columns_are_read() {
     .replace("  task: binary", "  task: binary\n  drop: [id, year]\n  inputs: [a, b]\n  groups: [region, a]");
     let spec = parsed(&text);
     let split = SplitSpec::Time { column: "year".to_owned(), train: 0.7, validation: 0.1, test: 0.2 };
-    assert_eq!(spec.data.split, split);
-    assert_eq!(spec.data.drop, ["id", "year"]);
-    assert_eq!(spec.data.inputs, Some(vec!["a".to_owned(), "b".to_owned()]));
-    assert_eq!(spec.data.groups, ["region", "a"]);
+    assert_eq!(spec.data.settings.split, split);
+    assert_eq!(spec.data.settings.drop, ["id", "year"]);
+    assert_eq!(spec.data.settings.inputs, Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(spec.data.settings.groups, ["region", "a"]);
     let of = |over| Quantity::new(Metric::Auc, over).expect("of rows");
     assert_eq!(
         spec.constraints,
@@ -172,16 +172,22 @@ fn images_are_of_several_classes_unless_the_file_says_two() {
             "{kind: files, validation: 0.1}",
         );
     let spec = parsed(&text);
-    assert_eq!((spec.data.format, spec.data.task, spec.data.rows), (TableFormat::Idx, Task::Multiclass, Some(5000)));
+    assert_eq!(
+        (spec.data.settings.format, spec.data.settings.task, spec.data.settings.rows),
+        (TableFormat::Idx, Task::Multiclass, Some(5000))
+    );
     assert_eq!(*first(&spec).get(&training::SELECT_BY), SelectBy::Accuracy);
-    assert_eq!((spec.data.target, spec.data.split), (None, SplitSpec::Files { validation: 0.1, seed: 0 }));
+    assert_eq!(
+        (spec.data.settings.target, spec.data.settings.split),
+        (None, SplitSpec::Files { validation: 0.1, seed: 0 })
+    );
     assert_eq!(
         spec.objectives[0],
         Objective { quantity: Metric::Error.on(Split::Validation), direction: Direction::Minimize }
     );
     let spec = parsed(&text.replace("  rows: 5000", "  task: binary"));
     assert_eq!(
-        (spec.data.task, spec.data.rows, *first(&spec).get(&training::SELECT_BY)),
+        (spec.data.settings.task, spec.data.settings.rows, *first(&spec).get(&training::SELECT_BY)),
         (Task::Binary, None, SelectBy::Auc)
     );
     assert_eq!(
@@ -189,13 +195,13 @@ fn images_are_of_several_classes_unless_the_file_says_two() {
         Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize }
     );
     for folder in ["mnist/", "a.b/mnist", ".", "..", "../mnist-1.0/"] {
-        assert_eq!(parsed(&text.replace("../data/mnist", folder)).data.format, TableFormat::Idx, "{folder}");
+        assert_eq!(parsed(&text.replace("../data/mnist", folder)).data.settings.format, TableFormat::Idx, "{folder}");
     }
 
     let spec =
         parsed(&small_with(&["  task: multiclass", "training: {optimizer: {kind: adam}, epochs: 1, select_by: auc}"]));
     assert_eq!(
-        (spec.data.format, spec.data.task, *first(&spec).get(&training::SELECT_BY)),
+        (spec.data.settings.format, spec.data.settings.task, *first(&spec).get(&training::SELECT_BY)),
         (TableFormat::Csv, Task::Multiclass, SelectBy::Auc)
     );
 }

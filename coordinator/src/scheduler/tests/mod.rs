@@ -32,7 +32,7 @@ use secateur_proto::{
     metrics::{Metric, Metrics, Split},
     outcome::{Artifact, Artifacts, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{
-        DenseSpec, Granularity, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Ranking, Removal, Schedule,
+        DataSettings, DenseSpec, Granularity, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Ranking, Removal, Schedule,
         SplitSpec, StageSpec, Start, Subject, TableFormat, Task, TrainingSpec,
     },
 };
@@ -71,14 +71,12 @@ impl PlanBuilder {
     fn prepare(&mut self, target: &str) -> StageKey {
         let spec = PrepareSpec {
             table: ContentHash::of(b"table"),
-            format: TableFormat::Csv,
-            target: Some(target.to_owned()),
-            task: Task::Binary,
-            split: SplitSpec::Column { column: "part".to_owned() },
-            rows: None,
-            inputs: None,
-            drop: vec![],
-            groups: vec![],
+            data: DataSettings::of_table(
+                TableFormat::Csv,
+                target,
+                Task::Binary,
+                SplitSpec::Column { column: "part".to_owned() },
+            ),
         };
         self.add(StageSpec::Prepare(spec), None)
     }
@@ -136,6 +134,8 @@ impl PlanBuilder {
                     columns: 1,
                     inputs: 1,
                     image: None,
+                    periods: None,
+                    notes: vec![],
                 },
                 weights: None,
             },

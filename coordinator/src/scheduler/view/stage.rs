@@ -88,7 +88,7 @@ impl Core {
     }
 
     /// Returns the files that the stages in `places` have left, and those that open ones can go on from. Returns `None` behind the last
-    /// stage. Whoever asks for many stages at once keeps the scheduler waiting. What plans were given is in [`PackedPlan::files`].
+    /// stage. Whoever asks for many stages at once keeps the scheduler waiting. What plans were given is in `PackedPlan::files`.
     #[must_use]
     pub fn files_of_stages(&self, places: Range<usize>) -> Option<Vec<ContentHash>> {
         let mut stages = self.parts().ledger.stages().skip(places.start).take(places.len()).peekable();

@@ -58,7 +58,7 @@ static SWEEP: LazyLock<LocalSweep> = LazyLock::new(|| {
     let rows = (0..60_u32).map(|row| format!("{}.5,{},{}\n", row * 7 % 31, row * 11 % 17, u8::from(row * 7 % 31 > 15)));
     let table: String = std::iter::once("a,b,y\n".to_owned()).chain(rows).collect();
     let admitted = admission::admit("sweep.yaml", FILE, Input::of(table.as_bytes()), None, Limits::NONE);
-    let plan = admitted.unwrap_or_else(|problems| panic!("{problems}")).plan;
+    let plan = admitted.unwrap_or_else(|problems| panic!("{problems}"));
     LocalSweep {
         file_name: "sweep.yaml".to_owned(),
         text: FILE.to_owned(),

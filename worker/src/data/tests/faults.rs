@@ -15,7 +15,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 fn gzip_problem(bytes: &[u8]) -> String {
-    let spec = PrepareSpec { format: TableFormat::CsvGz, ..spec() };
+    let spec = DataSettings { format: TableFormat::CsvGz, ..spec() };
     prepare(&spec, bytes).expect_err("a bad file").to_string()
 }
 
@@ -32,7 +32,7 @@ fn line_ends_marks_and_spaces_do_not_matter() {
     ] {
         assert_eq!(prepared(&text), expected, "{text:?}");
     }
-    let zipped = PrepareSpec { format: TableFormat::CsvGz, ..spec() };
+    let zipped = DataSettings { format: TableFormat::CsvGz, ..spec() };
     assert_eq!(prepare(&zipped, &gzip(GOOD.as_bytes())), Ok(expected.clone()));
     // Two members one after the other are one text.
     let (head, tail) = GOOD.as_bytes().split_at(30);
@@ -111,7 +111,7 @@ fn ragged_rows_are_found_by_their_line() {
 fn open_quotes_are_found_at_the_end() {
     for text in ["a,b\n1,2\n3,\"4\n5,6\n", "a,b\n1,2\n3,\"4", "a,b\n1,2\n3,\"", "a,b\n1,2\n3,\"4\n"] {
         assert_eq!(
-            Table::read(TableFormat::Csv, text.as_bytes()).err(),
+            Table::read(TableFormat::Csv, &Reading::default(), text.as_bytes()).err(),
             Some(DataError::OpenQuote { line: 3 }),
             "{text:?}"
         );
@@ -119,7 +119,7 @@ fn open_quotes_are_found_at_the_end() {
     for text in
         ["a,b\n1,2\n3,\"4\"", "a,b\n1,2\n3,\"\"\n", "a,b\n1,2\n3,\"4\n5\"\n", "a,b\n1,2\n3,\"4\"\"\"", "a,b\n3,"]
     {
-        assert!(Table::read(TableFormat::Csv, text.as_bytes()).is_ok(), "{text:?}");
+        assert!(Table::read(TableFormat::Csv, &Reading::default(), text.as_bytes()).is_ok(), "{text:?}");
     }
 }
 
@@ -143,7 +143,7 @@ fn other_encodings_are_refused() {
 #[test]
 fn unknown_columns_are_told_all_at_once() {
     let mut said = Said::default();
-    let spec = PrepareSpec {
+    let spec = DataSettings {
         target: Some("defualt".into()),
         split: SplitSpec::Time { column: "Year".into(), train: 0.6, validation: 0.2, test: 0.2 },
         inputs: Some(vec!["incmoe".into()]),
@@ -159,7 +159,7 @@ fn unknown_columns_are_told_all_at_once() {
 #[test]
 fn a_column_has_one_role() {
     let mut said = Said::default();
-    let spec = PrepareSpec {
+    let spec = DataSettings {
         inputs: Some(vec!["y".into(), "part".into(), "x".into(), "x".into()]),
         drop: vec!["x".into(), "y".into()],
         groups: vec!["y".into()],
@@ -211,7 +211,7 @@ fn columns_without_values_are_refused() {
     // The same with levels.
     let text = "part,y,x\ntrain,0,\ntrain,1,\nvalidation,0,a\nvalidation,1,b\ntest,0,a\ntest,1,b\n";
     said.push(problem(&spec(), text));
-    let found = problem(&PrepareSpec { drop: vec!["x".into()], ..spec() }, GOOD);
+    let found = problem(&DataSettings { drop: vec!["x".into()], ..spec() }, GOOD);
     said.push(&found);
     insta::assert_snapshot!(said.0);
 }
@@ -221,7 +221,7 @@ fn groups_of_too_many_values_are_refused() {
     let mut said = Said::default();
     let text =
         (0..=MAX_GROUP_LEVELS).fold(String::from("y,g,x\n"), |text, row| text + &format!("{},{row},{row}\n", row % 2));
-    let found = problem(&PrepareSpec { split: stratified(1), groups: vec!["g".into()], ..spec() }, &text);
+    let found = problem(&DataSettings { split: stratified(1), groups: vec!["g".into()], ..spec() }, &text);
     said.push(&found);
     insta::assert_snapshot!(said.0);
 }
@@ -229,7 +229,7 @@ fn groups_of_too_many_values_are_refused() {
 #[test]
 fn prepared_files_are_checked() {
     let mut said = Said::default();
-    let with_groups = PrepareSpec { groups: vec!["x".into()], inputs: Some(vec!["x".into()]), ..spec() };
+    let with_groups = DataSettings { groups: vec!["x".into()], inputs: Some(vec!["x".into()]), ..spec() };
     let good = prepare(&with_groups, GOOD.as_bytes()).expect("a good table").dataset;
     let refused = |change: fn(&mut Dataset)| {
         let mut dataset = good.clone();
@@ -324,5 +324,5 @@ proptest! {
 }
 
 fn gzip_or_not(bytes: &[u8]) -> Result<Prepared, DataError> {
-    prepare(&PrepareSpec { format: TableFormat::CsvGz, ..spec() }, bytes)
+    prepare(&DataSettings { format: TableFormat::CsvGz, ..spec() }, bytes)
 }

@@ -28,6 +28,7 @@ fn missing_numbers_become_the_median_and_a_flag() {
     let fitted = Numeric {
         median: 3.0,
         missing_flag: true,
+        codes: vec![],
         signed_log1p: false,
         // 1, 3, 3 and 5.
         scale: Some(Scale { mean: 3.0, sd: root }),
@@ -137,17 +138,6 @@ fn constants_are_recorded_and_give_no_feature() {
 }
 
 #[test]
-fn numbers_with_a_stray_text_are_noted() {
-    let rows: Vec<String> = (0..40).map(|row| format!("{},{row}.5", row % 2)).collect();
-    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    assert_eq!(prepared(&table(&rows)).notes, Vec::<String>::new());
-    let prepared = prepared(&table(&rows).replace("test,1,4", "test,1,NA"));
-    assert!(matches!(encoding(&prepared, "x"), Encoding::Categorical(_)));
-    let [note] = prepared.notes.as_slice() else { panic!("{:?}", prepared.notes) };
-    assert!(note.contains("\"x\" is read as texts because it holds \"NA\"; 43 of its 44 different values"), "{note}");
-}
-
-#[test]
 fn huge_and_tiny_numbers_have_finite_features() {
     let rows = ["0,1e308", "1,-1e308", "0,1.5e308", "1,-1.7e308"];
     let huge = prepared(&table(&rows));
@@ -178,7 +168,7 @@ fn new_rows_that_do_not_fit_are_refused() {
 #[test]
 fn groups_are_no_inputs_unless_named() {
     let text = "part,y,x,g\ntrain,0,1,b\ntrain,1,2,\nvalidation,0,1,a\nvalidation,1,2,b\ntest,0,3,c\ntest,1,4,\n";
-    let mut grouped = PrepareSpec { groups: vec!["g".into()], ..spec() };
+    let mut grouped = DataSettings { groups: vec!["g".into()], ..spec() };
     let prepared = prepare(&grouped, text.as_bytes()).expect("a good table");
     assert_eq!(prepared.dataset.features, ["x"]);
     assert_eq!(prepared.dataset.groups[0].levels, ["a", "b", "c", "(missing)"]);

@@ -5,8 +5,8 @@ use super::*;
 const SBA: &[u8] = include_bytes!("../../../../configs/data/sba_loans.csv.gz");
 const GERMAN: &[u8] = include_bytes!("../../../../configs/data/german_credit.csv");
 
-fn sba() -> PrepareSpec {
-    PrepareSpec {
+fn sba() -> DataSettings {
+    DataSettings {
         format: TableFormat::CsvGz,
         target: Some("default".into()),
         split: stratified(42),
@@ -18,10 +18,10 @@ fn sba() -> PrepareSpec {
 
 #[test]
 fn sba_columns() {
-    let table = Table::read(TableFormat::CsvGz, SBA).expect("a good table");
+    let table = Table::read(TableFormat::CsvGz, &Reading::default(), SBA).expect("a good table");
     assert_eq!((table.rows(), table.columns().len()), (100_000, 15));
     let counted = |name: &str| {
-        let levels = Levels::of(table.column(name).expect("a column"));
+        let levels = Levels::of(table.column(name).expect("a column"), &ColumnReading::default()).expect("is plain");
         (levels.names.len(), levels.of_rows.iter().filter(|level| level.is_none()).count())
     };
     assert_eq!(counted("State"), (51, 2));
@@ -90,7 +90,7 @@ fn sba_parts() {
 
 #[test]
 fn german_parts() {
-    let spec = PrepareSpec { target: Some("default".into()), split: stratified(0), ..spec() };
+    let spec = DataSettings { target: Some("default".into()), split: stratified(0), ..spec() };
     let prepared = prepare(&spec, GERMAN).expect("a good table");
     let facts = prepared.facts();
     assert_eq!(facts.train, PartFacts { rows: 600, of_classes: vec![420, 180] });
@@ -114,7 +114,7 @@ fn german_parts() {
 #[test]
 fn preparing_twice_gives_the_same_bytes() {
     let spec =
-        PrepareSpec { target: Some("default".into()), split: stratified(7), groups: vec!["housing".into()], ..spec() };
+        DataSettings { target: Some("default".into()), split: stratified(7), groups: vec!["housing".into()], ..spec() };
     let bytes = || {
         let prepared = prepare(&spec, GERMAN).expect("a good table");
         (prepared.dataset.to_safetensors().expect("bytes"), prepared.preparation.to_json().expect("bytes"))
@@ -130,7 +130,7 @@ fn preparing_twice_gives_the_same_bytes() {
 fn a_new_row_is_prepared_bit_for_bit_as_a_train_row() {
     let prepared = prepare(&sba(), SBA).expect("a good table");
     let read_back = Preparation::from_json(&prepared.preparation.to_json().expect("bytes")).expect("a preparation");
-    let table = Table::read(TableFormat::CsvGz, SBA).expect("a good table");
+    let table = Table::read(TableFormat::CsvGz, &Reading::default(), SBA).expect("a good table");
     let cells: Vec<Vec<Option<&str>>> = table.columns().iter().map(|column| column.cells().collect()).collect();
     let index_of: std::collections::HashMap<&str, usize> = table.columns().iter().map(Column::name).zip(0..).collect();
     for (_, part) in prepared.dataset.parts() {

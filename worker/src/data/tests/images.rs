@@ -60,8 +60,8 @@ fn files(validation: f64, seed: u64) -> SplitSpec {
     SplitSpec::Files { validation, seed }
 }
 
-fn of_images() -> PrepareSpec {
-    PrepareSpec { format: TableFormat::Idx, target: None, task: Task::Multiclass, split: files(0.2, 1), ..spec() }
+fn of_images() -> DataSettings {
+    DataSettings { format: TableFormat::Idx, target: None, task: Task::Multiclass, split: files(0.2, 1), ..spec() }
 }
 
 /// What is said when one file is replaced.
@@ -322,7 +322,7 @@ fn packed_files_are_checked() {
         [("train.images", &[0, 2, 2]), ("train.labels", &[0]), ("test.images", &[3, 2, 2]), ("test.labels", &[3])];
     said.push(packed(&none));
     assert!(
-        prepare(&PrepareSpec { format: TableFormat::Csv, ..of_images() }, &pack(&folder()).expect("packs")).is_err()
+        prepare(&DataSettings { format: TableFormat::Csv, ..of_images() }, &pack(&folder()).expect("packs")).is_err()
     );
     insta::assert_snapshot!(said.0);
 }
@@ -330,20 +330,20 @@ fn packed_files_are_checked() {
 #[test]
 fn what_is_asked_of_images_has_to_fit_them() {
     let mut said = Said::default();
-    let of = |spec: PrepareSpec, folder: &Folder| {
+    let of = |spec: DataSettings, folder: &Folder| {
         prepare(&spec, &pack(folder).expect("packs")).expect_err("no fit").to_string()
     };
-    let found = of(PrepareSpec { task: Task::Binary, ..of_images() }, &folder());
+    let found = of(DataSettings { task: Task::Binary, ..of_images() }, &folder());
     said.push(&found);
-    let found = of(PrepareSpec { split: stratified(1), ..of_images() }, &folder());
+    let found = of(DataSettings { split: stratified(1), ..of_images() }, &folder());
     said.push(&found);
     for validation in [0.0, 1.0, -0.1, f64::NAN, f64::INFINITY] {
-        let found = of(PrepareSpec { split: files(validation, 1), ..of_images() }, &folder());
+        let found = of(DataSettings { split: files(validation, 1), ..of_images() }, &folder());
         said.push(&found);
     }
-    let found = of(PrepareSpec { split: files(0.001, 1), ..of_images() }, &folder());
+    let found = of(DataSettings { split: files(0.001, 1), ..of_images() }, &folder());
     said.push(&found);
-    let found = of(PrepareSpec { target: Some("y".into()), ..of_images() }, &folder());
+    let found = of(DataSettings { target: Some("y".into()), ..of_images() }, &folder());
     said.push(&found);
     let mut fewer = folder();
     fewer[3].1 = labels(60, 15, 2);
@@ -352,13 +352,13 @@ fn what_is_asked_of_images_has_to_fit_them() {
     let mut blank = folder();
     blank[0].1 = idx(&[60, 3, 2], &[9; 360]);
     said.push(of(of_images(), &blank));
-    let found = problem(&PrepareSpec { split: files(0.2, 1), ..spec() }, &table(&["0,1", "1,2"]));
+    let found = problem(&DataSettings { split: files(0.2, 1), ..spec() }, &table(&["0,1", "1,2"]));
     said.push(&found);
 
     let mut two = folder();
     (two[1].1, two[3].1) = (labels(0, 60, 2), labels(60, 15, 2));
     let prepared =
-        prepare(&PrepareSpec { task: Task::Binary, ..of_images() }, &pack(&two).expect("packs")).expect("two classes");
+        prepare(&DataSettings { task: Task::Binary, ..of_images() }, &pack(&two).expect("packs")).expect("two classes");
     assert_eq!(prepared.dataset.classes, 2);
     insta::assert_snapshot!(said.0);
 }
@@ -378,7 +378,7 @@ fn labels_with_gaps_are_classes_in_their_order() {
 fn fewer_rows_are_a_sample_of_the_train_rows_alone() {
     let packed = pack(&folder()).expect("packs");
     let whole = prepare(&of_images(), &packed).expect("good images").dataset;
-    let of = |rows| prepare(&PrepareSpec { rows: Some(rows), ..of_images() }, &packed);
+    let of = |rows| prepare(&DataSettings { rows: Some(rows), ..of_images() }, &packed);
     let some = of(10).expect("good images");
     assert_eq!(some.facts().train, PartFacts { rows: 10, of_classes: vec![4, 3, 3] });
     assert_eq!(some.preparation.train_rows, 10);
@@ -391,7 +391,7 @@ fn fewer_rows_are_a_sample_of_the_train_rows_alone() {
     assert_eq!(of(u32::MAX).expect("good images").dataset, whole);
     let found = of(2).expect_err("a class is left out").to_string();
     assert_eq!(found, "2 rows leave no train row of the class \"2\", which has 16 of 48; keep more");
-    let other = PrepareSpec { rows: Some(10), split: files(0.2, 2), ..of_images() };
+    let other = DataSettings { rows: Some(10), split: files(0.2, 2), ..of_images() };
     assert_ne!(prepare(&other, &packed).expect("good images").dataset.train.rows, some.dataset.train.rows);
 }
 
@@ -405,7 +405,7 @@ fn mnist() {
     let found =
         idx::find(&names).expect("four files").map(|name| (name, std::fs::read(folder.join(name)).expect("reads")));
     let packed = idx::pack(found.each_ref().map(|(name, bytes)| (*name, bytes.as_slice()))).expect("good files");
-    let prepared = prepare(&PrepareSpec { split: files(0.1, 42), ..of_images() }, &packed).expect("good images");
+    let prepared = prepare(&DataSettings { split: files(0.1, 42), ..of_images() }, &packed).expect("good images");
     let facts = prepared.facts();
     assert_eq!([&facts.train, &facts.validation, &facts.test].map(|part| part.rows), [54_001, 5999, 10_000]);
     // Each class by itself: a tenth of its images, rounded.
@@ -442,7 +442,7 @@ proptest! {
             ("t10k-images.idx3-ubyte.gz".into(), gzip(&images(&test), 9)),
             ("t10k-labels.idx1-ubyte".into(), labels(&test)),
         ];
-        let spec = PrepareSpec { split: files(validation, seed), rows, ..of_images() };
+        let spec = DataSettings { split: files(validation, seed), rows, ..of_images() };
         let prepared = match prepare(&spec, &pack(&folder).expect("packs")) {
             Ok(prepared) => prepared,
             Err(error) => {

@@ -1,14 +1,17 @@
 use std::fmt::Write as _;
 
-use secateur_proto::{
-    ids::ContentHash,
-    spec::{PrepareSpec, SplitSpec, TableFormat, Task},
+use secateur_proto::spec::{
+    ColumnKind, ColumnReading, DataSettings, Decimal, Reading, Separator, SplitSpec, TableFormat, Task, TextEncoding,
 };
 
 use super::*;
 
+mod cases;
+mod dates;
+mod dialects;
 mod faults;
 mod fitting;
+mod foreign;
 mod golden;
 mod images;
 mod splits;
@@ -24,18 +27,8 @@ impl Said {
 }
 
 /// A plain spec: the target `y` and the split in the column `part`.
-fn spec() -> PrepareSpec {
-    PrepareSpec {
-        table: ContentHash::of(b""),
-        format: TableFormat::Csv,
-        target: Some("y".into()),
-        task: Task::Binary,
-        split: SplitSpec::Column { column: "part".into() },
-        rows: None,
-        inputs: None,
-        drop: vec![],
-        groups: vec![],
-    }
+fn spec() -> DataSettings {
+    DataSettings::of_table(TableFormat::Csv, "y", Task::Binary, SplitSpec::Column { column: "part".into() })
 }
 
 fn stratified(seed: u64) -> SplitSpec {
@@ -55,6 +48,6 @@ fn prepared(text: &str) -> Prepared {
     prepare(&spec(), text.as_bytes()).expect("a good table")
 }
 
-fn problem(spec: &PrepareSpec, text: &str) -> String {
+fn problem(spec: &DataSettings, text: &str) -> String {
     prepare(spec, text.as_bytes()).expect_err("a bad table").to_string()
 }

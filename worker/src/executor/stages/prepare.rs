@@ -24,7 +24,7 @@ impl Execute for PrepareSpec {
         _: Option<Checkpoint>,
     ) -> Result<Begun<'a>, Ended> {
         let store = &workspace.store;
-        let prepared = data::prepare(self, &store.get(input(stage, Role::Table)?.hash)?)?;
+        let prepared = data::prepare(&self.data, &store.get(input(stage, Role::Table)?.hash)?)?;
         let preparation = serde_json::to_vec_pretty(&prepared.preparation)
             .map_err(|error| Failure::new(FailureClass::Internal, error.to_string()))?;
         let artifacts = Artifacts::from([

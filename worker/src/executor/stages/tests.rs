@@ -10,9 +10,9 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use secateur_proto::{
     metrics::{Metric, Split},
     spec::{
-        CriterionSpec, DenseSpec, Granularity, ImportSpec, OptimizerSpec, PrepareSpec, PruneSpec, Ranking,
-        RegularizationKind, RegularizationSpec, Removal, Schedule, SplitSpec, StageSpec, Start, Subject, TableFormat,
-        Task,
+        CriterionSpec, DataSettings, DenseSpec, Granularity, ImportSpec, OptimizerSpec, PrepareSpec, PruneSpec,
+        Ranking, RegularizationKind, RegularizationSpec, Removal, Schedule, SplitSpec, StageSpec, Start, Subject,
+        TableFormat, Task,
     },
 };
 
@@ -139,14 +139,12 @@ fn prepare_stage(stages: &Stages, table: &str) -> StageWithInputs {
     let table = stages.workspace.store.put(table.as_bytes()).expect("room");
     let spec = PrepareSpec {
         table: table.hash,
-        format: TableFormat::Csv,
-        target: Some("y".into()),
-        task: Task::Binary,
-        split: SplitSpec::Stratified { train: 0.6, validation: 0.2, test: 0.2, seed: 1 },
-        rows: None,
-        inputs: None,
-        drop: vec![],
-        groups: vec![],
+        data: DataSettings::of_table(
+            TableFormat::Csv,
+            "y",
+            Task::Binary,
+            SplitSpec::Stratified { train: 0.6, validation: 0.2, test: 0.2, seed: 1 },
+        ),
     };
     stage(StageSpec::Prepare(spec), Artifacts::from([(Role::Table, table)]))
 }

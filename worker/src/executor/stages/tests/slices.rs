@@ -21,7 +21,7 @@ fn each_level_of_a_group_is_measured_on_validation_and_test() {
     }
     let mut prepare = prepare_stage(&fixture.stages, &table);
     let StageSpec::Prepare(spec) = &mut prepare.spec else { panic!("it prepares") };
-    spec.groups = vec!["place".to_owned()];
+    spec.data.groups = vec!["place".to_owned()];
     let prepare = stage(prepare.spec, prepare.inputs);
     let prepared = completed(one(&mut fixture.stages, &prepare)).artifacts;
     // The place is no input.

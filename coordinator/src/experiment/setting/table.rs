@@ -1,0 +1,145 @@
+//! The keys that say how a table is read. `read/table` reads them.
+
+use secateur_proto::spec::{Decimal, Separator, TextEncoding, Vocabulary};
+use serde_json::{Value as Json, json};
+
+use super::{Key, Row};
+
+pub(super) static ROWS: &[Row] = &[
+    Row::Key(&COLUMNS),
+    Row::Key(&MISSING),
+    Row::Key(&POSITIVE),
+    Row::Key(&ROWS_WITHOUT_TARGET),
+    Row::Key(&SEPARATOR),
+    Row::Key(&DECIMAL),
+    Row::Key(&HEADER),
+    Row::Key(&NAMES),
+    Row::Key(&SKIP_ROWS),
+    Row::Key(&SKIP_FOOTER),
+    Row::Key(&ENCODING),
+];
+
+/// A text, or a number that stands for its digits.
+fn word() -> Json {
+    json!({"type": ["string", "number"]})
+}
+
+fn words() -> Json {
+    json!({"type": "array", "items": word(), "uniqueItems": true})
+}
+
+fn names<E: Vocabulary>() -> Json {
+    json!({"enum": E::ALL.iter().map(|one| one.name()).collect::<Vec<_>>()})
+}
+
+pub(crate) static COLUMNS: Key = Key {
+    path: "data.columns",
+    about: "What columns hold, by name, where the table leaves it open: `categorical`, `number`, `ignore`, `{date: \"%b-%Y\"}`, and the codes \
+            for missing values as `{missing: [-9, -8]}`: each has an input of its own, and an empty list leaves empty cells alone missing",
+    allowed: "a map such as {zip: categorical, id: ignore, income: {missing: [-9, -8]}, issued: {date: \"%d/%m/%Y\"}}",
+    unset: "what the cells are: numbers or dates if at least 9 in 10 different ones are, else categories",
+    only: &[],
+    schema: || {
+        let kinds = json!({"enum": ["categorical", "number", "ignore"]});
+        let properties = json!({
+            "kind": {"enum": ["categorical", "number"]}, "missing": words(), "date": {"type": "string"}, "decimal": names::<Decimal>(),
+        });
+        let map =
+            json!({"type": "object", "properties": properties, "minProperties": 1, "additionalProperties": false});
+        json!({"type": "object", "additionalProperties": {"anyOf": [kinds, map]}})
+    },
+};
+
+pub(crate) static MISSING: Key = Key {
+    path: "data.missing",
+    about: "Further words for a missing value, in every column; an empty list leaves empty cells alone missing",
+    allowed: "a list of texts and numbers such as [\"-\", Unknown, -999]",
+    unset: "empty cells and the words of pandas: NA, N/A, n/a, NaN, nan, NULL, null, None, #N/A and the like",
+    only: &[],
+    schema: words,
+};
+
+pub(crate) static POSITIVE: Key = Key {
+    path: "data.positive",
+    about: "The positive class",
+    allowed: "a value of the target",
+    unset: "the larger of its two values",
+    only: &[],
+    schema: word,
+};
+
+pub(crate) static ROWS_WITHOUT_TARGET: Key = Key {
+    path: "data.rows_without_target",
+    about: "What is done with rows whose target is missing",
+    allowed: "error, drop",
+    unset: "error",
+    only: &[],
+    schema: || json!({"enum": ["error", "drop"]}),
+};
+
+pub(crate) static SEPARATOR: Key = Key {
+    path: "data.format.separator",
+    about: "What stands between fields",
+    allowed: "a comma, `;`, tab, space, or a vertical bar",
+    unset: "found in the table",
+    only: &[],
+    schema: names::<Separator>,
+};
+
+pub(crate) static DECIMAL: Key = Key {
+    path: "data.format.decimal",
+    about: "What stands before the decimals of numbers; the other one may stand between thousands",
+    allowed: "`.`, `,`",
+    unset: "found in the table where that is certain",
+    only: &[],
+    schema: names::<Decimal>,
+};
+
+pub(crate) static HEADER: Key = Key {
+    path: "data.format.header",
+    about: "Whether the first line names the columns",
+    allowed: "first_line, none",
+    unset: "first_line",
+    only: &[],
+    schema: || json!({"enum": ["first_line", "none"]}),
+};
+
+pub(crate) static NAMES: Key = Key {
+    path: "data.format.names",
+    about: "Names of the columns of a table with `header: none`",
+    allowed: "a list of column names",
+    unset: "\"1\", \"2\" and so on",
+    only: &[],
+    schema: || json!({"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "uniqueItems": true}),
+};
+
+pub(crate) static SKIP_ROWS: Key = Key {
+    path: "data.format.skip_rows",
+    about: "Lines above the header",
+    allowed: "an integer ≥ 0",
+    unset: "0",
+    only: &[],
+    schema: lines,
+};
+
+pub(crate) static SKIP_FOOTER: Key = Key {
+    path: "data.format.skip_footer",
+    about: "Lines below the last row, such as totals",
+    allowed: "an integer ≥ 0",
+    unset: "0",
+    only: &[],
+    schema: lines,
+};
+
+fn lines() -> Json {
+    json!({"type": "integer", "minimum": 0, "maximum": 1_000_000})
+}
+
+pub(crate) static ENCODING: Key = Key {
+    path: "data.format.encoding",
+    about: "Encoding of the text; windows-1252 is Latin-1, too",
+    allowed: "utf-8, utf-16, windows-1252",
+    unset: "found in the table where that is certain",
+    only: &[],
+    schema: names::<TextEncoding>,
+};

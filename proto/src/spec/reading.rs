@@ -1,0 +1,147 @@
+//! How the text of a table is read: what a person says of it, and all that was found in it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::vocabulary;
+
+/// How the text of a table is read.
+///
+/// A field without a value stands for the *plain form*: UTF-8 with a header and commas, in which empty cells are missing, columns of
+/// finite numbers are numeric and all others are categorical. In a sweep file the fields are what a person says, and the rest is found
+/// in the table. In the spec of a stage nothing is left to find: it holds all that differs from the plain form, and so the spec of a
+/// table in the plain form has an empty reading.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reading {
+    /// How bytes become text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<TextEncoding>,
+    /// What stands between fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<Separator>,
+    /// What stands before the decimals of every number. The spec of a stage has it column by column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<Decimal>,
+    /// Whether the first line is a row.
+    #[serde(skip_serializing_if = "is_false")]
+    pub no_header: bool,
+    /// Names of the columns of a table without a header; `1`, `2` and so on where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Lines above the header.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skip_rows: u32,
+    /// Lines below the last row.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skip_footer: u32,
+    /// Further words that stand for a missing value in every column; an empty list: there are none at all. The spec of a stage has them
+    /// column by column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Vec<String>>,
+    /// Columns by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, ColumnReading>,
+    /// The positive one of two classes, in place of the larger value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positive: Option<String>,
+    /// Whether rows without a target are left out. Otherwise they are an error.
+    #[serde(skip_serializing_if = "is_false")]
+    pub drop_unlabelled: bool,
+}
+
+impl Reading {
+    /// Whether the table is in the plain form.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How the cells of one column are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ColumnReading {
+    /// What its cells are. Numbers if all are finite numbers, else texts, where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ColumnKind>,
+    /// What stands before the decimals of its numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<Decimal>,
+    /// Words that stand for a missing value, as an empty cell does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// Words that stand for a missing value of a kind of its own, which a numeric column keeps apart; an empty list in a sweep file:
+    /// only empty cells are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codes: Option<Vec<String>>,
+}
+
+impl ColumnReading {
+    /// Whether it is as in the plain form.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What the cells of a column are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnKind {
+    /// Numbers, with thousands separators, currencies, per cent signs and accounting parentheses.
+    Number,
+    /// Texts, also if all are digits.
+    Categorical,
+    /// Points in time in this format, as `%d/%m/%Y`. As an input, days since 1970.
+    Date(String),
+}
+
+vocabulary! {
+    /// How bytes become text.
+    pub enum TextEncoding {
+        /// With or without a byte order mark.
+        Utf8 = "utf-8",
+        /// With a byte order mark.
+        Utf16 = "utf-16",
+        /// Which for text is Latin-1, too.
+        Windows1252 = "windows-1252",
+    }
+}
+
+vocabulary! {
+    /// What stands between fields.
+    pub enum Separator {
+        /// A comma.
+        Comma = ",",
+        /// A semicolon.
+        Semicolon = ";",
+        /// A tab.
+        Tab = "tab",
+        /// A vertical bar.
+        Pipe = "|",
+        /// One or more spaces.
+        Space = "space",
+    }
+}
+
+vocabulary! {
+    /// What stands before the decimals of a number. The other one may stand between thousands.
+    pub enum Decimal {
+        /// A point.
+        Point = ".",
+        /// A comma.
+        Comma = ",",
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
+}

@@ -1,0 +1,156 @@
+//! What a person should know of a prepared table: columns that say little or nothing, and rows that are in two parts.
+
+use std::collections::HashMap;
+
+use secateur_proto::ids::ContentHash;
+
+use super::{
+    classes::Classes,
+    encoding::{Encoding, RARE, ROWS_PER_LEVEL},
+    error::shown,
+    preparation::{InputColumn, Preparation, Roles},
+    split::{PARTS, Rows},
+    values::{Levels, Numbers, Values},
+};
+
+/// The fewest rows of which a column that is different in all of them is noted.
+const FEWEST_ROWS: usize = 50;
+
+/// A class of which a part has fewer rows is noted.
+const FEW_OF_A_CLASS: usize = 10;
+
+/// The notes. `values` are those of the input columns.
+pub(super) fn of(
+    preparation: &Preparation,
+    values: &[Values<'_>],
+    roles: &Roles<'_>,
+    classes: &Classes,
+    rows: &Rows,
+) -> Vec<String> {
+    let columns = preparation.columns.iter().zip(values);
+    let mut notes: Vec<String> = columns.flat_map(|(column, values)| of_column(column, values)).collect();
+    notes.extend(in_two_parts(roles, rows));
+    notes.extend(few_of_a_class(classes, rows));
+    notes
+}
+
+fn of_column(InputColumn { name, encoding, .. }: &InputColumn, values: &Values<'_>) -> Vec<String> {
+    let name = shown(name);
+    let mut notes = Vec::new();
+    match encoding {
+        Encoding::Constant { value } if value == RARE => notes.push(format!(
+            "the column {name} gives no input: each of its levels holds less than 1 in {ROWS_PER_LEVEL} train rows"
+        )),
+        Encoding::Constant { value } => {
+            notes.push(format!("the column {name} gives no input: every train row holds {}", shown(value)));
+        }
+        Encoding::Categorical(categorical) if categorical.pooled > 0 => notes.push(format!(
+            "the column {name} pools {} of its levels into one input: each holds less than 1 in {ROWS_PER_LEVEL} train rows",
+            categorical.pooled
+        )),
+        Encoding::Numeric(_) | Encoding::Categorical(_) => {}
+    }
+    if let Some((code, rows)) = far_code(values) {
+        notes.push(format!(
+            "{code} stands in {rows} rows of the column {name} and is far from its other values; if it means that the value is missing, say \
+             data.columns: {{{}: {{missing: [{code}]}}}}",
+            name.trim_matches('"')
+        ));
+    }
+    if is_identity(values) {
+        notes.push(format!(
+            "the column {name} is different in every row, as an identity is; if it is one, say data.columns: {{{}: ignore}}",
+            name.trim_matches('"')
+        ));
+    }
+    notes
+}
+
+/// A number of nines, such as -999 or 9999, beyond all other values of a column and in at least one row of a hundred, and in how many.
+fn far_code(values: &Values<'_>) -> Option<(f64, usize)> {
+    let Values::Numbers(Numbers { values, .. }) = values else { return None };
+    let present = || values.iter().flatten().copied();
+    let of_nines = |value: f64| {
+        let text = value.abs().to_string();
+        text.bytes().all(|digit| digit == b'9') && (value < 0.0 || text.len() > 2)
+    };
+    [present().fold(f64::INFINITY, f64::min), present().fold(f64::NEG_INFINITY, f64::max)].into_iter().find_map(|end| {
+        let rows = present().filter(|value| *value == end).count();
+        let others = present().filter(|value| *value != end);
+        let is_far = if end < 0.0 {
+            others.fold(f64::INFINITY, f64::min) >= 0.0
+        } else {
+            others.fold(f64::NEG_INFINITY, f64::max) * 2.0 < end
+        };
+        (end.is_finite() && of_nines(end) && is_far && rows > 1 && rows * 100 >= values.len()).then_some((end, rows))
+    })
+}
+
+/// Whether a column has a text or a whole number of its own in each row. Measured numbers with decimals may well be all different.
+fn is_identity(values: &Values<'_>) -> bool {
+    match values {
+        Values::Levels(Levels { names, of_rows }) => of_rows.len() >= FEWEST_ROWS && names.len() == of_rows.len(),
+        Values::Numbers(Numbers { values, .. }) => {
+            let mut whole: Vec<f64> = values.iter().flatten().copied().filter(|value| value.fract() == 0.0).collect();
+            let rows = values.len();
+            if rows < FEWEST_ROWS || whole.len() < rows {
+                return false;
+            }
+            whole.sort_unstable_by(f64::total_cmp);
+            // Beyond 2^53 neighbours are one number, and no measured whole number is as large.
+            whole.dedup();
+            whole.len() == rows || whole[0].abs() >= (1_u64 << 53) as f64
+        }
+    }
+}
+
+/// Classes with so few rows in a part that a row more or less changes every metric.
+fn few_of_a_class(classes: &Classes, rows: &Rows) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (part, rows) in PARTS.iter().zip(rows) {
+        for (name, count) in classes.names.iter().zip(classes.counts(rows)) {
+            if rows.len() >= FEWEST_ROWS && count < FEW_OF_A_CLASS {
+                let name = shown(name);
+                notes.push(format!(
+                    "{part} has {count} of {} rows of the class {name}: metrics of it are of few rows",
+                    rows.len()
+                ));
+            }
+        }
+    }
+    notes
+}
+
+/// Rows that are equal in all inputs and the target, and in two parts.
+fn in_two_parts(roles: &Roles<'_>, rows: &Rows) -> Vec<String> {
+    let mut columns: Vec<_> = roles.inputs.iter().chain([&roles.target]).map(|column| column.cells()).collect();
+    let rows_of_table = roles.target.cells().len();
+    let mut text = String::new();
+    let hashes: Vec<ContentHash> = (0..rows_of_table)
+        .map(|_| {
+            text.clear();
+            for column in &mut columns {
+                text.push_str(column.next().flatten().unwrap_or_default());
+                text.push('\0');
+            }
+            ContentHash::of(text.as_bytes())
+        })
+        .collect();
+    let hash = |row: &u32| hashes[*row as usize];
+    let mut seen: HashMap<ContentHash, usize> = rows[0].iter().map(|row| (hash(row), 0)).collect();
+    let mut notes = Vec::new();
+    for part in [1, 2] {
+        for (earlier, name) in PARTS.iter().enumerate().take(part) {
+            let twice = rows[part].iter().filter(|row| seen.get(&hash(row)) == Some(&earlier)).count();
+            if twice > 0 {
+                let of = rows[part].len();
+                let part = PARTS[part];
+                notes.push(format!("{twice} of {of} {part} rows are in {name}, too, with the same inputs and target"));
+            }
+        }
+        for row in &rows[part] {
+            seen.entry(hash(row)).or_insert(part);
+        }
+    }
+    notes
+}
