@@ -11,11 +11,12 @@ use std::{
 
 use secateur_proto::{
     MAX_MESSAGE_LEN,
+    ids::SweepId,
     spec::TableFormat,
     v1::{
-        GetReportRequest, ReportFormat, Share, SubmitReply, SubmitRequest, SweepFile, SweepState, SweepStatus,
-        WatchRequest, artifact_service_client::ArtifactServiceClient, sweep_service_client::SweepServiceClient,
-        watch_reply::Event, worker_service_client::WorkerServiceClient,
+        ExtendReply, ExtendRequest, GetReportRequest, GetSweepRequest, ReportFormat, Share, SubmitReply, SubmitRequest,
+        SweepFile, SweepState, SweepStatus, WatchRequest, artifact_service_client::ArtifactServiceClient,
+        sweep_service_client::SweepServiceClient, watch_reply::Event, worker_service_client::WorkerServiceClient,
     },
 };
 use secateur_worker::{
@@ -28,6 +29,7 @@ use secateur_worker::{
     store::StoreError,
     transfer::{ArtifactClient, TransferError},
 };
+use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
@@ -209,14 +211,38 @@ impl Client {
 
     /// Uploads the data and submits the file.
     pub(crate) async fn submit(&mut self, sweep: &LocalSweep, share: Share) -> Result<SubmitReply, CliError> {
+        let file = Some(self.upload(sweep).await?);
+        Ok(self.sweeps.submit(SubmitRequest { file, share: Some(share) }).await?.into_inner())
+    }
+
+    /// Uploads the data and extends the sweep by what the file adds.
+    pub(crate) async fn extend(
+        &mut self,
+        sweep_id: &str,
+        sweep: &LocalSweep,
+        share: Share,
+    ) -> Result<ExtendReply, CliError> {
+        let file = Some(self.upload(sweep).await?);
+        let request = ExtendRequest { sweep_id: sweep_id.to_owned(), file, share: Some(share) };
+        Ok(self.sweeps.extend(request).await?.into_inner())
+    }
+
+    /// Whether the coordinator knows a sweep.
+    pub(crate) async fn has(&mut self, id: &SweepId) -> Result<bool, CliError> {
+        match self.sweeps.get(GetSweepRequest { sweep_id: id.to_string() }).await {
+            Err(status) if status.code() == Code::NotFound => Ok(false),
+            found => Ok(found.map(|_| true)?),
+        }
+    }
+
+    async fn upload(&mut self, sweep: &LocalSweep) -> Result<SweepFile, CliError> {
         let table = self.artifacts.upload_bytes(&sweep.table).await?;
         let weights = match &sweep.weights {
             Some(weights) => Some(self.artifacts.upload_bytes(weights).await?.into()),
             None => None,
         };
         let (name, text) = (sweep.file_name.clone(), sweep.text.clone());
-        let file = SweepFile { name, text, data: Some(table.into()), weights };
-        Ok(self.sweeps.submit(SubmitRequest { file: Some(file), share: Some(share) }).await?.into_inner())
+        Ok(SweepFile { name, text, data: Some(table.into()), weights })
     }
 
     /// Follows a sweep until it ends and shows its progress. Whenever the coordinator is lost, waits for it up to `patience`.

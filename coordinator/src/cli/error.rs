@@ -68,16 +68,21 @@ impl CliError {
         }
     }
 
-    /// Prints the error and returns the exit code.
-    pub(crate) fn report(self, output: Output, screen: &Screen) -> ExitCode {
-        let code = self.code();
-        let message = match &self {
+    /// Returns what a person reads.
+    pub(crate) fn message(&self) -> String {
+        match self {
             Self::Sweep(diagnostics) => diagnostics.to_string(),
             Self::Input(message) | Self::Refused(_, message) | Self::Failed(message) | Self::Unreachable(message) => {
                 message.clone()
             }
             Self::Interrupted => "interrupted; run the same command again to resume".to_owned(),
-        };
+        }
+    }
+
+    /// Prints the error and returns the exit code.
+    pub(crate) fn report(self, output: Output, screen: &Screen) -> ExitCode {
+        let code = self.code();
+        let message = self.message();
         if output == Output::Json {
             let diagnostics = if let Self::Sweep(diagnostics) = &self { json!(diagnostics.list) } else { json!([]) };
             let kind = self.kind();
@@ -132,6 +137,10 @@ impl From<Status> for CliError {
             // The coordinator is there, and says what is not.
             Code::Unavailable if is_storage_failure(&status) => Self::Failed(message),
             Code::Unavailable => Self::Unreachable(format!("lost the connection to the coordinator: {message}")),
+            // tonic's own answer has no message.
+            Code::Unimplemented => Self::Failed(
+                "the coordinator does not support this command: it runs an older version; update it".to_owned(),
+            ),
             Code::InvalidArgument
             | Code::NotFound
             | Code::FailedPrecondition
@@ -147,6 +156,13 @@ impl From<Status> for CliError {
 mod tests {
     use super::*;
     use crate::grpc::bucket_status;
+
+    #[test]
+    fn an_older_coordinator_is_told_as_such() {
+        let error = CliError::from(Status::unimplemented(""));
+        assert_eq!(error.code(), 1);
+        insta::assert_snapshot!(error.message());
+    }
 
     #[test]
     fn storage_that_fails_the_coordinator_is_not_a_coordinator_that_is_lost() {

@@ -5,6 +5,9 @@ mod cert;
 pub(crate) mod client;
 pub(crate) mod error;
 mod explain;
+mod extend;
+#[cfg(feature = "worker")]
+mod folder;
 mod forget;
 mod gc;
 mod journal;
@@ -85,6 +88,8 @@ enum Verb {
     Worker(secateur_worker::cli::WorkerArguments),
     /// Send a sweep to a coordinator
     Submit(submit::SubmitArguments),
+    /// Add the new trials of a grown sweep file to a sweep. Existing trials are not recomputed
+    Extend(extend::ExtendArguments),
     /// List the sweeps of a coordinator
     Ls(list::ListArguments),
     /// Show one sweep and its trials
@@ -210,6 +215,7 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         #[cfg(feature = "worker")]
         Verb::Worker(arguments) => worker::run(arguments, output, screen).await,
         Verb::Submit(arguments) => submit::run(arguments, output, screen).await,
+        Verb::Extend(arguments) => extend::run(arguments, output, screen).await,
         Verb::Ls(arguments) => list::run(arguments, output).await,
         Verb::Show(arguments) => show::run(arguments, output).await,
         Verb::Watch(arguments) => watch::run(arguments, output, screen).await,

@@ -1,7 +1,7 @@
 //! `secateur run`: a coordinator and workers in one process, for one sweep.
 
 use std::{
-    fs, future,
+    future,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 use secateur_proto::{
-    ids::{ContentHash, SweepId},
+    ids::ContentHash,
     v1::{Share, SweepState, SweepStatus},
 };
 use secateur_worker::{
@@ -23,12 +23,15 @@ use secateur_worker::{
     client::{self, DeviceSlots, Program, WorkerOptions},
     connection::Remote,
 };
+use serde_json::json;
 use tokio::task::JoinSet;
 use tracing::error;
 
 use super::{
     client::{Client, LocalSweep},
     error::CliError,
+    extend,
+    folder::RunFolder,
     output::Output,
     outputs,
     progress::Screen,
@@ -36,7 +39,6 @@ use super::{
 };
 use crate::{
     admission::Limits,
-    experiment::plan::SweepInfo,
     scheduler::Policy,
     security::{Role, tokens},
     server::{Coordinator, DataDir, Reach},
@@ -75,15 +77,9 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
     sweep.say_notes(screen);
     let info = &sweep.plan.sweep;
-    let folder = arguments.out.clone().unwrap_or_else(|| own_folder(info));
-    if folder.try_exists().unwrap_or(false) && !folder.is_dir() {
-        let message = format!("{} is a file: pass a folder for the report with --out", folder.display());
-        return Err(CliError::Input(message));
-    }
-    refuse_other_sweep(&folder, &[info.id.clone(), info.former_id()])?;
-    let data_dir = DataDir::lock(&folder.join(STATE))?;
-    let marker = folder.join(STATE).join(SWEEP);
-    outputs::write_whole(&marker, info.id.as_str().as_bytes()).map_err(|error| outputs::unwritable(&marker, &error))?;
+    let folder = RunFolder::choose(arguments.out.as_deref(), &sweep.plan, screen).await?;
+    let data_dir = DataDir::lock(&folder.state())?;
+    folder.mark(info)?;
     let store = data_dir.artifacts();
     // Others on this machine can reach the port, and are to have nothing of it.
     let token = tokens::secret(Role::Admin).map_err(|error| CliError::failed(&error))?;
@@ -118,37 +114,13 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
             }
         });
     }
-    screen.say(&format!("sweep {} ({}) in {}", info.name, info.id, folder.display()));
+    let id = folder.sweep.as_ref().unwrap_or(&info.id);
+    screen.say(&format!("sweep {} ({id}) in {}", info.name, folder.path.display()));
     let done = coordinator.run_until(compute(&sweep, arguments.retry_failed, &remote, &folder, screen)).await?;
     workers.abort_all();
     // The coordinator may have failed after the sweep had ended, and one end is told.
     let (status, report) = done?;
-    Ok(watch::conclude(&status, report, output, screen))
-}
-
-/// Where a run keeps its journal, its artifacts and its lock.
-const STATE: &str = ".secateur";
-/// The file that says whose folder it is.
-const SWEEP: &str = "sweep";
-
-/// The folder of a sweep where the command line names none: the one that it has from before ids were made of what files mean, if there is
-/// one.
-fn own_folder(info: &SweepInfo) -> PathBuf {
-    let folder = outputs::default_folder(&info.name, info.id.as_str());
-    let former = outputs::default_folder(&info.name, info.former_id().as_str());
-    if !folder.exists() && former.is_dir() { former } else { folder }
-}
-
-/// A folder belongs to one sweep: another one's report would replace the first one's.
-fn refuse_other_sweep(folder: &Path, ids: &[SweepId]) -> Result<(), CliError> {
-    match fs::read_to_string(folder.join(STATE).join(SWEEP)) {
-        Ok(other) if ids.iter().all(|id| other.trim() != id.as_str()) => Err(CliError::Input(format!(
-            "{} holds another sweep ({}): the file or its data have changed, or it is another sweep; use another folder with --out",
-            folder.display(),
-            other.trim(),
-        ))),
-        _ => Ok(()),
-    }
+    Ok(watch::conclude(&status, report, json!({}), output, screen))
 }
 
 /// Computes the sweep. How it ended, and where its report is if it completed.
@@ -156,21 +128,30 @@ async fn compute<'a>(
     sweep: &LocalSweep,
     retries: bool,
     coordinator: &Remote,
-    folder: &'a Path,
+    folder: &'a RunFolder,
     screen: &Screen,
 ) -> Result<(SweepStatus, Option<&'a Path>), CliError> {
     let mut client = Client::connect_to(coordinator).await?;
-    let id = client.submit(sweep, Share::default()).await?.sweep_id;
+    let id = match &folder.sweep {
+        Some(known) if client.has(known).await? => {
+            let reply = client.extend(known.as_str(), sweep, Share::default()).await?;
+            if reply.extended {
+                screen.say(&format!("sweep {} is {}", sweep.plan.sweep.name, extend::said(&reply)));
+            }
+            reply.sweep_id
+        }
+        _ => client.submit(sweep, Share::default()).await?.sweep_id,
+    };
     if retries {
         screen.say(&retry::said(&client.retry(&id).await?));
     }
     let status = client.follow(&id, screen, Duration::ZERO).await?;
     let completed = status.state() == SweepState::Completed;
     if completed {
-        let report = outputs::write(&mut client, &id, folder).await?;
+        let report = outputs::write(&mut client, &id, &folder.path).await?;
         for finding in report.findings() {
             screen.say(&format!("  {finding}"));
         }
     }
-    Ok((status, completed.then_some(folder)))
+    Ok((status, completed.then_some(folder.path.as_path())))
 }

@@ -65,7 +65,7 @@ fn text(status: &SweepStatus, report: &Report) -> String {
             |split| trial.value(&Metric::Auc.on(split)).map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
         let nonzero = trial.value(&Metric::NonzeroParameters.on(Split::Test));
         let cell = report.cell(&trial.cell).map(|cell| labels.of(cell)).unwrap_or_default();
-        vec![
+        let mut row = vec![
             cell,
             trial.seed.to_string(),
             trial.id.to_string(),
@@ -73,9 +73,12 @@ fn text(status: &SweepStatus, report: &Report) -> String {
             auc(Split::Validation),
             auc(Split::Test),
             nonzero.map_or_else(|| "–".to_owned(), |count| thousands(count as u64)),
-        ]
+        ];
+        row.extend(trial.part.map(|part| part.to_string()));
+        row
     };
-    let headers = ["cell", "seed", "trial", "outcome", "auc validation", "auc test", "non-zero parameters"];
+    let mut headers = vec!["cell", "seed", "trial", "outcome", "auc validation", "auc test", "non-zero parameters"];
+    headers.extend((!report.parts.is_empty()).then_some("part"));
     format!("{head}{notes}\n\n{}", table(&headers, 4, report.trials.iter().map(row)))
 }
 

@@ -5,9 +5,9 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use clap::Args;
 use secateur_proto::v1::{SweepState, SweepStatus};
 use secateur_worker::connection::CoordinatorArguments;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{client::Client, error::CliError, output::Output, progress::Screen, show};
+use super::{client::Client, error::CliError, output::Output, progress::Screen, show, submit::merge};
 
 /// The options of whatever follows a sweep.
 #[derive(Debug, Args)]
@@ -38,17 +38,25 @@ pub(crate) struct WatchArguments {
 pub(crate) async fn run(arguments: WatchArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
     let mut client = Client::connect(&arguments.coordinator).await?;
     let status = client.follow(&arguments.sweep_id, screen, arguments.follow.patience()).await?;
-    Ok(conclude(&status, None, output, screen))
+    Ok(conclude(&status, None, json!({}), output, screen))
 }
 
-/// Says how a sweep ended, and in which folder its report is: in words unless a program listens, and by the exit code.
-pub(crate) fn conclude(status: &SweepStatus, folder: Option<&Path>, output: Output, screen: &Screen) -> ExitCode {
+/// Says how a sweep ended, and in which folder its report is: in words unless a program listens, which gets `numbers`, too, and by the
+/// exit code.
+pub(crate) fn conclude(
+    status: &SweepStatus,
+    folder: Option<&Path>,
+    numbers: Value,
+    output: Output,
+    screen: &Screen,
+) -> ExitCode {
     let report = folder.map(|folder| folder.join("report.html"));
     match (output, &report) {
         (Output::Json, _) => {
             let mut document = show::document(status);
             document["folder"] = json!(folder);
             document["report"] = json!(report);
+            merge(&mut document, numbers);
             output.print_json(&document);
         }
         (Output::Text, Some(report)) => screen.say(&format!("report: {}", report.display())),

@@ -1,5 +1,6 @@
 //! The plan: what a sweep comes to. Plain data, made by [`super::expand`] and read by the scheduler and the report.
 
+mod merge;
 mod packed;
 mod texts;
 

@@ -58,7 +58,7 @@ impl From<QueryError> for Status {
             QueryError::SeveralSweeps { .. } | QueryError::SeveralTrials { .. } | QueryError::Refused(_) => {
                 Self::invalid_argument(message)
             }
-            QueryError::NotUploaded => Self::failed_precondition(message),
+            QueryError::NotUploaded | QueryError::NotAnExtension(..) => Self::failed_precondition(message),
             QueryError::Artifacts(ArtifactError::Bucket(error)) => artifact::bucket_status(&error),
             QueryError::Busy => Self::resource_exhausted(message),
             QueryError::Stopped => Self::unavailable(message),

@@ -7,14 +7,14 @@ use secateur_proto::{
     convert::InvalidMessage,
     ids::SweepId,
     v1::{
-        self, CancelRequest, Chunk, ExplainReply, ExplainRequest, ForgetRequest, GetReportRequest, GetSweepRequest,
-        ListSweepsReply, ListSweepsRequest, LogLine, LogsRequest, PlanReply, PlanRequest, RetryReply, RetryRequest,
-        SetShareRequest, SubmitReply, SubmitRequest, SweepStatus, WatchReply, WatchRequest, submit_reply::Was,
-        sweep_service_server::SweepService, watch_reply,
+        self, CancelRequest, Chunk, ExplainReply, ExplainRequest, ExtendReply, ExtendRequest, ForgetRequest,
+        GetReportRequest, GetSweepRequest, ListSweepsReply, ListSweepsRequest, LogLine, LogsRequest, PlanReply,
+        PlanRequest, RetryReply, RetryRequest, SetShareRequest, SubmitReply, SubmitRequest, SweepStatus, WatchReply,
+        WatchRequest, submit_reply::Was, sweep_service_server::SweepService, watch_reply,
     },
 };
 use secateur_worker::store::StoreError;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, broadcast::error::RecvError};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 use tracing::info;
@@ -23,8 +23,9 @@ use super::{Told, invalid, on_a_thread, while_heard, while_known};
 use crate::{
     artifacts::ArtifactStore,
     driver::{Driver, Notice},
+    experiment::plan::PackedPlan,
     logs::Logs,
-    queries::{Document, LogQuestion, Queries, QueryError, ReportFormat, SweepFile},
+    queries::{Document, Extension, LogQuestion, Queries, QueryError, ReportFormat, SweepFile},
     scheduler::{self, Event, ShareChange, SweepState},
     security::{Access, Audit, Caller},
 };
@@ -38,13 +39,15 @@ pub struct Sweeps {
     access: Access,
     audit: Audit,
     logs: Logs,
+    /// One extension at a time: what is new is found by comparing with all that there is.
+    extending: Arc<Mutex<()>>,
 }
 
 impl Sweeps {
     /// Questions are answered by `queries`, and what changes something goes to `driver`; tables are in `store`. Callers follow what goes on
     /// while `access` knows them, and what they do is written into `audit`. What was said of forgotten stages goes from `logs`.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         queries: Queries,
         driver: Driver,
         store: ArtifactStore,
@@ -52,11 +55,35 @@ impl Sweeps {
         audit: Audit,
         logs: Logs,
     ) -> Self {
-        Self { queries, driver, store, access, audit, logs }
+        Self { queries, driver, store, access, audit, logs, extending: Arc::default() }
     }
 
     async fn status(&self, id: &SweepId) -> Result<SweepStatus, Status> {
         Ok(message(&self.queries.sweep(id).await?))
+    }
+
+    /// What there is of a sweep.
+    async fn was(&self, id: &SweepId) -> Result<Was, Status> {
+        Ok(match self.queries.sweep(id).await {
+            Err(QueryError::UnknownSweep(_)) => Was::New,
+            status => match status? {
+                status if status.share.drains => Was::Draining,
+                status => match status.state {
+                    SweepState::Running | SweepState::Completed => Was::Known,
+                    SweepState::Cancelled | SweepState::Stopped { .. } => Was::Stopped,
+                },
+            },
+        })
+    }
+
+    /// Planning takes a while: what the sweep refers to is young from now on, or has to be sent again.
+    async fn keep_given(&self, plan: &PackedPlan) -> Result<(), Status> {
+        let given = [Some(plan.sweep.data.hash), plan.sweep.weights.as_ref().map(|weights| weights.hash)];
+        for hash in given.into_iter().flatten() {
+            let held = self.store.touch(hash).await.and_then(|held| Ok(held.ok_or(StoreError::Missing(hash))?));
+            held.map_err(QueryError::from)?;
+        }
+        Ok(())
     }
 
     /// The state now, then whatever changes, until the sweep has ended.
@@ -203,26 +230,37 @@ impl SweepService for Sweeps {
         let SubmitRequest { file, share } = request.into_inner();
         let plan = self.queries.plan(sweep_file(file)?).await?;
         let id = plan.sweep.id.clone();
-        let was = match self.queries.sweep(&id).await {
-            Err(QueryError::UnknownSweep(_)) => Was::New,
-            status => match status? {
-                status if status.share.drains => Was::Draining,
-                status => match status.state {
-                    SweepState::Running | SweepState::Completed => Was::Known,
-                    SweepState::Cancelled | SweepState::Stopped { .. } => Was::Stopped,
-                },
-            },
-        };
-        // Planning takes a while: what the sweep refers to is young from now on, or has to be sent again.
-        let given = [Some(plan.sweep.data.hash), plan.sweep.weights.as_ref().map(|weights| weights.hash)];
-        for hash in given.into_iter().flatten() {
-            let held = self.store.touch(hash).await.and_then(|held| Ok(held.ok_or(StoreError::Missing(hash))?));
-            held.map_err(QueryError::from)?;
-        }
+        let was = self.was(&id).await?;
+        self.keep_given(&plan).await?;
         self.driver.apply(Event::SweepSubmitted { plan, share: share_change(share), open: false }).await?;
         self.audit.done(&caller, "submit", id.as_str());
         info!(sweep = %id, by = caller.name, was = was.as_str_name(), "submitted");
         Ok(Response::new(SubmitReply { sweep_id: id.to_string(), was: was.into() }))
+    }
+
+    async fn extend(&self, request: Request<ExtendRequest>) -> Result<Response<ExtendReply>, Status> {
+        let caller = Caller::of(&request);
+        let ExtendRequest { sweep_id, file, share } = request.into_inner();
+        let file = sweep_file(file)?;
+        let _turn = self.extending.lock().await;
+        let id = self.queries.find(&sweep_id).await?;
+        let extension = self.queries.extension(&id, file).await?;
+        let was = self.was(&id).await?;
+        self.keep_given(&extension.file).await?;
+        let (new_trials, new_stages) = (extension.new_trials(), extension.new_stages);
+        let Extension { first, part, .. } = extension;
+        let extended = part.is_some();
+        let event = part.map_or_else(
+            || Event::SweepSubmitted { plan: first, share: ShareChange::default(), open: false },
+            |part| Event::SweepExtended { part },
+        );
+        self.driver.apply(event).await?;
+        if share.is_some() {
+            self.driver.apply(Event::SweepShareChanged { sweep: id.clone(), share: share_change(share) }).await?;
+        }
+        self.audit.done(&caller, "extend", id.as_str());
+        info!(sweep = %id, by = caller.name, new_trials, new_stages, "extended");
+        Ok(Response::new(ExtendReply { sweep_id: id.to_string(), new_trials, new_stages, extended, was: was.into() }))
     }
 
     async fn plan(&self, _: Request<PlanRequest>) -> Result<Response<PlanReply>, Status> {
@@ -320,13 +358,15 @@ impl SweepService for Sweeps {
         let id = self.queries.find(&request.into_inner().sweep_id).await?;
         let status = self.status(&id).await?;
         let wanted = id.clone();
-        let plan = self.driver.read(move |core| core.plan(&wanted).cloned()).await?;
+        let parts =
+            self.driver.read(move |core| core.plan_parts(&wanted).map(|parts| parts.cloned().collect::<Vec<_>>()));
+        let parts = parts.await?.unwrap_or_default();
         self.driver.apply(Event::SweepForgotten { sweep: id.clone() }).await?;
-        if let Some(plan) = plan {
-            // Those that no other sweep lists.
-            let unknown = self.driver.read(move |core| plan.keys().filter(|key| core.stage(key).is_none()).collect());
-            self.logs.remove(unknown.await?).await;
-        }
+        // Those that no other sweep lists.
+        let unknown = self.driver.read(move |core| {
+            parts.iter().flat_map(|plan| plan.keys()).filter(|key| core.stage(key).is_none()).collect()
+        });
+        self.logs.remove(unknown.await?).await;
         self.audit.done(&caller, "forget", id.as_str());
         info!(sweep = %id, by = caller.name, "forgotten");
         Ok(Response::new(status))

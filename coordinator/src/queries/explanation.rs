@@ -85,7 +85,7 @@ impl Queries {
     async fn explain_trial(&self, name: &str) -> Result<Option<Explanation>, QueryError> {
         let Some(found) = self.find_trial(name).await? else { return Ok(None) };
         let (sweep, trial) = (found.plan.sweep.id.clone(), found.plan.trial(found.position));
-        let cells = self.answer(&sweep, "cells", |results| Ok(trial::Cells::of(&report_of(results)))).await?;
+        let cells = self.answer(&sweep, "cells", |results| Ok(trial::Cells::of(&report_of(results)?))).await?;
         let cell = cells.get(&trial.cell);
         let id = trial.id.to_string();
         let label = cell.map(|cell| cell.label.as_str()).unwrap_or_default();

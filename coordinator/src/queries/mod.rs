@@ -10,6 +10,7 @@ mod answers;
 mod bound;
 mod document;
 pub(crate) mod explanation;
+mod extension;
 mod logs;
 mod plan;
 mod report;
@@ -30,6 +31,7 @@ use self::{
 pub use self::{
     document::Document,
     explanation::{Explanation, Subject},
+    extension::Extension,
     logs::{LogLine, LogQuestion},
     plan::SweepFile,
     report::ReportFormat,
@@ -38,6 +40,7 @@ use crate::{
     admission::Limits,
     artifacts::{ArtifactError, ArtifactStore},
     driver::{Driver, Stopped},
+    experiment::extension::NotAnExtension,
     logs::Logs,
     scheduler::SweepResults,
 };
@@ -99,6 +102,9 @@ pub enum QueryError {
     /// The sweep file, or what it names, is wrong.
     #[error("{0}")]
     Refused(String),
+    /// The sweep file does not extend the sweep.
+    #[error("the file does not extend sweep {0}: {1}; submit it as a separate sweep")]
+    NotAnExtension(SweepId, NotAnExtension),
     /// What the sweep file names is not there.
     #[error("the data and the weights of the sweep must be uploaded first")]
     NotUploaded,
@@ -181,7 +187,8 @@ impl Queries {
         let (driver, reporting, id) = (self.driver.clone(), self.reporting.clone(), sweep.clone());
         let making = async move {
             let of = id.clone();
-            let trials = driver.read(move |core| Some(core.plan(&of)?.trial_count())).await?;
+            let trials =
+                driver.read(move |core| Some(core.plan_parts(&of)?.map(|part| part.trial_count()).sum())).await?;
             let room = reporting.enter(trials.unwrap_or_default()).await?;
             let of = id.clone();
             // Taken when there is room, so that those who wait hold nothing.

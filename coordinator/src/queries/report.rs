@@ -6,8 +6,9 @@ use secateur_proto::ids::SweepId;
 
 use super::{Document, Queries, QueryError};
 use crate::{
-    report::{self, Report},
-    scheduler::SweepResults,
+    experiment::plan::Plan,
+    report::{self, PartInfo, Report},
+    scheduler::{PlanPart, SweepResults},
 };
 
 /// A format of the report.
@@ -43,21 +44,35 @@ impl ReportFormat {
 
     fn write(self, results: &SweepResults, out: &mut dyn Write) -> Result<(), QueryError> {
         let json = |error: serde_json::Error| QueryError::Failed(error.to_string());
-        let report = || report_of(results);
         match self {
-            Self::Json => serde_json::to_writer_pretty(out, &report()).map_err(json)?,
-            Self::PlanJson => serde_json::to_writer_pretty(out, results.plan.as_ref()).map_err(json)?,
-            Self::Html => out.write_all(report::html(&report()).as_bytes())?,
-            Self::Markdown => out.write_all(report::markdown(&report()).text.as_bytes())?,
-            Self::TrialsCsv => out.write_all(report::trials_csv(&report()).as_bytes())?,
-            Self::FrontCsv => out.write_all(report::front_csv(&report()).as_bytes())?,
+            Self::Json => serde_json::to_writer_pretty(out, &report_of(results)?).map_err(json)?,
+            Self::PlanJson => match results.parts.as_slice() {
+                [only] => serde_json::to_writer_pretty(out, only.plan.as_ref()).map_err(json)?,
+                _ => serde_json::to_writer_pretty(out, &plan_of(results)?).map_err(json)?,
+            },
+            Self::Html => out.write_all(report::html(&report_of(results)?).as_bytes())?,
+            Self::Markdown => out.write_all(report::markdown(&report_of(results)?).text.as_bytes())?,
+            Self::TrialsCsv => out.write_all(report::trials_csv(&report_of(results)?).as_bytes())?,
+            Self::FrontCsv => out.write_all(report::front_csv(&report_of(results)?).as_bytes())?,
         }
         Ok(())
     }
 }
 
-pub(super) fn report_of(results: &SweepResults) -> Report {
-    report::build_in_order(&results.plan.unpack(), results.outcomes())
+pub(super) fn report_of(results: &SweepResults) -> Result<Report, QueryError> {
+    let part = |part: &PlanPart| PartInfo {
+        file_hash: part.plan.sweep.file_hash,
+        added_at_ms: part.added_at.map(|at| at.0),
+        trials: part.plan.trial_count(),
+    };
+    let parts: Vec<PartInfo> = results.parts.iter().map(part).collect();
+    Ok(report::build_in_order(&plan_of(results)?, &parts, results.outcomes()))
+}
+
+/// The whole plan, of all parts.
+fn plan_of(results: &SweepResults) -> Result<Plan, QueryError> {
+    let plan = Plan::of_parts(results.parts.iter().map(|part| part.plan.unpack()));
+    plan.ok_or_else(|| QueryError::Failed("a sweep without a plan".to_owned()))
 }
 
 impl Queries {

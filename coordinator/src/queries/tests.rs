@@ -15,7 +15,10 @@ use crate::{
     journal::Sqlite,
     logs::Bounds,
     report as reports,
-    scheduler::{Core, Event, Policy, ShareChange, tests::fan},
+    scheduler::{
+        Core, Event, Policy, ShareChange,
+        tests::{fan, grid_part},
+    },
 };
 
 struct Lab {
@@ -75,6 +78,38 @@ async fn a_report_is_made_once_until_its_sweep_changes() {
     assert!(matches!(lab.queries.report(&s, ReportFormat::Json).await, Err(QueryError::UnknownSweep(_))));
     lab.submit(&fan("s", 3).0).await;
     assert_eq!(lab.report(&s).await, one);
+}
+
+#[tokio::test]
+async fn a_report_is_of_all_parts_and_made_anew_when_its_sweep_is_extended() {
+    let lab = Lab::new().await;
+    let id = lab.submit(&fan("s", 2).0).await;
+    let before = lab.report(&id).await;
+    let part = grid_part("s", 2, &["y"], 2..5, 0..0);
+    lab.driver.apply(Event::SweepExtended { part: Arc::clone(&part) }).await.expect("is taken");
+    let after = lab.report(&id).await;
+    let [before, after] =
+        [before, after].map(|document| serde_json::from_str::<reports::Report>(&whole(&document)).expect("a report"));
+    assert_eq!((before.trials.len(), before.parts.len()), (2, 0));
+    let parts: Vec<_> = after.parts.iter().map(|part| (part.number, part.trials, part.added_at_ms.is_some())).collect();
+    assert_eq!(parts, [(1, 2, true), (2, 3, true)]);
+    assert_eq!(after.trials.iter().map(|trial| trial.part).collect::<Vec<_>>(), [1, 1, 2, 2, 2].map(Some));
+    // The stage that both parts list is one.
+    assert_eq!((after.totals.trials, after.totals.stages), (5, 6));
+    let plan = lab.queries.report(&id, ReportFormat::PlanJson).await.expect("is made");
+    let plan: crate::experiment::plan::Plan = serde_json::from_str(&whole(&plan)).expect("a plan");
+    assert_eq!((plan.trials.len(), plan.stages.len()), (5, 6));
+    // A trial of a later part is found by its name, and so are its stages.
+    let found = lab.queries.explain(part.trial_id(2).as_str()).await.expect("is there");
+    assert_eq!(found.subject, Subject::Trial);
+    let question = LogQuestion { subject: part.trial_id(2).to_string(), follow: false, attempt: None };
+    lab.queries.logs(question).await.expect("has stages");
+    // A part without a trial is news, too.
+    let mut renamed = part.nothing_of();
+    renamed.sweep.name = "renamed".to_owned();
+    lab.driver.apply(Event::SweepExtended { part: Arc::new(renamed) }).await.expect("is taken");
+    let last: reports::Report = serde_json::from_str(&whole(&*lab.report(&id).await)).expect("a report");
+    assert_eq!((last.trials.len(), last.parts.len(), last.sweep.name.as_str()), (5, 3, "renamed"));
 }
 
 #[tokio::test]
@@ -188,7 +223,7 @@ async fn the_scheduler_goes_on_while_an_answer_is_made() {
     let made = lab.queries.answer(&id, "a test's", move |results| {
         let before = results.outcomes().flatten().count();
         let (said, heard) = std::sync::mpsc::channel();
-        let sweep = results.plan.sweep.id.clone();
+        let sweep = results.parts[0].plan.sweep.id.clone();
         runtime.spawn(async move {
             driver.apply(Event::SweepCancelled { sweep }).await.expect("is taken");
             said.send(()).expect("is heard");

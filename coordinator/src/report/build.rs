@@ -16,6 +16,7 @@ use super::{
         CellReport, Comparison, FailedTrial, PairedMetrics, QuantityReport, Report, SCHEMA, SweepSummary, Totals,
         TrialReport,
     },
+    parts::{self, PartInfo},
     statistics::{Paired, Sample, Summary},
 };
 use crate::experiment::{
@@ -29,13 +30,14 @@ const PENDING: &str = "pending";
 /// Makes the report of `plan`. A trial without an entry in `outcomes` is pending; an outcome of no trial of the plan is ignored.
 #[must_use]
 pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report {
-    build_in_order(plan, plan.trials.iter().map(|trial| outcomes.get(&trial.id).cloned()))
+    build_in_order(plan, &[], plan.trials.iter().map(|trial| outcomes.get(&trial.id).cloned()))
 }
 
 /// The same with the outcome of each trial in the order of the plan, which is asked for when the trial's turn comes; `None`: it is pending.
+/// `parts` are those of the plan.
 #[must_use]
-pub fn build_in_order(plan: &Plan, outcomes: impl Iterator<Item = Option<StageOutcome>>) -> Report {
-    let trials: Vec<TrialReport> =
+pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<Item = Option<StageOutcome>>) -> Report {
+    let mut trials: Vec<TrialReport> =
         plan.trials.iter().zip(outcomes).map(|(trial, outcome)| trial_report(trial, outcome.as_ref())).collect();
     let mut by_cell: HashMap<&CellId, Vec<&TrialReport>> = HashMap::new();
     for trial in &trials {
@@ -77,6 +79,7 @@ pub fn build_in_order(plan: &Plan, outcomes: impl Iterator<Item = Option<StageOu
                 requested_sparsity: requested_sparsity(cell),
                 removed_weights: cell.removed_weights,
                 prunable_weights: cell.prunable_weights,
+                part: None,
             };
             report.reason = ineligibility(plan, cell, trials_of(&cell.id), &report);
             report.eligible = report.reason.is_none();
@@ -84,6 +87,7 @@ pub fn build_in_order(plan: &Plan, outcomes: impl Iterator<Item = Option<StageOu
         })
         .collect();
     let front = mark_front(&mut cells, &plan.sweep.objectives);
+    let parts = parts::mark(parts, &mut cells, &mut trials);
     let failed = trials.iter().filter(|trial| trial.outcome != "completed").map(failed_trial).collect::<Vec<_>>();
 
     Report {
@@ -105,6 +109,7 @@ pub fn build_in_order(plan: &Plan, outcomes: impl Iterator<Item = Option<StageOu
         refused: plan.refused.clone(),
         failed,
         data: plan.sweep.data.clone(),
+        parts,
     }
 }
 
@@ -149,6 +154,7 @@ fn trial_report(trial: &crate::experiment::plan::Trial, outcome: Option<&StageOu
         quantities,
         stages: trial.stages.clone(),
         artifacts,
+        part: None,
     }
 }
 

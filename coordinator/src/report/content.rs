@@ -9,7 +9,7 @@ use super::{
     glossary::{aim, control_title, title},
     label::{self, Labels},
     model::{CellReport, Report},
-    number,
+    number, parts,
     plot::axes,
     statistics::Paired,
     table::distinct,
@@ -155,6 +155,8 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
     if with_status {
         columns.push(("status".to_owned(), false));
     }
+    let parts = (!report.parts.is_empty()).then(|| parts::of_cells(report));
+    columns.extend(parts.is_some().then(|| ("part".to_owned(), false)));
     columns.push(("id".to_owned(), false));
     let row = |cell: &&CellReport| {
         let mut row = vec![labels.cell(cell)];
@@ -183,6 +185,7 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
         if with_status {
             row.push(status(cell));
         }
+        row.extend(parts.as_ref().map(|parts| parts.get(&cell.id).cloned().unwrap_or_default()));
         row.push(cell.id.to_string());
         row
     };
@@ -246,15 +249,18 @@ fn refused(report: &Report) -> Grid {
 
 fn failed(report: &Report, labels: &Labels) -> Grid {
     let mut grid = Grid::new(&["trial", "cell", "seed", "outcome", "because"]);
+    grid.columns.extend((!report.parts.is_empty()).then(|| ("part".to_owned(), false)));
     let cells: std::collections::HashMap<_, _> = report.cells.iter().map(|cell| (&cell.id, cell)).collect();
     grid.rows.extend(report.trials.iter().filter(|trial| trial.outcome != "completed").map(|trial| {
-        vec![
+        let mut row = vec![
             trial.id.to_string(),
             cells.get(&trial.cell).map_or_else(String::new, |cell| labels.cell(cell)),
             trial.seed.to_string(),
             trial.outcome.clone(),
             trial.reason.clone().unwrap_or_default(),
-        ]
+        ];
+        row.extend(trial.part.map(|part| part.to_string()));
+        row
     }));
     grid
 }

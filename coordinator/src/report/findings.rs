@@ -11,7 +11,7 @@ use super::{
     glossary::title_of_any_split as title,
     label::Labels,
     model::{CellReport, Report},
-    number,
+    number, parts,
     plot::{Axes, axes},
     statistics::{Paired, Sample},
 };
@@ -40,6 +40,7 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
         found.extend(against_random(report, &labels, &axes));
     }
     found.extend(left_out(report));
+    found.extend(parts::sentences(report));
     found
 }
 

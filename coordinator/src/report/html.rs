@@ -11,7 +11,7 @@ use super::{
     glossary::{title, title_of_any_split},
     label::{Labels, text as setting_text},
     model::{CellReport, Report},
-    number,
+    number, parts,
     plot::{self, clean, escape},
     statistics::Summary,
     surface::{Surface, surface},
@@ -187,6 +187,8 @@ fn script_json(value: &Value) -> String {
 fn numbers(report: &Report) -> Value {
     let labels = Labels::of(report);
     let places = places(report);
+    let parts = (!report.parts.is_empty()).then(|| parts::of_cells(report));
+    let part = |cell: &CellReport| parts.as_ref().and_then(|parts| parts.get(&cell.id));
     let varying: Vec<&str> = setting_keys(&report.cells)
         .into_iter()
         .filter(|key| {
@@ -217,7 +219,7 @@ fn numbers(report: &Report) -> Value {
         "series": labels.series.iter().map(|label| clean(label)).collect::<Vec<_>>(),
         "settings": varying.iter().map(|key| clean(key)).collect::<Vec<_>>(),
         "places": places.iter().map(place).collect::<Vec<_>>(),
-        "cells": report.cells.iter().map(|cell| cell_numbers(cell, &labels, &places, &varying)).collect::<Vec<_>>(),
+        "cells": report.cells.iter().map(|cell| cell_numbers(cell, part(cell), &labels, &places, &varying)).collect::<Vec<_>>(),
     })
 }
 
@@ -244,7 +246,13 @@ fn direction(report: &Report, quantity: &Quantity) -> Direction {
     objective.map_or(quantity.better(), |objective| objective.direction)
 }
 
-fn cell_numbers(cell: &CellReport, labels: &Labels, places: &[Quantity], varying: &[&str]) -> Value {
+fn cell_numbers(
+    cell: &CellReport,
+    part: Option<&String>,
+    labels: &Labels,
+    places: &[Quantity],
+    varying: &[&str],
+) -> Value {
     let summary = |summary: Option<Summary>| match summary {
         None => json!(0),
         Some(Summary { mean, ci95: None, n, .. }) => json!([short(mean), n]),
@@ -261,7 +269,8 @@ fn cell_numbers(cell: &CellReport, labels: &Labels, places: &[Quantity], varying
         "control": cell.control,
         "front": cell.on_front,
         "eligible": cell.eligible,
-        "status": clean(&status(cell)),
+        // The page lists no parts; it shows the status wherever it shows a cell.
+        "status": clean(&part.map_or_else(|| status(cell), |part| format!("{}; part {part}", status(cell)))),
         "sparsity": cell.requested_sparsity,
         "settings": varying.iter().map(|key| cell.settings.get(*key).map(|value| clean(&setting_text(value)))).collect::<Vec<_>>(),
         "values": places.iter().map(|place| summary(cell.summary(place))).collect::<Vec<_>>(),

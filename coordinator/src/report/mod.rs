@@ -10,6 +10,7 @@ mod label;
 mod markdown;
 mod model;
 mod number;
+mod parts;
 mod plot;
 mod surface;
 mod table;
@@ -26,7 +27,8 @@ pub use build::{build, build_in_order};
 pub use html::html;
 pub use markdown::{MarkdownReport, markdown};
 pub use model::{
-    CellLabels, CellReport, FailedTrial, PairedMetrics, Report, SCHEMA, SummaryMetrics, SweepSummary, Totals,
-    TrialReport,
+    CellLabels, CellReport, FailedTrial, PairedMetrics, PartReport, Report, SCHEMA, SummaryMetrics, SweepSummary,
+    Totals, TrialReport,
 };
+pub use parts::PartInfo;
 pub use table::{front_csv, trials_csv};

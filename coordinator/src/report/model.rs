@@ -1,4 +1,5 @@
-//! The report as data: what `report.json` holds. No times, durations or host names, so that two runs give identical bytes.
+//! The report as data: what `report.json` holds. No times, durations or host names, so that two runs give identical bytes; of a sweep that
+//! was extended alone it says when.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -52,6 +53,24 @@ pub struct Report {
     pub data: DataSummary,
     /// Counts.
     pub totals: Totals,
+    /// The parts of the sweep's plan, in their order. Empty unless the sweep was extended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartReport>,
+}
+
+/// What a sweep was submitted with, or extended by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartReport {
+    /// From 1.
+    pub number: u32,
+    /// Unix time in milliseconds. `None` if it was not written down.
+    pub added_at_ms: Option<u64>,
+    /// Of the bytes of its file.
+    pub file_hash: ContentHash,
+    /// Cells that came with it, controls among them. A later part may add seeds to them.
+    pub cells: u64,
+    /// Trials that came with it.
+    pub trials: u64,
 }
 
 /// Which sweep this is.
@@ -119,6 +138,9 @@ pub struct CellReport {
     pub removed_weights: Option<u64>,
     /// Weights, or units, that pruning may take from.
     pub prunable_weights: u64,
+    /// The part that it came with, of a sweep that was extended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<u32>,
 }
 
 /// A cell beside a control.
@@ -264,6 +286,9 @@ pub struct TrialReport {
     pub stages: Vec<StageKey>,
     /// Hashes of what the last stage left.
     pub artifacts: BTreeMap<Role, ContentHash>,
+    /// The part that it came with, of a sweep that was extended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<u32>,
 }
 
 /// A trial without a result.

@@ -12,7 +12,7 @@ use super::{
 use crate::experiment::plan::Settings;
 
 /// One row for each trial: what it is, how it ended, its cell's settings, its metrics (`auc_validation`, `macs`,
-/// `auc@test[region=north]`).
+/// `auc@test[region=north]`); and of a sweep that was extended, the part that it came with.
 #[must_use]
 pub fn trials_csv(report: &Report) -> String {
     let settings = setting_keys(&report.cells);
@@ -20,7 +20,8 @@ pub fn trials_csv(report: &Report) -> String {
     let mut table = Table::new();
     let fixed = ["id", "cell", "seed", "outcome", "reason", "control", "on_front"];
     let headers = fixed.into_iter().map(str::to_owned).chain(settings.iter().map(|key| key.to_string()));
-    table.row(headers.map(text).chain(quantities.iter().map(|quantity| column(quantity))));
+    let part = (!report.parts.is_empty()).then(|| "part".to_owned());
+    table.row(headers.map(text).chain(quantities.iter().map(|quantity| column(quantity))).chain(part));
     let cells: HashMap<_, _> = report.cells.iter().map(|cell| (&cell.id, cell)).collect();
     for trial in &report.trials {
         let cell = cells.get(&trial.cell);
@@ -35,6 +36,7 @@ pub fn trials_csv(report: &Report) -> String {
         ];
         row.extend(settings.iter().map(|key| cell.map_or_else(String::new, |cell| setting(&cell.settings, key))));
         row.extend(quantities.iter().map(|quantity| optional(trial.value(quantity))));
+        row.extend(trial.part.map(|part| part.to_string()));
         table.row(row);
     }
     table.finish()

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use secateur_proto::{
-    ids::TrialId,
+    ids::{ContentHash, TrialId},
     metrics::{Direction, Measured, Metric, Quantity, Split},
     outcome::StageOutcome,
 };
 use serde_json::json;
 
 use super::{
-    Report, build,
+    PartInfo, Report, build, build_in_order,
     example::{hostile, images, outcome, penalties, realistic, sweep, with_small_net},
 };
 use crate::experiment::plan::{Cell, Constraint, Control, Objective, Settings};
@@ -92,6 +92,36 @@ fn differences_are_taken_seed_by_seed_to_the_dense_control() {
     assert_eq!((difference.n_better, difference.n_worse), (0, 2));
     assert_eq!(a.dense_control, Some(dense.id.clone()));
     assert!(dense.difference_to_dense.is_none());
+}
+
+#[test]
+fn a_report_says_which_trials_a_sweep_was_extended_by() {
+    let (plan, outcomes) = small();
+    let of_parts = |parts: &[PartInfo]| {
+        build_in_order(&plan, parts, plan.trials.iter().map(|trial| outcomes.get(&trial.id).cloned()))
+    };
+    let part = |trials, added_at_ms| PartInfo { file_hash: ContentHash::of(b"file"), added_at_ms, trials };
+    assert_eq!(of_parts(&[part(6, Some(0))]), build(&plan, &outcomes), "of one part nothing is said");
+    // The second seed of the second cell, and the control, came later; then nothing but other goals.
+    let report = of_parts(&[part(3, Some(0)), part(3, Some(1_764_460_800_000)), part(0, None)]);
+    let sentences = report.findings();
+    insta::assert_snapshot!(sentences[sentences.len() - 2..].join("\n"));
+    let cells: Vec<_> = report.parts.iter().map(|part| (part.number, part.cells, part.trials)).collect();
+    assert_eq!(cells, [(1, 2, 3), (2, 1, 3), (3, 0, 0)]);
+    assert_eq!(report.cells.iter().map(|cell| cell.part).collect::<Vec<_>>(), [1, 1, 2].map(Some));
+    assert_eq!(report.trials.iter().map(|trial| trial.part).collect::<Vec<_>>(), [1, 1, 1, 2, 2, 2].map(Some));
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("json");
+    assert_eq!(json["parts"][1]["added_at_ms"], 1_764_460_800_000_u64);
+    // Every table of cells and trials says it.
+    let csv = super::trials_csv(&report);
+    let last = csv.lines().map(|line| line.rsplit(',').next().unwrap_or_default()).collect::<Vec<_>>();
+    assert_eq!(last, ["part", "1", "1", "1", "2", "2", "2"]);
+    let markdown = super::markdown(&report).text;
+    let marked =
+        |page: &str, cell: &str, parts: &str| page.lines().any(|line| line.ends_with(&format!("| {parts} | {cell} |")));
+    assert!(marked(&markdown, "a", "1") && marked(&markdown, "b", "1, 2") && marked(&markdown, "d", "2"), "{markdown}");
+    let page = super::html(&report);
+    assert!(page.contains("part 1, 2\"") && page.contains(r#"<th scope="col">part</th>"#));
 }
 
 #[test]

@@ -91,5 +91,8 @@ pub use self::{
     journal::{AttemptId, Entry, EntryReader, FailedAttempt, JOURNAL_VERSION, Part, Record, UnreadableEntry, entries},
     ledger::snapshot::Snapshot,
     message::{Departure, Effect, Event, HeldLease, Policy, Rejection, Share, ShareChange, SweepState, Timestamp},
-    view::{StageCounts, StageDetail, StageFailure, StageStatus, SweepResults, SweepStatus, TrialStatus, WorkerStatus},
+    view::{
+        PlanPart, StageCounts, StageDetail, StageFailure, StageStatus, SweepResults, SweepStatus, TrialStatus,
+        WorkerStatus,
+    },
 };

@@ -48,6 +48,7 @@ pub(super) fn admits(path: &str) -> Admits {
     }
     match path.strip_prefix("/secateur.v1.").unwrap_or_default() {
         "SweepService/Submit"
+        | "SweepService/Extend"
         | "SweepService/Plan"
         | "SweepService/GetPlan"
         | "SweepService/Cancel"
@@ -379,6 +380,7 @@ mod tests {
         }
         for (method, [submits, works, reads]) in [
             ("SweepService/Submit", [Ok(()), denied, denied]),
+            ("SweepService/Extend", [Ok(()), denied, denied]),
             ("SweepService/Cancel", [Ok(()), denied, denied]),
             ("SweepService/Retry", [Ok(()), denied, denied]),
             ("SweepService/SetShare", [Ok(()), denied, denied]),

@@ -7,6 +7,7 @@ mod artifacts;
 mod bucket;
 mod crashes;
 mod digits;
+mod growing;
 mod grpc;
 mod images;
 mod inputs;

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod extend;
 mod fuzz;
 mod hostile;
 mod output;

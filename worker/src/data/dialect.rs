@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use secateur_proto::spec::{Reading, Separator, Vocabulary as _};
+use secateur_proto::spec::{Reading, Separator};
 
 use super::text::newlines;
 

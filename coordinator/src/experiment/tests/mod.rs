@@ -1,6 +1,7 @@
 //! Tests of the way from a sweep file to a plan as a whole.
 
 mod configs;
+mod growing;
 mod mistakes;
 mod packed;
 mod planning;

@@ -6,7 +6,6 @@ use super::{mistakes::of_files, *};
 use crate::experiment::{
     PlanBuilder,
     expand::Point,
-    extension::extension,
     plan::Control,
     propose::{DIMENSIONS, proposer},
     setting::{self, pruning, training},
@@ -140,41 +139,4 @@ fn parts_have_what_is_new_and_all_that_it_needs() {
     // Of one sparsity each, all dense controls are one.
     let dense = |part: &Plan| part.cells.iter().filter(|cell| cell.control == Some(Control::Dense)).count();
     assert_eq!(parts.iter().map(dense).collect::<Vec<_>>(), [1, 0, 0]);
-}
-
-#[test]
-fn a_grown_file_adds_only_what_is_new() {
-    let old = planned(&small_with(&["  sparsity: [0.5, 0.9]"]));
-    let grown = planned(&small_with(&["  sparsity: [0.5, 0.75, 0.9]", "seeds: 3"]));
-    let part = extension(&grown, &[&old]).expect("it grows").expect("there is news").unpack();
-    assert_eq!(part.sweep.id, old.sweep.id);
-    // Two seeds of two cells, of their dense control, and of two random and two small controls are there.
-    let known: HashSet<_> = old.trials.iter().map(|trial| &trial.id).collect();
-    assert_eq!(part.trials.len(), grown.trials.len() - known.len());
-    assert!(part.trials.iter().all(|trial| !known.contains(&trial.id)));
-    let keys: HashSet<_> = part.stages.iter().map(|stage| stage.key).collect();
-    assert!(part.trials.iter().flat_map(|trial| &trial.stages).all(|stage| keys.contains(stage)));
-    assert_eq!(extension(&old, &[&old]).expect("it is the same"), None);
-    assert_eq!(extension(&grown, &[&old, &part]).expect("it is the same"), None);
-}
-
-/// A setting that begins to vary comes into the names of cells; what was computed under the shorter names is known all the same.
-#[test]
-fn a_new_axis_computes_no_old_cell_again() {
-    let old = planned(SMALL);
-    let text = SMALL.replace(
-        "  strategy: magnitude\n",
-        "  scope: [global, local]\n  granularity: [unstructured, neuron]\n  strategy: magnitude\n",
-    );
-    let part = extension(&planned(&text), &[&old]).expect("it grows").expect("there is news").unpack();
-    let known: HashSet<_> = old.trials.iter().filter_map(|trial| trial.stages.last()).collect();
-    assert!(part.trials.iter().all(|trial| !known.contains(trial.stages.last().expect("stages"))));
-}
-
-#[test]
-fn a_file_that_changes_a_cell_is_another_sweep() {
-    let old = planned(SMALL);
-    let other = planned(&small_with(&["training: {optimizer: {kind: adam}, epochs: 21}"]));
-    let problem = extension(&other, &[&old]).expect_err("the same names for other trials");
-    assert!(problem.contains("another sweep"), "{problem}");
 }

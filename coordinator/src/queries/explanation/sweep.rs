@@ -82,9 +82,9 @@ impl Standing {
         }
         lines.extend(self.failures());
         let mut ended: BTreeMap<&str, (usize, TrialId)> = BTreeMap::new();
-        for (trial, outcome) in self.results.outcomes().enumerate() {
+        for (trial, outcome) in self.results.trial_ids().zip(self.results.outcomes()) {
             if let Some(outcome @ (StageOutcome::Diverged { .. } | StageOutcome::Collapsed { .. })) = outcome {
-                ended.entry(outcome.name()).or_insert_with(|| (0, self.results.plan.trial_id(trial))).0 += 1;
+                ended.entry(outcome.name()).or_insert((0, trial)).0 += 1;
             }
         }
         for (name, (count, first)) in ended {

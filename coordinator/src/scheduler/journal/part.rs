@@ -50,6 +50,9 @@ pub struct Counts {
 pub struct ExtensionPart {
     #[serde(with = "plan_text")]
     pub(in crate::scheduler) part: Arc<PackedPlan>,
+    /// When the sweep was extended by it. The first snapshots of version 9 do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::scheduler) added_at: Option<Timestamp>,
 }
 
 /// A sweep.
@@ -92,7 +95,9 @@ impl Part {
     #[must_use]
     pub fn sweep(&self) -> Option<&SweepId> {
         match self {
-            Self::Sweep(SweepPart { plan, .. }) | Self::Extension(ExtensionPart { part: plan }) => Some(&plan.sweep.id),
+            Self::Sweep(SweepPart { plan, .. }) | Self::Extension(ExtensionPart { part: plan, .. }) => {
+                Some(&plan.sweep.id)
+            }
             Self::Begin(_) | Self::Stages(_) | Self::End {} => None,
         }
     }

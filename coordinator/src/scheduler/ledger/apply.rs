@@ -136,7 +136,7 @@ impl Ledger {
         }
         let was_running = sweep.is_running();
         let (first_stage, first_trial) = (sweep.plan.stage_count(), sweep.plan.trial_count());
-        sweep.plan.push(Arc::clone(part));
+        sweep.plan.push(Arc::clone(part), Some(at));
         sweep.trials.resize(first_trial + part.trial_count(), TrialState::Open);
         sweep.tally.open += part.trial_count() as u64;
         self.list_part(number, first_stage, first_trial);

@@ -10,7 +10,10 @@ use secateur_proto::{
     spec::StageSpec,
 };
 
-use crate::experiment::plan::{PackedPlan, Trial};
+use crate::{
+    experiment::plan::{PackedPlan, Trial},
+    scheduler::message::Timestamp,
+};
 
 /// See the [module](self).
 #[derive(Debug, PartialEq)]
@@ -19,23 +22,37 @@ pub(in crate::scheduler) struct PlanParts(Vec<Numbered>);
 #[derive(Debug, PartialEq)]
 struct Numbered {
     plan: Arc<PackedPlan>,
+    /// When the sweep was extended by it. `None` of the first part, and where that was not written down.
+    added_at: Option<Timestamp>,
     first_stage: usize,
     first_trial: usize,
 }
 
 impl PlanParts {
     pub(super) fn new(plan: Arc<PackedPlan>) -> Self {
-        Self(vec![Numbered { plan, first_stage: 0, first_trial: 0 }])
+        Self(vec![Numbered { plan, added_at: None, first_stage: 0, first_trial: 0 }])
     }
 
-    pub(super) fn push(&mut self, plan: Arc<PackedPlan>) {
+    pub(super) fn push(&mut self, plan: Arc<PackedPlan>, added_at: Option<Timestamp>) {
         let (first_stage, first_trial) = (self.stage_count(), self.trial_count());
-        self.0.push(Numbered { plan, first_stage, first_trial });
+        self.0.push(Numbered { plan, added_at, first_stage, first_trial });
     }
 
     /// The plan that the sweep began with.
     pub(in crate::scheduler) fn first(&self) -> &Arc<PackedPlan> {
         &self.0.first().expect("there is no sweep without a plan").plan
+    }
+
+    /// The part that came last: what its file says of goals and attempts is what holds.
+    pub(in crate::scheduler) fn last(&self) -> &Arc<PackedPlan> {
+        &self.0.last().expect("there is no sweep without a plan").plan
+    }
+
+    /// The parts, and when the sweep was extended by each.
+    pub(in crate::scheduler) fn with_times(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&Arc<PackedPlan>, Option<Timestamp>)> {
+        self.0.iter().map(|part| (&part.plan, part.added_at))
     }
 
     pub(in crate::scheduler) fn iter(&self) -> impl Iterator<Item = &Arc<PackedPlan>> + Clone {

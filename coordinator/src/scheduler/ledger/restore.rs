@@ -1,7 +1,7 @@
 //! From the parts of a snapshot to the ledger that it was taken of. Nothing in it is believed: what is not whole, or does not fit the
 //! plans, is refused.
 
-use std::{iter::Peekable, sync::Arc, vec::IntoIter};
+use std::{iter::Peekable, vec::IntoIter};
 
 use super::{
     Ledger,
@@ -11,14 +11,11 @@ use super::{
     stage::{Stage, StageState},
     sweep::{Sweep, Tally, TrialState},
 };
-use crate::{
-    experiment::plan::PackedPlan,
-    scheduler::{
-        fault_injection::Faults,
-        journal::SweepPart,
-        message::Rejection,
-        numbers::{StageNumber, SweepNumber},
-    },
+use crate::scheduler::{
+    fault_injection::Faults,
+    journal::{ExtensionPart, SweepPart},
+    message::Rejection,
+    numbers::{StageNumber, SweepNumber},
 };
 
 /// A sweep, and a position in its plan.
@@ -32,7 +29,7 @@ impl Restoring {
             return Err(invalid(format_args!("it is not whole: {counts:?}")));
         }
         let mut ledger = Ledger { life: counts.life, forgotten: counts.forgotten, ..Ledger::new(faults) };
-        let extended = sweeps.iter().flat_map(|(_, parts)| parts).map(|part| part.stage_count());
+        let extended = sweeps.iter().flat_map(|(_, parts)| parts).map(|extension| extension.part.stage_count());
         let stage_count: usize = sweeps.iter().map(|(sweep, _)| sweep.plan.stage_count()).chain(extended).sum();
         let mut places = vec![None; stage_count];
         for (sweep, parts) in sweeps {
@@ -63,7 +60,7 @@ impl Ledger {
     fn list_sweep(
         &mut self,
         sweep: SweepPart,
-        parts: Vec<Arc<PackedPlan>>,
+        parts: Vec<ExtensionPart>,
         places: &mut [Option<Place>],
     ) -> Result<(), Rejection> {
         let SweepPart { plan, open, state, submitted_at, ended_at, share, trials, stages } = sweep;
@@ -71,13 +68,13 @@ impl Ledger {
         let id = plan.sweep.id.clone();
         let number = SweepNumber::at(self.sweeps.len());
         let mut sweep = Sweep { open, state, ended_at, share, ..Sweep::new(plan, submitted_at) };
-        for part in parts {
+        for ExtensionPart { part, added_at } in parts {
             self.check_size(&part, number)?;
             let (known, _) = sweep.plan.known_and_new(&part);
             if let Some(trial) = known.first() {
                 return Err(invalid(format_args!("trial {trial} is in two parts")));
             }
-            sweep.plan.push(part);
+            sweep.plan.push(part, added_at);
         }
         let listed: u64 = stages.iter().map(|(_, count)| u64::from(*count)).sum();
         let trials: Option<Vec<TrialState>> = trials.chars().map(trial_state).collect();

@@ -1,21 +1,16 @@
 //! A snapshot that is being read, before its end has come.
 
-use std::sync::Arc;
-
 use secateur_proto::outcome::Checkpoint;
 
 use super::outcome::Packed;
-use crate::{
-    experiment::plan::PackedPlan,
-    scheduler::journal::{Counts, FailureHistory, SweepPart},
-};
+use crate::scheduler::journal::{Counts, ExtensionPart, FailureHistory, SweepPart};
 
 /// A snapshot that is being read.
 #[derive(Debug)]
 pub(super) struct Restoring {
     pub(super) counts: Counts,
     /// Each with what it was extended by.
-    pub(super) sweeps: Vec<(SweepPart, Vec<Arc<PackedPlan>>)>,
+    pub(super) sweeps: Vec<(SweepPart, Vec<ExtensionPart>)>,
     pub(super) stages: Vec<Standing>,
 }
 

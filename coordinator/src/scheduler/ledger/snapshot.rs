@@ -107,11 +107,11 @@ impl Ledger {
                 self.restoring = Some(Box::new(Restoring { counts: *counts, sweeps: vec![], stages }));
             }
             Part::Sweep(sweep) => self.restoring.as_mut().ok_or_else(early)?.sweeps.push((sweep.clone(), vec![])),
-            Part::Extension(ExtensionPart { part }) => {
+            Part::Extension(extension) => {
                 let last = self.restoring.as_mut().ok_or_else(early)?.sweeps.last_mut();
-                let last = last.filter(|(sweep, _)| sweep.plan.sweep.id == part.sweep.id);
+                let last = last.filter(|(sweep, _)| sweep.plan.sweep.id == extension.part.sweep.id);
                 let (_, extensions) = last.ok_or_else(|| invalid("a part of a plan does not follow its sweep"))?;
-                extensions.push(Arc::clone(part));
+                extensions.push(extension.clone());
             }
             Part::Stages(stages) => {
                 let restoring = self.restoring.as_mut().ok_or_else(early)?;
@@ -257,7 +257,8 @@ impl Snapshot<'_> {
             Some(Part::Stages(stages.by_ref().take(STAGES_PER_LINE).collect()))
         });
         let sweeps = self.sweeps().flat_map(|sweep| {
-            let extensions = sweep.plan.iter().skip(1).map(|part| ExtensionPart { part: Arc::clone(part) });
+            let extensions = sweep.plan.with_times().skip(1);
+            let extensions = extensions.map(|(part, added_at)| ExtensionPart { part: Arc::clone(part), added_at });
             std::iter::once(Part::Sweep(sweep_part(sweep, &self.ranks))).chain(extensions.map(Part::Extension))
         });
         let parts = std::iter::once(Part::Begin(self.counts())).chain(sweeps).chain(stages);

@@ -68,8 +68,7 @@ pub(super) fn attempt_failed(
 fn attempts_allowed(step: &Step<'_>, stage: StageNumber, class: FailureClass) -> u32 {
     let sweeps = step.ledger.stage(stage).sweeps().map(|sweep| step.ledger.sweep(sweep));
     let running = sweeps.filter(|sweep| sweep.is_running());
-    let allowed =
-        running.map(|sweep| sweep.plan().first().sweep.attempts.of(class).unwrap_or(step.policy.max_attempts));
+    let allowed = running.map(|sweep| sweep.plan().last().sweep.attempts.of(class).unwrap_or(step.policy.max_attempts));
     allowed.max().unwrap_or(step.policy.max_attempts).get()
 }
 

@@ -36,7 +36,7 @@ pub(in crate::scheduler) fn submitted(
     share_changed(step, id, share)
 }
 
-/// A part of which all trials are known is no news: it was taken in before.
+/// A part of which all trials are known is no news: it was taken in before. One without trials says what else is different now.
 pub(in crate::scheduler) fn extended(step: &mut Step<'_>, part: &Arc<PackedPlan>) -> Result<(), Rejection> {
     let id = &part.sweep.id;
     let number = step.ledger.sweep_number(id)?;
@@ -45,7 +45,8 @@ pub(in crate::scheduler) fn extended(step: &mut Step<'_>, part: &Arc<PackedPlan>
     if let Some(trial) = known.first().filter(|_| !new.is_empty()) {
         return Err(Rejection::PartOverlaps { sweep: id.clone(), trial: trial.clone() });
     }
-    if new.is_empty() {
+    let is_news = if part.trial_count() == 0 { sweep.plan().last() != part } else { !new.is_empty() };
+    if !is_news {
         return resume(step, number);
     }
     if sweep.is_running() {

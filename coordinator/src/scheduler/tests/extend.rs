@@ -153,6 +153,38 @@ fn a_sweep_that_was_given_up_goes_on_when_it_is_extended() {
 }
 
 #[test]
+fn a_part_without_trials_is_news_once() {
+    let mut lab = Lab::new(Policy::default());
+    let first = first_part();
+    lab.submit(&first);
+    lab.join("w", 1);
+    complete_all(&mut lab);
+    let mut goals = first.nothing_of();
+    goals.sweep.name = "renamed".to_owned();
+    let goals = Arc::new(goals);
+    let before = lab.core.generation(&sweep("s"));
+    lab.now += 1;
+    lab.extend(&goals);
+    lab.expect_sweep("s", SweepState::Completed);
+    assert!(lab.core.generation(&sweep("s")) > before);
+    let lines = lab.journal.len();
+    lab.extend(&goals);
+    assert_eq!(lab.journal.len(), lines);
+    // And when it was added is durable.
+    for core in [&lab.core, &lab.by_snapshot(&lab.core)] {
+        let results = core.results(&sweep("s")).expect("a sweep");
+        let times: Vec<_> = results.parts.iter().map(|part| part.added_at).collect();
+        assert_eq!(times, [Some(Timestamp(lab.now - 1)), Some(Timestamp(lab.now))]);
+        assert_eq!(core.sweep(&sweep("s")).expect("a sweep").name, "renamed");
+        assert_eq!(results.outcomes().len(), 1);
+    }
+    // The goals of before are news again.
+    lab.extend(&Arc::new(first.nothing_of()));
+    lab.expect_sweep("s", SweepState::Completed);
+    lab.finish();
+}
+
+#[test]
 fn what_failed_in_a_part_is_retried() {
     let mut lab = Lab::new(Policy::default());
     let first = first_part();

@@ -38,7 +38,10 @@ fn a_sweep_that_is_forgotten_is_new_when_it_comes_again() {
     assert_eq!(lab.files(), files_of(&plan, &all));
     lab.apply(&forget("s"));
     assert_eq!(lab.core.sweeps().count(), 0);
-    assert_eq!((lab.core.sweep(&sweep("s")), lab.core.stage(&prepare), lab.core.plan(&sweep("s"))), (None, None, None));
+    assert_eq!(
+        (lab.core.sweep(&sweep("s")), lab.core.stage(&prepare), lab.core.generation(&sweep("s"))),
+        (None, None, None)
+    );
     assert_eq!(lab.files(), HashSet::new());
     assert_eq!(lab.core.is_published(prepare.0, 0..100), Some(false));
     assert_eq!(lab.core.is_published(prepare.0, 100..200), None);

@@ -9,9 +9,10 @@ pub(super) struct Generations(BTreeMap<SweepId, (u64, Vec<Option<StageOutcome>>)
 
 impl Generations {
     pub(super) fn of(core: &Core) -> Self {
-        let results = core.sweep_ids().map(|id| core.results(id).expect("a sweep"));
-        let results =
-            results.map(|results| (results.plan.sweep.id.clone(), (results.generation, results.outcomes().collect())));
+        let results = core.sweep_ids().map(|id| {
+            let results = core.results(id).expect("a sweep");
+            (id.clone(), (results.generation, results.outcomes().collect()))
+        });
         Self(results.collect())
     }
 

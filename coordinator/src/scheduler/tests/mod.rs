@@ -231,7 +231,13 @@ fn grid(id: &str, targets: &[&str], seeds: Range<u64>, counts: Range<u64>) -> Ar
 }
 
 /// The same as a part of a sweep, behind so many trials.
-fn grid_part(id: &str, first_trial: u64, targets: &[&str], seeds: Range<u64>, counts: Range<u64>) -> Arc<PackedPlan> {
+pub(crate) fn grid_part(
+    id: &str,
+    first_trial: u64,
+    targets: &[&str],
+    seeds: Range<u64>,
+    counts: Range<u64>,
+) -> Arc<PackedPlan> {
     let mut plan = PlanBuilder { first_trial, ..PlanBuilder::default() };
     for target in targets {
         let prepare = plan.prepare(target);

@@ -6,7 +6,7 @@ mod sweep;
 mod worker;
 
 pub use self::{
-    results::{StageCounts, StageFailure, SweepResults},
+    results::{PlanPart, StageCounts, StageFailure, SweepResults},
     stage::{StageDetail, StageStatus},
     sweep::{SweepStatus, TrialStatus},
     worker::WorkerStatus,

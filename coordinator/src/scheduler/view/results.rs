@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use secateur_proto::{
-    ids::{StageKey, SweepId, WorkerId},
+    ids::{StageKey, SweepId, TrialId, WorkerId},
     outcome::{Failure, StageOutcome},
 };
 
@@ -13,22 +13,37 @@ use crate::{
     scheduler::{
         core::Core,
         ledger::{Packed, StageState, TrialResult},
+        message::Timestamp,
     },
 };
 
 /// The trials of a sweep at one moment. Contents are shared with the core: a view has one pointer and a tag for each trial.
 #[derive(Debug, Clone)]
 pub struct SweepResults {
-    /// What was planned.
-    pub plan: Arc<PackedPlan>,
+    /// What was planned, part by part; one at least.
+    pub parts: Vec<PlanPart>,
     /// Two views of one generation are equal. A later view has the same generation or a greater one, across all sweeps of one process.
     pub generation: u64,
-    /// In the order of the plan.
+    /// In the order of the parts.
     trials: Vec<TrialResult>,
 }
 
+/// A part of a sweep's plan.
+#[derive(Debug, Clone)]
+pub struct PlanPart {
+    /// The part.
+    pub plan: Arc<PackedPlan>,
+    /// When the sweep was submitted with it, or extended by it. `None` if that was not written down.
+    pub added_at: Option<Timestamp>,
+}
+
 impl SweepResults {
-    /// The outcome of the trial at each position of the plan; `None` while it is open.
+    /// What the trials are called, in the order of the parts.
+    pub fn trial_ids(&self) -> impl Iterator<Item = TrialId> + '_ {
+        self.parts.iter().flat_map(|part| (0..part.plan.trial_count()).map(|trial| part.plan.trial_id(trial)))
+    }
+
+    /// The outcome of each trial, in the order of the parts; `None` while it is open.
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = Option<StageOutcome>> + '_ {
         self.trials.iter().map(TrialResult::outcome)
     }
@@ -87,9 +102,13 @@ impl Core {
     pub fn results(&self, id: &SweepId) -> Option<SweepResults> {
         let parts = self.parts();
         let (_, sweep) = parts.find(id)?;
-        let trials =
-            (0..sweep.plan().first().trial_count()).map(|trial| parts.ledger.trial_result(sweep, trial)).collect();
-        Some(SweepResults { plan: Arc::clone(sweep.plan().first()), generation: sweep.generation(), trials })
+        let trials = (0..sweep.trials().len()).map(|trial| parts.ledger.trial_result(sweep, trial)).collect();
+        let mut parts: Vec<PlanPart> =
+            sweep.plan().with_times().map(|(plan, added_at)| PlanPart { plan: Arc::clone(plan), added_at }).collect();
+        if let Some(first) = parts.first_mut() {
+            first.added_at = Some(sweep.submitted_at());
+        }
+        Some(SweepResults { parts, generation: sweep.generation(), trials })
     }
 
     /// The stages of a sweep that failed by themselves, in the order of its plan; `None` if there is no such sweep.

@@ -104,12 +104,6 @@ impl Core {
         self.parts().ledger.has_had_sweeps()
     }
 
-    /// The plan that a sweep began with.
-    #[must_use]
-    pub fn plan(&self, id: &SweepId) -> Option<&Arc<PackedPlan>> {
-        self.parts().find(id).map(|(_, sweep)| sweep.plan().first())
-    }
-
     /// The parts of a sweep's plan: the one that it began with, and those that it was extended by.
     pub fn plan_parts<'core>(
         &'core self,
@@ -140,7 +134,7 @@ fn status(parts: Parts<'_>, number: SweepNumber, sweep: &Sweep, leased: u64) -> 
     let load = parts.fleet.load(number);
     SweepStatus {
         id: sweep.id().clone(),
-        name: sweep.plan().first().sweep.name.clone(),
+        name: sweep.plan().last().sweep.name.clone(),
         open: sweep.is_open(),
         state: sweep.state().clone(),
         trials: sweep.trials().len() as u64,
