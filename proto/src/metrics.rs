@@ -97,7 +97,7 @@ metrics! {
     TheoreticalSpeedup = "theoretical_speedup", "theoretical speed-up", Net, Maximize, 2,
         "Multiply-accumulates of the dense net divided by those of this one. What a device makes of it is another matter: unstructured zeros are rarely faster.";
     SizeBytes = "size_bytes", "size in bytes", Net, Minimize, 0,
-        "Bytes of the non-zero parameters with a bit mask: 4 for each non-zero weight, one bit for each weight, 4 for each bias.";
+        "Bytes of the non-zero parameters with a bit mask: 4 for each non-zero weight, one bit for each weight, 4 for each bias. Of a quantized net 1 for each non-zero weight of 8 bits, half of that with 4 bits, and 4 for each scale.";
 }
 
 impl Metric {

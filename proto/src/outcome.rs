@@ -39,6 +39,8 @@ vocabulary! {
         Scores = "scores",
         /// Metrics by epoch, as JSON.
         Curve = "curve",
+        /// The net in whole numbers of few bits, with their scales, as safetensors.
+        Quantized = "quantized",
     }
 }
 

@@ -11,6 +11,7 @@ mod data;
 mod lanes;
 mod model;
 mod pruning;
+mod quantization;
 mod reading;
 mod stage;
 mod training;
@@ -23,6 +24,7 @@ pub use model::{Activation, MAX_DEPTH, MAX_WIDTH, ModelSpec};
 pub use pruning::{
     Ablation, Along, CriterionSpec, Granularity, Growth, Ramp, Ranking, Removal, Schedule, Start, Subject,
 };
+pub use quantization::{Calibration, QuantizationSpec};
 pub use reading::{ColumnKind, ColumnReading, Decimal, Reading, Separator, TextEncoding};
 pub use stage::*;
 pub use training::{

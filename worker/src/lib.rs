@@ -36,4 +36,6 @@ pub mod device_probe;
 #[cfg(feature = "train")]
 pub mod executor;
 #[cfg(feature = "train")]
+pub mod quantize;
+#[cfg(feature = "train")]
 pub mod train;

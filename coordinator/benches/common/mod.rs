@@ -9,7 +9,10 @@ use secateur_proto::{
     ids::{CellId, ContentHash, InvalidId, StageKey},
     metrics::{Metric, Metrics, Split},
     outcome::{Artifact, Artifacts, Role, StageOutcome, StageResult},
-    spec::{DataSettings, DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, SplitSpec, StageSpec, TableFormat, Task, TrainingSpec},
+    spec::{
+        DataSettings, DenseSpec, ModelSpec, OptimizerSpec, PrepareSpec, SplitSpec, StageSpec, TableFormat, Task,
+        TrainingSpec,
+    },
 };
 
 /// The program's own, since memory is measured.

@@ -40,7 +40,12 @@ pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) ->
     let front: BTreeSet<_> = report.front.iter().collect();
     let mut preparations = BTreeSet::new();
     for trial in report.trials.iter().filter(|trial| front.contains(&trial.cell)) {
-        for (role, ending) in [(Role::Checkpoint, "safetensors"), (Role::Plan, "plan.safetensors")] {
+        let kept = [
+            (Role::Checkpoint, "safetensors"),
+            (Role::Quantized, "quantized.safetensors"),
+            (Role::Plan, "plan.safetensors"),
+        ];
+        for (role, ending) in kept {
             if let Some(hash) = trial.artifacts.get(&role) {
                 let bytes = client.artifacts.fetch(*hash).await?;
                 if let (Role::Checkpoint, Some(model)) = (role, trial.stages.last().and_then(|key| models.get(key))) {

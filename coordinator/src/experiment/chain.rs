@@ -5,6 +5,7 @@
 pub(super) mod dense;
 pub(super) mod import;
 pub(super) mod prune;
+pub(super) mod quantize;
 
 use secateur_proto::{
     ids::StageKey,

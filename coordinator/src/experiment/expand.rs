@@ -167,6 +167,7 @@ impl Grid {
                 Shown::Always => true,
                 Shown::Varying => false,
                 Shown::Penalised => self.is_penalised(),
+                Shown::UnlessNone => axis.listed().iter().any(|value| value.json() != "none"),
             };
             if axis.varies || is_shown {
                 settings.insert(axis.path().to_owned(), value.json());

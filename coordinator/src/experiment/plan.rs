@@ -275,6 +275,8 @@ vocabulary! {
     pub enum Control {
         /// Nothing removed, retrained for the same epochs: what every cell with the same settings is compared with.
         Dense = "dense",
+        /// Nothing removed, retrained for the same epochs, and quantized in the same way.
+        DenseQuantized = "dense_quantized",
         /// Random weights removed at the same sparsity: what every criterion has to beat.
         Random = "random",
         /// As many of each layer as the criterion removes, at random (Blalock et al. 2020).

@@ -18,7 +18,7 @@ use super::{
         Refused, Settings, SweepInfo, Trial, WeightsSummary, sweep_id,
     },
     propose,
-    setting::{AblationSetting, SettingValue as _, pruning, regularization, training},
+    setting::{AblationSetting, SettingValue as _, pruning, quantization, regularization, training},
     spec::SweepSpec,
     weights,
     work::Work,
@@ -271,6 +271,11 @@ impl<'a> PlanBuilder<'a> {
                 set(pruning::SCOPE.path, json!("none"));
                 set(pruning::SPARSITY.path, json!(0.0));
             }
+            Control::DenseQuantized => {
+                set(pruning::STRATEGY.path, json!(work.dense_name()));
+                set(pruning::SCOPE.path, json!("none"));
+                set(pruning::SPARSITY.path, json!(0.0));
+            }
             Control::Random => {
                 set(pruning::STRATEGY.path, json!("random"));
             }
@@ -290,12 +295,17 @@ impl<'a> PlanBuilder<'a> {
                 }
             }
         }
-        if control == Control::Dense {
+        if matches!(control, Control::Dense | Control::DenseQuantized) {
             for path in [pruning::GRANULARITY.path, pruning::SCHEDULE.path, pruning::ABLATION.path] {
                 settings.remove(path);
             }
         }
-        if matches!(control, Control::Dense | Control::Random) {
+        if control == Control::Dense
+            && let Some(quantization) = settings.get_mut(quantization::QUANTIZATION.path)
+        {
+            *quantization = json!("none");
+        }
+        if matches!(control, Control::Dense | Control::DenseQuantized | Control::Random) {
             settings.retain(|key, _| !key.starts_with(&format!("{strategy}.")));
         }
         // Controls of different cells can have equal settings where those differ in what no setting tells.
@@ -477,6 +487,9 @@ fn info(spec: &SweepSpec, file_text: &str, inputs: &InputFacts) -> SweepInfo {
 fn counterpart(control: Control, work: &Work) -> Option<Result<Work, String>> {
     match control {
         Control::Dense => Some(Ok(work.dense_control())),
+        Control::DenseQuantized => work.is_quantized().then(|| Ok(work.dense_quantized())),
+        // Every other control takes something away.
+        _ if !work.removes() => None,
         Control::ScratchEpochs => Some(work.scratch(false)),
         Control::ScratchCompute => Some(work.scratch(true)),
         // What a penalty drives to zero is not chosen, so nothing else can be chosen in its place.

@@ -134,7 +134,10 @@ impl Controls {
     /// The unpruned net trained for as long, and at each sparsity random weights removed and a small dense net of about as many parameters.
     #[must_use]
     pub fn auto() -> Self {
-        Self { list: vec![Control::Dense, Control::Random, Control::ScratchEpochs], named: false }
+        Self {
+            list: vec![Control::Dense, Control::DenseQuantized, Control::Random, Control::ScratchEpochs],
+            named: false,
+        }
     }
 
     /// Whether there is that one.

@@ -3,19 +3,19 @@
 use secateur_proto::{
     ids::{ContentHash, StageKey},
     spec::{
-        Ablation, CriterionSpec, Granularity, ModelSpec, Ranking, RegularizationKind, RegularizationSpec, Removal,
-        Schedule, StageSpec, TrainingSpec,
+        Ablation, CriterionSpec, Granularity, ModelSpec, QuantizationSpec, Ranking, RegularizationKind,
+        RegularizationSpec, Removal, Schedule, StageSpec, TrainingSpec,
     },
 };
 
 use super::{
-    chain::{Chain, Link, dense::Dense, import::Import, prune::Prune},
+    chain::{Chain, Link, dense::Dense, import::Import, prune::Prune, quantize::Quantize},
     counts,
     expand::Point,
     parts::{fits, granularity, ladder_of, model, penalty, prunable, schedule},
     planner::InputFacts,
     scratch,
-    setting::{AblationSetting, Grain, PenaltyPhase, Scope, Strategy, Then, Timing, pruning},
+    setting::{AblationSetting, Grain, PenaltyPhase, Scope, Strategy, Then, Timing, pruning, quantization},
     spec::SweepSpec,
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Work {
     levels: Vec<Removal>,
     way: Way,
     schedule: Schedule,
+    /// What is done with the trained net at the end.
+    quantization: Option<QuantizationSpec>,
 }
 
 /// The way from the initial net to the pruned one.
@@ -137,6 +139,7 @@ impl Work {
             levels: if removes { levels } else { vec![Removal::NONE; levels.len()] },
             way,
             schedule: Schedule::OneShot,
+            quantization: *point.get(&quantization::QUANTIZATION),
             weights,
             model,
         };
@@ -220,7 +223,22 @@ impl Work {
 
     /// Whether nothing goes.
     pub(super) fn is_dense(&self) -> bool {
-        self.removal().is_none()
+        self.removal().is_none() && self.quantization.is_none()
+    }
+
+    /// Whether the net loses anything.
+    pub(super) fn removes(&self) -> bool {
+        !self.removal().is_none()
+    }
+
+    /// Whether the net is quantized.
+    pub(super) const fn is_quantized(&self) -> bool {
+        self.quantization.is_some()
+    }
+
+    /// The dense control, quantized in the same way.
+    pub(super) fn dense_quantized(&self) -> Self {
+        Self { quantization: self.quantization, ..self.dense_control() }
     }
 
     /// What can go: weights or units.
@@ -291,6 +309,7 @@ impl Work {
                 Way::FromInitial { .. } => Way::FromInitial { reinitialized: false },
             },
             schedule: Schedule::OneShot,
+            quantization: None,
             ..self.clone()
         }
     }
@@ -357,7 +376,7 @@ impl Work {
             Granularity::Unit => scratch::of_units(&self.model, &self.layers, self.removal())?,
         };
         let further = if same_compute { scratch::further_epochs(&self.model, &model, self.epochs()) } else { 0 };
-        let mut work = self.dense_control();
+        let mut work = self.dense_quantized();
         work.layers = model.prunable();
         work.weights = None;
         work.way = Way::FromInitial { reinitialized: false };
@@ -369,6 +388,15 @@ impl Work {
 
     /// What is done of it, one behind the other.
     fn links(&self) -> Vec<Box<dyn Link + '_>> {
+        let mut links = self.training_links();
+        if let Some(quantization) = self.quantization {
+            links.push(Box::new(Quantize { model: &self.model, layers: &self.layers, quantization }));
+        }
+        links
+    }
+
+    /// What is done until the net is trained for the last time.
+    fn training_links(&self) -> Vec<Box<dyn Link + '_>> {
         let (then, reinitialized) = match self.way {
             Way::FromInitial { reinitialized } => {
                 let then = if reinitialized { Then::Reinitialize } else { Then::Finetune };

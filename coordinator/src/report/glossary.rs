@@ -8,6 +8,7 @@ use crate::experiment::plan::Control;
 pub(super) const fn control_title(control: Control) -> &'static str {
     match control {
         Control::Dense => "dense",
+        Control::DenseQuantized => "dense, quantized",
         Control::Random => "random",
         Control::RandomMatched => "random matched by layer",
         Control::Shuffle => "shuffled mask",

@@ -112,4 +112,6 @@ kinds! { $
     dense => Dense(DenseSpec),
     /// Score, plan, mask, retrain, evaluate.
     prune => Prune(PruneSpec),
+    /// Round the net's numbers to few bits, and evaluate.
+    quantize => Quantize(QuantizeSpec),
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use burn::tensor::Tensor;
 use safetensors::{Dtype, tensor::TensorView};
 use secateur_proto::{
     convert::StageWithInputs,
@@ -29,6 +30,20 @@ pub(super) fn evaluate(
     workspace: &Workspace,
     (model, prunable): (&ModelSpec, &[u32]),
     stage: &StageWithInputs,
+    artifacts: Artifacts,
+    trained: &Trained,
+) -> Result<StageResult, Ended> {
+    let (layout, net) = (FlatLayout::of(model), Net::of(model));
+    let logits = |inputs: &Tensor<2>| logits_of(&net, &layout, &trained.parameters, inputs, &workspace.device);
+    evaluate_by(&logits, workspace, (model, prunable), stage, artifacts, trained)
+}
+
+/// As [`evaluate`], with `logits_of` for what the net answers to rows `[n, width]`.
+pub(super) fn evaluate_by(
+    logits_of: &dyn Fn(&Tensor<2>) -> Vec<f32>,
+    workspace: &Workspace,
+    (model, prunable): (&ModelSpec, &[u32]),
+    stage: &StageWithInputs,
     mut artifacts: Artifacts,
     trained: &Trained,
 ) -> Result<StageResult, Ended> {
@@ -38,24 +53,24 @@ pub(super) fn evaluate(
         return Err(Failure::new(FailureClass::Internal, message).into());
     }
     let data = workspace.data()?;
-    let (layout, net) = (FlatLayout::of(model), Net::of(model));
+    let outputs = model.outputs() as usize;
     let mut metrics = metrics::of_net(model, prunable, &trained.parameters)?;
     let (mut scores, mut answers) = (Vec::new(), Vec::new());
     for (split, rows) in [(Split::Validation, &data.validation), (Split::Test, &data.test)] {
-        let logits = logits_of(&net, &layout, &trained.parameters, &rows.inputs, &workspace.device);
+        let logits = logits_of(&rows.inputs);
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(Ended(StageOutcome::Diverged { step: 0 }));
         }
-        metrics.extend(metrics::of_outputs(&logits, &rows.targets, net.outputs())?.over(&Over::Rows(split)));
+        metrics.extend(metrics::of_outputs(&logits, &rows.targets, outputs)?.over(&Over::Rows(split)));
         for (over, slice) in rows.slices(split, &data.groups) {
-            metrics.extend(metrics::of_slice(&logits, &rows.targets, net.outputs(), &slice)?.over(&over));
+            metrics.extend(metrics::of_slice(&logits, &rows.targets, outputs, &slice)?.over(&over));
         }
         answers.extend_from_slice(&logits);
         scores.push((split, rows, logits));
     }
     // A layer of zeros alone may be a block that its net goes round.
     if let Some(layer) = trained.parameters.empty_layer(model)
-        && is_constant(&answers, net.outputs())
+        && is_constant(&answers, outputs)
     {
         return Err(Ended(StageOutcome::Collapsed { layer }));
     }

@@ -6,6 +6,7 @@ mod dense;
 mod import;
 mod prepare;
 mod prune;
+mod quantize;
 
 use std::{cell::Cell, collections::BTreeMap};
 

@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod flat;
+pub mod fold;
 pub mod initial;
 pub mod mask;
 pub mod units;

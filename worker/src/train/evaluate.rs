@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
     chain::Chain,
-    forward::{Mode, Net, Nobody, forward, split},
+    forward::{Mode, Net, Nobody, Observer, forward, split},
 };
 use crate::net::{Parameters, flat::FlatLayout};
 
@@ -53,4 +53,31 @@ pub fn logits_of(
 ) -> Vec<f32> {
     let row = TensorData::new(layout.flatten(parameters), [1, layout.length()]);
     logits(net, &Tensor::from_data(row, device), layout, inputs).remove(0)
+}
+
+/// The logits of every row of `inputs` by one net, layer by layer for `observer` to see.
+///
+/// # Panics
+/// Never: nets compute with f32.
+#[must_use]
+pub fn observed_logits(
+    net: &Net,
+    layout: &FlatLayout,
+    parameters: &Parameters,
+    inputs: &Tensor<2>,
+    device: &Device,
+    observer: &mut dyn Observer,
+) -> Vec<f32> {
+    let row = TensorData::new(layout.flatten(parameters), [1, layout.length()]);
+    let tensors = split(&Tensor::from_data(row, device), layout);
+    let [rows, width] = inputs.dims();
+    let most = if net.takes_images() { IMAGES } else { ROWS };
+    let mut logits = Vec::with_capacity(rows * net.outputs());
+    for start in (0..rows).step_by(most) {
+        let end = (start + most).min(rows);
+        let chunk = inputs.clone().slice([start..end, 0..width]).reshape([1, end - start, width]);
+        let values = forward(net, &tensors, chunk, &Mode::Evaluation, observer).into_data();
+        logits.extend_from_slice(values.as_slice().expect("logits are f32"));
+    }
+    logits
 }

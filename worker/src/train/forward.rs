@@ -65,8 +65,12 @@ pub struct BatchStatistics {
     pub variance: Tensor<2>,
 }
 
-/// What may look at a forward pass while it runs.
+/// What looks at a forward pass while it runs, and may change the inputs of layers.
 pub trait Observer {
+    /// Takes the place of what goes into a layer with weights.
+    fn replace_input(&mut self, _layer: usize, values: Values) -> Values {
+        values
+    }
     /// What goes into a layer with weights.
     fn input(&mut self, _layer: usize, _values: &Values) {}
     /// What comes out of it, before any normalisation or activation.
@@ -123,6 +127,7 @@ pub fn forward(
                 LayerKind::BatchNorm { .. } => net.normalize(layer, parameters, values, lanes, mode, observer),
                 _ => {
                     producer = layer;
+                    let values = observer.replace_input(layer, values);
                     observer.input(layer, &values);
                     let values = net.apply(layer, parameters, values, lanes);
                     observer.output(layer, &values);
@@ -167,6 +172,7 @@ pub fn forward(
             }
             Step::AddSaved(projection) => match (saved.pop(), projection) {
                 (Some(other), Some(layer)) => {
+                    let other = observer.replace_input(layer, other);
                     observer.input(layer, &other);
                     let other = net.apply(layer, parameters, other, lanes);
                     observer.output(layer, &other);

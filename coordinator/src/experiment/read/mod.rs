@@ -44,9 +44,6 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
         None => Some(None),
         Some(field) => weights::weights(reader, &field).map(Some),
     };
-    if let Some(field) = fields.get("quantization") {
-        reader.choice(&field, &[("none", ())], &["int8"]);
-    }
     let search = search(reader, &maps);
     let seeds = reader.required(&fields, "seeds", goals::SEEDS).and_then(|field| goals::seeds(reader, &field));
     let objectives = goals::objectives(reader, &fields, data.as_ref());
@@ -102,7 +99,7 @@ enum Missing {
 
 impl<'a> Maps<'a> {
     fn read(reader: &mut Reader, root: &Fields<'a>) -> Self {
-        let mut maps = Self { found: Vec::new() };
+        let mut maps = Self { found: vec![("", Ok((root.clone(), None)))] };
         let groups = GROUPS.iter().filter(|group| !group.path.starts_with("data"));
         for group in groups {
             let (parent, key) = group.path.rsplit_once('.').unwrap_or(("", group.path));

@@ -51,6 +51,7 @@ impl<'a> Field<'a> {
 }
 
 /// A map whose keys are all known.
+#[derive(Clone)]
 pub(crate) struct Fields<'a> {
     pub(crate) path: String,
     pub(crate) mark: Mark,

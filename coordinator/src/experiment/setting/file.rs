@@ -52,7 +52,6 @@ pub(super) static BEFORE_SETTINGS: &[Row] = &[
 
 /// The keys after the settings.
 pub(super) static AFTER_SETTINGS: &[Row] = &[
-    Row::Key(&QUANTIZATION),
     Row::Key(&SEEDS),
     Row::Key(&SAMPLER),
     Row::Key(&SEARCH_TRIALS),
@@ -256,15 +255,6 @@ pub(crate) static DATA_GROUPS: Key = Key {
     unset: "none",
     only: &[],
     schema: column_list,
-};
-
-pub(crate) static QUANTIZATION: Key = Key {
-    path: "quantization",
-    about: "How weights are rounded after pruning",
-    allowed: "none",
-    unset: "none",
-    only: &[],
-    schema: || json!({"const": "none"}),
 };
 
 pub(crate) static SEEDS: Key = Key {

@@ -9,6 +9,7 @@ mod file;
 mod form;
 pub(crate) mod model;
 pub(crate) mod pruning;
+pub(crate) mod quantization;
 pub(crate) mod regularization;
 mod schedule;
 mod strategy;
@@ -47,6 +48,7 @@ pub(crate) fn rows() -> impl DoubleEndedIterator<Item = Row> {
         training::ROWS,
         pruning::ROWS,
         regularization::ROWS,
+        quantization::ROWS,
         file::AFTER_SETTINGS,
     ];
     parts.into_iter().flatten().copied()
@@ -221,6 +223,8 @@ pub(crate) enum Shown {
     Always,
     /// If any cell has a penalty.
     Penalised,
+    /// If any cell has another value than `none`.
+    UnlessNone,
 }
 
 /// Where a setting goes in a spec.

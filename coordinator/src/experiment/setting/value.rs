@@ -144,6 +144,10 @@ impl<T: SettingValue> SettingValue for Option<T> {
     fn json(&self) -> Json {
         self.as_ref().map_or_else(|| "none".into(), SettingValue::json)
     }
+
+    fn is_named_by(&self, node: &Node) -> bool {
+        self.as_ref().map_or_else(|| same(&node.value, &"none".into()), |value| value.is_named_by(node))
+    }
 }
 
 /// Values of a vocabulary are written as their names.

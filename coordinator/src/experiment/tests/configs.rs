@@ -59,6 +59,7 @@ fn every_file_in_configs_is_parsed_and_planned() {
             "lenet-mnist",
             "lenet5-mnist",
             "lottery-ticket",
+            "quantization",
             "sba-loans"
         ]
     );

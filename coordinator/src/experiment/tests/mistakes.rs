@@ -189,7 +189,7 @@ fn pruning_and_penalties() {
         "  strategy: {random: {batches: 1}}",
         "  strategy: {random: {}, magnitude: {}}",
         "  strategy: {}",
-        "quantization: int8",
+        "quantization: int9",
         "regularization: {kind: l1}",
         "regularization: {kind: l1, strength: -1}",
         "regularization: {kind: group_laso, strength: 1}",

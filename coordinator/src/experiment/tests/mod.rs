@@ -6,6 +6,7 @@ mod mistakes;
 mod packed;
 mod planning;
 mod properties;
+mod quantization;
 mod reading;
 mod schema;
 mod search;

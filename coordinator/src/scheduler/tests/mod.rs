@@ -32,8 +32,8 @@ use secateur_proto::{
     metrics::{Metric, Metrics, Split},
     outcome::{Artifact, Artifacts, Checkpoint, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::{
-        DataSettings, DenseSpec, Granularity, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Ranking, Removal, Schedule,
-        SplitSpec, StageSpec, Start, Subject, TableFormat, Task, TrainingSpec,
+        DataSettings, DenseSpec, Granularity, ModelSpec, OptimizerSpec, PrepareSpec, PruneSpec, Ranking, Removal,
+        Schedule, SplitSpec, StageSpec, Start, Subject, TableFormat, Task, TrainingSpec,
     },
 };
 

@@ -81,7 +81,8 @@ impl Core {
         let published = stages.any(|(_, stage)| {
             let mut left = stage.outcome().into_iter().flat_map(Packed::artifacts);
             left.any(|(role, artifact)| {
-                artifact.hash == hash && matches!(role, Role::Checkpoint | Role::Plan | Role::Preparation)
+                artifact.hash == hash
+                    && matches!(role, Role::Checkpoint | Role::Quantized | Role::Plan | Role::Preparation)
             })
         });
         Some(published)

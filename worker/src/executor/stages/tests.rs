@@ -2,6 +2,7 @@ mod backends;
 mod checkpoints;
 mod collapse;
 mod import;
+mod quantize;
 mod schedules;
 mod slices;
 
