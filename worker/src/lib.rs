@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod prune;
+pub mod quantize;
 pub mod random;
 pub mod signals;
 pub mod store;
@@ -35,7 +36,5 @@ pub mod device;
 pub mod device_probe;
 #[cfg(feature = "train")]
 pub mod executor;
-#[cfg(feature = "train")]
-pub mod quantize;
 #[cfg(feature = "train")]
 pub mod train;

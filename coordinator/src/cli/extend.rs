@@ -17,7 +17,7 @@ use super::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ExtendArguments {
-    /// Id of the sweep, or a unique prefix
+    /// Id of the sweep, or an unambiguous prefix
     sweep_id: String,
     /// Sweep file. It must still contain every trial of the sweep
     sweep: PathBuf,

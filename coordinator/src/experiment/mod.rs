@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod domain;
 pub mod expand;
 pub mod extension;
+mod facts;
 mod parts;
 pub mod plan;
 mod planner;
@@ -28,8 +29,9 @@ mod yaml;
 
 pub use self::{
     diagnostic::{Diagnostic, Diagnostics, Mark},
+    facts::{InputFacts, WeightsFacts},
     plan::ClassRows,
-    planner::{InputFacts, PlanBuilder, WeightsFacts, plan},
+    planner::{PlanBuilder, plan},
     spec::SweepSpec,
     summary::PlanSummary,
 };

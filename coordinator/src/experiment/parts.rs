@@ -7,7 +7,7 @@ use secateur_worker::{net::units::units, prune::criteria::Needs};
 
 use super::{
     expand::Point,
-    planner::InputFacts,
+    facts::InputFacts,
     setting::{
         Grain, Ladder, ModelKind, Pace, PenaltyPhase, Scope, Selection, Strategy, Timing, model, pruning,
         regularization,

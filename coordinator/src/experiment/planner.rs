@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use secateur_proto::{
     ids::{CellId, ContentHash, StageKey},
-    outcome::{Artifact, Artifacts, Role},
-    spec::{Reading, StageSpec},
+    spec::StageSpec,
 };
 use serde_json::json;
 
 use super::{
     diagnostic::{Diagnostics, Mark},
     expand::Point,
+    facts::InputFacts,
     plan::{
-        CONTROL_WIDTHS, Cell, ClassRows, Control, DataSummary, Merged, PackedPlan, Packer, Periods, PlannedStage,
-        Refused, Settings, SweepInfo, Trial, WeightsSummary, sweep_id,
+        CONTROL_WIDTHS, Cell, Control, Merged, PackedPlan, Packer, PlannedStage, Refused, Settings, SweepInfo, Trial,
+        WeightsSummary, sweep_id,
     },
     propose,
     setting::{AblationSetting, SettingValue as _, pruning, quantization, regularization, training},
@@ -23,52 +23,6 @@ use super::{
     weights,
     work::Work,
 };
-
-/// What the planner must know of the files that a sweep names: the table, or the images, and the weights.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputFacts {
-    /// The table, or the packed images.
-    pub artifact: Artifact,
-    /// Rows for train, validation, test.
-    pub rows: [u64; 3],
-    /// The classes in the order of their indices.
-    pub classes: Vec<ClassRows>,
-    /// Input columns; images have none.
-    pub columns: u32,
-    /// Width of the prepared rows.
-    pub inputs: u32,
-    /// Channels, height and width of images.
-    pub image: Option<[u32; 3]>,
-    /// How the text of the table is read: what is said of it and what was found in it.
-    pub reading: Reading,
-    /// Of a split by time, which times the parts have.
-    pub periods: Option<Periods>,
-    /// What a person should know of the data.
-    pub notes: Vec<String>,
-    /// The net that was trained elsewhere, where the sweep names one.
-    pub weights: Option<WeightsFacts>,
-}
-
-impl InputFacts {
-    /// Those of the files that a stage reads which no stage leaves.
-    fn given(&self, stage: &StageSpec) -> Artifacts {
-        let file = |role: Role| match role {
-            Role::Table => Some(self.artifact),
-            Role::Weights => self.weights.as_ref().map(|weights| weights.artifact),
-            _ => None,
-        };
-        stage.reads().into_iter().filter_map(|role| Some((role, file(role)?))).collect()
-    }
-}
-
-/// What the planner must know of a net that was trained elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WeightsFacts {
-    /// The file.
-    pub artifact: Artifact,
-    /// Names and shapes of its tensors.
-    pub tensors: Vec<(String, Vec<usize>)>,
-}
 
 /// Plans the sweep `spec`, read from the bytes of `file_text`, over its files.
 ///
@@ -183,7 +137,7 @@ impl<'a> PlanBuilder<'a> {
                 continue;
             }
             for (point, work) in &asked {
-                let other = counterpart(*control, work).and_then(|made| self.made(*control, point, made));
+                let other = work.counterpart(*control).and_then(|made| self.made(*control, point, made));
                 self.control(*control, point, other);
             }
         }
@@ -205,7 +159,7 @@ impl<'a> PlanBuilder<'a> {
                 .iter()
                 .filter(|control| !matches!(control, Control::Dense | Control::Random | Control::ScratchEpochs));
             let others = others.filter_map(|control| {
-                let other = cell(&counterpart(*control, work)?.ok()?).filter(|other| own.as_ref() != Some(other));
+                let other = cell(&work.counterpart(*control)?.ok()?).filter(|other| own.as_ref() != Some(other));
                 Some((*control, other?))
             });
             let others: BTreeMap<Control, CellId> = others.collect();
@@ -468,36 +422,7 @@ fn info(spec: &SweepSpec, file_text: &str, inputs: &InputFacts) -> SweepInfo {
         attempts: spec.attempts,
         weights: (spec.weights.iter().zip(&inputs.weights).next())
             .map(|(named, file)| WeightsSummary { path: named.path.clone(), hash: file.artifact.hash }),
-        data: DataSummary {
-            path: spec.data.path.clone(),
-            hash: inputs.artifact.hash,
-            size: inputs.artifact.size,
-            rows: inputs.rows,
-            classes: inputs.classes.clone(),
-            columns: inputs.columns,
-            inputs: inputs.inputs,
-            image: inputs.image,
-            periods: inputs.periods.clone(),
-            notes: inputs.notes.clone(),
-        },
-    }
-}
-
-/// What a control of that kind does in place of `work`, or why it cannot be made; `None` if there is none.
-fn counterpart(control: Control, work: &Work) -> Option<Result<Work, String>> {
-    match control {
-        Control::Dense => Some(Ok(work.dense_control())),
-        Control::DenseQuantized => work.is_quantized().then(|| Ok(work.dense_quantized())),
-        // Every other control takes something away.
-        _ if !work.removes() => None,
-        Control::ScratchEpochs => Some(work.scratch(false)),
-        Control::ScratchCompute => Some(work.scratch(true)),
-        // What a penalty drives to zero is not chosen, so nothing else can be chosen in its place.
-        _ if work.removed().is_none() => None,
-        Control::Random => Some(Ok(work.random_control())),
-        Control::RandomMatched => Some(Ok(work.ablated(AblationSetting::RandomMatched))),
-        Control::Shuffle => Some(Ok(work.ablated(AblationSetting::Shuffle))),
-        Control::Reinitialize => Some(Ok(work.ablated(AblationSetting::Reinitialize))),
+        data: inputs.summary(&spec.data.path),
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     diagnostic::{Diagnostic, Diagnostics},
+    facts::InputFacts,
     parts::model,
-    planner::InputFacts,
     spec::SweepSpec,
 };
 

@@ -12,8 +12,9 @@ use super::{
     chain::{Chain, Link, dense::Dense, import::Import, prune::Prune, quantize::Quantize},
     counts,
     expand::Point,
+    facts::InputFacts,
     parts::{fits, granularity, ladder_of, model, penalty, prunable, schedule},
-    planner::InputFacts,
+    plan::Control,
     scratch,
     setting::{AblationSetting, Grain, PenaltyPhase, Scope, Strategy, Then, Timing, pruning, quantization},
     spec::SweepSpec,
@@ -227,12 +228,12 @@ impl Work {
     }
 
     /// Whether the net loses anything.
-    pub(super) fn removes(&self) -> bool {
+    fn removes(&self) -> bool {
         !self.removal().is_none()
     }
 
     /// Whether the net is quantized.
-    pub(super) const fn is_quantized(&self) -> bool {
+    const fn is_quantized(&self) -> bool {
         self.quantization.is_some()
     }
 
@@ -311,6 +312,24 @@ impl Work {
             schedule: Schedule::OneShot,
             quantization: None,
             ..self.clone()
+        }
+    }
+
+    /// What a control of that kind does in place of this work, or why it cannot be made. Returns `None` if there is no such control.
+    pub(super) fn counterpart(&self, control: Control) -> Option<Result<Self, String>> {
+        match control {
+            Control::Dense => Some(Ok(self.dense_control())),
+            Control::DenseQuantized => self.is_quantized().then(|| Ok(self.dense_quantized())),
+            // Every other control takes something away.
+            _ if !self.removes() => None,
+            Control::ScratchEpochs => Some(self.scratch(false)),
+            Control::ScratchCompute => Some(self.scratch(true)),
+            // What a penalty drives to zero is not chosen, so nothing else can be chosen in its place.
+            _ if self.removed().is_none() => None,
+            Control::Random => Some(Ok(self.random_control())),
+            Control::RandomMatched => Some(Ok(self.ablated(AblationSetting::RandomMatched))),
+            Control::Shuffle => Some(Ok(self.ablated(AblationSetting::Shuffle))),
+            Control::Reinitialize => Some(Ok(self.ablated(AblationSetting::Reinitialize))),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::Tensor;
 use safetensors::{Dtype, tensor::TensorView};
 use secateur_proto::{
     convert::StageWithInputs,
@@ -34,13 +33,13 @@ pub(super) fn evaluate(
     trained: &Trained,
 ) -> Result<StageResult, Ended> {
     let (layout, net) = (FlatLayout::of(model), Net::of(model));
-    let logits = |inputs: &Tensor<2>| logits_of(&net, &layout, &trained.parameters, inputs, &workspace.device);
+    let logits = |rows: &EvaluationRows| logits_of(&net, &layout, &trained.parameters, &rows.inputs, &workspace.device);
     evaluate_by(&logits, workspace, (model, prunable), stage, artifacts, trained)
 }
 
-/// As [`evaluate`], with `logits_of` for what the net answers to rows `[n, width]`.
+/// As [`evaluate`], with `logits_of` for what the net answers.
 pub(super) fn evaluate_by(
-    logits_of: &dyn Fn(&Tensor<2>) -> Vec<f32>,
+    logits_of: &dyn Fn(&EvaluationRows) -> Vec<f32>,
     workspace: &Workspace,
     (model, prunable): (&ModelSpec, &[u32]),
     stage: &StageWithInputs,
@@ -57,7 +56,7 @@ pub(super) fn evaluate_by(
     let mut metrics = metrics::of_net(model, prunable, &trained.parameters)?;
     let (mut scores, mut answers) = (Vec::new(), Vec::new());
     for (split, rows) in [(Split::Validation, &data.validation), (Split::Test, &data.test)] {
-        let logits = logits_of(&rows.inputs);
+        let logits = logits_of(rows);
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(Ended(StageOutcome::Diverged { step: 0 }));
         }

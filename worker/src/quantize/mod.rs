@@ -6,27 +6,15 @@
 
 mod calibration;
 mod file;
-mod observer;
 mod weights;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use secateur_proto::spec::{Calibration, Layer, LayerKind, ModelSpec, QuantizationSpec, TensorKind};
+use secateur_proto::spec::{Layer, LayerKind, ModelSpec, QuantizationSpec, TensorKind};
 
-use self::observer::{Rounds, Sample};
 pub use self::{
-    calibration::{Levels, Range},
+    calibration::{Levels, Range, levels},
     weights::QuantizedWeights,
 };
-use crate::{
-    net::{Parameters, flat::FlatLayout, fold::fold_norms, tensors_of, weight_tensors},
-    train::{evaluate::observed_logits, forward::Net},
-};
-
-/// The fewest and the most rows to calibrate with.
-const ROWS: [usize; 2] = [64, 2048];
-
-/// Values of a layer's inputs that are enough for its range.
-const VALUES: usize = 1 << 20;
+use crate::net::{Parameters, tensors_of, weight_tensors};
 
 /// A quantized net.
 #[derive(Debug, Clone)]
@@ -48,17 +36,15 @@ pub struct QuantizedLayer {
 }
 
 impl QuantizedNet {
-    /// Quantizes a net of `model`, calibrated with some of the rows `[n, width]`.
+    /// Quantizes a net of `model` whose batch normalisations are [folded](crate::net::fold). `levels` says by layer how its inputs are
+    /// rounded.
     #[must_use]
     pub fn of(
         model: &ModelSpec,
-        parameters: &Parameters,
+        mut parameters: Parameters,
         spec: QuantizationSpec,
-        rows: &Tensor<2>,
-        device: &Device,
+        levels: Vec<Option<Levels>>,
     ) -> Self {
-        let mut parameters = fold_norms(model, parameters);
-        let levels = levels(model, &parameters, spec.calibration, rows, device);
         let layers: Vec<Option<QuantizedLayer>> = (model.layers().iter().zip(weight_tensors(model)).zip(levels))
             .map(|((layer, tensor), inputs)| {
                 let tensor = &mut parameters.tensors[tensor?];
@@ -70,11 +56,16 @@ impl QuantizedNet {
         Self { spec, parameters, layers }
     }
 
-    /// The logits of every row of `inputs`.
+    /// By layer, how its inputs are rounded; `None` where they are not.
     #[must_use]
-    pub fn logits(&self, net: &Net, layout: &FlatLayout, inputs: &Tensor<2>, device: &Device) -> Vec<f32> {
-        let levels = self.layers.iter().map(|layer| layer.as_ref()?.inputs).collect();
-        observed_logits(net, layout, &self.parameters, inputs, device, &mut Rounds { levels })
+    pub fn levels(&self) -> Vec<Option<Levels>> {
+        self.layers.iter().map(|layer| layer.as_ref()?.inputs).collect()
+    }
+
+    /// Its layers; `None` for one without weights.
+    #[must_use]
+    pub fn layers(&self) -> &[Option<QuantizedLayer>] {
+        &self.layers
     }
 
     /// Bytes of the net in its file without the names: for each weight that is not 0 its bits, for each weight one bit that says which
@@ -98,43 +89,3 @@ impl QuantizedNet {
 const fn is_norm(layer: &Layer) -> bool {
     matches!(layer.kind, LayerKind::BatchNorm { .. })
 }
-
-/// By layer, how its inputs are rounded.
-fn levels(
-    model: &ModelSpec,
-    parameters: &Parameters,
-    calibration: Calibration,
-    rows: &Tensor<2>,
-    device: &Device,
-) -> Vec<Option<Levels>> {
-    let layers = model.layers();
-    if calibration == Calibration::None {
-        return vec![None; layers.len()];
-    }
-    let widest = layers.iter().map(|layer| u64::from(layer.inputs()) * layer.positions).max().unwrap_or(1);
-    let [fewest, most] = ROWS;
-    let count = (VALUES / usize::try_from(widest).unwrap_or(usize::MAX).max(1)).clamp(fewest, most);
-    let mut sample = Sample { of_layer: vec![Vec::new(); layers.len()] };
-    let (net, layout) = (Net::of(model), FlatLayout::of(model));
-    // What the net answers is of no interest, only what goes into its layers.
-    let _ = observed_logits(&net, &layout, parameters, &evenly_spaced(rows, count), device, &mut sample);
-    let weighted = weight_tensors(model).into_iter().map(|tensor| tensor.is_some());
-    let of_layer = |(values, is_weighted): (Vec<f32>, bool)| {
-        if is_weighted { calibration::levels(calibration, values) } else { None }
-    };
-    sample.of_layer.into_iter().zip(weighted).map(of_layer).collect()
-}
-
-/// So many of the rows, or all of them, from the first to the last.
-fn evenly_spaced(rows: &Tensor<2>, count: usize) -> Tensor<2> {
-    let all = rows.dims()[0];
-    if all <= count {
-        return rows.clone();
-    }
-    let chosen: Vec<i32> = (0..count).map(|place| i32::try_from(place * all / count).unwrap_or(i32::MAX)).collect();
-    let chosen = Tensor::<1, Int>::from_data(TensorData::new(chosen, [count]), &rows.device());
-    rows.clone().select(0, chosen)
-}
-
-#[cfg(test)]
-mod tests;

@@ -13,6 +13,7 @@ mod numbers;
 pub mod optimizer;
 pub mod penalty;
 pub mod probe;
+pub mod quantization;
 pub mod run;
 pub mod state;
 #[cfg(test)]

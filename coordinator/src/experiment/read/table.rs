@@ -34,7 +34,7 @@ pub(super) fn read<'a>(reader: &mut Reader, fields: &Fields<'a>, task: Option<Ta
     said.reading.missing = fields.get("missing").and_then(|field| words(reader, &field));
     if let Some(field) = fields.get("positive") {
         if task == Some(Task::Multiclass) {
-            reader.report(field.mark(), &field.path, "found a positive class, which `task: binary` alone has");
+            reader.report(field.mark(), &field.path, "a positive class is for `task: binary` only");
         }
         said.reading.positive = word(reader, &field);
     }
@@ -119,7 +119,7 @@ fn format(reader: &mut Reader, field: &Field<'_>, reading: &mut Reading) {
     }
     if let Some(field) = fields.get("names") {
         if !reading.no_header {
-            reader.report(field.mark(), &field.path, "found names, which a table has with `header: none` alone");
+            reader.report(field.mark(), &field.path, "names are for tables with `header: none` only");
         }
         reading.names = names(reader, &field).unwrap_or_default();
     }

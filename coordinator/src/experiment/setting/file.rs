@@ -83,7 +83,7 @@ pub(crate) static GROUPS: &[Group] = &[
     group("data.split", "Which rows are for training, validation and test"),
     Group {
         path: "data.format",
-        about: "The form of a table's text; what is not said is found in the table where it is certain",
+        about: "Format of the table's text. What it does not say is detected where certain",
         is_required: false,
     },
     group("model", "The net"),
@@ -370,7 +370,7 @@ pub(crate) static CONTROLS: Key = Key {
     about: "Cells to add for comparison: `auto`, `none`, `all`, or a list of names. `scratch_epochs` and `scratch_compute` are small dense \
             nets, trained for as many epochs or multiply-accumulates; not for `lenet5`, nor where a penalty decides what is removed",
     allowed: Control::NAMES,
-    unset: "auto: [dense, random, scratch_epochs]",
+    unset: "auto: [dense, dense_quantized, random, scratch_epochs]",
     only: &[],
     schema: || {
         let list = json!({"type": "array", "items": {"enum": Control::ALL}, "minItems": 1, "uniqueItems": true});

@@ -34,10 +34,10 @@ fn names<E: Vocabulary>() -> Json {
 
 pub(crate) static COLUMNS: Key = Key {
     path: "data.columns",
-    about: "What columns hold, by name, where the table leaves it open: `categorical`, `number`, `ignore`, `{date: \"%b-%Y\"}`, and the codes \
-            for missing values as `{missing: [-9, -8]}`: each has an input of its own, and an empty list leaves empty cells alone missing",
+    about: "Types of columns, by name: `categorical`, `number`, `ignore`, `{date: \"%b-%Y\"}`, or codes for missing values such as \
+            `{missing: [-9, -8]}`. Each code gets its own input; with an empty list only empty cells are missing",
     allowed: "a map such as {zip: categorical, id: ignore, income: {missing: [-9, -8]}, issued: {date: \"%d/%m/%Y\"}}",
-    unset: "what the cells are: numbers or dates if at least 9 in 10 different ones are, else categories",
+    unset: "detected: numbers or dates if at least 9 in 10 different values are, else categories",
     only: &[],
     schema: || {
         let kinds = json!({"enum": ["categorical", "number", "ignore"]});
@@ -52,16 +52,16 @@ pub(crate) static COLUMNS: Key = Key {
 
 pub(crate) static MISSING: Key = Key {
     path: "data.missing",
-    about: "Further words for a missing value, in every column; an empty list leaves empty cells alone missing",
+    about: "Additional words for missing values, in every column. With an empty list only empty cells are missing",
     allowed: "a list of texts and numbers such as [\"-\", Unknown, -999]",
-    unset: "empty cells and the words of pandas: NA, N/A, n/a, NaN, nan, NULL, null, None, #N/A and the like",
+    unset: "empty cells, NA, N/A, n/a, NaN, nan, NULL, null, None, #N/A and the other words of pandas",
     only: &[],
     schema: words,
 };
 
 pub(crate) static POSITIVE: Key = Key {
     path: "data.positive",
-    about: "The positive class",
+    about: "Positive class, for `task: binary`",
     allowed: "a value of the target",
     unset: "the larger of its two values",
     only: &[],
@@ -70,7 +70,7 @@ pub(crate) static POSITIVE: Key = Key {
 
 pub(crate) static ROWS_WITHOUT_TARGET: Key = Key {
     path: "data.rows_without_target",
-    about: "What is done with rows whose target is missing",
+    about: "What to do with rows whose target is missing",
     allowed: "error, drop",
     unset: "error",
     only: &[],
@@ -79,18 +79,18 @@ pub(crate) static ROWS_WITHOUT_TARGET: Key = Key {
 
 pub(crate) static SEPARATOR: Key = Key {
     path: "data.format.separator",
-    about: "What stands between fields",
+    about: "Field separator",
     allowed: "a comma, `;`, tab, space, or a vertical bar",
-    unset: "found in the table",
+    unset: "detected",
     only: &[],
     schema: names::<Separator>,
 };
 
 pub(crate) static DECIMAL: Key = Key {
     path: "data.format.decimal",
-    about: "What stands before the decimals of numbers; the other one may stand between thousands",
+    about: "Decimal separator. The other one may separate thousands",
     allowed: "`.`, `,`",
-    unset: "found in the table where that is certain",
+    unset: "detected where certain",
     only: &[],
     schema: names::<Decimal>,
 };
@@ -137,9 +137,9 @@ fn lines() -> Json {
 
 pub(crate) static ENCODING: Key = Key {
     path: "data.format.encoding",
-    about: "Encoding of the text; windows-1252 is Latin-1, too",
+    about: "Text encoding; windows-1252 includes Latin-1",
     allowed: "utf-8, utf-16, windows-1252",
-    unset: "found in the table where that is certain",
+    unset: "detected where certain",
     only: &[],
     schema: names::<TextEncoding>,
 };

@@ -231,8 +231,8 @@ pub(crate) static SELECT_BY: Setting<SelectBy> = Setting {
 
 pub(crate) static LABEL_SMOOTHING: Setting<f64> = Setting {
     path: "training.label_smoothing",
-    about: "Share of each label that the training loss spreads evenly over all classes (Szegedy et al. 2016); metrics and scores of \
-            weights use the labels as they are",
+    about: "Share of each label that the training loss spreads evenly over all classes (Szegedy et al. 2016); metrics and the gradients \
+            of criteria use the labels as they are",
     form: &Number::from(0.0).below(1.0),
     unset: Unset::Is(|| 0.0),
     only: &[],

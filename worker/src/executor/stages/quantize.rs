@@ -11,8 +11,12 @@ use super::{Begun, Execute};
 use crate::{
     executor::{ended::Ended, evaluation::evaluate_by, workspace::Workspace},
     net::{checkpoint, flat::FlatLayout},
-    quantize::QuantizedNet,
-    train::{forward::Net, run::Trained},
+    train::{
+        data::EvaluationRows,
+        forward::Net,
+        quantization::{quantized, quantized_logits},
+        run::Trained,
+    },
 };
 
 impl Execute for QuantizeSpec {
@@ -30,19 +34,19 @@ impl Execute for QuantizeSpec {
             None => None,
         };
         let data = workspace.data()?;
-        let quantized = QuantizedNet::of(model, &parameters, self.quantization, &data.train_inputs, device);
+        let net = quantized(model, &parameters, self.quantization, &data.train_inputs, device);
         // What was removed, and why, is what the stage before says.
         let passed_on = [Role::Mask, Role::Plan].into_iter().filter_map(|role| Some((role, *stage.inputs.get(&role)?)));
         let mut artifacts: Artifacts = passed_on.collect();
-        artifacts.insert(Role::Quantized, workspace.store.put(&quantized.to_safetensors(model)?)?);
-        let (net, layout) = (Net::of(model), FlatLayout::of(model));
-        let parameters = quantized.parameters.clone();
+        artifacts.insert(Role::Quantized, workspace.store.put(&net.to_safetensors(model)?)?);
+        let (architecture, layout) = (Net::of(model), FlatLayout::of(model));
+        let parameters = net.parameters.clone();
         let trained = Trained { parameters, mask: mask.clone(), frozen: mask, epoch: 0, curve: Vec::new() };
-        let logits = |inputs: &_| quantized.logits(&net, &layout, inputs, device);
+        let logits = |rows: &EvaluationRows| quantized_logits(&net, &architecture, &layout, &rows.inputs, device);
         let mut result = evaluate_by(&logits, workspace, (model, &self.layers), stage, artifacts, &trained)?;
         if let Ok(size) = Quantity::new(Metric::SizeBytes, Over::Net) {
             #[expect(clippy::cast_precision_loss, reason = "a size")]
-            let bytes = quantized.size_bytes(model) as f64;
+            let bytes = net.size_bytes(model) as f64;
             result.metrics.insert(size, bytes);
         }
         Ok(Begun::Completed(result))

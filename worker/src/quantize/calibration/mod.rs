@@ -58,7 +58,7 @@ impl Levels {
 
 /// Returns the levels that a calibration chooses for values like these. Returns `None` where values have none.
 #[must_use]
-pub(super) fn levels(calibration: Calibration, mut values: Vec<f32>) -> Option<Levels> {
+pub fn levels(calibration: Calibration, mut values: Vec<f32>) -> Option<Levels> {
     values.sort_unstable_by(f32::total_cmp);
     let range = match calibration {
         Calibration::None => return None,

@@ -15,6 +15,7 @@ mod optimizers;
 mod penalties;
 mod probe;
 mod pytorch;
+mod quantization;
 pub(crate) mod reference;
 mod resume;
 mod schedules;
@@ -125,7 +126,7 @@ fn penalty(kind: RegularizationKind, strength: f64) -> Option<RegularizationSpec
 
 /// Nets with every kind of step, small enough to train many of: batch normalisations, dropout, convolutions of few and of many
 /// channels, residual blocks with and without a projection. All for 16 × 16 images or as many inputs as given, with one logit.
-pub(crate) fn zoo() -> Vec<ModelSpec> {
+fn zoo() -> Vec<ModelSpec> {
     let activation = Activation::Silu;
     vec![
         ModelSpec::Mlp { inputs: 7, hidden: vec![9, 5], outputs: 1, activation: Activation::Relu, batch_norm: true },

@@ -1,14 +1,18 @@
 //! Quantized nets against floating-point ones, and against arithmetic with whole numbers.
 
+use burn::tensor::{Tensor, TensorData};
 use rand::RngExt as _;
+use secateur_proto::spec::{Calibration, ModelSpec, QuantizationSpec, TensorKind};
 
-use super::*;
+use super::{device, mlp, zoo};
 use crate::{
-    net::Mask,
+    net::{Mask, Parameters, flat::FlatLayout, fold::fold_norms, tensors_of},
+    quantize::QuantizedNet,
     random,
     train::{
         evaluate::logits_of,
-        tests::{device, mlp, zoo},
+        forward::Net,
+        quantization::{quantized, quantized_logits},
     },
 };
 
@@ -38,8 +42,8 @@ fn float(model: &ModelSpec, parameters: &Parameters, rows: &Tensor<2>) -> Vec<f3
     logits_of(&Net::of(model), &FlatLayout::of(model), parameters, rows, &device())
 }
 
-fn quantized(model: &ModelSpec, net: &QuantizedNet, rows: &Tensor<2>) -> Vec<f32> {
-    net.logits(&Net::of(model), &FlatLayout::of(model), rows, &device())
+fn answers(model: &ModelSpec, net: &QuantizedNet, rows: &Tensor<2>) -> Vec<f32> {
+    quantized_logits(net, &Net::of(model), &FlatLayout::of(model), rows, &device())
 }
 
 fn furthest(one: &[f32], two: &[f32]) -> f32 {
@@ -71,8 +75,8 @@ fn eight_bits_are_close_and_four_are_further_off() {
         let (net, rows) = (trained(&model, 1), rows(&model, 200, 1));
         let before = float(&model, &net, &rows);
         let distance = |spec| {
-            let net = QuantizedNet::of(&model, &net, spec, &rows, &device());
-            furthest(&before, &quantized(&model, &net, &rows)) / spread(&before)
+            let net = quantized(&model, &net, spec, &rows, &device());
+            furthest(&before, &answers(&model, &net, &rows)) / spread(&before)
         };
         let (eight, four) = (distance(EIGHT), distance(QuantizationSpec { weight_bits: 4, ..EIGHT }));
         assert!(eight < 0.06, "{model:?}: {eight}");
@@ -89,15 +93,15 @@ fn a_perceptron_is_what_arithmetic_with_whole_numbers_makes_of_it() {
     let (net, rows) = (trained(&model, 3), rows(&model, 50, 3));
     for calibration in Calibration::ALL.iter().copied().filter(|calibration| *calibration != Calibration::None) {
         for weight_bits in QuantizationSpec::WEIGHT_BITS {
-            let net = QuantizedNet::of(&model, &net, QuantizationSpec { weight_bits, calibration }, &rows, &device());
+            let net = quantized(&model, &net, QuantizationSpec { weight_bits, calibration }, &rows, &device());
             let biases = tensors_of(&model, TensorKind::Bias);
             let mut values: Vec<Vec<f32>> =
                 rows.to_data().iter::<f32>().collect::<Vec<f32>>().chunks_exact(7).map(<[f32]>::to_vec).collect();
-            for (place, layer) in net.layers.iter().enumerate() {
+            for (place, layer) in net.layers().iter().enumerate() {
                 let layer = layer.as_ref().expect("all have weights");
                 let levels = layer.inputs.expect("levels");
                 let bias = &net.parameters.tensors[biases[place].expect("a bias")];
-                let is_last = place + 1 == net.layers.len();
+                let is_last = place + 1 == net.layers().len();
                 for row in &mut values {
                     let steps: Vec<i32> = row
                         .iter()
@@ -114,7 +118,7 @@ fn a_perceptron_is_what_arithmetic_with_whole_numbers_makes_of_it() {
                         .collect();
                 }
             }
-            let found = quantized(&model, &net, &rows);
+            let found = answers(&model, &net, &rows);
             let expected: Vec<f32> = values.into_iter().flatten().collect();
             // A value that lies between two levels may round to either.
             let near = found.iter().zip(&expected).filter(|(one, two)| (*one - *two).abs() < 1e-4).count();
@@ -136,7 +140,7 @@ fn what_was_removed_stays_removed() {
                 }
             }
         }
-        let net = QuantizedNet::of(&model, &net, EIGHT, &rows(&model, 80, 5), &device());
+        let net = quantized(&model, &net, EIGHT, &rows(&model, 80, 5), &device());
         assert_eq!(mask.violations(&net.parameters), 0, "{model:?}");
     }
 }
@@ -148,7 +152,7 @@ fn bytes_of_a_net_by_hand() {
     net.tensors = vec![vec![1.0, 0.0, 0.5, -0.5, 0.0, 0.0], vec![0.1; 3], vec![1.0, 0.0, -1.0], vec![0.2]];
     let of = |weight_bits, calibration| {
         let spec = QuantizationSpec { weight_bits, calibration };
-        QuantizedNet::of(&model, &net, spec, &rows(&model, 64, 1), &device()).size_bytes(&model)
+        quantized(&model, &net, spec, &rows(&model, 64, 1), &device()).size_bytes(&model)
     };
     // 5 of 9 weights; 9 bits; 4 scales, 4 biases, and two numbers for the inputs of each of the two layers.
     assert_eq!(of(8, Calibration::MinMax), (5 * 8 + 9_u64).div_ceil(8) + 4 * (4 + 4 + 4));
@@ -159,7 +163,7 @@ fn bytes_of_a_net_by_hand() {
 fn equal_nets_are_equal_files() {
     let model = mlp(4, &[3]);
     let file = |seed| {
-        let net = QuantizedNet::of(&model, &trained(&model, seed), EIGHT, &rows(&model, 64, 1), &device());
+        let net = quantized(&model, &trained(&model, seed), EIGHT, &rows(&model, 64, 1), &device());
         net.to_safetensors(&model).expect("writes")
     };
     assert_eq!(file(1), file(1));
