@@ -116,8 +116,13 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     }
     let id = folder.sweep.as_ref().unwrap_or(&info.id);
     screen.say(&format!("sweep {} ({id}) in {}", info.name, folder.path.display()));
-    let done = coordinator.run_until(compute(&sweep, arguments.retry_failed, &remote, &folder, screen)).await?;
-    workers.abort_all();
+    let computed = async {
+        let done = compute(&sweep, arguments.retry_failed, &remote, &folder, screen).await;
+        // Before the coordinator closes: a worker that loses it warns and tries to connect again.
+        workers.abort_all();
+        done
+    };
+    let done = coordinator.run_until(computed).await?;
     // The coordinator may have failed after the sweep had ended, and one end is told.
     let (status, report) = done?;
     Ok(watch::conclude(&status, report, json!({}), output, screen))
