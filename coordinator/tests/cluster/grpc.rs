@@ -67,7 +67,7 @@ async fn an_upload_in_pieces_that_is_cut_off_goes_on_where_it_stopped() {
     let gap = put(&channel, whole.clone(), 1_500_001, &[&bytes[1_500_001..]]).await.expect_err("a gap");
     // Whoever looks again learns where to go on.
     assert_eq!(gap.code(), Code::Aborted);
-    assert!(gap.message().contains("stopped at byte 1500000"), "{}", gap.message());
+    assert!(gap.message().contains("at byte 1500000 "), "{}", gap.message());
     // A coordinator that dies meanwhile makes no difference.
     let Server { process, address } = server;
     process.kill();
@@ -365,7 +365,7 @@ async fn a_sweep_that_drains_ends_with_what_is_under_way() {
     let lease = worker.lease().await;
     let ask = |verb: &[&str]| lab.run(&[verb, &["--coordinator", &server.address]].concat()).expect(0).stdout;
     let said = ask(&["cancel", "--drain", &id]);
-    assert!(said.contains("is draining: the one stage that is under way") && said.contains("watch"), "{said}");
+    assert!(said.contains("is draining") && said.contains("watch"), "{said}");
     for (verb, expected) in [(&["ls"][..], "draining"), (&["show", &id], "draining"), (&["explain", &id], "cancelled")]
     {
         let said = ask(verb);
@@ -392,7 +392,7 @@ async fn a_sweep_that_drains_ends_with_what_is_under_way() {
     let lease = worker.lease().await;
     assert!(ask(&["cancel", "--drain", &id]).contains("is draining"));
     let retried = ask(&["retry", &id]);
-    assert!(retried.contains("now it goes on") && retried.contains("is running"), "{retried}");
+    assert!(retried.contains("resumes") && retried.contains("is running"), "{retried}");
     worker.say(Message::LeaseEnded(LeaseEnded { lease_id: lease.lease_id, failure: None })).await;
 }
 
@@ -421,7 +421,7 @@ async fn a_sweep_that_cannot_be_taken_changes_nothing() {
     assert!(message.contains("table.csv") && message.contains("target"), "{message}");
     let (code, message) = refused(Some(SweepFile { text: SWEEP.replace("seeds", "seedz"), ..file() })).await;
     assert_eq!(code, Code::InvalidArgument);
-    assert!(message.contains("sweep.yaml:15:1: seedz: found an unknown key"), "{message}");
+    assert!(message.contains("sweep.yaml:15:1: seedz: "), "{message}");
     let planned = sweeps.get_plan(PlanRequest { file: Some(file()) }).await.expect("a good one is planned");
     let (mut chunks, mut plan) = (planned.into_inner(), vec![]);
     while let Some(chunk) = chunks.message().await.expect("arrives") {
