@@ -353,7 +353,8 @@ async fn a_bucket_without_credentials_says_which_variables_are_wanted() {
     let none = open(&[]).expect("may be a machine of Amazon's").probe().await.expect_err("is none");
     for error in [half, none] {
         assert_eq!(error.trouble, Trouble::NoCredentials);
-        assert!(error.to_string().contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{error}");
+        let message = error.to_string();
+        assert!(["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].iter().all(|name| message.contains(name)), "{message}");
     }
     let both = open(&[("AWS_ACCESS_KEY_ID", s3::KEY), ("AWS_SECRET_ACCESS_KEY", s3::SECRET)]).expect("has both");
     assert_eq!(both.probe().await.expect_err("nobody is there").trouble, Trouble::Unreachable);
