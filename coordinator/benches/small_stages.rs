@@ -265,7 +265,7 @@ fn shares(lab: &Lab, slots: u32) -> Result<(), Failure> {
                 last = id;
             } else if line.is("a stage ended") {
                 lease.ended = line.at;
-            } else if line.is("the files of a result are handed in") {
+            } else if line.is("the files of a result are uploaded") {
                 lease.handed_in = line.at;
             }
         }
