@@ -321,8 +321,8 @@ fn a_bucket_that_cannot_be_used_is_told_at_the_start() {
     };
     let url = s3.url();
     refused("gs://bucket", &[], 2, &["s3://bucket/prefix"]);
-    refused(&url, &[("AWS_SECRET_ACCESS_KEY", "another-secret")], 2, &["refuses the credentials", "AWS_ACCESS_KEY_ID"]);
-    refused(&url, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")], 1, &["cannot be reached", "AWS_ENDPOINT_URL"]);
+    refused(&url, &[("AWS_SECRET_ACCESS_KEY", "another-secret")], 2, &["AWS_ACCESS_KEY_ID"]);
+    refused(&url, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")], 1, &["AWS_ENDPOINT_URL"]);
     refused(&url, &[("AWS_ENDPOINT_URL", "http://storage.example")], 2, &["AWS_ALLOW_HTTP"]);
     assert!(!lab.path("data").exists(), "nothing was begun");
     // Files that are there already would be forgotten.
