@@ -252,8 +252,8 @@ mod tests {
         assert!(small.parameters().abs_diff(left) * 20 <= left, "{} of {left}", small.parameters());
     }
 
-    /// Against all nets of two hidden layers: what is found costs little more than the best.
-    fn check_against_all(inputs: u32, full: [u32; 2], share: f64) -> Result<(), TestCaseError> {
+    /// Against all nets of two hidden layers: what is found costs at most `more` than the best.
+    fn check_against_all(inputs: u32, full: [u32; 2], share: f64, more: f64) -> Result<(), TestCaseError> {
         let model = perceptron(inputs, &full);
         #[expect(
             clippy::cast_possible_truncation,
@@ -272,7 +272,7 @@ mod tests {
                 let found = widths(&small).expect("widths");
                 prop_assert!(off(&found) <= FARTHEST, "{found:?} is {} off", off(&found));
                 prop_assert!(
-                    cost(&found) <= cost(&best) + 0.1,
+                    cost(&found) <= cost(&best) + more,
                     "{found:?} costs {}, {best:?} {}",
                     cost(&found),
                     cost(&best)
@@ -288,7 +288,7 @@ mod tests {
     fn nets_whose_first_layer_has_nearly_all_the_weights_are_met() {
         for (inputs, full) in [(58, [17, 27]), (69, [13, 13]), (79, [8, 47])] {
             for hundredths in 5..95 {
-                check_against_all(inputs, full, f64::from(hundredths) / 100.0)
+                check_against_all(inputs, full, f64::from(hundredths) / 100.0, 0.05)
                     .unwrap_or_else(|error| panic!("{inputs} inputs, {full:?}, {hundredths} %: {error}"));
             }
         }
@@ -297,7 +297,8 @@ mod tests {
     proptest! {
         #[test]
         fn few_nets_are_nearer_and_as_much_in_proportion(inputs in 5_u32..80, full in [8_u32..48, 8_u32..48], share in 0.05..0.95_f64) {
-            check_against_all(inputs, full, share)?;
+            // A search that changes one width at a time misses the best by more than 0.05 in rare cases, such as 20 inputs and [27, 10].
+            check_against_all(inputs, full, share, 0.1)?;
         }
     }
 }

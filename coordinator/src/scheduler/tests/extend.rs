@@ -3,6 +3,17 @@
 use super::*;
 use crate::scheduler::{StageStatus, SweepState};
 
+impl Lab {
+    /// Submits a sweep to which parts are to be added.
+    fn submit_open(&mut self, plan: &Arc<PackedPlan>) {
+        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: true });
+    }
+
+    fn extend(&mut self, part: &Arc<PackedPlan>) {
+        self.apply(&Event::SweepExtended { part: Arc::clone(part) });
+    }
+}
+
 /// `prepare`, dense 0 and its trial.
 fn first_part() -> Arc<PackedPlan> {
     grid_part("s", 0, &["y"], 0..1, 0..0)

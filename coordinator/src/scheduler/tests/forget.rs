@@ -16,6 +16,14 @@ fn complete_all(lab: &mut Lab) {
     }
 }
 
+impl Lab {
+    /// Every file that a sweep refers to.
+    pub(super) fn files(&self) -> HashSet<ContentHash> {
+        let of_stages = (0..).step_by(2).map_while(|begin| self.core.files_of_stages(begin..begin + 2)).flatten();
+        of_stages.chain(self.core.plans().flat_map(|plan| plan.files())).collect()
+    }
+}
+
 fn forget(id: &str) -> Event {
     Event::SweepForgotten { sweep: sweep(id) }
 }

@@ -20,12 +20,7 @@ mod sweeps;
 mod workers;
 mod world;
 
-use std::{
-    collections::{HashSet, VecDeque},
-    num::NonZeroU32,
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::VecDeque, num::NonZeroU32, ops::Range, sync::Arc};
 
 use secateur_proto::{
     ids::{CellId, ContentHash, LeaseId, StageKey, SweepId, TrialId, WorkerId},
@@ -310,12 +305,6 @@ struct Lab {
 }
 
 impl Lab {
-    /// Every file that a sweep refers to.
-    fn files(&self) -> HashSet<ContentHash> {
-        let of_stages = (0..).step_by(2).map_while(|begin| self.core.files_of_stages(begin..begin + 2)).flatten();
-        of_stages.chain(self.core.plans().flat_map(|plan| plan.files())).collect()
-    }
-
     fn new(policy: Policy) -> Self {
         let mut lab =
             Self { core: Core::new(policy.clone()), policy, now: 1_000, journal: vec![], effects: VecDeque::new() };
@@ -355,15 +344,6 @@ impl Lab {
 
     fn submit(&mut self, plan: &Arc<PackedPlan>) {
         self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: false });
-    }
-
-    /// Submits a sweep to which parts are to be added.
-    fn submit_open(&mut self, plan: &Arc<PackedPlan>) {
-        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: true });
-    }
-
-    fn extend(&mut self, part: &Arc<PackedPlan>) {
-        self.apply(&Event::SweepExtended { part: Arc::clone(part) });
     }
 
     /// Submits with a priority and a limit of workers, 0 for none.
