@@ -1,20 +1,20 @@
-//! Why an event, or a line of a journal, is refused.
+//! Why an event, or a line of a journal, is rejected.
 
 use secateur_proto::ids::{BundleClass, LeaseId, StageKey, SweepId, TrialId, WorkerId};
 
 use super::sweep_state::SweepState;
 
-/// An event that makes no sense. It changed nothing.
+/// Why an event was rejected. It changed nothing.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Rejection {
-    /// The core has not been told that a life began.
+    /// The first event was not [`Event::Started`](super::Event::Started).
     #[error("the scheduler has not been started: the first event must be `Started`")]
     NotStarted,
     /// No worker of that id is attached.
     #[error("worker {0} is not attached")]
     UnknownWorker(WorkerId),
     /// A worker id was used twice.
-    #[error("worker {0} is attached already: every attachment needs an id of its own")]
+    #[error("worker {0} is already attached: every attachment needs its own id")]
     DuplicateWorker(WorkerId),
     /// No such sweep.
     #[error("there is no sweep {0}")]
@@ -23,67 +23,67 @@ pub enum Rejection {
     #[error("there is no stage {0}")]
     UnknownStage(StageKey),
     /// The lease has ended, or never was.
-    #[error("lease {0} is not out")]
+    #[error("lease {0} does not exist or has ended")]
     UnknownLease(LeaseId),
-    /// A worker spoke of a lease that another one holds.
+    /// A worker reported on a lease that another worker holds.
     #[error("worker {worker} does not hold lease {lease}")]
     NotTheOwner {
-        /// Who spoke.
+        /// Who reported.
         worker: WorkerId,
-        /// Of what.
+        /// On which lease.
         lease: LeaseId,
     },
     /// A result for a stage that cannot have been leased yet.
-    #[error("stage {0} cannot have a result: its parents have not completed")]
+    #[error("stage {0} cannot have a result yet: its parents have not completed")]
     ParentsMissing(StageKey),
-    /// An answer to a calibration that was not asked for, or that is no number.
-    #[error("worker {worker} answered a calibration of {class} that was not asked for or is no number")]
+    /// A calibration result that was not requested, or that is not a number.
+    #[error("worker {worker} sent a calibration of {class} that was not requested or is not a number")]
     InvalidCalibration {
         /// Who.
         worker: WorkerId,
         /// Of what.
         class: BundleClass,
     },
-    /// The sweep has completed, or cannot go from where it is to what was asked.
+    /// The sweep is in a state that does not allow the request.
     #[error("sweep {sweep} is {state}, not running")]
     NotRunning {
         /// Which.
         sweep: SweepId,
-        /// Where it is.
+        /// Its state.
         state: &'static str,
     },
-    /// As many sweeps run as may.
+    /// The limit of running sweeps is reached.
     #[error(
-        "as many sweeps are running as may ({limit}): wait for one, cancel one, or start the coordinator with a higher --max-sweeps"
+        "sweep limit reached ({limit} running): wait for one to end, cancel one, or raise `serve --max-sweeps`"
     )]
     TooManySweeps {
         /// The limit.
         limit: u32,
     },
-    /// A sweep that is to be forgotten still runs.
-    #[error("sweep {0} is running: cancel it before it is forgotten")]
+    /// Only a sweep that does not run can be forgotten.
+    #[error("sweep {0} is running: cancel it first, then forget it")]
     StillRunning(SweepId),
     /// A plan that contradicts itself.
-    #[error("the plan of sweep {sweep} is not a plan: {reason}")]
+    #[error("the plan of sweep {sweep} is invalid: {reason}")]
     InvalidPlan {
         /// Which.
         sweep: SweepId,
         /// What is wrong.
         reason: String,
     },
-    /// Lines that are no snapshot.
+    /// Lines that are not a valid snapshot.
     #[error("the snapshot cannot be read: {reason}")]
     InvalidSnapshot {
         /// What is wrong.
         reason: String,
     },
-    /// A known sweep came with other stages or trials.
+    /// A known sweep was submitted with different stages or trials.
     #[error(
-        "sweep {0} is known with other stages: it was planned by another version of secateur; give it a new folder, or run it with the version that began it"
+        "sweep {0} already exists with different stages, because another version of secateur planned it: use a new folder, or run it with the version that began it"
     )]
     PlanDiffers(SweepId),
-    /// A part has trials that are new and trials that are known.
-    #[error("sweep {sweep} cannot be extended: it has trial {trial} already, but not all of the others")]
+    /// A part mixes new trials with known ones.
+    #[error("sweep {sweep} cannot be extended: it already has trial {trial}, but not the others of that part")]
     PartOverlaps {
         /// Which.
         sweep: SweepId,
@@ -91,18 +91,18 @@ pub enum Rejection {
         trial: TrialId,
     },
     /// A record that cannot follow the ones before it.
-    #[error("sweep {0} is closed already")]
+    #[error("sweep {0} is already closed")]
     ClosedAlready(SweepId),
     /// The same.
-    #[error("stage {0} has ended already")]
+    #[error("stage {0} has already ended")]
     EndedAlready(StageKey),
     /// The same.
-    #[error("stage {0} has not failed by itself, and cannot be opened again")]
+    #[error("stage {0} did not fail by itself, so it cannot be reopened")]
     NotFailed(StageKey),
 }
 
 impl Rejection {
-    /// The sweep is not where it would have to be.
+    /// The sweep's state does not allow the request.
     pub(in crate::scheduler) fn not_running(sweep: &SweepId, state: &SweepState) -> Self {
         Self::NotRunning { sweep: sweep.clone(), state: state.name() }
     }
