@@ -440,15 +440,18 @@ impl Shell {
             }
             Effect::TrialEnded { sweep, trial, outcome } => {
                 info!(%sweep, %trial, outcome = outcome.name(), "a trial ended");
-                // A trial's id is its cell's and its seed.
-                let (cell, seed) = trial.as_str().rsplit_once('-').unwrap_or_default();
-                let ended = v1::TrialEnded {
-                    trial_id: trial.to_string(),
-                    cell_id: cell.to_owned(),
-                    seed: seed.parse().unwrap_or_default(),
-                    outcome: Some((&outcome).into()),
-                };
-                self.tell(Notice::Trial(sweep, Arc::new(ended)));
+                // Most trials end while nobody watches.
+                if self.notices.receiver_count() > 0 {
+                    // A trial's id is its cell's and its seed.
+                    let (cell, seed) = trial.as_str().rsplit_once('-').unwrap_or_default();
+                    let ended = v1::TrialEnded {
+                        trial_id: trial.to_string(),
+                        cell_id: cell.to_owned(),
+                        seed: seed.parse().unwrap_or_default(),
+                        outcome: Some((&outcome.unpack()).into()),
+                    };
+                    self.tell(Notice::Trial(sweep, Arc::new(ended)));
+                }
             }
             Effect::SweepEnded { sweep, state } => {
                 let reason = if let SweepState::Stopped { reason } = &state { reason.as_str() } else { "" };

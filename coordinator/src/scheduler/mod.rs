@@ -90,7 +90,9 @@ pub use self::{
     invariants::{InvariantId, InvariantViolation},
     journal::{AttemptId, Entry, EntryReader, FailedAttempt, JOURNAL_VERSION, Part, Record, UnreadableEntry, entries},
     ledger::snapshot::Snapshot,
-    message::{Departure, Effect, Event, HeldLease, Policy, Rejection, Share, ShareChange, SweepState, Timestamp},
+    message::{
+        Departure, Effect, Event, HeldLease, Policy, Rejection, Share, ShareChange, SweepState, Timestamp, TrialOutcome,
+    },
     view::{
         PlanPart, StageCounts, StageDetail, StageFailure, StageStatus, SweepResults, SweepStatus, TrialStatus,
         WorkerStatus,

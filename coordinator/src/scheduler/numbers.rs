@@ -62,8 +62,30 @@ impl LeaseNumber {
     /// The lease of that id, if it is one that a core can have given out.
     pub(super) fn parse(lease: &LeaseId) -> Option<Self> {
         let (life, number) = lease.as_str().split_once('-')?;
-        let parsed = Self { life: life.parse().ok()?, number: number.parse().ok()? };
-        // Compared as text, so that only the very id that was given out is taken.
-        (parsed.id() == *lease).then_some(parsed)
+        // Only the text that `id` writes: no sign and no leading zeros.
+        let is_written = |text: &str| {
+            text.starts_with(|first: char| first.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
+        };
+        (is_written(life) && is_written(number)).then_some(())?;
+        Some(Self { life: life.parse().ok()?, number: number.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_lease_is_found_by_its_very_id(life: u32, number: u64, text in "[0+-]{0,2}[0-9]{1,12}-[0+-]{0,2}[0-9]{1,21}") {
+            let lease = LeaseNumber { life, number };
+            prop_assert_eq!(LeaseNumber::parse(&lease.id()), Some(lease));
+            if let Some(lease) = text.parse().ok().and_then(|id| LeaseNumber::parse(&id)) {
+                let id = lease.id();
+                prop_assert_eq!(id.as_str(), text);
+            }
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! The one way in which durable state changes: one record at a time.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use secateur_proto::{ids::StageKey, outcome::StageOutcome};
 
 use super::{
     Ledger,
     change::Change,
+    inherited::inherited,
     key_of,
-    outcome::{Packed, inherited},
     stage::{Stage, StageState},
     sweep::{Sweep, TrialState},
 };
@@ -17,7 +17,7 @@ use crate::{
     scheduler::{
         fault_injection::Fault,
         journal::{FailedAttempt, Record},
-        message::{Rejection, SweepState, Timestamp},
+        message::{Packed, Rejection, SweepState, Timestamp},
         numbers::{ClassNumber, StageNumber, SweepNumber},
     },
 };
@@ -86,7 +86,7 @@ impl Ledger {
             }
             Record::StageEnded { stage, outcome } => {
                 let number = self.open_stage(*stage)?;
-                self.end_stage(at, number, outcome.clone(), changes);
+                self.end_stage(at, number, outcome, changes);
             }
             Record::Checkpointed { stage, checkpoint } => {
                 let number = self.open_stage(*stage)?;
@@ -355,23 +355,22 @@ impl Ledger {
     }
 
     /// Ends an open stage and every stage below it that ends with it.
-    fn end_stage(&mut self, at: Timestamp, stage: StageNumber, outcome: StageOutcome, changes: &mut Vec<Change>) {
-        let mut ending = VecDeque::from([(stage, outcome)]);
+    fn end_stage(&mut self, at: Timestamp, stage: StageNumber, outcome: &StageOutcome, changes: &mut Vec<Change>) {
+        let mut ending = VecDeque::from([(stage, Cow::Borrowed(outcome))]);
         while let Some((number, outcome)) = ending.pop_front() {
             if self.stage(number).is_ended() {
                 continue;
             }
             self.mark_ended(number, Packed::new(&outcome));
             changes.push(Change::Stage(number));
-            let key = self.key_of(number);
+            let completed = matches!(*outcome, StageOutcome::Completed(_));
             for position in 0..self.stage(number).children.len() {
                 let child = self.stage(number).children[position];
-                match inherited(key, &outcome) {
-                    Some(outcome) => ending.push_back((child, outcome)),
+                match inherited(self.key_of(number), &outcome) {
+                    Some(outcome) => ending.push_back((child, Cow::Owned(outcome))),
                     None => self.parent_completed(child, changes),
                 }
             }
-            let completed = matches!(outcome, StageOutcome::Completed(_));
             for position in 0..self.stage(number).trials.len() {
                 let (sweep, trial) = self.stage(number).trials[position];
                 if self.sweep(sweep).is_running() {

@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, fmt};
 
 use super::{
     Ledger,
-    outcome::{Packed, inherited},
+    inherited::inherited,
     stage::{Stage, StageState},
     sweep::{Sweep, Tally, TrialState},
 };
 use crate::scheduler::{
     invariants::{InvariantId, InvariantViolation, check},
-    message::SweepState,
+    message::{Packed, SweepState},
     numbers::StageNumber,
 };
 

@@ -9,7 +9,7 @@ mod check;
 mod compare;
 mod forget;
 mod index;
-mod outcome;
+mod inherited;
 mod plan_parts;
 mod reopen;
 mod restore;
@@ -22,20 +22,19 @@ use std::collections::HashMap;
 
 use secateur_proto::{
     ids::{BundleClass, StageKey, SweepId},
-    outcome::{Artifacts, FailureClass, StageOutcome},
+    outcome::{Artifacts, FailureClass},
     spec::StageSpec,
 };
 
 pub(super) use self::{
     change::Change,
-    outcome::{Packed, TrialResult},
     stage::{Stage, StageState, UNLIMITED},
     sweep::{Sweep, TrialState},
 };
 use self::{index::StageIndex, restoring::Restoring};
 use super::{
     fault_injection::Faults,
-    message::Rejection,
+    message::{Packed, Rejection, TrialOutcome},
     numbers::{ClassNumber, StageNumber, SweepNumber},
 };
 
@@ -149,17 +148,12 @@ impl Ledger {
         self.sweeps[sweep.index()].generation = self.generation;
     }
 
-    /// How a trial ended, if it has.
-    pub(super) fn trial_outcome(&self, sweep: &Sweep, trial: usize) -> Option<StageOutcome> {
-        self.trial_result(sweep, trial).outcome()
-    }
-
-    /// The same, packed.
-    pub(super) fn trial_result(&self, sweep: &Sweep, trial: usize) -> TrialResult {
+    /// How a trial ended. Returns `None` while it is open.
+    pub(super) fn trial_outcome(&self, sweep: &Sweep, trial: usize) -> Option<TrialOutcome> {
         match sweep.trials[trial] {
-            TrialState::Open => TrialResult::Open,
-            TrialState::Cancelled => TrialResult::Cancelled,
-            TrialState::Ended => TrialResult::of(sweep.result_stages(trial).map(|stage| self.stage(stage).outcome())),
+            TrialState::Open => None,
+            TrialState::Cancelled => Some(TrialOutcome::CANCELLED),
+            TrialState::Ended => TrialOutcome::of(sweep.result_stages(trial).map(|stage| self.stage(stage).outcome())),
         }
     }
 

@@ -13,12 +13,12 @@ use secateur_proto::{
 use super::{
     Ledger,
     change::Change,
-    outcome::{Packed, inherited},
+    inherited::inherited,
     stage::{StageState, UNLIMITED},
     sweep::TrialState,
 };
 use crate::scheduler::{
-    message::{Rejection, SweepState},
+    message::{Packed, Rejection, SweepState},
     numbers::{StageNumber, SweepNumber},
 };
 

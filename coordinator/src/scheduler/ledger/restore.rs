@@ -5,7 +5,6 @@ use std::{iter::Peekable, vec::IntoIter};
 
 use super::{
     Ledger,
-    outcome::Packed,
     restoring::{Restoring, Standing},
     snapshot::invalid,
     stage::{Stage, StageState},
@@ -14,7 +13,7 @@ use super::{
 use crate::scheduler::{
     fault_injection::Faults,
     journal::{ExtensionPart, SweepPart},
-    message::Rejection,
+    message::{Packed, Rejection},
     numbers::{StageNumber, SweepNumber},
 };
 

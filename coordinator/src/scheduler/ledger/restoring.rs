@@ -2,8 +2,8 @@
 
 use secateur_proto::outcome::Checkpoint;
 
-use super::outcome::Packed;
 use crate::scheduler::journal::{Counts, ExtensionPart, FailureHistory, SweepPart};
+use crate::scheduler::message::Packed;
 
 /// A snapshot that is being read.
 #[derive(Debug)]

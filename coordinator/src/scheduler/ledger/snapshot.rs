@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use super::{
     Ledger,
-    outcome::Packed,
     restoring::{Restoring, Standing},
     stage::{Stage, StageState, UNLIMITED},
     sweep::{Sweep, TrialState},
 };
 use crate::scheduler::{
     journal::{Counts, Entry, ExtensionPart, Part, Record, StagePart, SweepPart},
-    message::{Rejection, Timestamp},
+    message::{Packed, Rejection, Timestamp},
     numbers::StageNumber,
 };
 

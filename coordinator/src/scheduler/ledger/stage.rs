@@ -4,7 +4,7 @@ use secateur_proto::outcome::{Checkpoint, FailureClass};
 use smallvec::SmallVec;
 use thin_vec::ThinVec;
 
-use super::outcome::Packed;
+use crate::scheduler::message::Packed;
 use crate::scheduler::{
     journal::{AttemptId, FailedAttempt, FailureHistory},
     numbers::{ClassNumber, StageNumber, SweepNumber},

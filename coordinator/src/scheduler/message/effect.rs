@@ -1,11 +1,8 @@
 //! What the shell has to do.
 
-use secateur_proto::{
-    ids::{BundleClass, LeaseId, StageKey, SweepId, TrialId, WorkerId},
-    outcome::StageOutcome,
-};
+use secateur_proto::ids::{BundleClass, LeaseId, StageKey, SweepId, TrialId, WorkerId};
 
-use super::sweep_state::SweepState;
+use super::{packed::TrialOutcome, sweep_state::SweepState};
 
 /// What has to happen now.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +39,7 @@ pub enum Effect {
         /// For a person.
         reason: String,
     },
-    /// A worker gets nothing for a while. For a person: nothing has to be done.
+    /// A worker is quarantined. For a person: nothing has to be done.
     Quarantined {
         /// Which.
         worker: WorkerId,
@@ -58,7 +55,7 @@ pub enum Effect {
         /// Which.
         trial: TrialId,
         /// How: as its last stage, or cancelled with its sweep.
-        outcome: StageOutcome,
+        outcome: TrialOutcome,
     },
     /// A sweep no longer runs. Comes after the [`Effect::TrialEnded`] of its trials.
     SweepEnded {

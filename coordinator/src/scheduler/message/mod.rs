@@ -2,19 +2,21 @@
 
 mod effect;
 mod event;
+mod packed;
 mod policy;
 mod rejection;
 mod share;
 mod sweep_state;
 mod timestamp;
 
-pub(super) use self::share::is_false;
 pub use self::{
     effect::Effect,
     event::{Departure, Event, HeldLease},
+    packed::TrialOutcome,
     policy::Policy,
     rejection::Rejection,
     share::{Share, ShareChange},
     sweep_state::SweepState,
     timestamp::Timestamp,
 };
+pub(super) use self::{packed::Packed, share::is_false};

@@ -53,9 +53,7 @@ pub enum Rejection {
         state: &'static str,
     },
     /// The limit of running sweeps is reached.
-    #[error(
-        "sweep limit reached ({limit} running): wait for one to end, cancel one, or raise `serve --max-sweeps`"
-    )]
+    #[error("sweep limit reached ({limit} running): wait for one to end, cancel one, or raise `serve --max-sweeps`")]
     TooManySweeps {
         /// The limit.
         limit: u32,

@@ -79,7 +79,7 @@ fn a_poisonous_lane_ends_alone_and_its_neighbours_complete() {
                 }
             }
             Effect::TrialEnded { trial: ended, outcome, .. } => {
-                let is_poison = ended == trial(3);
+                let (is_poison, outcome) = (ended == trial(3), outcome.unpack());
                 assert_eq!(matches!(outcome, StageOutcome::Failed(_)), is_poison, "{ended}: {outcome:?}");
                 failed += u32::from(is_poison);
             }

@@ -418,8 +418,12 @@ impl Lab {
     }
 
     fn expect_trial(&mut self, of: &str, number: u64, outcome: &StageOutcome) {
-        let expected = Effect::TrialEnded { sweep: sweep(of), trial: trial(number), outcome: outcome.clone() };
-        assert_eq!(self.next(), expected);
+        match self.next() {
+            Effect::TrialEnded { sweep: ended, trial: id, outcome: how } => {
+                assert_eq!((ended, id, &how.unpack()), (sweep(of), trial(number), outcome));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     fn expect_sweep(&mut self, of: &str, state: super::SweepState) {

@@ -12,8 +12,8 @@ use crate::{
     experiment::plan::PackedPlan,
     scheduler::{
         core::Core,
-        ledger::{Packed, StageState, TrialResult},
-        message::Timestamp,
+        ledger::StageState,
+        message::{Packed, Timestamp, TrialOutcome},
     },
 };
 
@@ -25,7 +25,7 @@ pub struct SweepResults {
     /// Two views of one generation are equal. A later view has the same generation or a greater one, across all sweeps of one process.
     pub generation: u64,
     /// In the order of the parts.
-    trials: Vec<TrialResult>,
+    trials: Vec<Option<TrialOutcome>>,
 }
 
 /// A part of a sweep's plan.
@@ -45,7 +45,7 @@ impl SweepResults {
 
     /// The outcome of each trial, in the order of the parts; `None` while it is open.
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = Option<StageOutcome>> + '_ {
-        self.trials.iter().map(TrialResult::outcome)
+        self.trials.iter().map(|outcome| outcome.as_ref().map(TrialOutcome::unpack))
     }
 }
 
@@ -102,7 +102,7 @@ impl Core {
     pub fn results(&self, id: &SweepId) -> Option<SweepResults> {
         let parts = self.parts();
         let (_, sweep) = parts.find(id)?;
-        let trials = (0..sweep.trials().len()).map(|trial| parts.ledger.trial_result(sweep, trial)).collect();
+        let trials = (0..sweep.trials().len()).map(|trial| parts.ledger.trial_outcome(sweep, trial)).collect();
         let mut parts: Vec<PlanPart> =
             sweep.plan().with_times().map(|(plan, added_at)| PlanPart { plan: Arc::clone(plan), added_at }).collect();
         if let Some(first) = parts.first_mut() {

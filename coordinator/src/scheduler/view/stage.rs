@@ -11,7 +11,8 @@ use secateur_proto::{
 use crate::scheduler::{
     core::Core,
     journal::FailedAttempt,
-    ledger::{Packed, Stage, StageState, UNLIMITED},
+    ledger::{Stage, StageState, UNLIMITED},
+    message::Packed,
     numbers::{LeaseNumber, StageNumber},
     turns::gets_work,
 };

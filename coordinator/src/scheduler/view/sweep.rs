@@ -118,7 +118,7 @@ impl Core {
         let (_, sweep) = parts.find(id)?;
         Some(sweep.plan().trials().enumerate().map(move |(number, trial)| {
             let outcome = parts.ledger.trial_outcome(sweep, number);
-            (trial, outcome.map_or(TrialStatus::Open, TrialStatus::Ended))
+            (trial, outcome.map_or(TrialStatus::Open, |outcome| TrialStatus::Ended(outcome.unpack())))
         }))
     }
 

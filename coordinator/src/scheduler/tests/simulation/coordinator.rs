@@ -323,7 +323,9 @@ impl Life {
                     }
                 }
                 Effect::Quarantined { .. } | Effect::Full(_) | Effect::SweepEnded { .. } => {}
-                Effect::TrialEnded { sweep, trial, outcome } => self.oracle.announced(sweep, trial, outcome)?,
+                Effect::TrialEnded { sweep, trial, outcome } => {
+                    self.oracle.announced(sweep, trial, outcome.unpack())?
+                }
             }
         }
         Ok(())

@@ -238,7 +238,7 @@ impl World {
                 Effect::Detach { worker, .. } => self.workers.retain(|known| *known != worker),
                 Effect::TrialEnded { sweep, trial, outcome } => {
                     assert!(!self.ended_sweeps.contains(&sweep), "{trial} ended after its sweep {sweep}");
-                    let before = self.announced.insert((sweep.clone(), trial.clone()), outcome);
+                    let before = self.announced.insert((sweep.clone(), trial.clone()), outcome.unpack());
                     assert_eq!(before, None, "{trial} of {sweep} ended twice");
                 }
                 Effect::SweepEnded { sweep, state } => {

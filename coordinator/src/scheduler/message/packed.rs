@@ -1,11 +1,11 @@
-//! How a stage ended, kept small: hundreds of thousands are kept. And what its children inherit of it.
+//! How stages and trials ended, in little memory: hundreds of thousands are kept.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use secateur_proto::{
-    ids::{ContentHash, StageKey},
-    metrics::{Measured, Metric, Metrics, NotMeasurable, Over, Quantity},
-    outcome::{Artifact, Failure, FailureClass, Role, StageOutcome, StageResult},
+    ids::ContentHash,
+    metrics::{Measured, Metric, Metrics, NotMeasurable, Over, Quantity, Split},
+    outcome::{Artifact, Failure, Role, StageOutcome, StageResult},
 };
 
 /// A stage's outcome. Copies share their contents.
@@ -16,11 +16,13 @@ pub(in crate::scheduler) enum Packed {
 }
 
 /// The result of a stage as bytes, which only this process reads: how many files there are, and of each its role, hash and size; then
-/// the measurements by what they are over: its text, a zero, how many there are, and of each its metric and eight bytes. `None` if there
-/// are neither files nor measurements.
+/// the measurements by what they are over: its code (or its text and a zero), how many there are, and of each its metric and eight bytes.
+/// `None` if there are neither files nor measurements.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::scheduler) struct PackedResult(Option<Arc<[u8]>>);
 
+/// What most is measured over, by its code. Anything else has the next code, and its text.
+const WHOLE: [Over; 3] = [Over::Net, Over::Rows(Split::Validation), Over::Rows(Split::Test)];
 /// Bytes of a file.
 const FILE: usize = 1 + 32 + 8;
 /// Bytes of a measurement.
@@ -40,6 +42,13 @@ impl Packed {
         match self {
             Self::Completed(result) => StageOutcome::Completed(result.unpack()),
             Self::Otherwise(outcome) => (**outcome).clone(),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Completed(_) => StageOutcome::Completed(StageResult::default()).name(),
+            Self::Otherwise(outcome) => outcome.name(),
         }
     }
 
@@ -65,47 +74,62 @@ impl Packed {
     }
 }
 
-/// What a trial has come to. Copies share their contents.
-#[derive(Debug, Clone)]
-pub(in crate::scheduler) enum TrialResult {
-    Open,
+/// How a trial ended. Packed: copies share their contents.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrialOutcome(Ended);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Ended {
+    /// With its sweep.
     Cancelled,
     /// As a single stage.
-    Ended(Packed),
+    Alone(Packed),
     /// With the results of several stages, in the order in which they were computed.
     Joined(Box<[Packed]>),
 }
 
-impl TrialResult {
-    /// The result of a trial that has ended, by the outcomes of its result stages. It ends as the last of them.
-    pub(super) fn of<'a>(outcomes: impl DoubleEndedIterator<Item = Option<&'a Packed>>) -> Self {
+impl TrialOutcome {
+    pub(in crate::scheduler) const CANCELLED: Self = Self(Ended::Cancelled);
+
+    /// The outcome of a trial by those of its result stages: it ends as the last of them. Returns `None` if that has not ended.
+    pub(in crate::scheduler) fn of<'a>(outcomes: impl DoubleEndedIterator<Item = Option<&'a Packed>>) -> Option<Self> {
         let mut outcomes = outcomes.rev();
-        let Some(last) = outcomes.next().flatten() else { return Self::Open };
+        let last = outcomes.next().flatten()?;
         let mut joined: Vec<Packed> = if last.is_completed() { outcomes.flatten().cloned().collect() } else { vec![] };
         if joined.is_empty() {
-            return Self::Ended(last.clone());
+            return Some(Self(Ended::Alone(last.clone())));
         }
         joined.reverse();
         joined.push(last.clone());
-        Self::Joined(joined.into())
+        Some(Self(Ended::Joined(joined.into())))
     }
 
-    /// The outcome; `None` while the trial is open.
-    pub(in crate::scheduler) fn outcome(&self) -> Option<StageOutcome> {
-        match self {
-            Self::Open => None,
-            Self::Cancelled => Some(StageOutcome::Cancelled),
-            Self::Ended(outcome) => Some(outcome.unpack()),
-            Self::Joined(outcomes) => {
+    /// The name of the kind of outcome, as in [`StageOutcome::name`].
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match &self.0 {
+            Ended::Cancelled => StageOutcome::Cancelled.name(),
+            Ended::Alone(outcome) => outcome.name(),
+            Ended::Joined(outcomes) => outcomes.last().map_or_else(|| StageOutcome::Cancelled.name(), Packed::name),
+        }
+    }
+
+    /// Unpacks it.
+    #[must_use]
+    pub fn unpack(&self) -> StageOutcome {
+        match &self.0 {
+            Ended::Cancelled => StageOutcome::Cancelled,
+            Ended::Alone(outcome) => outcome.unpack(),
+            Ended::Joined(outcomes) => {
                 let mut all = StageResult::default();
                 for outcome in outcomes {
                     match outcome.unpack() {
                         StageOutcome::Completed(result) => all.extend(result),
                         // What the last stage waited for has completed: a plan is not packed otherwise.
-                        other => return Some(other),
+                        other => return other,
                     }
                 }
-                Some(StageOutcome::Completed(all))
+                StageOutcome::Completed(all)
             }
         }
     }
@@ -116,32 +140,37 @@ impl PackedResult {
         if result.metrics.is_empty() && result.artifacts.is_empty() {
             return Self(None);
         }
-        let mut by_rows: BTreeMap<&Over, Vec<(Metric, Measured)>> = BTreeMap::new();
-        for (quantity, measured) in result.metrics.iter() {
-            by_rows.entry(quantity.over()).or_default().push((quantity.metric(), *measured));
-        }
+        let mut measurements: Vec<_> = result.metrics.iter().collect();
+        measurements.sort_by(|(one, _), (other, _)| one.over().cmp(other.over()));
         let count = |number: usize| u8::try_from(number).expect("there are fewer roles, and fewer metrics");
-        let mut bytes = vec![count(result.artifacts.len())];
+        let mut bytes = Vec::with_capacity(256);
+        bytes.push(count(result.artifacts.len()));
         for (role, artifact) in &result.artifacts {
             bytes.push(code(Role::ALL, role));
             bytes.extend(artifact.hash.as_bytes());
             bytes.extend(artifact.size.to_le_bytes());
         }
-        for (over, measurements) in by_rows {
-            bytes.extend(over.to_string().as_bytes());
-            bytes.extend([0, count(measurements.len())]);
-            for (metric, measured) in measurements {
-                let metric = code(Metric::ALL, &metric);
-                match measured {
-                    Measured::Value(value) => {
-                        bytes.push(metric);
-                        bytes.extend(value.to_le_bytes());
-                    }
-                    Measured::Not(reason) => {
-                        bytes.push(metric | NOT_MEASURABLE);
-                        bytes.extend(u64::from(code(NotMeasurable::ALL, &reason)).to_le_bytes());
-                    }
+        for measurements in measurements.chunk_by(|(one, _), (other, _)| one.over() == other.over()) {
+            let over = measurements[0].0.over();
+            match WHOLE.iter().position(|whole| whole == over) {
+                Some(place) => bytes.push(count(place)),
+                None => {
+                    bytes.push(count(WHOLE.len()));
+                    bytes.extend(over.to_string().as_bytes());
+                    bytes.push(0);
                 }
+            }
+            bytes.push(count(measurements.len()));
+            for (quantity, measured) in measurements {
+                let metric = code(Metric::ALL, &quantity.metric());
+                let (metric, number) = match measured {
+                    Measured::Value(value) => (metric, value.to_le_bytes()),
+                    Measured::Not(reason) => {
+                        (metric | NOT_MEASURABLE, u64::from(code(NotMeasurable::ALL, reason)).to_le_bytes())
+                    }
+                };
+                bytes.push(metric);
+                bytes.extend(number);
             }
         }
         Self(Some(bytes.into()))
@@ -150,10 +179,16 @@ impl PackedResult {
     fn unpack(&self) -> StageResult {
         let mut metrics = Metrics::new();
         let mut rest = self.parts().1;
-        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-            let over = std::str::from_utf8(&rest[..end]).expect("it was text");
-            let over = if over.is_empty() { Over::Net } else { over.parse().expect("it was written by an `Over`") };
-            let (measurements, others) = rest[end + 2..].split_at(usize::from(rest[end + 1]) * MEASUREMENT);
+        while let [over, others @ ..] = rest {
+            let (over, others) = match WHOLE.get(usize::from(*over)) {
+                Some(whole) => (whole.clone(), others),
+                None => {
+                    let end = others.iter().position(|byte| *byte == 0).expect("a text ends with a zero");
+                    let text = std::str::from_utf8(&others[..end]).expect("it was text");
+                    (text.parse().expect("it was written by an `Over`"), &others[end + 1..])
+                }
+            };
+            let (measurements, others) = others[1..].split_at(usize::from(others[0]) * MEASUREMENT);
             for measurement in measurements.chunks_exact(MEASUREMENT) {
                 let (code, number) = (measurement[0], eight(&measurement[1..]));
                 let metric = Metric::ALL[usize::from(code & !NOT_MEASURABLE)];
@@ -197,26 +232,9 @@ fn eight(bytes: &[u8]) -> [u8; 8] {
     bytes.try_into().expect("these are eight bytes")
 }
 
-/// How a child of a stage that ended as `parent` ends with it; nothing if the parent completed.
-pub(in crate::scheduler) fn inherited(key: StageKey, parent: &StageOutcome) -> Option<StageOutcome> {
-    let upstream = |message| Some(StageOutcome::Failed(Failure::new(FailureClass::Upstream, message)));
-    match parent {
-        StageOutcome::Completed(_) => None,
-        // The net that this stage would have worked on has diverged or collapsed: that is what is to be said of the trial.
-        StageOutcome::Diverged { .. } | StageOutcome::Collapsed { .. } => Some(parent.clone()),
-        // The first failure is named all the way down.
-        StageOutcome::Failed(failure) if failure.class == FailureClass::Upstream => upstream(failure.message.clone()),
-        StageOutcome::Failed(failure) => {
-            upstream(format!("stage {}, which this one reads, failed: {}", key.0.short(12), failure.message))
-        }
-        StageOutcome::Cancelled => upstream(format!("stage {}, which this one reads, was cancelled", key.0.short(12))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use secateur_proto::metrics::Split;
 
     use super::*;
 
