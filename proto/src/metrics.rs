@@ -8,13 +8,15 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::Task;
+
 pub use self::{
     quantity::{Gap, InvalidQuantity, Over, Quantity, Slice, Split},
     values::{FEWEST_ROWS, Measured, Metrics, NotMeasurable},
 };
 
 macro_rules! metrics {
-    ($($variant:ident = $name:literal, $title:literal, $subject:ident, $better:ident, $decimals:literal, $meaning:literal;)*) => {
+    ($($variant:ident = $name:literal, $title:literal, $subject:ident, $better:ident, $decimals:literal, $range:expr, $meaning:literal;)*) => {
         /// A metric. The names are those of the sweep file and of every report.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Metric {
@@ -55,6 +57,11 @@ macro_rules! metrics {
                 match self { $(Self::$variant => $decimals),* }
             }
 
+            /// The smallest and the largest value that it can have in a binary task.
+            const fn range(self) -> [f64; 2] {
+                match self { $(Self::$variant => $range),* }
+            }
+
             /// What it is, in a sentence or two for readers of a report.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
@@ -66,41 +73,57 @@ macro_rules! metrics {
     (@of_net Rows) => { false };
 }
 
-// Variant, name in files, title, whether of rows or of the net, the better direction, decimals, meaning.
+const SHARE: [f64; 2] = [0.0, 1.0];
+const FROM_0: [f64; 2] = [0.0, f64::INFINITY];
+const FROM_1: [f64; 2] = [1.0, f64::INFINITY];
+
+// Variant, name in files, title, whether of rows or of the net, the better direction, decimals, range, meaning.
 metrics! {
-    Auc = "auc", "AUC", Rows, Maximize, 4,
+    Auc = "auc", "AUC", Rows, Maximize, 4, SHARE,
         "Area under the ROC curve: the chance that a positive row scores higher than a negative one, ties counting half (mid-ranks). Of several classes it is the mean over each class against all others. 0.5 is chance, 1 is perfect ranking.";
-    Gini = "gini", "Gini", Rows, Maximize, 4,
+    Gini = "gini", "Gini", Rows, Maximize, 4, [-1.0, 1.0],
         "2 · AUC − 1. 0 is chance, 1 is perfect ranking.";
-    Ks = "ks", "KS", Rows, Maximize, 4,
+    Ks = "ks", "KS", Rows, Maximize, 4, SHARE,
         "Kolmogorov–Smirnov: the largest distance between the score distributions of the two classes, which is the largest difference of true and false positive rates at any cut-off.";
-    LogLoss = "log_loss", "log loss", Rows, Minimize, 4,
+    AveragePrecision = "average_precision", "average precision", Rows, Maximize, 4, SHARE,
+        "The precision at each score, averaged with the rise of recall there as its weight: the area under the steps of the precision-recall curve. Of several classes it is the mean over each class against all others. Chance is the share of positives, of k classes 1/k; 1 is perfect ranking.";
+    LogLoss = "log_loss", "log loss", Rows, Minimize, 4, FROM_0,
         "Mean negative log-likelihood of the outcomes, in nats. Lower is better.";
-    Brier = "brier", "Brier score", Rows, Minimize, 4,
+    Brier = "brier", "Brier score", Rows, Minimize, 4, SHARE,
         "Mean squared difference of predicted probability and outcome; of several classes summed over the classes of a row. Lower is better.";
-    Ece = "ece", "ECE", Rows, Minimize, 4,
+    Ece = "ece", "ECE", Rows, Minimize, 4, SHARE,
         "Expected calibration error: over ten bins of equal width, the mean distance of predicted probability and observed rate, weighted by rows. Of several classes the probability is that of the likeliest one, and the rate how often it is right. Lower is better.";
-    Accuracy = "accuracy", "accuracy", Rows, Maximize, 4,
+    Accuracy = "accuracy", "accuracy", Rows, Maximize, 4, SHARE,
         "Share of rows classified correctly: at probability 0.5, or as the likeliest of several classes. Higher is better.";
-    Error = "error", "error rate", Rows, Minimize, 4,
+    Error = "error", "error rate", Rows, Minimize, 4, SHARE,
         "1 − accuracy: the share of rows classified wrongly. Lower is better.";
-    Parameters = "parameters", "parameters", Net, Minimize, 0,
+    Parameters = "parameters", "parameters", Net, Minimize, 0, FROM_0,
         "Weights and biases of the net.";
-    NonzeroParameters = "nonzero_parameters", "non-zero parameters", Net, Minimize, 0,
+    NonzeroParameters = "nonzero_parameters", "non-zero parameters", Net, Minimize, 0, FROM_0,
         "Weights and biases that are not zero.";
-    Sparsity = "sparsity", "sparsity", Net, Maximize, 4,
+    Sparsity = "sparsity", "sparsity", Net, Maximize, 4, SHARE,
         "Share of the prunable weights that are zero. The output layer and biases are not prunable.";
-    CompressionRatio = "compression_ratio", "compression ratio", Net, Maximize, 2,
+    CompressionRatio = "compression_ratio", "compression ratio", Net, Maximize, 2, FROM_1,
         "Parameters divided by non-zero parameters.";
-    Macs = "macs", "multiply-accumulates per row", Net, Minimize, 0,
+    Macs = "macs", "multiply-accumulates per row", Net, Minimize, 0, FROM_0,
         "Multiply-accumulate operations for one row, counting non-zero weights only.";
-    TheoreticalSpeedup = "theoretical_speedup", "theoretical speed-up", Net, Maximize, 2,
+    TheoreticalSpeedup = "theoretical_speedup", "theoretical speed-up", Net, Maximize, 2, FROM_1,
         "Multiply-accumulates of the dense net divided by those of this one. What a device makes of it is another matter: unstructured zeros are rarely faster.";
-    SizeBytes = "size_bytes", "size in bytes", Net, Minimize, 0,
+    SizeBytes = "size_bytes", "size in bytes", Net, Minimize, 0, FROM_0,
         "Bytes of the non-zero parameters with a bit mask: 4 for each non-zero weight, one bit for each weight, 4 for each bias. Of a quantized net 1 for each non-zero weight of 8 bits, half of that with 4 bits, and 4 for each scale.";
 }
 
 impl Metric {
+    /// The smallest and the largest value that it can have in such a task.
+    #[must_use]
+    pub const fn range_of(self, task: Task) -> [f64; 2] {
+        match (self, task) {
+            // It is summed over the classes of a row: all of the probability on a wrong one makes 1 + 1.
+            (Self::Brier, Task::Multiclass) => [0.0, 2.0],
+            _ => self.range(),
+        }
+    }
+
     /// The metric over all rows of `split`. A property of the net alone is the same on every split, and has none.
     #[must_use]
     pub const fn on(self, split: Split) -> Quantity {

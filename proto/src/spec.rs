@@ -97,8 +97,12 @@ impl StageSpec {
                 return Err("more than 2^31 weights");
             }
         }
-        if let Some(Training { spec, .. }) = self.training() {
+        if let Some(Training { spec, model, .. }) = self.training() {
             spec.check()?;
+            // One output tells two classes apart.
+            if !spec.class_weights.is_empty() && spec.class_weights.len() != model.outputs().max(2) as usize {
+                return Err("as many class weights as classes are needed");
+            }
         }
         self.check()
     }

@@ -63,7 +63,7 @@ pub fn of_outputs(logits: &[f32], targets: &[f32], outputs: usize) -> Result<Sco
 }
 
 /// The metrics that rank rows of one class against those of another.
-const RANKING: [Metric; 3] = [Metric::Auc, Metric::Gini, Metric::Ks];
+const RANKING: [Metric; 4] = [Metric::Auc, Metric::Gini, Metric::Ks, Metric::AveragePrecision];
 
 /// The metrics of some rows of what [`of_outputs`] takes, by their index. Of fewer than [`FEWEST_ROWS`] there are none.
 ///
@@ -110,7 +110,7 @@ pub fn of_scores(logits: &[f32], targets: &[f32]) -> Result<ScoreMetrics, Metric
         gaps[bin] += probability - target;
     }
     let sums = Sums { rows: targets.len(), log_loss, brier, right, gaps };
-    Ok(sums.metrics(ranking.auc(), ranking.ks()))
+    Ok(sums.metrics(ranking.auc(), ranking.ks(), ranking.average_precision()))
 }
 
 /// What is added up row by row.
@@ -125,13 +125,19 @@ struct Sums {
 
 impl Sums {
     /// Every metric of rows.
-    fn metrics(&self, auc: Result<f64, NotMeasurable>, ks: Result<f64, NotMeasurable>) -> ScoreMetrics {
+    fn metrics(
+        &self,
+        auc: Result<f64, NotMeasurable>,
+        ks: Result<f64, NotMeasurable>,
+        average_precision: Result<f64, NotMeasurable>,
+    ) -> ScoreMetrics {
         let rows = self.rows as f64;
         let mean = |sum: f64| if self.rows == 0 { Err(NotMeasurable::FewRows) } else { Ok(sum / rows) };
         let values = [
             (Metric::Auc, auc),
             (Metric::Gini, auc.map(|auc| 2.0 * auc - 1.0)),
             (Metric::Ks, ks),
+            (Metric::AveragePrecision, average_precision),
             (Metric::LogLoss, mean(self.log_loss)),
             (Metric::Brier, mean(self.brier)),
             // A bin's rows times the distance of its means is the distance of its sums.
@@ -163,7 +169,7 @@ impl ScoreMetrics {
     }
 }
 
-/// What one pass over the sorted scores counts. In whole numbers, so that the order of rows cannot change a result.
+/// What one pass over the sorted scores counts. In whole numbers, or by distinct score, so that the order of rows cannot change a result.
 struct Ranking {
     positives: u64,
     negatives: u64,
@@ -171,6 +177,8 @@ struct Ranking {
     twice_above: u128,
     /// max |below of positives · negatives − below of negatives · positives| over the distinct scores.
     widest_gap: u128,
+    /// Over the distinct scores, the positives that have it times the precision of all rows that score at least as high.
+    sum_of_precisions: f64,
 }
 
 impl Ranking {
@@ -194,10 +202,15 @@ impl Ranking {
         let positives = keys.iter().map(|key| key >> CLASS_BIT).sum::<u64>();
         let negatives = keys.len() as u64 - positives;
         let (mut positives_below, mut negatives_below) = (0_u64, 0_u64);
-        let mut ranking = Self { positives, negatives, twice_above: 0, widest_gap: 0 };
+        let mut ranking = Self { positives, negatives, twice_above: 0, widest_gap: 0, sum_of_precisions: 0.0 };
         for tied in keys.chunk_by(|a, b| score_of(*a) == score_of(*b)) {
             let tied_positives = tied.iter().map(|key| key >> CLASS_BIT).sum::<u64>();
             let tied_negatives = tied.len() as u64 - tied_positives;
+            if tied_positives > 0 {
+                let [above, above_and_negative] = [positives - positives_below, negatives - negatives_below];
+                let precision = above as f64 / (above + above_and_negative) as f64;
+                ranking.sum_of_precisions += tied_positives as f64 * precision;
+            }
             ranking.twice_above += u128::from(tied_positives) * u128::from(2 * negatives_below + tied_negatives);
             positives_below += tied_positives;
             negatives_below += tied_negatives;
@@ -217,6 +230,12 @@ impl Ranking {
     /// P(score of a positive > score of a negative) + P(tie) / 2.
     fn auc(&self) -> Result<f64, NotMeasurable> {
         Ok(self.twice_above as f64 / (2.0 * self.pairs()?))
+    }
+
+    /// Σ (recall − recall at the next higher score) · precision over the distinct scores, as scikit-learn's `average_precision_score`.
+    fn average_precision(&self) -> Result<f64, NotMeasurable> {
+        self.pairs()?;
+        Ok(self.sum_of_precisions / self.positives as f64)
     }
 
     fn ks(&self) -> Result<f64, NotMeasurable> {

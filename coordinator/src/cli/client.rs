@@ -71,6 +71,9 @@ impl LocalSweep {
         for note in &self.plan.sweep.data.notes {
             screen.say(&format!("note: {note}"));
         }
+        for caution in self.plan.sweep.data.cautions() {
+            screen.say(&format!("caution: {caution}"));
+        }
     }
 
     fn read_blocking(file: &Path) -> Result<(Self, Vec<String>), CliError> {

@@ -36,6 +36,8 @@ pub(crate) async fn run(arguments: ShowArguments, output: Output) -> Result<Exit
         .map_err(|error| CliError::Failed(format!("cannot read the coordinator's report: {error}")))?;
     let mut document = document(&status);
     document["trials_detail"] = json!(report.trials);
+    document["cautions"] = json!(report.cautions);
+    document["unmet"] = json!(report.unmet);
     output.print(&document, || text(&status, &report));
     Ok(ExitCode::SUCCESS)
 }
@@ -59,6 +61,8 @@ fn text(status: &SweepStatus, report: &Report) -> String {
         share::said(status),
     );
     let notes: String = report.data.notes.iter().map(|note| format!("\nnote: {note}")).collect();
+    let cautions: String = report.cautions.iter().map(|caution| format!("\ncaution: {caution}")).collect();
+    let unmet: String = report.unmet_constraints().iter().map(|finding| format!("\nfinding: {finding}")).collect();
     let labels = report.cell_labels();
     let row = |trial: &TrialReport| {
         let auc =
@@ -79,7 +83,7 @@ fn text(status: &SweepStatus, report: &Report) -> String {
     };
     let mut headers = vec!["cell", "seed", "trial", "outcome", "auc validation", "auc test", "non-zero parameters"];
     headers.extend((!report.parts.is_empty()).then_some("part"));
-    format!("{head}{notes}\n\n{}", table(&headers, 4, report.trials.iter().map(row)))
+    format!("{head}{notes}{cautions}{unmet}\n\n{}", table(&headers, 4, report.trials.iter().map(row)))
 }
 
 /// The name of a sweep's state.

@@ -16,6 +16,7 @@ pub mod plan;
 mod planner;
 pub mod propose;
 mod read;
+mod remarks;
 pub mod schema;
 mod scratch;
 pub mod setting;

@@ -38,6 +38,11 @@ pub fn plan(spec: &SweepSpec, file_text: &str, inputs: InputFacts) -> Result<Pac
         return Err(Diagnostics::one(&spec.file, spec.data.path_mark, "data.path", message));
     }
     weights::check(spec, &inputs)?;
+    let weights = spec.grid.listed(&training::CLASS_WEIGHT);
+    let problems: Vec<_> = weights.into_iter().flat_map(|weight| weight.problems(&inputs.classes)).collect();
+    if !problems.is_empty() {
+        return Err(Diagnostics::new(&spec.file, problems));
+    }
     PlanBuilder::new(spec, file_text, inputs).extend(propose::proposer(spec).propose(spec, &[]))
 }
 
@@ -370,6 +375,12 @@ impl<'a> PlanBuilder<'a> {
             || kept.differs(point, &regularization::PHASE)
         {
             reasons.push("without a penalty, its kind, strength and phase decide nothing".to_owned());
+        }
+        if kept.differs(point, &pruning::PRUNE_FROM) {
+            reasons.push("the net that is pruned is the same, so prune_from decides nothing".to_owned());
+        }
+        if kept.differs(point, &training::CLASS_WEIGHT) {
+            reasons.push("both weigh the classes in the same ratios".to_owned());
         }
         if kept.differs(point, &pruning::RETRAIN_LR) || kept.differs(point, &training::LR) {
             reasons.push(format!("both retrain with lr {}", point.retraining().optimizer.lr().json()));

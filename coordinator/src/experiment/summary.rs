@@ -27,6 +27,8 @@ pub struct PlanSummary {
     pub periods: Option<Periods>,
     /// What a person should know of the data.
     pub notes: Vec<String>,
+    /// What the numbers of the sweep will not show.
+    pub cautions: Vec<String>,
     /// Width of the prepared rows.
     pub inputs: u32,
     /// Cells that the file asks for and that will be computed.
@@ -159,6 +161,7 @@ impl PlanSummary {
             positive: plan.sweep.data.positive().map(|class| class.name.clone()),
             periods: plan.sweep.data.periods.clone(),
             notes: plan.sweep.data.notes.clone(),
+            cautions: plan.cautions(),
             inputs: plan.sweep.data.inputs,
             cells: plan.cells.len() - controls,
             controls,
@@ -210,6 +213,9 @@ impl fmt::Display for PlanSummary {
         }
         for note in &self.notes {
             writeln!(f, "note     {note}")?;
+        }
+        for caution in &self.cautions {
+            writeln!(f, "caution  {caution}")?;
         }
         writeln!(f, "cells    {} asked for, {} added", self.cells, counted(self.controls, "control"))?;
         let (cells, seeds) = (counted(self.cells + self.controls, "cell"), counted(self.seeds, "seed"));

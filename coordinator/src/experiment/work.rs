@@ -4,7 +4,7 @@ use secateur_proto::{
     ids::{ContentHash, StageKey},
     spec::{
         Ablation, CriterionSpec, Granularity, ModelSpec, QuantizationSpec, Ranking, RegularizationKind,
-        RegularizationSpec, Removal, Schedule, StageSpec, TrainingSpec,
+        RegularizationSpec, Removal, Schedule, SelectBy, StageSpec, TrainingSpec,
     },
 };
 
@@ -16,7 +16,9 @@ use super::{
     parts::{fits, granularity, ladder_of, model, penalty, prunable, schedule},
     plan::Control,
     scratch,
-    setting::{AblationSetting, Grain, PenaltyPhase, Scope, Strategy, Then, Timing, pruning, quantization},
+    setting::{
+        AblationSetting, Grain, PenaltyPhase, PruneFrom, Scope, Strategy, Then, Timing, pruning, quantization, training,
+    },
     spec::SweepSpec,
 };
 
@@ -29,6 +31,8 @@ pub(super) struct Work {
     /// Indices of the prunable layers.
     layers: Vec<u32>,
     training: TrainingSpec,
+    /// Which net of a training is pruned.
+    prune_from: PruneFrom,
     dense_penalty: Option<RegularizationSpec>,
     retraining: TrainingSpec,
     retrain_penalty: Option<RegularizationSpec>,
@@ -101,7 +105,9 @@ impl Work {
         let removes = levels.iter().any(|removal| !removal.is_none());
         fits(strategy, grain, timing, scope, removes)?;
 
-        let (training, retraining) = (point.training(), point.retraining());
+        let class_weights = point.get(&training::CLASS_WEIGHT).of_classes(&facts.classes);
+        let [training, retraining] = [point.training(), point.retraining()]
+            .map(|training| TrainingSpec { class_weights: class_weights.clone(), ..training });
         let ablation = *point.get(&pruning::ABLATION);
         let reinitialized = removes && ablation == AblationSetting::Reinitialize;
         let way = match timing {
@@ -122,6 +128,7 @@ impl Work {
             retrain_penalty: penalty([PenaltyPhase::Retrain, PenaltyPhase::Both], retraining.epochs)?,
             layers,
             training,
+            prune_from: *point.get(&pruning::PRUNE_FROM),
             retraining,
             criterion: strategy.spec().filter(|_| removes),
             granularity: if removes { granularity(grain) } else { Granularity::Weight },
@@ -427,7 +434,8 @@ impl Work {
             Then::RewindWeights { step } => Some(step).filter(|step| *step > 0),
             Then::Finetune | Then::RewindLearningRate | Then::Reinitialize => None,
         };
-        let (model, training, penalty) = (&self.model, &self.training, self.dense_penalty.as_ref());
+        let (model, penalty) = (&self.model, self.dense_penalty.as_ref());
+        let training = self.to_be_pruned(self.training.clone());
         let mut links: Vec<Box<dyn Link + '_>> = match self.weights {
             Some(weights) => vec![Box::new(Import { model, weights })],
             None => vec![Box::new(Dense { model, training, penalty, rewound_to })],
@@ -436,12 +444,21 @@ impl Work {
             // A change of the last mask or of the last start leaves the levels before it as they are, so that they are shared.
             let plain = Way::FromDense { then, reinitialized: false };
             for removal in before {
-                links.push(Box::new(self.level(removal, then, plain, None)));
+                let level = self.level(removal, then, plain, None);
+                links.push(Box::new(Prune { training: self.to_be_pruned(level.training), ..level }));
             }
             let then = if reinitialized { Then::Reinitialize } else { then };
             links.push(Box::new(self.level(last, then, self.way, self.ablation)));
         }
         links
+    }
+
+    /// A training that leaves the net that is pruned next.
+    fn to_be_pruned(&self, training: TrainingSpec) -> TrainingSpec {
+        match self.prune_from {
+            PruneFrom::Best => training,
+            PruneFrom::Last => TrainingSpec { select_by: SelectBy::Last, ..training },
+        }
     }
 
     fn level<'a>(&'a self, removal: &'a Removal, then: Then, way: Way, ablation: Option<Ablation>) -> Prune<'a> {

@@ -6,6 +6,7 @@ use secateur_proto::{
     ids::{CellId, TrialId},
     metrics::{Direction, Measured, Metric, Metrics, NotMeasurable, Over, Quantity, Split},
     outcome::StageOutcome,
+    spec::Task,
 };
 
 use super::{
@@ -18,6 +19,8 @@ use super::{
     },
     parts::{self, PartInfo},
     statistics::{Paired, Sample, Summary},
+    table::distinct,
+    unmet::{Miss, Unmet, miss},
 };
 use crate::experiment::{
     plan::{Cell, Constraint, Objective, Plan},
@@ -44,12 +47,15 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
         by_cell.entry(&trial.cell).or_default().push(trial);
     }
     let trials_of = |cell: &CellId| by_cell.get(cell).map_or(&[][..], Vec::as_slice);
-    let samples: Vec<Samples> = plan.cells.iter().map(|cell| Samples::of(trials_of(&cell.id))).collect();
+    let task = plan.task();
+    let samples: Vec<Samples> = plan.cells.iter().map(|cell| Samples::of(trials_of(&cell.id), task)).collect();
 
     let places: HashMap<&CellId, usize> =
         plan.cells.iter().enumerate().map(|(place, cell)| (&cell.id, place)).collect();
-    let mut cells: Vec<CellReport> = (plan.cells.iter().zip(&samples))
-        .map(|(cell, sample)| {
+    // The cells that would compete without constraints.
+    let mut candidates = Vec::new();
+    let mut cells: Vec<CellReport> = (plan.cells.iter().zip(&samples).enumerate())
+        .map(|(place, (cell, sample))| {
             let control = |id: Option<&CellId>| id.and_then(|id| places.get(id)).map(|place| &samples[*place]);
             let [dense, random, scratch] =
                 [&cell.dense_control, &cell.random_control, &cell.scratch_control].map(|id| control(id.as_ref()));
@@ -81,12 +87,23 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
                 prunable_weights: cell.prunable_weights,
                 part: None,
             };
-            report.reason = ineligibility(plan, cell, trials_of(&cell.id), &report);
+            let mut reasons = ineligibility(plan, cell, trials_of(&cell.id), &report);
+            if reasons.is_empty() {
+                candidates.push(place);
+            }
+            if is_complete(trials_of(&cell.id)) {
+                reasons.extend(plan.sweep.constraints.iter().filter_map(|constraint| violation(constraint, &report)));
+            }
+            report.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
             report.eligible = report.reason.is_none();
             report
         })
         .collect();
     let front = mark_front(&mut cells, &plan.sweep.objectives);
+    let candidates: Vec<&CellReport> = candidates.into_iter().map(|place| &cells[place]).collect();
+    let unmet = Unmet::of(&plan.sweep.constraints, &candidates);
+    let measured = distinct(cells.iter().flat_map(CellReport::measured));
+    let chance = measured.into_iter().filter_map(|quantity| Some((quantity.clone(), plan.chance(quantity)?))).collect();
     let parts = parts::mark(parts, &mut cells, &mut trials);
     let failed = trials.iter().filter(|trial| trial.outcome != "completed").map(failed_trial).collect::<Vec<_>>();
 
@@ -109,6 +126,10 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
         refused: plan.refused.clone(),
         failed,
         data: plan.sweep.data.clone(),
+        cautions: plan.cautions(),
+        methods: plan.methods(),
+        chance,
+        unmet,
         parts,
     }
 }
@@ -189,16 +210,17 @@ fn failed_trial(trial: &TrialReport) -> FailedTrial {
 }
 
 /// What a cell's completed trials measured.
-#[derive(Default)]
 struct Samples {
+    /// Decides what metrics can be.
+    task: Task,
     values: BTreeMap<Quantity, Sample>,
     /// How many trials have no value, by reason.
     missing: BTreeMap<Quantity, BTreeMap<NotMeasurable, u64>>,
 }
 
 impl Samples {
-    fn of(trials: &[&TrialReport]) -> Self {
-        let mut samples = Self::default();
+    fn of(trials: &[&TrialReport], task: Task) -> Self {
+        let mut samples = Self { task, values: BTreeMap::new(), missing: BTreeMap::new() };
         for trial in trials {
             for (quantity, value) in trial.values() {
                 // Most are there already: a key is made of those alone that are not.
@@ -217,7 +239,7 @@ impl Samples {
     }
 
     fn summary(&self, quantity: &Quantity) -> Option<Summary> {
-        self.values.get(quantity).and_then(Summary::of_sample)
+        Summary::of_sample(self.values.get(quantity)?, quantity.range_of(self.task))
     }
 
     /// Of whole splits and of the net.
@@ -253,7 +275,8 @@ impl Samples {
         if quantity.metric().is_of_net() {
             return None;
         }
-        Paired::of(self.values.get(quantity)?, control.values.get(quantity)?, quantity.better())
+        let (own, other) = (self.values.get(quantity)?, control.values.get(quantity)?);
+        Paired::of(own, other, quantity.range_of(self.task), quantity.better())
     }
 
     /// The differences over whole splits.
@@ -267,8 +290,13 @@ impl Samples {
     }
 }
 
-/// Why `cell` does not compete for the front; nothing if it does.
-fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], report: &CellReport) -> Option<String> {
+/// Whether a cell has all of its values.
+fn is_complete(trials: &[&TrialReport]) -> bool {
+    !trials.is_empty() && trials.iter().all(|trial| trial.outcome == "completed")
+}
+
+/// Why `cell` would not compete for the front if there were no constraints; empty if it would.
+fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], report: &CellReport) -> Vec<String> {
     let mut reasons = Vec::new();
     if cell.control.is_some() {
         reasons.push("a control is there to compare with".to_owned());
@@ -310,20 +338,15 @@ fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], report: &Cel
         if trials.iter().all(is_constant) {
             reasons.push("its nets give every row the same answer".to_owned());
         }
-        reasons.extend(plan.sweep.constraints.iter().filter_map(|constraint| violation(constraint, report)));
     }
-    (!reasons.is_empty()).then(|| reasons.join("; "))
+    reasons
 }
 
 fn violation(constraint: &Constraint, report: &CellReport) -> Option<String> {
-    let Constraint { quantity, min, max } = constraint;
-    let mean = report.mean(quantity)?;
-    let what = sentence(quantity);
-    if let Some(max) = max.filter(|max| mean > *max) {
-        return Some(format!("its {what} is {mean:.6}, above the {max} allowed"));
-    }
-    let min = min.filter(|min| mean < *min)?;
-    Some(format!("its {what} is {mean:.6}, below the {min} asked for"))
+    let Miss { mean, bound, .. } = miss(constraint, report)?;
+    let side = if mean > bound { "above the" } else { "below the" };
+    let asked = if mean > bound { "allowed" } else { "asked for" };
+    Some(format!("its {} is {mean:.6}, {side} {bound} {asked}", sentence(&constraint.quantity)))
 }
 
 /// Marks the front in `cells` and returns its ids: the best by the first objective of the net alone (else the first) lead.

@@ -49,15 +49,17 @@ pub(super) struct Content {
     pub(super) data: Grid,
     /// What a person should know of the data.
     pub(super) notes: Vec<String>,
+    /// What the numbers do not show.
+    pub(super) cautions: Vec<String>,
     pub(super) facts: Grid,
     /// Name, title and meaning of each metric of the report.
     pub(super) definitions: Grid,
     /// How to read numbers and intervals.
-    pub(super) reading: Vec<&'static str>,
+    pub(super) reading: Vec<String>,
 }
 
 const READING: [&str; 6] = [
-    "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold the 95 % interval of that mean by Student's t with one degree of freedom less than there are seeds: mean ± t · sd / √n, sd being the sample standard deviation. With few seeds it is wide, and with one there is none.",
+    "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold the 95 % interval of that mean by Student's t with one degree of freedom less than there are seeds: mean ± t · sd / √n, sd being the sample standard deviation. An interval ends where the range of its metric does, such as at 1 for the AUC. With few seeds it is wide, and with one there is none.",
     "The intervals speak of the seed: initial weights, order of rows and random scores. They do not speak of other data, other borrowers or other times.",
     "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Differences to random are to the cell that is the same but for its choice of weights, made by chance; those to a small net are to a dense one of about as many parameters that was trained from its beginning for as many epochs (scratch, in the list of cells). Where a sentence says that a net loses at most so much, its whole interval lies within that: an interval that merely reaches zero would say no more than that there were few seeds. The margins are 0.01 of AUC and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point.",
     "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
@@ -91,25 +93,38 @@ impl Content {
             failed: failed(report, &labels),
             data: data(report),
             notes: report.data.notes.clone(),
+            cautions: report.cautions.iter().map(|caution| format!("Caution: {caution}.")).collect(),
             facts: facts(report),
             definitions: definitions(report),
-            reading: READING.iter().copied().chain(report.has_slices().then_some(READING_OF_SLICES)).collect(),
+            reading: (READING.iter().copied().chain(report.has_slices().then_some(READING_OF_SLICES)))
+                .map(str::to_owned)
+                .chain(report.methods.iter().cloned())
+                .collect(),
         }
     }
 }
 
 fn aims(report: &Report) -> Vec<String> {
+    let chance = |quantity: &Quantity| {
+        let chance = report.chance.get(quantity).map(|chance| number::of_metric(quantity.metric(), *chance));
+        chance.map(|chance| format!(" (chance {chance})")).unwrap_or_default()
+    };
     let objective = |objective: &Objective| {
         let verb = match objective.direction {
             Direction::Maximize => "maximise",
             Direction::Minimize => "minimise",
         };
-        format!("{verb} {}", aim(&objective.quantity))
+        format!("{verb} {}{}", aim(&objective.quantity), chance(&objective.quantity))
     };
     let constraint = |constraint: &Constraint| {
         let bounds =
             [constraint.min.map(|min| format!("at least {min}")), constraint.max.map(|max| format!("at most {max}"))];
-        format!("with {} {}", aim(&constraint.quantity), bounds.into_iter().flatten().collect::<Vec<_>>().join(" and "))
+        format!(
+            "with {}{} {}",
+            aim(&constraint.quantity),
+            chance(&constraint.quantity),
+            bounds.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+        )
     };
     report.objectives.iter().map(objective).chain(report.constraints.iter().map(constraint)).collect()
 }
@@ -138,10 +153,11 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
     let with_small = cells.iter().any(|cell| cell.difference_to_scratch.is_some());
     let others: BTreeSet<Control> = cells.iter().flat_map(|cell| cell.other_controls.keys().copied()).collect();
     for quantity in &shown {
-        columns.push((title(quantity), true));
+        columns.push((report.title(quantity), true));
         if quantity.split().is_some() {
-            let test = title(&quantity.with_split(Split::Test));
-            columns.push((test.clone(), true));
+            let test = quantity.with_split(Split::Test);
+            columns.push((report.title(&test), true));
+            let test = title(&test);
             columns.push((format!("{test}, minus dense"), true));
             if with_random {
                 columns.push((format!("{test}, minus random"), true));
@@ -198,8 +214,11 @@ fn slices(report: &Report, labels: &Labels, front: &[&CellReport]) -> Grid {
     let aims = curve_quantities(report);
     let metrics: BTreeSet<Metric> = aims.iter().map(Quantity::metric).filter(|metric| !metric.is_of_net()).collect();
     for metric in &metrics {
-        let test = title(&metric.on(Split::Test));
-        grid.columns.extend([(test.clone(), true), (format!("{test}, minus dense"), true)]);
+        let test = metric.on(Split::Test);
+        // Levels have shares of positives of their own.
+        let chance = if report.chance.contains_key(&test) { " (chance of all rows" } else { "" };
+        let named = report.title(&test).replace(" (chance", chance);
+        grid.columns.extend([(named, true), (format!("{}, minus dense", title(&test)), true)]);
     }
     for cell in front {
         let of_test = cell.quantities.keys().filter(|quantity| quantity.split() == Some(Split::Test));
@@ -348,7 +367,18 @@ fn definitions(report: &Report) -> Grid {
     let measured = distinct(report.cells.iter().flat_map(CellReport::measured).chain(report.goals()));
     let mut metrics: Vec<Metric> = measured.into_iter().map(Quantity::metric).collect();
     metrics.dedup();
-    let row = |metric: &Metric| [metric.title(), metric.name(), metric.meaning()].map(str::to_owned).to_vec();
+    let row = |metric: &Metric| {
+        let on = |split: Split| {
+            let chance = number::of_metric(*metric, *report.chance.get(&metric.on(split))?);
+            Some(format!("{chance} on {split}"))
+        };
+        let chance: Vec<String> = Split::ALL.into_iter().filter_map(on).collect();
+        let mut meaning = metric.meaning().to_owned();
+        if !chance.is_empty() {
+            meaning.push_str(&format!(" Chance is {} here.", chance.join(" and ")));
+        }
+        vec![metric.title().to_owned(), metric.name().to_owned(), meaning]
+    };
     grid.rows.extend(metrics.iter().map(row));
     grid
 }

@@ -84,6 +84,7 @@ pub(crate) fn outcome(cell: &Cell, seed: u64) -> StageOutcome {
         metrics.insert(Metric::Auc.on(split), auc);
         metrics.insert(Metric::Gini.on(split), 2.0 * auc - 1.0);
         metrics.insert(Metric::Ks.on(split), 1.48 * (auc - 0.5) + 0.002 * wobble(cell.id.as_str(), seed + 7));
+        metrics.insert(Metric::AveragePrecision.on(split), 0.21 + 1.1 * (auc - 0.5));
         metrics.insert(Metric::LogLoss.on(split), 0.4585 - 0.62 * (auc - 0.7575));
         metrics.insert(Metric::Brier.on(split), 0.1467 - 0.21 * (auc - 0.7575));
         metrics.insert(Metric::Ece.on(split), 0.0091 + 0.002 * wobble(cell.id.as_str(), seed + 9).abs());

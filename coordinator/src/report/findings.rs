@@ -13,15 +13,17 @@ use super::{
     model::{CellReport, Report},
     number, parts,
     plot::{Axes, axes},
-    statistics::{Paired, Sample},
+    statistics::Paired,
 };
 use crate::experiment::plan::Control;
 
 /// The headline of a report: a few sentences, the most important first.
 pub(super) fn findings(report: &Report) -> Vec<String> {
     let mut found = vec![overview(report)];
+    found.extend(report.unmet_constraints());
     let labels = Labels::of(report);
     if let Some(axes) = axes(report).filter(|axes| axes.y.split().is_some()) {
+        found.extend(chance(report, &axes));
         found.extend(dense(report, &labels, &axes));
         let smallest = smallest_as_good(report, &axes);
         if let Some(cell) = smallest {
@@ -92,6 +94,18 @@ fn best<'a>(
         .filter_map(|cell| Some((cell.mean(quantity)?, cell)))
         .reduce(|a, b| if wins(b.0, a.0, better) { b } else { a })
         .map(|(_, cell)| cell)
+}
+
+/// What a net that guesses is worth, where that depends on the data.
+fn chance(report: &Report, axes: &Axes) -> Option<String> {
+    let on = |quantity: &Quantity| {
+        let chance = number::of_metric(quantity.metric(), *report.chance.get(quantity)?);
+        Some(format!("{chance} on {}", quantity.split()?))
+    };
+    let (name, validation, test) = (title(&axes.y), on(&axes.y)?, on(&axes.test())?);
+    Some(format!(
+        "A net that guesses has {name} {validation} and {test}: the chance level that every value is to be compared with."
+    ))
 }
 
 fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
@@ -194,7 +208,7 @@ fn against_random(report: &Report, labels: &Labels, axes: &Axes) -> Option<Strin
     let cell = best(cells.into_iter(), &axes.y, axes.better[1])?;
     let random = by_id.get(cell.random_control.as_ref()?)?;
     let test = axes.test();
-    let paired = Paired::of(&sample(report, cell, &test), &sample(report, random, &test), axes.y.better())?;
+    let paired = cell.minus_random(&test)?;
     Some(format!(
         "At sparsity {}, the highest with a random baseline, {} differs from {} by {} in test {}.",
         number::sparsity(cell.requested_sparsity?),
@@ -231,11 +245,6 @@ fn against_small(report: &Report, cell: &CellReport, labels: &Labels, axes: &Axe
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-fn sample(report: &Report, cell: &CellReport, quantity: &Quantity) -> Sample {
-    let trials = report.trials.iter().filter(|trial| trial.cell == cell.id);
-    trials.filter_map(|trial| Some((trial.seed, trial.value(quantity)?))).collect()
 }
 
 fn left_out(report: &Report) -> Option<String> {

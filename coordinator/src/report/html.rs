@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     content::{Content, Grid, curve_quantities, status},
-    glossary::{title, title_of_any_split},
+    glossary::title_of_any_split,
     label::{Labels, text as setting_text},
     model::{CellReport, Report},
     number, parts,
@@ -37,7 +37,7 @@ pub fn html(report: &Report) -> String {
         "name" => escape(&report.sweep.name),
         "id" => escape(report.sweep.id.as_str()),
         "counts" => counts(report),
-        "findings" => list(&content.findings),
+        "findings" => list(&content.findings) + &list(&content.cautions),
         "aims" => escape(&content.aims.join("; ")),
         "pareto" => plot::pareto(report).map_or_else(|| note("There is nothing to plot yet."), figure),
         "front" => grid(&content.front, "No cell is on the front."),
@@ -203,7 +203,7 @@ fn numbers(report: &Report) -> Value {
             "key": split.map_or_else(|| family.clone(), |split| format!("{family}/{split}")),
             "metric": family,
             "split": split,
-            "title": clean(&title(quantity)),
+            "title": clean(&report.title(quantity)),
             "short": clean(&title_of_any_split(quantity)),
             "net": split.is_none(),
             "decimals": quantity.metric().decimals(),

@@ -28,6 +28,7 @@ pub fn markdown(report: &Report) -> MarkdownReport {
     let mut page = Page { text: String::new(), plots: Vec::new() };
     page.line(&format!("# Pruning report: {}", escape(&report.sweep.name)));
     page.list(&content.findings);
+    page.list(&content.cautions);
     page.heading("The front");
     page.line(&format!("Chosen on: {}.", escape(&content.aims.join("; "))));
     page.plot("pareto", "every cell, with the front as a line", plot::pareto(report));

@@ -14,6 +14,7 @@ mod parts;
 mod plot;
 mod surface;
 mod table;
+mod unmet;
 
 pub mod front;
 pub mod statistics;
@@ -32,3 +33,4 @@ pub use model::{
 };
 pub use parts::PartInfo;
 pub use table::{front_csv, trials_csv};
+pub use unmet::{Miss, Unmet, UnmetConstraint};

@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     findings::findings,
+    glossary::title,
     label::Labels,
+    number,
     statistics::{Paired, Summary},
+    unmet::{self, Unmet},
 };
 use crate::experiment::plan::{Constraint, Control, DataSummary, Merged, Objective, Refused, Settings, WeightsSummary};
 
@@ -51,6 +54,18 @@ pub struct Report {
     pub failed: Vec<FailedTrial>,
     /// What is known of the data.
     pub data: DataSummary,
+    /// What the numbers do not show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cautions: Vec<String>,
+    /// How nets were pruned, as far as it is not in the settings of the cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// What a net that guesses is worth, by the quantities of which that depends on the data.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub chance: BTreeMap<Quantity, f64>,
+    /// By how much the cells miss the constraints. `None` if one of them meets all, or none could be measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<Unmet>,
     /// Counts.
     pub totals: Totals,
     /// The parts of the sweep's plan, in their order. Empty unless the sweep was extended.
@@ -369,6 +384,23 @@ impl Report {
     #[must_use]
     pub fn cell_labels(&self) -> CellLabels {
         CellLabels(Labels::of(self))
+    }
+
+    /// The title of `quantity`, with what a net that guesses is worth where that depends on the data.
+    pub(super) fn title(&self, quantity: &Quantity) -> String {
+        match self.chance.get(quantity) {
+            Some(chance) => {
+                let chance = number::of_metric(quantity.metric(), *chance);
+                format!("{} (chance {chance})", title(quantity))
+            }
+            None => title(quantity),
+        }
+    }
+
+    /// By how much the cells miss the constraints, in sentences. Empty if one of them meets all, or none could be measured.
+    #[must_use]
+    pub fn unmet_constraints(&self) -> Vec<String> {
+        unmet::sentences(self)
     }
 
     /// What was found, in a few sentences, the most important first.

@@ -1,6 +1,8 @@
 //! Means over seeds with their uncertainty, and differences paired by seed. Knows nothing of what the numbers measure.
 //!
 //! The intervals are Student's: mean ± t(0.975, n − 1) · sd / √n. They hold for seeds drawn alike; they say nothing about other data.
+//! An interval ends where the range of its quantity does. The mean that it is about lies within the range, so it is in the shorter
+//! interval whenever it is in the longer one: this costs no coverage, and intervals within the range stay what they are.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +20,7 @@ pub struct Summary {
     pub mean: f64,
     /// The sample standard deviation, over n − 1. One value has none.
     pub sd: Option<f64>,
-    /// The 95 % interval of the mean. One value has none.
+    /// The 95 % interval of the mean, within what the mean can be. One value has none.
     pub ci95: Option<[f64; 2]>,
     /// How many values.
     pub n: u64,
@@ -37,9 +39,9 @@ pub struct Paired {
 }
 
 impl Summary {
-    /// Summarises `values`, in the order given. Nothing of an empty sample or one with a value that is not finite.
+    /// Summarises `values`, which lie in `range`, in the order given. Nothing of an empty sample or one with a value that is not finite.
     #[must_use]
-    pub fn of(values: &[f64]) -> Option<Self> {
+    pub fn of(values: &[f64], [lowest, highest]: [f64; 2]) -> Option<Self> {
         let n = values.len();
         // A running mean: no sum to overflow, and a sample of equal values has exactly that mean.
         let mean =
@@ -56,23 +58,24 @@ impl Summary {
         let rest: f64 = values.iter().map(|value| value - mean).sum();
         let sd = ((squares - rest * rest / n as f64).max(0.0) / degrees).sqrt();
         let half = t_quantile_975(degrees)? * sd / (n as f64).sqrt();
-        let ci95 = [mean - half, mean + half];
+        // A value beyond the range is a defect elsewhere, and no reason for an interval without its mean.
+        let ci95 = [(mean - half).max(lowest.min(mean)), (mean + half).min(highest.max(mean))];
         ci95.iter().all(|bound| bound.is_finite()).then_some(Self { mean, sd: Some(sd), ci95: Some(ci95), n: n as u64 })
     }
 
-    /// Summarises a sample.
+    /// Summarises a sample of values in `range`.
     #[must_use]
-    pub fn of_sample(sample: &Sample) -> Option<Self> {
-        Self::of(&sample.values().copied().collect::<Vec<_>>())
+    pub fn of_sample(sample: &Sample, range: [f64; 2]) -> Option<Self> {
+        Self::of(&sample.values().copied().collect::<Vec<_>>(), range)
     }
 }
 
 impl Paired {
-    /// Compares `first` with `second` on the seeds that both have. Nothing if they have none in common.
+    /// Compares `first` with `second`, both of values in `range`, on the seeds that both have. Nothing if they have none in common.
     #[must_use]
-    pub fn of(first: &Sample, second: &Sample, better: Direction) -> Option<Self> {
+    pub fn of(first: &Sample, second: &Sample, [low, high]: [f64; 2], better: Direction) -> Option<Self> {
         let differences: Vec<f64> = first.iter().filter_map(|(seed, value)| Some(value - second.get(seed)?)).collect();
-        let summary = Summary::of(&differences)?;
+        let summary = Summary::of(&differences, [low - high, high - low])?;
         let gains = differences.iter().map(|difference| match better {
             Direction::Maximize => *difference,
             Direction::Minimize => -difference,
@@ -96,6 +99,8 @@ mod tests {
 
     use super::*;
 
+    const ANY: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
+
     fn close(found: f64, expected: f64, tolerance: f64) {
         assert!((found - expected).abs() <= tolerance, "{found} is not {expected}");
     }
@@ -116,13 +121,28 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_ends_where_the_range_does() {
+        // Five positives: .87 ± .32 of a share that is at most 1, and a mean far from both ends.
+        let values = [0.72, 0.94, 0.95];
+        let (free, of_shares) = (Summary::of(&values, ANY), Summary::of(&values, [0.0, 1.0]));
+        let [low, high] = free.expect("three values").ci95.expect("three values");
+        assert!(high > 1.0);
+        assert_eq!(of_shares, free.map(|free| Summary { ci95: Some([low, 1.0]), ..free }));
+        assert_eq!(Summary::of(&[0.5, 0.51, 0.52], [0.0, 1.0]), Summary::of(&[0.5, 0.51, 0.52], ANY));
+        // A difference of shares can be anything from −1 to 1.
+        let sample = |values: [f64; 2]| (0..).zip(values).collect::<Sample>();
+        let paired = Paired::of(&sample([0.9, 0.1]), &sample([0.0, 0.0]), [0.0, 1.0], Direction::Maximize);
+        assert_eq!(paired.expect("two seeds").summary.ci95, Some([-1.0, 1.0]));
+    }
+
+    #[test]
     fn paired_differences_of_students_sleep_data() {
         // Student 1908, "The probable error of a mean": extra hours of sleep of ten patients under two drugs.
         // R's t.test(…, paired = TRUE) prints t = -4.0621 and the interval -2.4598858, -0.7001142.
         let first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0];
         let second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4];
         let sample = |values: [f64; 10]| (0..).zip(values).collect::<Sample>();
-        let paired = Paired::of(&sample(first), &sample(second), Direction::Maximize).expect("has a summary");
+        let paired = Paired::of(&sample(first), &sample(second), ANY, Direction::Maximize).expect("has a summary");
         let Paired { summary, n_better, n_worse } = paired;
         close(summary.mean, -1.58, 1e-12);
         let sd = summary.sd.expect("ten values");
@@ -136,38 +156,38 @@ mod tests {
     #[test]
     fn three_values_by_hand() {
         // Mean 2, squared deviations 1 + 0 + 1 over 2, standard error 1/√3, t(2) = 4.302653.
-        let summary = Summary::of(&[1.0, 2.0, 3.0]).expect("has a summary");
+        let summary = Summary::of(&[1.0, 2.0, 3.0], ANY).expect("has a summary");
         assert_eq!((summary.mean, summary.sd, summary.n), (2.0, Some(1.0), 3));
         close(summary.ci95.expect("three values")[0], 2.0 - 4.302_653 / 3_f64.sqrt(), 1e-6);
     }
 
     #[test]
     fn one_value_has_no_spread_and_none_has_no_mean() {
-        assert_eq!(Summary::of(&[0.7]), Some(Summary { mean: 0.7, sd: None, ci95: None, n: 1 }));
-        assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::of(&[0.7], ANY), Some(Summary { mean: 0.7, sd: None, ci95: None, n: 1 }));
+        assert_eq!(Summary::of(&[], ANY), None);
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert_eq!(Summary::of(&[0.7, value]), None);
+            assert_eq!(Summary::of(&[0.7, value], ANY), None);
         }
-        assert_eq!(Paired::of(&Sample::from([(1, 0.5)]), &Sample::from([(2, 0.5)]), Direction::Maximize), None);
+        assert_eq!(Paired::of(&Sample::from([(1, 0.5)]), &Sample::from([(2, 0.5)]), ANY, Direction::Maximize), None);
     }
 
     #[test]
     fn equal_values_have_no_spread_at_all() {
-        let summary = Summary::of(&[0.1; 7]).expect("has a summary");
+        let summary = Summary::of(&[0.1; 7], ANY).expect("has a summary");
         assert_eq!((summary.mean, summary.sd, summary.ci95), (0.1, Some(0.0), Some([0.1, 0.1])));
     }
 
     #[test]
     fn a_large_offset_costs_no_digits() {
         // The naive formula Σx² − n·mean² gives 0 or less here.
-        let summary = Summary::of(&[1e9 + 4.0, 1e9 + 7.0, 1e9 + 13.0, 1e9 + 16.0]).expect("has a summary");
+        let summary = Summary::of(&[1e9 + 4.0, 1e9 + 7.0, 1e9 + 13.0, 1e9 + 16.0], ANY).expect("has a summary");
         assert_eq!((summary.mean, summary.sd), (1e9 + 10.0, Some(30_f64.sqrt())));
     }
 
     #[test]
     fn lower_is_better_when_the_metric_says_so() {
         let (first, second) = (Sample::from([(1, 0.1), (2, 0.3)]), Sample::from([(1, 0.2), (2, 0.3), (3, 9.0)]));
-        let paired = Paired::of(&first, &second, Direction::Minimize).expect("has a summary");
+        let paired = Paired::of(&first, &second, ANY, Direction::Minimize).expect("has a summary");
         assert_eq!((paired.n_better, paired.n_worse, paired.summary.n), (1, 0, 2));
     }
 
@@ -176,8 +196,8 @@ mod tests {
         fn a_shift_moves_the_mean_and_leaves_the_spread(
             values in proptest::collection::vec(-1e3..1e3_f64, 2..30), shift in -1e3..1e3_f64,
         ) {
-            let plain = Summary::of(&values).expect("finite");
-            let moved = Summary::of(&values.iter().map(|value| value + shift).collect::<Vec<_>>()).expect("finite");
+            let plain = Summary::of(&values, ANY).expect("finite");
+            let moved = Summary::of(&values.iter().map(|value| value + shift).collect::<Vec<_>>(), ANY).expect("finite");
             prop_assert!((moved.mean - plain.mean - shift).abs() < 1e-9);
             prop_assert!((moved.sd.expect("many") - plain.sd.expect("many")).abs() < 1e-9);
             let [low, high] = plain.ci95.expect("many");

@@ -31,6 +31,8 @@ const MOST_ROWS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Surface<'a> {
     pub(super) quantity: Quantity,
+    /// What the quantity is called.
+    name: String,
     pub(super) direction: Direction,
     /// Whether values are differences to the dense controls of the same strengths.
     pub(super) is_relative: bool,
@@ -142,7 +144,7 @@ pub(super) fn surface(report: &Report) -> Option<Surface<'_>> {
     free.truncate(MOST_PANELS);
     let direction = objective.map_or(quantity.better(), |objective| objective.direction);
     let left_out = [panels_left_out, lines_left_out, free_left_out];
-    Some(Surface { quantity, direction, is_relative, panels, free, left_out })
+    Some(Surface { name: report.title(&quantity), quantity, direction, is_relative, panels, free, left_out })
 }
 
 /// A panel before it is known what of it is shown.
@@ -244,7 +246,7 @@ fn ending(trials: &[&TrialReport]) -> String {
 impl Surface<'_> {
     /// What the heat maps show.
     pub(super) fn title(&self) -> String {
-        let what = title(&self.quantity);
+        let what = &self.name;
         let relative = if self.is_relative { ", minus the dense control of the same strength" } else { "" };
         format!("{what}{relative}, by strength λ of the penalty and sparsity")
     }
@@ -305,7 +307,7 @@ impl Surface<'_> {
     pub(super) fn grid(&self) -> Grid {
         let mut columns =
             vec![("panel".to_owned(), false), ("strength λ".to_owned(), true), ("sparsity asked for".to_owned(), true)];
-        columns.push((title(&self.quantity), true));
+        columns.push((self.name.clone(), true));
         if self.is_relative {
             columns.push((format!("{}, minus dense", title(&self.quantity)), true));
         }

@@ -253,6 +253,47 @@ fn constraints_bind_on_validation_means() {
 }
 
 #[test]
+fn constraints_that_no_cell_meets_are_a_finding() {
+    let (mut plan, outcomes) = small();
+    let bound = |metric: Metric, min, max| Constraint { quantity: metric.on(Split::Validation), min, max };
+    let mut said = |constraints: Vec<Constraint>| {
+        plan.sweep.constraints = constraints;
+        let report = build(&plan, &outcomes);
+        let json = serde_json::to_value(&report).expect("plain data");
+        assert_eq!(json["unmet"].is_null(), report.unmet_constraints().is_empty());
+        assert_eq!(serde_json::from_str::<Report>(&report.to_json()).expect("reads"), report);
+        assert!(report.unmet_constraints().iter().all(|sentence| report.findings().contains(sentence)));
+        report.unmet_constraints().join("\n")
+    };
+    // a: AUC .71 with 10 weights; b: .81 with 50.
+    let told = [
+        said(vec![bound(Metric::Auc, Some(0.9), None)]),
+        // Each holds for one of the cells, and both together for none.
+        said(vec![bound(Metric::Auc, Some(0.8), None), bound(Metric::NonzeroParameters, None, Some(20.0))]),
+        said(vec![bound(Metric::Auc, Some(0.9), None), bound(Metric::NonzeroParameters, Some(5.0), Some(20.0))]),
+    ];
+    assert_eq!(said(vec![bound(Metric::Auc, Some(0.8), None)]), "", "one cell meets it");
+    insta::assert_snapshot!(told.join("\n\n"));
+    // What never finished cannot fail a constraint.
+    let unfinished = build(&plan, &BTreeMap::new());
+    assert!(unfinished.unmet.is_none());
+}
+
+#[test]
+fn few_rows_of_a_class_are_a_caution_in_every_form() {
+    let (mut plan, outcomes) = small();
+    assert!(build(&plan, &outcomes).cautions.is_empty());
+    let classes = &mut plan.sweep.data.classes;
+    (classes[0].rows, classes[1].rows) = ([35_997, 11_999, 11_960], [3, 1, 40]);
+    let report = build(&plan, &outcomes);
+    insta::assert_snapshot!(report.cautions.join("\n"));
+    let (markdown, html) = (super::markdown(&report).text, super::html(&report));
+    for part in ["train has 3 of 36000 rows", "validation has 1 of 12000 rows", "test has 40 of 12000 rows"] {
+        assert!(markdown.contains(part) && html.contains(part), "{part}");
+    }
+}
+
+#[test]
 fn a_value_that_is_no_number_is_left_out_and_keeps_its_cell_off_the_front() {
     let (plan, mut outcomes) = small();
     change(&mut outcomes, "b-1", Metric::Auc, Split::Validation, f64::NAN);

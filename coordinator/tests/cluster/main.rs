@@ -14,6 +14,7 @@ mod inputs;
 mod journal;
 mod logs;
 mod main_job;
+mod rare;
 mod recompute;
 mod results;
 mod security;

@@ -15,6 +15,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{Direction, Metric};
+use crate::spec::Task;
 
 /// A metric and what it is measured over. A metric of the net alone is never over rows, and any other always is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,6 +167,16 @@ impl Quantity {
         match self.over {
             Over::Gap(..) => Direction::Minimize,
             Over::Net | Over::Rows(_) | Over::Slice(..) => self.metric.better(),
+        }
+    }
+
+    /// The smallest and the largest value that it can have in such a task. A gap is a difference that is not negative.
+    #[must_use]
+    pub fn range_of(&self, task: Task) -> [f64; 2] {
+        let [low, high] = self.metric.range_of(task);
+        match self.over {
+            Over::Gap(..) => [0.0, high - low],
+            Over::Net | Over::Rows(_) | Over::Slice(..) => [low, high],
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::ids::{BundleClass, ContentHash, StageKey};
 
 /// All that lanes trained in lockstep must have in common: the data, every shape, and every branch of the training loop. Numbers
-/// that a lane can have of its own (seed, learning rate, strength, weight decay, dropout, norm to clip to, criterion, counts, the net
+/// that a lane can have of its own (seed, learning rate, strength, weight decay, dropout, norm to clip to, class weights, criterion, counts, the net
 /// it starts from) are left out.
 ///
 /// The hash of its JSON names the class, so a new field is left out where it has its default.
@@ -32,6 +32,8 @@ pub struct LaneClass<'a> {
     select_by: SelectBy,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     smooths: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    weighs: bool,
 }
 
 impl<'a> LaneClass<'a> {
@@ -48,6 +50,7 @@ impl<'a> LaneClass<'a> {
             clip_gradient_norm,
             select_by,
             label_smoothing,
+            class_weights,
         } = spec;
         let regularization = penalty.map(|penalty| {
             let RegularizationSpec { kind, strength: _, warm_up_epochs, healing_epochs } = penalty;
@@ -69,6 +72,7 @@ impl<'a> LaneClass<'a> {
             clips: clip_gradient_norm.is_some(),
             select_by: *select_by,
             smooths: *label_smoothing > 0.0,
+            weighs: !class_weights.is_empty(),
         }
     }
 }
@@ -179,6 +183,7 @@ mod tests {
             (spec.training.optimizer, spec.regularization) = (adam(1e-3, 0.1), penalty(0.1, 1));
             (spec.training.dropout, spec.training.clip_gradient_norm) = (0.1, Some(1.0));
             spec.training.label_smoothing = 0.1;
+            spec.training.class_weights = vec![0.5, 1.5];
             change(&mut spec);
             spec
         };
@@ -188,6 +193,7 @@ mod tests {
         assert!(share(with(&|_| {}), with(&|spec| spec.training.dropout = 0.2)));
         assert!(share(with(&|_| {}), with(&|spec| spec.training.clip_gradient_norm = Some(2.0))));
         assert!(share(with(&|_| {}), with(&|spec| spec.training.label_smoothing = 0.2)));
+        assert!(share(with(&|_| {}), with(&|spec| spec.training.class_weights = vec![0.25, 1.75])));
         assert!(share(with(&|_| {}), with(&|spec| spec.training.initialization = Initialization::KaimingNormal)));
         let level = PruneSpec { start: Start::Initial {}, removal: Removal::global(5), layers: vec![0, 1], ..prune() };
         assert!(share(prune(), level));
@@ -209,6 +215,7 @@ mod tests {
         assert!(!with(&|spec| spec.training.dropout = 0.1));
         assert!(!with(&|spec| spec.training.clip_gradient_norm = Some(1.0)));
         assert!(!with(&|spec| spec.training.label_smoothing = 0.1));
+        assert!(!with(&|spec| spec.training.class_weights = vec![0.5, 1.5]));
         assert!(!with(&|spec| spec.regularization = penalty(0.1, 0)));
         assert!(!with(&|spec| spec.stop_after = Some(3)));
         assert!(!share(

@@ -57,6 +57,10 @@ pub struct TrainingSpec {
     /// out of the JSON where it is 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub label_smoothing: f64,
+    /// What the loss of a row is multiplied by, by the index of its class. Their mean over the train rows is 1. Empty, and left out of
+    /// the JSON, where all classes weigh the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_weights: Vec<f64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -78,6 +82,9 @@ impl TrainingSpec {
         }
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return Err("a label smoothing that leaves nothing of the labels");
+        }
+        if !self.class_weights.iter().all(|weight| weight.is_finite() && *weight > 0.0) {
+            return Err("a class weight that is not a number above 0");
         }
         Ok(())
     }

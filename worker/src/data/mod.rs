@@ -97,7 +97,7 @@ fn prepare_table(spec: &DataSettings, bytes: &[u8]) -> Result<Prepared, DataErro
     let (groups, levels_of_rows) = read_groups(roles.groups.iter().map(|column| (*column, reading(column))))?;
     let target = Target { column: Some(roles.target.name().to_owned()), classes: classes.names.clone() };
     let (preparation, values) = Preparation::fit(target, &table, &roles.inputs, &spec.reading, &rows[0])?;
-    let notes = notes::of(&preparation, &values, &roles, &classes, &rows);
+    let notes = notes::of(&preparation, &values, &roles, &rows);
     let [train, validation, test] = rows.map(|rows| Part {
         inputs: preparation.encode(&values, &rows),
         targets: classes.targets(&rows),

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use secateur_proto::ids::ContentHash;
 
 use super::{
-    classes::Classes,
     encoding::{Encoding, RARE, ROWS_PER_LEVEL},
     error::shown,
     preparation::{InputColumn, Preparation, Roles},
@@ -16,21 +15,11 @@ use super::{
 /// The fewest rows of which a column that is different in all of them is noted.
 const FEWEST_ROWS: usize = 50;
 
-/// A class of which a part has fewer rows is noted.
-const FEW_OF_A_CLASS: usize = 10;
-
 /// The notes. `values` are those of the input columns.
-pub(super) fn of(
-    preparation: &Preparation,
-    values: &[Values<'_>],
-    roles: &Roles<'_>,
-    classes: &Classes,
-    rows: &Rows,
-) -> Vec<String> {
+pub(super) fn of(preparation: &Preparation, values: &[Values<'_>], roles: &Roles<'_>, rows: &Rows) -> Vec<String> {
     let columns = preparation.columns.iter().zip(values);
     let mut notes: Vec<String> = columns.flat_map(|(column, values)| of_column(column, values)).collect();
     notes.extend(in_two_parts(roles, rows));
-    notes.extend(few_of_a_class(classes, rows));
     notes
 }
 
@@ -102,23 +91,6 @@ fn is_identity(values: &Values<'_>) -> bool {
             whole.len() == rows || whole[0].abs() >= (1_u64 << 53) as f64
         }
     }
-}
-
-/// Classes with so few rows in a part that a row more or less changes every metric.
-fn few_of_a_class(classes: &Classes, rows: &Rows) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (part, rows) in PARTS.iter().zip(rows) {
-        for (name, count) in classes.names.iter().zip(classes.counts(rows)) {
-            if rows.len() >= FEWEST_ROWS && count < FEW_OF_A_CLASS {
-                let name = shown(name);
-                notes.push(format!(
-                    "{part} has {count} of {} rows of the class {name}: metrics of it are of few rows",
-                    rows.len()
-                ));
-            }
-        }
-    }
-    notes
 }
 
 /// Rows that are equal in all inputs and the target, and in two parts.

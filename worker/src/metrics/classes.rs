@@ -41,22 +41,26 @@ pub fn of_class_scores(logits: &[f32], targets: &[f32], classes: usize) -> Resul
         let bin = ((confidence * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1);
         gaps[bin] += confidence - f64::from(u8::from(scores.top == class));
     }
-    let auc = against_the_rest(&log_odds, targets)?;
+    let (auc, average_precision) = against_the_rest(&log_odds, targets)?;
     let sums = Sums { rows: targets.len(), log_loss, brier, right, gaps };
-    Ok(sums.metrics(auc, Err(NotMeasurable::SeveralClasses)))
+    Ok(sums.metrics(auc, Err(NotMeasurable::SeveralClasses), average_precision))
 }
 
-/// The mean over the classes of the area under the ROC curve of each against all others (macro average).
-fn against_the_rest(log_odds: &[Vec<f32>], targets: &[f32]) -> Result<Result<f64, NotMeasurable>, MetricError> {
-    let mut sum = 0.0;
+/// A metric of ranking, or why it has no value.
+type Ranked = Result<f64, NotMeasurable>;
+
+/// The means over the classes of the area under the ROC curve and of the average precision of each against all others (macro averages).
+fn against_the_rest(log_odds: &[Vec<f32>], targets: &[f32]) -> Result<(Ranked, Ranked), MetricError> {
+    let (mut aucs, mut precisions) = (Ok(0.0), Ok(0.0));
+    let classes = log_odds.len() as f64;
     for (class, scores) in log_odds.iter().enumerate() {
         let is_class: Vec<f32> = targets.iter().map(|target| f32::from(u8::from(*target as usize == class))).collect();
-        match Ranking::of(scores, &is_class)?.auc() {
-            Ok(auc) => sum += auc,
-            Err(reason) => return Ok(Err(reason)),
-        }
+        let ranking = Ranking::of(scores, &is_class)?;
+        let add = |sum: Ranked, of_class: Ranked| Ok(sum? + of_class?);
+        aucs = add(aucs, ranking.auc());
+        precisions = add(precisions, ranking.average_precision());
     }
-    Ok(Ok(sum / log_odds.len() as f64))
+    Ok((aucs.map(|sum| sum / classes), precisions.map(|sum| sum / classes)))
 }
 
 /// What the logits of one row come to.

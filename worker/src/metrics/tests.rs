@@ -31,6 +31,32 @@ fn textbook_scores() {
     close(of(&metrics, Metric::Ks), 0.5);
 }
 
+/// Values of scikit-learn 1.x, `average_precision_score`.
+#[test]
+fn average_precision_is_that_of_scikit_learn() {
+    let found =
+        |logits: &[f32], targets: &[f32]| of(&of_scores(logits, targets).expect("scores"), Metric::AveragePrecision);
+    // Its own example: 1/2 · 1 + 1/2 · 2/3.
+    close(found(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0]), 5.0 / 6.0);
+    // Rows of one score are one step, whatever their order.
+    let (logits, targets) =
+        ([3.0, 3.0, 2.0, 2.0, 2.0, 1.0, 1.0, 0.5, 0.5, -1.0], [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    close(found(&logits, &targets), 0.443_253_968_253_968_23);
+    let reversed = |values: &[f32]| values.iter().rev().copied().collect::<Vec<f32>>();
+    assert_eq!(found(&reversed(&logits), &reversed(&targets)), found(&logits, &targets));
+    let rare: Vec<f32> = (0..40).map(|row| f32::from(u8::from([4, 17, 29].contains(&row)))).collect();
+    let scores: Vec<f32> = (0..40_u8).map(|row| f32::from((u16::from(row) * 37 + 11) % 13)).collect();
+    close(found(&scores, &rare), 0.077_849_462_365_591_41);
+    // One score for all is chance: the share of positives.
+    close(found(&[1.0; 40], &rare), 3.0 / 40.0);
+    let logits = [
+        2.0, 0.0, 1.0, 1.0, 1.5, 0.0, 0.0, 2.0, 1.0, 1.0, 0.0, 3.0, 2.0, 2.5, 0.0, 0.5, 0.0, 2.0, 1.0, 2.0, 1.5, 0.0,
+        0.25, 0.75,
+    ];
+    let metrics = of_class_scores(&logits, &[0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 1.0, 2.0], 3).expect("scores");
+    close(of(&metrics, Metric::AveragePrecision), 0.657_407_407_407_407_3);
+}
+
 #[test]
 fn separated_reversed_and_tied_scores() {
     let targets = [0.0, 0.0, 1.0];
@@ -85,7 +111,7 @@ fn what_cannot_be_scored() {
 fn rows_of_one_class_cannot_be_ranked_and_have_all_else() {
     let metrics = of_scores(&[3.0_f32.ln(), 0.0], &[1.0, 1.0]).expect("scores");
     for (metric, measured) in &metrics.0 {
-        let ranks = matches!(metric, Metric::Auc | Metric::Gini | Metric::Ks);
+        let ranks = RANKING.contains(metric);
         assert_eq!(*measured == Measured::Not(NotMeasurable::MissingClass), ranks, "{metric}");
     }
     close(of(&metrics, Metric::Accuracy), 1.0);
@@ -202,7 +228,7 @@ proptest! {
         if let Ok(metrics) = of_scores(&logits, &targets) {
             let values = metrics.values();
             prop_assert!(values.values().all(|value| value.is_finite()));
-            let shares = [Metric::Auc, Metric::Ks, Metric::Accuracy];
+            let shares = [Metric::Auc, Metric::Ks, Metric::AveragePrecision, Metric::Accuracy];
             prop_assert!(shares.iter().filter_map(|metric| values.get(metric)).all(|share| (0.0..=1.0).contains(share)));
         }
     }

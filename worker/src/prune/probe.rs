@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Measures nets of one architecture on the train rows of one dataset. Every gradient is in double precision, with the net as in
-/// evaluation: nothing dropped, running statistics. Tensors are in the order of the model's, each in files' order.
+/// evaluation: nothing dropped, running statistics. The loss of a row is that of its label as it is, times the weight of its class. Tensors are in the order of the model's, each in files' order.
 pub trait Probe {
     /// Train rows.
     fn rows(&self) -> usize;
@@ -36,7 +36,8 @@ pub trait Probe {
         loss: Loss,
     ) -> Result<Vec<Vec<f64>>, Failure>;
 
-    /// Shows the gradient of the loss of each of `rows` alone to `each`.
+    /// Shows the gradient of the loss of each of `rows` alone to `each`, times the root of the weight of its class: squares and products
+    /// of it then count as often as the row does.
     ///
     /// # Errors
     /// If it cannot be computed.

@@ -1,12 +1,15 @@
 //! A bundle in training: its parameters, masks and optimiser on the device, and one step.
 
-use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{Device, Tensor, TensorData};
 use secateur_proto::spec::{ModelSpec, RegularizationSpec, TensorKind, TrainingSpec};
 
 use super::{
     chain::Chain,
     data::DeviceData,
-    forward::{BatchStatistics, Mode, Net, Observer, Values, forward, indices, lane_losses, split},
+    forward::{
+        BatchStatistics, Mode, Net, Observer, Values, forward, indices, lane_losses, row_weights, smoothed_losses,
+        split,
+    },
     optimizer::{Optimizer, Stepped},
 };
 use crate::net::{Mask, Parameters, flat::FlatLayout};
@@ -77,6 +80,8 @@ pub struct Bundle {
     clip: Option<Tensor<2>>,
     /// `[K, 1]`: the share of each label that goes to all classes alike.
     smoothing: Option<Tensor<2>>,
+    /// `[K, classes]`: what the loss of a row is multiplied by.
+    class_weights: Option<Tensor<2>>,
     /// `[1, P]`: by how much the running statistics of batch normalisations move, 0 elsewhere; nothing in a net without them.
     momentum: Option<Tensor<2>>,
     optimizer: Optimizer,
@@ -124,7 +129,8 @@ impl Bundle {
     /// Puts the lanes, which are of one bundle class, on `device`.
     ///
     /// # Panics
-    /// If there is no lane, or some but not all have a mask, a clipping norm or smoothed labels: they are not of one class.
+    /// If there is no lane, or some but not all have a mask, a clipping norm, smoothed labels or class weights: they are not of one
+    /// class.
     #[must_use]
     pub fn new(model: &ModelSpec, lanes: &[Lane], device: &Device) -> Self {
         let layout = FlatLayout::of(model);
@@ -147,6 +153,12 @@ impl Bundle {
         };
         let clip = column(&|lane| lane.training.clip_gradient_norm);
         let smoothing = column(&|lane| Some(lane.training.label_smoothing).filter(|share| *share > 0.0));
+        let weights = || lanes.iter().map(|lane| &lane.training.class_weights);
+        let class_weights = all_or_none(weights().filter(|weights| !weights.is_empty()).count()).then(|| {
+            let values: Vec<f32> = weights().flatten().map(|weight| *weight as f32).collect();
+            let classes = values.len() / lanes.len();
+            Tensor::from_data(TensorData::new(values, [lanes.len(), classes]), device)
+        });
         let optimizer = Optimizer::new(lanes, &layout, device);
         let measured = layout.tensors().iter().any(|tensor| !tensor.kind.is_trained());
         let momentum = measured.then(|| {
@@ -158,7 +170,8 @@ impl Bundle {
         let net = Net::of(model);
         // A chain judges by the labels as they are.
         let chain = if smoothing.is_none() { Chain::of(&net, &layout, device) } else { None };
-        Self { net, chain, layout, device: device.clone(), parameters, mask, clip, smoothing, momentum, optimizer }
+        let device = device.clone();
+        Self { net, chain, layout, device, parameters, mask, clip, smoothing, class_weights, momentum, optimizer }
     }
 
     /// Computes by operations on tensors alone from now on, wherever they lie.
@@ -249,7 +262,9 @@ impl Bundle {
     /// Loss and gradient on a batch.
     pub fn gradient(&self, data: &DeviceData, batch: Batch) -> Gradient {
         match &self.chain {
-            Some(chain) if batch.dropout.is_empty() => chain.gradient(&self.parameters, data, &batch.rows),
+            Some(chain) if batch.dropout.is_empty() => {
+                chain.gradient(&self.parameters, self.class_weights.as_ref(), data, &batch.rows)
+            }
             _ => self.differentiate(data, batch),
         }
     }
@@ -276,10 +291,11 @@ impl Bundle {
         let mut watch = Watch { lanes, sums: Vec::new(), statistics: Vec::new() };
         let mode = Mode::Training { dropout };
         let logits = forward(&self.net, &leaves, Tensor::from_inner(inputs), &mode, &mut watch);
+        let weights = self.class_weights.as_ref().map(|weights| Tensor::from_inner(row_weights(weights, &targets)));
         let targets = Tensor::from_inner(targets);
         let losses = match &self.smoothing {
-            Some(share) => smoothed_losses(logits, targets, Tensor::from_inner(share.clone())),
-            None => lane_losses(logits, targets),
+            Some(share) => smoothed_losses(logits, targets, weights.as_ref(), Tensor::from_inner(share.clone())),
+            None => lane_losses(logits, targets, weights.as_ref()),
         };
         let gradients = losses.clone().sum().backward();
         let parts = (leaves.iter().zip(self.layout.tensors())).map(|(leaf, tensor)| {
@@ -309,17 +325,6 @@ impl Bundle {
         let measured = Tensor::cat(parts, 1);
         parameters.clone() + (measured - parameters) * momentum.clone()
     }
-}
-
-/// [`lane_losses`] of labels of which a `share` `[K, 1]` is spread evenly over all classes.
-fn smoothed_losses(logits: Tensor<3>, targets: Tensor<2>, share: Tensor<2>) -> Tensor<1> {
-    let [lanes, _, outputs] = logits.dims();
-    let rest = share.clone().neg().add_scalar(1.0);
-    if outputs == 1 {
-        return lane_losses(logits, targets * rest + share.div_scalar(2.0));
-    }
-    let even = log_softmax(logits.clone(), 2).neg().mean_dim(2).mean_dim(1).reshape([lanes]);
-    lane_losses(logits, targets) * rest.reshape([lanes]) + even * share.reshape([lanes])
 }
 
 /// Sums up what activations are given, and keeps what batch normalisations met.

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::{
     bundle::Gradient,
     data::DeviceData,
-    forward::{Link, Net, indices, lane_losses},
+    forward::{Link, Net, indices, lane_losses, row_weights},
     numbers::Numbers,
     vectors::widest,
 };
@@ -71,8 +71,15 @@ impl Chain {
     }
 
     /// Loss and gradient of the lanes `parameters` `[K, P]` on as many times a batch: row numbers of the train part, lane after lane.
+    /// `class_weights` `[K, classes]` are what the loss of a row is multiplied by.
     #[must_use]
-    pub fn gradient(&self, parameters: &Tensor<2>, data: &DeviceData, rows: &[i32]) -> Gradient {
+    pub fn gradient(
+        &self,
+        parameters: &Tensor<2>,
+        class_weights: Option<&Tensor<2>>,
+        data: &DeviceData,
+        rows: &[i32],
+    ) -> Gradient {
         let lanes = parameters.dims()[0];
         let mut batches: Vec<Batch<'_>> = Vec::new();
         let mut gradient = vec![0.0; lanes * self.length];
@@ -86,7 +93,8 @@ impl Chain {
             });
             let weights = self.weights(parameters, lane);
             let (values, sum) = self.forward(&weights, &self.biases(parameters, lane), batches[batch].inputs.clone());
-            let loss = self.backward(&weights, values, batches[batch].targets.clone(), gradient);
+            let class_weights = class_weights.map(|weights| weights.clone().narrow(0, lane, 1));
+            let loss = self.backward(&weights, values, (batches[batch].targets.clone(), class_weights), gradient);
             losses.push(loss);
             activations.push(sum);
         }
@@ -160,11 +168,11 @@ impl Chain {
         &self,
         weights: &[Tensor<2>],
         mut values: Vec<Tensor<2>>,
-        targets: Tensor<1>,
+        (targets, class_weights): (Tensor<1>, Option<Tensor<2>>),
         gradient: &mut [f32],
     ) -> f32 {
         let logits = values.pop().expect("a chain has logits");
-        let Judgement { loss, mut slopes } = self.judge(logits, targets);
+        let Judgement { loss, mut slopes } = self.judge(logits, targets, class_weights);
         for (index, (layer, weight)) in self.layers.iter().zip(weights).enumerate().rev() {
             let inputs = values.pop().expect("every layer has inputs");
             let mut write = |tensor: &FlatTensor, values: Tensor<2>| {
@@ -196,22 +204,31 @@ impl Chain {
         loss
     }
 
-    fn judge(&self, logits: Tensor<2>, targets: Tensor<1>) -> Judgement {
+    fn judge(&self, logits: Tensor<2>, targets: Tensor<1>, class_weights: Option<Tensor<2>>) -> Judgement {
         let [rows, outputs] = logits.dims();
         if outputs > 1 {
             let leaf: Tensor<3> = Tensor::from_inner(logits.reshape([1, rows, outputs])).require_grad();
-            let loss = lane_losses(leaf.clone(), Tensor::from_inner(targets.reshape([1, rows])));
+            let targets = targets.reshape([1, rows]);
+            let weights = class_weights.map(|weights| Tensor::from_inner(row_weights(&weights, &targets)));
+            let loss = lane_losses(leaf.clone(), Tensor::from_inner(targets), weights.as_ref());
             let slopes = leaf.grad(&loss.clone().sum().backward()).expect("the loss depends on the logits");
             let loss = Numbers::take(loss.inner()).values()[0];
             return Judgement { loss, slopes: slopes.reshape([rows, outputs]) };
         }
         let (mut logits, targets) = (Numbers::take(logits), Numbers::take(targets));
+        let class_weights = class_weights.map(Numbers::take);
+        // A factor of 1 changes no number.
+        let [negative, positive] = match class_weights.as_ref().map(Numbers::values) {
+            Some(&[negative, positive]) => [negative, positive],
+            _ => [1.0, 1.0],
+        };
         let share = (1.0 / rows as f64) as f32;
         let mut sum = 0.0;
         for (logit, target) in logits.values_mut().iter_mut().zip(targets.values()) {
-            let (loss, slope) = cross_entropy(*logit, *target, share);
+            let weight = if *target == 1.0 { positive } else { negative };
+            let (loss, slope) = cross_entropy(*logit, *target, share * weight);
             *logit = slope;
-            sum += loss;
+            sum += loss * weight;
         }
         Judgement { loss: sum / rows as f32, slopes: logits.give(&self.device) }
     }
@@ -255,7 +272,7 @@ fn relu(output: f32, value: f32) -> f32 {
     if output <= 0.0 { 0.0 } else { value }
 }
 
-/// The binary cross-entropy of a row as [`lane_losses`] has it, and what the logit adds to the mean of it, of which it is a `share`:
+/// The binary cross-entropy of a row as [`lane_losses`] has it, and what the logit adds to the mean of it, of which it has a `share`:
 /// that of the last term, of the second and of the first, added in the order in which automatic differentiation meets them.
 fn cross_entropy(logit: f32, target: f32, share: f32) -> (f32, f32) {
     let small = (-logit.abs()).exp();

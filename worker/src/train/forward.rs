@@ -420,19 +420,58 @@ impl Net {
     }
 }
 
-/// The mean loss of each lane, `[K]`, of logits `[K, B, outputs]` and targets `[K, B]`: for one output the binary cross-entropy
-/// max(z, 0) − z·y + log(1 + exp(−|z|)), which never overflows; for more the cross-entropy of the softmax.
+/// The mean loss of each lane, `[K]`, of logits `[K, B, outputs]` and targets `[K, B]`, as [`row_losses`] has it; where `weights`
+/// `[K, B, 1]` are given, that of each row times its weight.
 #[must_use]
-pub fn lane_losses(logits: Tensor<3>, targets: Tensor<2>) -> Tensor<1> {
+pub fn lane_losses(logits: Tensor<3>, targets: Tensor<2>, weights: Option<&Tensor<3>>) -> Tensor<1> {
+    lane_means(row_losses(logits, targets), weights)
+}
+
+/// The loss of each row, `[K, B, 1]`: for one output the binary cross-entropy max(z, 0) − z·y + log(1 + exp(−|z|)), which never
+/// overflows; for more the cross-entropy of the softmax.
+fn row_losses(logits: Tensor<3>, targets: Tensor<2>) -> Tensor<3> {
     let [lanes, batch, outputs] = logits.dims();
     if outputs == 1 {
         let targets = targets.reshape([lanes, batch, 1]);
-        let losses = logits.clone().clamp_min(0.0) - logits.clone() * targets + logits.abs().neg().exp().log1p();
-        losses.mean_dim(1).reshape([lanes])
+        logits.clone().clamp_min(0.0) - logits.clone() * targets + logits.abs().neg().exp().log1p()
     } else {
         let classes = targets.int().reshape([lanes, batch, 1]);
-        log_softmax(logits, 2).gather(2, classes).neg().mean_dim(1).reshape([lanes])
+        log_softmax(logits, 2).gather(2, classes).neg()
     }
+}
+
+/// [`lane_losses`] of labels of which a `share` `[K, 1]` is spread evenly over all classes.
+#[must_use]
+pub fn smoothed_losses(
+    logits: Tensor<3>,
+    targets: Tensor<2>,
+    weights: Option<&Tensor<3>>,
+    share: Tensor<2>,
+) -> Tensor<1> {
+    let [lanes, _, outputs] = logits.dims();
+    let rest = share.clone().neg().add_scalar(1.0);
+    if outputs == 1 {
+        return lane_losses(logits, targets * rest + share.div_scalar(2.0), weights);
+    }
+    let even = lane_means(log_softmax(logits.clone(), 2).neg().mean_dim(2), weights);
+    lane_losses(logits, targets, weights) * rest.reshape([lanes]) + even * share.reshape([lanes])
+}
+
+/// The mean over the rows of each lane, `[K]`, of what each row has, `[K, B, 1]`, times its weight.
+fn lane_means(of_rows: Tensor<3>, weights: Option<&Tensor<3>>) -> Tensor<1> {
+    let lanes = of_rows.dims()[0];
+    let of_rows = match weights {
+        Some(weights) => of_rows * weights.clone(),
+        None => of_rows,
+    };
+    of_rows.mean_dim(1).reshape([lanes])
+}
+
+/// The weight of each row, `[K, B, 1]`: that of its class in `weights` `[K, classes]`.
+#[must_use]
+pub fn row_weights(weights: &Tensor<2>, targets: &Tensor<2>) -> Tensor<3> {
+    let [lanes, batch] = targets.dims();
+    weights.clone().gather(1, targets.clone().int()).reshape([lanes, batch, 1])
 }
 
 /// Row numbers as a tensor.

@@ -14,7 +14,7 @@ use super::{
     bundle::{Bundle, Gradient, Lane, Phase},
     data::DeviceData,
     evaluate::logits_of,
-    forward::{Mode, Net, Nobody, Observer, Values, forward, indices, lane_losses, split},
+    forward::{Mode, Net, Nobody, Observer, Values, forward, indices, lane_losses, row_weights, split},
     run::lr_factor,
 };
 use crate::{
@@ -40,6 +40,8 @@ pub struct NetProbe<'a> {
     data: &'a DeviceData,
     device: &'a Device,
     reference: Device,
+    /// What the loss of a train row is multiplied by, by class; empty where all weigh the same.
+    class_weights: &'a [f64],
 }
 
 impl<'a> NetProbe<'a> {
@@ -47,7 +49,13 @@ impl<'a> NetProbe<'a> {
     #[must_use]
     pub fn new(model: &'a ModelSpec, data: &'a DeviceData, device: &'a Device) -> Self {
         let (layout, net) = (FlatLayout::of(model), Net::of(model));
-        Self { model, layout, net, data, device, reference: device::reference() }
+        Self { model, layout, net, data, device, reference: device::reference(), class_weights: &[] }
+    }
+
+    /// The same with the loss of train rows weighted by class.
+    #[must_use]
+    pub fn weighted(self, class_weights: &'a [f64]) -> Self {
+        Self { class_weights, ..self }
     }
 
     fn exact<const D: usize>(&self, values: Vec<f64>, shape: [usize; D]) -> Tensor<D> {
@@ -65,8 +73,9 @@ impl<'a> NetProbe<'a> {
         )
     }
 
-    /// The gradient `[K · P]` of each lane's mean loss: `lanes` copies of `row`, each with its own rows.
-    fn pass(&self, row: &[f64], rows: &[u32], lanes: usize, loss: Loss) -> Result<Vec<f64>, Failure> {
+    /// The gradient `[K · P]` of each lane's mean loss: `lanes` copies of `row`, each with its own rows. The loss of a row counts
+    /// as often as the weight of its class to the power of `power` says.
+    fn pass(&self, row: &[f64], rows: &[u32], lanes: usize, loss: Loss, power: f64) -> Result<Vec<f64>, Failure> {
         let batch = rows.len() / lanes;
         let (inputs, targets) = self.rows_of(rows);
         let inputs = self.exact(inputs, [lanes, batch, self.data.width()]);
@@ -74,14 +83,19 @@ impl<'a> NetProbe<'a> {
         let parameters = self.exact(row.repeat(lanes), [lanes, self.layout.length()]);
         let leaves = leaves(&parameters, &self.layout);
         let logits = forward(&self.net, &leaves, Tensor::from_inner(inputs), &Mode::Evaluation, &mut Nobody);
-        let losses = lane_losses(logits.div_scalar(loss.temperature), Tensor::from_inner(targets));
+        let weights = (!self.class_weights.is_empty()).then(|| {
+            let weights: Vec<f64> = self.class_weights.iter().map(|weight| weight.powf(power)).collect();
+            let weights = self.exact(weights, [1, self.class_weights.len()]).repeat_dim(0, lanes);
+            Tensor::from_inner(row_weights(&weights, &targets))
+        });
+        let losses = lane_losses(logits.div_scalar(loss.temperature), Tensor::from_inner(targets), weights.as_ref());
         gradient_of(&losses.sum(), &leaves, &self.layout, lanes, &self.reference)
     }
 
     fn mean_gradient(&self, row: &[f64], rows: &[u32], loss: Loss) -> Result<Vec<f64>, Failure> {
         let mut sum = vec![0.0; row.len()];
         for chunk in rows.chunks(ROWS) {
-            let gradient = self.pass(row, chunk, 1, loss)?;
+            let gradient = self.pass(row, chunk, 1, loss, 1.0)?;
             sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value * chunk.len() as f64);
         }
         let count = rows.len().max(1) as f64;
@@ -150,7 +164,8 @@ impl Probe for NetProbe<'_> {
     ) -> Result<(), Failure> {
         let row = self.row(net);
         for chunk in rows.chunks(SAMPLES) {
-            let gradients = self.pass(&row, chunk, chunk.len(), Loss::default())?;
+            // Curvature is the mean of products of two of these: with roots of weights a row of weight 2 counts as two rows do.
+            let gradients = self.pass(&row, chunk, chunk.len(), Loss::default(), 0.5)?;
             for gradient in gradients.chunks_exact(self.layout.length()) {
                 each(&self.layout.unflatten_values(gradient));
             }

@@ -7,7 +7,7 @@ use super::{Chain, Link};
 /// The training of the unpruned net, and of the point that its weights are rewound to.
 pub(in crate::experiment) struct Dense<'a> {
     pub(in crate::experiment) model: &'a ModelSpec,
-    pub(in crate::experiment) training: &'a TrainingSpec,
+    pub(in crate::experiment) training: TrainingSpec,
     pub(in crate::experiment) penalty: Option<&'a RegularizationSpec>,
     /// The step that later links rewind to, if not the initial net.
     pub(in crate::experiment) rewound_to: Option<u64>,

@@ -5,6 +5,7 @@
 //! A new setting is one row in `model`, `training`, `pruning` or `regularization`, each of which lists its rows in the order of the
 //! grid.
 
+mod class_weight;
 mod file;
 mod form;
 pub(crate) mod model;
@@ -21,17 +22,19 @@ mod values;
 use secateur_proto::spec::{Task, TrainingSpec};
 use serde_json::{Value as Json, json};
 
-pub(crate) use self::{
-    file::{GROUPS, Group, Key},
-    form::{Form, Names, Number},
-    value::{SettingValue, Value, same},
-};
 pub use self::{
+    class_weight::ClassWeight,
     model::ModelKind,
+    pruning::PruneFrom,
     regularization::PenaltyPhase,
     strategy::{REGULARIZED, Strategy},
     training::OptimizerKind,
     values::{AblationSetting, Grain, Ladder, Pace, Scope, Selection, Then, Timing},
+};
+pub(crate) use self::{
+    file::{GROUPS, Group, Key},
+    form::{Form, Names, Number},
+    value::{SettingValue, Value, same},
 };
 use super::{
     diagnostic::Mark,

@@ -1,12 +1,13 @@
 //! The settings of `pruning`: what is removed, when, and how what is left is trained.
 
-use secateur_proto::spec::LearningRateSchedule;
+use secateur_proto::{spec::LearningRateSchedule, vocabulary};
 
 use super::{
     AblationSetting, Grain, Names, Number, Row, Scope, Selection, Sets, Setting, Shown, Strategy, Timing, Unset,
     form::{GivenNumber, Integer},
     schedule, strategy,
     training::{LrSchedule, MAX_EPOCHS},
+    value::vocabularies,
     values,
 };
 
@@ -19,10 +20,23 @@ pub(super) static ROWS: &[Row] = &[
     Row::Setting(&SPARSITY),
     Row::Setting(&LAYERS),
     Row::Setting(&MAX_LAYER_SPARSITY),
+    Row::Setting(&PRUNE_FROM),
     Row::Setting(&RETRAIN_EPOCHS),
     Row::Setting(&RETRAIN_LR),
     Row::Setting(&RETRAIN_LR_SCHEDULE),
 ];
+
+vocabulary! {
+    /// Which net a training leaves to the pruning behind it. It becomes the [`SelectBy`](secateur_proto::spec::SelectBy) of that training.
+    pub enum PruneFrom {
+        /// That of the epoch that `training.select_by` selects.
+        Best = "best",
+        /// That of the last epoch.
+        Last = "last",
+    }
+}
+
+vocabularies!(PruneFrom);
 
 pub(crate) static STRATEGY: Setting<Strategy> = Setting {
     path: "pruning.strategy",
@@ -115,6 +129,18 @@ pub(crate) static MAX_LAYER_SPARSITY: Setting<Option<f64>> = Setting {
     unset: Unset::Is(|| None),
     only: &[],
     axis: false,
+    shown: Shown::Varying,
+    sets: Sets::Planned,
+};
+
+pub(crate) static PRUNE_FROM: Setting<PruneFrom> = Setting {
+    path: "pruning.prune_from",
+    about: "Which net to score and prune: that of the `best` epoch of the training before, by `training.select_by`, or that of its \
+            `last` epoch. The net that is reported is that of the best epoch of the retraining in either case",
+    form: &Names,
+    unset: Unset::Is(|| PruneFrom::Best),
+    only: &[],
+    axis: true,
     shown: Shown::Varying,
     sets: Sets::Planned,
 };

@@ -11,7 +11,8 @@ use super::{
         read::{Field, Reader},
         yaml,
     },
-    Form, Names, Number, Row, Sets, Setting, SettingValue, Shown, Unset,
+    ClassWeight, Form, Names, Number, Row, Sets, Setting, SettingValue, Shown, Unset,
+    class_weight::ClassWeights,
     form::{Boolean, Integer, NumberOrNone},
     value::vocabularies,
 };
@@ -31,6 +32,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::Setting(&CLIP_GRADIENT_NORM),
     Row::Setting(&SELECT_BY),
     Row::Setting(&LABEL_SMOOTHING),
+    Row::Setting(&CLASS_WEIGHT),
 ];
 
 vocabulary! {
@@ -239,6 +241,20 @@ pub(crate) static LABEL_SMOOTHING: Setting<f64> = Setting {
     axis: true,
     shown: Shown::Varying,
     sets: Sets::Training(|training, share| training.label_smoothing = *share),
+};
+
+pub(crate) static CLASS_WEIGHT: Setting<ClassWeight> = Setting {
+    path: "training.class_weight",
+    about: "Weights of the classes in the training loss: `balanced` gives all classes the same weight in sum, n / (k · rows of the \
+            class), as scikit-learn does; a map gives weights by class, as the target writes it, and 1 to the others. Only their ratios \
+            matter: on the mean over the train rows they are scaled to 1. Gradients of criteria are those of the weighted loss; metrics \
+            are never weighted. Predicted probabilities are not calibrated with weights",
+    form: &ClassWeights,
+    unset: Unset::Is(|| ClassWeight::None),
+    only: &[],
+    axis: true,
+    shown: Shown::Varying,
+    sets: Sets::Planned,
 };
 
 struct Betas;

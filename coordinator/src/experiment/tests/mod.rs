@@ -1,11 +1,13 @@
 //! Tests of the way from a sweep file to a plan as a whole.
 
+mod class_weights;
 mod configs;
 mod growing;
 mod mistakes;
 mod packed;
 mod planning;
 mod properties;
+mod prune_from;
 mod quantization;
 mod reading;
 mod schema;

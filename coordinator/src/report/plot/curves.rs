@@ -12,7 +12,7 @@ use super::{
 use crate::{
     experiment::plan::Control,
     report::{
-        glossary::{title, title_of_any_split},
+        glossary::title_of_any_split,
         label::Labels,
         model::{CellReport, Report},
         number,
@@ -84,7 +84,7 @@ pub(crate) fn curves(report: &Report, quantity: &Quantity) -> Option<String> {
         write!(caption, "; {} more in the table", number::count(left_out as u64, "panel")).expect("a string takes all");
     }
     svg.text((LEFT + WIDTH - 18.0) / 2.0, bottom + 14.0, Anchor::Middle, "ink", &caption);
-    svg.upright(14.0, top + PANEL_HEIGHT / 2.0, &title(quantity));
+    svg.upright(14.0, top + PANEL_HEIGHT / 2.0, &report.title(quantity));
     Some(svg.finish(&format!("{} against sparsity, by strategy", title_of_any_split(quantity))))
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     experiment::plan::Control,
     report::{
-        glossary::{title, title_of_any_split},
+        glossary::title_of_any_split,
         label::Labels,
         model::{CellReport, Report},
         number,
@@ -95,7 +95,7 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
     });
     let x = Scale::of(points.iter().map(|point| point.x.mean), true, [LEFT, WIDTH - RIGHT]);
     let y = Scale::of(extremes.flatten(), false, [HEIGHT - BOTTOM, top]);
-    frame(&mut svg, &axes, &x, &y, top);
+    frame(&mut svg, [&axes.x, &axes.y].map(|axis| report.title(axis)), axes.better, (&x, &y), top);
     if let Some(dense) = dense {
         reference(&mut svg, dense, &axes, &y);
     }
@@ -151,7 +151,7 @@ fn draw_legend(svg: &mut Svg, labels: &Labels, axes: &Axes) -> f64 {
     })
 }
 
-fn frame(svg: &mut Svg, axes: &Axes, x: &Scale, y: &Scale, top: f64) {
+fn frame(svg: &mut Svg, titles: [String; 2], directions: [Direction; 2], (x, y): (&Scale, &Scale), top: f64) {
     let bottom = HEIGHT - BOTTOM;
     for (value, text) in y.ticks(7) {
         let at = y.at(value);
@@ -172,9 +172,8 @@ fn frame(svg: &mut Svg, axes: &Axes, x: &Scale, y: &Scale, top: f64) {
         Direction::Maximize => "higher is better",
         Direction::Minimize => "lower is better",
     };
-    let across = format!("{} — {}", title(&axes.x), better(axes.better[0]));
+    let [across, up] = [0, 1].map(|axis| format!("{} — {}", titles[axis], better(directions[axis])));
     svg.text((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 14.0, Anchor::Middle, "ink", &across);
-    let up = format!("{} — {}", title(&axes.y), better(axes.better[1]));
     svg.upright(16.0, (top + bottom) / 2.0, &up);
 }
 

@@ -58,7 +58,7 @@ impl Execute for PruneSpec {
         {
             return Ok(Begun::Lane(Box::new(ready)));
         }
-        let mut probe = NetProbe::new(&self.model, workspace.data()?, &workspace.device);
+        let mut probe = probe(self, workspace)?;
         let mut selection = Selection::new(self, &net, removed.as_ref(), &mut probe)?;
         let (plan, conditioned) = match schedule::begins_dense(&self.schedule) {
             true => (PruningPlan::of_gone(self, &net, removed.as_ref())?, None),
@@ -121,6 +121,12 @@ pub(super) struct Pruning<'a> {
     /// What earlier levels removed.
     pub(super) earlier: Option<Mask>,
     pub(super) plan: PruningPlan,
+}
+
+/// Measures nets by the loss of the training of what is left.
+fn probe<'a>(spec: &'a PruneSpec, workspace: &'a Workspace) -> Result<NetProbe<'a>, Failure> {
+    let probe = NetProbe::new(&spec.model, workspace.data()?, &workspace.device);
+    Ok(probe.weighted(&spec.training.class_weights))
 }
 
 /// A mask that would still change after the last step would never be the one that was asked for.
@@ -224,7 +230,7 @@ impl Job for Pruning<'_> {
     ) -> Result<Option<Box<dyn MaskSchedule + 's>>, NoPlan> {
         let spec = self.spec;
         let store = &workspace.store;
-        let mut probe = NetProbe::new(&spec.model, workspace.data()?, &workspace.device);
+        let mut probe = probe(spec, workspace)?;
         let plans = Plans {
             spec,
             earlier: self.earlier.as_ref(),

@@ -79,7 +79,7 @@ fn a_class_without_rows_is_not_ranked_and_the_rest_is_measured() {
 #[test]
 fn of_several_classes_there_is_no_ks() {
     let scores = of_outputs(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], &[0.0, 1.0, 2.0], 3).expect("scores");
-    assert_eq!(scores.values().len(), 7);
+    assert_eq!(scores.values().len(), 8);
     let metrics: Metrics = scores.over(&Over::Rows(Split::Test)).collect();
     let measured = metrics.get(&Metric::Ks.on(Split::Test));
     assert_eq!(measured, Some(&Measured::Not(NotMeasurable::SeveralClasses)));

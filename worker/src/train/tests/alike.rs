@@ -19,6 +19,7 @@ struct Case {
     penalty: Option<RegularizationKind>,
     masks: bool,
     clips: bool,
+    weighs: bool,
     rows: usize,
     /// Which of three batches each lane sees.
     lanes: Vec<usize>,
@@ -42,12 +43,12 @@ fn cases() -> impl Strategy<Value = Case> {
     let optimizer = proptest::sample::select(optimizers());
     let penalty = proptest::option::of(proptest::sample::select(KINDS.as_slice()));
     let lanes = proptest::collection::vec(0_usize..3, 1..5);
-    (shape, optimizer, penalty, any::<bool>(), any::<bool>(), 1_usize..70, lanes).prop_map(
-        |((inputs, hidden, outputs, batch_norm), optimizer, penalty, masks, clips, rows, lanes)| {
+    (shape, optimizer, penalty, any::<[bool; 3]>(), 1_usize..70, lanes).prop_map(
+        |((inputs, hidden, outputs, batch_norm), optimizer, penalty, [masks, clips, weighs], rows, lanes)| {
             // A logit for each of two classes is no net of ours.
             let outputs = if outputs == 2 { 1 } else { outputs };
             let model = ModelSpec::Mlp { inputs, hidden, outputs, activation: Activation::Relu, batch_norm };
-            Case { model, optimizer, penalty, masks, clips, rows, lanes }
+            Case { model, optimizer, penalty, masks, clips, weighs, rows, lanes }
         },
     )
 }
@@ -56,6 +57,10 @@ impl Case {
     fn lane(&self, number: u64) -> Lane {
         let mut lane = lane(&self.model, number, training(self.optimizer.clone(), 8, 1));
         lane.training.clip_gradient_norm = self.clips.then_some(0.1 + number as f64);
+        if self.weighs {
+            let classes = self.model.outputs().max(2);
+            lane.training.class_weights = (0..classes).map(|class| 0.3 + f64::from(class) + number as f64).collect();
+        }
         // Some lanes of the bundle have no penalty.
         lane.regularization = self.penalty.filter(|_| number != 1).and_then(|kind| penalty(kind, 0.02));
         if self.masks { masked(lane, mask(&self.model, number, 0.3 * number as f64)) } else { lane }
@@ -115,6 +120,7 @@ fn a_step_of_a_wide_net_is_that_of_tensors() {
             penalty: kind,
             masks,
             clips: false,
+            weighs: masks,
             rows: 256,
             lanes: vec![0, 1, 0],
         }

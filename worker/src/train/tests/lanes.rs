@@ -24,6 +24,7 @@ struct Common {
     masks: bool,
     penalty: Option<RegularizationKind>,
     dropout: bool,
+    weighs: bool,
 }
 
 impl Common {
@@ -49,6 +50,9 @@ impl Common {
         let mut lane = lane(&self.model, number, training);
         if self.dropout {
             lane.training.dropout = [0.0, 0.2, 0.5][number as usize / 2 % 3];
+        }
+        if self.weighs {
+            lane.training.class_weights = vec![0.5 + number as f64 / 40.0, 1.5];
         }
         // Lanes of one class have one kind of penalty, or none.
         if let Some(kind) = self.penalty.filter(|_| number % 4 < 2) {
@@ -84,14 +88,14 @@ impl Common {
 
 fn common() -> impl Strategy<Value = Common> {
     let shape = (1_u32..10, proptest::collection::vec(1_u32..9, 0..4));
-    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let penalty = proptest::option::of(proptest::sample::select(KINDS.as_slice()));
     (shape, 2_usize..70, 1_u32..40, 1_u32..4, 0_usize..5, switches, penalty).prop_map(
         |((inputs, hidden), train_rows, batch_size, epochs, optimizer, switches, penalty)| {
-            let (clips, masks, batch_norm, dropout) = switches;
+            let (clips, masks, batch_norm, dropout, weighs) = switches;
             let (outputs, activation) = (1, Activation::Relu);
             let model = ModelSpec::Mlp { inputs, hidden, outputs, activation, batch_norm };
-            Common { model, train_rows, batch_size, epochs, optimizer, clips, masks, penalty, dropout }
+            Common { model, train_rows, batch_size, epochs, optimizer, clips, masks, penalty, dropout, weighs }
         },
     )
 }
@@ -123,6 +127,7 @@ fn bundles_of_every_width_agree() {
         masks: true,
         penalty: Some(RegularizationKind::L1),
         dropout: false,
+        weighs: false,
     };
     let data = DeviceData::load(dataset(3, 9, common.train_rows), &device());
     let lanes: Vec<Lane> = (0..64).map(|number| common.lane(number)).collect();
@@ -145,6 +150,7 @@ fn bundles_of_a_net_of_real_size_agree() {
         masks: true,
         penalty: Some(RegularizationKind::L1),
         dropout: false,
+        weighs: false,
     };
     common.check(&[0, 1, 2, 5, 10, 11]);
 }
@@ -163,6 +169,7 @@ fn penalties_of_every_kind_agree() {
             masks: true,
             penalty: Some(kind),
             dropout: false,
+            weighs: false,
         };
         // Lanes 2 and 6 have none.
         common.check(&[0, 1, 2, 5, 6]);
@@ -183,6 +190,7 @@ fn a_penalty_that_is_over_changes_nothing_however_large_the_weights_are() {
             masks: false,
             penalty: Some(kind),
             dropout: false,
+            weighs: false,
         };
         common.check(&[49, 12]);
     }
@@ -202,6 +210,7 @@ fn nets_of_every_kind_agree_at_every_width() {
             masks: index % 2 == 1,
             penalty: Some(RegularizationKind::GroupLasso),
             dropout: true,
+            weighs: true,
         };
         // Rates that go well among them, and one that diverges.
         let lanes: Vec<Lane> = [0, 1, 6, 5, 4].map(|number| common.lane(number)).to_vec();
@@ -223,6 +232,7 @@ fn convolutions_of_few_and_many_channels_agree() {
             masks: false,
             penalty: None,
             dropout: false,
+            weighs: false,
         };
         let lanes: Vec<Lane> = [0, 1, 2].map(|number| common.lane(number)).to_vec();
         common.check_prefixes(&lanes, &[2, 3]);

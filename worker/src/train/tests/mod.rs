@@ -3,6 +3,7 @@
 mod activations;
 mod alike;
 mod architectures;
+mod class_weights;
 mod divergence;
 mod dropout;
 mod epochs;

@@ -136,6 +136,6 @@ fn update_rules_are_those_of_pytorch() {
 fn the_loss_of_several_classes_does_not_overflow() {
     use crate::train::forward::lane_losses;
     let logits = |rows: Vec<f32>| Tensor::<3>::from_data(TensorData::new(rows, [3, 1, 3]), &device());
-    let found = lane_losses(logits([1000.0, 0.0, -1000.0].repeat(3)), tensor(&[vec![0.0], vec![1.0], vec![2.0]]));
+    let found = lane_losses(logits([1000.0, 0.0, -1000.0].repeat(3)), tensor(&[vec![0.0], vec![1.0], vec![2.0]]), None);
     assert_eq!(found.into_data().try_into_vec::<f32>().expect("f32"), [0.0, 1000.0, 2000.0]);
 }

@@ -1,0 +1,171 @@
+//! What a reader of a plan or its report must know beside the numbers: what they cannot show, and how nets are pruned.
+
+use std::collections::{BTreeSet, HashMap};
+
+use secateur_proto::{
+    ids::StageKey,
+    metrics::{FEWEST_ROWS, Metric, Over, Quantity, Split},
+    spec::{SelectBy, StageSpec, Task},
+};
+
+use super::plan::{ClassRows, DataSummary, Plan};
+
+/// Rows of each class below which a part gets a caution. Validations of models of risk need at least 100 events and 100 non-events
+/// (Vergouwe et al. 2005, J Clin Epidemiol 58:475; Collins, Ogundimu & Altman 2016, Stat Med 35:214).
+const ENOUGH_ROWS: u64 = 100;
+
+const PARTS: [&str; 3] = ["train", "validation", "test"];
+
+impl Plan {
+    /// What is predicted.
+    #[must_use]
+    pub fn task(&self) -> Task {
+        let outputs = self.stages.iter().find_map(|stage| stage.spec.model()).map(|model| model.outputs());
+        match outputs {
+            Some(1) => Task::Binary,
+            Some(_) => Task::Multiclass,
+            None if self.sweep.data.classes.len() == 2 => Task::Binary,
+            None => Task::Multiclass,
+        }
+    }
+
+    /// What a quantity is worth of a net that guesses, where that depends on the data.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
+    pub fn chance(&self, quantity: &Quantity) -> Option<f64> {
+        let (Metric::AveragePrecision, Over::Rows(split)) = (quantity.metric(), quantity.over()) else { return None };
+        let data = &self.sweep.data;
+        match (self.task(), data.positive()) {
+            (Task::Binary, Some(positive)) => {
+                let part = match split {
+                    Split::Validation => 1,
+                    Split::Test => 2,
+                };
+                Some(positive.rows[part] as f64 / data.rows[part].max(1) as f64)
+            }
+            // The mean of the shares of all classes.
+            _ => Some(1.0 / data.classes.len().max(1) as f64),
+        }
+    }
+
+    /// What the numbers of the sweep cannot show, or show in a light of their own.
+    #[must_use]
+    pub fn cautions(&self) -> Vec<String> {
+        let mut cautions = self.sweep.data.cautions();
+        let weighs =
+            |stage: &StageSpec| stage.training().is_some_and(|training| !training.spec.class_weights.is_empty());
+        if self.stages.iter().any(|stage| weighs(&stage.spec)) {
+            cautions.push(
+                "training.class_weight weighs the classes in the training loss: predicted probabilities are not calibrated, and \
+                 log_loss, brier and ece, which are never weighted, measure them as they are"
+                    .to_owned(),
+            );
+        }
+        cautions
+    }
+
+    /// How nets are pruned, as far as it is not in the settings of the cells.
+    #[must_use]
+    pub fn methods(&self) -> Vec<String> {
+        let stages: HashMap<StageKey, &StageSpec> = self.stages.iter().map(|stage| (stage.key, &stage.spec)).collect();
+        let asked: BTreeSet<_> = self.cells.iter().filter(|cell| cell.control.is_none()).map(|cell| &cell.id).collect();
+        let trials = self.trials.iter().filter(|trial| asked.contains(&trial.cell));
+        let pruned = trials.flat_map(|trial| &trial.stages).filter_map(|key| stages.get(key)).filter(|stage| {
+            // A stage with a mask.
+            stage.training().is_some_and(|training| training.schedule.is_some())
+        });
+        let methods: BTreeSet<&str> = pruned
+            .map(|stage| {
+                let subject = stage.parents().into_iter().filter_map(|key| stages.get(&key)).find(|parent| parent.leaves_net());
+                match subject.map(|subject| subject.training().map(|training| training.spec.select_by)) {
+                    None => "A net is pruned before it is trained.",
+                    Some(None) => "The net that is pruned is that of model.weights.",
+                    Some(Some(SelectBy::Last)) => {
+                        "The net that is scored and pruned is that of the last epoch of the training before (pruning.prune_from: last, or \
+                         training.select_by: last)."
+                    }
+                    Some(Some(SelectBy::Auc)) => {
+                        "The net that is scored and pruned is that of the best epoch of the training before, by AUC on validation \
+                         (pruning.prune_from: best)."
+                    }
+                    Some(Some(SelectBy::LogLoss)) => {
+                        "The net that is scored and pruned is that of the best epoch of the training before, by log loss on validation \
+                         (pruning.prune_from: best)."
+                    }
+                    Some(Some(SelectBy::Accuracy)) => {
+                        "The net that is scored and pruned is that of the best epoch of the training before, by accuracy on validation \
+                         (pruning.prune_from: best)."
+                    }
+                }
+            })
+            .collect();
+        methods.into_iter().map(str::to_owned).collect()
+    }
+}
+
+impl DataSummary {
+    /// The parts that have so few rows of a class that what is measured, or learned, of it says little.
+    #[must_use]
+    pub fn cautions(&self) -> Vec<String> {
+        (0..PARTS.len()).filter_map(|part| self.few_rows(part)).collect()
+    }
+
+    /// The same of one part.
+    fn few_rows(&self, part: usize) -> Option<String> {
+        let (name, rows) = (PARTS[part], self.rows[part]);
+        let fewer_than = |bound: u64| self.classes.iter().filter(move |class| class.rows[part] < bound);
+        let counts = |classes: &mut dyn Iterator<Item = &ClassRows>| {
+            let counts: Vec<String> = classes
+                .take(5)
+                .map(|class| format!("{} of {rows} rows of the class {:?}", class.rows[part], class.name))
+                .collect();
+            counts.join(", ")
+        };
+        if fewer_than(FEWEST_ROWS as u64).next().is_some() {
+            let counts = counts(&mut fewer_than(FEWEST_ROWS as u64));
+            let so = if part == 0 {
+                "too few to learn from"
+            } else {
+                "too few for any claim about how rows are ranked (auc, gini, ks, average_precision)"
+            };
+            return Some(format!("{name} has {counts}, fewer than {FEWEST_ROWS}: {so}"));
+        }
+        // Of many classes a claim is about all rows, not about one class against another.
+        let [zero, one] = self.classes.as_slice() else { return None };
+        fewer_than(ENOUGH_ROWS).next()?;
+        let counts = counts(&mut fewer_than(ENOUGH_ROWS));
+        let so = if part == 0 {
+            "few to learn from".to_owned()
+        } else {
+            format!(
+                "over other rows drawn alike, an AUC of {TYPICAL_AUC} would vary by ±{:.2}, which intervals over seeds do not show",
+                1.96 * auc_error(TYPICAL_AUC, zero.rows[part], one.rows[part])
+            )
+        };
+        Some(format!("{name} has {counts}, fewer than {ENOUGH_ROWS}: {so}"))
+    }
+}
+
+/// The AUC that cautions speak of.
+const TYPICAL_AUC: f64 = 0.8;
+
+/// The standard error of an AUC of so many rows of each class (Hanley & McNeil 1982).
+#[expect(clippy::cast_precision_loss, reason = "counts of rows")]
+fn auc_error(auc: f64, zeros: u64, ones: u64) -> f64 {
+    let (zeros, ones) = (zeros as f64, ones as f64);
+    let (two_ones, two_zeros) = (auc / (2.0 - auc), 2.0 * auc * auc / (1.0 + auc));
+    let square = auc * auc;
+    let sum = auc * (1.0 - auc) + (ones - 1.0) * (two_ones - square) + (zeros - 1.0) * (two_zeros - square);
+    (sum / (zeros * ones)).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hanley & McNeil 1982, table I: an AUC of 0.893 of 51 abnormal and 58 normal images has a standard error of 0.032.
+    #[test]
+    fn errors_are_those_of_the_paper() {
+        assert!((auc_error(0.893, 58, 51) - 0.032).abs() < 5e-4, "{}", auc_error(0.893, 58, 51));
+    }
+}
