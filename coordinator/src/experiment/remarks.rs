@@ -163,9 +163,13 @@ fn auc_error(auc: f64, zeros: u64, ones: u64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Hanley & McNeil 1982, table I: an AUC of 0.893 of 51 abnormal and 58 normal images has a standard error of 0.032.
+    /// Of scores that say nothing, the variance is that of the Mann–Whitney statistic: (m + n + 1) / (12 · m · n).
     #[test]
-    fn errors_are_those_of_the_paper() {
-        assert!((auc_error(0.893, 58, 51) - 0.032).abs() < 5e-4, "{}", auc_error(0.893, 58, 51));
+    fn of_an_auc_of_one_half_the_error_is_that_of_mann_and_whitney() {
+        for (zeros, ones) in [(1_u32, 1_u32), (140, 60), (11_999, 1), (51, 58)] {
+            let expected = (f64::from(zeros + ones + 1) / (12.0 * f64::from(zeros) * f64::from(ones))).sqrt();
+            let found = auc_error(0.5, zeros.into(), ones.into());
+            assert!((found - expected).abs() < 1e-12, "{found} instead of {expected}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! `serde_yaml` decides what a value is, `saphyr-parser` where it stands. Knows nothing of sweeps.
 //!
 //! A sweep file is plain data, so the rest of YAML is refused: anchors, aliases and merge keys (with them a small file can
-//! stand for a huge one), tags, several documents, keys that are not text.
+//! stand for a huge one), tags, several documents, keys that are neither text nor whole numbers.
 
 use std::{collections::HashMap, fmt};
 
@@ -84,7 +84,7 @@ impl fmt::Display for Node {
 }
 
 /// Reads `text`. Besides the tree, whose maps have each key once, the problems that do not keep it from being read: duplicate keys
-/// and keys that are not text.
+/// and keys that are neither text nor whole numbers.
 ///
 /// # Errors
 /// If there is no tree to go on with.
@@ -361,10 +361,15 @@ fn combine_map(
         let key_mark = key_layout.mark;
         let plain = matches!(key_layout.shape, Shape::Scalar { plain: true });
         let key_node = combine(key_layout, key, path, problems)?;
-        let Node { value: Value::Text(key), .. } = key_node else {
-            let message = format!("found {key_node} as a key, expected text: put it in quotes");
-            problems.push(Diagnostic { mark: key_mark, path: path.to_owned(), message });
-            continue;
+        let key = match key_node.value {
+            Value::Text(key) => key,
+            // The classes of a table are often called 0 and 1.
+            Value::Integer(number) => number.to_string(),
+            _ => {
+                let message = format!("found {key_node} as a key, expected text: put it in quotes");
+                problems.push(Diagnostic { mark: key_mark, path: path.to_owned(), message });
+                continue;
+            }
         };
         let child = join(path, &key);
         if plain && key == "<<" {

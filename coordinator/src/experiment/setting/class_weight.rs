@@ -77,7 +77,8 @@ impl ClassWeight {
                     "found {}, expected a class of the target: {}{}",
                     quote(&one.class),
                     names().map(quote).collect::<Vec<_>>().join(", "),
-                    did_you_mean(&one.class, names())
+                    // One digit is like any other.
+                    if one.class.len() > 2 { did_you_mean(&one.class, names()) } else { String::new() }
                 ),
                 Some(class) => {
                     let first = named[..index].iter().find(|other| other.names(class))?;
@@ -117,7 +118,7 @@ impl SettingValue for ClassWeight {
     }
 }
 
-/// `none`, `balanced`, or `{"1": 20}`.
+/// `none`, `balanced`, or `{1: 20}`.
 pub(super) struct ClassWeights;
 
 const NAMES: [(&str, ClassWeight); 2] = [("none", ClassWeight::None), ("balanced", ClassWeight::Balanced)];
@@ -127,7 +128,7 @@ const LARGEST: f64 = 1e6;
 
 impl Form<ClassWeight> for ClassWeights {
     fn allowed(&self) -> String {
-        "none, balanced or a map of classes to weights, such as {\"1\": 20}".to_owned()
+        "none, balanced or a map of classes to weights, such as {1: 20}".to_owned()
     }
 
     fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<ClassWeight> {

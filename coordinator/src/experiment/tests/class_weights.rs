@@ -26,6 +26,7 @@ fn weights_are_one_on_the_mean_over_the_train_rows() {
     assert_eq!(of("balanced"), one([600.0 / (2.0 * 480.0), 600.0 / (2.0 * 120.0)]));
     // 480 + 5 · 120 = 1080 rows where rows of class 1 stand five times.
     assert_eq!(of("{\"1\": 5}"), one([600.0 / 1080.0, 5.0 * 600.0 / 1080.0]));
+    assert_eq!(of("{1: 5}"), of("{\"1\": 5}"));
     // Ratios alone matter, and 1.0 is the class 1.
     assert_eq!(of("{\"1.0\": 10, \"0\": 2}"), of("{\"1\": 5}"));
     assert_eq!(of("none"), BTreeSet::from(["[]".to_owned()]));
@@ -51,10 +52,23 @@ fn several_weights_are_an_axis() {
 #[test]
 fn what_is_no_class_weight_has_its_place() {
     let mut told = String::new();
-    for value in ["balance", "2", "{}", "{\"1\": 0}", "{\"1\": -1}", "{\"1\": .inf}", "{\"1\": many}", "{1: 5}", "[]"] {
+    for value in [
+        "balance",
+        "2",
+        "{}",
+        "{\"1\": 0}",
+        "{\"1\": -1}",
+        "{\"1\": .inf}",
+        "{\"1\": many}",
+        "{1: 5, 1: 6}",
+        "{1.0: 5}",
+        "[]",
+    ] {
         told += &format!("{value}\n{}\n", problems(&weighted(value)).join("\n"));
     }
-    for value in ["{\"bad\": 5}", "{\"1\": 5, \"2\": 5}", "{\"1\": 5, \"1.0\": 6}", "[balanced, {\"yes\": 2}]"] {
+    for value in
+        ["{\"bad\": 5}", "{\"1\": 5, \"2\": 5}", "{\"1\": 5, \"1.0\": 6}", "[balanced, {\"yes\": 2}]", "{baad: 2}"]
+    {
         let text = weighted(value);
         let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
         told += &format!("{value}\n{}\n", plan(&spec, &text, table()).expect_err("is refused"));
