@@ -95,7 +95,7 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
     });
     let x = Scale::of(points.iter().map(|point| point.x.mean), true, [LEFT, WIDTH - RIGHT]);
     let y = Scale::of(extremes.flatten(), false, [HEIGHT - BOTTOM, top]);
-    frame(&mut svg, [&axes.x, &axes.y].map(|axis| report.title(axis)), axes.better, (&x, &y), top);
+    frame(&mut svg, &[&axes.x, &axes.y].map(|axis| report.title(axis)), axes.better, (&x, &y), top);
     if let Some(dense) = dense {
         reference(&mut svg, dense, &axes, &y);
     }
@@ -151,7 +151,7 @@ fn draw_legend(svg: &mut Svg, labels: &Labels, axes: &Axes) -> f64 {
     })
 }
 
-fn frame(svg: &mut Svg, titles: [String; 2], directions: [Direction; 2], (x, y): (&Scale, &Scale), top: f64) {
+fn frame(svg: &mut Svg, titles: &[String; 2], directions: [Direction; 2], (x, y): (&Scale, &Scale), top: f64) {
     let bottom = HEIGHT - BOTTOM;
     for (value, text) in y.ticks(7) {
         let at = y.at(value);
