@@ -73,6 +73,15 @@ impl<'a> Input<'a> {
     }
 }
 
+/// A net that was trained elsewhere, as it is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct GivenWeights<'a> {
+    /// Its tensors, as safetensors.
+    pub file: Input<'a>,
+    /// What whoever sends it has to say of how they were found.
+    pub notes: &'a [String],
+}
+
 /// Plans the sweep in `text` over the table, or the packed images, and the tensors of a net that was trained elsewhere.
 ///
 /// # Errors
@@ -81,23 +90,18 @@ pub fn admit(
     file_name: &str,
     text: &str,
     table: Input<'_>,
-    weights: Option<Input<'_>>,
+    weights: Option<GivenWeights<'_>>,
     limits: Limits,
 ) -> Result<PackedPlan, Diagnostics> {
-    admit_spec(&SweepSpec::parse(file_name, text)?, text, table, weights, limits)
+    let spec = SweepSpec::parse(file_name, text)?;
+    plan(&spec, text, read_data(&spec, table, limits)?, weights, limits)
 }
 
-/// The same of a spec that was read from `text` already.
+/// What the planner must know of the data.
 ///
 /// # Errors
-/// As [`admit`].
-pub fn admit_spec(
-    spec: &SweepSpec,
-    text: &str,
-    table: Input<'_>,
-    weights: Option<Input<'_>>,
-    limits: Limits,
-) -> Result<PackedPlan, Diagnostics> {
+/// If they are wrong, or do not fit the sweep file.
+pub fn read_data(spec: &SweepSpec, table: Input<'_>, limits: Limits) -> Result<InputFacts, Diagnostics> {
     let file_name = spec.file.as_str();
     let begun = Instant::now();
     // Before any of it is unpacked: what swells is refused after so many bytes. What else is wrong with it is said below.
@@ -114,16 +118,6 @@ pub fn admit_spec(
     if !unknown.is_empty() {
         return Err(Diagnostics::new(file_name, unknown));
     }
-    let weights = match (&spec.weights, weights) {
-        (Some(named), Some(file)) => {
-            let tensors = import::shapes(file.bytes).map_err(|error| {
-                let message = format!("{}: {}", named.path, with_causes(&error));
-                Diagnostics::one(file_name, named.mark, "model.weights", message)
-            })?;
-            Some(WeightsFacts { artifact: file.artifact, tensors })
-        }
-        _ => None,
-    };
     let Facts { train, validation, test, classes, columns, width, image, .. } = prepared.facts();
     let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let facts = InputFacts {
@@ -141,9 +135,33 @@ pub fn admit_spec(
         reading: settings.reading,
         periods: prepared.periods.map(|data::Periods { column, parts }| Periods { column, parts }),
         notes,
-        weights,
+        weights: None,
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
+    Ok(facts)
+}
+
+/// Plans the sweep `spec`, read from `text`, over the data of `facts` and the net that came with it.
+///
+/// # Errors
+/// As [`admit`].
+pub fn plan(
+    spec: &SweepSpec,
+    text: &str,
+    mut facts: InputFacts,
+    weights: Option<GivenWeights<'_>>,
+    limits: Limits,
+) -> Result<PackedPlan, Diagnostics> {
+    let file_name = spec.file.as_str();
+    if let (Some(named), Some(GivenWeights { file, notes })) = (&spec.weights, weights) {
+        let contents = import::contents(file.bytes).map_err(|error| {
+            let message = format!("{}: {}", named.path, with_causes(&error));
+            Diagnostics::one(file_name, named.mark, "model.weights", message)
+        })?;
+        let import::Contents { tensors, removed } = contents;
+        facts.weights = Some(WeightsFacts { artifact: file.artifact, tensors, removed });
+        facts.notes.extend_from_slice(notes);
+    }
     let plan = experiment::plan(spec, text, facts)?;
     let size = json_size(&plan);
     if size > limits.plan {

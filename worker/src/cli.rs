@@ -17,6 +17,7 @@ use clap::Args;
 
 use self::devices::{DeviceArgument, DeviceError};
 use crate::{
+    arguments,
     client::{self, Program, WorkerError, WorkerOptions},
     connection::{ConnectionError, CoordinatorArguments, Remote},
     signals::interrupted,
@@ -45,7 +46,7 @@ pub struct WorkerArguments {
     #[arg(long, conflicts_with = "devices")]
     pub list_devices: bool,
     /// Folder for cached data and nets. Each worker needs its own [default: a free folder in the user's cache]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = arguments::path())]
     pub cache_dir: Option<PathBuf>,
     /// On SIGTERM or Ctrl-C, finish running stages for up to SECONDS, then hand back the rest. A second signal ends the worker at once
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
@@ -181,7 +182,7 @@ pub fn processors() -> u32 {
 fn host_name() -> String {
     let read = |path| fs::read_to_string(path).ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     read("/proc/sys/kernel/hostname")
-        .or_else(|| std::env::var("HOSTNAME").ok())
+        .or_else(|| arguments::variable("HOSTNAME"))
         .unwrap_or_else(|| format!("process-{}", std::process::id()))
 }
 

@@ -18,7 +18,11 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use crate::causes::with_causes;
+use crate::{
+    arguments,
+    causes::with_causes,
+    pem::{self, PemError, Wanted},
+};
 
 /// Where coordinators listen unless they are told otherwise.
 pub const DEFAULT_PORT: u16 = 7400;
@@ -33,16 +37,16 @@ pub struct CoordinatorArguments {
     #[arg(long, env = "SECATEUR_COORDINATOR", default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
     pub coordinator: String,
     /// Authority of the coordinator's certificate (PEM), if the system does not trust it. Implies TLS
-    #[arg(long, env = "SECATEUR_CA", value_name = "FILE")]
+    #[arg(long, env = "SECATEUR_CA", value_name = "FILE", value_parser = arguments::path())]
     pub ca: Option<PathBuf>,
     /// File with the access token, read at every connection. SECATEUR_TOKEN may hold the token itself instead
-    #[arg(long, env = "SECATEUR_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, env = "SECATEUR_TOKEN_FILE", value_name = "FILE", value_parser = arguments::path())]
     pub token_file: Option<PathBuf>,
     /// Client certificate (PEM) to use instead of a token
-    #[arg(long, env = "SECATEUR_CERT", value_name = "FILE", requires = "key")]
+    #[arg(long, env = "SECATEUR_CERT", value_name = "FILE", value_parser = arguments::path(), requires = "key")]
     pub cert: Option<PathBuf>,
     /// Private key of --cert (PEM)
-    #[arg(long, env = "SECATEUR_KEY", value_name = "FILE", requires = "cert")]
+    #[arg(long, env = "SECATEUR_KEY", value_name = "FILE", value_parser = arguments::path(), requires = "cert")]
     pub key: Option<PathBuf>,
 }
 
@@ -63,18 +67,19 @@ pub enum ConnectionError {
         #[source]
         source: io::Error,
     },
-    /// What stands where certificates should.
-    #[error("{option}: no {what} in PEM format in {path}")]
-    NotPem {
+    /// A file of certificates or keys that cannot be used.
+    #[error("{option}: cannot use {path}")]
+    Pem {
         /// The file.
         path: PathBuf,
         /// The option that named it.
         option: &'static str,
-        /// What it should hold.
-        what: &'static str,
+        /// Why not.
+        #[source]
+        source: PemError,
     },
     /// What stands where a token should.
-    #[error("no token in {0} (expected one line, as `secateur token create` prints it)")]
+    #[error("{0} does not hold exactly one token (expected one line, as `secateur token create` prints it)")]
     NoToken(String),
     /// What is only for TLS.
     #[error("{0} starts with http://, but --ca, --cert and --key need https://")]
@@ -150,9 +155,12 @@ impl Remote {
     pub fn of(arguments: &CoordinatorArguments) -> Result<Self, ConnectionError> {
         let source = match &arguments.token_file {
             Some(path) => Source::File(path.clone()),
-            None => match std::env::var(TOKEN) {
-                Ok(token) if !token.trim().is_empty() => Source::Given(token),
-                _ => Source::Nowhere,
+            None => match arguments::variable(TOKEN) {
+                Some(text) => {
+                    let token = arguments::token_in(&text).ok_or_else(|| ConnectionError::NoToken(TOKEN.to_owned()))?;
+                    Source::Given(token.to_owned())
+                }
+                None => Source::Nowhere,
             },
         };
         let tls = arguments.ca.is_some() || arguments.cert.is_some();
@@ -223,12 +231,15 @@ impl Remote {
     fn bearer(&self) -> Result<Bearer, ConnectionError> {
         let (token, from) = match &self.source {
             Source::Nowhere => return Ok(Bearer::default()),
-            Source::Given(token) => (token.clone(), TOKEN.to_owned()),
-            Source::File(path) => (read(path, "--token-file")?, path.display().to_string()),
+            Source::Given(token) => (Some(token.clone()), TOKEN.to_owned()),
+            Source::File(path) => {
+                let file = |source| ConnectionError::File { path: path.clone(), option: "--token-file", source };
+                let text = arguments::decoded(fs::read(path).map_err(file)?);
+                let token = text.as_deref().and_then(arguments::token_in).map(str::to_owned);
+                (token, path.display().to_string())
+            }
         };
-        let token = token.trim();
-        let bearer = if token.is_empty() { None } else { Bearer::of(token) };
-        bearer.ok_or(ConnectionError::NoToken(from))
+        token.as_deref().and_then(Bearer::of).ok_or(ConnectionError::NoToken(from))
     }
 }
 
@@ -259,30 +270,20 @@ pub fn is_about_encryption(error: &tonic::transport::Error) -> bool {
 fn tls_config(arguments: &CoordinatorArguments) -> Result<ClientTlsConfig, ConnectionError> {
     let config = ClientTlsConfig::new();
     let config = match &arguments.ca {
-        Some(path) => config.ca_certificate(Certificate::from_pem(pem(path, "--ca", CERTIFICATE)?)),
+        Some(path) => config.ca_certificate(Certificate::from_pem(read_pem(path, "--ca", Wanted::Certificate)?)),
         None => config.with_native_roots(),
     };
     Ok(match (&arguments.cert, &arguments.key) {
-        (Some(cert), Some(key)) => {
-            config.identity(Identity::from_pem(pem(cert, "--cert", CERTIFICATE)?, pem(key, "--key", KEY)?))
-        }
+        (Some(cert), Some(key)) => config.identity(Identity::from_pem(
+            read_pem(cert, "--cert", Wanted::Certificate)?,
+            read_pem(key, "--key", Wanted::Key)?,
+        )),
         _ => config,
     })
 }
 
-/// The words of a PEM file that say what is in it.
-const CERTIFICATE: &str = "CERTIFICATE";
-const KEY: &str = "PRIVATE KEY";
-
-/// A file that holds `what`; a PEM reader finds nothing in any other file, and says nothing.
-fn pem(path: &Path, option: &'static str, what: &'static str) -> Result<String, ConnectionError> {
-    let text = read(path, option)?;
-    let holds = text.lines().any(|line| line.starts_with("-----BEGIN ") && line.contains(what));
-    if holds { Ok(text) } else { Err(ConnectionError::NotPem { path: path.to_owned(), option, what }) }
-}
-
-fn read(path: &Path, option: &'static str) -> Result<String, ConnectionError> {
-    fs::read_to_string(path).map_err(|source| ConnectionError::File { path: path.to_owned(), option, source })
+fn read_pem(path: &Path, option: &'static str, wanted: Wanted) -> Result<String, ConnectionError> {
+    pem::read(path, wanted).map_err(|source| ConnectionError::Pem { path: path.to_owned(), option, source })
 }
 
 /// Whether what is sent there stays on this machine.
@@ -384,10 +385,10 @@ mod tests {
         assert!(matches!(no_file, ConnectionError::File { option: "--token-file", .. }), "{no_file}");
         let no_token = of(&|to| to.token_file = Some(empty.clone()));
         assert!(matches!(no_token, ConnectionError::NoToken(_)), "{no_token}");
-        let no_file = of(&|to| to.ca = Some(missing.clone()));
-        assert!(matches!(no_file, ConnectionError::File { option: "--ca", .. }), "{no_file}");
-        let not_pem = of(&|to| to.ca = Some(empty.clone()));
-        assert!(matches!(not_pem, ConnectionError::NotPem { what: "CERTIFICATE", .. }), "{not_pem}");
+        for file in [&missing, &empty] {
+            let no_certificate = of(&|to| to.ca = Some(file.clone()));
+            assert!(matches!(no_certificate, ConnectionError::Pem { option: "--ca", .. }), "{no_certificate}");
+        }
         let no_address = of(&|to| to.coordinator = "not an address".to_owned());
         assert!(matches!(no_address, ConnectionError::Address(_)), "{no_address}");
         let clear = |to: &mut CoordinatorArguments| {

@@ -6,6 +6,7 @@
 //! Without the feature `train` only what a coordinator needs is there: [`data`], [`mod@import`], [`store`], [`transfer`], and
 //! what [`prune`] knows of criteria.
 
+pub mod arguments;
 pub mod causes;
 pub mod connection;
 pub mod data;
@@ -15,6 +16,7 @@ pub mod import;
 pub mod logging;
 pub mod metrics;
 pub mod net;
+pub mod pem;
 pub mod prune;
 pub mod quantize;
 pub mod random;

@@ -4,6 +4,8 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::{EnvFilter, fmt};
 
+use crate::arguments::variable;
+
 /// The variable that says what is logged, as `info` or `secateur=debug,warn`.
 pub const FILTER_VARIABLE: &str = "SECATEUR_LOG";
 
@@ -27,7 +29,7 @@ pub fn start_to<W>(writer: W, default: &str, format: LogFormat)
 where
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
-    let wanted = std::env::var(FILTER_VARIABLE).ok();
+    let wanted = variable(FILTER_VARIABLE);
     let (filter, problem) = match wanted.as_deref().map(str::parse::<EnvFilter>) {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use secateur_worker::{
+    arguments,
     causes::with_causes,
     cli::{self, WorkerArguments},
     device_probe::{self, ProbeArguments},
@@ -35,7 +36,7 @@ enum Verb {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = arguments::parse().unwrap_or_else(|error| error.exit());
     let format = if arguments.log_json { LogFormat::Json } else { LogFormat::Text };
     let ended = match arguments.verb {
         Some(Verb::Executor(arguments)) => {

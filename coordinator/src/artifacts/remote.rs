@@ -333,7 +333,7 @@ impl Remote {
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("AWS_")).collect()
+    env::vars_os().filter_map(text).filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty()).collect()
 }
 
 fn failed(bucket: &BucketUrl, operation: &'static str, error: Error) -> BucketError {

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
+use secateur_worker::arguments;
 use serde_json::json;
 
 use super::{error::CliError, output::Output};
@@ -20,7 +21,7 @@ enum Verb {
     /// Create a private authority, a certificate for the coordinator and one for its workers, valid for 825 days
     Init {
         /// Folder to write to. Existing files are not overwritten
-        #[arg(long, default_value = "certs", value_name = "DIR")]
+        #[arg(long, default_value = "certs", value_name = "DIR", value_parser = arguments::path())]
         dir: PathBuf,
         /// Name or address by which clients reach the coordinator. Separate several with commas, or repeat --host
         #[arg(long = "host", value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1", value_parser = host)]

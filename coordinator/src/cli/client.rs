@@ -1,9 +1,8 @@
 //! The client's side of a coordinator: connect, submit, follow.
 
 use std::{
-    error::Error as _,
-    fs::{self, File},
-    io::{self, Read as _},
+    error::Error,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -20,12 +19,13 @@ use secateur_proto::{
     },
 };
 use secateur_worker::{
+    arguments,
     causes::with_causes,
     connection::{
         AuthorizedChannel, ConnectError, CoordinatorArguments, Remote, is_about_certificates, is_about_encryption,
     },
     data::{DataError, idx},
-    import,
+    import::{Checkpoint, Wanted},
     store::StoreError,
     transfer::{ArtifactClient, TransferError},
 };
@@ -34,11 +34,12 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
     error::CliError,
+    inputs::{self, InputError},
     progress::{Screen, SweepProgress},
 };
 use crate::{
-    admission::{self, Input, LARGEST_SWEEP_FILE, Limits},
-    experiment::{Diagnostics, SweepSpec, plan::PackedPlan, spec::WeightsSpec},
+    admission::{self, GivenWeights, Input, LARGEST_SWEEP_FILE, Limits},
+    experiment::{self, Diagnostics, InputFacts, SweepSpec, plan::PackedPlan, spec::WeightsSpec},
 };
 
 /// Between two tries to reach a coordinator that went away.
@@ -49,8 +50,15 @@ pub(crate) struct LocalSweep {
     pub(crate) file_name: String,
     pub(crate) text: String,
     pub(crate) table: Arc<[u8]>,
-    pub(crate) weights: Option<Arc<[u8]>>,
+    pub(crate) weights: Option<Weights>,
     pub(crate) plan: Arc<PackedPlan>,
+}
+
+/// A net that was trained elsewhere, found in its file.
+pub(crate) struct Weights {
+    /// As safetensors.
+    bytes: Arc<[u8]>,
+    notes: Vec<String>,
 }
 
 impl LocalSweep {
@@ -59,11 +67,7 @@ impl LocalSweep {
         let _spinner = screen.spinner("reading the data and planning");
         let file = file.to_owned();
         let read = tokio::task::spawn_blocking(move || Self::read_blocking(&file));
-        let (sweep, notes) = read.await.map_err(|error| CliError::failed(&error))??;
-        for note in notes {
-            screen.say(&format!("note: {note}"));
-        }
-        Ok(sweep)
+        read.await.map_err(|error| CliError::failed(&error))?
     }
 
     /// Says what a person should know of the data before anything is computed.
@@ -76,47 +80,33 @@ impl LocalSweep {
         }
     }
 
-    fn read_blocking(file: &Path) -> Result<(Self, Vec<String>), CliError> {
-        let unreadable_sweep = |error: io::Error| CliError::Input(unreadable(file, &error));
-        let too_long = || {
-            let file = file.display();
-            CliError::Input(format!("{file} is too large for a sweep file (at most {LARGEST_SWEEP_FILE} bytes)"))
-        };
-        let most = LARGEST_SWEEP_FILE as u64;
-        let opened = File::open(file).map_err(unreadable_sweep)?;
-        if opened.metadata().map_err(unreadable_sweep)?.len() > most {
-            return Err(too_long());
-        }
-        // A pipe or a device has no size, and may have no end.
-        let mut bytes = Vec::new();
-        opened.take(most + 1).read_to_end(&mut bytes).map_err(unreadable_sweep)?;
-        if bytes.len() as u64 > most {
-            return Err(too_long());
-        }
-        let file_name = file.display().to_string();
-        let text = String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{file_name} is not UTF-8 text")))?;
+    fn read_blocking(file: &Path) -> Result<Self, CliError> {
+        let bytes = inputs::read(file, LARGEST_SWEEP_FILE as u64).map_err(|error| match error {
+            InputError::TooLarge => CliError::Input(format!(
+                "{} is too large for a sweep file (at most {LARGEST_SWEEP_FILE} bytes)",
+                inputs::shown(file)
+            )),
+            error => CliError::Input(error.to_string()),
+        })?;
+        let file_name = inputs::shown(file);
+        let text = inputs::sweep_text(bytes).map_err(|what| CliError::Input(format!("{file_name} is {what}")))?;
         let spec = SweepSpec::parse(&file_name, &text)?;
         let path = data_path(file, &spec.data.path);
         let read = match spec.data.settings.format {
-            TableFormat::Csv | TableFormat::CsvGz => fs::read(&path).map_err(|error| unreadable(&path, &error)),
+            TableFormat::Csv | TableFormat::CsvGz => inputs::read(&path, u64::MAX).map_err(|error| error.to_string()),
             TableFormat::Idx => read_images(&path),
         };
         let table: Arc<[u8]> =
             read.map_err(|message| Diagnostics::one(&file_name, spec.data.path_mark, "data.path", message))?.into();
-        let mut left_out = Vec::new();
-        let weights: Option<Arc<[u8]>> = match &spec.weights {
+        let facts = admission::read_data(&spec, Input::of(&table), Limits::NONE)?;
+        let weights = match &spec.weights {
             None => None,
-            Some(named) => {
-                let (bytes, notes) = read_weights(file, named)
-                    .map_err(|message| Diagnostics::one(&file_name, named.mark, "model.weights", message))?;
-                left_out.extend(notes);
-                Some(bytes.into())
-            }
+            Some(named) => read_weights(file, named, &spec, &facts)
+                .map_err(|message| Diagnostics::one(&file_name, named.mark, "model.weights", message))?,
         };
-        let plan =
-            admission::admit_spec(&spec, &text, Input::of(&table), weights.as_deref().map(Input::of), Limits::NONE)?;
-        let plan = Arc::new(plan);
-        Ok((Self { file_name, text, table, weights, plan }, left_out))
+        let given = weights.as_ref().map(|Weights { bytes, notes }| GivenWeights { file: Input::of(bytes), notes });
+        let plan = Arc::new(admission::plan(&spec, &text, facts, given, Limits::NONE)?);
+        Ok(Self { file_name, text, table, weights, plan })
     }
 }
 
@@ -143,22 +133,35 @@ fn read_images(folder: &Path) -> Result<Vec<u8>, String> {
     idx::pack([0, 1, 2, 3].map(|index| (found[index], files[index].as_slice()))).map_err(wrong)
 }
 
-/// The tensors of a net that was trained elsewhere under the names that they are to have, and what a person should know of them; or
-/// what is wrong with its file.
-fn read_weights(file: &Path, named: &WeightsSpec) -> Result<(Vec<u8>, Option<String>), String> {
+/// The net that was trained elsewhere, found in its file; or what is wrong with that. `None` if the sweep's own net cannot be, which is
+/// said of its points.
+fn read_weights(
+    file: &Path,
+    named: &WeightsSpec,
+    spec: &SweepSpec,
+    facts: &InputFacts,
+) -> Result<Option<Weights>, String> {
     let path = data_path(file, &named.path);
-    let net = import::read(&path).and_then(|net| net.rename(&named.rename));
-    let net = net.map_err(|error| format!("{}: {}", path.display(), with_causes(&error)))?;
-    let note = (!net.left_out.is_empty()).then(|| {
-        format!("{}: ignored tensors without floating-point numbers: {}", named.path, net.left_out.join(", "))
-    });
-    let bytes = net.to_safetensors().map_err(|error| format!("{}: {}", path.display(), with_causes(&error)))?;
-    Ok((bytes, note))
+    let wrong = |error: &dyn Error| format!("{}: {}", path.display(), with_causes(error));
+    let opened = if inputs::is_standard(&path) {
+        Checkpoint::from_bytes(inputs::read(&path, u64::MAX).map_err(|error| error.to_string())?)
+    } else {
+        Checkpoint::open(&path)
+    };
+    let mut checkpoint = opened.map_err(|error| wrong(&error))?;
+    let Some(model) = experiment::wanted(spec, facts) else { return Ok(None) };
+    let classes: Vec<String> = facts.classes.iter().map(|class| class.name.clone()).collect();
+    let (key, rename) = (named.key.as_deref(), named.rename.as_slice());
+    let wanted = Wanted { model: &model, classes: &classes, path: &named.path, key, rename };
+    let net = checkpoint.fit(&wanted).map_err(|error| wrong(&error))?;
+    let bytes = net.to_safetensors().map_err(|error| wrong(&error))?;
+    Ok(Some(Weights { bytes: bytes.into(), notes: net.notes }))
 }
 
-/// Paths in a sweep file are relative to it.
+/// Paths in a sweep file are relative to it, or to the current folder if it comes from standard input. `~` is the home folder.
 fn data_path(file: &Path, path: &str) -> PathBuf {
-    file.parent().unwrap_or_else(|| Path::new("")).join(path)
+    let path = arguments::at_home(Path::new(path));
+    if inputs::is_standard(&path) { path } else { file.parent().unwrap_or_else(|| Path::new("")).join(path) }
 }
 
 /// A connection to a coordinator.
@@ -240,12 +243,12 @@ impl Client {
 
     async fn upload(&mut self, sweep: &LocalSweep) -> Result<SweepFile, CliError> {
         let table = self.artifacts.upload_bytes(&sweep.table).await?;
-        let weights = match &sweep.weights {
-            Some(weights) => Some(self.artifacts.upload_bytes(weights).await?.into()),
-            None => None,
+        let (weights, weights_notes) = match &sweep.weights {
+            Some(Weights { bytes, notes }) => (Some(self.artifacts.upload_bytes(bytes).await?.into()), notes.clone()),
+            None => (None, Vec::new()),
         };
         let (name, text) = (sweep.file_name.clone(), sweep.text.clone());
-        Ok(SweepFile { name, text, data: Some(table.into()), weights })
+        Ok(SweepFile { name, text, data: Some(table.into()), weights, weights_notes })
     }
 
     /// Follows a sweep until it ends and shows its progress. Whenever the coordinator is lost, waits for it up to `patience`.
@@ -340,3 +343,6 @@ impl From<StoreError> for CliError {
         Self::failed(&error)
     }
 }
+
+#[cfg(test)]
+mod tests;

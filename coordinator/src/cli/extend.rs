@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use secateur_proto::v1::ExtendReply;
+use secateur_worker::arguments;
 use serde_json::json;
 
 use super::{
@@ -19,13 +20,15 @@ use super::{
 pub(crate) struct ExtendArguments {
     /// Id of the sweep, or an unambiguous prefix
     sweep_id: String,
-    /// Sweep file. It must still contain every trial of the sweep
+    /// Sweep file; - reads standard input. It must still contain every trial of the sweep
+    #[arg(value_parser = arguments::path())]
     sweep: PathBuf,
     #[command(flatten)]
     handing: HandingArguments,
 }
 
 pub(crate) async fn run(arguments: ExtendArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
+    arguments.handing.check()?;
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
     sweep.say_notes(screen);
     let mut client = Client::connect(&arguments.handing.coordinator).await?;

@@ -7,7 +7,11 @@ use std::{
 
 use secateur_proto::ids::SweepId;
 
-use super::{error::CliError, outputs, progress::Screen};
+use super::{
+    error::CliError,
+    outputs::{self, STATE},
+    progress::Screen,
+};
 use crate::{
     experiment::{
         extension::{NotAnExtension, extension},
@@ -18,8 +22,6 @@ use crate::{
     upkeep,
 };
 
-/// Where a run keeps its journal, its artifacts and its lock.
-const STATE: &str = ".secateur";
 /// The file that says whose folder it is.
 const SWEEP: &str = "sweep";
 
@@ -59,10 +61,7 @@ impl RunFolder {
                 None => outputs::default_folder(&info.name, info.id.as_str()),
             },
         };
-        if path.try_exists().unwrap_or(false) && !path.is_dir() {
-            let message = format!("{} is a file: pass a folder for the report with --out", path.display());
-            return Err(CliError::Input(message));
-        }
+        outputs::check(&path)?;
         match look_into(&path, plan).await? {
             Content::Nothing | Content::Former => Ok(Self { path, sweep: None }),
             Content::Sweep(sweep) => Ok(Self { path, sweep: Some(sweep) }),

@@ -13,7 +13,7 @@ use secateur_proto::{
     outcome::Artifact,
     v1::{CollectGarbageRequest, collect_garbage_reply::Event},
 };
-use secateur_worker::{connection::CoordinatorArguments, store::Stored};
+use secateur_worker::{arguments, connection::CoordinatorArguments, store::Stored};
 use serde_json::json;
 
 use super::{
@@ -33,7 +33,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
     /// Folder of a stopped coordinator, or .secateur of a run [default: ask the running coordinator]
-    #[arg(value_name = "DATA_DIR")]
+    #[arg(value_name = "DATA_DIR", value_parser = arguments::path())]
     data_dir: Option<PathBuf>,
     /// List the files and remove nothing
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use secateur_worker::arguments;
 use serde_json::json;
 
 use super::{
@@ -52,6 +53,7 @@ enum Verb {
 struct DataArgument {
     /// Folder of the coordinator (`serve --data-dir`), output folder of a run (`run --out`), or URL of the database (`serve
     /// --journal`)
+    #[arg(value_parser = arguments::path())]
     data: PathBuf,
 }
 

@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Command};
+use secateur_worker::arguments;
 use serde_json::json;
 
 use super::{error::CliError, output::Output, outputs::unwritable};
@@ -11,6 +12,7 @@ use super::{error::CliError, output::Output, outputs::unwritable};
 #[derive(Debug, Args)]
 pub(crate) struct ManArguments {
     /// Folder to write to, for example /usr/local/share/man/man1
+    #[arg(value_parser = arguments::path())]
     dir: PathBuf,
 }
 

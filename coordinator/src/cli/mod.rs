@@ -10,6 +10,7 @@ mod extend;
 mod folder;
 mod forget;
 mod gc;
+mod inputs;
 mod journal;
 mod list;
 mod logs;
@@ -40,6 +41,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use secateur_worker::{
+    arguments,
     logging::{self, LogFormat},
     signals,
 };
@@ -144,7 +146,7 @@ enum Verb {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match arguments::parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };

@@ -8,7 +8,7 @@ use std::{
 
 use secateur_proto::{outcome::Role, spec::ModelSpec, v1::ReportFormat};
 use secateur_worker::{net::checkpoint, prune::shrink::shrink, tensors::InvalidTensors};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{client::Client, error::CliError};
 use crate::{
@@ -16,9 +16,76 @@ use crate::{
     report::{self, Report},
 };
 
+/// Where a run keeps its journal, its artifacts and its lock, in the folder of its report.
+pub(crate) const STATE: &str = ".secateur";
+/// The files that every report has.
+const REPORT: [&str; 6] = ["report.json", "plan.json", "report.html", "report.md", "trials.csv", "front.csv"];
+/// The folder of nets.
+const MODELS: &str = "models";
+
+/// Refuses a folder with files of others under the names of a report's. A folder with a report of this program, or with the state of a
+/// run, is its own.
+///
+/// # Errors
+/// If it is not a folder, or holds such files.
+pub(crate) fn check(folder: &Path) -> Result<(), CliError> {
+    if folder.as_os_str() == "-" {
+        return Err(CliError::Input(
+            "--out is a folder; for standard output use `secateur report --format`".to_owned(),
+        ));
+    }
+    if folder.try_exists().unwrap_or(false) && !folder.is_dir() {
+        let message = format!("{} is a file: pass a folder for the report with --out", folder.display());
+        return Err(CliError::Input(message));
+    }
+    // Of any version of the program.
+    let is_report = |bytes: Vec<u8>| {
+        let report: Option<Value> = serde_json::from_slice(&bytes).ok();
+        report.is_some_and(|report| report["schema"].is_u64() && report["sweep"]["id"].is_string())
+    };
+    if folder.join(STATE).is_dir() || fs::read(folder.join("report.json")).is_ok_and(is_report) {
+        return Ok(());
+    }
+    let names: Vec<&str> = (REPORT.into_iter().chain([MODELS])).filter(|name| folder.join(name).exists()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Input(format!(
+        "{} holds {} of something else than a report of secateur: use another folder with --out, or move the files away",
+        folder.display(),
+        names.join(", ")
+    )))
+}
+
+/// Whether a file of `models/` is one that a report has: named by a trial, or by what it is for.
+fn is_model(name: &str) -> bool {
+    let of_trial = |name: &str| {
+        let (cell, seed) = name.split_once('.')?.0.rsplit_once('-')?;
+        let is_hash = !cell.is_empty() && cell.bytes().all(|digit| digit.is_ascii_hexdigit());
+        Some(is_hash && seed.parse::<u64>().is_ok())
+    };
+    name == "preparation.json" || of_trial(name).unwrap_or(false)
+}
+
+/// Removes the nets of an earlier front from `models/`: they are not nets of this one. Other files stay.
+fn remove_models(models: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(models) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_model) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes `report.html`, `report.md` with its plots, `report.json`, `trials.csv`, `front.csv`, `plan.json` and `models/`, and gives
 /// the report. Each file is there whole or not at all.
 pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) -> Result<Report, CliError> {
+    check(folder)?;
     let json = client.report(sweep_id, ReportFormat::Json).await?;
     let plan = client.report(sweep_id, ReportFormat::PlanJson).await?;
     let report: Report = serde_json::from_slice(&json)
@@ -63,12 +130,8 @@ pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) ->
         // A sweep has one preparation of its data.
         files.insert("models/preparation.json".into(), client.artifacts.fetch(hash).await?);
     }
-    let models = folder.join("models");
-    // Nets of an earlier front are not nets of this one.
-    match fs::remove_dir_all(&models) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritable(&models, &error)),
-        _ => {}
-    }
+    let models = folder.join(MODELS);
+    remove_models(&models).map_err(|error| unwritable(&models, &error))?;
     for (name, bytes) in &files {
         let path = folder.join(name);
         write_whole(&path, bytes).map_err(|error| unwritable(&path, &error))?;
@@ -119,4 +182,50 @@ pub(crate) fn unwritable(path: &Path, error: &io::Error) -> CliError {
 /// Returns the default folder of a sweep's report.
 pub(crate) fn default_folder(name: &str, sweep_id: &str) -> PathBuf {
     Path::new("runs").join(format!("{name}-{sweep_id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_others_are_not_overwritten() {
+        let refused = |files: &[(&str, &str)]| {
+            let folder = tempfile::tempdir().expect("a folder");
+            for (name, text) in files {
+                let path = folder.path().join(name);
+                fs::create_dir_all(path.parent().expect("is within")).expect("a folder");
+                fs::write(path, text).expect("writes");
+            }
+            check(folder.path()).err().map(|error| error.message())
+        };
+        for fine in [
+            &[][..],
+            &[("notes.txt", "mine")],
+            &[("report.json", r#"{"schema": 1, "sweep": {"id": "0f"}}"#), ("report.md", "")],
+            &[(".secateur/sweep", "0f"), ("report.html", "")],
+        ] {
+            assert_eq!(refused(fine), None);
+        }
+        for (name, text) in [("report.html", "<p>mine"), ("report.json", r#"{"schema": 1}"#), ("models/net.pt", "")] {
+            let message = refused(&[(name, text)]).expect("is refused");
+            assert!(message.contains(name.split('/').next().expect("a name")), "{message}");
+        }
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        assert!(check(file.path()).is_err());
+    }
+
+    #[test]
+    fn only_nets_of_reports_are_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let others = ["net.safetensors", "my-net-2.pt", "0f3a-7"];
+        let nets = ["0f3a-7.safetensors", "0f3a-7.plan.safetensors", "0f3a-7.small.inputs.json", "preparation.json"];
+        for name in others.iter().chain(&nets) {
+            fs::write(folder.path().join(name), "").expect("writes");
+        }
+        remove_models(folder.path()).expect("removes");
+        assert!(others.iter().all(|name| folder.path().join(name).exists()));
+        assert!(nets.iter().all(|name| !folder.path().join(name).exists()));
+        remove_models(&folder.path().join("missing")).expect("there is nothing to remove");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use secateur_worker::arguments;
 
 use super::{client::LocalSweep, error::CliError, output::Output, progress::Screen};
 use crate::experiment::PlanSummary;
@@ -10,7 +11,8 @@ use crate::experiment::PlanSummary;
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
-    /// Sweep file
+    /// Sweep file; - reads standard input
+    #[arg(value_parser = arguments::path())]
     sweep: PathBuf,
 }
 

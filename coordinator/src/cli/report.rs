@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use secateur_proto::v1::{GetSweepRequest, ReportFormat};
-use secateur_worker::connection::CoordinatorArguments;
+use secateur_worker::{arguments, connection::CoordinatorArguments};
 use serde_json::json;
 
 use super::{
@@ -25,7 +25,7 @@ pub(crate) struct ReportArguments {
     #[arg(long, value_enum, conflicts_with = "out")]
     format: Option<Format>,
     /// Folder for the report in all formats and the nets of the front [default: runs/<name>-<id>]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = arguments::path())]
     out: Option<PathBuf>,
 }
 

@@ -15,6 +15,7 @@ use secateur_proto::{
     v1::{Share, SweepState, SweepStatus},
 };
 use secateur_worker::{
+    arguments,
     cli::{
         CHECKPOINT_EVERY, DEVICE_HELP,
         devices::{self, DeviceArgument},
@@ -47,10 +48,11 @@ use crate::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// Sweep file
+    /// Sweep file; - reads standard input
+    #[arg(value_parser = arguments::path())]
     sweep: PathBuf,
     /// Folder for the report, and for the state from which an interrupted run resumes [default: runs/<name>-<id>]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = arguments::path())]
     out: Option<PathBuf>,
     /// Run N workers for each device, one thread each [default: the number of cores; 1 on a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]

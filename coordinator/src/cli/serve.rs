@@ -9,7 +9,7 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::Args;
-use secateur_worker::signals::interrupted;
+use secateur_worker::{arguments, signals::interrupted};
 use tracing::{info, warn};
 
 use super::error::{CliError, INTERRUPTED};
@@ -29,7 +29,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT", value_parser = place)]
     listen: SocketAddr,
     /// Folder for the journal, the artifacts and the tokens. Back it up
-    #[arg(long, default_value = "secateur-data", value_name = "DIR")]
+    #[arg(long, default_value = "secateur-data", value_name = "DIR", value_parser = arguments::path())]
     data_dir: PathBuf,
     /// Keep the journal in a PostgreSQL database, for example postgres://secateur@db.example/secateur. Further coordinators with the
     /// same journal stand by and take over
@@ -44,13 +44,13 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "URL", env = "SECATEUR_ARTIFACTS_FOR_WORKERS", requires = "artifacts")]
     artifacts_for_workers: Option<String>,
     /// Certificate of the coordinator (PEM). `secateur cert init` creates one
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = arguments::path())]
     tls_cert: Option<PathBuf>,
     /// Private key of --tls-cert (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = arguments::path())]
     tls_key: Option<PathBuf>,
     /// Accept worker certificates of this authority (PEM) instead of tokens
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = arguments::path())]
     client_ca: Option<PathBuf>,
     /// Declare a worker dead after SECONDS of silence
     #[arg(long, default_value = "15", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(5..=86_400))]

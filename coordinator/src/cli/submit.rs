@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use secateur_proto::v1::submit_reply::Was;
-use secateur_worker::connection::CoordinatorArguments;
+use secateur_worker::{arguments, connection::CoordinatorArguments};
 use serde_json::{Value, json};
 
 use super::{
@@ -19,7 +19,8 @@ use super::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArguments {
-    /// Sweep file. Its data are uploaded with it
+    /// Sweep file; - reads standard input. Its data are uploaded with it
+    #[arg(value_parser = arguments::path())]
     sweep: PathBuf,
     #[command(flatten)]
     handing: HandingArguments,
@@ -41,7 +42,7 @@ pub(crate) struct HandingArguments {
     #[command(flatten)]
     follow: watch::FollowArguments,
     /// Folder for the report at the end
-    #[arg(long, value_name = "DIR", requires = "wait")]
+    #[arg(long, value_name = "DIR", requires = "wait", value_parser = arguments::path())]
     out: Option<PathBuf>,
 }
 
@@ -58,6 +59,7 @@ pub(crate) struct Handed<'a> {
 }
 
 pub(crate) async fn run(arguments: SubmitArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
+    arguments.handing.check()?;
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
     sweep.say_notes(screen);
     let mut client = Client::connect(&arguments.handing.coordinator).await?;
@@ -77,6 +79,11 @@ pub(crate) const fn known(was: Was) -> Option<&'static str> {
 }
 
 impl HandingArguments {
+    /// Refuses what would fail at the end.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        self.out.as_deref().map_or(Ok(()), outputs::check)
+    }
+
     /// Prints the state of the sweep; with `--wait` follows it, and writes its report with `--out`.
     pub(crate) async fn go_on(
         self,

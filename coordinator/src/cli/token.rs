@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
+use secateur_worker::arguments;
 use serde_json::json;
 use time::OffsetDateTime;
 use tracing::warn;
@@ -59,7 +60,7 @@ enum Verb {
 #[derive(Debug, Args)]
 struct FolderArguments {
     /// Folder of the coordinator (`serve --data-dir`)
-    #[arg(long, default_value = "secateur-data", value_name = "DIR")]
+    #[arg(long, default_value = "secateur-data", value_name = "DIR", value_parser = arguments::path())]
     data_dir: PathBuf,
 }
 

@@ -1,5 +1,7 @@
 //! What the planner must know of the files that a sweep names.
 
+use std::collections::BTreeMap;
+
 use secateur_proto::{
     outcome::{Artifact, Artifacts, Role},
     spec::{Reading, StageSpec},
@@ -67,4 +69,6 @@ pub struct WeightsFacts {
     pub artifact: Artifact,
     /// Names and shapes of its tensors.
     pub tensors: Vec<(String, Vec<usize>)>,
+    /// Of tensors that were pruned already: how many of their numbers are removed.
+    pub removed: BTreeMap<String, u64>,
 }

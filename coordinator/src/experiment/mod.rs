@@ -35,4 +35,5 @@ pub use self::{
     planner::{PlanBuilder, plan},
     spec::SweepSpec,
     summary::PlanSummary,
+    weights::wanted,
 };

@@ -108,6 +108,8 @@ pub struct WeightsSpec {
     pub path: String,
     /// Where the file says so.
     pub mark: Mark,
+    /// The dictionary in it that holds the net, if that is said: its keys, joined by dots.
+    pub key: Option<String>,
     /// Beginnings of its tensors' names, and what stands there in the names of the net's.
     pub rename: Vec<(String, String)>,
 }

@@ -1,84 +1,87 @@
-//! Whether the tensors of a net that was trained elsewhere are those of the sweep's.
+//! Whether the tensors of a net that was trained elsewhere are those of the sweep's, and what can be pruned of it.
 
-use std::collections::BTreeMap;
+use secateur_proto::spec::{Layer, ModelSpec, Removal};
 
 use super::{
-    diagnostic::{Diagnostic, Diagnostics},
-    facts::InputFacts,
+    diagnostic::Diagnostics,
+    facts::{InputFacts, WeightsFacts},
     parts::model,
+    setting::Grain,
     spec::SweepSpec,
 };
 
 const PATH: &str = "model.weights";
 
-/// Compares the file that `spec` names with the net.
+/// The net that the file of `model.weights` has to hold: all points have one. `None` if there can be no such net, which is said of the
+/// points.
+#[must_use]
+pub fn wanted(spec: &SweepSpec, inputs: &InputFacts) -> Option<ModelSpec> {
+    spec.points().next().and_then(|point| model(spec, &point, inputs).ok())
+}
+
+/// Compares the file that came for `model.weights` with the net. It holds the tensors of the net and no others: whoever sends it has
+/// looked for them in the file that `spec` names.
 ///
 /// # Errors
-/// Every tensor that is missing, that the net does not have, or that has another shape; or that the file did not come.
+/// If it does not, or did not come.
 pub(super) fn check(spec: &SweepSpec, inputs: &InputFacts) -> Result<(), Diagnostics> {
-    let Some(named) = &spec.weights else { return Ok(()) };
-    let fail = |messages: Vec<String>| {
-        let at = |message| Diagnostic { mark: named.mark, path: PATH.to_owned(), message };
-        Err(Diagnostics::new(&spec.file, messages.into_iter().map(at).collect()))
-    };
-    let Some(file) = &inputs.weights else { return fail(vec![format!("the file {} was not uploaded", named.path)]) };
-    // All points have one net; what there is to say of one that cannot be is said of the points.
-    let Some(Ok(model)) = spec.points().next().map(|point| model(spec, &point, inputs)) else { return Ok(()) };
-    let tensors: Vec<_> = model.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
-    let mut messages = mismatches(&tensors, &file.tensors);
-    if messages.is_empty() {
+    let (Some(named), Some(model)) = (&spec.weights, wanted(spec, inputs)) else { return Ok(()) };
+    let fail = |message: String| Err(Diagnostics::one(&spec.file, named.mark, PATH, message));
+    let Some(file) = &inputs.weights else { return fail(format!("the file {} was not uploaded", named.path)) };
+    let mut tensors: Vec<_> = model.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
+    tensors.sort_unstable();
+    if tensors == file.tensors && file.removed.keys().all(|name| tensors.iter().any(|(other, _)| other == name)) {
         return Ok(());
     }
-    if let Some(names) = renaming(&tensors, &file.tensors) {
-        messages.push(format!(
-            "the shapes match under other names: use weights: {{path: {}, rename: {{{names}}}}}",
-            named.path
-        ));
-    }
-    fail(messages)
+    let differs = |(name, shape): &&(String, Vec<usize>)| {
+        !file.tensors.iter().any(|(other, size)| (name, shape) == (other, size))
+    };
+    let first = tensors.iter().find(differs).map_or_else(
+        || "it holds tensors that the net does not have".to_owned(),
+        |(name, shape)| format!("it lacks {name} {shape:?}"),
+    );
+    fail(format!(
+        "the tensors that came for {} are not those of the net: {first}; submit it with this version of secateur",
+        named.path
+    ))
 }
 
-type Tensors = [(String, Vec<usize>)];
-
-/// What is wrong with the tensors `found` in a file for a net of the tensors `wanted`.
-fn mismatches(wanted: &Tensors, found: &Tensors) -> Vec<String> {
-    let by_name: BTreeMap<&str, &[usize]> =
-        found.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
-    let of_net = wanted.iter().filter_map(|(name, shape)| match by_name.get(name.as_str()) {
-        None => Some(format!("missing tensor: {name} {shape:?}")),
-        Some(other) if other != shape => {
-            Some(format!("wrong shape: {name} is {other:?} in the file (expected {shape:?})"))
+/// Whether a pruning can begin at a net that was pruned already: what is gone stays gone, and counts.
+///
+/// # Errors
+/// If `first`, the first that is removed of `layers`, is less than that.
+pub(super) fn goes_on_from(
+    given: &WeightsFacts,
+    layers: &[Layer],
+    first: &Removal,
+    grain: Grain,
+) -> Result<(), String> {
+    let gone = |layer: &Layer| given.removed.get(&format!("{}.weight", layer.name)).copied().unwrap_or(0);
+    let all: u64 = layers.iter().map(gone).sum();
+    if all == 0 || matches!(grain, Grain::Neuron | Grain::Filter) {
+        return Ok(());
+    }
+    let few = |layer: &str, gone: u64, of: u64, asked: u64| {
+        Err(format!(
+            "the net of model.weights has lost {gone} of {of} weights{layer} already, and this removes {asked}: take a higher sparsity"
+        ))
+    };
+    match first {
+        Removal::Grouped { .. } => {
+            Err("the net of model.weights was pruned already, without regard to a pattern: take the granularity unstructured".to_owned())
         }
-        Some(_) => None,
-    });
-    let of_file = (found.iter())
-        .filter(|(name, _)| wanted.iter().all(|(other, _)| other != name))
-        .map(|(name, shape)| format!("unknown tensor: {name} {shape:?}; the net has no tensor of that name"));
-    of_net.chain(of_file).collect()
-}
-
-/// How the layers of the file would have to be called, where each layer of the net has exactly one of the same tensors.
-fn renaming(wanted: &Tensors, found: &Tensors) -> Option<String> {
-    let (wanted, found) = (by_layer(wanted), by_layer(found));
-    if wanted.len() != found.len() {
-        return None;
+        Removal::PerLayer { counts } => {
+            match layers.iter().zip(counts).find(|(layer, count)| gone(layer) > **count) {
+                Some((layer, count)) => few(&format!(" of {}", layer.name), gone(layer), layer.weights(), *count),
+                None => Ok(()),
+            }
+        }
+        Removal::Global { caps: Some(caps), .. } if layers.iter().zip(caps).any(|(layer, cap)| gone(layer) > *cap) => {
+            Err("a layer of the net of model.weights has lost more than pruning.max_layer_sparsity allows: take a higher one".to_owned())
+        }
+        removal => match removal.total(layers) {
+            Some(asked) if asked < all => few("", all, layers.iter().map(Layer::weights).sum(), asked),
+            _ => Ok(()),
+        },
     }
-    let pairs: Option<Vec<_>> = (wanted.iter())
-        .map(|(layer, tensors)| {
-            let mut same = found.iter().filter(|(_, others)| *others == tensors);
-            let (other, _) = same.next()?;
-            (same.next().is_none()).then(|| format!("{other}: {layer}"))
-        })
-        .collect();
-    pairs.map(|pairs| pairs.join(", "))
-}
-
-/// The part of a tensor's name before the last dot, with the rest of the names and the shapes.
-fn by_layer(tensors: &Tensors) -> BTreeMap<&str, BTreeMap<&str, &[usize]>> {
-    let mut layers: BTreeMap<&str, BTreeMap<&str, &[usize]>> = BTreeMap::new();
-    for (name, shape) in tensors {
-        let (layer, part) = name.rsplit_once('.').unwrap_or(("", name));
-        layers.entry(layer).or_default().insert(part, shape);
-    }
-    layers
 }

@@ -20,14 +20,15 @@ use super::{
         AblationSetting, Grain, PenaltyPhase, PruneFrom, Scope, Strategy, Then, Timing, pruning, quantization, training,
     },
     spec::SweepSpec,
+    weights::goes_on_from,
 };
 
 /// Everything that decides a cell's results but the data and the seed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Work {
     pub(super) model: ModelSpec,
-    /// The dense net, where it is not trained.
-    weights: Option<ContentHash>,
+    /// The dense net, where it is not trained, and whether it was pruned already.
+    weights: Option<(ContentHash, bool)>,
     /// Indices of the prunable layers.
     layers: Vec<u32>,
     training: TrainingSpec,
@@ -116,10 +117,13 @@ impl Work {
             _ if strategy.is_initial() => Way::FromInitial { reinitialized },
             _ => Way::FromDense { then: Then::Finetune, reinitialized },
         };
-        let weights = facts.weights.as_ref().map(|weights| weights.artifact.hash);
-        if weights.is_some() {
+        if let Some(given) = &facts.weights {
             begins_trained(strategy.name, timing, way)?;
+            if removes {
+                goes_on_from(given, &names, &levels[0], grain)?;
+            }
         }
+        let weights = facts.weights.as_ref().map(|given| (given.artifact.hash, !given.removed.is_empty()));
         let penalty = |on: [PenaltyPhase; 2], epochs: u32| penalty(point, &model, on, epochs);
         let competes = layers.len() > 1;
         let sums = strategy.criterion.is_some_and(|criterion| criterion.grows_with_layer);
@@ -437,7 +441,7 @@ impl Work {
         let (model, penalty) = (&self.model, self.dense_penalty.as_ref());
         let training = self.to_be_pruned(self.training.clone());
         let mut links: Vec<Box<dyn Link + '_>> = match self.weights {
-            Some(weights) => vec![Box::new(Import { model, weights })],
+            Some((weights, masked)) => vec![Box::new(Import { model, weights, masked })],
             None => vec![Box::new(Dense { model, training, penalty, rewound_to })],
         };
         if let Some((last, before)) = self.levels.split_last() {

@@ -186,6 +186,7 @@ fn sweep_file(file: Option<v1::SweepFile>) -> Result<SweepFile, Status> {
         text: file.text,
         data: file.data.ok_or_else(|| invalid(InvalidMessage::Missing("data")))?.try_into().map_err(invalid)?,
         weights: file.weights.map(TryInto::try_into).transpose().map_err(invalid)?,
+        weights_notes: file.weights_notes,
     })
 }
 

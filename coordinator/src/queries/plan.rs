@@ -7,10 +7,13 @@ use secateur_worker::{store::StoreError, threads::on_a_thread};
 
 use super::{Document, Queries, QueryError};
 use crate::{
-    admission::{self, Input},
+    admission::{self, GivenWeights, Input},
     artifacts::ArtifactError,
     experiment::plan::PackedPlan,
 };
+
+/// The longest notes on weights, in bytes.
+const LONGEST_NOTES: usize = 1 << 16;
 
 /// A sweep file, and the artifacts that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct SweepFile {
     pub data: Artifact,
     /// The net that was trained elsewhere.
     pub weights: Option<Artifact>,
+    /// What is to be said of it in plan and report.
+    pub weights_notes: Vec<String>,
 }
 
 /// A plan that this process has made, for as long as somebody has it.
@@ -71,6 +76,12 @@ impl Queries {
                 admission::LARGEST_SWEEP_FILE
             )));
         }
+        let notes: usize = file.weights_notes.iter().map(String::len).sum();
+        if notes > LONGEST_NOTES {
+            return Err(QueryError::Refused(format!(
+                "the notes on the weights have {notes} bytes (expected at most {LONGEST_NOTES})"
+            )));
+        }
         let _place = self.planning.ask()?;
         let room = self.planning.enter(1).await?;
         let limits = self.limits;
@@ -89,7 +100,8 @@ impl Queries {
         };
         let planned = on_a_thread(move || {
             let _room = room;
-            let weights = weights.as_deref().map(Input::of);
+            let notes = &file.weights_notes;
+            let weights = weights.as_deref().map(|bytes| GivenWeights { file: Input::of(bytes), notes });
             admission::admit(&file.name, &file.text, Input::of(&data), weights, limits)
         });
         let plan = planned.await?.map_err(|problems| QueryError::Refused(problems.to_string()))?;

@@ -202,7 +202,13 @@ async fn a_plan_that_this_process_has_made_is_not_made_again() {
     let lab = Lab::new().await;
     let (plan, ..) = fan("s", 3);
     let data = Artifact { hash: plan.sweep.data.hash, size: 1 };
-    let file = |text: &str| SweepFile { name: "s.yaml".to_owned(), text: text.to_owned(), data, weights: None };
+    let file = |text: &str| SweepFile {
+        name: "s.yaml".to_owned(),
+        text: text.to_owned(),
+        data,
+        weights: None,
+        weights_notes: vec![],
+    };
     assert_eq!(plan.sweep.file_hash, ContentHash::of(b"s"), "of this text it is");
     lab.queries.remember_plan(&plan);
     assert!(Arc::ptr_eq(&lab.queries.plan(file("s")).await.expect("is remembered"), &plan));

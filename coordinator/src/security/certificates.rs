@@ -11,6 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use secateur_proto::ids::ContentHash;
+use secateur_worker::pem::{self, PemError, Wanted};
 use time::OffsetDateTime;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
@@ -37,6 +38,15 @@ pub enum CertificateError {
         /// The system's error.
         #[source]
         source: io::Error,
+    },
+    /// A file that holds no certificate or no key.
+    #[error("cannot use {path}")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: PemError,
     },
     /// A name that no certificate can have.
     #[error("no certificate can be made for {hosts:?}")]
@@ -127,14 +137,17 @@ impl TlsFiles {
     /// # Errors
     /// If a file cannot be read. What is in them is checked when the server starts.
     pub fn config(&self) -> Result<ServerTlsConfig, CertificateError> {
-        let read = |path: &Path| {
-            fs::read_to_string(path).map_err(|source| CertificateError::File { path: path.to_owned(), source })
+        let read = |path: &Path, wanted| {
+            pem::read(path, wanted).map_err(|source| CertificateError::Pem { path: path.to_owned(), source })
         };
-        let identity = Identity::from_pem(read(&self.certificate)?, read(&self.key)?);
+        let certificate = read(&self.certificate, Wanted::Certificate)?;
+        let identity = Identity::from_pem(certificate, read(&self.key, Wanted::Key)?);
         let config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
         Ok(match &self.client_authority {
             // A token does as well.
-            Some(path) => config.client_ca_root(Certificate::from_pem(read(path)?)).client_auth_optional(true),
+            Some(path) => config
+                .client_ca_root(Certificate::from_pem(read(path, Wanted::Certificate)?))
+                .client_auth_optional(true),
             None => config,
         })
     }

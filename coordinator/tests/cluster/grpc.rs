@@ -150,7 +150,13 @@ async fn a_worker_of_another_version_is_told_what_to_do() {
 }
 
 fn sweep_file(table: &[u8]) -> SweepFile {
-    SweepFile { name: "sweep.yaml".to_owned(), text: SWEEP.to_owned(), data: Some(artifact(table)), weights: None }
+    SweepFile {
+        name: "sweep.yaml".to_owned(),
+        text: SWEEP.to_owned(),
+        data: Some(artifact(table)),
+        weights: None,
+        weights_notes: vec![],
+    }
 }
 
 /// Uploads the table and submits the sweep.

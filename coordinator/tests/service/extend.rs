@@ -21,7 +21,13 @@ impl Client {
     async fn extend(&mut self, sweep_id: &str, text: &str, share: Option<Share>) -> Result<ExtendReply, Status> {
         let table = table(ROWS);
         let data = ArtifactRef { hash: ContentHash::of(table.as_bytes()).to_string(), size: table.len() as u64 };
-        let file = SweepFile { name: "sweep.yaml".into(), text: text.into(), data: Some(data), weights: None };
+        let file = SweepFile {
+            name: "sweep.yaml".into(),
+            text: text.into(),
+            data: Some(data),
+            weights: None,
+            weights_notes: vec![],
+        };
         let request = ExtendRequest { sweep_id: sweep_id.into(), file: Some(file), share };
         Ok(self.sweeps.extend(with_token(&self.token, request)).await?.into_inner())
     }

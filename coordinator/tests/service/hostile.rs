@@ -263,7 +263,9 @@ async fn a_sweep_file_that_is_made_to_hurt_is_refused_with_the_reason() {
     let start = PutRequest { part: Some(Part::Start(PutStart { artifact: Some(data.clone()), offset: 0 })) };
     let body = PutRequest { part: Some(Part::Data(table.into_bytes())) };
     ArtifactServiceClient::new(channel.clone()).put(tokio_stream::iter([start, body])).await.expect("is kept");
-    let file = |text: String| Some(SweepFile { name: "x".repeat(1000), text, data: Some(data.clone()), weights: None });
+    let file = |text: String| {
+        Some(SweepFile { name: "x".repeat(1000), text, data: Some(data.clone()), weights: None, weights_notes: vec![] })
+    };
     let grid = |axis: &str, values: usize| {
         let list: Vec<String> = (1..=values).map(|value| (value as f64 / (values + 1) as f64).to_string()).collect();
         SWEEP.replace(axis, &format!("{}: [{}]", axis.split(':').next().unwrap_or_default(), list.join(", ")))
@@ -353,6 +355,7 @@ async fn a_table_that_swells_is_refused_before_it_fills_the_memory() {
                 text: SWEEP.replace("table.csv", name),
                 data: Some(reference(&bytes)),
                 weights: None,
+                weights_notes: vec![],
             };
             let planned =
                 SweepServiceClient::new(channel(&server).await).get_plan(PlanRequest { file: Some(file) }).await;

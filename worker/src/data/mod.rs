@@ -34,6 +34,7 @@ pub use error::{DataError, PartCounts};
 pub use preparation::{ImageInput, InputColumn, PREPARATION_FORMAT, Preparation, Target};
 pub use resolve::{Resolved, resolve, table};
 pub use table::{Column, MAX_FIELD, MAX_NAME, MAX_TEXT, Table};
+pub use text::{JSON, foreign};
 pub use values::MAX_CODES;
 
 use classes::Classes;

@@ -36,8 +36,19 @@ const FOREIGN: &[(&[u8], &str)] = &[
     (b"\x80\x05\x95", "a Python pickle; write the table as CSV"),
 ];
 
-/// What a file is that is no table. `None` for what may be one.
-fn foreign(bytes: &[u8]) -> Option<&'static str> {
+/// What [`foreign`] says of JSON.
+pub const JSON: &str = "JSON";
+
+/// What a file is that is not text for people, such as a workbook. `None` for what may be.
+#[must_use]
+pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    let what = not_a_table(bytes)?.split(';').next()?;
+    // What the words say of tables alone.
+    Some(what.split(" and not the file").next().unwrap_or(what))
+}
+
+/// What a file is that is no table, and what to do. `None` for what may be one.
+fn not_a_table(bytes: &[u8]) -> Option<&'static str> {
     if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(what);
     }
@@ -74,9 +85,15 @@ fn foreign(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The text of a table's bytes, in the encoding that is said or in UTF-8, without a byte order mark.
+/// The text of a table's bytes, in the encoding that is said or in UTF-8, without a byte order mark. Where lines end as on old Macs, they
+/// end as everywhere else.
 pub(super) fn decode<'a>(bytes: &'a [u8], reading: &Reading) -> Result<Cow<'a, str>, DataError> {
-    if let Some(what) = foreign(bytes) {
+    let text = decode_as_it_is(bytes, reading)?;
+    Ok(if text.contains('\r') && !text.contains('\n') { Cow::Owned(text.replace('\r', "\n")) } else { text })
+}
+
+fn decode_as_it_is<'a>(bytes: &'a [u8], reading: &Reading) -> Result<Cow<'a, str>, DataError> {
+    if let Some(what) = not_a_table(bytes) {
         return Err(DataError::Foreign(what));
     }
     match reading.encoding.unwrap_or(TextEncoding::Utf8) {
@@ -147,7 +164,12 @@ fn windows_1252(bytes: &[u8]) -> Result<String, DataError> {
     bytes.iter().enumerate().map(letter).collect()
 }
 
-/// Line ends in `bytes`.
+/// Line ends in `bytes`, as editors count them: LF, CR, and both together.
 pub(super) fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+    let ends = bytes.iter().enumerate().filter(|(place, byte)| match byte {
+        b'\n' => true,
+        b'\r' => bytes.get(place + 1) != Some(&b'\n'),
+        _ => false,
+    });
+    ends.count() as u64
 }

@@ -6,7 +6,10 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use secateur_proto::spec::ModelSpec;
 
 use super::{Mask, Parameters};
-use crate::tensors::{self, InvalidTensors, f32_bytes};
+use crate::{
+    import::MASK,
+    tensors::{self, InvalidTensors, f32_bytes},
+};
 
 /// Writes a net. Equal nets give equal bytes.
 ///
@@ -50,10 +53,13 @@ pub fn write_mask(model: &ModelSpec, mask: &Mask) -> Result<Vec<u8>, InvalidTens
 /// # Errors
 /// If a tensor is not one of the net, has another shape or type, or holds anything but 0 and 1.
 pub fn read_mask(model: &ModelSpec, bytes: &[u8]) -> Result<Mask, InvalidTensors> {
-    let file = SafeTensors::deserialize(bytes)?;
+    mask_of(model, SafeTensors::deserialize(bytes)?.tensors())
+}
+
+fn mask_of(model: &ModelSpec, tensors: Vec<(String, TensorView<'_>)>) -> Result<Mask, InvalidTensors> {
     let specs = model.tensors();
     let mut mask = Mask::none(specs.len());
-    for (name, view) in file.tensors() {
+    for (name, view) in tensors {
         let unknown =
             || InvalidTensors::Inconsistent(format!("the mask has a tensor {name:?} that the net does not have"));
         let index = specs.iter().position(|tensor| tensor.name == name).ok_or_else(unknown)?;
@@ -67,6 +73,17 @@ pub fn read_mask(model: &ModelSpec, bytes: &[u8]) -> Result<Mask, InvalidTensors
         mask.kept[index] = Some(view.data().iter().map(|kept| *kept == 1).collect());
     }
     Ok(mask)
+}
+
+/// Reads the masks that stand beside the parameters of a net that was trained elsewhere. `None` if there are none.
+///
+/// # Errors
+/// As [`read_mask`].
+pub fn read_given_mask(model: &ModelSpec, bytes: &[u8]) -> Result<Option<Mask>, InvalidTensors> {
+    let file = SafeTensors::deserialize(bytes)?;
+    let masks = file.tensors().into_iter().filter_map(|(name, view)| Some((name.strip_suffix(MASK)?.to_owned(), view)));
+    let masks: Vec<_> = masks.collect();
+    if masks.is_empty() { Ok(None) } else { mask_of(model, masks).map(Some) }
 }
 
 fn serialize(

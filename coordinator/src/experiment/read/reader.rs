@@ -88,7 +88,13 @@ impl Reader {
     /// A map with only these keys in it. Unknown ones are reported; what is known can still be read.
     pub(crate) fn fields<'a>(&mut self, field: &Field<'a>, known: &[&str]) -> Option<Fields<'a>> {
         let Value::Map(entries) = &field.node.value else {
-            self.wrong(field, &format!("a map of {}", known.join(", ")));
+            // A word that is right, but not without its map.
+            let example = match field.text() {
+                Some(word) if known.contains(&word) => format!(", such as {{{word}: …}}"),
+                Some(word) if known.contains(&"kind") && !word.is_empty() => format!(", such as {{kind: {word}, …}}"),
+                _ => String::new(),
+            };
+            self.wrong(field, &format!("a map of {}{example}", known.join(", ")));
             return None;
         };
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
@@ -187,6 +193,23 @@ impl Reader {
             }
         }
         None
+    }
+
+    /// One of a few names, where other values are maps: `allowed` says all, and `with` are the keys of the maps.
+    pub(crate) fn choice_or_map<T: Clone>(
+        &mut self,
+        field: &Field<'_>,
+        names: &[(&str, T)],
+        with: &[&str],
+        allowed: &str,
+    ) -> Option<T> {
+        let found = names.iter().find(|(name, _)| field.is_text(name)).map(|(_, value)| value.clone());
+        if found.is_none() {
+            let all = || names.iter().map(|(name, _)| *name).chain(with.iter().copied());
+            let hint = field.text().filter(|word| !with.contains(word)).map(|word| did_you_mean(word, all()));
+            self.wrong(field, &format!("{allowed}{}", hint.unwrap_or_default()));
+        }
+        found
     }
 
     /// Reads every item; two that are the same are a mistake.

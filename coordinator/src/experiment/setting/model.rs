@@ -146,14 +146,16 @@ pub(crate) static CHANNELS: Setting<Vec<u32>> = Setting {
 
 pub(crate) static WEIGHTS: Key = Key {
     path: "model.weights",
-    about: "File of a trained net that replaces the dense net: `.safetensors`, `.pt` or `.pth`",
-    allowed: "a path, or a map such as {path: net.pt, rename: {fc1: layers.0}}",
+    about: "File of a trained net that replaces the dense net: a PyTorch checkpoint or safetensors. `key` names the dictionary in it \
+            that holds the net, `rename` its layers",
+    allowed: "a path, or a map such as {path: net.pt, key: state_dict, rename: {fc1: layers.0}}",
     unset: "a net is trained",
     only: &[],
     schema: || {
         let path = json!({"type": "string", "minLength": 1});
         let rename = json!({"type": "object", "additionalProperties": {"type": ["string", "null"]}});
-        let properties = json!({"path": path, "rename": rename});
+        let key = json!({"type": ["string", "integer"]});
+        let properties = json!({"path": path, "key": key, "rename": rename});
         json!({"anyOf": [
             path,
             {"type": "object", "properties": properties, "required": ["path"], "additionalProperties": false},

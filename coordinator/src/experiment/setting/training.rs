@@ -302,7 +302,7 @@ impl Form<LearningRateSchedule> for LrSchedule {
     fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<LearningRateSchedule> {
         if !matches!(field.node.value, yaml::Value::Map(_)) {
             let names = [("constant", LearningRateSchedule::Constant), ("cosine", LearningRateSchedule::Cosine)];
-            return reader.choice(field, &names, &[]);
+            return reader.choice_or_map(field, &names, &["step"], &self.allowed());
         }
         let fields = reader.fields(field, &["step"])?;
         let step = reader.required(&fields, "step", "a map of every or times, and factor")?;

@@ -297,7 +297,7 @@ impl Form<Scope> for Scopes {
 
     fn read(&self, reader: &mut Reader, field: &Field<'_>) -> Option<Scope> {
         if !matches!(field.node.value, yaml::Value::Map(_)) {
-            return reader.choice(field, &SCOPES, &[]);
+            return reader.choice_or_map(field, &SCOPES, &["per_layer"], &self.allowed());
         }
         let fields = reader.fields(field, &["per_layer"])?;
         let factors = reader.required(&fields, "per_layer", "a map of layers' names to factors of the sparsity")?;

@@ -133,7 +133,20 @@ fn splits_constraints_and_columns_are_read() {
 #[test]
 fn line_ends_a_byte_order_mark_and_comments_do_not_matter() {
     let spec = parsed(SMALL);
-    assert_eq!(parsed(&SMALL.replace('\n', "\r\n")), spec);
+    for end in ["\r\n", "\r"] {
+        assert_eq!(parsed(&SMALL.replace('\n', end)), spec);
+        for wrong in [
+            SMALL.replace("seeds: 2", "seeds: x"),
+            SMALL.replace("  target: y", "  target: [y"),
+            SMALL.replace("name: small", "nam: x"),
+        ] {
+            let places = |text: &str| {
+                let problems = SweepSpec::parse("sweep.yaml", text).expect_err("is wrong");
+                problems.list.into_iter().map(|problem| (problem.path, problem.mark)).collect::<Vec<_>>()
+            };
+            assert_eq!(places(&wrong.replace('\n', end)), places(&wrong), "{wrong}");
+        }
+    }
     assert_eq!(parsed(&format!("\u{feff}{SMALL}")), spec);
     assert_eq!(parsed(&format!("{SMALL}# the end")), spec);
 }

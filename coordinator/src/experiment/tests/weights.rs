@@ -1,5 +1,7 @@
 //! Sweeps whose dense net was trained elsewhere.
 
+use std::collections::BTreeMap;
+
 use secateur_proto::{
     outcome::{Artifacts, Role},
     spec::{StageSpec, Start, Subject},
@@ -28,8 +30,12 @@ fn fitting() -> Vec<(String, Vec<usize>)> {
 }
 
 fn planned_with(text: &str, tensors: Vec<(String, Vec<usize>)>) -> Result<Plan, Vec<String>> {
+    planned_of(text, WeightsFacts { artifact: file(), tensors, removed: BTreeMap::new() })
+}
+
+fn planned_of(text: &str, weights: WeightsFacts) -> Result<Plan, Vec<String>> {
     let spec = SweepSpec::parse("sweep.yaml", text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
-    let inputs = InputFacts { weights: Some(WeightsFacts { artifact: file(), tensors }), ..table() };
+    let inputs = InputFacts { weights: Some(weights), ..table() };
     plan(&spec, text, inputs).map(|plan| plan.unpack()).map_err(|problems| {
         let lines = problems.to_string();
         lines.lines().map(|line| line.trim_start_matches("sweep.yaml:").to_owned()).collect()
@@ -61,32 +67,67 @@ fn other_weights_are_another_sweep() {
     let spec = SweepSpec::parse("sweep.yaml", &text).expect("is right");
     let id = |content: &[u8]| {
         let artifact = Artifact { hash: ContentHash::of(content), size: 1 };
-        let inputs = InputFacts { weights: Some(WeightsFacts { artifact, tensors: fitting() }), ..table() };
+        let inputs = InputFacts {
+            weights: Some(WeightsFacts { artifact, tensors: fitting(), removed: BTreeMap::new() }),
+            ..table()
+        };
         plan(&spec, &text, inputs).expect("is planned").sweep.id
     };
     assert_ne!(id(b"one"), id(b"another"));
     assert_eq!(id(b"one"), id(b"one"));
 }
 
+/// Whoever sends the tensors has looked for those of the net. Any others are refused.
 #[test]
-fn every_tensor_that_does_not_fit_is_listed() {
-    let mut found = fitting();
-    found[1].1 = vec![64, 20];
-    found[2].0 = "layers.1.bias_".to_owned();
-    let lines = planned_with(&small_with(&[MODEL]), found).expect_err("does not fit");
-    insta::assert_snapshot!(lines.join("\n"));
+fn tensors_of_another_net_are_refused() {
+    let changes: [fn(&mut Vec<(String, Vec<usize>)>); 3] = [
+        |tensors| tensors[1].1 = vec![64, 20],
+        |tensors| tensors[2].0 = "layers.1.bias_".to_owned(),
+        |tensors| tensors.push(("zz".to_owned(), vec![1])),
+    ];
+    for change in changes {
+        let mut found = fitting();
+        change(&mut found);
+        let lines = planned_with(&small_with(&[MODEL]), found).expect_err("does not fit");
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert!(line.contains("model.weights"), "{line}");
+    }
+}
+
+/// Half of the first layer is gone already.
+fn pruned() -> WeightsFacts {
+    WeightsFacts { artifact: file(), tensors: fitting(), removed: [("layers.0.weight".to_owned(), 608)].into() }
 }
 
 #[test]
-fn names_that_would_fit_are_told() {
-    let lines = planned_with(&small_with(&[MODEL]), tensors(["fc1", "fc2", "out"])).expect_err("other names");
-    let hint = "weights: {path: net.pt, rename: {fc1: layers.0, fc2: layers.1, out: layers.2}}";
-    assert!(lines.iter().any(|line| line.contains(hint)), "{lines:#?}");
-    // Not of a net with another shape.
-    let mut other = tensors(["fc1", "fc2", "out"]);
-    other[0].1 = vec![63];
-    let lines = planned_with(&small_with(&[MODEL]), other).expect_err("does not fit");
-    assert!(!lines.iter().any(|line| line.contains("rename")), "{lines:#?}");
+fn a_net_that_was_pruned_stays_so_in_cells_and_controls() {
+    let plan = planned_of(&small_with(&[MODEL]), pruned()).expect("is planned");
+    let imports = plan.stages.iter().filter_map(|stage| match &stage.spec {
+        StageSpec::Import(spec) => Some((stage.key, spec.masked)),
+        _ => None,
+    });
+    let [(import, true)] = imports.collect::<Vec<_>>()[..] else { panic!("{:?}", plan.stages) };
+    let mut subjects = plan.stages.iter().filter_map(|stage| match &stage.spec {
+        StageSpec::Prune(spec) => Some(spec.subject),
+        _ => None,
+    });
+    assert!(subjects.all(|subject| subject == Subject::Pruned { stage: import }));
+}
+
+#[test]
+fn less_than_is_gone_already_cannot_be_removed() {
+    let refused = |pruning: &str| {
+        let text = small_with(&[MODEL, "controls: none"]).replace("  sparsity: 0.5\n", pruning);
+        match planned_of(&text, pruned()) {
+            Ok(plan) => plan.refused.len(),
+            Err(problems) => problems.len(),
+        }
+    };
+    // Of 1,216 and 2,048 weights.
+    assert_eq!(refused("  sparsity: [0.1, 0.2]\n"), 1);
+    assert_eq!(refused("  sparsity: [0.3, 0.6]\n  scope: local\n"), 1);
+    assert_eq!(refused("  sparsity: [0.3, 0.6]\n  max_layer_sparsity: 0.4\n"), 2);
+    assert_eq!(refused("  sparsity: 0.5\n  granularity: ['2:4', unstructured]\n"), 1);
 }
 
 #[test]
@@ -120,13 +161,27 @@ fn mistakes_in_weights_are_told() {
     let problem = |line: &str| problems(&small_with(&[line])).join("\n");
     let several = problem("model: {kind: mlp, hidden: [[64, 32], [8]], weights: net.pt}");
     assert!(several.contains("model.hidden: "), "{several}");
-    for wrong in ["''", "3", "{rename: {a: b}}", "{path: net.pt, rename: [a]}", "{path: net.pt, rename: {a: 1}}"] {
+    for wrong in [
+        "''",
+        "3",
+        "{rename: {a: b}}",
+        "{path: net.pt, rename: [a]}",
+        "{path: net.pt, rename: {a: 1}}",
+        "{path: net.pt, key: [a]}",
+    ] {
         let problem = problem(&format!("model: {{kind: mlp, hidden: [64, 32], weights: {wrong}}}"));
         assert!(problem.contains("model.weights"), "{wrong}: {problem}");
     }
     let text =
         small_with(&["model: {kind: mlp, hidden: [64, 32], weights: {path: a.pth, rename: {a.b: c, module: ''}}}"]);
     let weights = SweepSpec::parse("sweep.yaml", &text).expect("is right").weights.expect("is named");
+    assert_eq!(weights.key, None);
+    let keys = [("state_dict", "state_dict"), ("0", "0"), ("''", "")];
+    for (written, meant) in keys {
+        let text = small_with(&[&format!("model: {{kind: mlp, hidden: [8], weights: {{path: a, key: {written}}}}}")]);
+        let weights = SweepSpec::parse("sweep.yaml", &text).expect("is right").weights.expect("is named");
+        assert_eq!(weights.key.as_deref(), Some(meant));
+    }
     let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
     assert_eq!(weights.rename, [pair("a.b", "c"), pair("module", "")]);
 }

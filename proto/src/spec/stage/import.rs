@@ -19,6 +19,9 @@ pub struct ImportSpec {
     pub model: ModelSpec,
     /// The hash of its parameters, as a file of safetensors.
     pub weights: ContentHash,
+    /// Whether masks stand beside them: what they remove stays removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub masked: bool,
 }
 
 impl Stage for ImportSpec {
@@ -31,7 +34,8 @@ impl Stage for ImportSpec {
     }
 
     fn leaves(&self) -> Vec<Role> {
-        EVALUATED.to_vec()
+        let mask: &[Role] = if self.masked { &[Role::Mask] } else { &[] };
+        [mask, EVALUATED].concat()
     }
 
     fn model(&self) -> Option<&ModelSpec> {

@@ -107,6 +107,16 @@ fn ragged_rows_are_found_by_their_line() {
     insta::assert_snapshot!(said.0);
 }
 
+/// Editors count a CR, a LF and both together as one line.
+#[test]
+fn lines_are_counted_whatever_ends_them() {
+    let text = "a,b,c\n1,2,3\n\n4,\"5\n5\",6\n7,8\n";
+    let expected = problem(&spec(), text);
+    for end in ["\r\n", "\r"] {
+        assert_eq!(problem(&spec(), &text.replace('\n', end)), expected, "{end:?}");
+    }
+}
+
 #[test]
 fn open_quotes_are_found_at_the_end() {
     for text in ["a,b\n1,2\n3,\"4\n5,6\n", "a,b\n1,2\n3,\"4", "a,b\n1,2\n3,\"", "a,b\n1,2\n3,\"4\n"] {

@@ -2,13 +2,18 @@
 
 use secateur_proto::{
     convert::StageWithInputs,
-    outcome::{Artifacts, Checkpoint, Role},
+    outcome::{Artifacts, Checkpoint, Failure, FailureClass, Role},
     spec::ImportSpec,
 };
 
 use super::{Begun, Execute};
 use crate::{
-    executor::{ended::Ended, evaluation::evaluate, workspace::Workspace},
+    executor::{
+        ended::Ended,
+        evaluation::evaluate,
+        workspace::{Workspace, input},
+    },
+    net::checkpoint,
     train::run::Trained,
 };
 
@@ -20,9 +25,19 @@ impl Execute for ImportSpec {
         _: Option<Checkpoint>,
     ) -> Result<Begun<'a>, Ended> {
         workspace.load(&self.model, stage)?;
-        let parameters = workspace.read_net(&self.model, stage, Role::Weights)?;
-        let trained = Trained { parameters, mask: None, frozen: None, epoch: 0, curve: Vec::new() };
+        let mut parameters = workspace.read_net(&self.model, stage, Role::Weights)?;
+        let mut artifacts = Artifacts::new();
+        let mut mask = None;
+        if self.masked {
+            let given = workspace.store.get(input(stage, Role::Weights)?.hash)?;
+            let read = checkpoint::read_given_mask(&self.model, &given)?;
+            let read = read.ok_or_else(|| Failure::new(FailureClass::Input, "the net came without its masks"))?;
+            read.apply(&mut parameters);
+            artifacts.insert(Role::Mask, workspace.store.put(&checkpoint::write_mask(&self.model, &read)?)?);
+            mask = Some(read);
+        }
+        let trained = Trained { parameters, frozen: mask.clone(), mask, epoch: 0, curve: Vec::new() };
         let prunable = self.model.prunable();
-        evaluate(workspace, (&self.model, &prunable), stage, Artifacts::new(), &trained).map(Begun::Completed)
+        evaluate(workspace, (&self.model, &prunable), stage, artifacts, &trained).map(Begun::Completed)
     }
 }

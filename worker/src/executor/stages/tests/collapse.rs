@@ -54,7 +54,8 @@ fn an_empty_block_of_a_residual_net_is_no_collapse() {
         let weights = fixture.stages.workspace.store.put(&file).expect("room");
         let mut inputs = fixture.prepared.clone();
         inputs.insert(Role::Weights, weights);
-        let spec = ImportSpec { prepare: fixture.prepare.key, model: model.clone(), weights: weights.hash };
+        let spec =
+            ImportSpec { prepare: fixture.prepare.key, model: model.clone(), weights: weights.hash, masked: false };
         one(&mut fixture.stages, &stage(StageSpec::Import(spec), inputs))
     };
     completed(outcome(&mut fixture, 1));

@@ -9,7 +9,8 @@ fn an_imported_net_stands_for_the_dense_one() {
     let (_, dense) = fixture.trained();
     let weights = dense.artifacts[&Role::Checkpoint];
     let model = mlp(WIDTH, &[6, 4]);
-    let import = ImportSpec { prepare: fixture.prepare.key, model: model.clone(), weights: weights.hash };
+    let import =
+        ImportSpec { prepare: fixture.prepare.key, model: model.clone(), weights: weights.hash, masked: false };
     let mut inputs = fixture.prepared.clone();
     inputs.insert(Role::Weights, weights);
     let import = stage(StageSpec::Import(import), inputs);
@@ -28,7 +29,7 @@ fn an_imported_net_stands_for_the_dense_one() {
     // Another net's file.
     let other = checkpoint::write_parameters(&mlp(WIDTH, &[6, 5]), &Parameters::initial(&mlp(WIDTH, &[6, 5]), 1));
     let other = fixture.stages.workspace.store.put(&other.expect("writes")).expect("room");
-    let spec = ImportSpec { prepare: fixture.prepare.key, model, weights: other.hash };
+    let spec = ImportSpec { prepare: fixture.prepare.key, model, weights: other.hash, masked: false };
     let mut inputs = fixture.prepared.clone();
     inputs.insert(Role::Weights, other);
     assert_failed(&one(&mut fixture.stages, &stage(StageSpec::Import(spec), inputs)), FailureClass::Input);
