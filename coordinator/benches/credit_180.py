@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Times configs/credit-180.yaml against what an expert would write by hand in PyTorch for this one sweep.
+"""Times configs/credit-180.yaml against an expert's hand-written PyTorch program for this one sweep.
 
-    python3 credit_180.py compare SECATEUR [--runs N]     both in turns, each run's seconds and the ratio of the sums
-    python3 credit_180.py peer CSV [--threads N] [--lanes N]      the peer alone
+    python3 credit_180.py compare SECATEUR [--runs N]     both alternately: seconds of each run and the ratio of the sums
+    python3 credit_180.py peer CSV [--threads N] [--lanes N]      only the PyTorch program (the peer)
 
 The peer shares the dense nets of a seed, trains all retraining lanes of a bundle in one program of batched matrix products with an Adam
-of its own, and scores the test rows once: it keeps no plans, checkpoints, curves or validation scores. Its wall time counts from its
-start, imports and reading of the table included, as that of `secateur run` counts from its own. Needs PyTorch 2.9, NumPy, pandas and
-scikit-learn. Compare only figures of one machine, taken in turns, and quote the ratio.
+of its own, and scores the test rows once. It keeps no plans, checkpoints, curves or validation scores. Its wall time includes
+imports and reading of the table, as that of `secateur run` includes its start. Needs PyTorch 2.9, NumPy, pandas and
+scikit-learn. Only compare figures of one machine that were measured alternately, and quote the ratio.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def compare(binary, runs):
 
 
 def load(path, torch, np, pd):
-    """Inputs and targets of the parts train, validation and test, as tensors."""
+    """Returns inputs and targets of the parts train, validation and test, as tensors."""
     table = pd.read_csv(path)
     targets = table.iloc[:, -1].to_numpy(np.float32)
     inputs = table.iloc[:, :-1]
@@ -117,7 +117,7 @@ def peer(path, threads, lanes):
         return weights, [layer.bias.detach().view(1, -1) for layer in linear]
 
     def scores(strategy, seed, weights, biases):
-        """Of the weights of all layers but the last."""
+        """Returns the pruning scores of the weights of all layers but the last."""
         if strategy == "random":
             generator = torch.Generator().manual_seed(seed)
             return [torch.rand(part.shape, generator=generator) for part in weights[:-1]]

@@ -1,13 +1,18 @@
-//! Stages per second through the driver into a journal on a disk, with workers that do no work.
+//! Stages per second through the driver into a journal on a disk, with workers that do not train.
 //!
-//! `cargo bench --profile dev -p secateur --bench journal [FOLDER]`: a sweep of dense stages, a handful of workers and a cluster, bundles
-//! of 1 and of 16. Each result is on the disk before the worker gets anything for it; or in memory, to see what the disk costs. Beside
-//! it, what a caller waits for a single record, how many seconds a replay takes, and the memory of the whole process when all is done: plan,
-//! core, driver, and the workers' ends of the channels; and the most there was, the making of the plan and a snapshot included. With
-//! `MIMALLOC_PURGE_DELAY=0` it is what the service in deploy/ takes. Each line is a process of its own. Before that, what a start costs by the
-//! whole history of such a sweep, whose stages have failed so often each before they completed, and by a snapshot of it: seconds, and the most
-//! memory that a process of its own ever held; and how long the snapshot takes.
-//! FOLDER is where the journal is to be; the system's temporary folder may be memory, which is faster than any disk.
+//! `cargo bench --profile dev -p secateur --bench journal [FOLDER]` runs a sweep of dense stages with a handful of
+//! workers and with a cluster, in bundles of 1 and of 16. Each result is on the disk before the worker gets its next
+//! stages; a second journal in memory shows the cost of the disk. It also prints the time that a caller waits for a
+//! single record, the time of a replay, and the memory of the process at the end (plan, core, driver, and the workers'
+//! ends of the channels) and at its peak, including planning and a snapshot. `MIMALLOC_PURGE_DELAY=0` gives the memory
+//! of the service in deploy/. Each line is measured in a process of its own.
+//!
+//! Before the table, it prints the cost of a start: from the whole history of such a sweep, whose stages failed some
+//! times before they completed, and from a snapshot of it. For each it prints the seconds and the peak memory of a
+//! process, and how long the snapshot takes.
+//!
+//! FOLDER is the folder of the journal. The default is the system's temporary folder, which may be in memory and then
+//! faster than any disk.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 mod common;
@@ -35,16 +40,17 @@ use secateur_proto::{
 };
 
 const STAGES: u64 = 200_000;
-/// The journal that is on a disk.
+/// The journal on a disk.
 const SQLITE: &str = "sqlite";
-/// The word by which it tells itself to start on a journal.
+/// The argument by which it runs itself to start on a journal.
 const START: &str = "--start";
-/// The word by which it tells itself to make one line: on a disk or in memory, lanes, workers, slots, and the folder.
+/// The argument by which it runs itself to print one line: on a disk or in memory, lanes, workers, slots, and the
+/// folder.
 const LINE: &str = "--line";
-/// Records that one caller writes one after the other.
+/// Records that a single caller writes one after the other.
 const ALONE: u32 = 500;
 
-/// A journal that outlives nothing.
+/// A journal in memory.
 #[derive(Debug)]
 struct InMemory(Place, Vec<String>);
 
@@ -133,7 +139,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One line of the table.
+/// Prints one line of the table.
 async fn line(name: &str, lanes: u32, fleet: (u32, u32), parent: &Path) -> Result<(), Box<dyn Error>> {
     let on_disk = name == SQLITE;
     let folder = tempfile::tempdir_in(parent)?;
@@ -159,14 +165,14 @@ fn megabytes(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "unknown".to_owned(), |bytes| (bytes / 1_000_000).to_string())
 }
 
-/// What a start costs by a history and by a snapshot of it.
+/// Measures the cost of a start from a history and from a snapshot of it.
 async fn starts(parent: &Path, failures: u32) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir_in(parent)?;
     let file = folder.path().join("journal.db");
     write_history(&file, failures).await?;
     println!("each of {STAGES} stages has failed {failures} times and completed");
     let mut seconds = vec![];
-    // The first one leaves a snapshot for the second one.
+    // The first run writes a snapshot for the second.
     for begins_with in ["history", "snapshot"] {
         let output = Command::new(std::env::current_exe()?).arg(START).arg(&file).output()?;
         let words = String::from_utf8(output.stdout)?;
@@ -177,7 +183,7 @@ async fn starts(parent: &Path, failures: u32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// All that is written of a sweep whose stages complete in the end, with results as they usually are.
+/// Writes the journal of a sweep whose stages failed some times before they completed, with results of usual size.
 async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>> {
     let plan = Arc::new(common::plan(STAGES)?);
     let mut journal = Sqlite::open(file).await?;
@@ -209,7 +215,7 @@ async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>>
     Ok(Box::new(journal).close().await?)
 }
 
-/// Starts on a journal, says what that cost, and leaves a snapshot.
+/// Starts on a journal, prints the cost, and writes a snapshot.
 async fn start(file: &Path) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let mut journal = Sqlite::open(file).await?;
@@ -231,7 +237,7 @@ async fn start(file: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How long a coordinator takes to know again what a journal says.
+/// The time of a replay.
 async fn replay(file: &Path) -> Result<Duration, Box<dyn Error>> {
     let begun = Instant::now();
     let mut journal = Sqlite::open(file).await?;
@@ -240,7 +246,7 @@ async fn replay(file: &Path) -> Result<Duration, Box<dyn Error>> {
     Ok(begun.elapsed())
 }
 
-/// How long all stages of a plan take, and so many records one by one; and what memory there is then.
+/// Measures all stages of a plan, then `ALONE` single records, then the memory.
 async fn run(
     mut journal: Box<dyn Journal>,
     lanes: u32,

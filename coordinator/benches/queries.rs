@@ -1,9 +1,9 @@
-//! What reports of a large sweep cost a coordinator, for one reader and for ten at once.
+//! The cost of reports of a large sweep for a coordinator, with one reader and with ten at once.
 //!
-//! `cargo bench --profile dev -p secateur --bench queries [TRIALS]`: a coordinator whose journal has a sweep of 200,000 trials (or TRIALS),
-//! all of which have completed; readers ask for `report.json` over gRPC, all at the same time, and drop each chunk as it comes. Printed is
-//! how long the last of them waits, how long a reader of the sweep's status waits at most meanwhile, and memory of the process: before
-//! the first question, and at its peak. Each line is a process of its own.
+//! `cargo bench --profile dev -p secateur --bench queries [TRIALS]` runs a coordinator whose journal has a sweep of
+//! 200,000 (or TRIALS) completed trials. All readers ask for `report.json` over gRPC at the same time and discard the
+//! chunks. It prints how long the last reader waits, how long a query of the sweep's status takes at most meanwhile,
+//! and the memory of the process before the first query and at its peak. Each line is measured in a process of its own.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 mod common;
@@ -31,13 +31,13 @@ use secateur_proto::{
 use secateur_worker::connection::{AuthorizedChannel, Remote};
 
 const TRIALS: u64 = 200_000;
-/// Trials of a cell.
+/// Trials in each cell.
 const SEEDS: u64 = 5;
-/// The word by which it tells itself to make one line: readers, trials, and the folder.
+/// The argument by which it runs itself to print one line: readers, trials, and the folder.
 const LINE: &str = "--line";
-/// What opens the door.
+/// The token of the coordinator.
 const TOKEN: &str = "a token of a benchmark's";
-/// How often the status is asked for meanwhile.
+/// The interval of queries of the status meanwhile.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The journal of a sweep that has completed.
+/// Writes the journal of a completed sweep.
 async fn write_journal(trials: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
     let data_dir = DataDir::lock(folder)?;
     let mut journal = data_dir.open_journal().await?;
@@ -128,7 +128,7 @@ async fn measure(readers: usize, folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Bytes of the report.
+/// The size of the report in bytes.
 async fn read(mut sweeps: SweepServiceClient<AuthorizedChannel>) -> Result<usize, Box<dyn Error>> {
     let request = GetReportRequest { sweep_id: "benchmark".to_owned(), format: ReportFormat::Json.into() };
     let mut chunks = sweeps.get_report(request).await?.into_inner();
@@ -139,7 +139,7 @@ async fn read(mut sweeps: SweepServiceClient<AuthorizedChannel>) -> Result<usize
     Ok(size)
 }
 
-/// How long the status of the sweep takes.
+/// The time of a query of the sweep's status.
 async fn look(mut sweeps: SweepServiceClient<AuthorizedChannel>) -> Result<Duration, Box<dyn Error>> {
     tokio::time::sleep(BETWEEN_LOOKS).await;
     let begun = Instant::now();

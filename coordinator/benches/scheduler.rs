@@ -1,8 +1,8 @@
-//! Stages per second through the scheduler core, with workers that do no work, and the memory that its state takes.
+//! Stages per second through the scheduler core, with workers that do not train, and the memory of its state.
 //!
-//! `cargo bench --profile dev -p secateur --bench scheduler`: two layers of stages, a handful of workers and a cluster, bundles of 1 and of 16. A stage is
-//! leased, reported and followed by whatever it unblocks; what the core says is looked at and thrown away. The journal and the
-//! wire are not in these numbers.
+//! `cargo bench --profile dev -p secateur --bench scheduler` runs two layers of stages with a handful of workers and
+//! with a cluster, in bundles of 1 and of 16. Stages are leased and reported, which unblocks further stages; the core's
+//! decisions are checked and discarded. Journal and network are not included.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 mod common;

@@ -1,9 +1,9 @@
-//! Trials a second where a trial takes next to no computing, with real processes: `run`, and `serve` with workers. And where the time
-//! of a slot goes, from its leases' way through the logs of coordinator and workers.
+//! Trials per second if a trial needs next to no computing, with real processes: `run`, and `serve` with workers. It
+//! also shows how the time of a slot is spent, from the logs of coordinator and workers.
 //!
-//! `cargo bench --profile dev -p secateur --bench small_stages [TRIALS [SLOTS]]`: perceptrons with two neurons, trained for one epoch on
-//! a hundred rows, one lane at a time. The first table has wall times without logs. The second is of another run, with logs at `debug`,
-//! which cost a few percent: read its shares.
+//! `cargo bench --profile dev -p secateur --bench small_stages [TRIALS [SLOTS]]` trains perceptrons with two neurons
+//! for one epoch on a hundred rows, one lane at a time. The first table has wall times without logs. The second is from
+//! another run with logs at `debug`, which cost a few percent: use its shares, not its totals.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 use std::{
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 type Failure = Box<dyn Error>;
 
-/// Seeds of each cell, of which there are two and their dense controls.
+/// A sweep of two cells and their dense controls, with a number of seeds.
 fn sweep(trials: u64) -> String {
     format!(
         "version: 1
@@ -52,12 +52,12 @@ fn table() -> String {
     text
 }
 
-/// A process that ends with its handle.
+/// A process that is killed when its handle is dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -66,7 +66,7 @@ impl Drop for Running {
 /// `secateur` in a folder of its own.
 struct Lab {
     folder: tempfile::TempDir,
-    /// What is logged, and whether to files.
+    /// The log filter.
     filter: &'static str,
 }
 
@@ -89,7 +89,7 @@ impl Lab {
         Ok(command)
     }
 
-    /// How long a command takes.
+    /// Measures the time of a command.
     fn time(&self, name: &str, arguments: &[&str]) -> Result<Duration, Failure> {
         let begun = Instant::now();
         let status = self.command(name, arguments)?.status()?;
@@ -97,7 +97,7 @@ impl Lab {
         if status.success() { Ok(elapsed) } else { Err(fs::read_to_string(self.log(name))?.into()) }
     }
 
-    /// A coordinator and as many workers of one slot.
+    /// Starts a coordinator and `slots` workers of one slot.
     fn cluster(&self, slots: u32) -> Result<(Vec<Running>, String), Failure> {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"];
         let mut running = vec![Running(self.command("serve", &serve)?.spawn()?)];
@@ -111,7 +111,7 @@ impl Lab {
             match listening() {
                 Some(address) => break address,
                 None if begun.elapsed() > Duration::from_secs(60) => return Err("serve does not listen".into()),
-                // It may be unparked for no reason, and then looks again sooner.
+                // A spurious wake-up only makes it check earlier.
                 None => std::thread::park_timeout(Duration::from_millis(5)),
             }
         };
@@ -125,7 +125,7 @@ impl Lab {
     }
 }
 
-/// What is needed of the logs for the second table, and as little as possible for the first.
+/// As few logs as possible for the first table.
 const QUIET: &str = "warn,secateur::server=info";
 const TOLD: &str = "warn,secateur=debug,secateur_worker::client=debug,secateur_worker::executor=debug";
 
@@ -159,7 +159,7 @@ fn main() -> Result<(), Failure> {
     shares(&lab, slots)
 }
 
-/// The only sweep of a coordinator.
+/// The id of the coordinator's only sweep.
 fn id_of(lab: &Lab, address: &str) -> Result<String, Failure> {
     let listed =
         lab.command("ls", &["ls", "--output", "json", "--coordinator", address])?.stdout(Stdio::piped()).output()?;
@@ -167,7 +167,7 @@ fn id_of(lab: &Lab, address: &str) -> Result<String, Failure> {
     Ok(sweeps[0]["sweep_id"].as_str().ok_or("no sweep")?.to_owned())
 }
 
-/// A line of a log: when, in microseconds since some moment, and what.
+/// A line of a log: the time in microseconds since some moment, and its fields.
 struct Line {
     at: i64,
     line: Value,
@@ -178,14 +178,14 @@ impl Line {
         self.line["message"] == message
     }
 
-    /// The lease that it is about.
+    /// The lease in the line.
     fn lease(&self) -> Option<String> {
         let lease = self.line["lease"].as_str().or(self.line["span"]["lease"].as_str());
         lease.map(str::to_owned)
     }
 
     fn number(&self, field: &str) -> f64 {
-        // 128 bits are written as text.
+        // 128-bit values are written as text.
         let value = &self.line[field];
         value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0.0)
     }
@@ -198,7 +198,7 @@ fn lines(path: &Path) -> Result<Vec<Line>, Failure> {
         if let Some((_, elapsed)) =
             text.split_once("a bundle has ended").and_then(|(_, rest)| rest.split_once("elapsed_us="))
         {
-            // Executors log as text, and nobody needs to know when.
+            // Executors log as text; their times are not needed.
             let line = json!({"message": "a bundle has ended", "elapsed_us": elapsed.trim()});
             lines.push(Line { at: 0, line });
             continue;
@@ -221,7 +221,7 @@ fn microseconds(text: &str) -> Option<i64> {
     Some(minutes * 60_000_000 + (seconds * 1e6).round() as i64)
 }
 
-/// When a lease got where.
+/// The times of a lease.
 #[derive(Debug, Default, Clone, Copy)]
 struct Lease {
     given: i64,
@@ -230,11 +230,11 @@ struct Lease {
     ended: i64,
     handed_in: i64,
     reported: i64,
-    /// Of it, in the executor: files and training.
+    /// The time in the executor: files and training.
     computed: f64,
 }
 
-/// Prints where the time of the slots went, between the first lease and the last report.
+/// Prints how the time of the slots was spent, between the first lease and the last report.
 fn shares(lab: &Lab, slots: u32) -> Result<(), Failure> {
     let mut leases: HashMap<String, Lease> = HashMap::new();
     let coordinator = lines(&lab.log("serve"))?;
@@ -257,7 +257,7 @@ fn shares(lab: &Lab, slots: u32) -> Result<(), Failure> {
             }
             let Some(id) = line.lease() else { continue };
             let lease = leases.entry(id.clone()).or_default();
-            if line.is("a lease came") {
+            if line.is("received a lease") {
                 lease.came = line.at;
                 of_slot.push(id.clone());
             } else if line.is("working on a lease") {

@@ -1,5 +1,6 @@
-//! Accepts connections before anything of them is understood. An address has a limited number of connections, and a connection must
-//! begin to speak soon, so that nobody can exhaust the coordinator by holding connections open. It knows nothing of what is said.
+//! Accepts connections before any protocol is spoken. An address has a limited number of connections, and a connection
+//! must send its first bytes soon, so that nobody can exhaust the coordinator by holding connections open. It does not
+//! know the content of messages.
 
 use std::{
     collections::HashMap,
@@ -31,27 +32,27 @@ use tonic::{
 use tower::{Layer, Service};
 use tracing::{debug, warn};
 
-/// How long a connection may take to begin. After that HTTP/2's own pings find out who does not answer.
+/// The time that a connection has to send its first bytes. After that, pings of HTTP/2 detect dead connections.
 const TO_BEGIN: Duration = Duration::from_secs(10);
 
-/// Bytes that a connection begins with: the preface of HTTP/2, which is shorter than any greeting of TLS.
+/// The number of first bytes: the preface of HTTP/2, which is shorter than any TLS greeting.
 const BEGINNING: u64 = 24;
 
-/// Between two warnings of the same kind.
+/// The minimum interval between two warnings of the same kind.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
-/// The pause after an accept that failed for want of file descriptors or memory.
+/// The pause after a failed accept for lack of file descriptors or memory.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
 
-/// How many connections that are too many may be told so at the same time. More are closed without an answer.
+/// The number of connections over the limit that get an answer at the same time. More are closed without one.
 const MAX_REFUSED: usize = 64;
 
-/// What is known of the other end of a connection.
+/// What is known about the other end of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct PeerInfo {
-    /// Where it is.
+    /// Its address.
     pub(crate) address: Option<SocketAddr>,
-    /// How many connections its address may have, if this is one too many.
+    /// The limit of connections from its address, if this one exceeds it.
     pub(crate) over_limit: Option<usize>,
 }
 
@@ -62,13 +63,13 @@ impl PeerInfo {
     }
 }
 
-/// Where a call comes from, by what its connection has put beside it.
+/// The address that a call comes from, as its connection recorded it.
 pub(crate) fn peer(extensions: &http::Extensions) -> Option<SocketAddr> {
     PeerInfo::of(extensions)?.address
 }
 
-/// The connections that `listener` accepts: at most `max_per_address` from one address at a time. [`RefusalLayer`] answers those beyond
-/// that.
+/// The connections that `listener` accepts, at most `max_per_address` from one address at a time. [`RefusalLayer`]
+/// answers those over the limit.
 pub(crate) fn incoming(
     listener: TcpListener,
     max_per_address: usize,
@@ -86,7 +87,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    /// The next connection that is served.
+    /// The next connection to serve.
     async fn accept(&mut self) -> Connection<TcpStream> {
         loop {
             let (stream, peer) = match self.listener.accept().await {
@@ -97,8 +98,8 @@ impl Acceptor {
                 }
             };
             let Some(admission) = self.counts.admit(peer.ip()) else { continue };
-            // HTTP/2 writes headers, data and trailers of an answer one after the other: with Nagle's algorithm on, the last waits for
-            // the client's delayed acknowledgement, about 40 ms.
+            // HTTP/2 writes headers, data and trailers of an answer one after the other. With Nagle's algorithm, the
+            // last write would wait for the client's delayed acknowledgement, about 40 ms.
             match stream.set_nodelay(true) {
                 Ok(()) => return Connection::new(stream, admission),
                 Err(error) => debug!(%error, "a connection ended before it was served"),
@@ -106,7 +107,7 @@ impl Acceptor {
         }
     }
 
-    /// After an accept that failed for want of file descriptors or memory the next one waits, and a person is told.
+    /// Pauses after a failed accept for lack of file descriptors or memory, and logs a warning.
     async fn failed(&mut self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
@@ -115,13 +116,13 @@ impl Acceptor {
         }
         if self.failure_warned.is_none_or(|last| last.elapsed() >= BETWEEN_WARNINGS) {
             self.failure_warned = Some(Instant::now());
-            warn!(%error, "cannot accept connections; trying again. If too many files are open, raise the limit (ulimit -n)");
+            warn!(%error, "cannot accept connections; retrying. If too many files are open, raise the limit (ulimit -n)");
         }
         sleep(AFTER_FAILED_ACCEPT).await;
     }
 }
 
-/// Answers calls on connections that are too many: `UNAVAILABLE`, with the reason, so that a client tries again later.
+/// Answers calls on connections over the limit with `UNAVAILABLE` and the reason, so that clients retry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RefusalLayer;
 
@@ -133,7 +134,7 @@ impl<S> Layer<S> for RefusalLayer {
     }
 }
 
-/// Services that connections beyond the limit do not reach.
+/// Services that connections over the limit do not reach.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusing<S>(S);
 
@@ -154,7 +155,7 @@ where
             None => Either::Left(self.0.call(request)),
             Some(limit) => {
                 let status = Status::unavailable(format!(
-                    "the coordinator has {limit} connections from this address already (serve --max-connections-per-address)"
+                    "the coordinator already has {limit} connections from this address (serve --max-connections-per-address)"
                 ));
                 Either::Right(done(Ok(status.into_http())))
             }
@@ -162,12 +163,12 @@ where
     }
 }
 
-/// How many connections each address has.
+/// The number of connections of each address.
 #[derive(Debug, Clone)]
 struct Counts {
     max_per_address: usize,
     by_address: Arc<Mutex<HashMap<IpAddr, Count>>>,
-    /// For connections that are too many.
+    /// Permits for connections over the limit.
     refusals: Arc<Semaphore>,
 }
 
@@ -175,19 +176,19 @@ struct Counts {
 #[derive(Debug, Default)]
 struct Count {
     open: usize,
-    /// Refused since the last warning.
+    /// Connections refused since the last warning.
     refused: u64,
     /// When the last warning was logged.
     warned: Option<Instant>,
 }
 
-/// How a connection is let in.
+/// How a connection is admitted.
 #[derive(Debug)]
 enum Admission {
     Within {
         _counted: Counted,
     },
-    /// It is one too many, and is told so.
+    /// It exceeds the limit and gets an answer.
     Beyond {
         limit: usize,
         _permit: OwnedSemaphorePermit,
@@ -199,8 +200,8 @@ impl Counts {
         Self { max_per_address, by_address: Arc::default(), refusals: Arc::new(Semaphore::new(MAX_REFUSED)) }
     }
 
-    /// Counts one more connection for as long as the returned value lives. Returns `None` for one that is not even told that it is one
-    /// too many.
+    /// Counts a connection for as long as the returned value lives. Returns `None` if it exceeds the limit and gets no
+    /// answer.
     fn admit(&self, address: IpAddr) -> Option<Admission> {
         let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
@@ -220,7 +221,7 @@ impl Counts {
     }
 }
 
-/// A connection that is counted.
+/// A counted connection.
 #[derive(Debug)]
 struct Counted {
     counts: Counts,
@@ -239,13 +240,13 @@ impl Drop for Counted {
     }
 }
 
-/// A connection that ends if it does not begin, or soon if it is one too many.
+/// A connection that ends if it sends nothing in time, or soon if it exceeds the limit.
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
     stream: S,
     admission: Admission,
     received: u64,
-    /// When it ends; `None` once it has begun and is not one too many.
+    /// When it ends, or `None` once it has sent its first bytes and is within the limit.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -262,7 +263,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         {
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "it did not begin to speak, or was refused",
+                "the connection sent nothing in time, or was refused",
             )));
         }
         let before = into.filled().len();
@@ -349,7 +350,7 @@ mod tests {
         assert!(counts.by_address.lock().expect("is sound").is_empty());
     }
 
-    /// Whoever opens connections without end gets so many answers at a time and no more.
+    /// A client that opens connections without end gets a limited number of answers.
     #[test]
     fn so_many_are_told_that_they_are_too_many() {
         let counts = Counts::new(1);
@@ -362,7 +363,7 @@ mod tests {
         drop(first);
     }
 
-    /// Nagle's algorithm and a client's delayed acknowledgement would make each answer wait for some 40 ms.
+    /// Nagle's algorithm and a client's delayed acknowledgement would delay each answer by about 40 ms.
     #[tokio::test]
     async fn what_is_accepted_sends_small_packets_at_once() {
         let listener = TcpListener::bind((HERE, 0)).await.expect("binds");
@@ -373,7 +374,7 @@ mod tests {
         assert!(accepted.stream.nodelay().expect("can be asked"));
     }
 
-    /// A client hears that its connection is one too many, as something that time can mend.
+    /// The client gets a status that says a retry may help.
     #[tokio::test]
     async fn a_connection_too_many_is_told_why() {
         let listener = TcpListener::bind((HERE, 0)).await.expect("binds");
@@ -401,7 +402,7 @@ mod tests {
         let speaks = async {
             for _ in 0..bytes {
                 tokio::time::advance(pause).await;
-                // Nobody may be listening any more.
+                // The other end may be closed.
                 let _ = far.write_all(b"x").await;
             }
             std::future::pending::<()>().await;
@@ -417,11 +418,11 @@ mod tests {
     async fn who_does_not_begin_in_time_is_hung_up_on() {
         let enough = usize::try_from(BEGINNING).expect("is small");
         assert_eq!(spoken(enough, Duration::from_millis(100)).await.expect("begins"), enough);
-        // A byte now and then is no beginning.
+        // Occasional bytes are not enough.
         let trickles = spoken(enough, Duration::from_secs(1)).await.expect_err("is hung up on");
         assert_eq!(trickles.kind(), io::ErrorKind::TimedOut);
         assert_eq!(spoken(1, TO_BEGIN * 2).await.expect_err("is hung up on").kind(), io::ErrorKind::TimedOut);
-        // Who has begun may take its time.
+        // After the first bytes there is no deadline.
         let (mut far, near) = tokio::io::duplex(64);
         let mut connection = Connection::new(near, counts().admit(HERE).expect("is let in"));
         far.write_all(&[0; BEGINNING as usize]).await.expect("writes");

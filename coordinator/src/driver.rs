@@ -1,7 +1,7 @@
-//! The shell around the scheduler core: one task that owns core and journal. Events come in by channel, their records are made
-//! durable together, and only then do their effects happen.
+//! The shell around the scheduler core: one task that owns core and journal. Events arrive on a channel, their records
+//! are made durable together, and only then are their effects carried out.
 //!
-//! It knows nothing of gRPC services: workers are channels of messages, and who watches is told by broadcast.
+//! It knows nothing of gRPC services: workers are channels of messages, and watchers are notified by broadcast.
 
 mod attachment;
 mod notable;
@@ -33,31 +33,32 @@ use crate::{
     scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, fault_injection::Fault},
 };
 
-/// Commands that may wait for the driver.
+/// The maximum number of commands that wait for the driver.
 const WAITING: usize = 4096;
-/// Commands whose records are made durable together.
+/// The maximum number of commands whose records are made durable together.
 const TOGETHER: usize = 1024;
-/// Notices that a slow watcher may be behind before it is told the state anew.
+/// The number of notices that a slow watcher may fall behind before it gets the whole state instead.
 const BEHIND: usize = 4096;
-/// Between two looks for silent workers.
+/// The interval between two checks for silent workers.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Records after which a snapshot is taken, if there are at least as many as stages: so it is never more work than the records were.
+/// The number of records after which a snapshot is taken, unless there are more stages. So a snapshot never costs more
+/// than the records.
 #[cfg(not(test))]
 const BETWEEN_SNAPSHOTS: u64 = 50_000;
-/// The lives of the simulation are short.
+/// Lives in the simulation are short.
 #[cfg(test)]
 const BETWEEN_SNAPSHOTS: u64 = 10;
 
-/// Tells what time it is: the system's clock, but for simulations.
+/// Returns the current time: the system's clock, except in simulations.
 pub type Clock = fn() -> SystemTime;
 
 pub use self::attachment::{Attachment, Hold, WorkerReceiver};
 
-/// Something that watchers of a sweep may want to know.
+/// A change that watchers of a sweep may want to know.
 #[derive(Debug, Clone)]
 pub enum Notice {
-    /// Its numbers have changed.
+    /// The sweep's status has changed.
     Changed(SweepId),
     /// A lane has finished an epoch.
     Progress(Arc<[SweepId]>, Arc<v1::Progress>),
@@ -65,25 +66,25 @@ pub enum Notice {
     Trial(SweepId, Arc<v1::TrialEnded>),
 }
 
-/// The coordinator has ended, for the reason it gave: nothing can be asked any more.
+/// The coordinator has ended and cannot answer any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the coordinator is stopping")]
 pub struct Stopped;
 
-/// Why an event was not taken.
+/// Why an event was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum NotTaken {
-    /// It makes no sense.
+    /// The core rejected it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// There is nobody to take it.
+    /// The driver has stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
 
-/// Whether an event was taken.
+/// Whether an event was applied.
 type Taken = Result<(), Rejection>;
-/// Something to look up in the core.
+/// A query of the core.
 type Read = Box<dyn FnOnce(&Core) + Send>;
 
 enum Command {
@@ -94,7 +95,7 @@ enum Command {
     Close,
 }
 
-/// A way to speak to the driver.
+/// A handle to the driver.
 #[derive(Debug, Clone)]
 pub struct Driver {
     commands: mpsc::Sender<Command>,
@@ -102,8 +103,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts the driver of a core that was restored from this journal, with the time from `clock`. The handle gives the reason when it ends by itself, such as
-    /// a full disk.
+    /// Starts the driver of a core that was restored from this journal. `clock` provides the time. The handle returns
+    /// the reason if the driver ends by itself, for example because of a full disk.
     #[must_use]
     pub fn start(core: Core, journal: Box<dyn Journal>, clock: Clock) -> (Self, JoinHandle<Result<(), JournalError>>) {
         let (commands, receiver) = mpsc::channel(WAITING);
@@ -113,17 +114,17 @@ impl Driver {
         (Self { commands, notices }, tokio::spawn(shell.run(receiver)))
     }
 
-    /// Hands in an event and waits until it is durable and its effects have happened.
+    /// Applies an event and waits until it is durable and its effects are carried out.
     ///
     /// # Errors
-    /// If the event makes no sense, or the driver has stopped.
+    /// If the event is rejected, or the driver has stopped.
     pub async fn apply(&self, event: Event) -> Result<(), NotTaken> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Event(event, Some(reply))).await.map_err(|_| Stopped)?;
         Ok(answer.await.map_err(|_| Stopped)??)
     }
 
-    /// Hands in an event whose rejection matters to nobody but the log.
+    /// Sends an event without waiting for it. A rejection is only logged.
     ///
     /// # Errors
     /// If the driver has stopped.
@@ -131,7 +132,7 @@ impl Driver {
         self.commands.send(Command::Event(event, None)).await.map_err(|_| Stopped)
     }
 
-    /// Passes progress on to whoever watches, and notes that the worker is at it.
+    /// Forwards progress to watchers, and notes that the worker is active.
     ///
     /// # Errors
     /// If the driver has stopped.
@@ -139,7 +140,7 @@ impl Driver {
         self.commands.send(Command::Progress(worker, stage, progress)).await.map_err(|_| Stopped)
     }
 
-    /// Hands in that a worker `joined`, with a channel to it whose first message is `welcome`.
+    /// Applies that a worker `joined`, and opens a channel to it whose first message is `welcome`.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
@@ -159,20 +160,20 @@ impl Driver {
     pub async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Core) -> T + Send + 'static) -> Result<T, Stopped> {
         let (reply, answer) = oneshot::channel();
         let read = Box::new(move |core: &Core| {
-            // Whoever asked may have gone meanwhile.
+            // The caller may be gone.
             let _ = reply.send(read(core));
         });
         self.commands.send(Command::Read(read)).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 
-    /// From now on.
+    /// Subscribes to notices.
     #[must_use]
     pub fn watch(&self) -> broadcast::Receiver<Notice> {
         self.notices.subscribe()
     }
 
-    /// Ends the driver after what has been handed in.
+    /// Ends the driver after the commands that were sent so far.
     pub async fn close(&self) {
         // It may have ended by itself.
         let _ = self.commands.send(Command::Close).await;
@@ -185,19 +186,19 @@ struct Shell {
     clock: Clock,
     workers: HashMap<WorkerId, WorkerChannel>,
     notices: broadcast::Sender<Notice>,
-    /// What the driver itself has to say next.
+    /// Events that the driver itself applies next.
     own_events: Vec<Event>,
 }
 
-/// What a batch of commands leaves to do once its records are durable.
+/// The work of a batch of commands that follows once its records are durable.
 #[derive(Default)]
 struct Batch {
     /// Records as lines of the journal.
     lines: Vec<String>,
-    /// Those of the records that a person is told of.
+    /// Records to log.
     notable: Vec<Record>,
     effects: Vec<Effect>,
-    /// Ends of stages, or of leases, that workers need not report again.
+    /// Ends of stages or leases that workers need not report again.
     settled: BTreeMap<WorkerId, Vec<v1::SettledEnd>>,
     replies: Vec<(oneshot::Sender<Taken>, Taken)>,
     reads: Vec<Read>,
@@ -225,7 +226,7 @@ impl Shell {
             let mut open = true;
             let mut ticked = false;
             tokio::select! {
-                // However much there is to do, the clock is looked at.
+                // The clock has priority, however many commands wait.
                 biased;
                 _ = ticks.tick() => {
                     ticked = true;
@@ -245,12 +246,12 @@ impl Shell {
             }
             self.finish(batch).await.inspect_err(|error| error!(%error, "cannot write the journal; stopping"))?;
             let waited = self.take_snapshot_if_due().await;
-            if waited.inspect_err(|error| error!(%error, "no snapshot can be written; stopping"))? {
-                // What was said meanwhile is heard before anybody is found to be silent.
+            if waited.inspect_err(|error| error!(%error, "cannot write a snapshot; stopping"))? {
+                // Messages that waited meanwhile are handled before any worker is considered silent.
                 ticks.reset();
             }
             if ticked {
-                // Who has lost its journal without a word is not to go on handing out work until the next result comes.
+                // A coordinator that lost its journal must not lease more until the next result arrives.
                 self.journal.confirm().await.inspect_err(|error| error!(%error, "the journal is lost; stopping"))?;
             }
             if !open {
@@ -259,7 +260,7 @@ impl Shell {
         }
     }
 
-    /// Takes a command; says whether the driver goes on.
+    /// Handles a command. Returns whether the driver continues.
     fn take(&mut self, command: Command, batch: &mut Batch) -> bool {
         match command {
             Command::Event(event, reply) => self.apply(event, reply, batch),
@@ -312,7 +313,7 @@ impl Shell {
             }
             Err(rejection) => {
                 match &event {
-                    // The rest of a lease that was taken back arrives late; that is as it should be.
+                    // The rest of a revoked lease arrives late, which is expected.
                     Event::StageReported { .. }
                     | Event::LeaseEnded { .. }
                     | Event::Calibrated { .. }
@@ -351,7 +352,7 @@ impl Shell {
             debug!(lines, elapsed_us = begun.elapsed().as_micros(), "appended to the journal");
         }
         batch.notable.iter().for_each(notable::say);
-        // What was taken in is durable now, and what was rejected would be again.
+        // Applied reports are durable now, and rejected ones would be rejected again.
         for (worker, ends) in batch.settled {
             self.send(&worker, Message::Settled(v1::Settled { ends }));
         }
@@ -363,7 +364,7 @@ impl Shell {
             self.tell(Notice::Changed(sweep));
         }
         for (reply, result) in batch.replies {
-            // Whoever asked may have gone meanwhile.
+            // The caller may be gone.
             let _ = reply.send(result);
         }
         for read in batch.reads {
@@ -372,8 +373,8 @@ impl Shell {
         Ok(())
     }
 
-    /// Writes a snapshot, once what a start would replay outgrows what there is. Events wait meanwhile: it says what the records before
-    /// it come to. Says whether they had to.
+    /// Writes a snapshot once a start would replay more records than there are stages. Events wait meanwhile, because
+    /// the snapshot must match the records before it. Returns whether one was attempted.
     async fn take_snapshot_if_due(&mut self) -> Result<bool, JournalError> {
         let records = self.core.since_snapshot();
         if records < BETWEEN_SNAPSHOTS.max(self.core.stage_count()) {
@@ -382,7 +383,7 @@ impl Shell {
         let (begun, now) = (Instant::now(), self.now());
         match snapshot::write(&mut *self.journal, &self.core, now).await {
             Ok(lines) => info!(records, lines, elapsed = ?begun.elapsed(), "took a snapshot"),
-            // The records that come may find room yet.
+            // Later records may still fit.
             Err(error) if error.is_full() => warn!(%error, "no space for a snapshot; the journal keeps growing"),
             Err(error) => return Err(error),
         }
@@ -416,13 +417,13 @@ impl Shell {
                 }
             }
             Effect::Revoke { worker, lease } => {
-                info!(%worker, %lease, "taking a lease back");
+                info!(%worker, %lease, "revoking a lease");
                 self.send(&worker, Message::Revoke(v1::Revoke { lease_id: lease.to_string() }));
             }
             Effect::Detach { worker, reason } => {
                 warn!(%worker, reason, "a worker is gone");
                 if let Some(channel) = self.workers.remove(&worker) {
-                    // If even this does not get through, the stream ends with the channel.
+                    // If this does not fit into the channel either, the stream ends with the channel.
                     let _ = channel.send(Err(Status::deadline_exceeded(reason)));
                 }
             }
@@ -442,7 +443,7 @@ impl Shell {
                 info!(%sweep, %trial, outcome = outcome.name(), "a trial ended");
                 // Most trials end while nobody watches.
                 if self.notices.receiver_count() > 0 {
-                    // A trial's id is its cell's and its seed.
+                    // A trial's id is its cell's id and its seed.
                     let (cell, seed) = trial.as_str().rsplit_once('-').unwrap_or_default();
                     let ended = v1::TrialEnded {
                         trial_id: trial.to_string(),
@@ -464,14 +465,14 @@ impl Shell {
     fn send(&mut self, worker: &WorkerId, message: Message) {
         let Some(channel) = self.workers.get(worker) else { return };
         if channel.send(Ok(CoordinatorMessage { message: Some(message) })).is_err() {
-            // Its stream ends with the channel, and the core hears of it from whoever serves that.
+            // Its stream ends with the channel, and the task that serves the stream notifies the core.
             warn!(%worker, "a worker does not read its messages; its stream is closed");
             self.workers.remove(worker);
         }
     }
 
     fn tell(&self, notice: Notice) {
-        // Nobody may be watching.
+        // There may be no watchers.
         let _ = self.notices.send(notice);
     }
 }

@@ -1,17 +1,18 @@
-//! Files of a store that nobody needs. It knows files, ages and hashes, and not who refers to what.
+//! Unreferenced files of a store. It knows files, ages and hashes, but not what refers to them.
 //!
-//! # Why nothing goes that somebody needs
+//! # Why no needed file is removed
 //!
-//! Files are listed first, then it is asked which ones are referred to, and then what is left of the list goes, if it is old. So
-//! a file can be lost only if something comes to refer to it afterwards. Before anything does, the services touch the file: when a
-//! worker or a client asks whether it is held, when a report names it, when a sweep over it begins. A touch and the removal of
-//! an old file exclude each other: either the file is young again and stays, or whoever touches it finds it gone, and sends it
-//! again, or the attempt has failed and is made again.
+//! Files are listed first, then the references are collected, and then listed files without a reference are removed if
+//! they are old. So a file can only be lost if a reference to it appears afterwards. Before that, the services touch
+//! the file: when a worker or client asks whether it is held, when a report names it, or when a sweep that uses it
+//! begins. A touch and the removal of an old file exclude each other. Either the file counts as new again and is kept,
+//! or the caller finds it gone and sends it again, or the attempt has failed and is retried.
 //!
-//! That holds as long as whoever removes is who writes the journal. In a folder a lock says so. In a bucket nothing does: the
-//! coordinator asks before each removal whether the journal is still its own, and a request that is on its way when it is lost can
-//! still arrive, for a quarter of an hour at most, after which storage refuses it. What that could take is a file that was old,
-//! that nobody referred to, and that somebody came to refer to in the first moments of the next coordinator.
+//! That holds as long as the process that removes files is the one that writes the journal. In a folder a lock ensures
+//! this; in a bucket nothing does. The coordinator checks before each removal that it still owns the journal. A request
+//! that is on its way when the journal is lost can still arrive, for at most a quarter of an hour, after which the
+//! storage rejects it. It could remove an old unreferenced file that got a reference in the first moments of the next
+//! coordinator.
 
 use std::{
     collections::HashSet,
@@ -23,26 +24,26 @@ use secateur_worker::store::Stored;
 
 use crate::artifacts::{ArtifactError, ArtifactStore};
 
-/// Why nothing is removed although nothing is referred to: a journal that was emptied, or one that is kept elsewhere, looks like one in
-/// which there never was a sweep.
+/// The error for a journal without any sweep: it may have been emptied, or be the wrong one, so unreferenced files must
+/// not be removed.
 #[must_use]
 pub fn no_sweep_ever(files: usize) -> String {
     format!(
-        "the journal has never had a sweep, and {files} files are there: is it the journal that belongs to them (serve --journal)? If nothing of them is needed, remove the folder"
+        "the journal has never had a sweep, but the store has {files} files: check that it is the right journal (serve --journal). If the files are not needed, remove the folder"
     )
 }
 
-/// What is to be done.
+/// What to collect.
 #[derive(Debug, Clone, Copy)]
 pub struct Collection {
-    /// What was modified since then is young.
+    /// Files modified since then are kept.
     before: SystemTime,
-    /// Only tell what would go.
+    /// Only list the files.
     dry_run: bool,
 }
 
 impl Collection {
-    /// Of what has not been modified for `grace`; nothing if time does not go back that far.
+    /// Collects files that were not modified for `grace`. Returns `None` if time does not go back that far.
     #[must_use]
     pub fn after(grace: Duration, dry_run: bool) -> Option<Self> {
         let before = SystemTime::now().checked_sub(grace)?;
@@ -50,33 +51,33 @@ impl Collection {
     }
 }
 
-/// How many files, and how large they are.
+/// A number of files and their size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Files.
+    /// The number of files.
     pub files: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 
 impl Count {
-    /// One more.
+    /// Adds a file.
     pub const fn add(&mut self, file: &Stored) {
         self.files += 1;
         self.bytes = self.bytes.saturating_add(file.size);
     }
 }
 
-/// What stays.
+/// The files that are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeptFiles {
-    /// Somebody refers to it.
+    /// Referenced files.
     pub referred: Count,
-    /// Nobody does, and it is young or being uploaded.
+    /// Unreferenced files that are new or being uploaded.
     pub young: Count,
 }
 
-/// A collection under way: those of the listed files that are old and that nobody refers to go one by one, or are named one by one.
+/// A collection in progress. It removes, or only lists, old unreferenced files of the list one by one.
 #[derive(Debug)]
 pub struct Removal<'a> {
     store: &'a ArtifactStore,
@@ -87,7 +88,7 @@ pub struct Removal<'a> {
 }
 
 impl<'a> Removal<'a> {
-    /// Of the files that are `listed` and were listed before it was asked which ones are `referred` to.
+    /// Starts a collection. `listed` must have been listed before the references `referred` were collected.
     #[must_use]
     pub fn new(
         store: &'a ArtifactStore,
@@ -98,8 +99,8 @@ impl<'a> Removal<'a> {
         Self { store, listed: listed.into_iter(), referred, collection, kept: KeptFiles::default() }
     }
 
-    /// The next file that goes; nothing when all have been looked at. The beginning of an upload goes for its age alone, and only with
-    /// its `turn`: nobody is uploading it then.
+    /// Returns the next removed file, or `None` at the end. A partial upload is removed by age alone, if `turn` returns
+    /// its lock, so that nobody is uploading it.
     ///
     /// # Errors
     /// If a file cannot be removed.
@@ -124,7 +125,7 @@ impl<'a> Removal<'a> {
         Ok(None)
     }
 
-    /// What stays, of those that were looked at.
+    /// The files kept so far.
     #[must_use]
     pub const fn kept(&self) -> KeptFiles {
         self.kept

@@ -1,7 +1,7 @@
-//! What was said of attempts at stages: a file of lines for each stage of which something was said, in a folder. Lines are of use to
-//! people alone, so they may be lost: they are not flushed, a stage has room for so many, how its attempts ended apart, and what comes
-//! faster than a disk takes it is left out, and counted. All files together have a bound, too: those that were written longest ago are
-//! removed first. Knows files and keys of stages, and nothing of sweeps or the network.
+//! Logs of attempts at stages: one file of lines for each stage, in a folder. Lines are for people only, so they may be
+//! lost: they are not flushed, and a stage has limited space, with extra space for how its attempts ended. Lines that
+//! arrive faster than the disk writes are dropped and counted. All files together are limited too: the least recently
+//! written files are removed first. It knows files and keys of stages, but no sweeps and no network.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,22 +20,22 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::{debug, warn};
 
-/// Bytes that a stage has room for.
+/// The maximum size in bytes of a stage's file.
 const ROOM: u64 = 1 << 20;
 
-/// Bytes behind them that there are for how attempts ended: who looks for that must not find the epochs of another attempt alone.
+/// Extra bytes for lines about how attempts ended, so that these are not crowded out by the epochs of another attempt.
 const ROOM_FOR_ENDS: u64 = ROOM / 4;
 
-/// Bytes of a line's text.
+/// The maximum length in bytes of a line's text.
 const LONGEST: usize = 2_000;
 
 /// Lines that may wait for the disk.
 const WAITING: usize = 8_192;
 
-/// What a file takes on a disk is a multiple of this.
+/// The size of a file on a disk is a multiple of this.
 const BLOCK: u64 = 4_096;
 
-/// Notices that a slow reader may be behind.
+/// The number of notices that a slow reader may fall behind.
 const BEHIND: usize = 1_024;
 
 /// A line.
@@ -43,26 +43,26 @@ const BEHIND: usize = 1_024;
 pub struct Line {
     /// Unix time in milliseconds.
     pub at: u64,
-    /// Of which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
     /// The name of the worker.
     pub worker: String,
-    /// What was said.
+    /// The text.
     pub text: String,
 }
 
-/// How a line came about.
+/// The importance of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
-    /// It is worth a file.
+    /// It starts a file if there is none.
     Telling,
-    /// The same, and how an attempt ended without success.
+    /// The same, and it reports an attempt that ended without success.
     Ending,
-    /// It is only kept behind others: that an attempt completed of which nothing was said is no news.
+    /// It does not start a file: a completed attempt without other lines needs no log.
     Closing,
 }
 
-/// How much of a disk the files may take.
+/// Limits of disk usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Bytes of all files together.
@@ -77,7 +77,7 @@ enum Command {
     Flush(oneshot::Sender<()>),
 }
 
-/// The lines of all stages. Copies are the same.
+/// The logs of all stages. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Logs {
     folder: Arc<PathBuf>,
@@ -87,10 +87,11 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Opens the folder, and makes it if need be. Removes the lines of stages that `is_known` does not know, and what is beyond `bounds`.
+    /// Opens the folder, and creates it if it does not exist. Removes logs of stages that `is_known` does not know, and
+    /// those over the limits in `bounds`.
     ///
     /// # Errors
-    /// If it cannot be made or read, or the system gives no thread.
+    /// If it cannot be created or read, or a thread cannot be started.
     pub fn open(folder: PathBuf, bounds: Bounds, is_known: impl Fn(&StageKey) -> bool) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let folder = Arc::new(folder);
@@ -102,40 +103,41 @@ impl Logs {
         let files = Files::find(folder, is_known)?;
         let mut writer = Writer { bounds, files, changed, left_out };
         writer.files.shrink(bounds.total)?;
-        // Not one of the runtime's: it lives as long as the logs do, and a simulated clock waits for the runtime's threads.
+        // Not a thread of the runtime: it lives as long as the logs do, and a simulated clock waits for the runtime's
+        // threads.
         thread::Builder::new().name("logs".to_owned()).spawn(move || writer.run(receiver))?;
         Ok(logs)
     }
 
-    /// Adds a line, unless the disk is behind.
+    /// Adds a line, unless too many wait for the disk.
     pub fn say(&self, stage: StageKey, weight: Weight, line: Line) {
         if self.commands.try_send(Command::Say(stage, weight, line)).is_err() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Removes the lines of these stages, soon.
+    /// Removes the logs of these stages, in the background.
     pub async fn remove(&self, stages: Vec<StageKey>) {
-        // A writer that is gone removes nothing; the next one does.
+        // If the writer is gone, the next one removes them.
         let _ = self.commands.send(Command::Remove(stages)).await;
     }
 
-    /// Waits until what was said before can be read.
+    /// Waits until all earlier lines can be read.
     pub async fn flush(&self) {
         let (done, waits) = oneshot::channel();
         if self.commands.send(Command::Flush(done)).await.is_ok() {
-            // A writer that is gone has nothing more to write.
+            // A writer that is gone has nothing left to write.
             let _ = waits.await;
         }
     }
 
-    /// Tells of which stages there are new lines, from now on.
+    /// Subscribes to the stages that get new lines.
     #[must_use]
     pub fn watch(&self) -> broadcast::Receiver<StageKey> {
         self.changed.subscribe()
     }
 
-    /// The lines of a stage behind `offset`, and where they end. Lines that cannot be read are passed over.
+    /// Returns the lines of a stage after `offset`, and the offset of their end. Invalid lines are skipped.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -145,12 +147,12 @@ impl Logs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((vec![], offset)),
             Err(error) => return Err(error),
         };
-        // What is shorter than it was has been removed, and begun anew.
+        // A file that is shorter than before was removed and started again.
         let offset = if offset > file.metadata()?.len() { 0 } else { offset };
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
         file.take(2 * ROOM).read_to_end(&mut bytes)?;
-        // The last line may still be on its way to the disk.
+        // The last line may not be written completely yet.
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines = bytes[..whole].split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
         Ok((lines.collect(), offset + whole as u64))
@@ -161,14 +163,14 @@ fn path(folder: &Path, stage: &StageKey) -> PathBuf {
     folder.join(format!("{stage}.jsonl"))
 }
 
-/// The files, by when they were written last.
+/// The files, by the time of the last write.
 struct Files {
     folder: Arc<PathBuf>,
     by_stage: HashMap<StageKey, LogFile>,
-    /// From the one that was written longest ago on.
+    /// The least recently written first.
     by_turn: BTreeMap<u64, StageKey>,
     next_turn: u64,
-    /// Bytes on the disk of all of them.
+    /// Bytes on the disk of all files.
     total: u64,
 }
 
@@ -179,7 +181,7 @@ struct LogFile {
 }
 
 impl Files {
-    /// Those in `folder`. Those of stages that `is_known` does not know are removed.
+    /// Finds the files in `folder`. Removes those of stages that `is_known` does not know.
     fn find(folder: Arc<PathBuf>, is_known: impl Fn(&StageKey) -> bool) -> io::Result<Self> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&*folder)? {
@@ -206,7 +208,7 @@ impl Files {
         self.by_stage.get(stage).map_or(0, |file| file.size)
     }
 
-    /// Bytes were added to the file of a stage.
+    /// Notes that bytes were added to a stage's file.
     fn grow(&mut self, stage: StageKey, bytes: u64) {
         let file = self.by_stage.entry(stage).or_default();
         self.by_turn.remove(&file.turn);
@@ -227,7 +229,7 @@ impl Files {
         }
     }
 
-    /// Removes those that were written longest ago, but not the last, until all together have at most so many bytes.
+    /// Removes the least recently written files, except the last, until all together have at most `total` bytes.
     fn shrink(&mut self, total: u64) -> io::Result<()> {
         while self.total > total && self.by_turn.len() > 1 {
             let Some(stage) = self.by_turn.values().next().copied() else { break };
@@ -237,7 +239,7 @@ impl Files {
     }
 }
 
-/// Bytes that a file of that size takes on a disk.
+/// The size on a disk of a file of `size` bytes.
 const fn on_disk(size: u64) -> u64 {
     size.next_multiple_of(BLOCK)
 }
@@ -255,26 +257,26 @@ impl Writer {
         while let Some(command) = commands.blocking_recv() {
             let done = match command {
                 Command::Flush(done) => {
-                    // Whoever waited may have gone.
+                    // The caller may be gone.
                     let _ = done.send(());
                     Ok(())
                 }
                 Command::Remove(stages) => stages.iter().try_for_each(|stage| self.files.remove(stage)),
                 Command::Say(stage, weight, line) => self.write(&stage, weight, line).map(|written| {
                     if written {
-                        // Nobody may be watching.
+                        // There may be no watchers.
                         let _ = self.changed.send(stage);
                     }
                 }),
             };
             match done {
                 Ok(()) => {}
-                // Once is enough: what is said of an attempt is no reason to stop it.
+                // Warned once only: logs are not a reason to stop an attempt.
                 Err(error) if !complained => {
                     complained = true;
                     warn!(%error, folder = %self.files.folder.display(), "cannot write logs of workers");
                 }
-                Err(error) => debug!(%error, "a line is lost"),
+                Err(error) => debug!(%error, "cannot write a log line"),
             }
         }
     }
@@ -305,15 +307,14 @@ impl Writer {
         match self.left_out.swap(0, Ordering::Relaxed) {
             0 => {}
             lines => {
-                let text = format!(
-                    "{lines} lines of this stage or others are missing: the disk was full, or too slow for them"
-                );
+                let text = format!("{lines} lines of this or other stages are missing: the disk was full or too slow");
                 add(&Line { text, ..line.clone() })?;
             }
         }
         add(&line)?;
         if size < ROOM && size + text.len() as u64 >= ROOM {
-            let end = "what follows is left out, but for how attempts end: that is 1 MiB of this stage".to_owned();
+            let end =
+                "log limit of the stage reached (1 MiB): from here on only the ends of attempts are logged".to_owned();
             text += &serde_json::to_string(&Line { text: end, ..line })?;
             text.push('\n');
         }
@@ -361,7 +362,7 @@ mod tests {
         logs.say(a, Weight::Closing, line("the end"));
         logs.flush().await;
         assert_eq!(logs.read(&a, end).expect("reads").0, [line("the end")]);
-        // A line that is on its way is read when it is there.
+        // A line that is not complete yet is read later.
         let path = path(&folder.path().join("logs"), &a);
         let whole = fs::read(&path).expect("reads");
         fs::write(&path, &whole[..whole.len() - 3]).expect("writes");
@@ -380,8 +381,8 @@ mod tests {
         let (lines, end) = logs.read(&key("a"), 0).expect("reads");
         assert!(end < ROOM + 2 * LONGEST as u64, "{end}");
         assert!(lines.iter().all(|line| line.text.len() <= LONGEST));
-        assert!(texts(&lines).last().is_some_and(|text| text.starts_with("what follows is left out")));
-        // How the attempt ended is told nonetheless, and no more than there is room for.
+        assert!(texts(&lines).last().is_some_and(|text| text.starts_with("log limit of the stage reached")));
+        // The end of the attempt is still logged, within its own limit.
         logs.say(key("a"), Weight::Telling, line("one more"));
         logs.say(key("a"), Weight::Ending, line("failed"));
         logs.flush().await;
@@ -417,7 +418,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).expect("reads").count(), 2);
     }
 
-    /// Which of the stages have lines.
+    /// The stages that have logs.
     async fn kept(logs: &Logs, names: &str) -> String {
         logs.flush().await;
         let has_lines = |name: &char| !logs.read(&key(&name.to_string()), 0).expect("reads").0.is_empty();
@@ -437,7 +438,7 @@ mod tests {
         assert_eq!(kept(&logs, "abcd").await, "bcd");
         say("e");
         assert_eq!(kept(&logs, "abcde").await, "bde");
-        // A file alone may be larger than the bound, and a bound that became smaller holds from the start.
+        // A single file may exceed the limit, and a smaller limit applies from the start.
         let logs = open(Bounds { total: 1, ..bounds });
         assert_eq!(kept(&logs, "abcde").await.len(), 1);
     }

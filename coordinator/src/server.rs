@@ -1,5 +1,5 @@
-//! A coordinator: journal, store, driver and the gRPC services on one port. `serve` runs one for others; `run` runs one for
-//! itself.
+//! A coordinator: journal, store, driver and the gRPC services on one port. `serve` runs one for others; `run` runs one
+//! for itself.
 
 use std::{
     convert::Infallible,
@@ -54,26 +54,26 @@ use crate::{
     upkeep,
 };
 
-/// Calls that a connection may have under way.
+/// The maximum number of concurrent calls on a connection.
 const STREAMS: u32 = 256;
 
-/// Between two looks at how much room there is.
+/// The interval between two checks of the free disk space.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
 
-/// Bytes of the headers of a call.
+/// The maximum size in bytes of a call's headers.
 const LARGEST_HEADERS: u32 = 16 << 10;
 
-/// A coordinator's folder, held by this process alone.
+/// A coordinator's folder, locked by this process.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
-/// Why a coordinator cannot start, or ended.
+/// Why a coordinator cannot start, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Another process has the folder.
+    /// Another process has locked the folder.
     #[error("{0} is in use by another secateur: wait for it, or give another folder")]
     InUse(PathBuf),
     /// The folder cannot be used.
@@ -85,43 +85,43 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
-    /// The journal.
+    /// An error of the journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The store.
+    /// An error of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The bucket.
+    /// An error of the bucket.
     #[error(transparent)]
     Bucket(#[from] BucketError),
-    /// Where the artifacts are.
+    /// The location of the artifacts is wrong.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// The address.
+    /// The address cannot be used.
     #[error("cannot listen on {address}; another coordinator may be using it")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The tokens.
+    /// An error of the tokens.
     #[error(transparent)]
     Tokens(#[from] TokenError),
-    /// The certificates.
+    /// A certificate file cannot be read.
     #[error(transparent)]
     Certificates(#[from] CertificateError),
-    /// The certificates, again: what is in them.
+    /// The certificate and key are invalid.
     #[error("invalid certificate and key: both must be PEM and belong together")]
     Tls(#[source] tonic::transport::Error),
-    /// The server.
+    /// An error of the gRPC server.
     #[error("the gRPC server failed")]
     Serve(#[from] tonic::transport::Error),
-    /// A defect.
+    /// A bug.
     #[error("the coordinator ended unexpectedly")]
     Ended,
-    /// A defect.
+    /// A bug.
     #[error("a task of the coordinator failed: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -137,7 +137,7 @@ impl From<ArtifactError> for ServerError {
 }
 
 impl ServerError {
-    /// Whether freeing disk space is what helps.
+    /// Whether freeing disk space helps.
     #[must_use]
     pub fn is_full(&self) -> bool {
         match self {
@@ -150,10 +150,10 @@ impl ServerError {
 }
 
 impl DataDir {
-    /// Takes the folder, and makes it if need be.
+    /// Locks the folder, and creates it if it does not exist.
     ///
     /// # Errors
-    /// If another process has it, or it cannot be made.
+    /// If another process has locked it, or it cannot be created.
     pub fn lock(path: &Path) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Folder { path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(failed)?;
@@ -165,10 +165,10 @@ impl DataDir {
         }
     }
 
-    /// Takes the folder as soon as nobody else has it.
+    /// Locks the folder as soon as no other process has locked it.
     ///
     /// # Errors
-    /// If it cannot be made or locked.
+    /// If it cannot be created or locked.
     pub async fn wait(path: PathBuf) -> Result<Self, ServerError> {
         match Self::lock(&path) {
             Err(ServerError::InUse(_)) => {}
@@ -184,11 +184,11 @@ impl DataDir {
         waiting.await?
     }
 
-    /// Takes the folder, from one that hangs too and has lost the journal to this process: what it may still write when it wakes up are
-    /// files by hash, and it removes none that is young.
+    /// Uses the folder without its lock, because a hung coordinator that lost the journal to this process still holds
+    /// it. If that wakes up, it can only write files by hash, and it removes none that is new.
     ///
     /// # Errors
-    /// If it cannot be made or locked.
+    /// If it cannot be created or locked.
     pub fn take_over(path: PathBuf) -> Result<Self, ServerError> {
         match Self::lock(&path) {
             Err(ServerError::InUse(_)) => {}
@@ -200,7 +200,7 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Opens the journal in the folder, and makes it if need be.
+    /// Opens the journal in the folder, and creates it if it does not exist.
     ///
     /// # Errors
     /// If it cannot be opened.
@@ -214,22 +214,22 @@ impl DataDir {
         &self.path
     }
 
-    /// Where the journal of such a folder is, unless a database has it.
+    /// The path of the journal in a coordinator's folder, unless a database holds it.
     #[must_use]
     pub fn journal_in(folder: &Path) -> PathBuf {
         folder.join("journal.db")
     }
 
-    /// Where the artifacts are, unless a bucket has them.
+    /// The folder of artifacts, unless a bucket holds them.
     #[must_use]
     pub fn artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
     }
 
-    /// Opens the artifacts: those in `bucket`, with a folder here that uploads arrive in, or files here.
+    /// Opens the artifacts: in `bucket`, with a local folder for incoming uploads, or in local files.
     ///
     /// # Errors
-    /// If a folder cannot be made, or this coordinator's artifacts are elsewhere.
+    /// If a folder cannot be created, or this coordinator's artifacts are at another location.
     pub fn open_artifacts(&self, bucket: Option<Remote>) -> Result<ArtifactStore, ServerError> {
         artifacts::settle(&self.path, bucket.as_ref().map(Remote::url))?;
         Ok(match bucket {
@@ -241,29 +241,29 @@ impl DataDir {
         })
     }
 
-    /// Where what workers say of attempts is.
+    /// The folder of logs.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
 }
 
-/// Who can reach a coordinator, and how it knows them.
+/// Who can reach a coordinator, and how they authenticate.
 #[derive(Debug)]
 pub enum Reach {
-    /// Others: by the tokens in its folder, over TLS if there are certificates.
+    /// Others, with the tokens in its folder, over TLS if there are certificates.
     Others(Option<TlsFiles>),
-    /// The process that it is part of, by one token.
+    /// Only its own process, with a single token.
     Itself {
-        /// The hash of that.
+        /// The hash of the token.
         token: ContentHash,
     },
 }
 
-/// A coordinator that is running.
+/// A running coordinator.
 #[derive(Debug)]
 pub struct Coordinator {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     driver: Driver,
     queries: Queries,
@@ -274,8 +274,8 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts one in `folder` with that journal, on `address` (port 0: any free one), for those that `reach` says. It takes
-    /// nothing beyond `limits`; its artifacts are in `bucket`, or in the folder.
+    /// Starts a coordinator in `folder` with that journal, for the callers of `reach`. It listens on `address` (port 0
+    /// picks a free one) and applies `limits`. Its artifacts are in `bucket`, or in the folder.
     ///
     /// # Errors
     /// If journal, store or address cannot be used.
@@ -296,22 +296,22 @@ impl Coordinator {
         opened.serve(address, incoming).await
     }
 
-    /// The way to its driver.
+    /// A handle to its driver.
     #[must_use]
     pub const fn driver(&self) -> &Driver {
         &self.driver
     }
 
-    /// What it can be asked.
+    /// Its queries.
     #[must_use]
     pub const fn queries(&self) -> &Queries {
         &self.queries
     }
 
-    /// Runs until `until` is done, or until it cannot go on.
+    /// Runs until `until` is done, or until a fatal error.
     ///
     /// # Errors
-    /// The reason why it cannot go on, such as a full disk.
+    /// The fatal error, such as a full disk.
     pub async fn run_until<T>(mut self, until: impl Future<Output = T>) -> Result<T, ServerError> {
         let done = tokio::select! {
             biased;
@@ -327,14 +327,14 @@ impl Coordinator {
         };
         self.driver.close().await;
         (&mut self.driving).await??;
-        // Streams of workers may still be open: they end with the process.
+        // Streams of workers may still be open; they end with the process.
         drop(self.stop);
         self.serving.abort();
         Ok(done)
     }
 }
 
-/// A coordinator that knows what its journal says, and that nobody can reach yet.
+/// A coordinator whose journal is replayed, but which does not listen yet.
 pub(crate) struct Opened {
     folder: DataDir,
     journal: Box<dyn Journal>,
@@ -349,8 +349,8 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Opens one in `folder` with that journal, for those that `reach` says, with artifacts in `bucket`, or in the folder, and the time
-    /// from `clock`.
+    /// Opens a coordinator in `folder` with that journal, for the callers of `reach`, with artifacts in `bucket` or in
+    /// the folder. `clock` provides the time.
     pub(crate) async fn open(
         folder: DataDir,
         mut journal: Box<dyn Journal>,
@@ -362,7 +362,7 @@ impl Opened {
     ) -> Result<Self, ServerError> {
         let (access, audit, tls) = match reach {
             Reach::Others(tls) => {
-                // A file of tokens that cannot be read is told now, and not to the first caller.
+                // An invalid token file is reported now, not to the first caller.
                 Tokens::read(folder.path())?;
                 let failed = |source| ServerError::Folder { path: folder.path.clone(), source };
                 let audit = Audit::open(folder.path()).map_err(failed)?;
@@ -378,10 +378,10 @@ impl Opened {
         if !core.has_had_sweeps() {
             let files = store.files().await?.len();
             if files > 0 {
-                // It may be the first start after one that a table was uploaded to and no sweep; and it may be another journal.
+                // Either the first start after a table was uploaded but no sweep submitted, or the wrong journal.
                 warn!(
-                    "the journal {} has never had a sweep, and {files} files are there: if they belong to a journal that was lost, or to \
-                     another one (serve --journal), stop, and put that in its place before anything is submitted",
+                    "the journal {} has never had a sweep, but the store has {files} files: if they belong to another journal \
+                     (serve --journal) or to a lost one, stop and restore that before you submit anything",
                     journal.place()
                 );
             }
@@ -392,7 +392,7 @@ impl Opened {
         Ok(Self { folder, journal, core, store, access, audit, logs, tls, limits, clock })
     }
 
-    /// Serves the connections that come in at `address`, whoever accepts them.
+    /// Serves the connections that are accepted at `address`.
     pub(crate) async fn serve<C>(
         self,
         address: SocketAddr,
@@ -440,7 +440,7 @@ impl Opened {
             .add_service(workers.max_decoding_message_size(MAX_MESSAGE_LEN))
             .add_service(artifacts.max_decoding_message_size(MAX_MESSAGE_LEN));
         let serving = server.serve_with_incoming_shutdown(incoming, async {
-            // A sender that is dropped means the same.
+            // A dropped sender means the same.
             let _ = stopped.await;
         });
         let serving = async {
@@ -454,15 +454,15 @@ impl Opened {
     }
 }
 
-/// Tells the driver when so much room is not left any more on the disk, and when it is again.
+/// Notifies the driver when less than `keep_free` is left on the disk, and when there is enough again.
 async fn watch_room(driver: Driver, store: ArtifactStore, keep_free: u64) -> Infallible {
     if keep_free == 0 {
-        // There is always so much.
+        // No limit to check.
         return std::future::pending().await;
     }
     let mut looks = tokio::time::interval(LOOK_FOR_ROOM);
     let mut was_enough = true;
-    // Why the driver has ended others say.
+    // The driver's error is reported elsewhere.
     while let Ok(wanted) = driver.read(Core::room_wanted).await {
         match store.incoming().free() {
             Ok(free) => {
@@ -477,7 +477,7 @@ async fn watch_room(driver: Driver, store: ArtifactStore, keep_free: u64) -> Inf
                     break;
                 }
             }
-            // Whether a file finds room is asked again when one comes.
+            // The free space is checked again when a file arrives.
             Err(error) => warn!(error = with_causes(&error), "cannot determine the free disk space"),
         }
         looks.tick().await;

@@ -1,5 +1,5 @@
-//! Messages that have begun and not ended: so many bytes of them are kept of one address, and of all together. Whoever begins long
-//! messages only to have them kept fills no memory. Knows how gRPC says how long a message is, and nothing of what it says.
+//! Limits the memory of unfinished messages, for each address and in total, so that nobody can fill the memory by
+//! beginning long messages. It knows how gRPC encodes the length of a message, but not its content.
 
 use std::{
     collections::HashMap,
@@ -16,19 +16,19 @@ use tracing::debug;
 
 use crate::connections::peer;
 
-/// So many bytes of a message are not counted, so that what most have to say is always heard.
+/// Bytes of each message that are not counted, so that short messages are always accepted.
 const SMALL: usize = 64 << 10;
 
-/// Bytes of one address: some of the longest messages, or a chunk each of many workers.
+/// The limit in bytes for one address: several messages of maximum length, or a chunk each of many workers.
 const FROM_ONE_ADDRESS: usize = 64 << 20;
 
-/// Bytes of all.
+/// The total limit in bytes.
 const IN_ALL: usize = 256 << 20;
 
-/// Bytes before a message: whether it is compressed, and its length.
+/// Bytes before a message: the compression flag and the length.
 const HEAD: usize = 5;
 
-/// Counts what is kept of unfinished messages, and refuses what is too much.
+/// Counts the bytes of unfinished messages, and refuses those over the limit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UnfinishedLayer(Kept);
 
@@ -40,7 +40,7 @@ impl<S> Layer<S> for UnfinishedLayer {
     }
 }
 
-/// Services whose callers' messages are counted.
+/// Services whose incoming messages are counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Counting<S> {
     kept: Kept,
@@ -70,7 +70,7 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Counting<
     }
 }
 
-/// Bytes that are kept, by address.
+/// Bytes of unfinished messages, by address.
 #[derive(Debug, Clone, Default)]
 struct Kept(Arc<Mutex<Bytes>>);
 
@@ -81,7 +81,7 @@ struct Bytes {
 }
 
 impl Kept {
-    /// Counts `now` bytes in place of `before`; nothing has changed if that would be too many.
+    /// Counts `now` bytes instead of `before`. Fails without a change if a limit is exceeded.
     fn change(&self, address: Option<IpAddr>, before: usize, now: usize) -> Result<(), Status> {
         if before == now {
             return Ok(());
@@ -90,8 +90,8 @@ impl Kept {
         let in_all = bytes.in_all - before + now;
         let own = bytes.from.get(&address).copied().unwrap_or_default() - before + now;
         if now > before && (own > FROM_ONE_ADDRESS || in_all > IN_ALL) {
-            debug!(?address, own, in_all, "too much of unfinished messages; the newest is refused");
-            // Not that a resource is exhausted, which a worker takes for a full disk: time helps.
+            debug!(?address, own, in_all, "too many bytes of unfinished messages; the newest is refused");
+            // Not RESOURCE_EXHAUSTED, which a worker takes for a full disk: a retry helps.
             return Err(Status::unavailable(
                 "too many long messages have begun and not ended: let them end, and say this again",
             ));
@@ -106,15 +106,15 @@ impl Kept {
     }
 }
 
-/// The message of a call that comes in, one after the other.
+/// The messages of an incoming call, one after the other.
 #[derive(Debug)]
 struct Message {
     kept: Kept,
     address: Option<IpAddr>,
     head: Vec<u8>,
-    /// Bytes that are there.
+    /// Bytes received so far.
     begun: usize,
-    /// Bytes that are to come.
+    /// Bytes that are missing.
     left: usize,
     counted: usize,
 }
@@ -124,7 +124,7 @@ impl Message {
         Self { kept, address, head: vec![], begun: 0, left: 0, counted: 0 }
     }
 
-    /// Takes in what comes next.
+    /// Counts the next bytes.
     fn take(&mut self, mut data: &[u8]) -> Result<(), Status> {
         while !data.is_empty() {
             if self.head.len() < HEAD {
@@ -153,7 +153,7 @@ impl Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        // Less is never too much.
+        // Reducing the count never fails.
         let _ = self.kept.change(self.address, self.counted, 0);
     }
 }
@@ -168,7 +168,7 @@ mod tests {
         Some([127, 0, 0, last].into())
     }
 
-    /// A message of so many bytes, with its head.
+    /// A message of `length` bytes, with its head.
     fn message(length: usize) -> Vec<u8> {
         [&[0][..], &u32::try_from(length).expect("is short").to_be_bytes(), &vec![7; length]].concat()
     }
@@ -192,7 +192,7 @@ mod tests {
                 let end = all.len().min(place + piece);
                 taken.take(&all[place..end]).expect("is not too much");
                 place = end;
-                // The message that `place` is in, by their ends.
+                // The message that contains `place`.
                 let mut begin = 0;
                 let mut expected = 0;
                 for length in &lengths {
@@ -222,13 +222,13 @@ mod tests {
         };
         let mut held: Vec<Message> = (0..2).map(|_| begin(1).expect("has room")).collect();
         assert_eq!(begin(1).expect_err("is too much").code(), tonic::Code::Unavailable);
-        // Others are heard all the same, and short messages of the same address.
+        // Other addresses are still served, and so are short messages of the same address.
         held.push(begin(2).expect("has room"));
         let mut short = Message::new(kept.clone(), address(1));
         short.take(&message(SMALL)[..SMALL]).expect("is small");
         held.extend([2, 3, 3, 4, 4].map(|from| begin(from).expect("has room")));
         assert_eq!(begin(5).expect_err("all together are too much").code(), tonic::Code::Unavailable);
-        // What has ended is not kept.
+        // Finished messages are not counted.
         held[0].take(&[7]).expect("ends");
         held.push(begin(5).expect("has room"));
         held.clear();

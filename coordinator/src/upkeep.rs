@@ -1,5 +1,5 @@
-//! What is done to a journal besides appending to it: it is read and replayed, checked, repaired, compacted. Between journal and
-//! core; it knows nothing of the driver, the services and the command line.
+//! Maintenance of a journal: read and replay, check, repair, compact. It is between journal and core and knows nothing
+//! of driver, services and command line.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,61 +15,62 @@ use crate::{
     scheduler::{self, Core, Entry, EntryReader, Policy, Record, Timestamp, UnreadableEntry},
 };
 
-/// Why a journal was not mended. It is as it was.
+/// Why a journal was not repaired or compacted. It was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum UpkeepError {
-    /// It cannot be read or written, or is damaged.
+    /// The journal cannot be read or written, or is damaged.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// What would be cut was not said, or not rightly.
+    /// `--cut-at` is missing.
     #[error("{damage}; good entries may follow and would be lost: to cut everything from there on, pass --cut-at {}", damage.sequence())]
     CutNotSaid {
         /// The first damage.
         damage: Damage,
     },
-    /// What was said is another place.
+    /// `--cut-at` is not where the damage begins.
     #[error("{damage}; the damage does not begin at entry {said}: pass --cut-at {}", damage.sequence())]
     CutElsewhere {
         /// The first damage.
         damage: Damage,
-        /// What was said.
+        /// The given entry.
         said: i64,
     },
-    /// Another program can read what this one cannot.
+    /// Another version of the program can read it.
     #[error("{0}: use the release that wrote it; there is nothing to repair")]
     OtherVersion(Damage),
-    /// What it gave once it did not give again.
+    /// A second read returned something else.
     #[error("two reads of the journal {0} differ; nothing was changed: check its disk")]
     Unsteady(Place),
-    /// A defect.
+    /// A bug.
     #[error("the compacted journal {0} would differ, which is a bug in secateur; nothing was changed")]
     Differs(Place),
 }
 
-/// What a journal says that was read from end to end.
+/// The result of reading a whole journal.
 #[derive(Debug)]
 pub struct Examined {
-    /// What is wrong with it; nothing if it is healthy.
+    /// All damage; empty if it is healthy.
     pub damages: Vec<Damage>,
-    /// Whether the first damage is a tail with nothing good behind it.
+    /// Whether the damage is a torn tail without good lines after it.
     pub torn: bool,
-    /// What the entries before the first damage come to.
+    /// The state after the entries before the first damage.
     pub core: Core,
-    /// How many those are.
+    /// The number of those entries.
     pub entries: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub bytes: u64,
     /// Lines from the first damage on.
     pub rest: u64,
-    /// Whether lines before all of these were removed, once there was a snapshot.
+    /// Whether lines before these were removed after a snapshot.
     pub shortened: bool,
-    /// The versions that the good entries are written in.
+    /// The versions of the good entries.
     pub versions: BTreeSet<u32>,
-    /// When the last of them was.
+    /// The time of the last good entry.
     last_at: Timestamp,
 }
 
-/// Reads the lines of a journal one after the other, and keeps what they come to: all of them together are larger by far.
+/// Reads the lines of a journal one by one and keeps only the resulting state, because all lines together are far
+/// larger.
 #[derive(Debug)]
 pub struct Examination {
     policy: Policy,
@@ -80,45 +81,45 @@ pub struct Examination {
     entries: u64,
     bytes: u64,
     rest: u64,
-    /// What is wrong with the first line whose checksum fits, and whose entry cannot be read or cannot follow those before it.
+    /// The damage of the first line whose checksum is right but whose entry is invalid or contradicts earlier ones.
     found: Option<Damage>,
-    /// Whether the first of them is of a snapshot.
+    /// Whether the first entry is part of a snapshot.
     begins_with_snapshot: bool,
-    /// The first line that has an entry, good or not.
+    /// The first line with an entry, good or not.
     first: Option<i64>,
-    /// The last of the good ones.
+    /// The last good line.
     last_good: Option<i64>,
     versions: BTreeSet<u32>,
     last_at: Timestamp,
 }
 
-/// What is known of lines that were cut.
+/// What is known about lines that were cut.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// All of them.
+    /// The number of lines.
     pub entries: u64,
-    /// Those of which nobody can say what they were.
+    /// The number of unreadable lines.
     pub unreadable: u64,
-    /// Stages that had ended, by sweep; one that several sweeps share counts for each.
+    /// Ended stages by sweep; one that several sweeps share counts for each.
     pub stages: BTreeMap<SweepId, u64>,
-    /// Stages that had ended, of sweeps that are not known any more.
+    /// Ended stages of sweeps that are no longer known.
     pub stages_of_others: u64,
-    /// Sweeps that are not known any more, and have to be submitted again.
+    /// Sweeps that are no longer known and must be submitted again.
     pub sweeps: BTreeSet<SweepId>,
 }
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Debug)]
 pub struct Repaired {
-    /// Where the journal was copied to before.
+    /// The place of the copy made before.
     pub copy: String,
-    /// What was wrong first.
+    /// The first damage.
     pub damage: Damage,
     /// What was cut.
     pub lost: Lost,
-    /// What the journal says now.
+    /// The state of the repaired journal.
     pub core: Core,
-    /// Entries that are left.
+    /// The number of remaining entries.
     pub entries: u64,
 }
 
@@ -132,7 +133,7 @@ pub struct Compacted {
 }
 
 impl Examination {
-    /// Of a journal of which nothing has been read.
+    /// Starts the examination of a journal.
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
         Self {
@@ -152,7 +153,7 @@ impl Examination {
         }
     }
 
-    /// Takes the next line in.
+    /// Reads the next line.
     pub fn take(&mut self, line: &Line) {
         if !self.verification.take(line) {
             return;
@@ -181,15 +182,15 @@ impl Examination {
         Ok(())
     }
 
-    /// What all lines come to. `stopped` is the database's reason for giving no more, if it had one.
+    /// Ends the examination. `stopped` is the database's reason if it could not read on.
     #[must_use]
     pub fn end(self, stopped: Option<String>) -> Examined {
         let Self { policy, verification, mut core, mut entries, mut bytes, mut rest, versions, last_at, .. } = self;
         let shortened = verification.is_shortened();
         let (mut damages, mut torn) = verification.end(stopped);
-        // Where nothing at all is good, a person has to say that all of it is to go.
+        // If nothing is good, a person must confirm that everything is cut.
         torn &= self.found.is_none() && (entries > 0 || damages.len() == 1);
-        // What was before a snapshot is gone: without its end nothing is known, and to cut it off would lose all of it.
+        // The lines before a snapshot were removed. Without its end, cutting it would lose everything.
         let is_other_version = matches!(self.found, Some(Damage::OtherVersion { .. }));
         let has_no_beginning = shortened && !self.begins_with_snapshot || core.lacks_the_end_of_a_snapshot();
         damages.splice(..0, self.found);
@@ -205,7 +206,7 @@ impl Examination {
 }
 
 impl Examined {
-    /// Refuses a journal that is damaged, with what to do about it.
+    /// Returns an error with advice if the journal is damaged.
     fn healthy(self, place: &Place) -> Result<Self, JournalError> {
         match self.advice(place) {
             None => Ok(self),
@@ -213,7 +214,7 @@ impl Examined {
         }
     }
 
-    /// What to do about the damage, if there is any.
+    /// How to fix the damage, if there is any.
     #[must_use]
     pub fn advice(&self, place: &Place) -> Option<String> {
         let repair = format!("`secateur journal repair {}", place.argument());
@@ -235,7 +236,7 @@ impl Examined {
 }
 
 impl Lost {
-    /// Adds a line that is cut, of which `core` knows what was before the first of them.
+    /// Adds a cut line. `core` has the state before the first cut line.
     fn add(&mut self, reader: &mut EntryReader, line: &Line, core: &Core) {
         self.entries += 1;
         match read(reader, line).map(|entry| entry.map(|entry| entry.record)) {
@@ -257,7 +258,7 @@ impl Lost {
         }
     }
 
-    /// What is known from before is not lost with it.
+    /// A sweep known from earlier entries is not lost.
     fn add_sweep(&mut self, sweep: &SweepId, core: &Core) {
         if core.sweep(sweep).is_none() {
             self.sweeps.insert(sweep.clone());
@@ -265,7 +266,7 @@ impl Lost {
     }
 }
 
-/// A line that fits its checksum, and cannot be read.
+/// A line whose checksum is right but whose entry is invalid.
 #[derive(Debug, thiserror::Error)]
 enum Unread {
     #[error(transparent)]
@@ -274,12 +275,12 @@ enum Unread {
     Entry(#[from] UnreadableEntry),
 }
 
-/// The entry that is whole with a line that fits its checksum.
+/// Reads the entry that this line completes, if it does.
 fn read(reader: &mut EntryReader, line: &Line) -> Result<Option<Entry>, Unread> {
     Ok(reader.read(str::from_utf8(&line.entry)?)?)
 }
 
-/// Why such a line is damage.
+/// Converts such an error to damage.
 fn damage(line: &Line, error: &Unread) -> Damage {
     let (sequence, reason) = (line.sequence, error.to_string());
     match error {
@@ -288,7 +289,7 @@ fn damage(line: &Line, error: &Unread) -> Damage {
     }
 }
 
-/// Replays a journal that is healthy.
+/// Replays a healthy journal.
 ///
 /// # Errors
 /// If it cannot be read, or is damaged.
@@ -301,10 +302,10 @@ pub async fn restore(journal: &mut dyn Journal, policy: &Policy) -> Result<Core,
     Ok(examined.core)
 }
 
-/// Reads a journal from end to end, and changes nothing.
+/// Reads a whole journal without changing it.
 ///
 /// # Errors
-/// If it cannot be read. Damage is no error.
+/// If it cannot be read. Damage is not an error.
 pub async fn check(journal: &mut dyn Journal) -> Result<Examined, JournalError> {
     examine(journal, &Policy::default()).await
 }
@@ -315,12 +316,12 @@ async fn examine(journal: &mut dyn Journal, policy: &Policy) -> Result<Examined,
     Ok(examination.end(stopped))
 }
 
-/// Copies a journal aside and cuts a torn tail, or all from `cut_at` on, which must be where the damage begins. A healthy one is
-/// left alone: nothing. It is read twice.
+/// Copies a journal and cuts a torn tail, or everything from `cut_at` on, which must be where the damage begins.
+/// Returns `None` for a healthy journal, which is not changed. The journal is read twice.
 ///
 /// # Errors
-/// If it cannot be read or written, gives something else the second time, or what is behind the damage may be good and `cut_at` does
-/// not say that it is to go.
+/// If it cannot be read or written, a second read differs, or lines after the damage may be good and `cut_at` is not
+/// given.
 pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Result<Option<Repaired>, UpkeepError> {
     let examined = check(&mut *journal).await?;
     let Some(damage) = examined.damages.first().cloned() else {
@@ -336,9 +337,9 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
         _ => {}
     }
     let Examined { core, mut entries, .. } = examined;
-    // Once more, since what is kept is wanted now; if the disk gives less this time, that is not to take the place of all.
+    // A second read to collect what is kept. If the disk now returns less, that must not replace everything.
     let (mut verification, mut kept, mut lost) = (Verification::default(), vec![], Lost::default());
-    // Of what is kept, and of what is lost.
+    // One reader for kept lines, and one for cut lines.
     let (mut good, mut reader) = (EntryReader::default(), EntryReader::default());
     journal
         .read(&mut |line| {
@@ -346,7 +347,7 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
                 return;
             }
             if (kept.len() as u64) < entries && verification.is_good() {
-                // It was read once, and is good.
+                // It was good in the first read.
                 let _ = read(&mut good, &line);
                 kept.extend(String::from_utf8(line.entry).ok());
             } else {
@@ -357,7 +358,7 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
     if kept.len() as u64 != entries {
         return Err(UpkeepError::Unsteady(journal.place().clone()));
     }
-    // Of a sweep whose entry is lost nothing is left but a part of its plan.
+    // The entry of the sweep is lost; only a part of its plan is left.
     if let Some((sweep, pieces)) = good.waiting() {
         lost.add_sweep(sweep, &core);
         lost.entries += pieces as u64;
@@ -369,7 +370,7 @@ pub async fn repair(mut journal: Box<dyn Journal>, cut_at: Option<i64>) -> Resul
     Ok(Some(Repaired { copy, damage, lost, core, entries }))
 }
 
-/// Rewrites a healthy journal to a snapshot of what it comes to. One that is hardly longer is left alone.
+/// Rewrites a healthy journal as a snapshot. A journal that is hardly longer is not changed.
 ///
 /// # Errors
 /// If it cannot be read or written, or is damaged.
@@ -400,7 +401,7 @@ mod tests {
     use super::*;
     use crate::journal::Chain;
 
-    /// A journal on a disk that gives less each time: two good lines and one that is torn at first.
+    /// A journal on a disk that returns less at each read: two good lines and one that is torn at first.
     #[derive(Debug)]
     struct Fading {
         place: Place,

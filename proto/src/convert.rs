@@ -1,4 +1,4 @@
-//! From messages to validated types and back. Nothing that arrives is trusted before it went through here.
+//! Conversion between messages and validated types. Everything that arrives over the network is validated here.
 
 use std::collections::BTreeMap;
 
@@ -10,31 +10,31 @@ use crate::{
     v1,
 };
 
-/// A message that does not say what it must.
+/// An invalid message.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidMessage {
     /// A field is not set.
-    #[error("the message lacks its {0}")]
+    #[error("missing field: {0}")]
     Missing(&'static str),
-    /// A name or number that is not known.
+    /// An unknown name or number.
     #[error("unknown {what}: {found:?}")]
     Unknown {
-        /// Kind of name.
+        /// The kind of name.
         what: &'static str,
         /// What was found.
         found: String,
     },
-    /// An identifier that is none.
+    /// An invalid identifier.
     #[error(transparent)]
     Id(#[from] InvalidId),
-    /// A spec that is none.
+    /// An invalid spec.
     #[error(transparent)]
     Spec(#[from] InvalidSpec),
-    /// A quantity that is none.
+    /// An invalid quantity.
     #[error(transparent)]
     Quantity(#[from] InvalidQuantity),
-    /// A quantity that has two values.
-    #[error("{0} is there twice")]
+    /// A quantity with two values.
+    #[error("duplicate value of {0}")]
     Twice(Quantity),
     /// A value that is infinite or not a number.
     #[error("the value of {0} is not a finite number")]
@@ -72,16 +72,16 @@ impl TryFrom<v1::Checkpoint> for Checkpoint {
     }
 }
 
-/// Artifacts as a message field.
+/// Converts artifacts to a message field.
 #[must_use]
 pub fn artifacts_to_message(artifacts: &Artifacts) -> BTreeMap<String, v1::ArtifactRef> {
     artifacts.iter().map(|(role, artifact)| (role.name().to_owned(), (*artifact).into())).collect()
 }
 
-/// Artifacts from a message field.
+/// Converts a message field to artifacts.
 ///
 /// # Errors
-/// If a role or a hash is not one.
+/// If a role or a hash is invalid.
 pub fn artifacts_from_message(message: BTreeMap<String, v1::ArtifactRef>) -> Result<Artifacts, InvalidMessage> {
     message
         .into_iter()

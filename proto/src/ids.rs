@@ -1,4 +1,4 @@
-//! Names of things: hashes of content, and the identifiers derived from them.
+//! Identifiers: hashes of content, and the names derived from them.
 
 use std::{fmt, str::FromStr};
 
@@ -48,13 +48,13 @@ impl fmt::Debug for ContentHash {
     }
 }
 
-/// A text that is not an identifier of the kind expected.
+/// The error for text that is not an identifier of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{found:?} is not {expected}")]
 pub struct InvalidId {
     /// What was expected.
     pub expected: &'static str,
-    /// What was found, cut to a length that can be printed.
+    /// What was found, cut to a printable length.
     pub found: String,
 }
 
@@ -88,7 +88,8 @@ impl<'de> Deserialize<'de> for ContentHash {
     }
 }
 
-/// The hash of everything that decides a stage's result. Equal key, equal result: computed once.
+/// The hash of everything that decides a stage's result. Stages with equal keys have equal results and are computed
+/// once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StageKey(pub ContentHash);
@@ -137,7 +138,8 @@ macro_rules! text_id {
         impl FromStr for $name {
             type Err = InvalidId;
 
-            /// Takes 1 to 64 letters, digits, `-`, `_` and `.`, not beginning with `.`: safe in a path, a URL and HTML.
+            /// Accepts 1 to 64 letters, digits, `-`, `_` and `.`, not starting with `.`: safe in a path, a URL and
+            /// HTML.
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
                 if text.is_empty() || text.len() > 64 || text.starts_with('.') || !text.bytes().all(safe) {
@@ -172,7 +174,8 @@ text_id!(
     WorkerId, "a worker id"
 );
 text_id!(
-    /// A worker's process and device, at each of its attachments: random, and known to it and its coordinator alone.
+    /// A worker's process and device, the same at each of its attachments. It is random and known only to the worker
+    /// and its coordinator.
     InstanceId, "the instance of a worker"
 );
 text_id!(
@@ -180,7 +183,7 @@ text_id!(
     LeaseId, "a lease id"
 );
 text_id!(
-    /// Stages of one class can be lanes of one bundle.
+    /// A class of stages that can be lanes of one bundle.
     BundleClass, "a bundle class"
 );
 

@@ -21,12 +21,13 @@ pub mod v1 {
 /// The compiled `.proto` files, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// Version of the messages between workers and coordinators. A coordinator refuses workers of any other.
+/// Version of the messages between workers and coordinators. A coordinator rejects workers of any other version.
 pub const PROTOCOL_VERSION: u32 = 6;
 
-/// Version of what stages compute. Part of every stage key: raise it whenever the same spec gives other numbers than before.
+/// Version of what stages compute. It is part of every stage key: raise it if the same spec gives other numbers than
+/// before.
 pub const SEMANTICS_VERSION: u32 = 4;
 
-/// The longest message, in bytes, that workers, coordinators and commands accept from each other. Chunks of files have 1 MiB; a lease of
-/// many stages is the longest other message.
+/// The longest message, in bytes, that workers, coordinators and commands accept. Chunks of files have 1 MiB; the
+/// longest other message is a lease of many stages.
 pub const MAX_MESSAGE_LEN: usize = 16 << 20;

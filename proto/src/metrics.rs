@@ -1,5 +1,5 @@
-//! The metrics: one row each, with all that the rest of Secateur knows of it but how it is computed. What a metric is measured over
-//! is a [`Quantity`]; values by quantity are [`Metrics`].
+//! The metrics. The table has one row for each, with everything except its computation. A [`Quantity`] is a metric and
+//! what it is measured over; [`Metrics`] are values by quantity.
 
 mod quantity;
 mod values;
@@ -39,7 +39,7 @@ macro_rules! metrics {
                 match self { $(Self::$variant => $title),* }
             }
 
-            /// Whether it is a property of the net alone. Any other is measured over rows of the data.
+            /// Whether it is a property of the net alone. All others are measured over rows of the data.
             #[must_use]
             pub const fn is_of_net(self) -> bool {
                 match self { $(Self::$variant => metrics!(@of_net $subject)),* }
@@ -51,18 +51,18 @@ macro_rules! metrics {
                 match self { $(Self::$variant => Direction::$better),* }
             }
 
-            /// Decimals that a value is printed with; 0 of a metric that counts.
+            /// Decimals that a value is printed with; 0 for metrics that count.
             #[must_use]
             pub const fn decimals(self) -> usize {
                 match self { $(Self::$variant => $decimals),* }
             }
 
-            /// The smallest and the largest value that it can have in a binary task.
+            /// The smallest and the largest possible value in a binary task.
             const fn range(self) -> [f64; 2] {
                 match self { $(Self::$variant => $range),* }
             }
 
-            /// What it is, in a sentence or two for readers of a report.
+            /// What it means, in one or two sentences for readers of a report.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $meaning),* }
@@ -77,7 +77,7 @@ const SHARE: [f64; 2] = [0.0, 1.0];
 const FROM_0: [f64; 2] = [0.0, f64::INFINITY];
 const FROM_1: [f64; 2] = [1.0, f64::INFINITY];
 
-// Variant, name in files, title, whether of rows or of the net, the better direction, decimals, range, meaning.
+// Variant, name in files, title, of rows or of the net, the better direction, decimals, range, meaning.
 metrics! {
     Auc = "auc", "AUC", Rows, Maximize, 4, SHARE,
         "Area under the ROC curve: the chance that a positive row scores higher than a negative one, ties counting half (mid-ranks). Of several classes it is the mean over each class against all others. 0.5 is chance, 1 is perfect ranking.";
@@ -114,17 +114,17 @@ metrics! {
 }
 
 impl Metric {
-    /// The smallest and the largest value that it can have in such a task.
+    /// Returns the smallest and the largest possible value in a task of that kind.
     #[must_use]
     pub const fn range_of(self, task: Task) -> [f64; 2] {
         match (self, task) {
-            // It is summed over the classes of a row: all of the probability on a wrong one makes 1 + 1.
+            // Summed over the classes of a row: probability 1 for a wrong class gives 1 + 1.
             (Self::Brier, Task::Multiclass) => [0.0, 2.0],
             _ => self.range(),
         }
     }
 
-    /// The metric over all rows of `split`. A property of the net alone is the same on every split, and has none.
+    /// Returns the metric over all rows of `split`. A property of the net alone ignores `split`.
     #[must_use]
     pub const fn on(self, split: Split) -> Quantity {
         Quantity::on(self, split)

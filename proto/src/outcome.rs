@@ -16,7 +16,7 @@ pub struct Artifact {
 }
 
 vocabulary! {
-    /// What a file is to a stage.
+    /// The role that a file has for a stage.
     #[derive(PartialOrd, Ord)]
     pub enum Role {
         /// The table, or the packed images, that the sweep file names.
@@ -25,13 +25,13 @@ vocabulary! {
         Weights = "weights",
         /// Inputs and targets of every split, as safetensors.
         Prepared = "prepared",
-        /// How they became tensors, as JSON: enough to prepare new rows for serving.
+        /// How the data became tensors, as JSON: enough to prepare new rows for serving.
         Preparation = "preparation",
         /// The net of the best validation epoch, as safetensors.
         Checkpoint = "checkpoint",
-        /// The net of an early step of the dense training, as safetensors: what a rewinding goes back to.
+        /// The net of an early step of the dense training, as safetensors: the point that rewinding returns to.
         EarlyCheckpoint = "early_checkpoint",
-        /// What was removed and why, as safetensors; made before it is executed.
+        /// The weights to remove, and why, as safetensors. Made before it is executed.
         Plan = "plan",
         /// 1 where a weight is kept, as safetensors.
         Mask = "mask",
@@ -39,7 +39,7 @@ vocabulary! {
         Scores = "scores",
         /// Metrics by epoch, as JSON.
         Curve = "curve",
-        /// The net in whole numbers of few bits, with their scales, as safetensors.
+        /// The quantized net: integers of few bits with their scales, as safetensors.
         Quantized = "quantized",
     }
 }
@@ -47,31 +47,31 @@ vocabulary! {
 /// Files by role.
 pub type Artifacts = BTreeMap<Role, Artifact>;
 
-/// What a completed stage leaves.
+/// The result of a completed stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageResult {
-    /// Empty for a stage that trains nothing.
+    /// Empty for a stage that does not train.
     pub metrics: Metrics,
-    /// The files it made.
+    /// The files that it made.
     pub artifacts: Artifacts,
 }
 
 impl StageResult {
-    /// Adds what a later stage measured and made of the same net. Where both have a quantity or a file, the later one is kept.
+    /// Adds the metrics and files of a later stage of the same net. Where both have one, the later one is kept.
     pub fn extend(&mut self, later: Self) {
         self.metrics.extend(later.metrics);
         self.artifacts.extend(later.artifacts);
     }
 }
 
-/// The state of a stage's training at the end of an epoch, which another attempt can go on from. Not the net that a stage leaves, which
-/// is [`Role::Checkpoint`].
+/// The training state of a stage at the end of an epoch, which another attempt can resume from. Not to be confused with
+/// the net that a stage leaves, [`Role::Checkpoint`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
     /// From 1.
     pub epoch: u32,
-    /// The file of it.
+    /// The file of the state.
     pub state: Artifact,
 }
 
@@ -79,21 +79,21 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum StageOutcome {
-    /// It left its result.
+    /// The stage completed.
     Completed(StageResult),
     /// A non-finite input, activation, loss or gradient was met. Final: the same stage would diverge again.
     Diverged {
-        /// The first optimiser step, from 1, that met it; 0 when it was there before the first, or only in a score.
+        /// The first optimiser step that met it, from 1; 0 if it was there before the first step, or in a score.
         step: u64,
     },
-    /// A layer would be left without a weight: by the removal, or by a penalty that drove all of it to zero. Final.
+    /// A layer would lose all of its weights to pruning or to a penalty. Final.
     Collapsed {
         /// The name of that layer.
         layer: String,
     },
-    /// Something outside the mathematics went wrong.
+    /// Something other than the mathematics failed.
     Failed(Failure),
-    /// Nobody wants it any more.
+    /// The result is no longer needed.
     Cancelled,
 }
 
@@ -111,11 +111,11 @@ impl StageOutcome {
     }
 }
 
-/// What went wrong, as data: the coordinator decides by class, never by text.
+/// The cause of a failure. The coordinator decides by its class, never by its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// Decides whether another attempt is worth it.
+    /// Decides whether to retry.
     pub class: FailureClass,
     /// For a person.
     pub message: String,
@@ -129,26 +129,27 @@ impl Failure {
 }
 
 vocabulary! {
-    /// Kinds of failure, by what the coordinator should do about them.
+    /// Kinds of failure, by how the coordinator reacts.
     #[derive(PartialOrd, Ord)]
     pub enum FailureClass {
-        /// The executor process died. Tried again, in a narrower bundle.
+        /// The executor process died. Retried in a narrower bundle.
         Executor = "executor",
-        /// Reading or writing files or artifacts failed. Tried again.
+        /// Reading or writing files or artifacts failed. Retried.
         Storage = "storage",
         /// The inputs do not fit the spec. Final.
         Input = "input",
-        /// An invariant of Secateur was broken. Final, and a defect to report.
+        /// An invariant of Secateur was broken. Final, and a bug to report.
         Internal = "internal",
-        /// A stage that this one reads did not complete. Final.
+        /// A stage whose result this one reads did not complete. Final.
         Upstream = "upstream",
-        /// The worker's disk is full. Another one does its work, or the sweep stops until there is room; no attempt is lost.
+        /// The worker's disk is full. Another worker runs the stage, or the sweep stops until there is space. No
+        /// attempt is lost.
         NoSpace = "no_space",
-        /// Memory was not enough. Tried again, in a narrower bundle and on another device.
+        /// Out of memory. Retried in a narrower bundle and on another device.
         OutOfMemory = "out_of_memory",
-        /// It ended the executors of several workers, alone. Final.
+        /// The stage, alone in its bundle, crashed executors on several workers. Final.
         Poison = "poison",
-        /// The worker has not got what the stage needs, such as room for its inputs. The worker's fault, for which another one makes up.
+        /// The worker lacks something the stage needs, such as space for its inputs. Another worker runs the stage.
         Unfit = "unfit",
     }
 }

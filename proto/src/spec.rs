@@ -1,10 +1,11 @@
-//! What stages are to do: everything that decides a result, and nothing else.
+//! Stage specs: everything that decides a result, and nothing else.
 //!
-//! A spec's canonical form is its JSON with the fields in the order of the structs here. Its hash, with the semantics version,
-//! is the stage key, so renaming or reordering a field changes every key: raise
-//! [`SEMANTICS_VERSION`] with it.
+//! A spec's canonical form is its JSON with the fields in the order of these structs. The hash of that and of the
+//! semantics version is the stage key. Renaming or reordering a field changes every key: raise [`SEMANTICS_VERSION`]
+//! with it.
 //!
-//! What a stage reads, leaves and trains its kind says (`stage/`); which stages can be trained together, `lanes`.
+//! The kinds of stages (`stage/`) define what a stage reads, makes and trains; `lanes` defines which stages can be
+//! trained together.
 
 mod architecture;
 mod data;
@@ -38,15 +39,15 @@ use crate::{
     ids::{ContentHash, StageKey},
 };
 
-/// A stage spec that arrived from outside and cannot be what it says.
+/// An invalid stage spec that arrived from outside.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSpec {
-    /// Not JSON of a known stage.
-    #[error("the stage spec cannot be read: {0}")]
+    /// Not the JSON of a known stage.
+    #[error("cannot parse the stage spec: {0}")]
     Unreadable(#[from] serde_json::Error),
-    /// The key is not the hash of the spec: another semantics version, or a changed message.
+    /// The key is not the hash of the spec: the sender has another semantics version, or the message was changed.
     #[error(
-        "the stage key {found} does not belong to its spec (expected {expected}); worker and coordinator are of different versions"
+        "the stage key {found} does not belong to its spec (expected {expected}); worker and coordinator have different versions"
     )]
     KeyMismatch {
         /// The key that came with the spec.
@@ -54,8 +55,8 @@ pub enum InvalidSpec {
         /// The key of the spec.
         expected: StageKey,
     },
-    /// A number is outside of what can be computed.
-    #[error("impossible stage spec: {0}")]
+    /// A number is out of range.
+    #[error("invalid stage spec: {0}")]
     Impossible(&'static str),
 }
 
@@ -75,10 +76,10 @@ impl StageSpec {
         key_of(&self.canonical())
     }
 
-    /// Reads a spec that came with `key`.
+    /// Parses a spec that came with `key`.
     ///
     /// # Errors
-    /// If the text is not a spec, is not the one that `key` names, or asks for the impossible.
+    /// If the text is not a spec, does not match `key`, or has a value out of range.
     pub fn parse(text: &str, key: StageKey) -> Result<Self, InvalidSpec> {
         let spec: Self = serde_json::from_str(text)?;
         let expected = spec.key();
@@ -89,7 +90,7 @@ impl StageSpec {
         Ok(spec)
     }
 
-    /// Checks what every stage must be, and what its kind asks for.
+    /// Checks what holds for every stage, then what holds for its kind.
     fn check_all(&self) -> Result<(), &'static str> {
         if let Some(model) = self.model() {
             model.check()?;

@@ -1,8 +1,9 @@
-//! Lane-steps per second by bundle width: how much is won by training K nets in lockstep, of dense nets and of what is left of pruned
-//! ones, with a mask and a penalty as in configs/credit-180.yaml. Run with `cargo bench --profile dev -p secateur-worker`, on the device
-//! that SECATEUR_BENCH_DEVICE names, or else the processor. With a number of lanes and one of steps after `--` it takes so many steps of
-//! the pruned net of that sweep and nothing else, for a profiler that counts instructions. With `lenet` after `--` it prints the rates of
-//! LeNet-300-100 on digits alone, with `adam` of Adam and else of SGD, which lenet_300_100.py compares with PyTorch's.
+//! Lane-steps per second by bundle width: the gain of training K nets in lockstep, for dense and for pruned nets, with
+//! a mask and a penalty as in configs/credit-180.yaml. Run it with `cargo bench --profile dev -p secateur-worker`, on
+//! the device in SECATEUR_BENCH_DEVICE (default: the processor). With a number of lanes and a number of steps after
+//! `--` it only runs these steps of that sweep's pruned net, for a profiler that counts instructions. With `lenet`
+//! after `--` it prints the rates of LeNet-300-100 on digits only, with SGD, or with Adam after `adam`, for comparison
+//! with PyTorch by lenet_300_100.py.
 #![expect(clippy::print_stdout, reason = "printing numbers is what it is for")]
 
 use std::{
@@ -73,7 +74,7 @@ fn pruned(model: ModelSpec, batch_size: u32) -> StageSpec {
     })
 }
 
-/// As in configs/lenet-mnist.yaml, dense; or with Adam.
+/// As in configs/lenet-mnist.yaml, dense, with SGD or Adam.
 fn lenet_300_100(adam: bool) -> StageSpec {
     let (activation, batch_norm) = (Activation::Relu, false);
     let model = ModelSpec::Mlp { inputs: 784, hidden: vec![300, 100], outputs: 10, activation, batch_norm };
@@ -89,8 +90,8 @@ fn lenet_300_100(adam: bool) -> StageSpec {
     })
 }
 
-/// Runs itself again as a worker runs an executor, since libraries read what is around them when they are loaded; but not for a profiler,
-/// which looks at the process that it has begun.
+/// Runs itself again with the environment of an executor, since libraries read it when they are loaded. Not under a
+/// profiler, which only follows the process that it started.
 fn main() -> ExitCode {
     let is_profiled = !numbers().is_empty();
     if is_profiled || SURROUNDINGS.iter().all(|(name, value)| env::var(name).is_ok_and(|found| found == *value)) {
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Those on the command line.
+/// The numbers on the command line.
 fn numbers() -> Vec<usize> {
     env::args().filter_map(|argument| argument.parse().ok()).collect()
 }

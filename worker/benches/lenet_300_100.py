@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Times a training step of LeNet-300-100 in lanes against the plain loop that one would write in PyTorch, both on one thread, or on
+"""Times a training step of LeNet-300-100 in lanes against a plain loop in PyTorch, both on one thread, or on
 the same GPU.
 
     python3 lenet_300_100.py BENCH [--device libtorch:cpu] [--optimizer sgd|adam] [--runs N]
 
 BENCH is the built benchmark `bundles`: `cargo bench --profile dev -p secateur-worker --features libtorch --bench bundles --no-run` says
-where it is. Prints for each number of lanes K the ratio of the time per step and lane to PyTorch's, the two taken in turns. The step is
-that of configs/lenet-mnist.yaml: 100 rows, cross entropy, SGD with momentum and weight decay; or with Adam. PyTorch's loop has nothing
-else; a lane's step also looks for numbers that are not finite. Lanes run as a worker runs them, which has the allocator keep memory;
-PyTorch runs as a person starts it, on a GPU of NVIDIA's if --device names one. Needs PyTorch 2.9. Quote the ratio.
+where it is. Prints for each number of lanes K the ratio of the time per step and lane to PyTorch's, measured alternately. The step is
+that of configs/lenet-mnist.yaml: 100 rows, cross entropy, SGD with momentum and weight decay; or with Adam. PyTorch's loop does nothing
+else; a lane's step also checks for numbers that are not finite. Lanes run as in a worker, whose allocator keeps memory;
+PyTorch runs with its defaults, on an NVIDIA GPU if --device names one. Needs PyTorch 2.9. Quote the ratio.
 """
 
 import argparse
@@ -22,14 +22,14 @@ BATCH, SECONDS = 100, 10.0
 
 
 def lanes(bench, device, optimizer):
-    """Lane-steps a second by K."""
+    """Returns lane-steps per second by K."""
     environment = {**os.environ, "SECATEUR_BENCH_DEVICE": device}
     told = subprocess.run([bench, "lenet", optimizer], check=True, capture_output=True, text=True, env=environment).stdout
     return {int(line.split()[0]): float(line.split()[1]) for line in told.splitlines()}
 
 
 def pytorch(device, optimizer):
-    """Steps a second."""
+    """Returns steps per second."""
     import torch
 
     torch.set_num_threads(1)
@@ -43,10 +43,10 @@ def pytorch(device, optimizer):
         optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     else:
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    # What a GPU has only been told to do is not done.
+    # GPU calls are asynchronous: wait for the result.
     synchronize = torch.cuda.synchronize if rows.is_cuda else lambda: None
     steps, start = 0, None
-    # The first steps pay for memory and caches.
+    # The first steps allocate memory and fill caches.
     while start is None or time.monotonic() - start < SECONDS:
         if steps == 20 and start is None:
             synchronize()

@@ -1,22 +1,23 @@
-//! A worker's cache: its store, kept below a size. What running leases need stays; of the rest, what was used longest ago goes
-//! first.
+//! A worker's cache: its store, kept below a size limit. The inputs of running leases are kept; of the rest, the least
+//! recently used files are removed first.
 //!
-//! # Why nothing goes while somebody reads or writes it
+//! # Why no file is removed while it is in use
 //!
-//! 1. One process at a time has the folder, and in it only a [`Cache`] removes files: those that no lease holds, under one lock.
-//! 2. A lease [holds](Cache::hold) all of its inputs at once, under the same lock, before it looks which of them are there, and
-//!    lets go of them when its executor has reported or is dead. So an input that was found, or fetched, stays.
-//! 3. An executor writes nothing under the names of the store. What it makes lies in a folder of its own, where it reads it back;
-//!    when it has reported a file, the cache [adopts](Held::adopt) it, and holds it like an input until the coordinator has it.
-//!    So it makes no difference whether the same file was there before, and may be going at that moment.
-//! 4. A lease that has to wait for room holds nothing while it waits, and leases get room in the order in which they asked. So
-//!    two never wait for each other, and a large one is not passed by small ones for ever.
+//! 1. The folder belongs to one process at a time, and only its [`Cache`] removes files: those that no lease holds, under
+//!    one lock.
+//! 2. A lease [holds](Cache::hold) all of its inputs at once, under the same lock, before it checks which of them exist.
+//!    It releases them when its executor has reported or is dead. So an input that was found or fetched is kept.
+//! 3. An executor does not write to the files of the store. It writes its outputs to a folder of its own, and reads them
+//!    back from there. When it has reported a file, the cache [adopts](Held::adopt) it, and holds it like an input until
+//!    the coordinator has it. So it does not matter whether the same file existed before and is about to be removed.
+//! 4. A lease that waits for space holds nothing, and leases get space in the order of their requests. So two leases
+//!    never wait for each other, and small ones do not starve a large one.
 //!
-//! The bound counts what is in the cache: inputs, what is being fetched, and outputs from when they are adopted. Outputs must not
-//! be lost, so they may take it above the bound until the coordinator has them. Of a worker that starts again they are held no more:
-//! what goes before it is handed over is computed again.
+//! The limit counts everything in the cache: inputs, current downloads, and adopted outputs. Outputs must not be lost,
+//! so they may exceed the limit until the coordinator has them. After a restart of the worker they are not held any
+//! more: an output that is removed before it is uploaded is computed again.
 //!
-//! When a file was last used is the time of its modification, so a worker that starts again knows it too.
+//! The modification time of a file is the time of its last use, so it survives a restart.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -35,47 +36,47 @@ use crate::{
     transfer::{ArtifactClient, TransferError},
 };
 
-/// A store and what is known of its files.
+/// A store with bookkeeping of its files.
 #[derive(Debug)]
 pub struct Cache {
     store: Arc<Store>,
-    /// In bytes; nothing: everything is kept.
+    /// In bytes; `None` keeps everything.
     bound: Option<u64>,
     index: Mutex<Index>,
-    /// Whoever has this is the next to get room.
+    /// The holder of this lock is the next to get space.
     queue: tokio::sync::Mutex<()>,
-    /// Some lease has let go of its files.
+    /// Notified when a lease releases its files.
     released: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Index {
-    /// Without a bound, only those that are held.
+    /// Without a limit, only held files.
     files: HashMap<ContentHash, Entry>,
-    /// Those that no lease holds, by their last use.
+    /// Files that no lease holds, by their last use.
     unused: BTreeSet<(SystemTime, ContentHash)>,
-    /// Bytes of all. A peer names the sizes, and 64 bits may not hold their sum.
+    /// Bytes of all files. A peer names the sizes, and their sum may not fit into 64 bits.
     total: u128,
-    /// Bytes of those that some lease holds.
+    /// Bytes of files that a lease holds.
     held: u128,
-    /// The latest use of any.
+    /// The latest use of any file.
     latest: Option<SystemTime>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// Bytes on the disk; as long as it is held, those that it has when it is whole.
+    /// Bytes on the disk; while it is held, the bytes of the complete file.
     size: u64,
     used: SystemTime,
     holders: u32,
-    /// Whoever fetches it has this: two would write into one file.
+    /// Held during a download, because two downloads would write to the same file.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Why a lease cannot have its files.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// They do not fit, even if nothing else is there.
+    /// They do not fit, even into an empty cache.
     #[error(
         "the inputs need {}, more than the cache limit of this worker ({}): raise --cache-size",
         ByteSize(u64::try_from(*needed).unwrap_or(u64::MAX)).display().si(),
@@ -84,19 +85,20 @@ pub enum CacheError {
     TooSmall {
         /// Bytes of the inputs.
         needed: u128,
-        /// Bytes that the cache may hold.
+        /// The size limit of the cache in bytes.
         bound: u64,
     },
-    /// The folder.
+    /// An error of the folder.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Cache {
-    /// Over a store that this process has to itself if there is a bound, in bytes. What is too much of it goes at once.
+    /// Opens the cache. With a size limit, in bytes, this process must have exclusive use of the store, and files over
+    /// the limit are removed at once.
     ///
     /// # Errors
-    /// If the store cannot be read, or what is too much not be removed.
+    /// If the store cannot be read, or files over the limit cannot be removed.
     pub fn open(store: Arc<Store>, bound: Option<u64>) -> Result<Self, StoreError> {
         let cache = Self {
             store,
@@ -108,7 +110,7 @@ impl Cache {
         if bound.is_some() {
             let mut found: BTreeMap<ContentHash, (u64, SystemTime)> = BTreeMap::new();
             for file in cache.store.files()? {
-                // The beginning of an upload and the whole file may both be there.
+                // A partial upload and the complete file may both exist.
                 let (size, used) = found.entry(file.hash).or_insert((0, file.modified));
                 *size = size.saturating_add(file.size);
                 *used = file.modified.max(*used);
@@ -125,22 +127,22 @@ impl Cache {
         Ok(cache)
     }
 
-    /// The files.
+    /// The store.
     #[must_use]
     pub const fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
-    /// Whether executors are to leave what they make in folders of their own.
+    /// Whether executors write their outputs to folders of their own.
     #[must_use]
     pub const fn is_bounded(&self) -> bool {
         self.bound.is_some()
     }
 
-    /// Holds these files, whether they are there or not, and makes room for them; waits until there can be.
+    /// Holds these files, whether they exist or not, and makes space for them. Waits until that is possible.
     ///
     /// # Errors
-    /// If they can never fit, or others cannot be removed.
+    /// If they can never fit, or other files cannot be removed.
     pub async fn hold(self: &Arc<Self>, files: impl IntoIterator<Item = Artifact>) -> Result<Held, CacheError> {
         let files: BTreeMap<ContentHash, u64> = files.into_iter().map(|file| (file.hash, file.size)).collect();
         let needed = files.values().map(|size| u128::from(*size)).sum();
@@ -153,20 +155,20 @@ impl Cache {
                 return Ok(held);
             }
             debug!(needed, "waiting for room in the cache");
-            // Nobody else waits here, and a release since the look above is remembered.
+            // Nobody else waits here, and a release since the attempt above is remembered.
             self.released.notified().await;
         }
     }
 
-    /// Holds nothing, to adopt files into.
+    /// Holds no file yet, but can adopt files.
     #[must_use]
     pub fn hold_nothing(self: &Arc<Self>) -> Held {
         Held { cache: Arc::clone(self), files: Vec::new() }
     }
 
-    /// Nothing if those that run hold too much.
+    /// Returns `None` if running leases hold too much.
     fn try_hold(self: &Arc<Self>, files: &BTreeMap<ContentHash, u64>) -> Result<Option<Held>, StoreError> {
-        // In this order, so that on an error the lock goes before what was held so far takes it.
+        // In this order, so that on an error the lock is released before dropping `held` takes it.
         let mut held = Held { cache: Arc::clone(self), files: Vec::with_capacity(files.len()) };
         let mut index = self.lock();
         let is_held = |hash| index.files.get(hash).is_some_and(|entry| entry.holders > 0);
@@ -185,7 +187,7 @@ impl Cache {
         Ok(Some(held))
     }
 
-    /// Removes what no lease holds until the rest fits, or everything of it is gone.
+    /// Removes files that no lease holds, until the rest fits or all of them are gone.
     fn evict(&self, index: &mut Index) -> Result<(), StoreError> {
         let Some(bound) = self.bound else { return Ok(()) };
         while index.total > u128::from(bound)
@@ -202,7 +204,7 @@ impl Cache {
 
     fn release(&self, files: &[Artifact]) {
         if files.is_empty() {
-            // Whoever tried and got nothing must not wake itself.
+            // A waiting lease that failed must not wake itself.
             return;
         }
         let mut index = self.lock();
@@ -220,7 +222,7 @@ impl Cache {
             match kept {
                 Ok(kept) => index.settle(artifact.hash, kept),
                 Err(error) => {
-                    // Nobody knows: it counts as it did.
+                    // Unknown: it counts as before.
                     warn!(error = &error as &dyn std::error::Error, "cannot inspect a file of the cache");
                     let as_it_was = (entry.size, entry.used);
                     index.settle(artifact.hash, Some(as_it_was));
@@ -228,8 +230,8 @@ impl Cache {
             }
         }
         if let Err(error) = self.evict(&mut index) {
-            // The next lease tries again, and fails with the reason.
-            warn!(error = &error as &dyn std::error::Error, "the cache is larger than it may be");
+            // The next lease retries and fails with the reason.
+            warn!(error = &error as &dyn std::error::Error, "the cache exceeds its limit");
         }
         drop(index);
         self.released.notify_one();
@@ -241,7 +243,7 @@ impl Cache {
 }
 
 impl Index {
-    /// Now, but later than any use before: clocks are set back, and are coarse.
+    /// The current time, but later than any use before: clocks may be set back and are coarse.
     fn next_use(&mut self) -> SystemTime {
         let after = self.latest.and_then(|latest| latest.checked_add(Duration::from_nanos(1)));
         let now = after.map_or_else(SystemTime::now, |after| after.max(SystemTime::now()));
@@ -249,7 +251,7 @@ impl Index {
         now
     }
 
-    /// One more lease holds a file, which has or is to have its whole size.
+    /// Adds a lease to a file, which counts with its complete size.
     fn hold(&mut self, artifact: Artifact, now: SystemTime) {
         let fresh = || Entry { size: 0, used: now, holders: 0, turn: Arc::default() };
         let entry = self.files.entry(artifact.hash).or_insert_with(fresh);
@@ -263,7 +265,7 @@ impl Index {
         entry.holders += 1;
     }
 
-    /// No lease holds a file any more: so many bytes of it are kept, last used then.
+    /// No lease holds a file any more. `kept` is its size on the disk and its last use, if it exists.
     fn settle(&mut self, hash: ContentHash, kept: Option<(u64, SystemTime)>) {
         let Some(entry) = self.files.get_mut(&hash) else { return };
         self.held -= u128::from(entry.size);
@@ -280,7 +282,7 @@ impl Index {
     }
 }
 
-/// Files that stay. Dropped, they may go.
+/// Files that are not removed while this value lives.
 #[derive(Debug)]
 pub struct Held {
     cache: Arc<Cache>,
@@ -288,10 +290,10 @@ pub struct Held {
 }
 
 impl Held {
-    /// Makes sure that the cache has `artifact`, which is one of them.
+    /// Downloads `artifact`, one of the held files, if the cache does not have it.
     ///
     /// # Errors
-    /// If it cannot be read there or kept here.
+    /// If it cannot be downloaded or stored.
     pub async fn fetch(&self, client: &mut ArtifactClient, artifact: Artifact) -> Result<(), TransferError> {
         let turn = self.cache.lock().files.get(&artifact.hash).map(|entry| Arc::clone(&entry.turn));
         let turn = turn.unwrap_or_default();
@@ -299,7 +301,8 @@ impl Held {
         client.download(&self.cache.store, artifact).await
     }
 
-    /// Takes a file over that an executor made and reported, from its folder of outputs if it has one, and holds it too.
+    /// Takes over and holds a file that an executor made and reported. `outputs` is its folder of outputs, if it has
+    /// one.
     ///
     /// # Errors
     /// If the executor did not make it, or it cannot be moved.

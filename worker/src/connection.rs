@@ -1,5 +1,4 @@
-//! The way to a coordinator: where it listens, which certificate it must show, and what opens its door. It knows nothing of what is
-//! said over the connection.
+//! The connection to a coordinator: address, certificates and token. It does not know the messages sent over it.
 
 use std::{
     fmt, fs, io,
@@ -24,13 +23,14 @@ use crate::{
     pem::{self, PemError, Wanted},
 };
 
-/// Where coordinators listen unless they are told otherwise.
+/// The default port of coordinators.
 pub const DEFAULT_PORT: u16 = 7400;
 
-/// The environment variable that may hold a token. A command line is read by everybody on the machine, so there is no option for it.
+/// The environment variable for a token. There is no option for it, because everybody on a machine can read command
+/// lines.
 pub(crate) const TOKEN: &str = "SECATEUR_TOKEN";
 
-/// Where the coordinator is, and how to get in.
+/// The address of the coordinator, and how to authenticate.
 #[derive(Debug, Clone, Args)]
 pub struct CoordinatorArguments {
     /// Address of the coordinator. Start with https:// if it uses TLS
@@ -50,10 +50,10 @@ pub struct CoordinatorArguments {
     pub key: Option<PathBuf>,
 }
 
-/// Why no connection can even be tried.
+/// Why a connection cannot be attempted.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// Not an address.
+    /// Not a valid address.
     #[error("{0:?} is not a coordinator address (expected for example 127.0.0.1:7400 or https://head:7400)")]
     Address(String),
     /// A file cannot be read.
@@ -67,7 +67,7 @@ pub enum ConnectionError {
         #[source]
         source: io::Error,
     },
-    /// A file of certificates or keys that cannot be used.
+    /// The file contains no certificate or no key.
     #[error("{option}: cannot use {path}")]
     Pem {
         /// The file.
@@ -78,31 +78,31 @@ pub enum ConnectionError {
         #[source]
         source: PemError,
     },
-    /// What stands where a token should.
+    /// There is no token, or more than one.
     #[error("{0} does not hold exactly one token (expected one line, as `secateur token create` prints it)")]
     NoToken(String),
-    /// What is only for TLS.
+    /// Options that require TLS.
     #[error("{0} starts with http://, but --ca, --cert and --key need https://")]
     NoTls(String),
-    /// A token must not travel in the clear.
+    /// A token must not be sent unencrypted.
     #[error(
         "refusing to send a token unencrypted to {0}: use https:// or --ca, or remove --token-file and SECATEUR_TOKEN"
     )]
     Clear(String),
-    /// The certificates.
+    /// The certificates are invalid.
     #[error("cannot use the certificates")]
     Tls(#[source] tonic::transport::Error),
 }
 
-/// A channel on which every call shows the token, if there is one.
+/// A channel on which every call carries the token, if there is one.
 pub type AuthorizedChannel = InterceptedService<Channel, Bearer>;
 
-/// Puts a token on calls. What it prints of itself does not have it.
+/// Adds a token to calls. Its `Debug` output does not contain the token.
 #[derive(Debug, Clone, Default)]
 pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Bearer {
-    /// Returns the bearer of `token`; `None` if it cannot be part of a header.
+    /// Returns the bearer of `token`, or `None` if it is not valid in a header.
     #[must_use]
     pub fn of(token: &str) -> Option<Self> {
         let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
@@ -120,7 +120,7 @@ impl Interceptor for Bearer {
     }
 }
 
-/// Where the token comes from.
+/// The source of the token.
 #[derive(Clone)]
 enum Source {
     Nowhere,
@@ -128,16 +128,16 @@ enum Source {
     File(PathBuf),
 }
 
-/// Makes a channel of an endpoint, in place of the system's network.
+/// Makes a channel of an endpoint, instead of the system's network.
 type Dial = Arc<dyn Fn(Endpoint) -> BoxFuture<'static, Result<Channel, tonic::transport::Error>> + Send + Sync>;
 
-/// A coordinator that can be connected to.
+/// A coordinator to connect to.
 #[derive(Clone)]
 pub struct Remote {
     url: String,
     endpoint: Endpoint,
     source: Source,
-    /// Nothing: over the system's network.
+    /// `None` for the system's network.
     dial: Option<Dial>,
 }
 
@@ -148,10 +148,10 @@ impl fmt::Debug for Remote {
 }
 
 impl Remote {
-    /// The one that a command line names.
+    /// The coordinator that a command line names.
     ///
     /// # Errors
-    /// If that is no address, a file cannot be read, or a token would travel in the clear to another machine.
+    /// If the address is invalid, a file cannot be read, or a token would be sent unencrypted to another machine.
     pub fn of(arguments: &CoordinatorArguments) -> Result<Self, ConnectionError> {
         let source = match &arguments.token_file {
             Some(path) => Source::File(path.clone()),
@@ -175,15 +175,15 @@ impl Remote {
         if !remote.url.starts_with("https://") && !is_here(&remote.endpoint) && !remote.is_open() {
             return Err(ConnectionError::Clear(remote.url));
         }
-        // So that a file which is not there is told now and not when the coordinator can be reached.
+        // So that a missing file is reported now, not once the coordinator can be reached.
         remote.bearer()?;
         Ok(remote)
     }
 
-    /// One on this machine, in the clear, which knows `token`.
+    /// A coordinator on this machine, without TLS, with `token`.
     ///
     /// # Errors
-    /// If `address` is none.
+    /// If `address` is invalid.
     pub fn local(address: &str, token: String) -> Result<Self, ConnectionError> {
         let url = url(address, false);
         let endpoint = endpoint(&url).ok_or_else(|| ConnectionError::Address(address.to_owned()))?;
@@ -196,7 +196,7 @@ impl Remote {
         Self { url, endpoint, source, dial: None }
     }
 
-    /// The same coordinator on another network than the system's, such as one that is simulated: `dial` makes its channels.
+    /// The same coordinator on another network than the system's, such as a simulated one: `dial` makes its channels.
     #[must_use]
     pub fn dialled_by<F>(self, dial: impl Fn(Endpoint) -> F + Send + Sync + 'static) -> Self
     where
@@ -211,10 +211,10 @@ impl Remote {
         &self.url
     }
 
-    /// Connects. A token is read anew, so that one that was exchanged works from here on.
+    /// Connects. The token is read again, so that a replaced one is used from here on.
     ///
     /// # Errors
-    /// If nobody answers there, or not as the certificates demand, or the token cannot be read.
+    /// If the server does not answer, its certificate is not accepted, or the token cannot be read.
     pub async fn connect(&self) -> Result<AuthorizedChannel, ConnectError> {
         let bearer = self.bearer()?;
         let channel = match &self.dial {
@@ -246,22 +246,22 @@ impl Remote {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// On this side.
+    /// A local error.
     #[error(transparent)]
     Here(#[from] ConnectionError),
-    /// On the way, or there.
+    /// An error of the network or the server.
     #[error(transparent)]
     There(#[from] tonic::transport::Error),
 }
 
-/// Whether somebody was there, and TLS found something wrong with the certificates. Its errors are known by their words alone here.
+/// Whether a server answered and TLS rejected a certificate. These errors can only be recognised by their text.
 #[must_use]
 pub fn is_about_certificates(error: &tonic::transport::Error) -> bool {
     let causes = with_causes(error);
     ["certificate", "fatal alert"].iter().any(|word| causes.contains(word))
 }
 
-/// Whether one side speaks TLS and the other does not.
+/// Whether one side uses TLS and the other does not.
 #[must_use]
 pub fn is_about_encryption(error: &tonic::transport::Error) -> bool {
     with_causes(error).contains("InvalidContentType")
@@ -286,14 +286,14 @@ fn read_pem(path: &Path, option: &'static str, wanted: Wanted) -> Result<String,
     pem::read(path, wanted).map_err(|source| ConnectionError::Pem { path: path.to_owned(), option, source })
 }
 
-/// Whether what is sent there stays on this machine.
+/// Whether the endpoint is on this machine.
 fn is_here(endpoint: &Endpoint) -> bool {
     let host = endpoint.uri().host().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// What can be connected to. A port that is none would count as the usual one of the scheme.
+/// Parses a URL to connect to. An invalid port would count as the scheme's default port.
 fn endpoint(url: &str) -> Option<Endpoint> {
     let endpoint = Endpoint::from_shared(url.to_owned()).ok()?;
     let uri = endpoint.uri();
@@ -302,11 +302,11 @@ fn endpoint(url: &str) -> Option<Endpoint> {
     (is_known && names_a_place && matches!(uri.path(), "" | "/") && uri.query().is_none()).then_some(endpoint)
 }
 
-/// `address` or `address:port` as the URL that a channel wants.
+/// Converts `address` or `address:port` to the URL that a channel needs.
 fn url(address: &str, tls: bool) -> String {
     let default = if tls { "https" } else { "http" };
     let (scheme, rest) = address.split_once("://").unwrap_or((default, address));
-    // An IPv6 address is in brackets and has colons of its own.
+    // An IPv6 address is in brackets and contains colons.
     let has_port = rest.rsplit_once(']').map_or(rest, |(_, after)| after).contains(':');
     if has_port { format!("{scheme}://{rest}") } else { format!("{scheme}://{rest}:{DEFAULT_PORT}") }
 }

@@ -1,36 +1,36 @@
-//! The devices that there are to train on. The one file that names Burn's backends, and what they need of their own.
+//! The devices to train on. Only this file names Burn's backends.
 //!
-//! Names are known in every build, so that a sentence about a missing backend can say how to get it. Everything that asks a native
-//! library for something may end the process: [`crate::device_probe`] does so in a child.
+//! Names are known in every build, so that an error about a missing backend can say how to get it. Calls of a native
+//! library may end the process: [`crate::device_probe`] makes them in a child.
 
 use std::{fmt, str::FromStr};
 
 use burn::tensor::{Device, Tensor};
 
-/// Where tensors live.
+/// A device for tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeviceName {
-    /// `cpu`: the processor, through Burn's flex backend. One thread: run several slots instead.
+    /// `cpu`: the processor, through Burn's flex backend. Single-threaded: run several slots instead.
     Cpu,
-    /// `libtorch:cpu`: the processor, through libtorch. One thread too.
+    /// `libtorch:cpu`: the processor, through libtorch. Single-threaded, too.
     LibtorchCpu,
     /// `libtorch:cuda:N`: an NVIDIA GPU, through libtorch.
     LibtorchCuda(u16),
     /// `libtorch:mps`: the GPU of an Apple processor, through libtorch.
     LibtorchMps,
-    /// `wgpu:N`: a GPU, through Vulkan, Metal or what else the system has.
+    /// `wgpu:N`: a GPU, through Vulkan, Metal or another interface of the system.
     Wgpu(u16),
-    /// `wgpu:cpu`: a processor that a driver shows as a GPU, such as Mesa's. For tests, since it is slow.
+    /// `wgpu:cpu`: a processor that a driver presents as a GPU, such as Mesa's lavapipe. Slow, so for tests only.
     WgpuCpu,
 }
 
-/// Every name that has no number, and one of each kind that has.
+/// Every name without a number, and one of each kind with a number.
 const NAMES: [&str; 7] = ["cpu", "libtorch:cpu", "libtorch:cuda:0", "libtorch:mps", "wgpu", "wgpu:0", "wgpu:cpu"];
 
-/// What help texts say of names.
+/// The syntax of names in help texts.
 pub const SYNTAX: &str = "cpu, libtorch:cpu, libtorch:cuda:N, libtorch:mps, wgpu:N, wgpu:cpu";
 
-/// Not the name of a device.
+/// The error for text that is not the name of a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown device {found:?} (expected {SYNTAX}); did you mean {nearest:?}?")]
 pub struct UnknownDevice {
@@ -42,7 +42,7 @@ impl FromStr for DeviceName {
     type Err = UnknownDevice;
 
     fn from_str(text: &str) -> Result<Self, UnknownDevice> {
-        // Digits alone: no sign, and one way to write a number.
+        // Digits only: no sign, and a unique way to write each number.
         let number = |text: &str| match text.parse().ok() {
             Some(number) if u16::to_string(&number) == text => Some(number),
             _ => None,
@@ -64,7 +64,7 @@ impl FromStr for DeviceName {
     }
 }
 
-/// The name that was most likely meant: one that has the text in it, whatever the number, or else the most similar one.
+/// The most likely intended name: one that contains the text, whatever its number, or else the most similar one.
 fn nearest(text: &str) -> &'static str {
     let words = text.split(|letter: char| letter.is_ascii_digit());
     let mut asked = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("0").to_lowercase();
@@ -91,28 +91,28 @@ impl fmt::Display for DeviceName {
 /// Why a device cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoDevice {
-    /// Not compiled in.
+    /// The backend is not part of this build.
     #[error("{device} needs a build with the feature {feature}: cargo build --features {feature}")]
     NotBuilt {
-        /// What was asked for.
+        /// The requested device.
         device: DeviceName,
         /// The Cargo feature.
         feature: &'static str,
     },
-    /// Compiled in, and not in this machine, or not to be reached.
+    /// The backend is part of this build, but the device is missing or cannot be used.
     #[error("no device {device}: {reason}")]
     Missing {
-        /// What was asked for.
+        /// The requested device.
         device: DeviceName,
-        /// What was found instead.
+        /// The reason.
         reason: String,
     },
 }
 
-/// A library that devices are reached through.
+/// A library that gives access to devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Backend {
-    /// Burn's own for processors.
+    /// Burn's own backend for processors.
     Flex,
     /// libtorch.
     Libtorch,
@@ -121,24 +121,24 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// The Cargo feature that a build has it with, and whether this one was made with that. Flex needs none.
+    /// The Cargo feature of each optional backend, and whether this build has it. Flex needs none.
     const FEATURES: [(Self, &'static str, bool); 2] =
         [(Self::Libtorch, "libtorch", cfg!(feature = "libtorch")), (Self::Wgpu, "wgpu", cfg!(feature = "wgpu"))];
 
-    /// Those of this build.
+    /// The backends of this build.
     #[must_use]
     pub fn built() -> Vec<Self> {
         let further = Self::FEATURES.into_iter().filter_map(|(backend, _, built)| built.then_some(backend));
         [Self::Flex].into_iter().chain(further).collect()
     }
 
-    /// Cargo features that would add the others.
+    /// Cargo features that would add the other backends.
     #[must_use]
     pub fn features_not_built() -> Vec<&'static str> {
         Self::FEATURES.into_iter().filter_map(|(_, feature, built)| (!built).then_some(feature)).collect()
     }
 
-    /// The devices that it finds here. A native library is asked, and may end the process.
+    /// The devices that the backend finds. Calls a native library, which may end the process.
     #[must_use]
     pub fn devices(self) -> Vec<DeviceName> {
         match self {
@@ -149,17 +149,17 @@ impl Backend {
     }
 }
 
-/// What can be told of a device that is open.
+/// Properties of an open device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// For people.
+    /// A description for people.
     pub what: String,
-    /// Its memory in bytes, where that can be known.
+    /// Its memory in bytes, if known.
     pub memory: Option<u64>,
 }
 
 impl DeviceName {
-    /// The backend that it is reached through.
+    /// The backend of the device.
     #[must_use]
     pub const fn backend(self) -> Backend {
         match self {
@@ -169,23 +169,22 @@ impl DeviceName {
         }
     }
 
-    /// Whether it is a part of the program, so that nothing of it can be missing.
+    /// Whether it is part of the program, so that it is always available.
     #[must_use]
     pub fn is_built_in(self) -> bool {
         self.backend() == Backend::Flex
     }
 
-    /// Whether a slot is one thread of the processor, so that as many slots as processors are of use.
+    /// Whether a slot is one thread of the processor, so that several slots are useful.
     #[must_use]
     pub const fn is_processor(self) -> bool {
         matches!(self, Self::Cpu | Self::LibtorchCpu)
     }
 
-    /// Opens the device, for computations of one thread where it is a processor. A native library is asked, and may end the
-    /// process.
+    /// Opens the device, single-threaded if it is a processor. Calls a native library, which may end the process.
     ///
     /// # Errors
-    /// If this build or this machine has none of that name.
+    /// If this build or machine does not have the device.
     pub fn open(self) -> Result<Device, NoDevice> {
         match self.backend() {
             Backend::Flex => Ok(Device::flex()),
@@ -194,7 +193,7 @@ impl DeviceName {
         }
     }
 
-    /// Whether the open device can do a small sum.
+    /// Whether the open device computes a small sum correctly.
     #[must_use]
     pub fn computes(self, device: &Device) -> bool {
         let ones = Tensor::<2>::ones([3, 3], device);
@@ -202,7 +201,7 @@ impl DeviceName {
         product.as_slice::<f32>().is_ok_and(|values| values == [3.0; 9])
     }
 
-    /// What the open device is.
+    /// Describes the open device.
     #[must_use]
     pub fn describe(self, device: &Device) -> Description {
         match self {
@@ -214,19 +213,19 @@ impl DeviceName {
     }
 }
 
-/// Whether tensors of the device lie in the processor's own memory, so that taking their numbers out and giving them back moves nothing.
+/// Whether the device's tensors are in the processor's memory, so that access to their numbers copies nothing.
 #[must_use]
 pub fn shares_memory(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// Where numbers are computed that must not depend on the device of a training: the processor, in every build.
+/// The device for computations that must not depend on the training device: the processor, in every build.
 #[must_use]
 pub fn reference() -> Device {
     Device::flex()
 }
 
-/// The processor and its memory, as Linux tells.
+/// The processor and its memory, as reported by Linux.
 fn processor() -> Description {
     let field = |path: &str, name: &str| -> Option<String> {
         let text = std::fs::read_to_string(path).ok()?;
@@ -240,8 +239,8 @@ fn processor() -> Description {
     Description { what: format!("{model}, {threads} threads"), memory: kibibytes.map(|number| number * 1024) }
 }
 
-/// The GPU as the driver's own program tells. It numbers them as CUDA does where `CUDA_DEVICE_ORDER` is `PCI_BUS_ID` (which is how
-/// executors are started) and all of them are visible.
+/// The GPU, as reported by the driver's tool. It numbers GPUs as CUDA does if `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`,
+/// which executors are started with, and all GPUs are visible.
 fn nvidia(number: u16) -> Description {
     let unknown = || Description { what: "NVIDIA GPU".to_owned(), memory: None };
     if std::env::var_os("CUDA_VISIBLE_DEVICES").is_some() {
@@ -258,7 +257,7 @@ fn nvidia(number: u16) -> Description {
     }
 }
 
-/// `NVIDIA H100 80GB HBM3, 81559`, in MiB.
+/// Parses `NVIDIA H100 80GB HBM3, 81559`, in MiB.
 fn nvidia_line(line: &str) -> Option<Description> {
     let (name, mebibytes) = line.trim().rsplit_once(',')?;
     let mebibytes: u64 = mebibytes.trim().parse().ok()?;
@@ -290,11 +289,11 @@ mod libtorch {
         tch::set_num_threads(1);
         match device {
             DeviceName::LibtorchCuda(number) => match gpus() {
-                0 => missing("libtorch finds no GPU; that of the build may be one for processors alone".to_owned()),
+                0 => missing("libtorch finds no GPU; this build may use a CPU-only libtorch".to_owned()),
                 gpus if number >= gpus => missing(format!("libtorch finds {gpus} GPU(s), numbered from 0")),
                 _ => Ok(Device::libtorch_cuda(usize::from(number))),
             },
-            DeviceName::LibtorchMps if !tch::utils::has_mps() => missing("libtorch finds no GPU of Apple's".to_owned()),
+            DeviceName::LibtorchMps if !tch::utils::has_mps() => missing("libtorch finds no Apple GPU".to_owned()),
             DeviceName::LibtorchMps => Ok(Device::libtorch_mps()),
             _ => Ok(Device::libtorch()),
         }
@@ -340,13 +339,15 @@ mod adapters {
         let missing = |reason: String| NoDevice::Missing { device, reason };
         let (gpus, processor) = found();
         let DeviceName::Wgpu(number) = device else {
-            let reason = "the system shows no processor as a GPU (Mesa's lavapipe does, for example)";
+            let reason = "the system presents no processor as a GPU (Mesa's lavapipe does, for example)";
             return processor.then(|| Device::wgpu(DeviceKind::Cpu)).ok_or_else(|| missing(reason.to_owned()));
         };
         let reason = match (gpus.len(), processor) {
-            (0, true) => "the system shows no GPU, but a processor as one: wgpu:cpu".to_owned(),
-            (0, false) => "the system shows no GPU: is a driver for Vulkan, Metal or OpenGL installed?".to_owned(),
-            (count, _) => format!("the system shows {count} GPU(s), numbered from 0"),
+            (0, true) => "the system has no GPU, but presents a processor as one: wgpu:cpu".to_owned(),
+            (0, false) => {
+                "the system has no GPU: check that a driver for Vulkan, Metal or OpenGL is installed".to_owned()
+            }
+            (count, _) => format!("the system has {count} GPU(s), numbered from 0"),
         };
         gpus.into_iter().nth(usize::from(number)).ok_or_else(|| missing(reason))
     }

@@ -1,6 +1,6 @@
-//! Asks a child process about devices, because a native library that finds no driver may end the process that asks it.
+//! Tests devices in a child process, because a native library without a driver may end its process.
 //!
-//! The child is the verb `probe` of the program that asks. It answers with one line of JSON on its standard output.
+//! The child is the subcommand `probe` of the same program. It answers with one line of JSON on its standard output.
 
 use std::{
     io::{self, Write as _},
@@ -23,27 +23,27 @@ use crate::{
     train::measure,
 };
 
-/// The longest that a child may take. A driver that compiles programs for a GPU takes seconds for each width.
+/// The timeout of a child. A driver that compiles GPU programs needs seconds for each width.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// How long each width is measured.
+/// The measuring time of each width.
 const MEASURE: Duration = Duration::from_millis(60);
 
-/// What the child is asked.
+/// The arguments of the child.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ProbeArguments {
-    /// The devices that this backend finds.
+    /// List the devices that this backend finds.
     #[arg(long, conflicts_with = "device", required_unless_present = "device")]
     list: Option<Backend>,
-    /// Whether this device works.
+    /// Test this device.
     #[arg(long)]
     device: Option<DeviceName>,
-    /// And how fast it is.
+    /// Measure its speed, too.
     #[arg(long, requires = "device")]
     measure: bool,
 }
 
-/// What the child answers.
+/// The answer of the child.
 #[derive(Debug, Serialize, Deserialize)]
 enum Answer {
     Devices(Vec<String>),
@@ -52,72 +52,72 @@ enum Answer {
     Refused(String),
 }
 
-/// A device that works.
+/// A working device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeviceReport {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its description.
     pub description: String,
-    /// Its memory, where it can be known.
+    /// Its memory, if known.
     pub memory_bytes: Option<u64>,
-    /// The width of bundle that is best for [`MEASURED`].
+    /// The best width of bundle for [`MEASURED`].
     pub lanes: usize,
     /// Optimiser steps of one lane per second at that width, in one slot.
     pub lane_steps_per_second: f64,
 }
 
-/// The net and the batch that devices are compared with.
+/// The net and batch size for comparing devices.
 pub const MEASURED: &str = "64-64-32-1, batches of 256";
 
-/// What is wrong with a device.
+/// Why a device cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// It is not there.
+    /// The device is not available.
     #[error("{0}")]
     Refused(String),
-    /// The child died over it.
+    /// The child crashed.
     #[error("{what} cannot be used: the process that tested it ended with {status}{output}")]
     Died {
-        /// What was asked about.
+        /// What was tested.
         what: String,
         /// How it ended.
         status: ExitStatus,
-        /// The end of its standard error.
+        /// The last lines of its standard error.
         output: String,
     },
-    /// The child died because memory was not enough.
+    /// The child died because the memory was full.
     #[error("{what} has no free memory; another process may be using it{output}")]
     Full {
-        /// What was asked about.
+        /// What was tested.
         what: String,
-        /// The end of its standard error.
+        /// The last lines of its standard error.
         output: String,
     },
-    /// The child did not answer in time.
+    /// The child timed out.
     #[error("{what} cannot be used: it did not answer within {} s", LONGEST.as_secs())]
     Silent {
-        /// What was asked about.
+        /// What was tested.
         what: String,
     },
     /// The child cannot be started.
     #[error("cannot start a process to test {what}")]
     Start {
-        /// What was asked about.
+        /// What was tested.
         what: String,
         /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The child answered something else.
+    /// The child sent an invalid answer.
     #[error("the process that tested {what} sent an invalid answer")]
     Nonsense {
-        /// What was asked about.
+        /// What was tested.
         what: String,
     },
 }
 
-/// Answers in the child.
+/// The main function of the child.
 #[must_use]
 pub fn main(arguments: &ProbeArguments) -> ExitCode {
     let answer = match (arguments.list, arguments.device) {
@@ -156,7 +156,7 @@ fn try_out(name: DeviceName, measured: bool) -> Answer {
     }
 }
 
-/// [`MEASURED`].
+/// The net of [`MEASURED`].
 fn small_net() -> StageSpec {
     StageSpec::Dense(DenseSpec {
         prepare: StageKey(ContentHash::of(b"measured")),
@@ -173,10 +173,10 @@ fn small_net() -> StageSpec {
     })
 }
 
-/// The devices of this build that are in this machine, backend after backend. `program` has the verb `probe`.
+/// The devices of this build that this machine has, by backend. `program` has the subcommand `probe`.
 ///
 /// # Errors
-/// One for each backend that cannot be asked, in its place.
+/// One in place of each backend that cannot be tested.
 pub async fn devices(program: &Path) -> Vec<Result<DeviceName, ProbeError>> {
     let mut found = Vec::new();
     for backend in Backend::built() {
@@ -193,10 +193,10 @@ pub async fn devices(program: &Path) -> Vec<Result<DeviceName, ProbeError>> {
     found
 }
 
-/// Whether the device is there and computes. `program` has the verb `probe`.
+/// Tests that the device is available and computes. `program` has the subcommand `probe`.
 ///
 /// # Errors
-/// If not.
+/// If it does not.
 pub async fn check(program: &Path, device: DeviceName) -> Result<(), ProbeError> {
     let what = device.to_string();
     match ask(program, &what, &["--device", &what]).await? {
@@ -205,7 +205,7 @@ pub async fn check(program: &Path, device: DeviceName) -> Result<(), ProbeError>
     }
 }
 
-/// How fast the device is. `program` has the verb `probe`.
+/// Measures the speed of the device. `program` has the subcommand `probe`.
 ///
 /// # Errors
 /// If it does not work.
@@ -233,14 +233,14 @@ async fn ask(program: &Path, what: &str, arguments: &[&str]) -> Result<Answer, P
     }
 }
 
-/// Why a process ended with `status` that said `text`.
+/// Converts the end of a process with `status` and standard error `text` to an error.
 fn died(what: String, status: ExitStatus, text: &str) -> ProbeError {
     let output = last_lines(text);
     if tell_of_memory(text) { ProbeError::Full { what, output } } else { ProbeError::Died { what, status, output } }
 }
 
-/// What a process that died has said at last, as the end of a sentence: a library may log on and on. Where in a program it was helps
-/// nobody who only runs it.
+/// The last lines of a crashed process, as the end of a sentence. Libraries may log a lot, and source locations do not
+/// help people who only run the program.
 fn last_lines(text: &str) -> String {
     let helps = |line: &&str| !line.is_empty() && !line.starts_with("note: ") && !line.contains("panicked at");
     let lines: Vec<&str> = text.lines().map(str::trim).filter(helps).collect();
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(last_lines(&"x".repeat(10_000)).len(), 502);
     }
 
-    /// As libtorch says it of a GPU that another process has filled.
+    /// The message of libtorch about a GPU that another process has filled.
     #[test]
     fn a_full_device_is_told_as_such() {
         let text = "thread 'main' panicked at tensor.rs:1:1:\ncalled `Result::unwrap()` on an `Err` value: Torch(\"CUDA error: out of memory\")\n";

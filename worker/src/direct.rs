@@ -1,6 +1,6 @@
-//! The way past the coordinator: reads and writes files at addresses that it has signed for this worker. Where an address cannot be
-//! reached, that is told once and remembered for a while, and the coordinator carries the files. It knows no store and no artifact
-//! service: what it brings is checked by whoever asked for it.
+//! Direct transfers: reads and writes files at presigned URLs of the storage. If the storage cannot be reached, one
+//! warning is logged, and for a while the coordinator transfers the files instead. It knows no store and no artifact
+//! service: callers verify the content.
 
 use std::{
     convert::Infallible,
@@ -28,52 +28,52 @@ use crate::{
     transfer::chunks,
 };
 
-/// How long an answer may take when nothing was sent.
+/// The timeout of an answer if nothing was sent.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// Bytes that are expected to be sent in a second, on a slow line.
+/// The assumed minimum upload speed in bytes per second.
 const SLOWEST: u64 = 256 << 10;
 
-/// How long an address that could not be reached is not tried again.
+/// How long direct transfers are suspended after the storage could not be reached.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
-/// Why a file did not come or go this way. Never shows an address: there is a signature in it.
+/// Why a direct transfer failed. It never contains the URL, because that contains a signature.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectError {
-    /// The coordinator gave none that can be used.
-    #[error("the coordinator sent an invalid address")]
+    /// The URL from the coordinator is invalid.
+    #[error("the coordinator sent an invalid presigned URL")]
     Address,
-    /// No connection, or one that broke.
+    /// The connection failed or broke.
     #[error("the storage cannot be reached")]
     Unreachable(#[source] hyper_util::client::legacy::Error),
-    /// It broke in the middle of a file.
+    /// The connection broke during a transfer.
     #[error("the connection to the storage broke")]
     Broken(#[source] hyper::Error),
-    /// Nobody said anything.
+    /// The storage timed out.
     #[error("the storage timed out")]
     Silent,
-    /// It answers, and does not do it.
-    #[error("the storage answers {0}")]
+    /// The storage refuses.
+    #[error("the storage answered {0}")]
     Refused(StatusCode),
-    /// It was put there, and the coordinator finds something else.
+    /// The upload succeeded, but the coordinator found something else.
     #[error("the coordinator refused the upload: {0}")]
     NotTaken(String),
 }
 
 impl DirectError {
-    /// Whether it is about this one file, and the next may come and go well.
+    /// Whether the error concerns this file only, so that the next may succeed.
     fn is_of_one_file(&self) -> bool {
         matches!(self, Self::NotTaken(_) | Self::Refused(StatusCode::NOT_FOUND | StatusCode::CONFLICT))
     }
 }
 
-/// An address that opens for one method and one object.
+/// A presigned URL, for one method and one object.
 pub struct Address {
     uri: Uri,
     headers: HeaderMap,
 }
 
-/// Without what must not be read.
+/// Hides the signature.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Address").field("authority", &self.uri.authority()).finish_non_exhaustive()
@@ -99,16 +99,16 @@ impl TryFrom<SignedUrl> for Address {
 
 type Sent = UnsyncBoxBody<Bytes, Infallible>;
 
-/// How it went so far.
+/// The state of direct transfers.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     Untried,
     Open,
-    /// Not to be tried before then.
+    /// Suspended until then.
     Closed(Instant),
 }
 
-/// The way of one worker to the storage.
+/// Direct transfers of one worker.
 #[derive(Debug)]
 pub struct Direct {
     client: HttpClient<Sent>,
@@ -116,15 +116,15 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// A way that has not been tried.
+    /// Direct transfers that were not tried yet.
     ///
     /// # Errors
-    /// If the system has no certificates to trust.
+    /// If the system has no trusted certificates.
     pub fn new() -> Result<Self, NoCertificates> {
         Ok(Self { client: http::client()?, way: Mutex::new(Way::Untried) })
     }
 
-    /// Whether it is to be tried.
+    /// Whether direct transfers should be tried.
     #[must_use]
     pub fn is_open(&self) -> bool {
         match *self.way.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -133,19 +133,19 @@ impl Direct {
         }
     }
 
-    /// A way that has not been tried; none, with a word about it, if there can be none.
+    /// As [`Self::new`], but logs a warning and returns `None` on an error.
     #[must_use]
     pub fn or_none() -> Option<Arc<Self>> {
         match Self::new() {
             Ok(direct) => Some(Arc::new(direct)),
             Err(error) => {
-                warn!(reason = with_causes(&error), "artifacts go through the coordinator");
+                warn!(reason = with_causes(&error), "transferring files through the coordinator");
                 None
             }
         }
     }
 
-    /// Notes that a file came or went this way, whole.
+    /// Notes that a direct transfer succeeded.
     pub fn worked(&self) {
         let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(*way, Way::Open) {
@@ -154,7 +154,7 @@ impl Direct {
         *way = Way::Open;
     }
 
-    /// Notes that one did not. The next is sent through the coordinator, for a while.
+    /// Notes that a direct transfer failed. For a while files are transferred through the coordinator.
     pub fn failed(&self, error: &(dyn std::error::Error + 'static)) {
         let reason = with_causes(error);
         if error.downcast_ref().is_some_and(DirectError::is_of_one_file) {
@@ -162,19 +162,19 @@ impl Direct {
             return;
         }
         let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
-        // Files are moved side by side, and each may find out.
+        // Several concurrent transfers may fail.
         let seconds = REMEMBERED.as_secs();
         match *way {
-            Way::Untried | Way::Open => warn!(reason, seconds, "artifacts go through the coordinator for a while"),
-            Way::Closed(_) => debug!(reason, seconds, "artifacts go through the coordinator for another while"),
+            Way::Untried | Way::Open => warn!(reason, seconds, "transferring files through the coordinator for now"),
+            Way::Closed(_) => debug!(reason, seconds, "still transferring files through the coordinator"),
         }
         *way = Way::Closed(Instant::now() + REMEMBERED);
     }
 
-    /// The bytes from `offset` on, piece by piece.
+    /// Downloads from `offset` on, in pieces.
     ///
     /// # Errors
-    /// If they cannot be had there.
+    /// If the download fails.
     pub async fn get(&self, address: Address, offset: u64) -> Result<Pieces, DirectError> {
         let mut request = request(Method::GET, address, Empty::new().boxed_unsync());
         if offset > 0 {
@@ -189,11 +189,11 @@ impl Direct {
         Ok(Pieces(answer.into_body()))
     }
 
-    /// Puts `size` bytes of `reader` there. What was put there before, and not taken over, counts as done: addresses are of
-    /// hashes, and whoever takes it over checks it.
+    /// Uploads `size` bytes of `reader`. An earlier upload that was not committed counts as success: URLs are of
+    /// hashes, and the coordinator verifies the object.
     ///
     /// # Errors
-    /// If they cannot be put there.
+    /// If the upload fails.
     pub async fn put(
         &self,
         address: Address,
@@ -225,15 +225,15 @@ fn request(method: Method, address: Address, body: Sent) -> Request<Sent> {
     request
 }
 
-/// A file on its way.
+/// A download.
 #[derive(Debug)]
 pub struct Pieces(Incoming);
 
 impl Pieces {
-    /// The next bytes; nothing at the end.
+    /// The next bytes, or `None` at the end.
     ///
     /// # Errors
-    /// If the connection breaks, or nothing comes.
+    /// If the connection breaks or times out.
     pub async fn next(&mut self) -> Result<Option<Bytes>, DirectError> {
         loop {
             let frame = timeout(SILENCE, self.0.frame()).await.map_err(|_| DirectError::Silent)?;

@@ -1,5 +1,5 @@
-//! A client for HTTP, in the clear or over TLS: what storage with the protocol of S3 speaks. It knows connections and how long they may
-//! be silent, and nothing of what is asked, nor of artifacts.
+//! An HTTP client, with or without TLS, for S3-compatible storage. It handles connections and timeouts, but does not
+//! know the requests or artifacts.
 
 use std::{io, time::Duration};
 
@@ -10,21 +10,21 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-/// How long a connection may take to be there.
+/// The timeout of a connection attempt.
 pub const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a peer may be silent in the middle of a body.
+/// The timeout for the next bytes of a body.
 pub const SILENCE: Duration = Duration::from_secs(30);
 
 /// A client that sends bodies of the type `B`. Clones share its connections.
 pub type HttpClient<B> = Client<HttpsConnector<HttpConnector>, B>;
 
-/// Why there is no client.
+/// The error if there are no trusted certificates.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the system's certificates: install ca-certificates, or set SSL_CERT_FILE")]
 pub struct NoCertificates(#[source] io::Error);
 
-/// A client that trusts the authorities that the system trusts.
+/// A client that trusts the system's authorities.
 ///
 /// # Errors
 /// If the system has none.

@@ -1,7 +1,7 @@
 //! Files named by the hash of their content: a worker's cache and a coordinator's artifacts.
 //!
-//! A file under its own name is always whole: it is written elsewhere, checked, and renamed. Its time of modification says when it
-//! was last put or asked for. Nothing here knows what the files are for, or of the network.
+//! A file under its final name is always complete: it is written elsewhere, verified, and renamed. Its modification
+//! time is the time of its last upload or use. The store does not know what the files are for, nor the network.
 
 mod error;
 mod files;
@@ -28,36 +28,36 @@ pub use self::{error::StoreError, files::Stored, upload::Upload};
 #[derive(Debug)]
 pub struct Store {
     place: Arc<Place>,
-    /// Where `put` leaves files that somebody else is to take over.
+    /// The folder in which `put` leaves files for another process to adopt.
     outputs: Option<PathBuf>,
     writes: AtomicU64,
 }
 
-/// The folder itself, which uploads have a share of: they may outlive whoever began them.
+/// The folder itself. Uploads share it, because they may outlive the store.
 #[derive(Debug)]
 struct Place {
     root: PathBuf,
     durability: Durability,
-    /// Written by who removes a file for its age, read by who makes one young: the two must not cross.
+    /// Write-locked to remove old files, and read-locked to touch a file, so that the two do not overlap.
     ages: RwLock<()>,
-    /// Hashes of uploads under way: two of one hash would write into one file.
+    /// Hashes of current uploads. Two uploads of one hash would write to the same file.
     uploads: Mutex<HashSet<ContentHash>>,
 }
 
-/// Whether a file that was put is still there after a power cut.
+/// Whether a stored file survives a power failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Flushed to the disk before `put` returns.
     Synced,
-    /// Good enough for a cache: a file that a crash leaves damaged is found out by its hash.
+    /// Not flushed. Good enough for a cache: a file that a crash damages is detected by its hash.
     Cached,
 }
 
 impl Store {
-    /// Opens the folder, and makes it if need be.
+    /// Opens the folder, and creates it if it does not exist.
     ///
     /// # Errors
-    /// If the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn open(root: impl Into<PathBuf>, durability: Durability) -> Result<Self, StoreError> {
         let root = root.into();
         for folder in [root.clone(), root.join("incoming")] {
@@ -67,18 +67,18 @@ impl Store {
         Ok(Self { place: Arc::new(place), outputs: None, writes: AtomicU64::new(0) })
     }
 
-    /// The same files, but what is put lands in the folder `outputs`, and can be got from there, until somebody
-    /// [adopts](Self::adopt) it.
+    /// The same store, but `put` writes to the folder `outputs`. Files can be read from there until they are
+    /// [adopted](Self::adopt).
     #[must_use]
     pub fn with_outputs(self, outputs: PathBuf) -> Self {
         Self { outputs: Some(outputs), ..self }
     }
 
-    /// Makes a folder for the outputs of some process, below the store's own so that a file can be renamed from the one to the
-    /// other. What is left of it when that process is gone, [`Self::remove_drafts`] removes.
+    /// Creates a folder for the outputs of a process inside the store's folder, so that files can be renamed from one
+    /// to the other. When the process is gone, [`Self::remove_drafts`] removes the rest.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn make_outputs(root: &Path) -> Result<PathBuf, StoreError> {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -87,11 +87,11 @@ impl Store {
         Ok(folder)
     }
 
-    /// Removes what writes that were cut off have left, and folders of outputs. Uploads that can be gone on with stay. Only for
-    /// whoever has the folder to itself: a write that is under way would fail.
+    /// Removes the rest of interrupted writes, and folders of outputs. Keeps partial uploads. Requires exclusive use of
+    /// the folder, because current writes would fail.
     ///
     /// # Errors
-    /// If the folder cannot be read or a file not be removed.
+    /// If the folder cannot be read or a file cannot be removed.
     pub fn remove_drafts(&self) -> Result<(), StoreError> {
         let incoming = self.place.incoming();
         for entry in fs::read_dir(&incoming).map_err(failed("read", &incoming))? {
@@ -104,27 +104,27 @@ impl Store {
         Ok(())
     }
 
-    /// Bytes that are free where it is.
+    /// The free space in bytes.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// If the system does not report it.
     pub fn free(&self) -> Result<u64, StoreError> {
         fs4::available_space(self.root()).map_err(failed("find the free space of", self.root()))
     }
 
-    /// Where the store is.
+    /// The folder of the store.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.place.root
     }
 
-    /// Where the file of that hash is, or would be.
+    /// The path of the file of that hash, whether it exists or not.
     #[must_use]
     pub fn path(&self, hash: ContentHash) -> PathBuf {
         self.place.path(hash)
     }
 
-    /// The artifact, if it is held whole.
+    /// Returns the artifact if it is complete, otherwise `None`.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -137,10 +137,10 @@ impl Store {
         }
     }
 
-    /// Keeps `bytes`, and says under which name.
+    /// Stores `bytes` and returns their name.
     ///
     /// # Errors
-    /// If they cannot be written; nothing is left behind then.
+    /// If they cannot be written. Nothing is left behind then.
     pub fn put(&self, bytes: &[u8]) -> Result<Artifact, StoreError> {
         let hash = ContentHash::of(bytes);
         let artifact = Artifact { hash, size: bytes.len() as u64 };
@@ -156,31 +156,31 @@ impl Store {
             Some(outputs) => fs::rename(&draft, outputs.join(hash.to_string())).map_err(failed("write", &draft)),
         });
         published.inspect_err(|_| {
-            // The first error is the one to report; a draft that stays is not a file of the store.
+            // The first error is reported; a remaining draft is not a file of the store.
             let _ = fs::remove_file(&draft);
         })?;
         Ok(artifact)
     }
 
-    /// Takes over what a process with the folder `outputs` has put.
+    /// Takes over a file that a process with the folder `outputs` has stored.
     ///
     /// # Errors
-    /// If it is neither there nor here, or cannot be moved.
+    /// If it exists in neither folder, or cannot be moved.
     pub fn adopt(&self, outputs: &Path, hash: ContentHash) -> Result<(), StoreError> {
         let made = outputs.join(hash.to_string());
         if made.try_exists().map_err(failed("look for", &made))? {
             return self.place.publish(&made, hash);
         }
-        // Another stage of the bundle left the same file.
+        // Another stage of the bundle made the same file.
         self.touch(hash, SystemTime::now())?.map(drop).ok_or(StoreError::Missing(hash))
     }
 
-    /// The whole file, checked against its name.
+    /// Reads the whole file and verifies it.
     ///
     /// # Errors
-    /// If it is not there, cannot be read, or is damaged; a damaged file is removed, so that it can be made again.
+    /// If it does not exist, cannot be read, or is corrupt. A corrupt file is removed, so that it can be made again.
     pub fn get(&self, hash: ContentHash) -> Result<Vec<u8>, StoreError> {
-        // An output is looked for first: adopting it moves it to the second place, never back.
+        // The output first: adopting moves it to the second place, never back.
         let output = self.outputs.iter().map(|outputs| outputs.join(hash.to_string()));
         let mut found = None;
         for path in output.chain([self.path(hash)]) {
@@ -205,7 +205,7 @@ impl Store {
     /// Opens the file for reading from `offset` on.
     ///
     /// # Errors
-    /// If it is not there or cannot be read.
+    /// If it does not exist or cannot be read.
     pub fn reader(&self, hash: ContentHash, offset: u64) -> Result<impl Read + Send + use<>, StoreError> {
         let path = self.path(hash);
         let mut file = File::open(&path).map_err(|error| match error.kind() {
@@ -229,14 +229,14 @@ impl Place {
 
     fn publish(&self, draft: &Path, hash: ContentHash) -> Result<(), StoreError> {
         let path = self.path(hash);
-        let folder = path.parent().expect("a stored file lies in a folder");
+        let folder = path.parent().expect("a stored file is in a folder");
         fs::create_dir_all(folder).map_err(failed("create", folder))?;
         let file = File::open(draft).map_err(failed("open", draft))?;
         if self.durability == Durability::Synced {
             file.sync_all().map_err(failed("flush", draft))?;
         }
         {
-            // The last byte may have come long ago, and only the check now.
+            // The last byte may have arrived long before the verification.
             let _young = self.ages.read().unwrap_or_else(PoisonError::into_inner);
             file.set_modified(SystemTime::now()).map_err(failed("touch", draft))?;
             fs::rename(draft, &path).map_err(failed("write", &path))?;

@@ -1,6 +1,6 @@
-//! Moves artifacts between a local store and an artifact service: what both sides hold already is not sent, and what was cut off
-//! goes on where it stopped. Where the service names addresses in a storage and this side can reach them, the bytes go there and come
-//! from there; the service carries them otherwise. Whichever way they come, they are checked here.
+//! Transfers artifacts between a local store and an artifact service. Nothing is sent that the other side already has,
+//! and interrupted transfers resume. If the service returns presigned URLs and this side can reach the storage, the
+//! bytes are transferred directly; otherwise through the service. Either way they are verified here.
 
 use std::{
     error::Error as _,
@@ -28,64 +28,64 @@ use crate::{
     threads::on_a_thread,
 };
 
-/// Bytes a message carries: well under gRPC's usual limit of 4 MiB.
+/// Bytes in one message: well below gRPC's usual limit of 4 MiB.
 pub const CHUNK: usize = 1 << 20;
 
-/// Tries before a transfer is given up.
+/// The number of attempts of a transfer.
 const TRIES: usize = 3;
 
-/// Why an artifact did not get across.
+/// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// Here.
+    /// A local error.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There.
+    /// An error of the service.
     #[error("artifact {hash}: {}", status.message())]
     Remote {
-        /// Which.
+        /// The artifact.
         hash: ContentHash,
-        /// What the other side says.
+        /// The status from the service.
         status: Box<Status>,
     },
-    /// The other side speaks nonsense.
+    /// The service sent an invalid message.
     #[error(transparent)]
     Message(#[from] InvalidMessage),
-    /// On the way past the other side. Never told to whoever asks for a file: the other side carries it then.
+    /// An error of a direct transfer. Callers never see it, because the service transfers the file then.
     #[error(transparent)]
     Direct(#[from] DirectError),
 }
 
 impl TransferError {
-    /// Whether the other side takes no file of that size.
+    /// Whether the service does not accept files of that size.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         matches!(self, Self::Remote { status, .. } if status.code() == Code::OutOfRange)
     }
 
-    /// Whether the disk here is full.
+    /// Whether the local disk is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_full())
     }
 
-    /// Whether the other side has no room.
+    /// Whether the service has no space.
     #[must_use]
     pub fn is_full_there(&self) -> bool {
         matches!(self, Self::Remote { status, .. } if status.code() == Code::ResourceExhausted)
     }
 
-    /// Whether time helps: nobody was reached who could have said something of the file, since the connection broke or a token was
-    /// exchanged while this one was up; or the same file is on its way there already, as another stage's.
+    /// Whether a retry may help: the connection broke or the token was replaced during the transfer, or another stage
+    /// is uploading the same file.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            // Of what the other side says itself a status has no source.
+            // A status that the service sends has no source.
             Self::Remote { status, .. } => {
                 matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unauthenticated | Code::Aborted)
                     || status.source().is_some()
             }
-            // Whoever gave up on it before may still be writing.
+            // An interrupted transfer of the same file may still be writing.
             Self::Store(error) => matches!(error, StoreError::Busy(_)),
             Self::Message(_) | Self::Direct(_) => false,
         }
@@ -104,40 +104,40 @@ fn remote(hash: ContentHash) -> impl FnOnce(Status) -> TransferError {
     move |status| TransferError::Remote { hash, status: Box::new(status) }
 }
 
-/// A connection to an artifact service.
+/// A client of an artifact service.
 #[derive(Debug, Clone)]
 pub struct ArtifactClient {
     service: ArtifactServiceClient<AuthorizedChannel>,
-    /// The way past the service, where there is one.
+    /// Direct transfers, if the storage supports them.
     direct: Option<Arc<Direct>>,
 }
 
 impl ArtifactClient {
-    /// Over `channel`.
+    /// A client on `channel`.
     #[must_use]
     pub fn new(channel: AuthorizedChannel) -> Self {
         Self { service: ArtifactServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_LEN), direct: None }
     }
 
-    /// The same, but files go past the service where `direct` can reach what it names.
+    /// The same client, but it transfers files directly where `direct` can reach the storage.
     #[must_use]
     pub fn past_the_service(self, direct: Arc<Direct>) -> Self {
         Self { direct: Some(direct), ..self }
     }
 
-    /// Makes sure that the service holds what `store` holds.
+    /// Uploads an artifact of `store`, unless the service already holds it.
     ///
     /// # Errors
-    /// If it cannot be read here or kept there.
+    /// If it cannot be read here or stored there.
     pub async fn upload(&mut self, store: &Arc<Store>, artifact: Artifact) -> Result<(), TransferError> {
         let open = |offset| Ok(store.reader(artifact.hash, offset)?);
         self.upload_from(artifact, open).await
     }
 
-    /// Makes sure that the service holds `bytes`, which are not in a store.
+    /// Uploads `bytes`, unless the service already holds them.
     ///
     /// # Errors
-    /// If they cannot be kept there.
+    /// If they cannot be stored there.
     pub async fn upload_bytes(&mut self, bytes: &Arc<[u8]>) -> Result<Artifact, TransferError> {
         let hashed = Arc::clone(bytes);
         let hash = on_a_thread(move || ContentHash::of(&hashed)).await.map_err(StoreError::from)?;
@@ -151,7 +151,7 @@ impl ArtifactClient {
         Ok(artifact)
     }
 
-    /// The bytes of an artifact, checked against its hash.
+    /// Downloads an artifact and verifies it.
     ///
     /// # Errors
     /// If it cannot be read there, or arrives damaged.
@@ -184,10 +184,10 @@ impl ArtifactClient {
         }
     }
 
-    /// Makes sure that `store` holds what the service holds.
+    /// Downloads an artifact to `store`, unless it is already there.
     ///
     /// # Errors
-    /// If it cannot be read there or kept here.
+    /// If it cannot be read there or stored here.
     pub async fn download(&mut self, store: &Arc<Store>, artifact: Artifact) -> Result<(), TransferError> {
         if store.stat(artifact.hash)?.is_some() {
             return Ok(());
@@ -214,7 +214,7 @@ impl ArtifactClient {
         if there.held.is_some() {
             return Ok(());
         }
-        // What the service has a part of goes on where it stopped.
+        // A partial upload to the service is resumed through the service.
         let address = there.direct.filter(|_| there.partial_size == 0);
         if let (Some(direct), Some(address)) = (direct, address) {
             match self.put_directly(&direct, address, artifact, open(0)?).await {
@@ -258,7 +258,7 @@ impl ArtifactClient {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(TransferError::Direct(error)) => direct.failed(&error),
-                // Whatever answered there, it is not what was asked for.
+                // The storage returned something else than the artifact.
                 Err(TransferError::Store(error @ (StoreError::Damaged { .. } | StoreError::WrongSize { .. }))) => {
                     direct.failed(&error)
                 }
@@ -277,7 +277,7 @@ impl ArtifactClient {
         Ok(())
     }
 
-    /// Whether the service named a place.
+    /// Downloads an artifact directly. Returns whether the service returned a URL.
     async fn get_directly(
         &mut self,
         direct: &Direct,
@@ -286,7 +286,7 @@ impl ArtifactClient {
     ) -> Result<bool, TransferError> {
         let hash = artifact.hash;
         let offset = store.partial_size(hash)?.min(artifact.size);
-        // There is no range of nothing.
+        // An empty range is not valid.
         if offset < artifact.size {
             let request = LocateRequest { hash: hash.to_string() };
             let reply = self.service.locate(request).await.map_err(remote(hash))?.into_inner();
@@ -305,7 +305,7 @@ impl ArtifactClient {
     }
 }
 
-/// Whether the service keeps what was meant.
+/// Checks that the service stored the right artifact.
 fn same(artifact: Artifact, kept: Option<ArtifactRef>) -> Result<(), TransferError> {
     let kept: Artifact = kept.ok_or(InvalidMessage::Missing("artifact"))?.try_into()?;
     if kept == artifact {
@@ -315,8 +315,8 @@ fn same(artifact: Artifact, kept: Option<ArtifactRef>) -> Result<(), TransferErr
     }
 }
 
-/// The bytes of `reader` in pieces that fit a message, read on threads of their own. A read that fails ends the stream early, which the
-/// receiver notices by the size.
+/// The bytes of `reader` in pieces that fit into a message, read on threads of their own. A failed read ends the stream
+/// early, which the receiver notices by the size.
 pub fn chunks(reader: impl Read + Send + 'static) -> impl futures::Stream<Item = Vec<u8>> + Send {
     stream::unfold(reader, |mut reader| async move {
         let read = on_a_thread(move || {
@@ -336,7 +336,7 @@ mod tests {
 
     use super::*;
 
-    /// A disk that gives a byte when it likes.
+    /// A disk that returns a byte on demand.
     struct Slow(mpsc::Receiver<u8>);
 
     impl Read for Slow {

@@ -1,4 +1,4 @@
-//! What the benchmarks share: a sweep of as many stages as one likes, of which nobody computes any.
+//! Shared by the benchmarks: a sweep of any number of stages, which nobody computes.
 
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
@@ -15,16 +15,16 @@ use secateur_proto::{
     },
 };
 
-/// The program's own, since memory is measured.
+/// The allocator of the program, since memory is measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// One prepare stage and dense ones below it, each a trial of one cell.
+/// A plan of one prepare stage and dense stages that read it, each of which is a trial of one cell.
 pub(crate) fn plan(stages: u64) -> Result<PackedPlan, Box<dyn Error>> {
     plan_in_cells(stages, stages)
 }
 
-/// The same with so many trials in each cell.
+/// The same with `trials` trials in each cell.
 pub(crate) fn plan_in_cells(stages: u64, trials: u64) -> Result<PackedPlan, Box<dyn Error>> {
     let hash = ContentHash::of(b"table");
     let prepare = StageSpec::Prepare(PrepareSpec {
@@ -109,7 +109,7 @@ pub(crate) fn plan_in_cells(stages: u64, trials: u64) -> Result<PackedPlan, Box<
     Ok(packer.finish(sweep))
 }
 
-/// What a stage usually comes to.
+/// A result of usual size.
 pub(crate) fn completed() -> StageOutcome {
     let mut metrics = Metrics::new();
     for (metric, value) in [(Metric::Auc, 0.812_345_678_9), (Metric::Brier, 0.123_456_789), (Metric::LogLoss, 0.4)] {
@@ -122,12 +122,12 @@ pub(crate) fn completed() -> StageOutcome {
     StageOutcome::Completed(StageResult { metrics, artifacts })
 }
 
-/// Bytes of memory that this process holds (`VmRSS:`) or has ever held (`VmHWM:`), where the system says so.
+/// The memory of this process in bytes, now (`VmRSS:`) or at its peak (`VmHWM:`), if the system reports it.
 pub(crate) fn memory(which: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(which))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
-/// Workers, and slots of each: a handful, and a cluster.
+/// Workers and slots of each: a handful, and a cluster.
 pub(crate) const FLEETS: [(u32, u32); 2] = [(8, 4), (200, 64)];

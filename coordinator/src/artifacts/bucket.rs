@@ -1,19 +1,20 @@
-//! Artifacts in a bucket, with a folder here that uploads arrive in.
+//! Artifacts in a bucket, with a local folder for incoming uploads.
 //!
-//! # An object under the name of an artifact is whole
+//! # An object under the name of an artifact is complete
 //!
-//! What comes through this process lies in the folder until it is there to the last byte and has the hash that it should have; then it
-//! is put into the bucket, where an object is whole or not there. What workers put there themselves has another name until it was
-//! read here and has that hash; then the storage copies it.
+//! An upload through this process is collected in the folder until it is complete and its hash is verified. Then it is
+//! put into the bucket, where an object exists completely or not at all. Objects that workers upload themselves have
+//! another name until this process has read them and verified the hash; then the storage copies them.
 //!
 //! # A touch and the removal of an old object exclude each other
 //!
-//! The storage says when an object was put, and cannot be told that it is young again. So touches are in the memory of this
-//! process, which alone removes: the one coordinator that has the journal, or a command that has its folder to itself. A touch is
-//! written down first, and then the storage is asked whether the object is there; a removal looks for touches, and removes the
-//! object, in one piece as far as that hash is concerned. So either the removal sees the touch, or the question finds the object
-//! gone. That a coordinator that starts has forgotten the touches of the one before does no harm: what relies on one is a record that
-//! this process writes afterwards (`crate::garbage`), and who reports or submits to another process is asked anew.
+//! The storage records when an object was put, but cannot mark it as used. So touches are kept in the memory of this
+//! process, the only one that removes objects: either the coordinator that owns the journal, or a command with
+//! exclusive use of the folder. A touch is recorded first, and then the storage is asked whether the object exists. A
+//! removal checks for touches and removes the object in one atomic step for that hash. So either the removal sees the
+//! touch, or the touch finds no object. A new coordinator does not know the touches of its predecessor, which is safe:
+//! only records that this process writes later rely on a touch (`crate::garbage`), and clients that report or submit to
+//! another process check again.
 
 use std::{
     collections::HashMap,
@@ -34,21 +35,21 @@ use super::{
     remote::{Kind, Object},
 };
 
-/// Removals under way at a time wait for touches of so many-th of all hashes.
+/// The number of shards: a removal blocks touches of 1 in this many hashes.
 const SHARDS: usize = 256;
 
-/// The largest object that S3 takes in one request is 5 GiB.
+/// The largest object for a presigned upload. S3 allows 5 GiB in one request.
 const LARGEST_DIRECT: u64 = 4 << 30;
 
-/// How long a removal may still happen that was not answered: storage takes no request that was signed longer ago.
+/// How long a removal without an answer may still happen: storage rejects requests that were signed earlier.
 const DOUBTFUL: Duration = Duration::from_secs(15 * 60);
 
-/// What this process knows of an object that the storage does not.
+/// What this process knows about an object that the storage does not.
 #[derive(Debug, Clone, Copy)]
 enum Known {
     /// Somebody is about to refer to it.
     Touched(SystemTime),
-    /// Its removal was asked for then, and nobody answered.
+    /// Its removal was requested at this time, and there was no answer.
     Doubtful(Instant),
 }
 
@@ -63,7 +64,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Over `remote`. Uploads arrive in `spool`.
+    /// Uses `remote`. Uploads arrive in `spool`.
     #[must_use]
     pub fn new(remote: Remote, spool: Store) -> Self {
         Self { remote, spool, shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect() }
@@ -81,7 +82,7 @@ impl Bucket {
     }
 
     pub(super) fn partial_size(&self, hash: ContentHash) -> Result<u64, StoreError> {
-        // A file that is all here, and could not be put into the bucket.
+        // A complete upload that could not be put into the bucket.
         match self.spool.stat(hash)? {
             Some(waiting) => Ok(waiting.size),
             None => self.spool.partial_size(hash),
@@ -113,7 +114,7 @@ impl Bucket {
     pub(super) async fn read(&self, hash: ContentHash, offset: u64) -> Result<Pieces, ArtifactError> {
         let missing = || ArtifactError::from(StoreError::Missing(hash));
         if offset > 0 {
-            // A range of nothing is an error there.
+            // S3 rejects an empty range.
             let object = self.remote.look(Kind::Held, hash).await?.ok_or_else(missing)?;
             if offset >= object.size {
                 return Ok(futures::stream::empty().boxed());
@@ -146,7 +147,7 @@ impl Bucket {
         let checked =
             if arrived.size == size { self.check_incoming(artifact).await? } else { Err(wrong_size(arrived.size)) };
         if let Err(error) = checked {
-            warn!(%error, "what was put into the bucket is not what was announced");
+            warn!(%error, "an uploaded object differs from what was announced");
             self.drop_incoming(hash).await;
             return Err(error.into());
         }
@@ -158,7 +159,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// Whether what arrived is what was announced.
+    /// Whether the uploaded object matches what was announced.
     async fn check_incoming(&self, artifact: Artifact) -> Result<Result<(), StoreError>, ArtifactError> {
         let Artifact { hash, size } = artifact;
         let pieces = self.remote.read(Kind::Incoming, hash, 0).await?.ok_or(StoreError::Missing(hash))?;
@@ -179,16 +180,16 @@ impl Bucket {
         })
     }
 
-    /// What stays there is garbage, and goes as such.
+    /// If it cannot be removed, a later collection of garbage removes it.
     async fn drop_incoming(&self, hash: ContentHash) {
         if let Err(error) = self.remote.remove(Kind::Incoming, hash).await {
-            debug!(%error, "what arrived stays for a while");
+            debug!(%error, "cannot remove an incoming object; it is garbage now");
         }
     }
 
     pub(super) async fn files(&self) -> Result<Vec<Stored>, ArtifactError> {
         let mut held = Vec::new();
-        // Of one hash there may be several beginnings: here, and there.
+        // Partial uploads of one hash may exist both here and in the bucket.
         let mut begun: HashMap<ContentHash, Stored> = HashMap::new();
         let mut begin = |hash, size, modified| {
             let file = begun.entry(hash).or_insert(Stored { hash, size: 0, whole: false, modified });
@@ -214,7 +215,7 @@ impl Bucket {
 
     pub(super) async fn remove_old(&self, file: &Stored, before: SystemTime) -> Result<bool, ArtifactError> {
         let hash = file.hash;
-        // Until it is removed, whoever touches it waits.
+        // Touches wait until it is removed.
         let mut shard = self.shard(hash).await;
         let young = match shard.get(&hash) {
             Some(Known::Touched(at)) => *at >= before,
@@ -245,7 +246,7 @@ impl Bucket {
         Ok(true)
     }
 
-    /// Writes down that a file is used, before anybody asks whether it is there.
+    /// Records that a file is used, before anybody checks that it exists.
     async fn is_used(&self, hash: ContentHash, at: SystemTime) -> Result<(), BucketError> {
         let mut shard = self.shard(hash).await;
         match shard.get_mut(&hash) {

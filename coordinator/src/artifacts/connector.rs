@@ -1,4 +1,5 @@
-//! The worker's HTTP client as object_store's: one client and one TLS in the program, in place of a second of each.
+//! The worker's HTTP client as the client of object_store, so that the program contains one HTTP client and one TLS
+//! library.
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -16,7 +17,7 @@ use tokio::time::{error::Elapsed, timeout};
 /// Makes clients.
 #[derive(Debug)]
 pub(super) struct Connector {
-    /// How long an answer may take. A request sends some megabytes at most.
+    /// The timeout of an answer. A request sends a few megabytes at most.
     pub(super) answer: std::time::Duration,
 }
 
@@ -24,14 +25,14 @@ pub(super) struct Connector {
 #[derive(Debug)]
 struct Client {
     client: http::HttpClient<HttpRequestBody>,
-    /// Whether requests may go in the clear.
+    /// Whether unencrypted requests are allowed.
     clear: bool,
     answer: std::time::Duration,
 }
 
-/// A request would go in the clear.
+/// A request would not be encrypted.
 #[derive(Debug, thiserror::Error)]
-#[error("the storage is at http://, and AWS_ALLOW_HTTP is not true")]
+#[error("the storage URL starts with http://, but AWS_ALLOW_HTTP is not true")]
 struct Clear;
 
 impl HttpConnector for Connector {
@@ -61,7 +62,7 @@ impl HttpService for Client {
             };
             Some((frame, body))
         });
-        // Whoever reads it asks again after the end.
+        // The reader polls again after the end.
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(StreamBody::new(frames.fuse()))))
     }
 }

@@ -1,5 +1,5 @@
-//! In which bucket artifacts are, and the note about it in a coordinator's folder: a journal whose files are elsewhere than it is
-//! told would compute everything again, and nobody would know why.
+//! Where a coordinator's artifacts are, and the note about it in its folder. Without the note, a coordinator that is
+//! started with another location would compute everything again without a reason given.
 
 use std::{
     fmt, fs, io,
@@ -9,45 +9,45 @@ use std::{
 
 use secateur_worker::store::{Durability, Store, StoreError};
 
-/// The file of the note.
+/// The file name of the note.
 const NOTE: &str = "artifacts.location";
 
-/// A bucket, and the beginning of the names in it: `s3://bucket/prefix`.
+/// A bucket and a prefix of all names in it: `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketUrl {
     bucket: String,
-    /// Without slashes at its ends; may be empty.
+    /// Without slashes at either end; may be empty.
     prefix: String,
 }
 
-/// Not the URL of a bucket.
+/// The error for text that is not the URL of a bucket.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a place for artifacts: give a bucket, as in s3://bucket or s3://bucket/prefix")]
+#[error("{0:?} is not a bucket URL (expected s3://bucket or s3://bucket/prefix)")]
 pub struct InvalidBucketUrl(String);
 
-/// Why artifacts cannot be where they are said to be.
+/// Why the artifacts cannot be at the given location.
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
-    /// They are elsewhere.
+    /// They are at another location.
     #[error("the artifacts of {} are in {noted}, not in {asked}: use --artifacts {noted}; or copy them, then remove {}", folder.display(), folder.join(NOTE).display())]
     Elsewhere {
         /// The coordinator's folder.
         folder: PathBuf,
-        /// Where they are.
+        /// The location in the note.
         noted: BucketUrl,
-        /// Where they were said to be.
+        /// The given location.
         asked: String,
     },
-    /// There are files.
+    /// The folder contains artifacts.
     #[error("{} already holds artifacts, which are not in {bucket}: copy them (aws s3 sync {} {bucket} --exclude 'incoming/*') and move the folder away, or start without --artifacts", files.display(), files.display())]
     Files {
-        /// Where.
+        /// The folder of artifacts.
         files: PathBuf,
-        /// Where they were said to be.
+        /// The given location.
         bucket: BucketUrl,
     },
-    /// The note.
-    #[error("cannot read or write {path}, which says where the artifacts are")]
+    /// The note cannot be read or written.
+    #[error("cannot read or write {path}, which records where the artifacts are")]
     Note {
         /// The file.
         path: PathBuf,
@@ -55,8 +55,8 @@ pub enum LocationError {
         #[source]
         source: io::Error,
     },
-    /// What the note says.
-    #[error("{path} does not say where the artifacts are")]
+    /// The note is invalid.
+    #[error("{path} does not name a location of artifacts")]
     Nonsense {
         /// The file.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum LocationError {
         #[source]
         source: InvalidBucketUrl,
     },
-    /// The folder of files.
+    /// The folder cannot be listed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -76,7 +76,7 @@ impl BucketUrl {
         &self.bucket
     }
 
-    /// The beginning of every name in it; may be empty.
+    /// The prefix of all names in it; may be empty.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
@@ -107,7 +107,7 @@ impl FromStr for BucketUrl {
     }
 }
 
-/// The bucket that the note in `folder` names; nothing if its artifacts are files in it.
+/// Returns the bucket in the note in `folder`, or `None` if its artifacts are files in it.
 ///
 /// # Errors
 /// If the note cannot be read.
@@ -120,10 +120,10 @@ pub fn settled(folder: &Path) -> Result<Option<BucketUrl>, LocationError> {
     }
 }
 
-/// Notes in `folder` that its artifacts are in `bucket`, or finds that they are where they are said to be.
+/// Notes in `folder` that its artifacts are in `bucket`, or checks an existing note.
 ///
 /// # Errors
-/// If they are elsewhere, or the note cannot be read or written.
+/// If the artifacts are at another location, or the note cannot be read or written.
 pub fn settle(folder: &Path, bucket: Option<&BucketUrl>) -> Result<(), LocationError> {
     let noted = settled(folder)?;
     match (noted, bucket) {

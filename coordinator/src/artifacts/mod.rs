@@ -1,5 +1,5 @@
-//! Where the coordinator keeps artifacts: in a folder, or in a bucket of storage that speaks S3's protocol. The services and the
-//! collection of garbage use either without knowing which. It knows files, hashes and ages, and not who refers to what.
+//! The coordinator's artifact store: a folder, or a bucket of an S3-compatible storage. The services and the collection
+//! of garbage use either in the same way. It knows files, hashes and ages, but not what refers to them.
 
 mod bucket;
 mod connector;
@@ -25,7 +25,7 @@ pub use self::{
     trouble::{BucketError, Trouble},
 };
 
-/// The artifacts of a coordinator. Clones are of the same ones.
+/// The artifacts of a coordinator. Clones share them.
 #[derive(Debug, Clone)]
 pub enum ArtifactStore {
     /// In a folder.
@@ -34,29 +34,29 @@ pub enum ArtifactStore {
     Bucket(Arc<Bucket>),
 }
 
-/// What can go wrong with artifacts.
+/// An error of the artifact store.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    /// On the disk, or with the artifact itself.
+    /// An error of the disk or of the artifact itself.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// With the bucket.
+    /// An error of the bucket.
     #[error(transparent)]
     Bucket(#[from] BucketError),
-    /// A defect.
+    /// A bug.
     #[error("a task of the artifact store failed: {0}")]
     Task(#[from] JoinError),
 }
 
-/// The bytes of an artifact, piece by piece.
+/// The bytes of an artifact, in pieces.
 pub type Pieces = BoxStream<'static, Result<Vec<u8>, ArtifactError>>;
 
 impl ArtifactStore {
-    /// Notes that a file is used, or the beginning of an upload: it is young from now on. The artifact, if it is held whole. A
-    /// touch and the removal of an old file exclude each other.
+    /// Marks a file, or a partial upload, as used now, so that the grace period starts again. Returns the artifact if
+    /// it is held completely. A touch and the removal of an old file exclude each other.
     ///
     /// # Errors
-    /// If it cannot be found out.
+    /// If the store cannot be read.
     pub async fn touch(&self, hash: ContentHash) -> Result<Option<Artifact>, ArtifactError> {
         match self {
             Self::Files(store) => Ok(store.touch(hash, SystemTime::now())?),
@@ -64,7 +64,7 @@ impl ArtifactStore {
         }
     }
 
-    /// Bytes held here of an upload that was cut off.
+    /// Bytes held of an interrupted upload.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -75,7 +75,7 @@ impl ArtifactStore {
         }
     }
 
-    /// The folder that uploads arrive in.
+    /// The folder for incoming uploads.
     #[must_use]
     pub fn incoming(&self) -> &Store {
         match self {
@@ -84,10 +84,10 @@ impl ArtifactStore {
         }
     }
 
-    /// Holds what an upload into [`Self::incoming`] has left, whole and checked.
+    /// Moves a complete and verified upload from [`Self::incoming`] to the store.
     ///
     /// # Errors
-    /// If it cannot be kept; then it can be tried again without another upload.
+    /// If it cannot be stored. It can be retried without another upload.
     pub async fn keep(&self, artifact: Artifact) -> Result<(), ArtifactError> {
         match self {
             Self::Files(_) => Ok(()),
@@ -95,10 +95,10 @@ impl ArtifactStore {
         }
     }
 
-    /// The whole artifact, checked.
+    /// The whole artifact, verified.
     ///
     /// # Errors
-    /// If it is not there, cannot be read, or is damaged; then it is removed, so that it can be made again.
+    /// If it does not exist, cannot be read, or is corrupt. A corrupt one is removed, so that it can be made again.
     pub async fn get(&self, hash: ContentHash) -> Result<Vec<u8>, ArtifactError> {
         match self {
             Self::Files(store) => {
@@ -109,11 +109,11 @@ impl ArtifactStore {
         }
     }
 
-    /// The bytes from `offset` on, which whoever gets them checks. What is read from its beginning is checked here, too: a file that
-    /// is damaged is removed, so that it can be made again, and the last piece is an error.
+    /// The bytes from `offset` on. The caller verifies them. If `offset` is 0 they are also verified here: a corrupt
+    /// file is removed, so that it can be made again, and the last piece is an error.
     ///
     /// # Errors
-    /// If it is not there or cannot be read.
+    /// If it does not exist or cannot be read.
     pub async fn read(&self, hash: ContentHash, offset: u64) -> Result<Pieces, ArtifactError> {
         let pieces = self.read_unchecked(hash, offset).await?;
         if offset > 0 {
@@ -133,7 +133,7 @@ impl ArtifactStore {
             if found == hash {
                 return Ok(None);
             }
-            // Which looks again, and removes it.
+            // This verifies it again, and removes it.
             store.get(hash).await?;
             Err(StoreError::Damaged { expected: hash, found }.into())
         });
@@ -159,16 +159,16 @@ impl ArtifactStore {
         }
     }
 
-    /// Whether artifacts have addresses that others can use.
+    /// Whether the storage has presigned URLs.
     #[must_use]
     pub const fn has_addresses(&self) -> bool {
         matches!(self, Self::Bucket(_))
     }
 
-    /// Where an artifact can be read without this process, for a short while; nothing if it cannot.
+    /// A presigned URL to download an artifact, or `None` if the storage has none.
     ///
     /// # Errors
-    /// If the address cannot be signed.
+    /// If the URL cannot be signed.
     pub async fn address_to_read(&self, hash: ContentHash) -> Result<Option<SignedUrl>, ArtifactError> {
         match self {
             Self::Files(_) => Ok(None),
@@ -176,10 +176,10 @@ impl ArtifactStore {
         }
     }
 
-    /// Where an artifact can be put without this process, before [`Self::take_over`]; nothing if it cannot.
+    /// A presigned URL to upload an artifact, before [`Self::take_over`], or `None` if the storage has none.
     ///
     /// # Errors
-    /// If the address cannot be signed.
+    /// If the URL cannot be signed.
     pub async fn address_to_put(&self, artifact: Artifact) -> Result<Option<SignedUrl>, ArtifactError> {
         match self {
             Self::Files(_) => Ok(None),
@@ -187,10 +187,10 @@ impl ArtifactStore {
         }
     }
 
-    /// Holds what was put at such an address, once it is checked. Only one may be under way for a hash at a time.
+    /// Verifies and stores an object that was uploaded to a presigned URL. Only one call at a time may handle a hash.
     ///
     /// # Errors
-    /// If it is not there, or not what it should be; then it is removed.
+    /// If it does not exist, or is not the announced artifact. Then it is removed.
     pub async fn take_over(&self, artifact: Artifact) -> Result<(), ArtifactError> {
         match self {
             Self::Files(_) => Err(StoreError::Missing(artifact.hash).into()),
@@ -198,7 +198,7 @@ impl ArtifactStore {
         }
     }
 
-    /// Every file, and every upload that was cut off, in no particular order.
+    /// Every file and every interrupted upload, in no particular order.
     ///
     /// # Errors
     /// If they cannot be listed.
@@ -212,10 +212,11 @@ impl ArtifactStore {
         }
     }
 
-    /// Removes a file that was listed, unless it is gone or was modified or touched since `before`. Says whether it did.
+    /// Removes a listed file, unless it is already gone or was modified or touched since `before`. Returns whether it
+    /// did.
     ///
     /// # Errors
-    /// If it cannot be looked at or removed.
+    /// If it cannot be read or removed.
     pub async fn remove_old(&self, file: &Stored, before: SystemTime) -> Result<bool, ArtifactError> {
         match self {
             Self::Files(store) => Ok(store.remove_old(file, before)?),

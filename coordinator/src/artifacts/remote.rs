@@ -1,4 +1,5 @@
-//! Objects in a bucket by the hash of their content, through `object_store`. It knows nothing of touches, uploads and who may read what.
+//! Objects in a bucket by the hash of their content, through `object_store`. It knows nothing of touches, uploads and
+//! access rights.
 
 use std::{
     env,
@@ -26,31 +27,31 @@ use tonic::codegen::http::{Method, header::IF_NONE_MATCH, uri::Uri};
 
 use super::{BucketError, BucketUrl, Trouble, connector::Connector};
 
-/// How long an address that was signed opens. A transfer that has begun by then goes on.
+/// How long a presigned URL is valid. A transfer that has begun may take longer.
 const ADDRESS_OPENS: Duration = Duration::from_secs(15 * 60);
 
-/// How long an answer may take. Copying some gigabytes within a bucket is the longest that is asked for.
+/// The timeout of an answer. Copying some gigabytes within a bucket takes longest.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// Bytes that are put in one request; larger files are put in parts of at least this size.
+/// Files up to this size are uploaded in one request; larger ones in parts of at least this size.
 const PART: u64 = 8 << 20;
 
-/// Parts that a file may have. S3 allows 10,000.
+/// The maximum number of parts of a file. S3 allows 10,000.
 const PARTS: u64 = 9000;
 
-/// Parts under way at a time.
+/// Parts that are uploaded at the same time.
 const PARTS_TOGETHER: usize = 4;
 
-/// Which of the objects of a hash.
+/// The kinds of objects for a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The artifact: whole, and checked.
+    /// The artifact: complete and verified.
     Held,
-    /// What somebody put there, and nobody has looked at.
+    /// An upload by a worker that has not been verified.
     Incoming,
 }
 
-/// An object as it lies there.
+/// The metadata of an object.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Object {
     pub(super) size: u64,
@@ -62,13 +63,13 @@ pub(super) struct Object {
 pub struct Remote {
     url: BucketUrl,
     store: AmazonS3,
-    /// The same by the name that workers know it by.
+    /// The same bucket by the endpoint that workers use.
     signer: AmazonS3,
-    /// Whether the environment says where credentials are. If not, the machine may be one of Amazon's, which hands some out.
+    /// Whether the environment configures credentials. If not, an AWS machine may provide some.
     has_credentials: bool,
 }
 
-/// What says where credentials are.
+/// The settings that configure credentials.
 const CREDENTIALS: [AmazonS3ConfigKey; 4] = [
     AmazonS3ConfigKey::AccessKeyId,
     AmazonS3ConfigKey::WebIdentityTokenFile,
@@ -77,20 +78,20 @@ const CREDENTIALS: [AmazonS3ConfigKey; 4] = [
 ];
 
 impl Remote {
-    /// The bucket, with endpoint, region and credentials from the variables of an [`environment`]. Workers are given addresses at
-    /// `worker_endpoint`, where they know the storage by another name.
+    /// Opens the bucket, with endpoint, region and credentials from the variables of an [`environment`]. Presigned URLs
+    /// for workers use `worker_endpoint` if the storage has another name there.
     ///
     /// # Errors
-    /// If that is not enough to ask for anything, or credentials would travel in the clear.
+    /// If the settings are incomplete, or credentials would be sent unencrypted.
     pub fn open(
         url: BucketUrl,
         worker_endpoint: Option<&str>,
         environment: &[(String, String)],
     ) -> Result<Self, BucketError> {
         let mut builder = AmazonS3Builder::new();
-        // A variable that is there and empty says nothing.
+        // An empty variable is an unset one.
         for (name, value) in environment.iter().filter(|(_, value)| !value.is_empty()) {
-            // Other programs have further ones.
+            // Variables of other programs do not parse.
             if let Ok(key) = name.to_ascii_lowercase().parse() {
                 builder = builder.with_config(key, value);
             }
@@ -98,16 +99,16 @@ impl Remote {
         let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap_or_default();
         let addresses = [Some(endpoint.as_str()).filter(|endpoint| !endpoint.is_empty()), worker_endpoint];
         if !addresses.into_iter().flatten().all(is_address) {
-            return Err(BucketError { bucket: url, operation: "work", trouble: Trouble::Address, source: None });
+            return Err(BucketError { bucket: url, operation: "write", trouble: Trouble::Address, source: None });
         }
         let allowed = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
         let here = is_here(&endpoint);
         if endpoint.starts_with("http://") && !here && allowed.as_deref() != Some("true") {
-            return Err(BucketError { bucket: url, operation: "work", trouble: Trouble::Clear, source: None });
+            return Err(BucketError { bucket: url, operation: "write", trouble: Trouble::Clear, source: None });
         }
         let is_said = |key: &AmazonS3ConfigKey| builder.get_config_value(key).is_some();
         if is_said(&AmazonS3ConfigKey::AccessKeyId) != is_said(&AmazonS3ConfigKey::SecretAccessKey) {
-            return Err(BucketError { bucket: url, operation: "work", trouble: Trouble::NoCredentials, source: None });
+            return Err(BucketError { bucket: url, operation: "write", trouble: Trouble::NoCredentials, source: None });
         }
         let has_credentials = CREDENTIALS.iter().any(is_said);
         let retry = RetryConfig {
@@ -122,7 +123,7 @@ impl Remote {
         let builder = builder
             .with_bucket_name(url.bucket())
             .with_retry(retry)
-            // Files go one at a time, and not every storage can remove several.
+            // Files are removed one by one, and not every storage supports bulk deletion.
             .with_disable_bulk_delete(true)
             .with_http_connector(Connector { answer: ANSWER });
         let builder = if here { builder.with_allow_http(true) } else { builder };
@@ -141,10 +142,10 @@ impl Remote {
         &self.url
     }
 
-    /// Does once all that will be done there, with an object of its own.
+    /// Tries each operation that is needed, with an object of its own.
     ///
     /// # Errors
-    /// If any of it cannot be done.
+    /// If an operation fails.
     pub async fn probe(&self) -> Result<(), BucketError> {
         let noise = format!("{} {:?}", std::process::id(), SystemTime::now());
         let hash = ContentHash::of(noise.as_bytes());
@@ -152,18 +153,18 @@ impl Remote {
             move |error| {
                 let error = failed(&self.url, operation, error);
                 let refused = matches!(error.trouble, Trouble::NoBucket | Trouble::Denied);
-                // What was asked is where they could be had, and not the storage.
+                // Then the failure is that of the service that provides credentials, not of the storage.
                 let trouble = if self.has_credentials || refused { error.trouble } else { Trouble::NoCredentials };
                 BucketError { trouble, ..error }
             }
         };
         let [first, second] = ["first", "second"].map(|name| self.path(&format!("probe/{hash}.{name}")));
-        self.store.put(&first, noise.clone().into_bytes().into()).await.map_err(error("put an object"))?;
-        // Without the right to list, a missing object is answered like one that may not be read.
+        self.store.put(&first, noise.clone().into_bytes().into()).await.map_err(error("upload an object"))?;
+        // Without permission to list, a missing object looks like one that may not be read.
         match self.store.head(&second).await {
             Err(Error::NotFound { .. }) => {}
-            Ok(_) => return Err(self.error("ask for an object", Trouble::Changed)),
-            Err(source) => return Err(failed(&self.url, "ask for an object that is not there", source)),
+            Ok(_) => return Err(self.error("look up an object", Trouble::Changed)),
+            Err(source) => return Err(failed(&self.url, "look up a missing object", source)),
         }
         self.store.copy(&first, &second).await.map_err(error("copy an object"))?;
         let read = self.store.get(&second).await.map_err(error("read an object"))?;
@@ -179,18 +180,18 @@ impl Remote {
         Ok(())
     }
 
-    /// What there is under that hash.
+    /// The metadata of the object of that hash, or `None`.
     pub(super) async fn look(&self, kind: Kind, hash: ContentHash) -> Result<Option<Object>, BucketError> {
         match self.store.head(&self.object(kind, hash)).await {
             Ok(meta) => Ok(Some(Object { size: meta.size, modified: meta.last_modified.into() })),
             Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(failed(&self.url, "ask for an object", error)),
+            Err(error) => Err(failed(&self.url, "look up an object", error)),
         }
     }
 
-    /// Puts the file of that hash there, which has so many bytes. It is there whole, or not at all.
+    /// Uploads the file of that hash and size. The object exists completely, or not at all.
     pub(super) async fn put_file(&self, hash: ContentHash, file: &FilePath, size: u64) -> Result<(), BucketError> {
-        let operation = "put an object";
+        let operation = "upload an object";
         let object = self.object(Kind::Held, hash);
         let unreadable = |source: io::Error| BucketError {
             bucket: self.url.clone(),
@@ -225,17 +226,18 @@ impl Remote {
             }
         };
         match written {
-            // It removes its parts itself if it fails.
+            // If this fails, it removes the parts itself.
             Ok(()) => parts.finish().await.map(drop).map_err(|error| failed(&self.url, operation, error)),
             Err(error) => {
-                // The first error is the one to report. Parts that stay are no object.
+                // The first error is reported. Remaining parts are not an object.
                 let _ = parts.abort().await;
                 Err(error)
             }
         }
     }
 
-    /// The bytes from `offset` on, which must be less than the size unless it is zero; nothing if there is no such object.
+    /// The bytes from `offset` on, or `None` if there is no such object. Unless `offset` is zero, it must be less than
+    /// the size.
     pub(super) async fn read(
         &self,
         kind: Kind,
@@ -256,13 +258,13 @@ impl Remote {
         }
     }
 
-    /// Makes what arrived the artifact.
+    /// Copies an uploaded object to the name of the artifact.
     pub(super) async fn accept(&self, hash: ContentHash) -> Result<(), BucketError> {
         let copied = self.store.copy(&self.object(Kind::Incoming, hash), &self.object(Kind::Held, hash)).await;
         copied.map_err(|error| failed(&self.url, "copy an object", error))
     }
 
-    /// Removes an object; that it is gone already is as good.
+    /// Removes an object. It is not an error if it does not exist.
     pub(super) async fn remove(&self, kind: Kind, hash: ContentHash) -> Result<(), BucketError> {
         match self.store.delete(&self.object(kind, hash)).await {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
@@ -270,7 +272,7 @@ impl Remote {
         }
     }
 
-    /// Every object that has the name of one of ours.
+    /// Every object whose name is valid for an artifact.
     pub(super) async fn list(&self) -> Result<Vec<(Kind, ContentHash, Object)>, BucketError> {
         let root = self.path("");
         let mut listed = self.store.list((!self.url.prefix().is_empty()).then_some(&root));
@@ -291,22 +293,22 @@ impl Remote {
         Ok(found)
     }
 
-    /// Where the artifact can be read without credentials, for a short while.
+    /// A presigned URL to download the artifact.
     pub(super) async fn address_to_read(&self, hash: ContentHash) -> Result<SignedUrl, BucketError> {
         let object = self.object(Kind::Held, hash);
         let url = self.signer.signed_url(Method::GET, &object, ADDRESS_OPENS).await;
-        let url = url.map_err(|error| failed(&self.url, "sign an address", error))?;
+        let url = url.map_err(|error| failed(&self.url, "presign a URL", error))?;
         Ok(SignedUrl { url: url.into(), headers: [].into() })
     }
 
-    /// Where it can be put without credentials, for a short while, to be [accepted](Self::accept), and only if nothing is there:
-    /// what is being looked at stays as it is.
+    /// A presigned URL to upload an object that is to be [accepted](Self::accept). It fails if the object exists
+    /// already, so that an object does not change while it is verified.
     pub(super) async fn address_to_put(&self, hash: ContentHash) -> Result<SignedUrl, BucketError> {
         let object = self.object(Kind::Incoming, hash);
         let anything = HeaderValue::from_static("*");
         let options = SignedUrlOptions::new().with_signed_header(IF_NONE_MATCH, anything);
         let url = self.signer.signed_url_opts(Method::PUT, &object, ADDRESS_OPENS, &options).await;
-        let url = url.map_err(|error| failed(&self.url, "sign an address", error))?;
+        let url = url.map_err(|error| failed(&self.url, "presign a URL", error))?;
         let headers = [(IF_NONE_MATCH.to_string(), "*".to_owned())].into();
         Ok(SignedUrl { url: url.into(), headers })
     }
@@ -328,8 +330,8 @@ impl Remote {
     }
 }
 
-/// The variables of this process that say how to reach storage, as other programs for S3 have them: `AWS_ENDPOINT_URL`, `AWS_REGION`,
-/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and others.
+/// The environment variables that configure storage, with the names used by other S3 programs: `AWS_ENDPOINT_URL`,
+/// `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and others.
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
@@ -340,7 +342,7 @@ fn failed(bucket: &BucketUrl, operation: &'static str, error: Error) -> BucketEr
     BucketError { bucket: bucket.clone(), operation, trouble: Trouble::of(&error), source: Some(error.into()) }
 }
 
-/// Whether that is the URL of a server.
+/// Whether it is the URL of a server.
 fn is_address(url: &str) -> bool {
     let uri = url.parse::<Uri>().ok();
     uri.is_some_and(|uri| {
@@ -348,7 +350,7 @@ fn is_address(url: &str) -> bool {
     })
 }
 
-/// Whether what is sent to that URL stays on this machine.
+/// Whether the URL is on this machine.
 fn is_here(url: &str) -> bool {
     let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -1,4 +1,4 @@
-//! What can go wrong with a bucket, and what helps.
+//! Errors of a bucket, and how to fix them.
 
 use object_store::{
     Error,
@@ -7,62 +7,62 @@ use object_store::{
 
 use super::BucketUrl;
 
-/// What can go wrong with a bucket.
+/// An error of a bucket.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} in {bucket}: {trouble}")]
 pub struct BucketError {
-    /// Where.
+    /// The bucket.
     pub bucket: BucketUrl,
-    /// What was attempted.
+    /// The operation that failed.
     pub operation: &'static str,
-    /// What it was.
+    /// The cause.
     pub trouble: Trouble,
-    /// The storage's own words.
+    /// The storage's own message.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What it was.
+/// The cause of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
-    /// The storage answers that there is no such thing.
+    /// The bucket does not exist.
     #[error("no such bucket: create it, or name another one with --artifacts")]
     NoBucket,
-    /// It answers that these credentials may not.
+    /// The storage rejects the credentials.
     #[error(
         "the storage refuses the credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may get, put, delete and list objects"
     )]
     Denied,
-    /// Nobody has said who asks.
+    /// There are no credentials.
     #[error(
         "no credentials: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, outside AWS, AWS_ENDPOINT_URL; this machine has no instance role either"
     )]
     NoCredentials,
-    /// Nobody answers.
+    /// The storage does not answer.
     #[error(
         "cannot reach the storage: check AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that it is running"
     )]
     Unreachable,
-    /// What is said of it is not where anything could be.
+    /// The endpoint is not a URL.
     #[error(
         "AWS_ENDPOINT_URL and --artifacts-for-workers must start with http:// or https://, as in https://minio.example:9000"
     )]
     Address,
-    /// It does not answer in time.
+    /// The storage timed out.
     #[error("the storage timed out")]
     Slow,
-    /// What is put there is not what is found there.
+    /// An object is not what was uploaded.
     #[error("an object differs from what was uploaded: another program may be writing to the bucket")]
     Changed,
-    /// A removal of the file is still under way, for all that is known.
+    /// A removal of the file was not confirmed and may still happen.
     #[error("the storage has not confirmed a removal of this file, which may still happen")]
     Doubtful,
-    /// Credentials and files would be readable on the way.
+    /// Credentials and files would be sent unencrypted.
     #[error(
         "the endpoint is on another machine and starts with http://: use https://, or set AWS_ALLOW_HTTP=true on a trusted network"
     )]
     Clear,
-    /// The file that is to be put there cannot be read here.
+    /// The local file to upload cannot be read.
     #[error("cannot read the local file")]
     Spool,
     /// Anything else.
@@ -71,7 +71,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// What an error of the storage means.
+    /// The cause of an error of the storage.
     pub(super) fn of(error: &Error) -> Self {
         match error {
             Error::NotFound { .. } => return Self::NoBucket,

@@ -1,15 +1,15 @@
-//! Records that a person is told of.
+//! Records that are logged.
 
 use tracing::{debug, warn};
 
 use crate::scheduler::Record;
 
-/// Whether a person is told of a record.
+/// Whether a record is logged.
 pub(super) fn is_notable(record: &Record) -> bool {
     matches!(record, Record::AttemptFailed { .. } | Record::Checkpointed { .. })
 }
 
-/// Tells a person of a record, which is durable: who reads that a stage can be gone on with may end this process at once.
+/// Logs a record, which is durable: a person who reads that a checkpoint was recorded may end the process at once.
 pub(super) fn say(record: &Record) {
     match record {
         Record::AttemptFailed { stage, lanes, failure, worker, .. } => {

@@ -17,7 +17,7 @@ use crate::{
     scheduler::{Policy, ShareChange},
 };
 
-/// Far longer than anything takes.
+/// Far longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn driver() -> (TempDir, Driver) {
@@ -27,7 +27,7 @@ async fn driver() -> (TempDir, Driver) {
     (folder, driver)
 }
 
-/// A worker of so many slots attaches.
+/// Attaches a worker with this many slots.
 async fn attach(driver: &Driver, slots: u32) -> (WorkerId, Attachment) {
     let worker: WorkerId = "w1".parse().expect("an id");
     let joined = Event::WorkerJoined {
@@ -41,7 +41,7 @@ async fn attach(driver: &Driver, slots: u32) -> (WorkerId, Attachment) {
     (worker, driver.attach(joined, CoordinatorMessage::default()).await.expect("is taken"))
 }
 
-/// A sweep of stages that can share a bundle, with so many bytes in the spec of each.
+/// Returns a sweep of stages that can share a bundle, with `bytes` bytes in the spec of each.
 fn plan(stages: u64, bytes: usize) -> PackedPlan {
     let hash = ContentHash::of(b"table");
     let mut packer = Packer::default();
@@ -83,7 +83,7 @@ fn plan(stages: u64, bytes: usize) -> PackedPlan {
     })
 }
 
-/// The next lease; before it, what is to be calibrated is said to be fastest with so many lanes.
+/// Returns the next lease. Answers calibrations before it: this many lanes are fastest.
 async fn next_lease(driver: &Driver, worker: &WorkerId, attachment: &mut Attachment, lanes: u32) -> Lease {
     loop {
         let message = timeout(PATIENCE, attachment.orders.recv()).await.expect("something comes");
@@ -100,14 +100,14 @@ async fn next_lease(driver: &Driver, worker: &WorkerId, attachment: &mut Attachm
     }
 }
 
-/// Its stream used to live on, since whoever served it could still have written to it.
+/// The stream must not live on because the task that serves it could still write to it.
 #[tokio::test]
 async fn a_worker_that_does_not_read_is_dropped_and_its_stream_ends() {
     let (_folder, driver) = driver().await;
     let (worker, Attachment { mut orders, mut hold }) = attach(&driver, 1).await;
-    // Each is answered that it need not be said again.
+    // Each is answered with a message that it is settled.
     let said = || Event::LeaseEnded { worker: worker.clone(), lease: "1-1".parse().expect("an id"), failure: None };
-    // More than may wait, whatever that is for a worker with one slot.
+    // More than the limit for a worker with one slot.
     for _ in 0..2 * attachment::MAX_WAITING {
         // There is no such lease.
         driver.apply(said()).await.expect_err("is rejected");
@@ -117,7 +117,7 @@ async fn a_worker_that_does_not_read_is_dropped_and_its_stream_ends() {
     timeout(PATIENCE, drain).await.expect("the stream ends");
 }
 
-/// What comes all at once is as much as the worker has slots for, and not a sign that it does not read.
+/// A lease for each slot at once is not a sign that the worker does not read.
 #[tokio::test]
 async fn a_worker_with_many_slots_gets_a_lease_for_each_at_once() {
     let slots = 4 * attachment::MAX_WAITING as u32;
@@ -131,7 +131,7 @@ async fn a_worker_with_many_slots_gets_a_lease_for_each_at_once() {
     }
 }
 
-/// No worker would accept the message, and the stages would be handed out again and again.
+/// No worker would accept the message, and the stages would be leased again and again.
 #[tokio::test]
 async fn a_lease_that_is_too_long_for_a_message_becomes_narrower() {
     const STAGES: u64 = 24;

@@ -1,4 +1,4 @@
-//! Collections against a model, and against those who touch files meanwhile.
+//! Collections compared with a model, and with concurrent touches.
 
 use std::{
     fs::File,
@@ -22,7 +22,7 @@ fn store() -> (tempfile::TempDir, Arc<Store>) {
     (folder, Arc::new(store))
 }
 
-/// All that goes, and what stays.
+/// All removed files, and counts of those that are kept.
 fn collect<T>(
     store: &Arc<Store>,
     listed: &[Stored],
@@ -42,7 +42,7 @@ fn collect<T>(
     })
 }
 
-/// A file of the tests, as it is to be before a collection.
+/// A file of the tests, as it is before a collection.
 #[derive(Debug, Clone, Copy)]
 struct Given {
     whole: bool,
@@ -93,7 +93,7 @@ proptest! {
             }
             let size = if given.whole { artifact.size } else { number as u64 };
             let needed = if given.whole { given.referred } else { given.uploading };
-            // Half an hour more, so that no age is on the edge.
+            // Half an hour more, so that no age is at the limit.
             if !needed && given.hours > grace {
                 expected.insert((artifact.hash, size));
                 continue;
@@ -114,7 +114,7 @@ proptest! {
             let left = store.files().expect("lists").len();
             prop_assert_eq!(left, if dry_run { files.len() } else { files.len() - expected.len() });
         }
-        // The list is old by now: what is gone is not told again.
+        // The list is old now: files that are gone are not listed again.
         let collection = Collection::after(HOUR * grace + HOUR / 2, false).expect("a time");
         let (twice, _) = collect(&store, &listed, &referred, collection, turn);
         prop_assert_eq!(twice, []);
@@ -138,7 +138,7 @@ fn what_is_touched_after_it_was_listed_stays() {
     assert_eq!(store.get(put_again.hash).expect("is there"), b"again");
 }
 
-/// Whoever is told that a file is there finds it there, however the collection and the question fall.
+/// A file that is found by a touch exists afterwards, however collection and touch interleave.
 #[test]
 fn a_file_is_not_found_and_then_gone() {
     let (_folder, store) = store();

@@ -1,4 +1,4 @@
-//! `ArtifactService` over a store: files in messages, and where the store has addresses of its own, those for what a caller may have.
+//! `ArtifactService` over a store: files in messages, or presigned URLs if the store has them.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -38,10 +38,10 @@ use crate::{
     security::{Audit, Caller, Grants, Role},
 };
 
-/// The shortest grace of a collection: far longer than a report takes from this service to the journal.
+/// The minimum grace period of a collection: far longer than a report takes from this service to the journal.
 const SHORTEST_GRACE: Duration = Duration::from_secs(60);
 
-/// Stages that are looked through before the scheduler goes on.
+/// The number of stages that are searched before the scheduler continues.
 const LOOKED_THROUGH: usize = 4096;
 
 /// The service.
@@ -55,12 +55,12 @@ pub struct Artifacts {
     uploads: Uploads,
 }
 
-/// Uploads under way, and how many bytes each may write: two of one hash at a time would write into one file, and all of them have to
-/// fit.
+/// Current uploads, and the bytes that each may write. Two uploads of one hash would write to the same file, and all
+/// uploads together must fit on the disk.
 type Uploads = Arc<Mutex<HashMap<ContentHash, u64>>>;
 
 impl Artifacts {
-    /// Over `store`, which takes nothing beyond `limits`. Workers may read what `grants` says, and readers what reports refer to.
+    /// Serves `store`, within `limits`. Workers may read what `grants` allows, and readers what reports publish.
     #[must_use]
     pub fn new(store: ArtifactStore, driver: Driver, grants: Grants, audit: Audit, limits: Limits) -> Self {
         Self { store, driver, grants, audit, limits, uploads: Arc::default() }
@@ -75,7 +75,7 @@ impl Artifacts {
         })
     }
 
-    /// Whether a report hands that file out. Stages are looked through some at a time, so that the scheduler goes on in between.
+    /// Whether reports publish this file. Stages are searched in batches, so that the scheduler continues in between.
     async fn is_published(&self, hash: ContentHash) -> Result<bool, Status> {
         let mut begin = 0;
         loop {
@@ -86,7 +86,8 @@ impl Artifacts {
         }
     }
 
-    /// Every file that a sweep refers to. What comes to be referred to while stages are looked through has been touched, and is young.
+    /// Every file that a sweep refers to. Files that become referenced during the search were touched, so the grace
+    /// period keeps them.
     async fn referred(&self) -> Result<HashSet<ContentHash>, Status> {
         let plans: Vec<_> = self.driver.read(|core| core.plans().cloned().collect()).await?;
         let given = on_a_thread(move || plans.iter().flat_map(|plan| plan.files()).collect());
@@ -101,20 +102,20 @@ impl Artifacts {
         Ok(referred)
     }
 
-    /// That `caller` may read that file.
+    /// Checks that `caller` may read this file.
     async fn check_reader(&self, caller: &Caller, what: &str, hash: ContentHash) -> Result<(), Status> {
         if self.may_read(caller, hash).await? {
             return Ok(());
         }
-        let message = format!("{} may not read this artifact, whether it is there or not", caller.role);
+        let message = format!("{} may not read this artifact, even if it exists", caller.role);
         self.audit.refused(caller.peer.map(|peer| peer.ip()), Some(&caller.name), &format!("{what} {hash}"), &message);
         Err(Status::permission_denied(message))
     }
 
-    /// That so large a file is taken.
+    /// Checks that the size is within the limit.
     fn check_size(&self, artifact: Artifact) -> Result<(), Status> {
         if artifact.size > self.limits.artifact {
-            // Another code than that of an upload that went wrong: this one is not to be tried again.
+            // Not the code of an interrupted upload, because a retry cannot help.
             return Err(Status::out_of_range(format!(
                 "an artifact of {} bytes is too large for this coordinator, which takes {} (serve --max-artifact-size)",
                 artifact.size, self.limits.artifact
@@ -123,7 +124,8 @@ impl Artifacts {
         Ok(())
     }
 
-    /// That the uploads under way leave enough room on the disk. What they have written already counts twice.
+    /// Checks that the current uploads leave enough space on the disk. Bytes that they have already written count
+    /// twice.
     fn check_room(&self) -> Result<(), Status> {
         let free = self.store.incoming().free().map_err(|error| store_status(&error))?;
         let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,14 +138,14 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Removes what no sweep refers to, and tells it.
+    /// Removes unreferenced files and reports each.
     async fn collect(
         self,
         collection: Collection,
         told: mpsc::Sender<Result<CollectGarbageReply, Status>>,
     ) -> Result<(), Status> {
         let listed = self.store.files().await.map_err(status)?;
-        // Asked after the files were listed: what came since is none of them.
+        // Checked after the files were listed: newer files are not in the list.
         if !listed.is_empty() && !self.driver.read(Core::has_had_sweeps).await? {
             return Err(Status::failed_precondition(garbage::no_sweep_ever(listed.len())));
         }
@@ -155,7 +157,7 @@ impl Artifacts {
             if !tell(Event::Garbage(garbage_message(&file))).await {
                 return Ok(());
             }
-            // Only who has the journal removes.
+            // Only the owner of the journal may remove files.
             self.driver.read(|_| ()).await?;
         }
         let kept = removal.kept();
@@ -182,14 +184,14 @@ impl Artifacts {
         let _turn = Turn::take(&self.uploads, artifact.hash, artifact.size.saturating_sub(start.offset))?;
         let incoming = self.store.incoming();
         let failed = |error: StoreError| status(error.into());
-        // What came whole before, and could not be kept, need not come again.
+        // A whole upload that could not be moved to the store need not be sent again.
         if start.offset < artifact.size || incoming.stat(artifact.hash).map_err(failed)? != Some(artifact) {
             self.check_room()?;
             let mut upload = incoming.begin_upload(artifact, start.offset).await.map_err(failed)?;
             while let Some(part) = next(&mut parts).await? {
                 match part {
                     Part::Data(data) => upload = upload.append(data).await.map_err(failed)?,
-                    Part::Start(_) => return Err(Status::invalid_argument("an upload has one name")),
+                    Part::Start(_) => return Err(Status::invalid_argument("an upload has only one header")),
                 }
             }
             upload.complete().await.map_err(failed)?;
@@ -202,19 +204,19 @@ impl Artifacts {
 async fn next(parts: &mut (impl Stream<Item = Result<PutRequest, Status>> + Unpin)) -> Result<Option<Part>, Status> {
     match parts.next().await.transpose()? {
         Some(PutRequest { part: Some(part) }) => Ok(Some(part)),
-        Some(PutRequest { part: None }) => Err(Status::invalid_argument("an empty part of an upload")),
+        Some(PutRequest { part: None }) => Err(Status::invalid_argument("a message of the upload is empty")),
         None => Ok(None),
     }
 }
 
-/// The right to upload one hash.
+/// The exclusive right to upload one hash.
 struct Turn {
     uploads: Uploads,
     hash: ContentHash,
 }
 
 impl Turn {
-    /// To write at most so many bytes.
+    /// Reserves the hash and up to `bytes` bytes.
     fn take(uploads: &Uploads, hash: ContentHash, bytes: u64) -> Result<Self, Status> {
         match uploads.lock().unwrap_or_else(PoisonError::into_inner).entry(hash) {
             Entry::Vacant(free) => _ = free.insert(bytes),
@@ -241,7 +243,7 @@ fn garbage_message(file: &Stored) -> Garbage {
     }
 }
 
-/// A store's error as a status; full paths stay in the log.
+/// Converts a store's error to a status. Full paths are only logged.
 fn status(error: ArtifactError) -> Status {
     match error {
         ArtifactError::Store(error) => store_status(&error),
@@ -250,10 +252,11 @@ fn status(error: ArtifactError) -> Status {
     }
 }
 
-/// The key in a status's metadata that says that it is the coordinator's storage that is not available.
+/// The metadata key of a status that says that the coordinator's storage is not available.
 const STORAGE_FAILED: &str = "secateur-storage-failed";
 
-/// Whatever is the matter with a bucket, time or a person can mend it, and nothing is lost until then.
+/// Unavailable, so that clients retry: errors of a bucket are temporary or can be fixed, and no data is lost until
+/// then.
 pub(crate) fn bucket_status(error: &BucketError) -> Status {
     warn!(reason = with_causes(error), "the bucket failed");
     let mut status = Status::unavailable(format!("the coordinator {error}"));
@@ -261,7 +264,7 @@ pub(crate) fn bucket_status(error: &BucketError) -> Status {
     status
 }
 
-/// Whether a coordinator that is there says that its storage is not.
+/// Whether the status comes from a coordinator whose storage is not available.
 #[must_use]
 pub fn is_storage_failure(status: &Status) -> bool {
     status.metadata().contains_key(STORAGE_FAILED)
@@ -286,7 +289,7 @@ fn store_status(error: &StoreError) -> Status {
         }
         StoreError::Damaged { .. } => Status::data_loss(error.to_string()),
         StoreError::WrongSize { .. } => Status::invalid_argument(error.to_string()),
-        // What was here of it when it was asked for is a whole file now, which somebody else sent: the next try will be told so.
+        // Another client has completed or changed the upload meanwhile. A retry finds the new state.
         StoreError::WrongOffset { .. } | StoreError::Busy(_) => Status::aborted(error.to_string()),
         StoreError::Task(_) => Status::internal(error.to_string()),
     }
@@ -300,11 +303,11 @@ impl ArtifactService for Artifacts {
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
         let StatRequest { hash, direct_size } = request.into_inner();
         let hash: ContentHash = hash.parse().map_err(invalid)?;
-        // Whoever is told that a file is here will not send it, so it has to stay until its report has come.
+        // A client that is told the file is held will not send it, so it must be kept until its report has arrived.
         let held = self.store.touch(hash).await.map_err(status)?;
         let partial_size = self.store.partial_size(hash).map_err(status)?;
         let direct = match (held, direct_size) {
-            // Whoever gets no address for a file that is too large sends it here, and is told why it is not taken.
+            // There is no URL for a file that is too large, so the client uploads it here and gets the error.
             (None, Some(size)) if size <= self.limits.artifact => {
                 self.store.address_to_put(Artifact { hash, size }).await.map_err(status)?
             }
@@ -325,7 +328,7 @@ impl ArtifactService for Artifacts {
         self.check_reader(&caller, "Get", hash).await?;
         let pieces = self.store.read(hash, offset).await.map_err(|error| match error {
             ArtifactError::Store(StoreError::Missing(_)) => Status::not_found(
-                "it is not, or no longer, among the coordinator's artifacts; `secateur explain` of a sweep whose stages read it says what helps",
+                "the coordinator does not hold this artifact; `secateur explain` of the sweep that needs it says how to fix that",
             ),
             error => status(error),
         })?;
@@ -370,7 +373,7 @@ impl ArtifactService for Artifacts {
         info!(by = caller.name, dry_run, ?grace, "collecting garbage");
         tokio::spawn(async move {
             if let Err(status) = service.collect(collection, sender.clone()).await {
-                // Whoever asked may have gone.
+                // The caller may be gone.
                 let _ = sender.send(Err(status)).await;
             }
         });

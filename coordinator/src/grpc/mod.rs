@@ -1,4 +1,5 @@
-//! The gRPC services: thin. Each method checks its message, asks the driver or the store, and puts the answer into a message.
+//! The gRPC services: thin. Each method validates its message, asks the driver or the store, and converts the answer to
+//! a message.
 
 mod artifact;
 mod said;
@@ -67,10 +68,10 @@ impl From<QueryError> for Status {
     }
 }
 
-/// What a call tells that lasts.
+/// A response stream.
 type Told<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// What a call tells, for as long as the caller is let in; then why it ends.
+/// Forwards `told` while the caller has access; then ends with the reason.
 fn while_known<T: Send + 'static>(
     access: Access,
     caller: Caller,
@@ -88,8 +89,8 @@ fn while_known<T: Send + 'static>(
     told.boxed()
 }
 
-/// What comes of `wait`, or `None` once nobody listens to `sender` any more: a stream whose client has gone does not live on until there is
-/// something to tell.
+/// Returns the result of `wait`, or `None` once the client behind `sender` is gone. So the stream of a client that left
+/// ends at once, not only at the next message.
 async fn while_heard<T, V>(sender: &mpsc::Sender<V>, wait: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;

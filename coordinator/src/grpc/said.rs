@@ -1,4 +1,4 @@
-//! What a worker says of the attempts that it was leased, as lines of the logs. What it says of others is nobody's business.
+//! Log lines from workers' messages. Only lines about attempts leased to the worker are accepted.
 
 use std::{
     collections::HashMap,
@@ -13,17 +13,17 @@ use secateur_proto::{
 
 use crate::logs::{Line, Logs, Weight};
 
-/// The stages that one attachment of a worker may speak of. Copies are the same.
+/// The stages that one attachment of a worker may write logs for. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Said {
     logs: Logs,
     worker: String,
-    /// Each with its lease.
+    /// The lease of each stage.
     leased: Arc<Mutex<HashMap<StageKey, LeaseId>>>,
 }
 
 impl Said {
-    /// By the worker of that name, which holds these stages already.
+    /// Logs of the worker of that name, which already holds these stages.
     pub(super) fn by(worker: String, logs: Logs, held: impl IntoIterator<Item = (StageKey, LeaseId)>) -> Self {
         Self { logs, worker, leased: Arc::new(Mutex::new(held.into_iter().collect())) }
     }
@@ -32,18 +32,18 @@ impl Said {
         self.leased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The worker gets a lease.
+    /// Notes that the worker gets a lease.
     pub(super) fn begins(&self, id: &LeaseId, lease: &v1::Lease) {
         let keys = lease.stages.iter().filter_map(|leased| leased.stage.as_ref()?.key.parse::<StageKey>().ok());
         self.leased().extend(keys.map(|key| (key, id.clone())));
     }
 
-    /// A lease has ended, with whatever of it was not reported.
+    /// Notes that a lease has ended, with all stages that were not reported.
     pub(super) fn ends(&self, id: &LeaseId) {
         self.leased().retain(|_, lease| lease != id);
     }
 
-    /// A lane has finished an epoch.
+    /// Logs that a lane has finished an epoch.
     pub(super) fn progress(&self, stage: StageKey, progress: &v1::Progress) {
         let metrics = progress.metrics.iter().map(|measured| match &measured.result {
             Some(v1::measurement::Result::Value(value)) => format!("{} {value:.4}", measured.quantity),
@@ -55,7 +55,7 @@ impl Said {
         self.say(stage, progress.attempt, Weight::Telling, text);
     }
 
-    /// Its executor said something of its own.
+    /// Logs the output of an executor.
     pub(super) fn words(&self, words: &v1::Words) {
         for held in &words.stages {
             let Ok(stage) = held.stage_key.parse() else { continue };
@@ -65,21 +65,21 @@ impl Said {
         }
     }
 
-    /// An attempt got somewhere that others can go on from.
+    /// Logs a checkpoint of an attempt.
     pub(super) fn checkpointed(&self, taken: &v1::Checkpointed) {
         let (Ok(stage), Some(checkpoint)) = (taken.stage_key.parse(), &taken.checkpoint) else { return };
         let text = format!("a checkpoint of epoch {} is kept", checkpoint.epoch);
         self.say(stage, taken.attempt, Weight::Telling, text);
     }
 
-    /// An attempt ended.
+    /// Logs the end of an attempt.
     pub(super) fn report(&self, report: &v1::StageReport) {
         let Ok(stage) = report.stage_key.parse() else { return };
         let (weight, text) = match report.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref()) {
             Some(Outcome::Completed(_)) => (Weight::Closing, "completed".to_owned()),
             Some(Outcome::Diverged(diverged)) => (Weight::Ending, format!("diverged in step {}", diverged.step)),
             Some(Outcome::Collapsed(collapsed)) => {
-                (Weight::Ending, format!("collapsed: nothing would be left of layer {}", collapsed.layer))
+                (Weight::Ending, format!("collapsed: layer {} would lose all its weights", collapsed.layer))
             }
             Some(Outcome::Failed(failed)) => (Weight::Ending, format!("failed: {}", failed.message)),
             Some(Outcome::Cancelled(_)) | None => return,

@@ -1,4 +1,5 @@
-//! `SweepService`: what people and scripts call. Questions are answered by [`Queries`]; here are the messages, and what changes something.
+//! `SweepService`, for people and scripts. [`Queries`] answers questions; this file converts messages and makes
+//! changes.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -39,13 +40,14 @@ pub struct Sweeps {
     access: Access,
     audit: Audit,
     logs: Logs,
-    /// One extension at a time: what is new is found by comparing with all that there is.
+    /// Held during an extension: new trials are found by comparison with the current ones.
     extending: Arc<Mutex<()>>,
 }
 
 impl Sweeps {
-    /// Questions are answered by `queries`, and what changes something goes to `driver`; tables are in `store`. Callers follow what goes on
-    /// while `access` knows them, and what they do is written into `audit`. What was said of forgotten stages goes from `logs`.
+    /// Answers questions with `queries` and sends changes to `driver`; tables are in `store`. Callers receive streams
+    /// while `access` knows them. Their actions are written to `audit`. Logs of forgotten stages are removed from
+    /// `logs`.
     #[must_use]
     pub fn new(
         queries: Queries,
@@ -62,7 +64,7 @@ impl Sweeps {
         Ok(message(&self.queries.sweep(id).await?))
     }
 
-    /// What there is of a sweep.
+    /// The current state of a sweep.
     async fn was(&self, id: &SweepId) -> Result<Was, Status> {
         Ok(match self.queries.sweep(id).await {
             Err(QueryError::UnknownSweep(_)) => Was::New,
@@ -76,7 +78,7 @@ impl Sweeps {
         })
     }
 
-    /// Planning takes a while: what the sweep refers to is young from now on, or has to be sent again.
+    /// Touches the sweep's input files: planning takes a while, and the grace period keeps them from now on.
     async fn keep_given(&self, plan: &PackedPlan) -> Result<(), Status> {
         let given = [Some(plan.sweep.data.hash), plan.sweep.weights.as_ref().map(|weights| weights.hash)];
         for hash in given.into_iter().flatten() {
@@ -86,9 +88,9 @@ impl Sweeps {
         Ok(())
     }
 
-    /// The state now, then whatever changes, until the sweep has ended.
+    /// Streams the current state, then each change, until the sweep has ended.
     async fn follow(&self, id: SweepId) -> Result<ReceiverStream<Result<WatchReply, Status>>, Status> {
-        // Subscribed before the state is read, so that nothing falls between the two.
+        // Subscribed before the state is read, so that no change is missed.
         let mut notices = self.driver.watch();
         let first = self.status(&id).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(64);
@@ -113,7 +115,7 @@ impl Sweeps {
                         Some(watch_reply::Event::Trial(ended.as_ref().clone()))
                     }
                     Ok(_) => continue,
-                    // The watcher was too slow: the state says what it missed.
+                    // The watcher was too slow: the whole state replaces the notices that it missed.
                     Err(RecvError::Lagged(_)) => None,
                     Err(RecvError::Closed) => return,
                 };
@@ -126,7 +128,7 @@ impl Sweeps {
                     None => match sweeps.status(&id).await {
                         Ok(status) => next = Some(status),
                         Err(status) => {
-                            // The watcher may have gone meanwhile.
+                            // The watcher may be gone.
                             let _ = sender.send(Err(status)).await;
                             return;
                         }
@@ -201,7 +203,7 @@ const fn report_format(format: v1::ReportFormat) -> ReportFormat {
     }
 }
 
-/// A document, chunk by chunk as the caller takes them; of an empty one there is one chunk, which is empty.
+/// The chunks of a document, on demand. An empty document is one empty chunk.
 fn chunks(document: Arc<Document>) -> impl Stream<Item = Result<Chunk, Status>> {
     let count = document.piece_count().max(1);
     stream::iter(0..count).then(move |number| {
@@ -265,7 +267,7 @@ impl SweepService for Sweeps {
     }
 
     async fn plan(&self, _: Request<PlanRequest>) -> Result<Response<PlanReply>, Status> {
-        // Its one message does not hold a long plan, and half of one would be worse than none.
+        // A single message does not hold a long plan, and half of one would be worse than none.
         Err(Status::failed_precondition(
             "this coordinator streams plans: SweepService/GetPlan takes the place of SweepService/Plan; update the client",
         ))
@@ -325,7 +327,7 @@ impl SweepService for Sweeps {
             .read(move |core| (core.failed(&wanted).map(|failed| failed.len()), core.sweep(&wanted)))
             .await?;
         let failed = failed.unwrap_or_default();
-        // Nothing is known of how they failed once they are open again.
+        // Once they are reopened, the reasons of their failures are gone.
         let mut notes = self.queries.lost_files(&id).await?;
         notes.extend(was.and_then(|was| match was.state {
             SweepState::Running if was.share.drains => Some("the sweep was draining and resumes".to_owned()),
@@ -363,7 +365,7 @@ impl SweepService for Sweeps {
             self.driver.read(move |core| core.plan_parts(&wanted).map(|parts| parts.cloned().collect::<Vec<_>>()));
         let parts = parts.await?.unwrap_or_default();
         self.driver.apply(Event::SweepForgotten { sweep: id.clone() }).await?;
-        // Those that no other sweep lists.
+        // The stages that no other sweep lists.
         let unknown = self.driver.read(move |core| {
             parts.iter().flat_map(|plan| plan.keys()).filter(|key| core.stage(key).is_none()).collect()
         });

@@ -1,4 +1,4 @@
-//! `WorkerService`: one stream a worker, from Hello to the end.
+//! `WorkerService`: one stream for each worker, from Hello to the end.
 
 use std::{
     num::NonZeroU32,
@@ -36,13 +36,14 @@ use crate::{
     security::{Access, Audit, Caller, Grants, Session},
 };
 
-/// What a worker is told to send heartbeats by.
+/// The heartbeat interval that workers are asked for.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// How long it may take to find out whether a report's files are there. A worker whose messages are not read for longer looks silent.
+/// The maximum time to check whether a report's files exist. A worker whose messages are not read for longer looks
+/// silent.
 const FILES_FOUND: Duration = Duration::from_secs(4);
 
-/// The most slots a worker may claim.
+/// The maximum number of slots that a worker may claim.
 const MOST_SLOTS: u32 = 4096;
 
 /// The service.
@@ -56,15 +57,15 @@ pub struct Workers {
     audit: Audit,
     logs: Logs,
     clock: Clock,
-    /// How many have attached.
+    /// The number of attachments so far.
     attached: Arc<AtomicU64>,
 }
 
 type Orders = Pin<Box<dyn Stream<Item = Result<CoordinatorMessage, Status>> + Send>>;
 
 impl Workers {
-    /// Over `driver`; what workers leave is in `store`, and what they say of attempts in `logs`. A worker may read what `grants` says
-    /// while `access` knows it. The time is from `clock`.
+    /// Serves workers with `driver`. Their results are in `store` and their logs in `logs`. A worker may read what
+    /// `grants` allows while `access` knows it. `clock` provides the time.
     #[must_use]
     pub fn new(
         queries: Queries,
@@ -79,7 +80,7 @@ impl Workers {
         Self { queries, driver, store, access, grants, audit, logs, clock, attached: Arc::default() }
     }
 
-    /// An id that no other attachment to this coordinator has had: a worker that comes back is a new one.
+    /// Returns an id that no other attachment has had: a worker that comes back gets a new one.
     fn fresh_id(&self, name: &str) -> Result<WorkerId, Status> {
         let instant = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
         let serial = self.attached.fetch_add(1, Ordering::Relaxed);
@@ -93,7 +94,7 @@ impl Workers {
         mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin + Send + 'static,
     ) -> Result<Orders, Status> {
         let Some(Message::Hello(hello)) = messages.next().await.transpose()?.and_then(|message| message.message) else {
-            return Err(Status::invalid_argument("a worker's first message is its hello"));
+            return Err(Status::invalid_argument("the first message of a worker must be Hello"));
         };
         let slots = check(&hello)?;
         let name: String = hello.name.chars().filter(|c| !c.is_control()).take(64).collect();
@@ -130,7 +131,7 @@ impl Workers {
                 biased;
                 reason = access.until_unknown(&caller) => {
                     hold.end(reason.clone());
-                    // That it may not work any more is not a fault of what it worked on.
+                    // Lost access is not a failure of its attempts.
                     (reason, Departure::Drained)
                 }
                 () = hold.dropped() => {
@@ -139,7 +140,7 @@ impl Workers {
                 reason = listen(&driver, &store, &worker, &listens, messages) => (reason, Departure::Disconnected),
             };
             info!(%worker, reason = reason.message(), "a worker's stream ended");
-            // A driver that has stopped needs no word of it.
+            // A driver that has stopped need not know.
             let _ = driver.notify(Event::WorkerLeft { worker, departure }).await;
         });
         let given = move |order: &Result<CoordinatorMessage, Status>| leased.begins(order);
@@ -147,7 +148,7 @@ impl Workers {
     }
 }
 
-/// The leases of one attachment: what it may read and speak of for as long as they last.
+/// The leases of one attachment, which decide what it may read and write logs for.
 #[derive(Debug, Clone)]
 struct Leased {
     said: Said,
@@ -155,7 +156,7 @@ struct Leased {
 }
 
 impl Leased {
-    /// The worker gets an order, which may be a lease.
+    /// Notes a message to the worker, which may be a lease.
     fn begins(&self, order: &Result<CoordinatorMessage, Status>) {
         if let Ok(CoordinatorMessage { message: Some(coordinator_message::Message::Lease(lease)) }) = order
             && let Ok(id) = lease.lease_id.parse::<LeaseId>()
@@ -171,7 +172,7 @@ impl Leased {
     }
 }
 
-/// What the worker says that it holds.
+/// The leases that the worker reports to hold.
 fn held(hello: &Hello, slots: NonZeroU32) -> Result<Vec<HeldLease>, Status> {
     if hello.held.len() > slots.get() as usize {
         let held = hello.held.len();
@@ -188,7 +189,7 @@ fn held(hello: &Hello, slots: NonZeroU32) -> Result<Vec<HeldLease>, Status> {
     hello.held.iter().map(lease).collect::<Result<_, InvalidMessage>>().map_err(invalid)
 }
 
-/// A lease that a worker was left.
+/// A lease that a worker holds from before.
 struct Held {
     lease: LeaseId,
     keys: Vec<StageKey>,
@@ -207,7 +208,7 @@ fn held_by(core: &Core, leases: Vec<LeaseId>) -> Vec<Held> {
     leases.into_iter().map(held).collect()
 }
 
-/// The files that a lease needs.
+/// The input files of a lease.
 fn inputs(lease: &v1::Lease) -> Vec<ContentHash> {
     let stages = lease.stages.iter().filter_map(|leased| leased.stage.as_ref());
     let checkpoints = lease.stages.iter().filter_map(|leased| leased.checkpoint.as_ref()?.state.as_ref());
@@ -215,7 +216,7 @@ fn inputs(lease: &v1::Lease) -> Vec<ContentHash> {
     files.filter_map(|file| file.hash.parse().ok()).collect()
 }
 
-/// Whether the worker speaks this coordinator's language; its slots.
+/// Checks that the worker has the same versions. Returns its slots.
 fn check(hello: &Hello) -> Result<NonZeroU32, Status> {
     let other = |what: &str, found: u32, expected: u32| {
         Status::failed_precondition(format!(
@@ -236,7 +237,7 @@ fn check(hello: &Hello) -> Result<NonZeroU32, Status> {
         .ok_or_else(|| Status::invalid_argument(format!("a worker has 1 to {MOST_SLOTS} slots, not {}", hello.slots)))
 }
 
-/// Turns a worker's messages into events until its stream ends.
+/// Converts a worker's messages to events until its stream ends.
 async fn listen(
     driver: &Driver,
     store: &ArtifactStore,
@@ -274,7 +275,7 @@ async fn listen(
                     }
                     driver.notify(event).await
                 }
-                // It keeps what it reports, attaches again, and reports again.
+                // It keeps its report, attaches again, and repeats it.
                 Err(Refused::ForNow(status)) => return status,
                 Err(Refused::Invalid(error)) => {
                     warn!(%worker, %error, "a message is refused");
@@ -288,11 +289,11 @@ async fn listen(
     }
 }
 
-/// Why a message became no event.
+/// Why a message did not become an event.
 enum Refused {
-    /// It says nothing that can be understood.
+    /// It is invalid.
     Invalid(InvalidMessage),
-    /// It cannot be found out now whether it is true.
+    /// It cannot be checked now.
     ForNow(Status),
 }
 
@@ -308,15 +309,15 @@ impl From<InvalidId> for Refused {
     }
 }
 
-/// A completed stage whose files were not uploaded is a failed attempt: its children could not read them, and nobody else would
+/// Fails a completed stage whose files were not uploaded: its children could not read them, and no other worker would
 /// make them again.
 async fn with_files(store: &ArtifactStore, outcome: StageOutcome) -> Result<StageOutcome, Refused> {
     let StageOutcome::Completed(result) = &outcome else { return Ok(outcome) };
-    // Young from now on, so that they are there when the journal refers to them.
+    // Touched, so that the grace period keeps them until the journal refers to them.
     let found = join_all(result.artifacts.values().map(|artifact| store.touch(artifact.hash)));
     let found = timeout(FILES_FOUND, found).await.map_err(|_| {
-        warn!("the store of artifacts does not answer in time; a worker reports again later");
-        Refused::ForNow(Status::unavailable("the store of artifacts does not answer in time"))
+        warn!("the artifact store timed out; the worker will report again");
+        Refused::ForNow(Status::unavailable("the artifact store timed out"))
     })?;
     for ((role, artifact), held) in result.artifacts.iter().zip(found) {
         let message = match held {
@@ -324,7 +325,7 @@ async fn with_files(store: &ArtifactStore, outcome: StageOutcome) -> Result<Stag
             Ok(Some(held)) => {
                 format!("the {} was reported with {} bytes and has {}", role.name(), artifact.size, held.size)
             }
-            Ok(None) => format!("the {} was reported and never uploaded", role.name()),
+            Ok(None) => format!("the {} was reported but not uploaded", role.name()),
             Err(ArtifactError::Bucket(error)) => return Err(Refused::ForNow(bucket_status(&error))),
             Err(error) => error.to_string(),
         };
@@ -333,17 +334,17 @@ async fn with_files(store: &ArtifactStore, outcome: StageOutcome) -> Result<Stag
     Ok(outcome)
 }
 
-/// Whether the state of a training was uploaded; young from now on, so that it is there when the journal refers to it. Where that cannot
-/// be found out now there will be another one.
+/// Whether the file of a checkpoint was uploaded. It is touched, so that the grace period keeps it until the journal
+/// refers to it. If it cannot be checked now, the checkpoint is dropped: there will be another one.
 async fn is_held(store: &ArtifactStore, state: Artifact) -> bool {
     match timeout(FILES_FOUND, store.touch(state.hash)).await {
         Ok(Ok(Some(held))) => held == state,
         Ok(Ok(None)) => {
-            warn!(state = %state.hash, "a checkpoint was said and never uploaded");
+            warn!(state = %state.hash, "a checkpoint was reported but not uploaded");
             false
         }
         Ok(Err(error)) => {
-            warn!(%error, "a checkpoint cannot be looked for");
+            warn!(%error, "cannot check for a checkpoint");
             false
         }
         Err(_) => false,
@@ -365,7 +366,7 @@ async fn event(store: &ArtifactStore, worker: &WorkerId, message: Message) -> Re
         Message::Hello(_) => {
             return Err(InvalidMessage::Unknown { what: "second hello", found: worker.to_string() }.into());
         }
-        // What is for whoever watches does not come here.
+        // Messages for watchers are handled elsewhere.
         Message::Progress(_) | Message::Words(_) | Message::Heartbeat(_) => Event::Heartbeat { worker },
         Message::Checkpointed(taken) => {
             let checkpoint: Checkpoint = taken.checkpoint.ok_or(InvalidMessage::Missing("checkpoint"))?.try_into()?;

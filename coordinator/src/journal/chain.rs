@@ -1,32 +1,33 @@
-//! Checksums: each line's covers its entry and the checksum before it, so that a line that was altered, lost or moved is noticed.
+//! Checksums: that of each line covers its entry and the checksum before it. So altered, lost and moved lines are
+//! detected.
 //!
-//! Pure: it knows lines, and neither databases nor what entries mean.
+//! Pure: it knows lines, but no databases and no meaning of entries.
 
 use super::Damage;
 
 /// Bytes of a checksum.
 const LENGTH: usize = 32;
 
-/// A line as it is kept.
+/// A stored line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// Counted from 1, without a gap.
+    /// Counted from 1, without gaps.
     pub sequence: i64,
-    /// As it was found, which may be no text.
+    /// The entry as it was found, which may not be text.
     pub entry: Vec<u8>,
-    /// BLAKE3 over the checksum before it and the entry.
+    /// BLAKE3 of the previous checksum and the entry.
     pub checksum: Vec<u8>,
 }
 
 impl Line {
-    /// Whether it is what is left of lines that were removed: the checksum of the last, which the next line's covers. A first line has
-    /// nothing before it.
+    /// Whether it stands for removed lines: it has only the checksum of the last one, which the next line's checksum
+    /// covers. A first line has no checksum before it.
     fn is_base(&self) -> bool {
         self.sequence > 1 && self.entry.is_empty() && self.checksum.len() == LENGTH
     }
 }
 
-/// The end of a journal, to which lines are added.
+/// The end of a journal, where lines are appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     sequence: i64,
@@ -34,19 +35,19 @@ pub struct Chain {
 }
 
 impl Default for Chain {
-    /// Of a journal that is empty.
+    /// The end of an empty journal.
     fn default() -> Self {
         Self { sequence: 0, checksum: vec![0; LENGTH] }
     }
 }
 
 impl Chain {
-    /// The place of the next line.
+    /// The sequence number of the next line.
     pub(super) const fn next(&self) -> i64 {
         self.sequence + 1
     }
 
-    /// As a line leaves it.
+    /// The end after `line`.
     #[must_use]
     pub fn at(line: &Line) -> Self {
         Self { sequence: line.sequence, checksum: line.checksum.clone() }
@@ -56,24 +57,24 @@ impl Chain {
         blake3::Hasher::new().update(&self.checksum).update(entry).finalize().as_bytes().to_vec()
     }
 
-    /// Adds an entry: its place, and its checksum.
+    /// Adds an entry. Returns its sequence number and its checksum.
     pub fn add(&mut self, entry: &[u8]) -> (i64, Vec<u8>) {
         self.sequence += 1;
         self.checksum = self.checksum_of(entry);
         (self.sequence, self.checksum.clone())
     }
 
-    /// Adds an entry that has a place already, and no checksum.
+    /// Adds an entry that has a sequence number but no checksum.
     pub(super) fn adopt(&mut self, sequence: i64, entry: &[u8]) -> Vec<u8> {
         self.sequence = sequence - 1;
         self.add(entry).1
     }
 }
 
-/// Holds the lines of a journal against each other, in their order, and keeps none.
+/// Verifies the lines of a journal, in order. Keeps none of them.
 #[derive(Debug, Default)]
 pub struct Verification {
-    /// As the lines so far leave it; nothing: there was none.
+    /// The chain after the lines so far, or `None` if there were none.
     chain: Option<Chain>,
     shortened: bool,
     damages: Vec<Damage>,
@@ -83,7 +84,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Takes the next line in. Says whether it has an entry: a first one may be no more than what is left of lines before it.
+    /// Verifies the next line. Returns whether it has an entry: the first may only stand for removed lines.
     pub fn take(&mut self, line: &Line) -> bool {
         if self.chain.is_none() && line.is_base() {
             self.chain = Some(Chain::at(line));
@@ -92,7 +93,7 @@ impl Verification {
         }
         let chain = self.chain.take().unwrap_or_default();
         let damage = if line.sequence <= chain.sequence {
-            // Its number is not one that was given out.
+            // Sequence numbers always increase.
             Some(Damage::Altered { sequence: line.sequence })
         } else if line.sequence != chain.sequence + 1 {
             Some(Damage::Missing { first: chain.sequence + 1, last: line.sequence - 1 })
@@ -110,21 +111,21 @@ impl Verification {
         true
     }
 
-    /// Whether lines before all of these were removed.
+    /// Whether lines before these were removed.
     #[must_use]
     pub const fn is_shortened(&self) -> bool {
         self.shortened
     }
 
-    /// Whether nothing is wrong so far.
+    /// Whether no damage was found so far.
     #[must_use]
     pub const fn is_good(&self) -> bool {
         self.damages.is_empty()
     }
 
-    /// All that is wrong with the lines, in their order; and whether it is a torn tail: whether no line at or behind the first damage
-    /// fits the one before it, which is what a write that was torn leaves, as against damage in the middle. `stopped` is the database's
-    /// reason for giving no more, if it had one: of what it does not give nobody can say so.
+    /// Returns all damage in order, and whether it is a torn tail. It is one if no line after the first damage fits the
+    /// line before it, as a torn write leaves it. `stopped` is the database's reason if it could not read on. Then the
+    /// tail is unknown and not called torn.
     #[must_use]
     pub fn end(mut self, stopped: Option<String>) -> (Vec<Damage>, bool) {
         let is_whole = stopped.is_none();
@@ -132,7 +133,7 @@ impl Verification {
             let sequence = self.chain.map_or(0, |chain| chain.sequence) + 1;
             self.damages.push(Damage::Stops { sequence, reason });
         }
-        // A number that goes back is before lines that are good, too.
+        // A sequence number that is too small may come before good lines, too.
         let is_last = |first: &Damage| !self.good_behind && self.last_good.is_none_or(|good| good < first.sequence());
         let torn = is_whole && self.damages.first().is_some_and(is_last);
         (self.damages, torn)
@@ -158,7 +159,7 @@ mod tests {
         verification.end(stopped.map(str::to_owned))
     }
 
-    /// What `harm` does to six good lines, as damage, and whether its first place is a torn tail.
+    /// Applies `harm` to six good lines. Returns the damage and whether it is a torn tail.
     fn harmed(harm: impl FnOnce(&mut Vec<Line>)) -> (Vec<Damage>, bool) {
         let mut lines = good(&["a", "b", "c", "d", "e", "f"]);
         harm(&mut lines);
@@ -194,16 +195,16 @@ mod tests {
         assert_eq!(harmed(|lines| drop(lines.drain(1..3))), (vec![missing(2, 3)], false));
         assert_eq!(harmed(|lines| drop(lines.remove(0))), (vec![missing(1, 1)], false));
         assert_eq!(harmed(|lines| drop(lines.remove(4))), (vec![missing(5, 5)], true));
-        // A page of zeros gives lines numbers that there never were.
+        // A page of zeros gives lines impossible sequence numbers.
         assert_eq!(harmed(|lines| lines[0].sequence = 0), (vec![altered(0), missing(1, 1)], false));
         let alone = |lines: &mut Vec<Line>| {
             lines.truncate(1);
             lines[0].sequence = 0;
         };
         assert_eq!(harmed(alone), (vec![altered(0)], true));
-        // One that goes back is not the end of what is good, wherever it stands.
+        // A number that is too small is not a torn tail, wherever it is.
         assert_eq!(harmed(|lines| lines[5].sequence = 2), (vec![altered(2)], false));
-        // What was lost, and the rest counted anew: no gap, but the chain is broken.
+        // A line was lost and the rest renumbered: no gap, but the chain is broken.
         let closed = |lines: &mut Vec<Line>| {
             lines.remove(2);
             (1..).zip(lines).for_each(|(sequence, line)| line.sequence = sequence);
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(left(|lines| drop(lines.remove(1))), (vec![Damage::Missing { first: 4, last: 4 }], false));
         let (without, lost) = left(|lines| drop(lines.remove(0)));
         assert_eq!((without, lost), (vec![Damage::Missing { first: 1, last: 3 }], false));
-        // A base that is there twice, or is not the first, is none.
+        // A second base, or one that is not the first line, is damage.
         assert_eq!(left(|lines| lines[1].entry.clear()), (vec![Damage::Altered { sequence: 4 }], false));
     }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a journal, and how that is said. No databases, and no meaning of entries: their readers say what they find.
+//! Damage of journals, and its messages. It knows no databases and no meaning of entries.
 
 use std::{
     error::Error,
@@ -11,12 +11,12 @@ use std::{
 pub enum Place {
     /// In a file.
     File(PathBuf),
-    /// In the database of a URL, which has no password in it.
+    /// In the database of this URL, which contains no password.
     Server(String),
 }
 
 impl Place {
-    /// What the verbs of `secateur journal` are given to find it.
+    /// The argument that `secateur journal` takes for it.
     #[must_use]
     pub fn argument(&self) -> String {
         match self {
@@ -41,7 +41,7 @@ impl fmt::Display for Place {
 /// One place where a journal is broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
-    /// Entries are not there.
+    /// Entries are missing.
     #[error("{} missing", if first == last { format!("entry {first} is") } else { format!("entries {first} to {last} are") })]
     Missing {
         /// The first of them.
@@ -49,26 +49,26 @@ pub enum Damage {
         /// The last of them.
         last: i64,
     },
-    /// The checksum is another one.
+    /// The checksum is wrong.
     #[error("the checksum of entry {sequence} is wrong: it or the entry before it was altered")]
     Altered {
         /// Which.
         sequence: i64,
     },
-    /// The database gives no more.
+    /// The database cannot read any further.
     #[error("cannot read entry {sequence} and those after it: {reason}")]
     Stops {
         /// The first one that cannot be read.
         sequence: i64,
-        /// The database's words.
+        /// The database's message.
         reason: String,
     },
-    /// What was written is no entry.
+    /// The line is not an entry.
     #[error("entry {sequence} is invalid: {reason}")]
     NoEntry {
         /// Which.
         sequence: i64,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// Another version of the program wrote it.
@@ -79,15 +79,15 @@ pub enum Damage {
         /// Which version.
         reason: String,
     },
-    /// A snapshot is not whole, and what was before it was removed.
+    /// A snapshot is incomplete, and the entries before it were removed.
     #[error("entries {first} to {last} are an incomplete snapshot, and the entries before it are gone")]
     NoBeginning {
-        /// Where it begins, or should.
+        /// Where it begins, or should begin.
         first: i64,
-        /// What there is of it ends there.
+        /// The last entry of it.
         last: i64,
     },
-    /// It cannot follow the entries before it.
+    /// The entry cannot follow the entries before it.
     #[error("entry {sequence} contradicts earlier entries: {reason}")]
     Contradiction {
         /// Which.
@@ -98,7 +98,7 @@ pub enum Damage {
 }
 
 impl Damage {
-    /// The first entry that it is about.
+    /// The first affected entry.
     #[must_use]
     pub const fn sequence(&self) -> i64 {
         match self {
@@ -113,19 +113,19 @@ impl Damage {
     }
 }
 
-/// Any database's error.
+/// The error of any database.
 pub type DatabaseError = Box<dyn Error + Send + Sync>;
 
 /// Why a journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// There is none.
+    /// The journal does not exist.
     #[error("no journal {0}")]
     None(Place),
     /// The disk is full.
     #[error("no space left for the journal {place}: free some space, then run the same command again")]
     Full {
-        /// Which.
+        /// The journal.
         place: Place,
         /// The database's error.
         #[source]
@@ -136,44 +136,44 @@ pub enum JournalError {
     Database {
         /// What was attempted.
         operation: &'static str,
-        /// Which.
+        /// The journal.
         place: Place,
         /// The database's error.
         #[source]
         source: DatabaseError,
     },
-    /// A file of something else, or of which nothing can be read.
+    /// A file of something else, or one that cannot be read at all.
     #[error(
         "{place} is not a journal, or is damaged beyond reading; nothing was changed: restore a backup, or move it away and start with an empty journal"
     )]
     Unreadable {
-        /// Which.
+        /// The journal.
         place: Place,
         /// The database's error.
         #[source]
         source: DatabaseError,
     },
-    /// A file that ends before its end.
+    /// A truncated file.
     #[error(
         "the journal {place} is truncated: its last {missing} bytes are missing; nothing was changed: restore a backup, or let `secateur journal repair {}` copy it and recover the rest", place.argument()
     )]
     CutOff {
-        /// Which.
+        /// The journal.
         place: Place,
-        /// Bytes.
+        /// The number of missing bytes.
         missing: u64,
         /// The database's error.
         #[source]
         source: DatabaseError,
     },
-    /// A file that is empty or gone, and a log that belonged to it.
+    /// The file is empty or missing, but its log exists.
     #[error(
         "the journal {place} is empty or missing, but its log {place}-wal has {log} bytes; nothing was changed: restore a backup, or let `secateur journal repair {}` copy the log and recover its entries", place.argument()
     )]
     LogAlone {
-        /// Which.
+        /// The journal.
         place: Place,
-        /// Bytes of the log.
+        /// The size of the log in bytes.
         log: u64,
     },
     /// A database without a journal.
@@ -182,46 +182,46 @@ pub enum JournalError {
     /// A coordinator owns it.
     #[error("the journal {0} is in use by a coordinator or another command: stop it first")]
     InUse(Place),
-    /// The database cannot hold every text.
+    /// The database does not use UTF-8.
     #[error(
         "the database of the journal {place} has the encoding {found} (expected UTF8): create one with CREATE DATABASE secateur ENCODING 'UTF8' TEMPLATE template0"
     )]
     Encoding {
-        /// Which.
+        /// The journal.
         place: Place,
         /// The encoding.
         found: String,
     },
-    /// Its tables are of a later version.
+    /// Its tables have a newer format.
     #[error(
         "the journal {place} has format {found}; this release supports formats up to {known}: use the release that wrote it"
     )]
     Newer {
-        /// Which.
+        /// The journal.
         place: Place,
         /// Its format.
         found: i64,
-        /// The last format that is known here.
+        /// The newest format that this release supports.
         known: i64,
     },
-    /// Some entry cannot be trusted.
+    /// Some entries are damaged.
     #[error("the journal {place} is damaged; nothing was changed: {}; `secateur journal check {}` lists all damage; {advice}", listed(damages), place.argument())]
     Damaged {
-        /// Which.
+        /// The journal.
         place: Place,
-        /// All of it, in order.
+        /// All damage, in order.
         damages: Vec<Damage>,
         /// What to do.
         advice: String,
     },
-    /// Another process has written to it.
+    /// Another process has taken it over.
     #[error(
-        "the journal {0} is not this process's any more: another one has taken it over; nothing of what was to be written now is in it"
+        "this process no longer owns the journal {0}: another one has taken it over; the current entries were not written"
     )]
     Fenced(Place),
 }
 
-/// The first, and how many more there are.
+/// The first damage, and the number of further ones.
 fn listed(damages: &[Damage]) -> String {
     let first = damages.first().map(ToString::to_string).unwrap_or_default();
     match damages.len() {
@@ -231,7 +231,7 @@ fn listed(damages: &[Damage]) -> String {
 }
 
 impl JournalError {
-    /// Whether freeing disk space is what helps.
+    /// Whether freeing disk space helps.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })

@@ -1,4 +1,5 @@
-//! The journal: what the scheduler core says must be durable, in order. It knows entries as text, and nothing of what they mean.
+//! The journal: the durable records of the scheduler core, in order. It stores entries as text and does not know what
+//! they mean.
 
 mod chain;
 mod damage;
@@ -19,35 +20,35 @@ pub use self::{
     sqlite::Sqlite,
 };
 
-/// A journal that is open. Each kind of database has its own way to open one.
+/// An open journal. Each kind of database has its own way to open one.
 #[async_trait]
 pub trait Journal: fmt::Debug + Send {
     /// Where it is.
     fn place(&self) -> &Place;
 
-    /// Reads everything: gives `take` each line as it was found, in their order, and keeps none. What is appended afterwards comes behind
-    /// it: nothing can be appended before. Gives the database's reason, if it could not go on.
+    /// Reads everything: calls `take` with each stored line, in order. Must be called before anything is appended.
+    /// Returns the database's reason if it could not read on.
     ///
     /// # Errors
-    /// If the database cannot be read. Lines that are damaged are no error: see [`Verification`].
+    /// If the database cannot be read. Damaged lines are not errors: see [`Verification`].
     async fn read(&mut self, take: &mut (dyn FnMut(Line) + Send)) -> Result<Option<String>, JournalError>;
 
-    /// Appends all of the entries or none, and returns when they are on the disk.
+    /// Appends all of the entries or none. Returns once they are on the disk.
     ///
     /// # Errors
-    /// If they cannot be written, or somebody else has written to the journal since it was read.
+    /// If they cannot be written, or another process has written to the journal since it was read.
     async fn append(&mut self, entries: Vec<String>) -> Result<(), JournalError>;
 
-    /// The number of the line that is appended next.
+    /// The number of the next line.
     fn next(&self) -> i64;
 
-    /// Removes the lines before this one, with which a reader can begin. If that ends early, all of them are there.
+    /// Removes the lines before line `first`, from which a reader can start. If it is interrupted, no line is removed.
     ///
     /// # Errors
-    /// If they cannot be removed, or somebody else has written to the journal.
+    /// If they cannot be removed, or another process has written to the journal.
     async fn begin_at(&mut self, first: i64) -> Result<(), JournalError>;
 
-    /// Appends entries with which a reader can begin, and then removes what is before them.
+    /// Appends entries from which a reader can start, then removes the lines before them.
     ///
     /// # Errors
     /// As [`Journal::append`] and [`Journal::begin_at`].
@@ -57,27 +58,27 @@ pub trait Journal: fmt::Debug + Send {
         self.begin_at(first).await
     }
 
-    /// Makes sure that it is still this process's.
+    /// Checks that this process still owns the journal.
     ///
     /// # Errors
-    /// If somebody else has taken it, or the database cannot be reached.
+    /// If another process has taken it over, or the database cannot be reached.
     async fn confirm(&mut self) -> Result<(), JournalError>;
 
-    /// Copies the journal as it is to where no other is, and says where that is.
+    /// Copies the journal to a new place. Returns that place.
     ///
     /// # Errors
     /// If it cannot be copied.
     async fn copy_aside(&mut self) -> Result<String, JournalError>;
 
-    /// Puts these entries in the place of all that are there, or leaves the journal as it was. It is closed then.
+    /// Replaces all entries by these, or leaves the journal unchanged, and closes it.
     ///
     /// # Errors
     /// If they cannot be written.
     async fn replace(self: Box<Self>, entries: Vec<String>) -> Result<(), JournalError>;
 
-    /// Closes it in order.
+    /// Closes the journal.
     ///
     /// # Errors
-    /// If the last of it cannot be written.
+    /// If the last entries cannot be written.
     async fn close(self: Box<Self>) -> Result<(), JournalError>;
 }

@@ -1,9 +1,8 @@
-//! The journal in a PostgreSQL database, of which several coordinators may try to be the owner. The one file that names what is
-//! PostgreSQL's.
+//! The journal in a PostgreSQL database, which several coordinators may try to own. Only this file names PostgreSQL.
 //!
-//! Who owns it holds an advisory lock of the very connection that it writes through, so that it cannot lose one and keep the other.
-//! Whoever takes it over raises an epoch, and each append looks the epoch up in its own transaction: whatever happened to its lock
-//! without its knowledge, an owner of before writes nothing.
+//! The owner holds an advisory lock of the same connection that it writes through, so it cannot lose one and keep the
+//! other. A new owner increments an epoch, and each append checks the epoch in its own transaction. So a former owner
+//! writes nothing, even if it did not notice the loss of its lock.
 
 use std::{fmt, io, str::FromStr, time::Duration};
 
@@ -17,14 +16,15 @@ use tracing::{info, warn};
 
 use super::{Chain, Journal, JournalError, Line, Place};
 
-/// Version of the tables. 1 has all lines since the beginning.
+/// Version of the tables. Version 1 never removes lines.
 const FORMAT: i64 = 2;
 
 /// The number of the lock: "secateur" in ASCII.
 const LOCK: i64 = i64::from_be_bytes(*b"secateur");
 
-/// Of the session, whatever the server's or the role's defaults are. An append that has returned is on the disk; a connection that is
-/// idle, or that waits for the lock, is not ended; and the server soon notices when an owner's machine is gone, lock and all.
+/// Settings of the session, which override those of server and role. An append that has returned is on the disk.
+/// Connections that are idle or wait for the lock are not ended. The server soon notices a lost machine and frees its
+/// lock.
 const SESSION: [(&str, &str); 8] = [
     ("synchronous_commit", "on"),
     ("statement_timeout", "0"),
@@ -33,23 +33,24 @@ const SESSION: [(&str, &str); 8] = [
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),
-    // Not that a table is there already.
+    // Hides notices that a table already exists.
     ("client_min_messages", "warning"),
 ];
 
-/// Between two looks of one that stands by.
+/// The interval at which a standby tries to take the lock.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Looks of a command that does not stand by.
+/// The number of attempts of a command, which does not stand by.
 const TRIES: u32 = 10;
 
-/// A server that says nothing for longer is out of reach, and another coordinator may have taken over.
+/// A server that is silent for longer is considered unreachable, and another coordinator may have taken over.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Seconds after which an owner hangs that does nothing at all with its connection: one that works looks at its journal every second.
+/// An owner whose connection is idle for this many seconds is considered hung: a healthy one checks its journal every
+/// second.
 const HANGS: i32 = 30;
 
-/// In a schema of its own. The owner's table has one row.
+/// They are in a schema of their own. The table of the owner has one row.
 const TABLES: &str = "
 CREATE SCHEMA IF NOT EXISTS secateur;
 CREATE TABLE IF NOT EXISTS secateur.journal (
@@ -69,22 +70,22 @@ UPDATE secateur.owner SET format = 2 WHERE format = 1;
 /// disk_full.
 const FULL: &str = "53100";
 
-/// Which database, and how to get in.
+/// The database and its credentials.
 #[derive(Clone)]
 pub struct PostgresUrl(PgConnectOptions);
 
-/// A text that is not the URL of a PostgreSQL database.
+/// The error for text that is not the URL of a PostgreSQL database.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidPostgresUrl {
-    /// Something else.
+    /// Another scheme.
     #[error(
         "the URL of a journal must start with postgres:// or postgresql://, as in postgres://secateur@db.example/secateur"
     )]
     Scheme,
-    /// No database.
-    #[error("the URL names no database, as in postgres://secateur@db.example/secateur")]
+    /// The name of the database is missing.
+    #[error("the URL does not name a database, as in postgres://secateur@db.example/secateur")]
     Database,
-    /// Some part of it.
+    /// Some part is invalid.
     #[error("invalid URL of the journal: {0}")]
     Url(sqlx::Error),
 }
@@ -103,7 +104,8 @@ impl FromStr for PostgresUrl {
         let host = options.get_host();
         let here = options.get_socket().is_some() || ["localhost", "127.0.0.1", "[::1]", "::1"].contains(&host);
         if !here && !host.starts_with('/') && matches!(options.get_ssl_mode(), PgSslMode::Prefer) {
-            // What nobody has decided is decided safely: by default a server without TLS would get everything in the clear.
+            // Verify TLS unless the URL says otherwise: the default would send everything in the clear to a server
+            // without TLS.
             options = options.ssl_mode(PgSslMode::VerifyFull);
         }
         Ok(Self(options.application_name("secateur").options(SESSION)))
@@ -111,7 +113,7 @@ impl FromStr for PostgresUrl {
 }
 
 impl PostgresUrl {
-    /// Whether a text would be one, if it were right.
+    /// Whether the text looks like such a URL, valid or not.
     #[must_use]
     pub fn is_meant(text: &str) -> bool {
         ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme))
@@ -122,7 +124,7 @@ impl PostgresUrl {
     }
 }
 
-/// Without a password.
+/// Prints the URL without its password.
 impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(options) = self;
@@ -149,10 +151,10 @@ impl fmt::Debug for PostgresUrl {
 pub struct Postgres {
     place: Place,
     connection: PgConnection,
-    /// Of this owner.
+    /// The epoch of this owner.
     epoch: i64,
     chain: Chain,
-    /// Whether the owner before it hung.
+    /// Whether the previous owner hung.
     from_one_that_hangs: bool,
 }
 
@@ -163,7 +165,7 @@ fn failed(operation: &'static str, place: &Place) -> impl FnOnce(sqlx::Error) ->
         if database.and_then(|error| error.code()).is_some_and(|code| code == FULL) {
             return JournalError::Full { place, source: source.into() };
         }
-        // Somebody else has written the line that comes next.
+        // Another process has written a line with this sequence number.
         if database.is_some_and(|error| error.is_unique_violation()) {
             return JournalError::Fenced(place);
         }
@@ -172,16 +174,16 @@ fn failed(operation: &'static str, place: &Place) -> impl FnOnce(sqlx::Error) ->
 }
 
 impl Postgres {
-    /// Opens the journal to go on with it, and makes it if need be. Waits until nobody else owns it.
+    /// Opens the journal, and creates it if it does not exist. Waits until it has no owner.
     ///
     /// # Errors
-    /// If the server cannot be reached, the tables cannot be made, or they are of a later format.
+    /// If the server cannot be reached, the tables cannot be created, or they have a newer format.
     pub async fn open(url: &PostgresUrl) -> Result<Self, JournalError> {
         let (mut connection, place) = connect(url).await?;
         let mut hangs = false;
         if !try_lock(&mut connection, &place).await? {
-            info!(journal = %place, "another coordinator has the journal; standing by");
-            // Waiting in the server would hold back its vacuum, for as long as a standby has nothing to do.
+            info!(journal = %place, "another coordinator owns the journal; standing by");
+            // Waiting inside the server would block its vacuum for as long as the standby waits.
             while !try_lock(&mut connection, &place).await? {
                 tokio::time::sleep(LOOK).await;
                 if end_what_hangs(&mut connection, &place).await? {
@@ -189,23 +191,23 @@ impl Postgres {
                     warn!(journal = %place, seconds = HANGS, "the other coordinator hangs; its connection to the journal is ended");
                 }
             }
-            info!(journal = %place, "the other coordinator has the journal no more; taking over");
+            info!(journal = %place, "the other coordinator released the journal; taking over");
         }
-        // Several statements without values go as one transaction.
+        // Several statements without parameters run as one transaction.
         sqlx::raw_sql(TABLES).execute(&mut connection).await.map_err(failed("set up", &place))?;
         Ok(Self { from_one_that_hangs: hangs, ..Self::take(connection, place).await? })
     }
 
-    /// Whether it was taken over from a process that is still there.
+    /// Whether the previous owner hung, so that its process still exists.
     #[must_use]
     pub const fn is_from_one_that_hangs(&self) -> bool {
         self.from_one_that_hangs
     }
 
-    /// Opens a journal that is there and that nobody owns, for a command that looks after it.
+    /// Opens an existing journal without an owner, for a maintenance command.
     ///
     /// # Errors
-    /// If there is none, it has an owner, the server cannot be reached, or the tables are of a later format.
+    /// If it does not exist, it has an owner, the server cannot be reached, or the tables have a newer format.
     pub async fn open_idle(url: &PostgresUrl) -> Result<Self, JournalError> {
         let (mut connection, place) = connect(url).await?;
         let found: bool = sqlx::query_scalar("SELECT to_regclass('secateur.journal') IS NOT NULL")
@@ -215,7 +217,7 @@ impl Postgres {
         if !found {
             return Err(JournalError::None(place));
         }
-        // A server notices a little later that who had it has ended.
+        // The server notices the end of a former owner with some delay.
         let mut tries = 0;
         while !try_lock(&mut connection, &place).await? {
             tries += 1;
@@ -227,7 +229,7 @@ impl Postgres {
         Self::take(connection, place).await
     }
 
-    /// Becomes the owner. Waits for what the one before may be writing at this moment.
+    /// Becomes the owner. Waits for a current append of the previous one.
     pub(super) async fn take(mut connection: PgConnection, place: Place) -> Result<Self, JournalError> {
         let format: i64 = sqlx::query_scalar("SELECT format FROM secateur.owner")
             .fetch_one(&mut connection)
@@ -255,7 +257,7 @@ pub(super) async fn connect(url: &PostgresUrl) -> Result<(PgConnection, Place), 
     Ok((connection, place))
 }
 
-/// Gives up on a server that is out of reach without having said so.
+/// Times out if the server does not answer.
 async fn answered<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     let silent = || io::Error::new(io::ErrorKind::TimedOut, format!("the server has not answered for {SILENCE:?}"));
     tokio::time::timeout(SILENCE, answer).await.unwrap_or_else(|_| Err(sqlx::Error::Io(silent())))
@@ -266,19 +268,20 @@ async fn try_lock(connection: &mut PgConnection, place: &Place) -> Result<bool, 
     locked.map_err(failed("take over", place))
 }
 
-/// Ends the connection of an owner that hangs, with its lock: it writes nothing any more, should it wake up. Says whether there was one.
+/// Ends the connection of a hung owner, and with it the lock: the owner cannot write any more if it wakes up. Returns
+/// whether there was one.
 async fn end_what_hangs(connection: &mut PgConnection, place: &Place) -> Result<bool, JournalError> {
-    // A query that is read for long, as at the start, is no idle connection.
+    // A long query, as at the start, is not an idle connection.
     let end = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
         WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = $1
             AND datname = current_database() AND state LIKE 'idle%'
             AND clock_timestamp() - state_change > make_interval(secs => $2)";
     let ended = sqlx::query_scalar(end).bind(LOCK).bind(f64::from(HANGS)).fetch_optional(connection);
-    let ended: Option<bool> = answered(ended).await.map_err(failed("look at who has", place))?;
+    let ended: Option<bool> = answered(ended).await.map_err(failed("find the owner of", place))?;
     Ok(ended == Some(true))
 }
 
-/// Writes lines that follow each other, if the epoch is still that one; says how many.
+/// Writes consecutive lines if the epoch is still `epoch`. Returns how many.
 async fn insert(
     connection: &mut PgConnection,
     epoch: i64,
@@ -287,7 +290,7 @@ async fn insert(
 ) -> Result<u64, sqlx::Error> {
     let (sequences, checksums): (Vec<i64>, Vec<Vec<u8>>) =
         entries.iter().map(|entry| chain.add(entry.as_bytes())).unzip();
-    // One statement is one transaction, and one way to the server and back. The row of the owner cannot change while it runs.
+    // One statement is one transaction and one round trip. The row of the owner is locked while it runs.
     let insert = "WITH owner AS (SELECT epoch FROM secateur.owner WHERE epoch = $1 FOR SHARE)
         INSERT INTO secateur.journal (sequence, entry, checksum)
         SELECT line.* FROM owner, UNNEST($2::bigint[], $3::text[], $4::bytea[]) AS line";
@@ -332,7 +335,7 @@ impl Journal for Postgres {
 
     async fn begin_at(&mut self, first: i64) -> Result<(), JournalError> {
         if first <= 2 {
-            // There is no line before whose checksum could be all that is left of it.
+            // No line before it has a checksum to keep.
             return Ok(());
         }
         let shorten = "WITH owner AS (SELECT epoch FROM secateur.owner WHERE epoch = $1 FOR SHARE),
@@ -362,7 +365,7 @@ impl Journal for Postgres {
                 .await
                 .map_err(failed("copy", &self.place))?;
             if !taken {
-                // A name of ours and a number.
+                // The name is a constant and a number.
                 let copy = AssertSqlSafe(format!("CREATE TABLE {name} AS TABLE secateur.journal"));
                 sqlx::query(copy).execute(&mut self.connection).await.map_err(failed("copy", &self.place))?;
                 return Ok(format!("the table {name}"));
@@ -379,7 +382,7 @@ impl Journal for Postgres {
         sqlx::query("DELETE FROM secateur.journal").execute(&mut *transaction).await.map_err(failed)?;
         let written = insert(&mut transaction, epoch, &mut Chain::default(), entries).await.map_err(failed)?;
         if written != count {
-            // Dropped, the transaction is rolled back.
+            // Dropping the transaction rolls it back.
             return Err(JournalError::Fenced(place));
         }
         transaction.commit().await.map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The journal in an SQLite file. This file and `file`, which knows it as bytes, are those that name what is SQLite's.
+//! The journal in an SQLite file. Only this file and `file`, which handles its bytes, name SQLite.
 
 mod file;
 
@@ -17,31 +17,31 @@ use tracing::{info, warn};
 
 use super::{Chain, DatabaseError, Journal, JournalError, Line, Place};
 
-/// Version of the tables, kept in the file's `user_version`. 0 is a new file, or one whose lines have no checksums; 1 has all lines since
-/// the beginning.
+/// Version of the tables, in the file's `user_version`. 0 is a new file, or one whose lines have no checksums. Version
+/// 1 never removes lines.
 const FORMAT: i64 = 2;
 
-/// SQLITE_FULL; SQLITE_IOERR_WRITE, which some file systems give instead; and SQLITE_IOERR_SHMSIZE, when not even the index of the
-/// log finds room.
+/// SQLITE_FULL; SQLITE_IOERR_WRITE, which some file systems return instead; and SQLITE_IOERR_SHMSIZE, if not even the
+/// index of the log fits.
 const FULL: [&str; 3] = ["13", "778", "4874"];
 
-/// SQLITE_CORRUPT, the lowest byte of its kinds.
+/// SQLITE_CORRUPT, the lowest byte of its codes.
 const CORRUPT: i32 = 11;
 /// SQLITE_NOTADB.
 const NO_DATABASE: i32 = 26;
 
-/// Bytes of a page, at least one of which a database has.
+/// The size of a page in bytes. A database has at least one page.
 const PAGE: u64 = 4096;
 
-/// Lines that are written by one statement, which may have 32,766 values.
+/// Lines in one statement, which may have 32,766 parameters.
 const ROWS: usize = 1_000;
-/// Bytes of lines with which a statement is long enough: the database has a copy of all that is in one.
+/// The size in bytes at which a statement is long enough, because the database copies all of it.
 const BYTES: usize = 1 << 20;
 
 const TABLE: &str =
     "CREATE TABLE journal (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL, checksum BLOB NOT NULL) STRICT";
 
-/// An open journal. One process at a time: the folder's lock sees to that.
+/// An open journal. The lock of the folder ensures a single process.
 #[derive(Debug)]
 pub struct Sqlite {
     path: PathBuf,
@@ -49,15 +49,15 @@ pub struct Sqlite {
     connection: SqliteConnection,
     format: i64,
     chain: Chain,
-    /// What was in it when it was opened.
+    /// What it contained when it was opened.
     holds: Holds,
-    /// What the file was copied to before it was made longer.
+    /// The copy of a truncated file, made before it was padded.
     copy_of_cut: Option<PathBuf>,
-    /// Whether the file has been copied, so that nothing of it is lost with it.
+    /// Whether the file has been copied, so that deleting it loses nothing.
     copied: bool,
 }
 
-/// What a database is of.
+/// What a database contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Nothing,
@@ -80,12 +80,12 @@ fn failed<E: Into<DatabaseError>>(operation: &'static str, path: &Path) -> impl 
     }
 }
 
-/// The same of a file that cannot even be opened: of one that is no database there is nothing to repair.
+/// Converts the error for a file that cannot be opened. A file that is not a database cannot be repaired.
 fn not_opened(path: &Path) -> impl FnOnce(sqlx::Error) -> JournalError {
     let place = Place::File(path.to_owned());
     let failed = failed("open", path);
     move |error| match kind(&error) {
-        // Only now that it has failed: to open a file and close it again takes all locks of this process from it.
+        // Not checked earlier: opening and closing a file releases all locks of this process on it.
         Some(CORRUPT | NO_DATABASE) => match file::missing(path) {
             Ok(missing @ 1..) => JournalError::CutOff { place, missing, source: error.into() },
             _ => JournalError::Unreadable { place, source: error.into() },
@@ -98,20 +98,20 @@ fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(|code| code.into_owned())
 }
 
-/// The lowest byte of an error's code: what kind it is.
+/// The lowest byte of an error's code: its kind.
 fn kind(error: &sqlx::Error) -> Option<i32> {
     Some(code(error)?.parse::<i32>().ok()? & 0xff)
 }
 
 impl Sqlite {
-    /// Opens the file to go on with it, and makes it if need be. Lines of a format before this one are brought to this one.
+    /// Opens the file, and creates it if it does not exist. Lines of earlier formats are converted.
     ///
     /// # Errors
-    /// If it cannot be opened or set up, or is of a later format.
+    /// If it cannot be opened or set up, or has a newer format.
     pub async fn open(path: &Path) -> Result<Self, JournalError> {
-        // With a journal of SQLite's own beside it it has to be rolled back, which whoever only reads cannot.
+        // A rollback journal beside it requires recovery, which a read-only connection cannot do.
         if file::exists(path) && !file::beside(path, "-journal").exists() {
-            // Before anything is changed: it may be something else's.
+            // Before anything is changed, check that the file is a journal.
             let looked_at = Self::connect(SqliteConnectOptions::new().filename(path).read_only(true), path).await?;
             let (holds, path) = (looked_at.holds, looked_at.path.clone());
             looked_at.connection.close().await.map_err(failed("close", &path))?;
@@ -129,23 +129,23 @@ impl Sqlite {
         if journal.format < FORMAT {
             let brought = journal.bring_up_to_date().await.map_err(failed("set up", path))?;
             if brought > 0 {
-                info!(lines = brought, journal = %path.display(), "the lines of the journal have checksums from now on");
+                info!(lines = brought, journal = %path.display(), "added checksums to the lines of the journal");
             }
             journal.format = FORMAT;
         }
         Ok(journal)
     }
 
-    /// Whether there is one, or something of one.
+    /// Whether a journal, or a part of one, exists.
     #[must_use]
     pub fn is_there(path: &Path) -> bool {
         file::exists(path)
     }
 
-    /// Opens a file that is there, to read it and to change nothing.
+    /// Opens an existing file to read it, without changing anything.
     ///
     /// # Errors
-    /// If there is none, it cannot be opened, or it is of a later format.
+    /// If it does not exist, cannot be opened, or has a newer format.
     pub async fn open_idle(path: &Path) -> Result<Self, JournalError> {
         if !file::exists(path) {
             return Err(JournalError::None(Place::File(path.to_owned())));
@@ -154,21 +154,21 @@ impl Sqlite {
         if journal.holds == Holds::Journal { Ok(journal) } else { Err(JournalError::Foreign(journal.place)) }
     }
 
-    /// The same to repair it: a file that ends early is copied, and then made as long as it was, with zeros in place of what is missing, so
-    /// that the rest of it can be read.
+    /// Opens an existing file to repair it. A truncated file is copied, then padded with zeros to its former length, so
+    /// that the rest can be read.
     ///
     /// # Errors
-    /// As [`Sqlite::open_idle`], or if it cannot be copied or made longer.
+    /// As [`Sqlite::open_idle`], or if it cannot be copied or padded.
     pub async fn open_to_repair(path: &Path) -> Result<Self, JournalError> {
         let missing = match Self::open_idle(path).await {
             Err(JournalError::CutOff { missing, .. }) => missing,
-            // All that it needs to be read with its log.
+            // Enough to read the log.
             Err(JournalError::LogAlone { .. }) => PAGE,
             opened => return opened,
         };
         let copy = file::copy_aside(path).map_err(failed("copy", path))?;
         file::lengthen(path, missing).map_err(failed("lengthen", path))?;
-        warn!(zeros = missing, copy = %copy.display(), "the file was cut off: it was copied and made longer, so that the rest of it can be read");
+        warn!(zeros = missing, copy = %copy.display(), "the file is truncated; it was copied and padded, so that the rest can be read");
         Ok(Self { copy_of_cut: Some(copy), ..Self::open_idle(path).await? })
     }
 
@@ -198,7 +198,8 @@ impl Sqlite {
         Ok(Self { path, place, connection, format, holds, chain, copy_of_cut: None, copied: false })
     }
 
-    /// Makes the table, or gives the lines of the old one their checksums, in one transaction. Says how many those were.
+    /// Creates the table, or adds checksums to the lines of an old one, in one transaction. Returns the number of those
+    /// lines.
     async fn bring_up_to_date(&mut self) -> Result<usize, sqlx::Error> {
         if self.format == 1 {
             sqlx::query("PRAGMA user_version = 2").execute(&mut self.connection).await?;
@@ -235,7 +236,7 @@ impl Sqlite {
     }
 }
 
-/// Writes a new file with these entries, whole and flushed.
+/// Writes a new file with these entries and flushes it.
 async fn write_new(path: &Path, entries: Vec<String>) -> Result<(), JournalError> {
     file::remove(path).map_err(failed("write", path))?;
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
@@ -246,7 +247,7 @@ async fn write_new(path: &Path, entries: Vec<String>) -> Result<(), JournalError
     new.connection.close().await.map_err(failed("write", path))
 }
 
-/// Writes lines that follow each other.
+/// Writes consecutive lines.
 async fn insert(connection: &mut SqliteConnection, chain: &mut Chain, entries: Vec<String>) -> Result<(), sqlx::Error> {
     let mut entries = entries.into_iter();
     loop {
@@ -261,7 +262,7 @@ async fn insert(connection: &mut SqliteConnection, chain: &mut Chain, entries: V
         if part.is_empty() {
             return Ok(());
         }
-        // As many statements as there are sizes of batches are not worth keeping.
+        // Statements for every size of batch are not worth caching.
         let is_kept = part.len() == 1;
         let mut insert = QueryBuilder::new("INSERT INTO journal (sequence, entry, checksum) ");
         insert.push_values(part, |mut row, entry| {
@@ -281,7 +282,7 @@ impl Journal for Sqlite {
     async fn read(&mut self, take: &mut (dyn FnMut(Line) + Send)) -> Result<Option<String>, JournalError> {
         let mut stopped = None;
         let (mut chain, mut last) = (Chain::default(), 0);
-        // A page that is damaged may give anything in place of what was written.
+        // A damaged page may return values of any type.
         let query = match self.format {
             0 => "SELECT sequence, CAST(entry AS BLOB), NULL FROM journal ORDER BY sequence",
             _ => "SELECT sequence, CAST(entry AS BLOB), CAST(checksum AS BLOB) FROM journal ORDER BY sequence",
@@ -289,9 +290,9 @@ impl Journal for Sqlite {
         let mut rows = sqlx::query_as::<_, (i64, Option<Vec<u8>>, Option<Vec<u8>>)>(query).fetch(&mut self.connection);
         loop {
             match rows.try_next().await {
-                // Numbers rise from 1: a page that was cut off gives rows that nobody wrote.
+                // Sequence numbers increase from 1: a truncated page returns rows that were never written.
                 Ok(Some((sequence, ..))) if sequence <= last => {
-                    stopped.get_or_insert_with(|| format!("behind entry {last} stands one of the number {sequence}"));
+                    stopped.get_or_insert_with(|| format!("entry {last} is followed by entry {sequence}"));
                 }
                 Ok(Some((sequence, entry, checksum))) => {
                     last = sequence;
@@ -321,7 +322,7 @@ impl Journal for Sqlite {
         let mut chain = self.chain.clone();
         let mut transaction = self.connection.begin().await.map_err(failed("write", &self.path))?;
         insert(&mut transaction, &mut chain, entries).await.map_err(|error| {
-            // Somebody else has written the line that comes next.
+            // Another process has written a line with this sequence number.
             let taken = error.as_database_error().is_some_and(|error| error.is_unique_violation());
             if taken { JournalError::Fenced(self.place.clone()) } else { failed("write", &self.path)(error) }
         })?;
@@ -336,7 +337,7 @@ impl Journal for Sqlite {
 
     async fn begin_at(&mut self, first: i64) -> Result<(), JournalError> {
         if first <= 2 {
-            // There is no line before whose checksum could be all that is left of it.
+            // No line before it has a checksum to keep.
             return Ok(());
         }
         let failed = |error: sqlx::Error| failed("shorten", &self.path)(error);
@@ -355,7 +356,7 @@ impl Journal for Sqlite {
     }
 
     async fn confirm(&mut self) -> Result<(), JournalError> {
-        // The folder's lock is lost with the process alone.
+        // The lock of the folder is only lost when the process ends.
         Ok(())
     }
 
@@ -374,7 +375,8 @@ impl Journal for Sqlite {
         let Self { path, connection, copied, .. } = *self;
         connection.close().await.map_err(failed("close", &path))?;
         if !copied {
-            // What is in the log comes into the file, so that the old one is whole until the new one is in its place.
+            // The content of the log moves into the file, so that the old one is complete until the new one replaces
+            // it.
             let whole = SqliteConnectOptions::new().filename(&path).journal_mode(SqliteJournalMode::Delete);
             let whole = whole.connect().await.map_err(failed("close", &path))?;
             whole.close().await.map_err(failed("close", &path))?;

@@ -1,4 +1,4 @@
-//! What every kind of journal promises: one suite, and for each kind a database of its own to run it on.
+//! The contract of every kind of journal: one suite, and for each kind a database to run it on.
 
 mod postgres;
 mod sqlite;
@@ -7,22 +7,22 @@ use async_trait::async_trait;
 
 use super::{Damage, Journal, JournalError, Line, Verification};
 
-/// A database with a journal's place in it, and ways to do to it what a journal does not do.
+/// A database with a journal, and ways to tamper with it.
 #[async_trait]
 trait Lab: Sync {
-    /// As a coordinator does.
+    /// Opens it as a coordinator does.
     async fn open(&self) -> Result<Box<dyn Journal>, JournalError>;
 
-    /// As a command that looks after it does.
+    /// Opens it as a maintenance command does.
     async fn open_idle(&self) -> Result<Box<dyn Journal>, JournalError>;
 
-    /// Runs a statement on the table `journal`, behind the back of whoever has it open.
+    /// Runs a statement on the table `journal`, while another connection may have it open.
     async fn execute(&self, statement: &'static str);
 
-    /// The entries of a copy, in their order.
+    /// The entries of a copy, in order.
     async fn copied(&self, copy: &str) -> Vec<String>;
 
-    /// As one who knows nothing of the owner that there is: whatever should have kept it out has failed.
+    /// Takes it over although it has an owner, as if the lock had failed.
     async fn seize(&self) -> Box<dyn Journal>;
 }
 
@@ -34,11 +34,11 @@ async fn open(lab: &dyn Lab) -> Box<dyn Journal> {
     lab.open().await.expect("opens")
 }
 
-/// All that a journal gives.
+/// All that a journal returns.
 struct Reading {
-    /// Those that have entries.
+    /// Lines with entries.
     lines: Vec<Line>,
-    /// Whether others were before them.
+    /// Whether lines before them were removed.
     shortened: bool,
     damages: Vec<Damage>,
     torn: bool,
@@ -57,7 +57,7 @@ async fn read(journal: &mut dyn Journal) -> Reading {
     Reading { lines, shortened, damages, torn }
 }
 
-/// Opens the journal, and reads what is healthy.
+/// Opens and reads a healthy journal.
 async fn reopen(lab: &dyn Lab) -> (Box<dyn Journal>, Vec<String>) {
     let mut journal = open(lab).await;
     let reading = read(&mut *journal).await;
@@ -66,7 +66,7 @@ async fn reopen(lab: &dyn Lab) -> (Box<dyn Journal>, Vec<String>) {
     (journal, reading.lines.into_iter().map(text).collect())
 }
 
-/// A journal with six entries, closed.
+/// Makes a closed journal with six entries.
 async fn six(lab: &dyn Lab) {
     let (mut journal, _) = reopen(lab).await;
     journal.append(texts(&["a", "b", "c", "d", "e", "f"])).await.expect("appends");
@@ -91,7 +91,7 @@ async fn what_was_appended_is_there_in_its_order_after_a_crash(lab: &dyn Lab) {
 async fn an_append_is_all_or_nothing_and_so_is_its_order(lab: &dyn Lab) {
     let (mut journal, _) = reopen(lab).await;
     journal.append(texts(&["a"])).await.expect("appends");
-    // The third of the next three meets a line that is there.
+    // The third of the next three lines exists already.
     lab.execute("INSERT INTO journal SELECT 4, 'another one''s', checksum FROM journal WHERE sequence = 1").await;
     let error = journal.append(texts(&["b", "c", "d"])).await.expect_err("cannot be written");
     assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
@@ -145,7 +145,7 @@ async fn other_entries_take_the_place_of_all(lab: &dyn Lab) {
 
 async fn what_is_before_a_new_beginning_is_removed_and_the_chain_goes_on(lab: &dyn Lab) {
     let (mut journal, _) = reopen(lab).await;
-    // Before the first line, and before the second, there is nothing that could be removed.
+    // There are no lines to remove before the first and second line.
     journal.begin_with(texts(&["a"])).await.expect("begins");
     journal.begin_with(texts(&["b"])).await.expect("begins");
     drop(journal);
@@ -162,11 +162,11 @@ async fn what_is_before_a_new_beginning_is_removed_and_the_chain_goes_on(lab: &d
     drop(journal);
     let (mut journal, entries) = reopen(lab).await;
     assert_eq!(entries, ["first", "second", "last"]);
-    // What is left is as safe as it was.
+    // The remaining lines are as safe as before.
     lab.execute("DELETE FROM journal WHERE sequence = 10").await;
     assert_eq!(read(&mut *journal).await.damages, [Damage::Missing { first: 10, last: 10 }]);
     drop(journal);
-    // Other entries count anew.
+    // Replaced entries are numbered again.
     let mut journal = lab.open_idle().await.expect("opens");
     read(&mut *journal).await;
     journal.replace(texts(&["x", "y"])).await.expect("replaces");
@@ -191,7 +191,7 @@ async fn a_beginning_that_cannot_be_written_removes_nothing(lab: &dyn Lab) {
 async fn a_copy_has_all_that_the_journal_has(lab: &dyn Lab) {
     let (mut journal, _) = reopen(lab).await;
     journal.append(texts(&["a", "b"])).await.expect("appends");
-    // Not closed: SQLite has not brought this into its file yet.
+    // Not closed: SQLite has not moved this into its file yet.
     drop(journal);
     let mut journal = lab.open_idle().await.expect("opens");
     let first = journal.copy_aside().await.expect("copies");
@@ -221,7 +221,7 @@ async fn a_second_writer_fences_the_first(lab: &dyn Lab) {
     for _ in 0..2 {
         let error = first.append(texts(&["first"])).await.expect_err("is fenced");
         assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
-        assert!(error.to_string().contains("another one has"), "{error}");
+        assert!(error.to_string().contains("another one has taken it over"), "{error}");
         let error = first.begin_with(texts(&["first"])).await.expect_err("is fenced");
         assert!(matches!(error, JournalError::Fenced(_)), "{error:?}");
     }
@@ -230,7 +230,7 @@ async fn a_second_writer_fences_the_first(lab: &dyn Lab) {
     assert_eq!(reopen(lab).await.1, ["a", "b", "c", "d", "e", "f", "second", "again"]);
 }
 
-/// All of the suite, for one kind: `$lab` gives a new one, or nothing where there is no such database.
+/// The whole suite for one kind: `$lab` returns a new lab, or `None` if there is no such database.
 macro_rules! suite {
     ($lab:expr; $($test:ident)*) => {
         $(

@@ -1,5 +1,5 @@
-//! Answers about sweeps, each made once for all who ask, and kept until its sweep changes or others need the room. Knows nothing of what is
-//! answered.
+//! A cache of answers about sweeps. Each is made once for all callers, and kept until its sweep changes or the space is
+//! needed. It does not know the content.
 
 use std::{
     any::Any,
@@ -11,16 +11,16 @@ use secateur_proto::ids::SweepId;
 
 use super::QueryError;
 
-/// Something that can be kept.
+/// An answer that can be cached.
 pub(super) trait Answer: Any + Send + Sync {
-    /// Bytes of memory that it takes.
+    /// Its size in bytes of memory.
     fn size(&self) -> usize;
 }
 
-/// Of which sweep, and which answer.
+/// The sweep, and the name of the answer.
 pub(super) type Key = (SweepId, &'static str);
 
-/// The answers that are kept. Copies are the same.
+/// The cached answers. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Answers {
     room: usize,
@@ -30,15 +30,15 @@ pub(super) struct Answers {
 #[derive(Debug, Default)]
 struct Slots {
     by_key: HashMap<Key, Slot>,
-    /// Goes on with each use.
+    /// Increases with each use.
     clock: u64,
 }
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// Whoever looks for the answer, or makes it, holds the lock.
+    /// Locked while the answer is looked up or made.
     kept: Arc<tokio::sync::Mutex<Option<Kept>>>,
-    /// Bytes of what is kept; `None`: nothing is.
+    /// The size of the cached answer, or `None` if there is none.
     size: Option<usize>,
     last_used: u64,
 }
@@ -55,13 +55,14 @@ impl std::fmt::Debug for Kept {
 }
 
 impl Answers {
-    /// Keeps answers of up to `room` bytes together.
+    /// A cache of up to `room` bytes.
     pub(super) fn new(room: usize) -> Self {
         Self { room, slots: Arc::default() }
     }
 
-    /// The answer that is kept, if it is of the generation `at_least` or of a later one; otherwise what `make` gives, with its generation.
-    /// Whoever asks meanwhile waits for it. It is made to its end even if nobody waits for it any more.
+    /// Returns the cached answer if its generation is at least `at_least`. Otherwise returns the answer of `make`,
+    /// which has its generation. Other callers meanwhile wait for it. `make` runs to its end even if all callers are
+    /// gone.
     pub(super) async fn get<T, F>(&self, key: Key, at_least: u64, make: F) -> Result<Arc<T>, QueryError>
     where
         T: Answer,
@@ -79,7 +80,7 @@ impl Answers {
                 *kept = Some(Kept { generation, answer: Arc::<T>::clone(&answer) });
                 answer
             });
-            // In this order: a turn that ends drops what nobody looks at.
+            // In this order: dropping a turn trims answers that nobody uses.
             drop(kept);
             drop(turn);
             made
@@ -102,7 +103,7 @@ impl Answers {
     }
 }
 
-/// A turn of somebody who asks: as long as there are any of a key, its answer stays.
+/// A caller of a key. The answer is not dropped while there are callers.
 struct Turn {
     answers: Answers,
     key: Key,
@@ -120,14 +121,15 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut slots = self.answers.lock();
-        // The slot is nobody's any more but for those that wait.
+        // Released before trimming, so that only waiting callers count.
         self.kept = Arc::default();
         slots.trim(self.answers.room);
     }
 }
 
 impl Slots {
-    /// Drops the answers that were used longest ago until the rest fits, and what is empty. What somebody waits for stays.
+    /// Drops empty slots, and the least recently used answers until the rest fits. Answers with waiting callers are
+    /// kept.
     fn trim(&mut self, room: usize) {
         let is_idle = |slot: &Slot| Arc::strong_count(&slot.kept) == 1;
         self.by_key.retain(|_, slot| slot.size.is_some() || !is_idle(slot));

@@ -1,4 +1,4 @@
-//! How much is done at the same time, and how many wait for it. Knows nothing of what is done.
+//! Limits on concurrent work and on waiting callers. It does not know the work.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::QueryError;
 
-/// So many units of work at the same time, and so many askers who wait or are being answered. Copies are the same.
+/// A limit of units of concurrent work, and a limit of callers that wait or are being answered. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Bound {
     capacity: u32,
@@ -19,15 +19,15 @@ impl Bound {
         Self { capacity, units: Arc::new(Semaphore::new(capacity as usize)), places: Arc::new(Semaphore::new(askers)) }
     }
 
-    /// A place among the askers, which is held until the answer is there.
+    /// Takes a place among the callers, which is held until the answer exists.
     ///
     /// # Errors
-    /// If none is free.
+    /// If there is no free place.
     pub(super) fn ask(&self) -> Result<OwnedSemaphorePermit, QueryError> {
         Arc::clone(&self.places).try_acquire_owned().map_err(|_| QueryError::Busy)
     }
 
-    /// Waits, in turn, until there is room for work of that many units. Work that is larger than all there is has everything to itself.
+    /// Waits, in order, until there is capacity for work of that many units. Work larger than the limit runs alone.
     pub(super) async fn enter(&self, units: usize) -> Result<OwnedSemaphorePermit, QueryError> {
         let units = u32::try_from(units).unwrap_or(u32::MAX).clamp(1, self.capacity);
         Arc::clone(&self.units).acquire_many_owned(units).await.map_err(|_| QueryError::Stopped)

@@ -1,4 +1,5 @@
-//! A text of any length: kept in compressed pieces, written and read piece by piece, so that the whole is never in memory.
+//! A text of any length, kept in compressed pieces. It is written and read in pieces, so that the whole is never in
+//! memory.
 
 use std::io::{self, Read as _, Write};
 
@@ -6,20 +7,20 @@ use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 
 use super::answers::Answer;
 
-/// Bytes of each piece but the last.
+/// The size in bytes of each piece but the last.
 const PIECE: usize = 1 << 20;
 
-/// A text that was written once.
+/// A text that is written once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     pieces: Vec<Box<[u8]>>,
 }
 
 impl Document {
-    /// What `write` writes.
+    /// Collects what `write` writes.
     ///
     /// # Errors
-    /// Those of `write`: taking in what it writes does not fail.
+    /// Those of `write`: collecting does not fail.
     pub fn write<E: From<io::Error>>(write: impl FnOnce(&mut dyn Write) -> Result<(), E>) -> Result<Self, E> {
         let mut writer = Writer { pieces: vec![], open: Vec::new() };
         write(&mut writer)?;
@@ -29,13 +30,13 @@ impl Document {
         Ok(Self { pieces: writer.pieces })
     }
 
-    /// How many pieces there are.
+    /// The number of pieces.
     #[must_use]
     pub const fn piece_count(&self) -> usize {
         self.pieces.len()
     }
 
-    /// A piece; `None` behind the last. Unpacking one takes milliseconds.
+    /// A piece, or `None` after the last one. Decompression takes milliseconds.
     #[must_use]
     pub fn piece(&self, number: usize) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(PIECE);
@@ -90,7 +91,7 @@ mod tests {
         for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5] {
             let text: Vec<u8> = (0..length).map(|place| b'a' + (place * place % 23) as u8).collect();
             let document = Document::write(|out| {
-                // In parts that end nowhere near the pieces.
+                // The parts do not align with the pieces.
                 text.chunks(7_919).try_for_each(|part| out.write_all(part))
             });
             let document = document.expect("memory takes it");

@@ -1,4 +1,4 @@
-//! Why a sweep waits, how a trial came to its end, what a worker does: sentences, the most general first.
+//! Explains why a sweep waits, how a trial ended, and what a worker does: sentences, the most general first.
 
 mod lost;
 pub(crate) mod sweep;
@@ -12,10 +12,10 @@ use tracing::warn;
 use super::{Queries, QueryError, report::report_of, shown};
 use crate::scheduler::Core;
 
-/// Failed stages that are looked at together, so that the scheduler goes on between them.
+/// Failed stages that are examined in one batch, so that the scheduler continues in between.
 const LOOKED_AT_TOGETHER: usize = 256;
 
-/// What a name was understood as.
+/// The kind of subject that a name refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     /// A sweep.
@@ -27,7 +27,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// In a word.
+    /// Its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -41,9 +41,9 @@ impl Subject {
 /// An explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// What the name was understood as.
+    /// The kind of subject that the name refers to.
     pub subject: Subject,
-    /// The whole id.
+    /// The full id.
     pub id: String,
     /// The sentences.
     pub lines: Vec<String>,
@@ -81,7 +81,7 @@ impl Queries {
         Ok(Explanation { subject: Subject::Sweep, id: id.to_string(), lines })
     }
 
-    /// `None` if that is not the name of a trial.
+    /// Returns `None` if it is not the name of a trial.
     async fn explain_trial(&self, name: &str) -> Result<Option<Explanation>, QueryError> {
         let Some(found) = self.find_trial(name).await? else { return Ok(None) };
         let (sweep, trial) = (found.plan.sweep.id.clone(), found.plan.trial(found.position));
@@ -97,7 +97,7 @@ impl Queries {
         Ok(Some(Explanation { subject: Subject::Trial, id, lines }))
     }
 
-    /// Sentences about the files that are gone and that stages of a sweep failed for want of.
+    /// Sentences about missing files because of which stages of a sweep failed.
     ///
     /// # Errors
     /// If the coordinator is stopping.

@@ -1,4 +1,4 @@
-//! What a file that has grown adds to a sweep.
+//! What an extended file adds to a sweep.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -16,16 +16,16 @@ use crate::experiment::{
 pub struct Extension {
     /// The plan of the whole file, as of a sweep of its own.
     pub file: Arc<PackedPlan>,
-    /// The part that the sweep began with.
+    /// The part that the sweep was submitted with.
     pub first: Arc<PackedPlan>,
-    /// The new part. `None` if there is nothing new.
+    /// The new part, or `None` if there is nothing new.
     pub part: Option<Arc<PackedPlan>>,
     /// Stages that the sweep does not list yet.
     pub new_stages: u64,
 }
 
 impl Extension {
-    /// Trials that the sweep does not have yet.
+    /// The number of trials that the sweep does not have yet.
     #[must_use]
     pub fn new_trials(&self) -> u64 {
         self.part.as_ref().map_or(0, |part| part.trial_count() as u64)
@@ -33,7 +33,7 @@ impl Extension {
 }
 
 impl Queries {
-    /// What `file` adds to a sweep.
+    /// Computes what `file` adds to a sweep.
     ///
     /// # Errors
     /// If the file does not extend the sweep, there is no such sweep, or as [`Queries::plan`].
@@ -49,7 +49,7 @@ impl Queries {
 
 fn compare(file: Arc<PackedPlan>, parts: &[Arc<PackedPlan>]) -> Result<Extension, NotAnExtension> {
     let first = Arc::clone(parts.first().ok_or(NotAnExtension::NoSweep)?);
-    // As whenever a command is given again.
+    // The same file again.
     if parts.len() == 1 && first.sweep == file.sweep && first.has_the_work_of(&file) {
         return Ok(Extension { file, first, part: None, new_stages: 0 });
     }

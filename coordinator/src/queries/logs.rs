@@ -1,4 +1,4 @@
-//! What workers said of the attempts at the stages of a trial, or at one stage, in the order in which it was said; and what comes.
+//! Logs of a trial's stages or of one stage, in order of time, and new lines as they arrive.
 
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -15,39 +15,39 @@ use crate::{
     scheduler::{StageDetail, StageStatus},
 };
 
-/// Stages that the beginning of a key may mean at most.
+/// The maximum number of stages that a prefix of a key may match.
 const MOST_NAMED: usize = 8;
 
-/// What is asked for.
+/// A question about logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogQuestion {
-    /// A trial's id, or enough of the beginning of a stage's key.
+    /// A trial's id, or a unique prefix of a stage's key.
     pub subject: String,
-    /// Go on with what comes, until all of the stages have ended.
+    /// Whether to continue with new lines until all of the stages have ended.
     pub follow: bool,
-    /// Only of that attempt; `None`: of all.
+    /// Only this attempt, or `None` for all.
     pub attempt: Option<u32>,
 }
 
-/// A line, and the stage that it is about.
+/// A line and its stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// Which.
+    /// The stage.
     pub stage: StageKey,
-    /// What the stage is for, in a word.
+    /// The name of the stage's kind.
     pub kind: &'static str,
-    /// What was said.
+    /// The line.
     pub line: Line,
 }
 
-/// The stages that are asked for, each with what it is for.
+/// The stages of the question, each with the name of its kind.
 type Stages = Vec<(StageKey, &'static str)>;
 
 impl Queries {
-    /// The lines that there are, and those that come if that is asked for.
+    /// Streams the existing lines, and new ones if `follow` is set.
     ///
     /// # Errors
-    /// If nothing has that name, or too much.
+    /// If the name matches nothing, or too many stages.
     pub async fn logs(&self, question: LogQuestion) -> Result<ReceiverStream<Result<LogLine, QueryError>>, QueryError> {
         let LogQuestion { subject, follow, attempt } = question;
         let stages = self.find_stages(&subject).await?;
@@ -58,7 +58,7 @@ impl Queries {
         Ok(ReceiverStream::new(receiver))
     }
 
-    /// The stages of the trial of that name; or those whose keys begin so.
+    /// The stages of the trial of that name, or those whose keys have that prefix.
     async fn find_stages(&self, subject: &str) -> Result<Stages, QueryError> {
         let found = match self.find_trial(subject).await? {
             Some(found) => on_a_thread(move || stages_of_trial(&found.plan, found.position)).await?,
@@ -82,7 +82,7 @@ fn stages_of_trial(plan: &PackedPlan, trial: usize) -> Option<Stages> {
     Some(positions.map(|(position, key)| (key, plan.spec(position).kind())).collect())
 }
 
-/// `None`: too many.
+/// Returns `None` if there are too many.
 fn stages_by_key(plans: &[Arc<PackedPlan>], beginning: &str) -> Option<Stages> {
     let mut found: Stages = vec![];
     for plan in plans {
@@ -103,20 +103,20 @@ struct Telling {
     logs: Logs,
     stages: Stages,
     attempt: Option<u32>,
-    /// Up to where each stage's lines were told.
+    /// The offset up to which each stage's lines were sent.
     offsets: HashMap<StageKey, u64>,
     sender: mpsc::Sender<Result<LogLine, QueryError>>,
 }
 
 impl Telling {
     async fn run(mut self, follow: bool) {
-        // Both before the first reading, so that nothing falls between.
+        // Both subscribed before the first reading, so that nothing is missed.
         let (mut changed, mut notices) = (self.logs.watch(), self.driver.watch());
         loop {
             let ended = self.have_ended().await;
             self.logs.flush().await;
             if let Err(error) = self.tell().await {
-                // Whoever asked may have gone.
+                // The caller may be gone.
                 let _ = self.sender.send(Err(error)).await;
                 return;
             }
@@ -141,16 +141,16 @@ impl Telling {
         }
     }
 
-    /// Whether nothing more will be said: the stages have ended, or no running sweep wants them.
+    /// Whether no more lines can follow: the stages have ended, or no running sweep wants them.
     async fn have_ended(&self) -> bool {
         let keys: Vec<StageKey> = self.stages.iter().map(|(key, _)| *key).collect();
         let is_over = |stage: StageDetail| matches!(stage.status, StageStatus::Ended(_)) || !stage.wanted;
         let ended = self.driver.read(move |core| keys.iter().all(|key| core.stage_detail(key).is_none_or(is_over)));
-        // A driver that has stopped says nothing more.
+        // A stopped driver produces no more lines.
         ended.await.unwrap_or(true)
     }
 
-    /// Tells what is new.
+    /// Sends new lines.
     async fn tell(&mut self) -> Result<(), QueryError> {
         let (logs, stages, offsets) = (self.logs.clone(), self.stages.clone(), self.offsets.clone());
         let read = on_a_thread(move || {

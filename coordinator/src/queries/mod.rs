@@ -1,10 +1,11 @@
-//! Questions about sweeps, trials, stages and workers. Each is an `async` function of [`Queries`] with a typed result, in a file of its own:
-//! the gRPC services, and whatever else shows something to somebody, are thin over them.
+//! Questions about sweeps, trials, stages and workers. Each is an `async` method of [`Queries`] with a typed result, in
+//! a file of its own. The gRPC services and all other frontends are thin layers over them.
 //!
-//! The scheduler's task only hands out views that are cheap to take. What walks all of a sweep reads a view on a thread of its own; what is
-//! expensive is bounded (`bound`), and made once for all who ask until its sweep changes (`answers`).
+//! The scheduler's task only returns views that are cheap to take. Anything that walks a whole sweep reads a view on a
+//! thread of its own. Expensive answers are limited (`bound`), and made once for all callers until the sweep changes
+//! (`answers`).
 //!
-//! It knows nothing of gRPC, of the command line, and of who may ask what.
+//! It knows nothing of gRPC, of the command line, and of access rights.
 
 mod answers;
 mod bound;
@@ -45,31 +46,31 @@ use crate::{
     scheduler::SweepResults,
 };
 
-/// Trials of which reports are made at the same time. A larger sweep is reported alone.
+/// The number of trials in reports that are made at the same time. A larger sweep is reported alone.
 const TRIALS_TOGETHER: u32 = 250_000;
 
-/// Sweeps that are planned at the same time; planning has the whole table in memory.
+/// The number of sweeps that are planned at the same time. Planning has the whole table in memory.
 const PLANNED_TOGETHER: u32 = 2;
 
-/// Askers who wait for what is expensive, or are being answered. Others are told to ask again.
+/// The number of callers that wait for expensive answers, or are being answered. Others must try again.
 const MOST_ASKERS: usize = 1_024;
 
-/// Bytes of answers that are kept.
+/// The size in bytes of cached answers.
 const ROOM: usize = 64 << 20;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The empty text names no sweep.
+    /// The sweep id is empty.
     #[error("missing sweep id; `secateur ls` lists them")]
     NoSweepNamed,
-    /// No sweep has an id that begins so.
+    /// No sweep has an id with this prefix.
     #[error("no sweep {0:?}; `secateur ls` lists them")]
     UnknownSweep(String),
-    /// Several sweeps have ids that begin so.
+    /// Several sweeps have ids with this prefix.
     #[error("{wanted:?} is ambiguous: it matches {}", .found.join(", "))]
     SeveralSweeps {
-        /// What was asked for.
+        /// The prefix.
         wanted: String,
         /// The ids.
         found: Vec<String>,
@@ -77,50 +78,50 @@ pub enum QueryError {
     /// Several sweeps have a trial of that name.
     #[error("{count} sweeps have this trial: use {}{}", .names.join(" or "), if *.count > .names.len() { ", …" } else { "" })]
     SeveralTrials {
-        /// How many.
+        /// The number of sweeps.
         count: usize,
-        /// The first of them, by names that mean one trial each.
+        /// The first of them, as names that are unique.
         names: Vec<String>,
     },
-    /// Nothing has that name.
+    /// The name matches nothing.
     #[error(
         "no sweep, trial or attached worker {subject:?}; `secateur ls`, `show` and `workers` list them{}",
         if *.has_just_begun { "; the coordinator has just started, and workers reconnect within seconds" } else { "" }
     )]
     UnknownSubject {
-        /// What was asked for.
+        /// The name.
         subject: String,
-        /// Workers may still come back.
+        /// Whether workers may still come back.
         has_just_begun: bool,
     },
-    /// No trial or stage has that name.
+    /// The name matches no trial or stage.
     #[error("no trial or stage {0:?}; `secateur show` lists the trials of a sweep")]
     UnknownStage(String),
-    /// Too many stages have keys that begin so.
+    /// Too many stage keys have this prefix.
     #[error("too many stage keys start with {0:?}: use more characters, or a trial of `secateur show`")]
     TooManyStages(String),
-    /// The sweep file, or what it names, is wrong.
+    /// The sweep file, or a file that it names, is invalid.
     #[error("{0}")]
     Refused(String),
     /// The sweep file does not extend the sweep.
     #[error("the file does not extend sweep {0}: {1}; submit it as a separate sweep")]
     NotAnExtension(SweepId, NotAnExtension),
-    /// What the sweep file names is not there.
+    /// A file that the sweep file names was not uploaded.
     #[error("the data and the weights of the sweep must be uploaded first")]
     NotUploaded,
-    /// What the sweep file names cannot be read.
+    /// A file that the sweep file names cannot be read.
     #[error("cannot read the data or the weights of the sweep")]
     Artifacts(#[source] ArtifactError),
     /// The logs cannot be read.
     #[error("cannot read the logs: {0}")]
     Logs(std::io::Error),
-    /// Too many wait for answers.
+    /// Too many callers wait for answers.
     #[error("the coordinator is busy with other queries; try again in a moment")]
     Busy,
-    /// There is nobody who could say.
+    /// The driver has stopped.
     #[error("the coordinator is stopping")]
     Stopped,
-    /// A defect.
+    /// A bug.
     #[error("the query failed: {0}")]
     Failed(String),
 }
@@ -143,7 +144,7 @@ impl From<std::io::Error> for QueryError {
     }
 }
 
-/// Answers questions. Copies are the same.
+/// Answers questions. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Queries {
     driver: Driver,
@@ -157,7 +158,7 @@ pub struct Queries {
 }
 
 impl Queries {
-    /// About what `driver`, `store` and `logs` know; what is planned is within `limits`.
+    /// Answers questions with the data of `driver`, `store` and `logs`, and plans within `limits`.
     #[must_use]
     pub fn new(driver: Driver, store: ArtifactStore, logs: Logs, limits: Limits) -> Self {
         Self {
@@ -172,8 +173,9 @@ impl Queries {
         }
     }
 
-    /// What `make` makes of the results of a sweep, on a thread of its own: once for all who ask, until the sweep changes. An answer
-    /// is as new as its question, or newer. `name` tells it from the other answers about the sweep.
+    /// Returns the answer that `make` computes from the results of a sweep, on a thread of its own. It is computed once
+    /// for all callers until the sweep changes, and is at least as new as the question. `name` distinguishes answers
+    /// about the same sweep.
     async fn answer<T: Answer>(
         &self,
         sweep: &SweepId,
@@ -191,10 +193,10 @@ impl Queries {
                 driver.read(move |core| Some(core.plan_parts(&of)?.map(|part| part.trial_count()).sum())).await?;
             let room = reporting.enter(trials.unwrap_or_default()).await?;
             let of = id.clone();
-            // Taken when there is room, so that those who wait hold nothing.
+            // Taken only once there is capacity, so that waiting callers hold nothing.
             let results = driver.read(move |core| core.results(&of)).await?.ok_or_else(|| unknown(&id))?;
             let made = on_a_thread(move || {
-                // The room is taken for as long as the work lasts, whoever waits for it.
+                // The capacity is held for as long as the work takes, even if the caller leaves.
                 let _room = room;
                 make(&results).map(|answer| (results.generation, answer))
             });
@@ -204,7 +206,7 @@ impl Queries {
     }
 }
 
-/// What a person asked for, short enough for a message.
+/// A person's input, cut to fit into a message.
 fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }

@@ -1,4 +1,4 @@
-//! What a sweep file comes to.
+//! Plans of sweep files.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -15,27 +15,27 @@ use crate::{
 /// The longest notes on weights, in bytes.
 const LONGEST_NOTES: usize = 1 << 16;
 
-/// A sweep file, and the artifacts that it names.
+/// A sweep file and the artifacts that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweepFile {
-    /// For messages.
+    /// Used in messages.
     pub name: String,
-    /// What is in it.
+    /// Its content.
     pub text: String,
     /// The table, or the packed images.
     pub data: Artifact,
     /// The net that was trained elsewhere.
     pub weights: Option<Artifact>,
-    /// What is to be said of it in plan and report.
+    /// Notes on the weights, shown in plan and report.
     pub weights_notes: Vec<String>,
 }
 
-/// A plan that this process has made, for as long as somebody has it.
+/// The last plan that this process made, for as long as somebody holds it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Remembered(Arc<Mutex<Weak<PackedPlan>>>);
 
 impl Remembered {
-    /// If it is of that file.
+    /// Returns the plan if it is of that file.
     fn plan_of(&self, file: &SweepFile) -> Option<Arc<PackedPlan>> {
         let plan = self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?;
         let info = &plan.sweep;
@@ -56,22 +56,22 @@ impl From<ArtifactError> for QueryError {
 }
 
 impl Queries {
-    /// This process has made that plan itself, within the same limits: whoever submits its file need not wait until it is made again.
+    /// Remembers a plan that this process made within the same limits, so that submitting its file does not plan again.
     pub fn remember_plan(&self, plan: &Arc<PackedPlan>) {
         *self.remembered.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(plan);
     }
 
-    /// The plan of a sweep.
+    /// Plans a sweep.
     ///
     /// # Errors
-    /// If the file is wrong or too long, what it names is wrong or not there, or too many wait for answers.
+    /// If the file is invalid or too large, a file that it names is invalid or missing, or too many callers wait.
     pub async fn plan(&self, file: SweepFile) -> Result<Arc<PackedPlan>, QueryError> {
         if let Some(plan) = self.remembered.plan_of(&file) {
             return Ok(plan);
         }
         if file.text.len() > admission::LARGEST_SWEEP_FILE {
             return Err(QueryError::Refused(format!(
-                "the sweep file has {} bytes: it has at most {}",
+                "the sweep file has {} bytes; the limit is {}",
                 file.text.len(),
                 admission::LARGEST_SWEEP_FILE
             )));
@@ -86,7 +86,7 @@ impl Queries {
         let room = self.planning.enter(1).await?;
         let limits = self.limits;
         let read = async |artifact: Artifact| {
-            // What it has, and not what it is said to have.
+            // The actual size, not the claimed one.
             let held = self.store.touch(artifact.hash).await?;
             if held.is_some_and(|held| held.size > limits.input) {
                 return Err(QueryError::Refused(admission::too_large(limits.input)));

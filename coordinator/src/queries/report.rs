@@ -1,4 +1,4 @@
-//! What a sweep has come to so far, in one of several formats.
+//! Reports of a sweep so far, in several formats.
 
 use std::{io::Write, sync::Arc};
 
@@ -29,7 +29,7 @@ pub enum ReportFormat {
 }
 
 impl ReportFormat {
-    /// The name of its file.
+    /// The file name.
     #[must_use]
     pub const fn file(self) -> &'static str {
         match self {
@@ -69,17 +69,17 @@ pub(super) fn report_of(results: &SweepResults) -> Result<Report, QueryError> {
     Ok(report::build_in_order(&plan_of(results)?, &parts, results.outcomes()))
 }
 
-/// The whole plan, of all parts.
+/// The complete plan, with all parts.
 fn plan_of(results: &SweepResults) -> Result<Plan, QueryError> {
     let plan = Plan::of_parts(results.parts.iter().map(|part| part.plan.unpack()));
-    plan.ok_or_else(|| QueryError::Failed("a sweep without a plan".to_owned()))
+    plan.ok_or_else(|| QueryError::Failed("the sweep has no plan".to_owned()))
 }
 
 impl Queries {
-    /// The report of what has finished so far.
+    /// Returns the report on all trials that have finished.
     ///
     /// # Errors
-    /// If there is no such sweep, or too many wait for answers.
+    /// If there is no such sweep, or too many callers wait.
     pub async fn report(&self, sweep: &SweepId, format: ReportFormat) -> Result<Arc<Document>, QueryError> {
         self.answer(sweep, format.file(), move |results| Document::write(|out| format.write(results, out))).await
     }

@@ -1,4 +1,4 @@
-//! Which sweeps there are, and how each of them stands.
+//! Sweeps and their status.
 
 use secateur_proto::ids::SweepId;
 
@@ -6,7 +6,7 @@ use super::{Queries, QueryError, shown};
 use crate::scheduler::SweepStatus;
 
 impl Queries {
-    /// The sweep with that id, or the one whose id begins so.
+    /// Finds the sweep with that id, or the only one whose id starts with it.
     ///
     /// # Errors
     /// If there is none, or several.
@@ -29,7 +29,7 @@ impl Queries {
         }
     }
 
-    /// How a sweep stands.
+    /// The status of a sweep.
     ///
     /// # Errors
     /// If there is no such sweep.
@@ -39,7 +39,7 @@ impl Queries {
         status.ok_or_else(|| QueryError::UnknownSweep(id.to_string()))
     }
 
-    /// How all sweeps stand, in the order of submission.
+    /// The status of all sweeps, in the order of submission.
     ///
     /// # Errors
     /// If the coordinator is stopping.

@@ -1,5 +1,6 @@
-//! The trial that somebody names: `TRIAL`, or `SWEEP/TRIAL` with enough of the sweep's id, since a trial is named after its settings and
-//! its seed, and sweeps that differ in what all of their trials share have trials of the same name.
+//! Finds a trial by name: `TRIAL`, or `SWEEP/TRIAL` with a unique prefix of the sweep's id. A trial is named after its
+//! settings and its seed. So sweeps that differ only in something all of their trials share have trials of the same
+//! name.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use secateur_worker::threads::on_a_thread;
 use super::{Queries, QueryError};
 use crate::experiment::plan::PackedPlan;
 
-/// Sweeps that are named where several are meant.
+/// The maximum number of sweeps that are listed if a name is ambiguous.
 const SHOWN: usize = 4;
 
 /// A trial of a plan.
@@ -20,12 +21,12 @@ pub(super) struct FoundTrial {
 }
 
 impl Queries {
-    /// The plans of all sweeps, to be looked through on a thread of its own.
+    /// The plans of all sweeps, to be searched on a thread of its own.
     pub(super) async fn plans(&self) -> Result<Vec<Arc<PackedPlan>>, QueryError> {
         Ok(self.driver.read(|core| core.plans().cloned().collect()).await?)
     }
 
-    /// A trial; `None` if that is not the name of one.
+    /// Finds a trial, or returns `None` if there is none of that name.
     ///
     /// # Errors
     /// If several sweeps have one of that name.

@@ -1,4 +1,4 @@
-//! Questions against a real driver, whose journal and files are in a folder of the test's own.
+//! Questions to a real driver, with journal and files in a temporary folder.
 
 use std::time::SystemTime;
 
@@ -73,7 +73,7 @@ async fn a_report_is_made_once_until_its_sweep_changes() {
     assert!(!Arc::ptr_eq(&one, &cancelled));
     assert!(whole(&one).contains("pending") && !whole(&one).contains("cancelled"));
     assert!(whole(&cancelled).contains("cancelled") && !whole(&cancelled).contains("pending"));
-    // The same id, and another life of the sweep.
+    // The same id, submitted again after it was forgotten.
     lab.driver.apply(Event::SweepForgotten { sweep: s.clone() }).await.expect("is taken");
     assert!(matches!(lab.queries.report(&s, ReportFormat::Json).await, Err(QueryError::UnknownSweep(_))));
     lab.submit(&fan("s", 3).0).await;
@@ -94,7 +94,7 @@ async fn a_report_is_of_all_parts_and_made_anew_when_its_sweep_is_extended() {
     let parts: Vec<_> = after.parts.iter().map(|part| (part.number, part.trials, part.added_at_ms.is_some())).collect();
     assert_eq!(parts, [(1, 2, true), (2, 3, true)]);
     assert_eq!(after.trials.iter().map(|trial| trial.part).collect::<Vec<_>>(), [1, 1, 2, 2, 2].map(Some));
-    // The stage that both parts list is one.
+    // The stage that both parts list counts once.
     assert_eq!((after.totals.trials, after.totals.stages), (5, 6));
     let plan = lab.queries.report(&id, ReportFormat::PlanJson).await.expect("is made");
     let plan: crate::experiment::plan::Plan = serde_json::from_str(&whole(&plan)).expect("a plan");
@@ -104,7 +104,7 @@ async fn a_report_is_of_all_parts_and_made_anew_when_its_sweep_is_extended() {
     assert_eq!(found.subject, Subject::Trial);
     let question = LogQuestion { subject: part.trial_id(2).to_string(), follow: false, attempt: None };
     lab.queries.logs(question).await.expect("has stages");
-    // A part without a trial is news, too.
+    // A part without trials is a change, too.
     let mut renamed = part.nothing_of();
     renamed.sweep.name = "renamed".to_owned();
     lab.driver.apply(Event::SweepExtended { part: Arc::new(renamed) }).await.expect("is taken");
@@ -234,7 +234,7 @@ async fn the_scheduler_goes_on_while_an_answer_is_made() {
             driver.apply(Event::SweepCancelled { sweep }).await.expect("is taken");
             said.send(()).expect("is heard");
         });
-        // This would wait for ever if the scheduler waited for it.
+        // This would block for ever if the scheduler waited for it.
         heard.recv().expect("is said");
         let after = results.outcomes().flatten().count();
         Document::write(|out| Ok(write!(out, "{before} and {after}")?))

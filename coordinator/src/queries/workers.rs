@@ -1,10 +1,10 @@
-//! Which workers are attached, and what they do.
+//! Attached workers and their status.
 
 use super::{Queries, QueryError};
 use crate::scheduler::WorkerStatus;
 
 impl Queries {
-    /// The workers that are attached, in the order of joining.
+    /// The status of the attached workers, in the order of attachment.
     ///
     /// # Errors
     /// If the coordinator is stopping.

@@ -1,4 +1,4 @@
-//! The core: its parts, and which reactor each event is for.
+//! The core: composes the parts and routes each event to its reactor.
 
 use super::{
     decision::Decision,
@@ -24,14 +24,14 @@ pub struct Core {
     fleet: Fleet,
     ready: Ready,
     hold: Hold,
-    /// Whether this life has begun. Before that only the ledger says anything.
+    /// Whether this life has begun. Before that, only the ledger has content.
     has_begun: bool,
-    /// Of the latest record: kept for its memory alone.
+    /// The changes of the latest record, kept to reuse its memory.
     changes: Vec<Change>,
 }
 
 impl Core {
-    /// A core that knows nothing yet.
+    /// Returns an empty core.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self {
@@ -45,30 +45,30 @@ impl Core {
         }
     }
 
-    /// A core that knows what a journal says, in the journal's order. Its next event must be [`Event::Started`].
+    /// Restores a core from the entries of a journal, in order. Its next event must be [`Event::Started`].
     ///
     /// # Errors
-    /// If an entry cannot follow the ones before it: the journal was damaged.
+    /// If an entry cannot follow the previous ones: the journal is corrupt.
     pub fn restore(policy: Policy, journal: impl IntoIterator<Item = Entry>) -> Result<Self, Rejection> {
         let mut core = Self::new(policy);
         journal.into_iter().try_for_each(|entry| core.replay(&entry))?;
         Ok(core)
     }
 
-    /// Takes in what the next entry of a journal says.
+    /// Replays the next entry of a journal.
     ///
     /// # Errors
-    /// If it cannot follow the ones before it: the journal was damaged. Nothing durable has changed then.
+    /// If it cannot follow the previous entries: the journal is corrupt. Nothing durable has changed then.
     pub fn replay(&mut self, entry: &Entry) -> Result<(), Rejection> {
-        // What follows from a change happened, or was lost with the life that made it.
+        // The effects of a change already happened, or were lost with the life that wrote the record.
         self.changes.clear();
         self.ledger.apply(entry.at, &entry.record, &mut self.changes)
     }
 
-    /// Applies one event. What it says must be written and done comes in order.
+    /// Applies one event. Returns the records to write and the effects to carry out, in order.
     ///
     /// # Errors
-    /// If the event makes no sense; it has changed nothing then.
+    /// If the event is not valid in the current state. It has changed nothing then.
     pub fn apply(&mut self, now: Timestamp, event: &Event) -> Result<Decision, Rejection> {
         if !self.has_begun && *event != Event::Started {
             return Err(Rejection::NotStarted);
@@ -89,19 +89,19 @@ impl Core {
         Ok(step.decision)
     }
 
-    /// Writes a record that no event leads to.
+    /// Writes a record without an event.
     #[cfg(test)]
     pub(super) fn write(&mut self, now: Timestamp, record: Record) -> Result<Decision, Rejection> {
         self.step(now, |step| step.write(record))
     }
 
-    /// What there is to be read.
+    /// Borrows the parts for reading.
     pub(super) const fn parts(&self) -> Parts<'_> {
         let Self { ledger, fleet, ready, hold, .. } = self;
         Parts { ledger, fleet, ready, hold }
     }
 
-    /// Whether a test injected that bug.
+    /// Whether a test injected this bug.
     pub(crate) fn has(&self, fault: Fault) -> bool {
         self.policy.faults().has(fault)
     }
@@ -112,40 +112,40 @@ impl Core {
         self.ledger.snapshot()
     }
 
-    /// The snapshot is in the journal.
+    /// Notes that the snapshot is in the journal.
     pub const fn snapshot_taken(&mut self) {
         self.ledger.snapshot_taken();
     }
 
-    /// Records since the last snapshot: what is replayed at the next start besides the state itself.
+    /// Records since the last snapshot, which the next start replays in addition to it.
     #[must_use]
     pub const fn since_snapshot(&self) -> u64 {
         self.ledger.since_snapshot()
     }
 
-    /// Stages that there are: what a snapshot is as long as.
+    /// The number of known stages, which determines the length of a snapshot.
     #[must_use]
     pub fn stage_count(&self) -> u64 {
         self.ledger.stage_count()
     }
 
-    /// Whether the last lines that were read are a snapshot without its end, before which nothing is known.
+    /// Whether the last lines were an incomplete snapshot that nothing came before.
     #[must_use]
     pub const fn lacks_the_end_of_a_snapshot(&self) -> bool {
         self.ledger.lacks_the_end_of_a_snapshot()
     }
 
-    /// Whether the same is durable in both, whatever was forgotten: of that only the number counts. How often a stage that has completed
-    /// had failed before does not matter.
+    /// Whether both have the same durable state. Of forgotten sweeps only the count is compared. How often a completed
+    /// stage had failed before is not compared.
     #[must_use]
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         self.ledger.says_the_same_as(&other.ledger)
     }
 
-    /// Works every invariant out afresh, in time proportional to all there is.
+    /// Recomputes every invariant, in time proportional to the whole state.
     ///
     /// # Errors
-    /// The first one that does not hold.
+    /// The first invariant that does not hold.
     pub fn check_invariants(&self) -> Result<(), InvariantViolation> {
         self.ledger.check()?;
         if !self.has_begun {
@@ -165,13 +165,13 @@ impl Core {
         }
         for number in self.fleet.free() {
             let idle = next_work(self.parts(), *number);
-            check(InvariantId::NothingIdles, idle.is_none(), || format!("{number:?} could do {idle:?}"))?;
+            check(InvariantId::NothingIdles, idle.is_none(), || format!("{number:?} could run {idle:?}"))?;
         }
         Ok(())
     }
 }
 
-/// Hands an event to its reactor.
+/// Dispatches an event to its reactor.
 fn react(step: &mut Step<'_>, event: &Event) -> Result<(), Rejection> {
     match event {
         Event::Started => time::started(step),

@@ -1,6 +1,6 @@
-//! Handing out: free slots are filled from the queues of ready stages, in their [turns](super::turns).
+//! Dispatch: fills free slots from the queues of ready stages, in their [turns](super::turns).
 //!
-//! What is left of a bundle's width is filled with stages of other sweeps.
+//! Remaining lanes of a bundle are filled with stages of other sweeps.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{
     turns::{Work, next_work, part_of, to_share_out, turns},
 };
 
-/// Fills free slots until nothing more can be handed out. Looks only at workers that something has changed for.
+/// Fills free slots until nothing more can be leased. Only looks at workers for which something has changed.
 pub(super) fn dispatch(step: &mut Step<'_>) {
     if step.hold.ends_wait(step.now, step.policy.reattach_ms) {
         step.ready.look_again();
@@ -21,7 +21,7 @@ pub(super) fn dispatch(step: &mut Step<'_>) {
     if step.hold.is_waiting() || step.hold.is_full() {
         return;
     }
-    // What is ready is shared out as it was when this round began, so that one round empties it evenly.
+    // Ready stages are divided by their count at the start of the round, so that one round divides them evenly.
     let mut ready = BTreeMap::new();
     loop {
         let candidates = candidates(step);
@@ -46,7 +46,7 @@ pub(super) fn dispatch(step: &mut Step<'_>) {
     }
 }
 
-/// The workers that may get work now.
+/// The workers that may get a lease now.
 fn candidates(step: &mut Step<'_>) -> Vec<WorkerNumber> {
     let news = step.fleet.take_news();
     let is_limited = |sweep: &SweepNumber| step.ledger.sweep(*sweep).share().max_workers.is_some();

@@ -1,17 +1,17 @@
-//! Bugs that a test injects, to see that the simulations find them. Outside tests there are none.
+//! Bugs that tests inject to verify that the simulations find them. Outside of tests there are none.
 
-/// A bug.
+/// An injected bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// A failure counts although its attempt is not the one that is out.
+    /// A failure counts although its attempt is not the current one.
     AttemptNotChecked,
-    /// A failure counts each time that its worker reports it.
+    /// A failure counts each time its worker reports it.
     FailureCountedAgain,
-    /// A result counts only from the lease that is out.
+    /// A result counts only if it comes from the current lease.
     LateResultDropped,
-    /// A checkpoint counts although a later one is known.
+    /// A checkpoint replaces a later one.
     AnyCheckpointKept,
-    /// A trial that has ended ends again when its sweep goes on.
+    /// A trial that has ended ends again when its sweep resumes.
     DoubleCount,
     /// The shell carries out effects before their records are written.
     EffectsFirst,

@@ -1,48 +1,49 @@
-//! What must always hold between events. Each part checks what it keeps in two places; the [core](crate::scheduler::Core::check_invariants) what two
-//! parts keep.
+//! Invariants that hold between events. Each part checks its own redundant state; the
+//! [core](crate::scheduler::Core::check_invariants) checks state that spans two parts.
 
-/// What must always hold between events.
+/// An invariant that holds between events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvariantId {
     /// Every stage is found by its key, and every sweep lists what its plan lists.
     StagesFound,
     /// A stage waits for exactly those of its parents that have not completed.
     ParentsCounted,
-    /// A stage below one that ended otherwise than completed has ended the same way, or as failed upstream.
+    /// A stage below one that did not complete has ended the same way, or as failed upstream.
     EndsInherited,
     /// A stage is wanted by exactly the running sweeps that list it.
     WantsCounted,
-    /// Exactly the ready stages are queued, in the queue of their class and width limit; parked ones are wanted by nobody.
+    /// Exactly the ready stages are queued, in the queue of their class and width limit; no running sweep wants a
+    /// parked one.
     QueuesAgree,
-    /// Exactly the leased stages are open in a lease, each in one.
+    /// Exactly the leased stages are open in a lease, each in one lease.
     LeasesAgree,
-    /// A lease with nothing open that was taken from is revoked; a revoked one has nothing open.
+    /// A lease without open stages that lost a stage is revoked; a revoked lease has no open stages.
     Revoked,
-    /// A worker's slots hold its leases and unanswered calibrations, and no more.
+    /// A worker's slots hold its leases and unanswered calibrations, and are not exceeded.
     SlotsCounted,
     /// The leases and workers of a sweep are those that hold stages for it.
     SharesCounted,
-    /// The set of free workers is what their slots say.
+    /// The set of free workers agrees with their slots.
     FreeWorkers,
-    /// The counts of a sweep are what its stages and trials say.
+    /// The counts of a sweep agree with its stages and trials.
     SweepCounted,
     /// In a running sweep a trial has ended exactly if its last stage has.
     TrialsAgree,
     /// A sweep runs only while a trial of it is open, and has completed only when none is.
     SweepRuns,
-    /// A stage of forgotten sweeps alone is known to nobody.
+    /// A stage listed only by forgotten sweeps is not known.
     Forgotten,
-    /// No slot idles while a stage is ready that it could and may take, once the coordinator has waited for workers to come back.
+    /// No slot is idle while a ready stage could run on it, once the coordinator has waited for workers to come back.
     NothingIdles,
 }
 
-/// An invariant that does not hold: a defect of the scheduler.
+/// An invariant that does not hold: a bug in the scheduler.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invariant {id:?} does not hold: {detail}")]
 pub struct InvariantViolation {
-    /// Which.
+    /// Which invariant.
     pub id: InvariantId,
-    /// Of what.
+    /// Details.
     pub detail: String,
 }
 

@@ -1,4 +1,4 @@
-//! The scheduler core: pure. Events go in; what has to be written and what has to be done come out.
+//! The scheduler core: pure. Events go in; records to write and effects to carry out come out.
 //!
 //! It knows nothing of tokio, tonic, SQL, files or clocks: `now` is an argument, and the journal, the streams to the workers
 //! and the timer belong to the shell around it.
@@ -11,28 +11,33 @@
 //!
 //! # Three owners
 //!
-//! - The `ledger` is durable: which sweeps there are, how stages ended, which attempts failed. It changes by one [`Record`] at a time, and
-//!   says what changed. It knows no worker, no lease and no policy, so replaying a journal cannot depend on them.
-//! - The `fleet` is who is here and what they hold: workers, leases, widths, health. No record speaks of it.
-//! - `ready` is where each open stage is: idle, in a queue, or with a lease. It is worked out from the ledger and follows its changes.
+//! - The `ledger` is durable: which sweeps there are, how stages ended, which attempts failed. It changes by one
+//!   [`Record`] at a time, and returns the changes. It knows no worker, no lease and no policy, so replaying a journal
+//!   cannot depend on them.
+//! - The `fleet` holds the attached workers: their leases, widths and health. It is in no record.
+//! - `ready` holds the place of each open stage: idle, in a queue, or leased. It is derived from the ledger and follows
+//!   its changes.
 //!
-//! Each alone changes what it owns. [`Core`] composes them; while an event is applied, a `Step` borrows each by itself, and the
-//! reactors decide. [`Core::restore`] is nothing but `Ledger::apply` over the journal, or over a [`Snapshot`] and
-//! what follows it; [`Event::Started`] works out the rest. The tests check at every prefix that this is what the live core says.
+//! Each part alone changes its own state. [`Core`] composes them; while an event is applied, a `Step` borrows each of
+//! them, and the reactors decide. [`Core::restore`] only calls `Ledger::apply` for each entry of the journal, or of a
+//! [`Snapshot`] and the entries after it. [`Event::Started`] derives the rest. The tests check at every prefix that the
+//! result equals the live core.
 //!
-//! A record is a fact, with no policy in it: a changed [`Policy`] cannot change what a journal says.
+//! A record is a fact without policy: a changed [`Policy`] cannot change what a journal means.
 //!
 //! # What the shell must do
 //!
-//! 1. Restore the core from the journal, then apply [`Event::Started`] first of all: it begins a new *life*, whose number is
-//!    part of every lease id, so that a lease of an earlier life is never taken for one of this life. Where workers outlive the
-//!    coordinator (`reattach_ms`), a life that finds unfinished sweeps hands nothing out at first: whoever works on a stage may say so.
-//! 2. For each event: `apply`; append the records and fsync; only then carry out the effects, in order. If the records cannot
-//!    be written, no effect may happen: write the same records later, or drop the core and restore it from the journal.
-//! 3. Log and count a [`Rejection`]. It changed nothing.
+//! 1. Restore the core from the journal, then apply [`Event::Started`] first of all. It begins a new *life*: one run of
+//!    the coordinator process. The number of the life is part of every lease id, so a lease of an earlier life is never
+//!    mistaken for one of this life. Where workers outlive the coordinator (`reattach_ms`), a life that finds unfinished
+//!    sweeps leases nothing at first, so that workers can report the leases they hold.
+//! 2. For each event: `apply`; append the records and fsync; only then carry out the effects, in order. If the records
+//!    cannot be written, no effect may happen: write the same records later, or drop the core and restore it from the
+//!    journal.
+//! 3. Log and count a [`Rejection`]. It has changed nothing.
 //! 4. Send [`Event::Tick`] several times within `worker_silence_ms`.
 //!
-//! Effects are not repeated after a crash. What was announced and what was not can be read from the views.
+//! Effects are not repeated after a crash. The views show what has ended.
 //!
 //! # The life of a stage
 //!
@@ -51,18 +56,20 @@
 //!
 //! The edges of both are tables, in `ledger/stage.rs` and `ready/mod.rs`; each has one writer.
 //!
-//! Stages are global: sweeps that hold the same key share the stage, its attempts and its result. An ended stage never opens
-//! by itself; a person may open one again that failed. A child of a stage that diverged or collapsed ends the same way; of one that failed, as `Failed{Upstream}`.
+//! Stages are global: sweeps with the same stage key share the stage, its attempts and its result. An ended stage never
+//! reopens by itself; a person may reopen one that failed. A child of a stage that diverged or collapsed ends the same
+//! way; a child of one that failed ends as `Failed{Upstream}`.
 //!
-//! A ready stage runs for one of the sweeps that want it. Whose turn it is, is in `turns`.
+//! A ready stage runs for one of the sweeps that want it. `turns` decides whose turn it is.
 //!
-//! # Whose failure it was
+//! # Attributing failures
 //!
-//! When an executor dies nobody knows which lane killed it. A failed attempt in company therefore never counts towards
-//! `max_attempts`; it halves the width of the stage's next bundle. After at most log2(width) of those the stage runs alone, and
-//! only what fails alone counts. So a poisonous lane ends alone, and its neighbours cannot be dragged to the limit. It is tried on
-//! another worker each time, if one is free; if it ends several of them, it ends as poison. A worker on which one bundle after the
-//! other fails that have no stage in common is quarantined (`fleet/health.rs`).
+//! When an executor dies, nobody knows which lane crashed it. So a failed attempt in a bundle of several lanes never
+//! counts towards `max_attempts`; it halves the width of the stage's next bundle. After at most log2(width) halvings
+//! the stage runs alone, and only failures alone count. So a poisonous lane fails by itself and does not use up the
+//! attempts of its neighbours. Each retry prefers another worker. A stage that crashes executors on several workers
+//! fails permanently as poison. A worker is quarantined if consecutive bundles without a common stage fail on it
+//! (`fleet/health.rs`).
 
 mod core;
 mod decision;

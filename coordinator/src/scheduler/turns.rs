@@ -1,10 +1,10 @@
-//! Whose turn it is: which sweep a free slot works for, and on which of its stages. Decides, and changes nothing.
+//! Turns: which sweep a free slot works for, and on which of its stages. Decides, and changes nothing.
 //!
-//! A sweep of higher priority goes first. Among equals the one that holds the fewest leases does, and among those the one that has
-//! waited longest: so a small sweep gets slots beside a big one, and with a single slot they take turns.
+//! The sweep with the highest priority comes first. Among equals it is the one with the fewest leases, then the one
+//! that has waited longest. So a small sweep gets slots beside a big one, and they alternate if there is a single slot.
 //!
-//! A slot takes from the sweep whose turn it is, and there from the queue whose first stage is the oldest among those that its worker
-//! can serve. Parents come before children in a plan, so what unblocks others goes first.
+//! A slot serves the sweep whose turn it is. Of the queues that its worker can serve, it takes the one with the oldest
+//! first stage. Parents come before children in a plan, so stages that unblock others run first.
 
 use std::cmp::Reverse;
 
@@ -15,17 +15,17 @@ use super::{
     ready::{AvoidedWorker, BundleKey, QueueKey},
 };
 
-/// What a free slot can do.
+/// Work for a free slot.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Work {
-    /// Measure how wide bundles of a class may be.
+    /// Measure the width of bundles of a class.
     Calibrate { class: ClassNumber, stage: StageNumber },
-    /// Run up to so many stages of a queue.
+    /// Run up to `lanes` stages of a queue.
     Run { queue: QueueKey, lanes: u32 },
 }
 
-/// What a free slot of a worker should do next. What failed on it comes last, and only if no other worker is free for it and this one has
-/// rested.
+/// The next work for a free slot of a worker. Stages that failed on it come last, and only if no other worker is free
+/// for them and the pause is over.
 pub(super) fn next_work(parts: Parts<'_>, number: WorkerNumber) -> Option<Work> {
     let turns = turns(parts, number);
     let of_others = |avoided: AvoidedWorker| avoided.worker != number;
@@ -41,7 +41,7 @@ pub(super) fn next_work(parts: Parts<'_>, number: WorkerNumber) -> Option<Work> 
     turns.iter().filter(is_last_resort).find_map(|sweep| work_of(parts, *sweep, number, may_again))
 }
 
-/// The sweeps with ready stages of which a worker may take some, in the order of their turns.
+/// The sweeps with ready stages that a worker may serve, in the order of their turns.
 pub(super) fn turns(parts: Parts<'_>, worker: WorkerNumber) -> Vec<SweepNumber> {
     let mut turns: Vec<_> = parts.ready.queues().sweeps().filter(|sweep| admits(parts, *sweep, worker)).collect();
     turns.sort_unstable_by_key(|number| {
@@ -51,7 +51,7 @@ pub(super) fn turns(parts: Parts<'_>, worker: WorkerNumber) -> Vec<SweepNumber> 
     turns
 }
 
-/// Whether a worker may take stages of a sweep: it is one of its workers, or can become one.
+/// Whether a worker may serve a sweep: it serves it already, or the limit of workers is not reached.
 fn admits(parts: Parts<'_>, sweep: SweepNumber, worker: WorkerNumber) -> bool {
     let share = parts.ledger.sweep(sweep).share();
     if share.drains {
@@ -61,19 +61,19 @@ fn admits(parts: Parts<'_>, sweep: SweepNumber, worker: WorkerNumber) -> bool {
     parts.fleet.load(sweep).is_none_or(|load| load.has(worker) || load.workers() < limit.get() as usize)
 }
 
-/// Whether a sweep has as many workers as it may have.
+/// Whether a sweep has reached its limit of workers.
 pub(super) fn is_at_limit(parts: Parts<'_>, sweep: SweepNumber) -> bool {
     let workers = parts.fleet.load(sweep).map_or(0, |load| load.workers());
     parts.ledger.sweep(sweep).share().max_workers.is_some_and(|limit| workers >= limit.get() as usize)
 }
 
-/// Whether a running sweep that does not drain wants a stage.
+/// Whether a running sweep that is not draining wants a stage.
 pub(super) fn gets_work(parts: Parts<'_>, stage: StageNumber) -> bool {
     let mut sweeps = parts.ledger.stage(stage).sweeps().map(|sweep| parts.ledger.sweep(sweep));
     sweeps.any(|sweep| sweep.is_running() && !sweep.share().drains)
 }
 
-/// The first work of a sweep that a worker can do, of those stages that are to be tried where `may_run` says.
+/// The first work of a sweep for a worker, among stages that `may_run` allows.
 fn work_of(
     parts: Parts<'_>,
     sweep: SweepNumber,
@@ -94,7 +94,7 @@ fn work_of(
     })
 }
 
-/// Ready stages that may share a bundle, but for those of sweeps that drain.
+/// The number of ready stages with this bundle key, without those of draining sweeps.
 pub(super) fn to_share_out(parts: Parts<'_>, lanes: BundleKey) -> usize {
     let queues = parts.ready.queues();
     let draining = queues.sweeps().filter(|sweep| parts.ledger.sweep(*sweep).share().drains);
@@ -102,15 +102,15 @@ pub(super) fn to_share_out(parts: Parts<'_>, lanes: BundleKey) -> usize {
     queues.count(lanes).saturating_sub(held)
 }
 
-/// A slot's part of so many ready stages, when all slots that may take part do: no slot should idle while another one works on a bundle
-/// that could have been two.
+/// A slot's share of the ready stages if all slots take part: no slot should be idle while another runs a bundle that
+/// could have been divided.
 pub(super) fn part_of(parts: Parts<'_>, ready: usize, sweep: SweepNumber, worker: WorkerNumber) -> u32 {
     let slots = |worker: &Worker| u64::from(worker.slots());
     let takers = parts.fleet.workers().filter(|(_, worker)| worker.takes_work());
     let all: u64 = takers.map(|(_, worker)| slots(worker)).sum();
     let limit = parts.ledger.sweep(sweep).share().max_workers;
     let allowed = limit.zip(parts.fleet.worker(worker)).map_or(all, |(limit, worker)| {
-        // Workers are taken to be alike.
+        // All workers are assumed to have equal speed.
         all.min(u64::from(limit.get()).saturating_mul(slots(worker)))
     });
     u32::try_from((ready as u64).div_ceil(allowed.max(1)).max(1)).unwrap_or(u32::MAX)

@@ -1,4 +1,4 @@
-//! The door: every call passes here before a service sees it. Who is it, and may they?
+//! Access control: authenticates and authorises every call before a service handles it.
 
 use std::{
     net::SocketAddr,
@@ -22,25 +22,25 @@ use super::{
     tokens::{self, TokenError, Tokens},
 };
 
-/// Between two looks whether the token of a call that lasts is still good.
+/// The interval at which the token of a streaming call is checked again.
 const LOOKS: Duration = Duration::from_secs(2);
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admits {
-    /// Everybody, known or not.
+    /// Everybody, authenticated or not.
     All,
-    /// Whoever is known.
+    /// Every authenticated caller.
     Known,
-    /// An administrator, and these.
+    /// Administrators, and these roles.
     Roles(&'static [Role]),
 }
 
-/// Who may call the method of that path, `/package.Service/Method`. A method that is not listed is an administrator's.
+/// Who may call the method at the path `/package.Service/Method`. Methods that are not listed are for administrators.
 pub(super) fn admits(path: &str) -> Admits {
     use Role::{Read, Submit, Worker};
     if path.starts_with("/grpc.health.v1.Health/") {
-        // Whoever balances loads has no token; it learns that a coordinator is there.
+        // A load balancer has no token. It only learns that a coordinator is running.
         return Admits::All;
     }
     if path.starts_with("/grpc.reflection.") {
@@ -63,36 +63,36 @@ pub(super) fn admits(path: &str) -> Admits {
         | "WorkerService/ListWorkers" => Admits::Roles(&[Submit, Read]),
         "WorkerService/Attach" => Admits::Roles(&[Worker]),
         "ArtifactService/Stat" | "ArtifactService/Put" | "ArtifactService/Commit" => Admits::Roles(&[Submit, Worker]),
-        // The service knows which ones.
+        // The service checks which artifacts.
         "ArtifactService/Get" | "ArtifactService/Locate" => Admits::Roles(&[Submit, Worker, Read]),
         _ => Admits::Roles(&[]),
     }
 }
 
-/// What opens the door.
+/// How callers authenticate.
 #[derive(Debug, Clone)]
 pub enum Door {
-    /// The tokens in the folder of a coordinator, and certificates of workers where TLS asks for them. As long as there is no file of
-    /// tokens and no certificate is asked for, it stands open.
+    /// With the tokens in a coordinator's folder, or with worker certificates if TLS requires them. Without a token
+    /// file and without required certificates, access is open.
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Whether a certificate opens it too.
+        /// Whether a certificate is accepted as well.
         certificates: bool,
     },
-    /// One token, which opens everything.
+    /// With a single token, which permits everything.
     One(ContentHash),
 }
 
-/// The tokens of a folder as they were last read.
+/// The tokens of a folder as last read.
 #[derive(Debug, Default)]
 struct Cached {
-    /// When the file was written, and its size.
+    /// The modification time and size of the file.
     version: Option<(SystemTime, u64)>,
     tokens: Option<Tokens>,
 }
 
-/// Decides who comes in.
+/// Authenticates and authorises callers.
 #[derive(Debug, Clone)]
 pub struct Access {
     door: Door,
@@ -101,19 +101,19 @@ pub struct Access {
 }
 
 impl Access {
-    /// Of a door; who is refused is written into `audit`.
+    /// Uses `door`. Refused callers are written to `audit`.
     #[must_use]
     pub fn new(door: Door, audit: Audit) -> Self {
         Self { door, cached: Arc::default(), audit }
     }
 
-    /// Where it is written who was refused, and what callers did.
+    /// The audit log of refused calls and of callers' actions.
     #[must_use]
     pub const fn audit(&self) -> &Audit {
         &self.audit
     }
 
-    /// Whether a caller that came in is still known: a token may have been revoked since, or the door shut.
+    /// Whether an accepted caller still has access: its token may have been revoked, or access may no longer be open.
     #[must_use]
     pub fn still_knows(&self, caller: &Caller) -> bool {
         let known = self.with_tokens(|tokens| match (&caller.credential, tokens) {
@@ -128,7 +128,7 @@ impl Access {
         known.unwrap_or(false)
     }
 
-    /// Looks every so often whether a caller that came in is still let in, and says so when it is not.
+    /// Checks at intervals whether an accepted caller still has access. Returns once it has not.
     pub async fn until_unknown(&self, caller: &Caller) -> Status {
         loop {
             tokio::time::sleep(LOOKS).await;
@@ -142,7 +142,7 @@ impl Access {
         matches!(self.door, Door::Folder { certificates: true, .. })
     }
 
-    /// Who calls, or why not.
+    /// Authenticates and authorises a call.
     fn enter(&self, knock: &Knock<'_>) -> Result<Caller, Refused> {
         let admits = admits(knock.path);
         if admits == Admits::All {
@@ -158,7 +158,7 @@ impl Access {
         }
         let method = knock.path.rsplit('/').next().unwrap_or_default();
         let roles = if let Admits::Roles(roles) = admits { roles } else { &[] };
-        // People and workers call some methods alike, but a worker's token gets a person no further than that.
+        // People and workers share some methods, but a worker's token does not help a person.
         let of_people = roles.iter().filter(|role| **role != Role::Worker || roles.len() == 1);
         let needed: Vec<String> = of_people.chain(&[Role::Admin]).map(Role::to_string).collect();
         let status = Status::permission_denied(format!(
@@ -208,13 +208,13 @@ impl Access {
         }
     }
 
-    /// The tokens of the folder, read anew where the file has changed.
+    /// The tokens of the folder, read again if the file has changed.
     fn with_tokens<T>(&self, use_them: impl FnOnce(Option<&Tokens>) -> T) -> Result<T, TokenError> {
         let Door::Folder { path, .. } = &self.door else { return Ok(use_them(None)) };
         let version = path.join(tokens::FILE).metadata().and_then(|file| Ok((file.modified()?, file.len()))).ok();
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if version.is_none() || cached.version != version {
-            // A file that cannot be read lets nobody in, and is tried again.
+            // If the file cannot be read, nobody has access, and it is read again at the next call.
             cached.version = None;
             cached.tokens = Tokens::read(path)?;
             cached.version = version;
@@ -223,12 +223,12 @@ impl Access {
     }
 }
 
-/// A call that is not let in.
+/// A refused call.
 #[derive(Debug)]
 struct Refused {
-    /// The name of who is known, and may not.
+    /// The name of an authenticated caller without permission.
     who: Option<String>,
-    /// What is answered.
+    /// The answer.
     status: Status,
 }
 
@@ -239,11 +239,11 @@ impl Refused {
     }
 }
 
-/// What is known of a call before it is let in.
+/// What is known about a call before it is accepted.
 struct Knock<'a> {
     path: &'a str,
     token: Option<&'a str>,
-    /// The name in the certificate that the connection showed.
+    /// The name in the client certificate.
     certificate: Option<String>,
     peer: Option<SocketAddr>,
 }
@@ -263,7 +263,7 @@ impl<'a> Knock<'a> {
     }
 }
 
-/// Puts the door before the services.
+/// The layer that checks access in front of the services.
 #[derive(Debug, Clone)]
 pub struct AccessLayer(pub Access);
 
@@ -275,7 +275,7 @@ impl<S> Layer<S> for AccessLayer {
     }
 }
 
-/// Services behind the door.
+/// Services with access control.
 #[derive(Debug, Clone)]
 pub struct Guarded<S> {
     access: Access,
@@ -341,7 +341,7 @@ mod tests {
         paths.filter(|path| path.starts_with("/secateur.v1.") && !path.contains("Executor")).collect()
     }
 
-    /// An administrator's alone: they destroy what others have made.
+    /// For administrators only: they destroy other people's work.
     const DESTRUCTIVE: [&str; 2] = ["/secateur.v1.SweepService/Forget", "/secateur.v1.ArtifactService/CollectGarbage"];
 
     #[test]
@@ -421,7 +421,7 @@ mod tests {
         assert_eq!(enters(Some(&first)), Err(Code::Unauthenticated));
         assert!(!access.still_knows(&caller));
         enters(Some(&second)).expect("is known");
-        // The last one is gone, and the door stays shut.
+        // The last one is gone, but access is not open again.
         Tokens::change(folder, |tokens| tokens.revoke("second").map(drop)).expect("revokes");
         assert_eq!(enters(None), Err(Code::Unauthenticated));
         std::fs::write(folder.join(tokens::FILE), "{").expect("writes");
@@ -433,7 +433,7 @@ mod tests {
         assert!(access.enter(&knock("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", None)).is_err());
     }
 
-    /// A file with one token whose time is over.
+    /// A file with one expired token.
     fn create_anew(folder: &std::path::Path) -> String {
         std::fs::remove_file(folder.join(tokens::FILE)).expect("removes");
         create(folder, "over", Role::Read, Some(Duration::ZERO))

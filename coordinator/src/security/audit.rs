@@ -1,4 +1,4 @@
-//! The log of who did what: one JSON object a line, only ever appended to. No token and no data is in it.
+//! The audit log: one JSON object per line, append-only. It contains no tokens and no data.
 
 use std::{
     collections::HashMap,
@@ -18,14 +18,14 @@ use super::{Caller, Role};
 /// The name of the file in a coordinator's folder.
 const FILE: &str = "audit.jsonl";
 
-/// Of a stranger a refusal is written so often at first, and of a caller that is known one of each method; what comes between is counted.
-/// A stranger must not be able to fill the disk.
+/// The first interval between two logged refusals of one unknown caller, or of one known caller and method. Refusals in
+/// between are counted, so that a stranger cannot fill the disk.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(10);
 
-/// Who keeps on being refused is written down half as often from line to line, and so often in the end.
+/// For a caller that continues to be refused, the interval doubles each time, up to this limit.
 const BETWEEN_LAST_REFUSALS: Duration = Duration::from_secs(640);
 
-/// Callers whose refusals are counted one by one.
+/// The number of callers whose refusals are counted separately.
 const MOST_CALLERS: usize = 1024;
 
 /// Appends to the log.
@@ -34,27 +34,27 @@ pub struct Audit(Arc<Mutex<Log>>);
 
 #[derive(Debug)]
 struct Log {
-    /// Nothing where what is done is not logged.
+    /// `None` if actions are not logged.
     file: Option<File>,
-    /// Of whom a refusal was written.
+    /// The callers whose refusals were logged.
     refusals: HashMap<Refused, Written>,
 }
 
-/// Who was refused: an address, and, if they are known, a name and what they wanted.
+/// A refused caller: the address and, if it is known, its name and the method.
 type Refused = (Option<IpAddr>, Option<(String, String)>);
 
-/// The last refusal that was written.
+/// The last logged refusal.
 #[derive(Debug)]
 struct Written {
     at: Instant,
-    /// How long none is written after it.
+    /// The interval until the next refusal is logged.
     pause: Duration,
-    /// So many were not.
+    /// The number of refusals since then that were not logged.
     unwritten: u64,
 }
 
 impl Audit {
-    /// Appends to the log in the folder of a coordinator.
+    /// Opens the log in the folder of a coordinator.
     ///
     /// # Errors
     /// If it cannot be opened.
@@ -63,7 +63,7 @@ impl Audit {
         Ok(Self::over(Some(file)))
     }
 
-    /// Writes nothing, for a coordinator that serves itself.
+    /// Logs nothing, for a coordinator that serves only its own process.
     #[must_use]
     pub fn none() -> Self {
         Self::over(None)
@@ -73,7 +73,7 @@ impl Audit {
         Self(Arc::new(Mutex::new(Log { file, refusals: HashMap::new() })))
     }
 
-    /// `caller` did `what` to `subject`.
+    /// Logs that `caller` did `what` to `subject`.
     pub fn done(&self, caller: &Caller, what: &str, subject: &str) {
         let entry = json!({
             "at": now(),
@@ -86,14 +86,14 @@ impl Audit {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).append(&entry);
     }
 
-    /// A person on the coordinator's own machine did `what` to `subject`, without asking it.
+    /// Logs that a person on the coordinator's machine did `what` to `subject` directly in the folder.
     pub fn done_here(&self, what: &str, subject: &str, role: Role) {
         let from = "the coordinator's folder";
         let entry = json!({"at": now(), "who": null, "from": from, "did": what, "to": subject, "of_role": role});
         self.0.lock().unwrap_or_else(PoisonError::into_inner).append(&entry);
     }
 
-    /// Somebody at `peer` was refused `method`, for `reason`; `who` they are, if that is known.
+    /// Logs that somebody at `peer` was refused `method`, for `reason`. `who` is the name, if it is known.
     pub fn refused(&self, peer: Option<IpAddr>, who: Option<&str>, method: &str, reason: &str) {
         let caller = (peer, who.map(|who| (who.to_owned(), method.to_owned())));
         let moment = Instant::now();
@@ -118,12 +118,12 @@ impl Drop for Log {
 }
 
 impl Log {
-    /// How many refusals of a caller were not written since one was, if one is to be written now.
+    /// If a refusal of this caller is to be logged now, returns how many were not logged before it.
     fn due(&mut self, caller: Refused, now: Instant) -> Option<u64> {
         if self.refusals.len() >= MOST_CALLERS {
             self.refusals.retain(|_, last| now.duration_since(last.at) < last.pause);
         }
-        // Many at a time count as one.
+        // Further callers are counted together.
         let fits = self.refusals.len() < MOST_CALLERS || self.refusals.contains_key(&caller);
         let caller = if fits { caller } else { (None, None) };
         let mut written = Written { at: now, pause: BETWEEN_REFUSALS, unwritten: 0 };
@@ -143,7 +143,7 @@ impl Log {
         Some(unwritten)
     }
 
-    /// Writes how many refusals were not written, of those callers of whom `is_meant` says so.
+    /// Logs the number of unlogged refusals, for callers that `is_meant` selects.
     fn write_counts(&mut self, is_meant: impl Fn(&Refused, &Written) -> bool) {
         let meant = self.refusals.iter_mut().filter(|(caller, last)| last.unwritten > 0 && is_meant(caller, last));
         let entries: Vec<Value> = meant
@@ -163,7 +163,7 @@ impl Log {
 
     fn append(&mut self, entry: &Value) {
         let Some(file) = &mut self.file else { return };
-        // One write, so that lines of one process never mix.
+        // A single write, so that lines of one process do not mix.
         if let Err(error) = file.write_all(format!("{entry}\n").as_bytes()) {
             error!(%error, "cannot write the audit log");
         }
@@ -200,7 +200,7 @@ mod tests {
             );
         }
         assert_eq!(log.due(peer(1), start + BETWEEN_REFUSALS), Some(1000));
-        // From very many addresses few are written, and little is remembered.
+        // For very many addresses, few lines are written and little is kept in memory.
         let written = (10..100_000).filter(|number| log.due(peer(*number), start + BETWEEN_REFUSALS).is_some()).count();
         assert!(written <= MOST_CALLERS && log.refusals.len() <= MOST_CALLERS + 1, "{written}");
     }
@@ -225,7 +225,7 @@ mod tests {
         let lines = written();
         let refused: Vec<_> = lines.iter().map(|line| (line["who"].as_str(), line["refused"].as_str())).collect();
         assert_eq!(refused, [(Some("bob"), Some("Cancel")), (Some("bob"), Some("Forget")), (None, Some("Cancel"))]);
-        // At the end the others are counted.
+        // At the end, the counts of the others are written.
         drop(audit);
         let mut rest: Vec<String> = written()[3..]
             .iter()
@@ -240,7 +240,7 @@ mod tests {
         let mut log = Log { file: None, refusals: HashMap::new() };
         let start = Instant::now();
         let caller = || (None, Some(("gpus".to_owned(), "Attach".to_owned())));
-        // A worker tries every five seconds, for a day.
+        // A worker retries every five seconds, for a day.
         let tries = (0..24 * 720).map(|number| start + Duration::from_secs(5 * number));
         let written: Vec<u64> = tries.filter_map(|at| log.due(caller(), at)).collect();
         assert_eq!(written[..4], [0, 1, 3, 7]);

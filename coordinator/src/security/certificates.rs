@@ -1,4 +1,4 @@
-//! Certificates: a private authority for a start without one's own, and what the server shows.
+//! Certificates: a private authority for people without one, and the server's TLS configuration.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,20 +15,20 @@ use secateur_worker::pem::{self, PemError, Wanted};
 use time::OffsetDateTime;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
-/// How long the authority is good for, and what it signs.
+/// The validity in days of the authority and of the certificates that it signs.
 const DAYS: i64 = 825;
 
-/// How long a connection may take to agree on keys.
+/// The timeout of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// What [`init`] makes.
+/// The files that [`init`] makes.
 pub const FILES: [&str; 6] = ["ca.pem", "ca.key", "server.pem", "server.key", "worker.pem", "worker.key"];
 
-/// Why there are no certificates.
+/// An error about certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// A file is there already.
-    #[error("{0} is there already: give another folder, or move it away")]
+    /// A file exists already.
+    #[error("{0} already exists: give another folder, or move it away")]
     Exists(PathBuf),
     /// A file cannot be read or written.
     #[error("cannot use {path}")]
@@ -39,7 +39,7 @@ pub enum CertificateError {
         #[source]
         source: io::Error,
     },
-    /// A file that holds no certificate or no key.
+    /// The file contains no certificate or no key.
     #[error("cannot use {path}")]
     Pem {
         /// The file.
@@ -48,22 +48,22 @@ pub enum CertificateError {
         #[source]
         source: PemError,
     },
-    /// A name that no certificate can have.
-    #[error("no certificate can be made for {hosts:?}")]
+    /// A host name is not valid in a certificate.
+    #[error("cannot make a certificate for {hosts:?}")]
     Make {
         /// The names.
         hosts: Vec<String>,
-        /// Why.
+        /// The reason.
         #[source]
         source: rcgen::Error,
     },
 }
 
-/// Makes an authority in `folder`, a certificate for a coordinator that is reached as any of `hosts`, and one that workers may show.
-/// Keys can be read by their owner alone.
+/// Makes an authority in `folder`, a certificate for a coordinator with the names `hosts`, and one for workers. Only
+/// the owner can read the keys.
 ///
 /// # Errors
-/// If one of the files is there already, a name cannot be in a certificate, or a file cannot be written.
+/// If one of the files exists already, a name is not valid in a certificate, or a file cannot be written.
 pub fn init(folder: &Path, hosts: &[String]) -> Result<(), CertificateError> {
     if let Some(path) = FILES.iter().map(|name| folder.join(name)).find(|path| path.exists()) {
         return Err(CertificateError::Exists(path));
@@ -83,7 +83,7 @@ fn make(hosts: &[String]) -> Result<[String; 6], rcgen::Error> {
     let params = |name: &str, hosts: &[String]| {
         let mut params = CertificateParams::new(hosts)?;
         params.distinguished_name.push(DnType::CommonName, name);
-        // Clocks of other machines may be behind.
+        // Clocks of other machines may be slow.
         params.not_before = now - time::Duration::days(1);
         params.not_after = now + time::Duration::days(DAYS);
         Ok::<_, rcgen::Error>(params)
@@ -120,22 +120,22 @@ fn write(path: &Path, pem: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// What a coordinator shows to callers, and what it asks of them.
+/// The TLS files of a coordinator.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// Its certificate and those between it and its authority, PEM.
+    /// Its certificate chain, PEM.
     pub certificate: PathBuf,
     /// The private key of the certificate, PEM.
     pub key: PathBuf,
-    /// The authority whose certificates workers may show in place of a token, PEM.
+    /// The authority of client certificates that workers may use instead of a token, PEM.
     pub client_authority: Option<PathBuf>,
 }
 
 impl TlsFiles {
-    /// For the server.
+    /// The configuration of the server.
     ///
     /// # Errors
-    /// If a file cannot be read. What is in them is checked when the server starts.
+    /// If a file cannot be read. The server checks the content when it starts.
     pub fn config(&self) -> Result<ServerTlsConfig, CertificateError> {
         let read = |path: &Path, wanted| {
             pem::read(path, wanted).map_err(|source| CertificateError::Pem { path: path.to_owned(), source })
@@ -144,7 +144,7 @@ impl TlsFiles {
         let identity = Identity::from_pem(certificate, read(&self.key, Wanted::Key)?);
         let config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
         Ok(match &self.client_authority {
-            // A token does as well.
+            // Optional, because a token is accepted as well.
             Some(path) => config
                 .client_ca_root(Certificate::from_pem(read(path, Wanted::Certificate)?))
                 .client_auth_optional(true),
@@ -153,7 +153,7 @@ impl TlsFiles {
     }
 }
 
-/// What a certificate (DER) is called here: by its hash, since any name may be in it.
+/// The name of a certificate (DER): its hash, since the certificate itself may contain any name.
 #[must_use]
 pub(super) fn fingerprint(certificate: &[u8]) -> String {
     format!("certificate-{}", ContentHash::of(certificate).short(12))

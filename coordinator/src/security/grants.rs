@@ -1,4 +1,4 @@
-//! Which files a worker may read: those that its leases need, until they end.
+//! Grants: a worker may read the files that its leases need, until they end.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
 
 use secateur_proto::ids::{ContentHash, LeaseId};
 
-/// What the workers that are attached may read, by the name that they attached under.
+/// The files that attached workers may read, by the name of the worker's token.
 #[derive(Debug, Clone, Default)]
 pub struct Grants(Arc<Mutex<Inner>>);
 
@@ -17,12 +17,12 @@ struct Inner {
     workers: HashMap<String, Granted>,
 }
 
-/// What all workers of one name may read.
+/// The files that all workers of one name may read.
 #[derive(Debug, Default)]
 struct Granted {
-    /// The files of each lease of each session.
+    /// The files of each lease in each session.
     sessions: HashMap<u64, HashMap<LeaseId, Vec<ContentHash>>>,
-    /// How many leases need a file.
+    /// The number of leases that need each file.
     files: HashMap<ContentHash, usize>,
 }
 
@@ -44,7 +44,7 @@ impl Grants {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a session of a worker that came in as `name`. What it is granted ends with it at the latest.
+    /// Begins a session of a worker authenticated as `name`. Its grants end with the session at the latest.
     #[must_use]
     pub fn session(&self, name: &str) -> Session {
         let mut inner = self.inner();
@@ -54,14 +54,14 @@ impl Grants {
         Session { grants: self.clone(), name: name.to_owned(), number }
     }
 
-    /// Whether a lease of some worker that came in as `name` needs that file.
+    /// Whether a lease of a worker authenticated as `name` needs the file.
     #[must_use]
     pub fn holds(&self, name: &str, hash: &ContentHash) -> bool {
         self.inner().workers.get(name).is_some_and(|granted| granted.files.contains_key(hash))
     }
 }
 
-/// One worker, while it is attached.
+/// The session of one attached worker.
 #[derive(Debug)]
 pub struct Session {
     grants: Grants,
@@ -70,7 +70,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Lets it read the files that a lease needs, until that ends.
+    /// Allows it to read the files that a lease needs, until the lease ends.
     pub fn grant(&self, lease: LeaseId, files: Vec<ContentHash>) {
         let mut inner = self.grants.inner();
         let Some(granted) = inner.workers.get_mut(&self.name) else { return };
@@ -83,7 +83,7 @@ impl Session {
         }
     }
 
-    /// A lease has ended: nothing is read for it any more.
+    /// Ends the grants of a lease.
     pub fn end(&self, lease: &LeaseId) {
         let mut inner = self.grants.inner();
         let Some(granted) = inner.workers.get_mut(&self.name) else { return };

@@ -1,5 +1,5 @@
-//! Who may do what: roles, tokens, certificates, and the log of what was done. It knows the names of methods, and nothing of sweeps,
-//! stages or the command line.
+//! Security: roles, tokens, certificates, and the audit log. It knows names of methods, but no sweeps, stages or
+//! command line.
 
 mod access;
 mod audit;
@@ -24,19 +24,19 @@ pub use self::{
 pub enum Role {
     /// Everything.
     Admin,
-    /// Submit and cancel sweeps, and all that `read` may.
+    /// Submit and cancel sweeps, and everything that `read` may do.
     Submit,
-    /// Train for the coordinator, with the files that its leases need.
+    /// Train for the coordinator, and read the files that its leases need.
     Worker,
-    /// Look at sweeps, reports and workers, and fetch the nets of reports; no data.
+    /// Read sweeps, reports and workers, and download published nets, but no data.
     Read,
 }
 
 impl Role {
-    /// All of them.
+    /// All roles.
     pub const ALL: [Self; 4] = [Self::Admin, Self::Submit, Self::Worker, Self::Read];
 
-    /// Its name, in tokens too.
+    /// Its name, also in tokens.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -54,10 +54,10 @@ impl fmt::Display for Role {
     }
 }
 
-/// What a caller came in with.
+/// How a caller authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
-    /// Nothing: the door stood open.
+    /// Not at all: access was open.
     None,
     /// The token of that hash.
     Token(ContentHash),
@@ -65,27 +65,27 @@ pub enum Credential {
     Certificate,
 }
 
-/// Who calls.
+/// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// That of the token or of the certificate.
+    /// The name of the token or certificate.
     pub name: String,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// What it came in with.
+    /// How it authenticated.
     pub credential: Credential,
-    /// From where, if known.
+    /// Its address, if known.
     pub peer: Option<SocketAddr>,
 }
 
 impl Caller {
-    /// Whoever calls a coordinator that asks nobody who they are.
+    /// The caller if access is open.
     #[must_use]
     pub fn anybody(peer: Option<SocketAddr>) -> Self {
         Self { name: "anybody".to_owned(), role: Role::Admin, credential: Credential::None, peer }
     }
 
-    /// Of a request that came through the [`AccessLayer`]: nobody else gets that far.
+    /// The caller of a request that passed the [`AccessLayer`]; services get no others.
     #[must_use]
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
         let nobody = || Self { role: Role::Read, ..Self::anybody(None) };

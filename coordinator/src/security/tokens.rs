@@ -1,5 +1,5 @@
-//! Tokens: 256 random bits that a caller shows. The file of a coordinator holds their hashes, so that who reads it can show none;
-//! bits that nobody can guess need no slow hash.
+//! Tokens: 256 random bits that authenticate a caller. The coordinator's file contains only their hashes, so reading it
+//! reveals no token. Random bits need no slow hash.
 
 use std::{
     fs,
@@ -18,27 +18,27 @@ pub const FILE: &str = "tokens.json";
 
 const VERSION: u32 = 1;
 
-/// The longest name.
+/// The maximum length of a name.
 const LONGEST_NAME: usize = 64;
 
-/// A token as the coordinator keeps it.
+/// A token as the coordinator stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
-    /// Whose it is, or what for. Unique.
+    /// The name of its owner or purpose. Unique.
     pub name: String,
-    /// What it opens.
+    /// The role that it gives.
     pub role: Role,
-    /// BLAKE3 of the token as it is shown.
+    /// BLAKE3 of the token's text.
     pub hash: ContentHash,
     /// Seconds since 1970.
     pub created_at: u64,
-    /// Seconds since 1970, after which it opens nothing.
+    /// Seconds since 1970 after which it is not accepted any more.
     pub expires_at: Option<u64>,
 }
 
 impl Token {
-    /// Whether its time is over.
+    /// Whether it has expired.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires_at.is_some_and(|end| seconds(now) >= end)
@@ -53,7 +53,7 @@ pub struct Tokens {
     tokens: Vec<Token>,
 }
 
-/// What is wrong with tokens or their file.
+/// An error about tokens or their file.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file cannot be read or written.
@@ -65,16 +65,16 @@ pub enum TokenError {
         #[source]
         source: io::Error,
     },
-    /// The file holds something else.
+    /// The file is not a token file.
     #[error("{path} is not a token file")]
     Content {
         /// The file.
         path: PathBuf,
-        /// Where it is not.
+        /// The parser's message.
         #[source]
         source: serde_json::Error,
     },
-    /// Of a later release.
+    /// The file is from a later release.
     #[error("{path} has version {found}; this release supports {VERSION}")]
     Version {
         /// The file.
@@ -82,25 +82,25 @@ pub enum TokenError {
         /// Its version.
         found: u32,
     },
-    /// The system.
+    /// The system has no random numbers.
     #[error("cannot get random numbers from the system")]
     Random(#[from] getrandom::Error),
-    /// Not a name.
+    /// The name is invalid.
     #[error("invalid token name {0:?} (expected 1 to 64 letters, digits, '-', '_' and '.')")]
     Name(String),
-    /// A second one of the name.
+    /// The name is taken.
     #[error("the token {0:?} already exists: revoke it first, or use another name")]
     Taken(String),
-    /// None of the name.
+    /// There is no token of this name.
     #[error("no token {0:?}; `secateur token list` lists them")]
     Unknown(String),
 }
 
 impl Tokens {
-    /// Those in the folder of a coordinator; nothing if there never were any.
+    /// Reads the tokens in the folder of a coordinator. Returns `None` if none was ever created.
     ///
     /// # Errors
-    /// If the file cannot be read or is no file of tokens.
+    /// If the file cannot be read or is not a token file.
     pub fn read(folder: &Path) -> Result<Option<Self>, TokenError> {
         let path = folder.join(FILE);
         let bytes = match fs::read(&path) {
@@ -116,10 +116,11 @@ impl Tokens {
         Ok(Some(tokens))
     }
 
-    /// Reads those of the folder, changes them, and writes them in one piece; two who do so at a time wait for each other.
+    /// Reads the tokens of the folder, changes them, and replaces the file atomically. Concurrent changes wait for each
+    /// other.
     ///
     /// # Errors
-    /// If the file cannot be read or written, or the change is refused.
+    /// If the file cannot be read or written, or `change` fails.
     pub fn change<T>(folder: &Path, change: impl FnOnce(&mut Self) -> Result<T, TokenError>) -> Result<T, TokenError> {
         let path = folder.join(FILE);
         let failed = |source| TokenError::File { path: path.clone(), source };
@@ -129,7 +130,7 @@ impl Tokens {
         let mut tokens = Self::read(folder)?.unwrap_or(Self { version: VERSION, tokens: Vec::new() });
         let done = change(&mut tokens)?;
         let mut draft = tempfile::Builder::new();
-        // Hashes are no secret, and a service under a user of its own has to read what an administrator wrote.
+        // Hashes are not secret, and a service that runs as another user must read a file written by an administrator.
         #[cfg(unix)]
         draft.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
         let mut draft = draft.tempfile_in(folder).map_err(failed)?;
@@ -140,10 +141,10 @@ impl Tokens {
         Ok(done)
     }
 
-    /// Makes one, and gives what its owner is to show: it is nowhere else.
+    /// Creates a token and returns its text, which is stored nowhere.
     ///
     /// # Errors
-    /// If the name is none or is taken.
+    /// If the name is invalid or taken.
     pub fn create(
         &mut self,
         name: &str,
@@ -166,7 +167,7 @@ impl Tokens {
         Ok(secret)
     }
 
-    /// Makes the token of that name open nothing.
+    /// Revokes the token of that name.
     ///
     /// # Errors
     /// If there is none.
@@ -176,13 +177,14 @@ impl Tokens {
         Ok(self.tokens.remove(place))
     }
 
-    /// All of them, in the order in which they were made.
+    /// All tokens, in the order of creation.
     #[must_use]
     pub fn list(&self) -> &[Token] {
         &self.tokens
     }
 
-    /// Whose token that is, if it opens anything. Hashes are compared, so how long it takes tells nothing of the token.
+    /// Finds the token with that text, unless it has expired. Only hashes are compared, so timing reveals nothing about
+    /// the token.
     #[must_use]
     pub fn find(&self, shown: &str, now: SystemTime) -> Option<&Token> {
         let hash = ContentHash::of(shown.as_bytes());
@@ -190,7 +192,8 @@ impl Tokens {
     }
 }
 
-/// A new token, from the system's random numbers. The words before the random part let scanners of repositories notice one that was left lying about.
+/// A new token from the system's random numbers. Its prefix lets secret scanners find one that was committed by
+/// mistake.
 ///
 /// # Errors
 /// If the system has none.
@@ -231,7 +234,7 @@ mod tests {
         Tokens::change(folder, |tokens| tokens.revoke("alice").map(drop)).expect("revokes");
         let tokens = Tokens::read(folder).expect("reads").expect("one");
         assert_eq!(of(&tokens, &alice, now), None);
-        // Whoever reads the file learns no token.
+        // The file reveals no token.
         let file = fs::read_to_string(folder.join(FILE)).expect("reads");
         assert!(!file.contains(&bob) && !file.contains(bob.rsplit('_').next().expect("the random part")), "{file}");
     }

@@ -209,7 +209,7 @@ fn workers_train_on_while_the_coordinator_is_away_and_nothing_is_computed_twice(
     let Server { process, address } = server;
     process.kill();
     for worker in &mut workers {
-        worker.wait_for(&["not attached; trying again"]);
+        worker.wait_for(&["not attached; retrying"]);
     }
     let_go(&executors);
     stages_end(&mut workers[0], under_way);
@@ -239,7 +239,7 @@ fn what_a_worker_completed_for_a_coordinator_that_was_away_outlives_the_worker()
     // Nobody waits for it here.
     let lost = submitted.end().expect(3);
     assert!(lost.stderr.contains("coordinator"), "{}", lost.stderr);
-    worker.wait_for(&["not attached; trying again"]);
+    worker.wait_for(&["not attached; retrying"]);
     let_go(&executors);
     stages_end(&mut worker, under_way);
     let before = worker.kill();
@@ -369,11 +369,11 @@ fn a_worker_that_ends_while_its_coordinator_is_away_does_not_say_that_anything_w
     let mut worker = server.worker_with(&lab, "first", &["--grace", "0"]);
     worker.wait_for(&["training a bundle"]);
     server.process.kill();
-    worker.wait_for(&["not attached; trying again"]);
+    worker.wait_for(&["not attached; retrying"]);
     worker.interrupt();
     let ended = worker.end().expect(130);
-    assert!(ended.stderr.contains("cannot be reached, so nothing was handed back"), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("what was handed back"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot be reached, so no work was returned"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("the returned work"), "{}", ended.stderr);
 }
 
 #[test]

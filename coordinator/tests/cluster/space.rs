@@ -112,7 +112,7 @@ fn while_a_coordinator_has_no_room_workers_keep_their_results_and_nothing_is_com
     disk.leave((8 << 10) + 32);
     let mut watch = lab.start(&[&["watch", id], &at[..]].concat());
     let mut worker = server.worker_with(&lab, "w", &["--grace", "0"]);
-    worker.wait_for(&["no room for a result, which waits"]);
+    worker.wait_for(&["no space for a result; it waits"]);
     server.process.wait_for(&["no disk space for results"]);
     watch.wait_for(&["held: the coordinator's disk is full"]);
     let show = [&["show", id, "--output", "json"], &at[..]].concat();
@@ -129,7 +129,7 @@ fn while_a_coordinator_has_no_room_workers_keep_their_results_and_nothing_is_com
     // A worker that is asked to end hands the stage back, and keeps the result for the next one over the same folder.
     worker.interrupt();
     let ended = worker.end().expect(130);
-    assert!(ended.stderr.contains("they stay in the cache folder"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("they are kept in the cache folder"), "{}", ended.stderr);
     let worker = server.worker(&lab, "w");
     fs::remove_file(disk.ballast()).expect("removes the ballast");
     watch.wait_for(&["no longer held"]);

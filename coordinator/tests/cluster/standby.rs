@@ -173,7 +173,7 @@ fn a_journal_that_cannot_be_had_is_told() {
     let lab = Lab::empty();
     for (url, code, words) in [
         ("mysql://me:secret@db/x", 2, "must start with postgres://"),
-        ("postgres://me:secret@db.example", 2, "names no database"),
+        ("postgres://me:secret@db.example", 2, "does not name a database"),
         ("postgres://me:secret@127.0.0.1:1/x", 1, "cannot connect to the journal postgres://me@127.0.0.1:1/x"),
     ] {
         let ended = lab.run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--journal", url]).expect(code);

@@ -1,4 +1,4 @@
-//! What a number of a report is: a metric, and what it is measured over. And the one way to write that down.
+//! Quantities: a metric and what it is measured over, with one text form.
 //!
 //! | text | what it is |
 //! |---|---|
@@ -7,8 +7,9 @@
 //! | `auc@test[region=north]` | over a slice of a split: the rows with that level of a column |
 //! | `auc@test[gap region]` | the largest minus the smallest value over the levels of a column |
 //!
-//! A column or level that has other characters than letters, digits and `_ - . + / ( )` stands in double quotes:
-//! `auc@test["home state"="N.Y."]`. Within quotes `\"`, `\\` and `\u{9}` stand for a quote, a backslash and a control character.
+//! A column or level with other characters than letters, digits and `_ - . + / ( )` is put in double quotes:
+//! `auc@test["home state"="N.Y."]`. Within quotes `\"`, `\\` and `\u{9}` mean a quote, a backslash and a control
+//! character.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -17,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::{Direction, Metric};
 use crate::spec::Task;
 
-/// A metric and what it is measured over. A metric of the net alone is never over rows, and any other always is.
+/// A metric and what it is measured over. A metric of the net alone is never over rows; all others always are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Quantity {
     metric: Metric,
@@ -33,7 +34,7 @@ pub enum Over {
     Rows(Split),
     /// Some rows of a split.
     Slice(Split, Arc<Slice>),
-    /// How far the slices of a split are apart.
+    /// The difference between the slices of a split.
     Gap(Split, Arc<Gap>),
 }
 
@@ -53,22 +54,23 @@ pub struct Gap {
     pub column: String,
 }
 
-/// A part of the data that metrics are measured on. The front is chosen on validation; test is beside it.
+/// A part of the data that metrics are measured on. Decisions such as the Pareto front use validation; test is only
+/// reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
-    /// What decisions are made on.
+    /// Used for decisions.
     Validation,
-    /// What nothing is decided on.
+    /// Not used for any decision.
     Test,
 }
 
-/// A text that is not a quantity, and why.
+/// The error for text that is not a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidQuantity {
-    /// Not the name of a metric.
+    /// Unknown metric.
     #[error("unknown metric {0:?}")]
     Metric(String),
-    /// Not the name of a split.
+    /// Unknown split.
     #[error("unknown split {0:?} (expected validation or test)")]
     Split(String),
     /// A metric of rows without a split.
@@ -98,10 +100,10 @@ impl InvalidQuantity {
 }
 
 impl Quantity {
-    /// `metric` over `over`.
+    /// Returns `metric` over `over`.
     ///
     /// # Errors
-    /// If the metric is of the net and `over` is rows, or the other way round.
+    /// If one is a property of the net alone and the other is over rows.
     pub fn new(metric: Metric, over: Over) -> Result<Self, InvalidQuantity> {
         match (metric.is_of_net(), &over) {
             (true, Over::Net) | (false, Over::Rows(_) | Over::Slice(..) | Over::Gap(..)) => Ok(Self { metric, over }),
@@ -115,7 +117,7 @@ impl Quantity {
         Self { metric, over: if metric.is_of_net() { Over::Net } else { Over::Rows(split) } }
     }
 
-    /// What is measured.
+    /// The metric.
     #[must_use]
     pub const fn metric(&self) -> Metric {
         self.metric
@@ -127,13 +129,13 @@ impl Quantity {
         &self.over
     }
 
-    /// The split that its rows are of. Returns `None` for a property of the net.
+    /// The split of its rows. Returns `None` for a property of the net.
     #[must_use]
     pub const fn split(&self) -> Option<Split> {
         self.over.split()
     }
 
-    /// The column that its slices are by. Returns `None` for a property of the net and for whole splits.
+    /// The column of its slice or gap. Returns `None` for a property of the net and for whole splits.
     #[must_use]
     pub fn column(&self) -> Option<&str> {
         match &self.over {
@@ -143,7 +145,7 @@ impl Quantity {
         }
     }
 
-    /// The same on `split`; a property of the net stays itself.
+    /// Returns the same quantity on `split`. A property of the net does not change.
     #[must_use]
     pub fn with_split(&self, split: Split) -> Self {
         let over = match &self.over {
@@ -155,13 +157,13 @@ impl Quantity {
         Self { metric: self.metric, over }
     }
 
-    /// Whether it is over all rows of a split, or of the net alone.
+    /// Whether it is over all rows of a split, or over the net alone.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         matches!(self.over, Over::Net | Over::Rows(_))
     }
 
-    /// The direction that is better. Of a gap it is the smaller one, whatever the metric.
+    /// The direction that is better. A smaller gap is better, whatever the metric.
     #[must_use]
     pub const fn better(&self) -> Direction {
         match self.over {
@@ -170,7 +172,7 @@ impl Quantity {
         }
     }
 
-    /// The smallest and the largest value that it can have in such a task. A gap is a difference that is not negative.
+    /// Returns the smallest and the largest possible value in a task of that kind. A gap is a difference that is not negative.
     #[must_use]
     pub fn range_of(&self, task: Task) -> [f64; 2] {
         let [low, high] = self.metric.range_of(task);
@@ -180,15 +182,16 @@ impl Quantity {
         }
     }
 
-    /// Reads a quantity. A metric of rows without a split is over all rows of `split`.
+    /// Parses a quantity. A metric of rows without a split is over all rows of `split`.
     ///
     /// # Errors
-    /// As [`FromStr`], but for that.
+    /// As [`FromStr`], except for a missing split.
     pub fn parse_or_on(text: &str, split: Split) -> Result<Self, InvalidQuantity> {
         if text.contains('@') { text.parse() } else { Ok(text.parse::<Metric>()?.on(split)) }
     }
 
-    /// What [`Self::parse_or_on`] reads: the metric's name alone for one over all rows of `split`.
+    /// Returns the text that [`Self::parse_or_on`] parses: the bare name of the metric if it is over all rows of
+    /// `split`.
     #[must_use]
     pub fn text_or_on(&self, split: Split) -> String {
         if *self == Self::on(self.metric, split) { self.metric.name().to_owned() } else { self.to_string() }
@@ -196,7 +199,7 @@ impl Quantity {
 }
 
 impl Over {
-    /// The split that the rows are of. Returns `None` for the net.
+    /// The split of the rows. Returns `None` for the net.
     #[must_use]
     pub const fn split(&self) -> Option<Split> {
         match self {
@@ -211,7 +214,7 @@ impl Over {
         Self::Slice(split, Arc::new(Slice { column: column.to_owned(), level: level.to_owned() }))
     }
 
-    /// How far the levels of `column` are apart on `split`.
+    /// The gap between the levels of `column` on `split`.
     #[must_use]
     pub fn gap(split: Split, column: &str) -> Self {
         Self::Gap(split, Arc::new(Gap { column: column.to_owned() }))
@@ -227,7 +230,7 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// What follows the `@`; nothing for the net.
+/// The text after the `@`; empty for the net.
 impl fmt::Display for Over {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -290,7 +293,7 @@ impl<'de> Deserialize<'de> for Quantity {
 /// The word before the column of a gap.
 const GAP: &str = "gap";
 
-/// The name of a column or a level, quoted where it must be.
+/// The name of a column or a level, quoted if necessary.
 struct Name<'a>(&'a str);
 
 fn is_plain(c: char) -> bool {
@@ -314,10 +317,10 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// Reads what stands in brackets.
+/// Parses the text in brackets.
 struct Cursor<'a> {
     text: &'a str,
-    /// The byte that comes next.
+    /// The index of the next byte.
     place: usize,
 }
 
@@ -359,7 +362,7 @@ impl<'a> Cursor<'a> {
         Ok(plain.to_owned())
     }
 
-    /// What stands between two quotes, the first of which has been read.
+    /// Reads up to the closing quote. The opening one has been read.
     fn quoted(&mut self) -> Result<String, InvalidQuantity> {
         let mut name = String::new();
         loop {
@@ -376,7 +379,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// What stands for a character that cannot stand for itself; its backslash was at `start`.
+    /// Reads an escaped character, whose backslash was at `start`.
     fn escaped(&mut self, start: usize) -> Result<char, InvalidQuantity> {
         let found = match self.next() {
             Some(c @ ('"' | '\\')) => Some(c),

@@ -1,4 +1,4 @@
-//! Values by quantity, and why there is none of some.
+//! Values by quantity, and why some quantities have no value.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, str::FromStr};
 
@@ -11,13 +11,13 @@ use serde::{
 use super::{Metric, Over, Quantity};
 use crate::ids::InvalidId;
 
-/// Rows that a slice needs; what ranks the rows of one class against another's needs so many of each. Numbers from fewer are noise, and
-/// may tell of single people.
+/// The fewest rows that a slice needs. Metrics that rank two classes against each other need this many rows of each
+/// class. Numbers from fewer rows are noise, and may reveal data of single people.
 pub const FEWEST_ROWS: usize = 10;
 
 macro_rules! reasons {
     ($($variant:ident = $name:literal, $meaning:literal;)*) => {
-        /// Why a quantity has no value, although its net was trained.
+        /// Why a quantity of a trained net has no value.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum NotMeasurable {
             $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
@@ -69,17 +69,17 @@ impl FromStr for NotMeasurable {
     }
 }
 
-/// What measuring a quantity gave: `0.8`, or `"few_rows"`.
+/// The result of measuring a quantity: `0.8`, or `"few_rows"`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Measured {
     /// A value.
     Value(f64),
-    /// The reason why there is none.
+    /// Why there is no value.
     Not(NotMeasurable),
 }
 
 impl Measured {
-    /// The value, if there is one.
+    /// The value, or `None` if it is not measurable.
     #[must_use]
     pub const fn value(self) -> Option<f64> {
         match self {
@@ -117,7 +117,7 @@ impl<'de> Deserialize<'de> for Measured {
             type Value = Measured;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, or the reason why there is none")
+                f.write_str("a number, or the reason why there is no value")
             }
 
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Measured, E> {
@@ -154,7 +154,7 @@ impl<V> Default for Metrics<V> {
 }
 
 impl<V> Metrics<V> {
-    /// None.
+    /// An empty map.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -165,7 +165,7 @@ impl<V> Metrics<V> {
         self.0.insert(quantity, value.into());
     }
 
-    /// What there is of `quantity`.
+    /// The entry of `quantity`, if there is one.
     #[must_use]
     pub fn get(&self, quantity: &Quantity) -> Option<&V> {
         self.0.get(quantity)
@@ -176,7 +176,7 @@ impl<V> Metrics<V> {
         self.0.iter()
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -184,7 +184,7 @@ impl<V> Metrics<V> {
 }
 
 impl Metrics {
-    /// The value of `quantity`, if it was measured and there is one.
+    /// The value of `quantity`, if it was measured and has a value.
     #[must_use]
     pub fn value(&self, quantity: &Quantity) -> Option<f64> {
         self.get(quantity).copied().and_then(Measured::value)

@@ -1,4 +1,4 @@
-//! What a net is made of: layers, steps and tensors.
+//! Architectures: layers, steps and tensors of a net.
 
 use super::model::Activation;
 
@@ -7,7 +7,7 @@ use super::model::Activation;
 pub struct Architecture {
     /// Every layer with parameters, in the order of use.
     pub layers: Vec<Layer>,
-    /// What happens to a batch, one after the other.
+    /// The steps of the forward pass, in order.
     pub steps: Vec<Step>,
 }
 
@@ -20,7 +20,7 @@ pub enum Step {
     Activation(Activation),
     /// Set values to zero at random, in training only.
     Dropout,
-    /// The maximum of every 2 × 2 values, remainders dropped.
+    /// The maximum of each 2 × 2 block of values. An odd last row or column is dropped.
     MaxPool,
     /// The mean over all positions: from images to rows.
     MeanPool,
@@ -28,7 +28,7 @@ pub enum Step {
     Flatten,
     /// Remember the values.
     Save,
-    /// Add the values that were remembered last, through the layer of this index where shapes differ.
+    /// Add the values that were saved last. Where shapes differ, they pass through the layer of this index first.
     AddSaved(Option<usize>),
 }
 
@@ -41,7 +41,8 @@ pub struct Layer {
     pub kind: LayerKind,
     /// Whether it adds a bias.
     pub bias: bool,
-    /// Places of one input at which the layer is applied: 1 of a linear layer, height × width of its output of a convolution.
+    /// Positions of one input at which the layer is applied: 1 for a linear layer, height × width of the output for a
+    /// convolution.
     pub positions: u64,
 }
 
@@ -57,7 +58,7 @@ pub enum LayerKind {
     },
     /// A square kernel, `[outputs, inputs, kernel, kernel]` in files.
     Convolution {
-        /// Channels that come in.
+        /// Input channels.
         inputs: u32,
         /// Filters.
         outputs: u32,
@@ -91,7 +92,7 @@ pub struct TensorSpec {
 /// What a tensor of a layer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TensorKind {
-    /// What pruning and penalties are about.
+    /// What pruning and penalties apply to.
     Weight,
     /// Added to each output.
     Bias,
@@ -106,7 +107,7 @@ pub enum TensorKind {
 }
 
 impl TensorKind {
-    /// The last part of the tensor's name, as PyTorch has it.
+    /// The last part of the tensor's name, as in PyTorch.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -117,7 +118,7 @@ impl TensorKind {
         }
     }
 
-    /// Whether gradients move it. Only such tensors count as parameters.
+    /// Whether it is trained by gradients. Only such tensors count as parameters.
     #[must_use]
     pub const fn is_trained(self) -> bool {
         !matches!(self, Self::RunningMean | Self::RunningVariance)
@@ -125,7 +126,7 @@ impl TensorKind {
 }
 
 impl TensorSpec {
-    /// Numbers in it.
+    /// Number of elements.
     #[must_use]
     pub fn numel(&self) -> usize {
         self.shape.iter().product()
@@ -133,7 +134,7 @@ impl TensorSpec {
 }
 
 impl Layer {
-    /// Weights, without biases.
+    /// Number of weights, without biases.
     #[must_use]
     pub fn weights(&self) -> u64 {
         match self.kind {
@@ -163,7 +164,7 @@ impl Layer {
         }
     }
 
-    /// Weights that a filter has for each input channel. 1 of a layer that is no convolution.
+    /// Weights of a filter for each input channel; 1 if the layer is not a convolution.
     #[must_use]
     pub fn kernel_area(&self) -> u64 {
         match self.kind {
@@ -184,7 +185,7 @@ impl Layer {
         self.weights() * self.positions
     }
 
-    /// Trained numbers.
+    /// Number of trained parameters.
     #[must_use]
     pub fn parameters(&self) -> u64 {
         self.tensors()
@@ -212,7 +213,7 @@ impl Layer {
     }
 }
 
-/// Puts an architecture together, naming its layers.
+/// Builds an architecture and names its layers.
 #[derive(Default)]
 pub(super) struct Builder {
     pub(super) layers: Vec<Layer>,
@@ -240,7 +241,7 @@ impl Builder {
         self.steps.push(Step::Layer(self.layers.len() - 1));
     }
 
-    /// Height and width of what comes out.
+    /// Adds a convolution. Returns height and width of its output.
     pub(super) fn convolution(
         &mut self,
         inputs: u32,

@@ -1,4 +1,4 @@
-//! What tables and images are: their formats, what is predicted, which rows are for what.
+//! Data settings of tables and images: format, target, split.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::vocabulary;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TableFormat {
-    /// Delimited text, of which its [`Reading`] says more.
+    /// Delimited text; its [`Reading`] says more.
     Csv,
     /// The same, gzipped.
     CsvGz,
@@ -20,9 +20,10 @@ pub enum TableFormat {
 vocabulary! {
     /// What is predicted.
     pub enum Task {
-        /// One of two classes. The positive class is the larger of the target's two values, unless the [`Reading`] names it.
+        /// One of two classes. The positive class is the larger of the target's two values, unless the [`Reading`]
+        /// names another.
         Binary = "binary",
-        /// One of two or more classes: the sorted different values of the target, or labels.
+        /// One of two or more classes: the sorted distinct values of the target, or labels.
         Multiclass = "multiclass",
     }
 }
@@ -42,23 +43,23 @@ pub enum SplitSpec {
         /// Of the shuffle.
         seed: u64,
     },
-    /// By the order of time: the oldest rows are train, the newest are test. Rows with equal values stay together.
+    /// By time: the oldest rows are train, the newest are test. Rows with equal values are in the same part.
     Time {
-        /// Dates by the reading of the column, numbers, or texts that sort as time does. No input.
+        /// Dates that the reading of the column defines, numbers, or text that sorts by time. It is not an input.
         column: String,
-        /// Shares; they sum to 1.
+        /// Share for train; the three shares sum to 1.
         train: f64,
         /// Share for validation.
         validation: f64,
         /// Share for test.
         test: f64,
     },
-    /// A column says `train`, `validation` or `test`. No input.
+    /// A column contains `train`, `validation` or `test`. It is not an input.
     Column {
         /// Its name.
         column: String,
     },
-    /// The data say themselves what is test. Validation is a share of the rest, at random, with the same share of each class.
+    /// The data come with a test set. Validation is a stratified random share of the rest.
     Files {
         /// Share of the rows that are not test; below 1.
         validation: f64,
@@ -72,19 +73,20 @@ pub enum SplitSpec {
 pub struct DataSettings {
     /// The format of the file.
     pub format: TableFormat,
-    /// The column to predict; nothing for data that have labels of their own.
+    /// The column to predict; `None` for data with labels of their own.
     pub target: Option<String>,
     /// What is predicted.
     pub task: Task,
     /// Which rows are for what.
     pub split: SplitSpec,
-    /// The most train rows that are kept: a sample with the classes' shares, by the split's seed. Nothing means all.
+    /// The maximum number of train rows. More are sampled with the classes' shares, by the split's seed. `None` keeps
+    /// all.
     pub rows: Option<u32>,
-    /// The input columns; nothing means all that are neither target, nor dropped, nor groups, nor the split's own.
+    /// The input columns. `None` means all except target, dropped, group and split columns.
     pub inputs: Option<Vec<String>>,
     /// Columns to ignore.
     pub drop: Vec<String>,
-    /// Columns that metrics are reported by, and that are no inputs unless `inputs` names them.
+    /// Columns that metrics are reported by. They are inputs only if `inputs` names them.
     pub groups: Vec<String>,
     /// How the text of a table is read.
     #[serde(default, skip_serializing_if = "Reading::is_plain")]
@@ -92,7 +94,7 @@ pub struct DataSettings {
 }
 
 impl DataSettings {
-    /// The plain settings of a table: every row is kept, and every column that has no other role is an input.
+    /// The plain settings of a table: every row is kept, and every column without another role is an input.
     #[must_use]
     pub fn of_table(format: TableFormat, target: impl Into<String>, task: Task, split: SplitSpec) -> Self {
         Self {

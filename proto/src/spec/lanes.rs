@@ -1,5 +1,5 @@
-//! Which stages can be lanes of one bundle: decided here alone, for the coordinator, which makes bundles, and for the worker, which
-//! checks them.
+//! Which stages can be lanes of one bundle. Both the coordinator, which makes bundles, and the worker, which checks
+//! them, use this rule.
 
 use serde::Serialize;
 
@@ -9,11 +9,11 @@ use super::{
 };
 use crate::ids::{BundleClass, ContentHash, StageKey};
 
-/// All that lanes trained in lockstep must have in common: the data, every shape, and every branch of the training loop. Numbers
-/// that a lane can have of its own (seed, learning rate, strength, weight decay, dropout, norm to clip to, class weights, criterion, counts, the net
-/// it starts from) are left out.
+/// Everything that lanes trained in lockstep must share: the data, every shape, and every branch of the training loop.
+/// Not included are numbers that each lane has of its own: seed, learning rate, strength, weight decay, dropout, norm
+/// to clip to, class weights, criterion, counts, and the net it starts from.
 ///
-/// The hash of its JSON names the class, so a new field is left out where it has its default.
+/// The hash of its JSON names the class, so a new field is left out of the JSON at its default.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LaneClass<'a> {
     stage: &'static str,
@@ -37,7 +37,7 @@ pub struct LaneClass<'a> {
 }
 
 impl<'a> LaneClass<'a> {
-    /// Every field of a training is named here, so that whoever adds one decides whether lanes must share it.
+    /// Names every field of a training, so that adding a field requires a decision whether lanes must share it.
     fn of(stage: &'static str, training: Training<'a>) -> Self {
         let Training { prepare, model, spec, penalty, schedule, skip_steps, stop_after } = training;
         let TrainingSpec {
@@ -78,13 +78,14 @@ impl<'a> LaneClass<'a> {
 }
 
 impl StageSpec {
-    /// What it must have in common with the other lanes of its bundle. `None` for a stage that trains nothing: it has no lane.
+    /// Returns what it must share with the other lanes of its bundle, or `None` if the stage does not train and so has
+    /// no lane.
     #[must_use]
     pub fn lane_class(&self) -> Option<LaneClass<'_>> {
         self.training().map(|training| LaneClass::of(self.kind(), training))
     }
 
-    /// The class of bundles that it can be in. A stage without a lane is alone in its own.
+    /// Returns the class of bundles that it can be in. A stage without a lane has a class of its own.
     ///
     /// # Panics
     /// Never: a lane class is plain data, and hexadecimal digits are a valid id.
@@ -98,7 +99,7 @@ impl StageSpec {
     }
 }
 
-/// Of the weight decay only whether there is any.
+/// Keeps of the weight decay only whether there is one.
 fn without_lane_numbers(rule: &OptimizerSpec) -> OptimizerSpec {
     let mut rule = rule.with_lr(0.0);
     match &mut rule {

@@ -1,6 +1,6 @@
-//! Architectures: which net a spec means, layer by layer and step by step, and what it counts.
+//! Architectures: the net that a spec describes, layer by layer and step by step, and its counts.
 //!
-//! Everything else about nets (layout, initial values, forward pass, which units hang together) follows from [`Architecture`].
+//! Everything else about nets (layout, initial values, forward pass, dependent units) follows from [`Architecture`].
 
 use serde::{Deserialize, Serialize};
 
@@ -17,14 +17,14 @@ pub enum ModelSpec {
         inputs: u32,
         /// Widths of the hidden layers.
         hidden: Vec<u32>,
-        /// Logits: one for a binary task, else one a class.
+        /// Logits: one for a binary task, otherwise one for each class.
         outputs: u32,
-        /// Between the layers.
+        /// The activation between the layers.
         activation: Activation,
-        /// Whether batch normalisation stands before each activation.
+        /// Whether each activation follows a batch normalisation.
         batch_norm: bool,
     },
-    /// A linear layer, `blocks` times x + linear(activation(linear(x))), and a linear layer.
+    /// A linear layer, then `blocks` times x + linear(activation(linear(x))), then a linear layer.
     ResidualMlp {
         /// Width of the prepared rows.
         inputs: u32,
@@ -34,7 +34,7 @@ pub enum ModelSpec {
         blocks: u32,
         /// Logits.
         outputs: u32,
-        /// In the blocks, and after the first layer.
+        /// The activation in the blocks and after the first layer.
         activation: Activation,
     },
     /// LeNet-5 as Caffe's example has it: convolutions of 20 and 50 filters of 5 × 5, each followed by a maximum over 2 × 2 and no
@@ -53,7 +53,7 @@ pub enum ModelSpec {
         image: [u32; 3],
         /// Filters of each stage.
         channels: Vec<u32>,
-        /// Residual blocks a stage.
+        /// Residual blocks in each stage.
         blocks: u32,
         /// Logits.
         outputs: u32,
@@ -61,7 +61,7 @@ pub enum ModelSpec {
 }
 
 vocabulary! {
-    /// What stands between layers.
+    /// The activation between layers.
     #[derive(Default)]
     pub enum Activation {
         /// max(x, 0).
@@ -94,7 +94,7 @@ impl ModelSpec {
         }
     }
 
-    /// Width of the rows that go in: of an image, channel by channel.
+    /// Width of the input rows; an image is flattened channel by channel.
     #[must_use]
     pub fn inputs(&self) -> u64 {
         match self {
@@ -105,7 +105,7 @@ impl ModelSpec {
         }
     }
 
-    /// Channels, height and width of an image net's input.
+    /// Channels, height and width of the input, or `None` if the net does not take images.
     #[must_use]
     pub const fn image(&self) -> Option<[u32; 3]> {
         match self {
@@ -114,7 +114,7 @@ impl ModelSpec {
         }
     }
 
-    /// Why there is no such net.
+    /// Checks that the net can be built.
     ///
     /// # Errors
     /// If a size is zero or too large, or an image is too small.
@@ -137,13 +137,13 @@ impl ModelSpec {
             }
         };
         if !sizes_fit {
-            return Err("a layer without inputs or outputs, or a net that is too wide or too deep");
+            return Err("a layer has no inputs or outputs, or the net is too wide or too deep");
         }
         if let Self::Lenet5 { image: [_, height, width], .. } = self {
             if *height < 16 || *width < 16 {
                 return Err("lenet5 takes images of at least 16 × 16");
             }
-            // Its hidden layer has 50 inputs for about each 4 × 4 pixels, and a layer's inputs are counted in 32 bits.
+            // The hidden layer has about 50 inputs for each 4 × 4 pixels, and a layer's inputs are counted in 32 bits.
             if u64::from(*height) * u64::from(*width) > MAX_LENET5_PIXELS {
                 return Err("lenet5 takes images of at most 2^26 pixels");
             }
@@ -151,7 +151,7 @@ impl ModelSpec {
         Ok(())
     }
 
-    /// The net itself. Only of a spec that [`Self::check`] accepts.
+    /// Returns the architecture. Requires a spec that [`Self::check`] accepts.
     #[must_use]
     pub fn architecture(&self) -> Architecture {
         let mut net = Builder::default();
@@ -223,13 +223,13 @@ impl ModelSpec {
         Architecture { layers: net.layers, steps: net.steps }
     }
 
-    /// The layers with parameters, from the inputs on.
+    /// The layers with parameters, from input to output.
     #[must_use]
     pub fn layers(&self) -> Vec<Layer> {
         self.architecture().layers
     }
 
-    /// The tensors, layer by layer: what a checkpoint holds, in its order.
+    /// The tensors, layer by layer: the content of a checkpoint, in order.
     #[must_use]
     pub fn tensors(&self) -> Vec<TensorSpec> {
         let tensors = |(index, layer): (usize, &Layer)| {
@@ -246,8 +246,7 @@ impl ModelSpec {
         self.layers().iter().enumerate().flat_map(tensors).collect()
     }
 
-    /// The layers that pruning takes from unless told otherwise: all with weights but the last one. Biases are never pruned by
-    /// themselves.
+    /// The layers that are pruned by default: all with weights except the last. Biases are never pruned by themselves.
     #[must_use]
     pub fn prunable(&self) -> Vec<u32> {
         let layers = self.layers();
@@ -276,7 +275,7 @@ impl ModelSpec {
     }
 }
 
-/// The largest image of a LeNet-5. One that is larger has more weights than any spec may ask for.
+/// The largest image of a LeNet-5. A larger one would exceed the number of weights that a spec may ask for.
 const MAX_LENET5_PIXELS: u64 = 1 << 26;
 
 /// The widest layer.

@@ -1,4 +1,4 @@
-//! How nets are pruned: by which scores, how many, in which units, when, and where what is left begins.
+//! Pruning settings: scores, counts, granularity, schedule, and the weights that retraining starts from.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::{ids::StageKey, vocabulary};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Subject {
-    /// A trained net that nothing has been removed from.
+    /// A trained net that has not been pruned.
     Dense {
-        /// The stage that left it.
+        /// The stage that trained it.
         stage: StageKey,
     },
-    /// The net that another pruning left: its mask is part of this one's.
+    /// The result of another pruning. Its mask is part of this one's.
     Pruned {
         /// That stage.
         stage: StageKey,
@@ -36,7 +36,7 @@ impl Subject {
     }
 }
 
-/// What the training of what is left begins from.
+/// The weights that retraining starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Start {
@@ -44,7 +44,7 @@ pub enum Start {
     Scored {},
     /// The initial weights of the seed (Frankle & Carbin 2019).
     Initial {},
-    /// Those of an early point of the dense training (Frankle et al. 2020).
+    /// The weights of an early point of the dense training (Frankle et al. 2020).
     Rewound {
         /// The dense stage that ended there.
         stage: StageKey,
@@ -54,7 +54,7 @@ pub enum Start {
 }
 
 impl Start {
-    /// The stage that left those weights. `None` if they are those that were scored, or made from the seed.
+    /// The stage that made those weights, or `None` if they are the scored ones or made from the seed.
     #[must_use]
     pub const fn stage(&self) -> Option<StageKey> {
         match self {
@@ -64,18 +64,18 @@ impl Start {
     }
 }
 
-/// The name of a criterion and its parameters. The lowest scores go first, ties by flat index.
+/// The name of a criterion and its parameters. The lowest scores are pruned first, ties by flat index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CriterionSpec {
     /// As in the sweep file.
     pub name: String,
-    /// Every parameter that the criterion has.
+    /// All parameters of the criterion.
     pub parameters: BTreeMap<String, f64>,
 }
 
 impl CriterionSpec {
-    /// A criterion with these parameters.
+    /// Returns a criterion with these parameters.
     #[must_use]
     pub fn new(name: &str, parameters: &[(&str, f64)]) -> Self {
         let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
@@ -83,15 +83,15 @@ impl CriterionSpec {
     }
 }
 
-/// What is removed as one.
+/// The unit of pruning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
-    /// A weight.
+    /// A single weight.
     #[default]
     Weight,
-    /// A unit of a linear layer or a filter of a convolution, with all that hangs on it: its weights, bias and normalisation, and the
-    /// weights that read it (Fang et al. 2023).
+    /// A unit of a linear layer or a filter of a convolution, with everything that depends on it: its weights, bias and
+    /// normalisation, and the weights that read it (Fang et al. 2023).
     Unit,
 }
 
@@ -104,14 +104,14 @@ pub enum Ranking {
     Raw,
     /// Divided by the 2-norm of their layer's scores.
     LayerNorm,
-    /// s² over the sum of the squares of the layer's scores that are no smaller (Lee et al. 2021).
+    /// s² over the sum of the squares of the layer's scores that are at least as large (Lee et al. 2021).
     Lamp,
     /// Divided by the mean of their layer's scores (Fang et al. 2023).
     LayerMean,
 }
 
-/// How many go. The planner works the numbers out from the sparsity: two sparsities that come to the same counts are the same stage.
-/// Counts are of weights or units, as the granularity says, and hold what earlier levels removed.
+/// How many weights or units are pruned, as the granularity says. The planner computes the counts from the sparsity, so
+/// two sparsities with equal counts are the same stage. Counts include what earlier levels removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "scope", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Removal {
@@ -119,7 +119,7 @@ pub enum Removal {
     Global {
         /// How many.
         count: u64,
-        /// The most that each prunable layer may lose; nothing for all but one.
+        /// The maximum that each prunable layer may lose. `None` means all but one.
         caps: Option<Vec<u64>>,
     },
     /// The lowest scores of each layer.
@@ -127,33 +127,35 @@ pub enum Removal {
         /// How many of each prunable layer.
         counts: Vec<u64>,
     },
-    /// As many in all, shared out so that every layer alone would cost about the same validation loss.
+    /// A count in total, divided so that each layer alone would cost about the same validation loss.
     Sensitivity {
         /// How many.
         count: u64,
     },
-    /// Of every `group` weights in a row along the inputs, all but the `keep` with the highest scores.
+    /// Of each `group` consecutive weights along the inputs, all but the `keep` with the highest scores.
     Grouped {
         /// N.
         keep: u32,
         /// M.
         group: u32,
-        /// Which weights of a filter are in a row. Left out of the JSON where no filter has several weights for an input channel.
+        /// The direction in which weights of a filter are consecutive. Left out of the JSON if no filter has several
+        /// weights for an input channel.
         #[serde(default, skip_serializing_if = "Along::is_flat")]
         along: Along,
     },
-    /// Exactly the weights that are zero: what a proximal penalty has driven there.
+    /// Exactly the weights that are zero because of a proximal penalty.
     Zeros {},
 }
 
-/// Along what the weights of a filter form groups. Of a linear layer both are the same.
+/// The direction in which the weights of a filter form groups. For a linear layer both are the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Along {
-    /// As they lie in files: `[channels, height, width]`, flattened. Of convolutions only in plans of earlier versions.
+    /// The order in files: `[channels, height, width]`, flattened. For convolutions only in plans of earlier versions.
     #[default]
     Flat,
-    /// The input channels, at each place of the kernel: what processors with sparse products want (Mishra et al. 2021).
+    /// Along the input channels, at each position of the kernel, as sparse matrix hardware requires (Mishra et al.
+    /// 2021).
     Channels,
 }
 
@@ -163,7 +165,7 @@ impl Along {
         *self == Self::Flat
     }
 
-    /// How many interleaved rows a filter or unit of that layer consists of.
+    /// The number of interleaved rows that a filter or unit of that layer consists of.
     #[must_use]
     pub fn rows(self, layer: &Layer) -> u64 {
         match self {
@@ -174,16 +176,16 @@ impl Along {
 }
 
 impl Removal {
-    /// Nothing.
+    /// No pruning.
     pub const NONE: Self = Self::Global { count: 0, caps: None };
 
-    /// The lowest scores of all.
+    /// Prunes the `count` lowest scores of all layers together.
     #[must_use]
     pub const fn global(count: u64) -> Self {
         Self::Global { count, caps: None }
     }
 
-    /// Whether nothing is to go.
+    /// Whether nothing is pruned.
     #[must_use]
     pub fn is_none(&self) -> bool {
         match self {
@@ -194,7 +196,7 @@ impl Removal {
         }
     }
 
-    /// How many go of these layers in all; nothing if that is known only when the net is.
+    /// The number that is pruned of these layers in total, or `None` if it depends on the net.
     #[must_use]
     pub fn total(&self, layers: &[Layer]) -> Option<u64> {
         match self {
@@ -215,56 +217,57 @@ impl Removal {
     }
 }
 
-/// A change that tells what a method's success is due to (Frankle et al. 2021).
+/// A control that shows what a method's success is due to (Frankle et al. 2021).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ablation {
     /// The mask of each layer is shuffled.
     ShuffleMask,
-    /// As many of each layer go, but at random.
+    /// As many are pruned in each layer, but at random.
     RandomMatched,
 }
 
-/// When weights go.
+/// When weights are pruned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
-    /// All before the training of what is left.
+    /// All before retraining.
     #[default]
     OneShot,
-    /// More and more during that training (Zhu & Gupta 2017 for the cubic form).
+    /// More and more during retraining (Zhu & Gupta 2017 for the cubic form).
     Gradual {
         /// How the sparsity rises.
         shape: Ramp,
-        /// The step at which the first go.
+        /// The step of the first removal.
         begin: u64,
         /// Steps from one removal to the next.
         every: u64,
         /// Removals.
         times: u64,
     },
-    /// As many as before, but others: every so many steps the weakest are replaced (Mocanu et al. 2018; Evci et al. 2020).
+    /// The count is constant, but the weakest weights are replaced at regular steps (Mocanu et al. 2018; Evci et al.
+    /// 2020).
     Dynamic {
-        /// What grows.
+        /// Which weights grow.
         growth: Growth,
-        /// The share of what is kept that is replaced at the first update.
+        /// The share of the kept weights that the first update replaces.
         fraction: f64,
         /// Steps from one update to the next.
         every: u64,
-        /// The step after which nothing changes.
+        /// The last step with an update.
         end: u64,
     },
-    /// Dense and sparse training in turns (Peste et al. 2021).
+    /// Alternating dense and sparse training (Peste et al. 2021).
     Alternating {
         /// Steps of each phase.
         every: u64,
-        /// The step from which the net stays sparse.
+        /// The step from which the net remains sparse.
         end: u64,
     },
 }
 
 vocabulary! {
-    /// How a sparsity rises from 0 to its end, t from 0 to 1.
+    /// How the sparsity rises from 0 to its final value, for t from 0 to 1.
     #[derive(Default)]
     pub enum Ramp {
         /// 1 − (1 − t)³.
@@ -279,7 +282,7 @@ vocabulary! {
     }
 }
 
-/// Which removed weights come back.
+/// Which removed weights grow again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Growth {

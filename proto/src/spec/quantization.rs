@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 use crate::vocabulary;
 
 vocabulary! {
-    /// How the range of a layer's inputs is chosen from those of a sample of train rows.
+    /// How the range of a layer's inputs is chosen from a sample of train rows.
     pub enum Calibration {
-        /// No range: inputs stay floating-point numbers, and only weights are quantized.
+        /// No range: inputs remain floating-point numbers, and only weights are quantized.
         None = "none",
-        /// From the least to the greatest.
+        /// From the minimum to the maximum.
         MinMax = "minmax",
-        /// Without the 0.01 % that are furthest out, half of them at each end.
+        /// Without the most extreme 0.01 %, half of them at each end.
         Percentile = "percentile",
-        /// The range whose rounding and clipping errors have the least sum of squares.
+        /// The range with the least sum of squared rounding and clipping errors.
         Mse = "mse",
         /// The range that changes the distribution least, by the Kullback–Leibler divergence (Migacz 2017).
         Entropy = "entropy",
     }
 }
 
-/// How a net is quantized after its training: the weights of each unit or filter symmetrically, with a scale of their own; the inputs of
-/// each layer asymmetrically, with 8 bits and one scale. Biases stay floating-point numbers.
+/// How a net is quantized after training. Weights are quantized symmetrically, with one scale for each unit or filter.
+/// Layer inputs are quantized asymmetrically, with 8 bits and one scale. Biases remain floating-point numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuantizationSpec {
@@ -32,7 +32,7 @@ pub struct QuantizationSpec {
 }
 
 impl QuantizationSpec {
-    /// The numbers of bits that a weight can have.
+    /// The supported bits of a weight.
     pub const WEIGHT_BITS: [u8; 2] = [8, 4];
 
     /// Returns the greatest weight in steps of its scale; the least is its negative.

@@ -1,4 +1,4 @@
-//! How the text of a table is read: what a person says of it, and all that was found in it.
+//! How the text of a table is read: the person's settings, and everything that was inferred.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,26 @@ use crate::vocabulary;
 
 /// How the text of a table is read.
 ///
-/// A field without a value stands for the *plain form*: UTF-8 with a header and commas, in which empty cells are missing, columns of
-/// finite numbers are numeric and all others are categorical. In a sweep file the fields are what a person says, and the rest is found
-/// in the table. In the spec of a stage nothing is left to find: it holds all that differs from the plain form, and so the spec of a
-/// table in the plain form has an empty reading.
+/// A field without a value stands for the *plain form*: UTF-8 with a header and commas, in which empty cells are
+/// missing, columns of finite numbers are numeric and all others are categorical. In a sweep file the fields are
+/// settings of a person, and the rest is inferred from the table. In the spec of a stage nothing is inferred: it holds
+/// everything that differs from the plain form. The spec of a table in the plain form has an empty reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Reading {
     /// How bytes become text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<TextEncoding>,
-    /// What stands between fields.
+    /// The separator between fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub separator: Option<Separator>,
-    /// What stands before the decimals of every number. The spec of a stage has it column by column.
+    /// The decimal mark of all numbers. The spec of a stage has it for each column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decimal: Option<Decimal>,
     /// Whether the first line is a row.
     #[serde(skip_serializing_if = "is_false")]
     pub no_header: bool,
-    /// Names of the columns of a table without a header; `1`, `2` and so on where there are none.
+    /// Names of the columns of a table without a header; empty: `1`, `2` and so on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// Lines above the header.
@@ -36,17 +36,17 @@ pub struct Reading {
     /// Lines below the last row.
     #[serde(skip_serializing_if = "is_zero")]
     pub skip_footer: u32,
-    /// Further words that stand for a missing value in every column; an empty list: there are none at all. The spec of a stage has them
-    /// column by column.
+    /// More words that mean a missing value in every column; an empty list means that there are none at all. The spec
+    /// of a stage has them for each column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Vec<String>>,
     /// Columns by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, ColumnReading>,
-    /// The positive one of two classes, in place of the larger value.
+    /// The positive class of two, instead of the larger value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub positive: Option<String>,
-    /// Whether rows without a target are left out. Otherwise they are an error.
+    /// Whether rows without a target are dropped. Otherwise they are an error.
     #[serde(skip_serializing_if = "is_false")]
     pub drop_unlabelled: bool,
 }
@@ -63,17 +63,17 @@ impl Reading {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColumnReading {
-    /// What its cells are. Numbers if all are finite numbers, else texts, where nothing is said.
+    /// What its cells are. Default: numbers if all are finite numbers, otherwise categories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<ColumnKind>,
-    /// What stands before the decimals of its numbers.
+    /// The decimal mark of its numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decimal: Option<Decimal>,
-    /// Words that stand for a missing value, as an empty cell does.
+    /// Words that mean a missing value, as an empty cell does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
-    /// Words that stand for a missing value of a kind of its own, which a numeric column keeps apart; an empty list in a sweep file:
-    /// only empty cells are missing.
+    /// Words that mean a missing value of a kind of its own, which a numeric column encodes separately. In a sweep file
+    /// an empty list means that only empty cells are missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codes: Option<Vec<String>>,
 }
@@ -92,9 +92,9 @@ impl ColumnReading {
 pub enum ColumnKind {
     /// Numbers, with thousands separators, currencies, per cent signs and accounting parentheses.
     Number,
-    /// Texts, also if all are digits.
+    /// Categories, even if all are digits.
     Categorical,
-    /// Points in time in this format, as `%d/%m/%Y`. As an input, days since 1970.
+    /// Dates or times in this format, such as `%d/%m/%Y`. As an input: days since 1970.
     Date(String),
 }
 
@@ -105,13 +105,13 @@ vocabulary! {
         Utf8 = "utf-8",
         /// With a byte order mark.
         Utf16 = "utf-16",
-        /// Which for text is Latin-1, too.
+        /// For text, this includes Latin-1.
         Windows1252 = "windows-1252",
     }
 }
 
 vocabulary! {
-    /// What stands between fields.
+    /// The separator between fields.
     pub enum Separator {
         /// A comma.
         Comma = ",",
@@ -127,7 +127,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// What stands before the decimals of a number. The other one may stand between thousands.
+    /// The decimal mark of a number. The other character may separate thousands.
     pub enum Decimal {
         /// A point.
         Point = ".",

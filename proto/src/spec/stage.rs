@@ -1,6 +1,6 @@
-//! The kinds of stages. Each kind has a file here with its spec, which says as a [`Stage`] what it reads, leaves and trains. To add a
-//! kind, write its file and its line in [`kinds!`]. The line names the file, the variant and the spec; the file's name is also the tag
-//! of the kind's JSON.
+//! The kinds of stages. Each kind has a file here with its spec, which implements [`Stage`]: what it reads, makes and
+//! trains. To add a kind, write its file and its line in [`kinds!`]. The line names the file, the variant and the spec.
+//! The file's name is also the tag of the kind's JSON.
 
 use std::ops::Deref;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{ModelSpec, training::Training};
 use crate::{ids::StageKey, outcome::Role};
 
-/// What the coordinator and the workers must know of a stage, whatever its kind.
+/// What coordinators and workers need to know of a stage, whatever its kind.
 pub trait Stage {
     /// The stages whose results it reads.
     fn parents(&self) -> Vec<StageKey>;
@@ -20,34 +20,34 @@ pub trait Stage {
     /// The files that it makes.
     fn leaves(&self) -> Vec<Role>;
 
-    /// Whether it leaves a net: that of the last such stage of a trial is the trial's.
+    /// Whether it makes a net. The last such stage of a trial makes the trial's net.
     fn leaves_net(&self) -> bool {
         self.leaves().contains(&Role::Checkpoint)
     }
 
-    /// The net. `None` for a stage that has none.
+    /// The net, or `None` if the stage has none.
     fn model(&self) -> Option<&ModelSpec> {
         None
     }
 
-    /// How its net is trained. `None` for a stage that trains nothing.
+    /// How its net is trained, or `None` if the stage does not train.
     fn training(&self) -> Option<Training<'_>> {
         None
     }
 
-    /// Checks what is not checked of every net and every training.
+    /// Checks what is particular to this kind; nets and trainings are checked for every kind.
     ///
     /// # Errors
-    /// If the stage asks for the impossible.
+    /// If a value is out of range.
     fn check(&self) -> Result<(), &'static str> {
         Ok(())
     }
 }
 
-/// The files that a stage makes whose net is evaluated.
+/// The files made by a stage that evaluates its net.
 const EVALUATED: &[Role] = &[Role::Checkpoint, Role::Scores, Role::Curve];
 
-/// Makes the modules of the kinds, [`StageSpec`] and `for_each_kind!` of the list of kinds.
+/// Generates the modules of the kinds, [`StageSpec`] and `for_each_kind!` from the list of kinds.
 macro_rules! kinds {
     ($d:tt $($(#[$doc:meta])* $name:ident => $kind:ident($spec:ident),)+) => {
         $(mod $name;)+
@@ -61,7 +61,7 @@ macro_rules! kinds {
         }
 
         impl StageSpec {
-            /// The names of all kinds, in the order in which they are listed to people.
+            /// The names of all kinds, in the order in which they are shown.
             pub const KINDS: &[&str] = &[$(stringify!($name)),+];
 
             /// The name of its kind.
@@ -73,7 +73,7 @@ macro_rules! kinds {
             }
         }
 
-        /// A stage spec is used as the [`Stage`] that it holds.
+        /// A stage spec dereferences to the [`Stage`] that it holds.
         impl Deref for StageSpec {
             type Target = dyn Stage;
 
@@ -90,8 +90,8 @@ macro_rules! kinds {
             }
         })+
 
-        /// Evaluates an expression with the spec of a stage, whichever of the kinds it is of: another crate that implements a trait
-        /// of its own for each of them need not list them.
+        /// Evaluates an expression with the spec of a stage, whatever its kind. A crate that implements a trait of its
+        /// own for every kind need not list the kinds.
         #[macro_export]
         macro_rules! for_each_kind {
             ($d stage:expr, $d spec:ident => $d body:expr) => {

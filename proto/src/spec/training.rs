@@ -1,11 +1,11 @@
-//! How nets are trained: update rules, their schedules, penalties.
+//! Training settings: optimisers, learning-rate schedules, penalties.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ModelSpec, Schedule};
 use crate::{ids::StageKey, vocabulary};
 
-/// How a stage trains its net: all that decides its training loop.
+/// How a stage trains its net: everything that decides its training loop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Training<'a> {
     /// The stage that prepared the data.
@@ -16,16 +16,16 @@ pub struct Training<'a> {
     pub spec: &'a TrainingSpec,
     /// The penalty on its weights.
     pub penalty: Option<&'a RegularizationSpec>,
-    /// When its mask changes. `None` for a net without a mask.
+    /// When its mask changes, or `None` for a net without a mask.
     pub schedule: Option<Schedule>,
-    /// Steps that are left out at the beginning.
+    /// Steps that are skipped at the beginning.
     pub skip_steps: u64,
     /// The step to end after, if not at the end of the last epoch.
     pub stop_after: Option<u64>,
 }
 
 impl Training<'_> {
-    /// Optimiser steps over so many train rows.
+    /// Returns the number of optimiser steps for this many train rows.
     #[must_use]
     pub fn steps(&self, rows: u64) -> u64 {
         let all = rows.div_ceil(self.spec.batch_size.into()).saturating_mul(self.spec.epochs.into());
@@ -33,17 +33,18 @@ impl Training<'_> {
     }
 }
 
-/// How to train. The default trains nothing: settings fill it in.
+/// How to train. The default trains nothing; settings fill it in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSpec {
-    /// Where nets that begin from nothing begin.
+    /// The initial values of weights.
     pub initialization: Initialization,
     /// The update rule.
     pub optimizer: OptimizerSpec,
-    /// What the learning rate does over the training.
+    /// How the learning rate changes during the training.
     pub lr_schedule: LearningRateSchedule,
-    /// Rows a step at most: the rows of an epoch are dealt evenly over as few steps as that allows.
+    /// The maximum number of rows in a step. The rows of an epoch are divided evenly into the fewest steps that this
+    /// allows.
     pub batch_size: u32,
     /// Passes over the train rows.
     pub epochs: u32,
@@ -69,19 +70,19 @@ fn is_zero(number: &f64) -> bool {
 }
 
 impl TrainingSpec {
-    /// Checks that it can be followed.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// If not, with the reason.
+    /// If a value is out of range, with the reason.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         if self.batch_size == 0 || self.epochs == 0 {
-            return Err("an empty batch or no epoch");
+            return Err("batch_size and epochs must be at least 1");
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            return Err("a dropout that leaves nothing");
+            return Err("dropout is out of range (expected 0 ≤ dropout < 1)");
         }
         if !(0.0..1.0).contains(&self.label_smoothing) {
-            return Err("a label smoothing that leaves nothing of the labels");
+            return Err("label_smoothing is out of range (expected 0 ≤ label_smoothing < 1)");
         }
         if !self.class_weights.iter().all(|weight| weight.is_finite() && *weight > 0.0) {
             return Err("a class weight that is not a number above 0");
@@ -91,17 +92,18 @@ impl TrainingSpec {
 }
 
 vocabulary! {
-    /// Initial values of weights. All are made on the host from the seed; scales of batch normalisations are 1, shifts 0.
+    /// Initial values of weights. All are made on the host from the seed. Scales of batch normalisations are 1, shifts
+    /// 0.
     #[derive(Default)]
     pub enum Initialization {
-        /// What PyTorch gives its layers: weights and biases uniform in ±1/√fan-in.
+        /// PyTorch's default for its layers: weights and biases uniform in ±1/√fan-in.
         #[default]
         Pytorch = "pytorch",
         /// Weights normal with variance 2 / fan-in, biases 0 (He et al. 2015).
         KaimingNormal = "kaiming_normal",
         /// Weights normal with variance 2 / (fan-in + fan-out), biases 0 (Glorot & Bengio 2010).
         GlorotNormal = "glorot_normal",
-        /// Weights normal with variance 1 / fan-in, without what lies beyond two standard deviations, biases 0 (LeCun et al. 1998).
+        /// Weights normal with variance 1 / fan-in, truncated at two standard deviations, biases 0 (LeCun et al. 1998).
         LecunNormal = "lecun_normal",
     }
 }
@@ -113,14 +115,14 @@ pub enum LearningRateSchedule {
     /// By 1.
     #[default]
     Constant,
-    /// By `factor` each time another `every` of the training's epochs have passed.
+    /// By `factor` after each `every` epochs of the training.
     Step {
         /// Epochs from one cut to the next.
         every: u32,
         /// Above 0, up to 1.
         factor: f64,
     },
-    /// By `factor` so many times, which part the training's steps equally.
+    /// By `factor`, `times` times, at equal distances in steps.
     EqualSteps {
         /// Cuts.
         times: u32,
@@ -142,7 +144,7 @@ vocabulary! {
         LogLoss = "log_loss",
         /// The highest accuracy.
         Accuracy = "accuracy",
-        /// The last epoch's net, whatever it is worth.
+        /// The last epoch's net, whatever its metrics.
         Last = "last",
     }
 }
@@ -182,7 +184,7 @@ pub enum OptimizerSpec {
         momentum: f64,
         /// Coupled. Of weights only.
         weight_decay: f64,
-        /// Look ahead along the velocity.
+        /// Whether momentum is Nesterov's.
         nesterov: bool,
     },
 }
@@ -213,7 +215,7 @@ impl OptimizerSpec {
     }
 }
 
-/// A penalty on the weights, never on biases. A strength of zero is no penalty and is written as none.
+/// A penalty on the weights, never on biases. A strength of zero is written as no penalty.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegularizationSpec {
@@ -223,7 +225,7 @@ pub struct RegularizationSpec {
     pub strength: f64,
     /// Epochs at the beginning without the penalty.
     pub warm_up_epochs: u32,
-    /// Epochs at the end without the penalty, in which weights that it drove to zero stay there.
+    /// Epochs at the end without the penalty, in which weights that it drove to zero remain zero.
     pub healing_epochs: u32,
 }
 
@@ -243,8 +245,9 @@ vocabulary! {
         /// The gradient of each group gets λ · γ · w, γ = 2^(4 · (max − ‖w‖) / (max − min)) over the layer's groups: the weaker a
         /// group, the harder it is pushed (Fang et al. 2023).
         GroupNorm = "group_norm",
-        /// The gradient gets λ · t · w for the weights that magnitude would remove, t growing from epoch to epoch up to 1 (Wang et al.
-        /// 2021): of each layer but the last the smaller half of the weights that are left, chosen anew at the beginning of each epoch.
+        /// The gradient gets λ · t · w for the weights that magnitude would prune, with t growing from epoch to epoch
+        /// up to 1 (Wang et al. 2021). These are the smaller half of the remaining weights of each layer but the last,
+        /// chosen again at the start of each epoch.
         Growing = "growing",
         /// The gradient of the scales of batch normalisations gets λ · sign(γ) (Liu et al. 2017).
         BatchNormScale = "batch_norm_scale",

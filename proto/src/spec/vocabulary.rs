@@ -11,7 +11,7 @@ pub trait Vocabulary: Copy + PartialEq + 'static {
     /// The name of the variant.
     fn name(self) -> &'static str;
 
-    /// The variant of that name.
+    /// The variant of that name, or `None`.
     #[must_use]
     fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|variant| variant.name() == name)

@@ -1,4 +1,4 @@
-//! The cache against a model, and with many leases at once.
+//! The cache compared with a model, and with many concurrent leases.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::{Durability, Stored};
 
-/// Files of the tests: so many times the same byte.
+/// The content of a test file: one byte, repeated.
 fn bytes(number: usize) -> Vec<u8> {
     vec![number as u8; [0, 7, 20, 30, 31, 40, 60, 90][number]]
 }
@@ -23,7 +23,7 @@ fn open(folder: &Path, bound: Option<u64>) -> Arc<Cache> {
     Arc::new(Cache::open(Arc::new(store), bound).expect("opens"))
 }
 
-/// Uploads what is missing of a file, up to so many bytes.
+/// Uploads what is missing of a file, up to `until` bytes.
 fn write(store: &Store, number: usize, until: usize) {
     let (artifact, bytes) = (artifact(number), bytes(number));
     let offset = store.partial_size(artifact.hash).expect("looks");
@@ -56,7 +56,7 @@ enum Action {
     End {
         lease: usize,
     },
-    /// The worker is started again, perhaps with another bound.
+    /// The worker restarts, perhaps with another limit.
     Restart {
         bound: u64,
     },
@@ -75,14 +75,14 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// A lease: its executor's folder, its inputs, and what it holds.
+/// A lease: its executor's folder, its inputs, and the files it holds.
 struct Lease {
     outputs: std::path::PathBuf,
     inputs: Vec<usize>,
     held: Held,
 }
 
-/// What must be on the disk: by hash whether it is whole, its size, and when it was used.
+/// The expected content of the disk: by hash and whether it is complete, the size and the last use.
 type Disk = BTreeMap<(ContentHash, bool), (u64, SystemTime)>;
 
 fn disk(store: &Store) -> Disk {
@@ -90,12 +90,12 @@ fn disk(store: &Store) -> Disk {
     store.files().expect("lists").into_iter().map(row).collect()
 }
 
-/// What goes when `held` has to stay: the longest unused first, one by one, until the rest fits.
+/// What is removed if `held` must be kept: the least recently used first, one by one, until the rest fits.
 fn evicted(mut disk: Disk, held: &BTreeMap<ContentHash, u64>, bound: u64) -> Disk {
     loop {
         let mut unheld: BTreeMap<ContentHash, (u64, SystemTime)> = BTreeMap::new();
         for ((hash, _), (size, used)) in disk.iter().filter(|((hash, _), _)| !held.contains_key(hash)) {
-            // A file and the beginning of an upload of it go together.
+            // A file and a partial upload of it are removed together.
             let sum = unheld.entry(*hash).or_insert((0, *used));
             *sum = (sum.0 + size, sum.1.max(*used));
         }
@@ -112,7 +112,7 @@ fn held_by(leases: &[Lease]) -> BTreeMap<ContentHash, u64> {
     leases.iter().flat_map(|lease| lease.held.files.iter().map(|file| (file.hash, file.size))).collect()
 }
 
-/// Names and sizes; times differ where a file was used meanwhile.
+/// Names and sizes; times differ for files that were used meanwhile.
 fn names(disk: &Disk) -> BTreeSet<(ContentHash, bool, u64)> {
     disk.iter().map(|((hash, whole), (size, _))| (*hash, *whole, *size)).collect()
 }
@@ -141,7 +141,7 @@ proptest! {
                         expected = evicted(expected, &held, bound);
                         let outputs = Store::make_outputs(folder.path()).expect("makes a folder");
                         leases.push(Lease { outputs, inputs: numbers, held: got });
-                        // Whatever of them is whole has been used last.
+                        // Complete files among them count as just used.
                         let now = disk(cache.store());
                         let last_other = now.iter().filter(|((hash, _), _)| !wanted.contains_key(hash)).map(|(_, (_, used))| *used).max();
                         let used = now.iter().filter(|((hash, whole), _)| *whole && wanted.contains_key(hash)).map(|(_, (_, used))| *used);
@@ -196,7 +196,7 @@ proptest! {
             }
             let now = disk(cache.store());
             prop_assert_eq!(names(&now), names(&expected));
-            // The cache's own count is that of the disk, with what is held at its whole size.
+            // The cache's count equals that of the disk, with held files at their complete size.
             let held = held_by(&leases);
             let unheld: u64 = now.iter().filter(|((hash, _), _)| !held.contains_key(hash)).map(|(_, (size, _))| size).sum();
             let index = cache.lock();
@@ -214,7 +214,7 @@ fn what_was_used_last_is_known_after_a_restart_even_if_the_clock_went_back() {
     for number in 1..6 {
         cache.store().put(&bytes(number)).expect("puts");
     }
-    // The fifth was used at a time that is yet to come.
+    // The fifth was used at a time in the future.
     let later = SystemTime::now() + Duration::from_secs(3600);
     cache.store().touch(artifact(5).hash, later).expect("touches");
     drop(cache);
@@ -247,7 +247,7 @@ async fn inputs_that_can_never_fit_are_refused_with_what_to_do() {
     assert!(whole(cache.store(), 1), "{kept:?} went for nothing");
     let lie = Artifact { size: u64::MAX, ..artifact(1) };
     cache.hold([lie, Artifact { size: u64::MAX, ..artifact(2) }]).await.expect_err("a peer's nonsense");
-    // Without a bound nothing is refused, and nothing is counted wrongly.
+    // Without a limit nothing is refused, and nothing is counted wrongly.
     let unlimited = open(folder.path(), None);
     drop(unlimited.hold([lie, Artifact { size: u64::MAX, ..artifact(2) }]).await.expect("holds"));
     let index = unlimited.lock();
@@ -271,7 +271,7 @@ async fn a_lease_waits_for_room_and_is_not_passed_by_others() {
             order.send(name).expect("somebody listens");
             held
         }));
-        // It is in the queue before the next one comes.
+        // It is in the queue before the next one.
         tokio::task::yield_now().await;
     }
     drop(first);
@@ -287,7 +287,7 @@ async fn a_lease_waits_for_room_and_is_not_passed_by_others() {
     assert_eq!(cache.lock().held, 0);
 }
 
-/// Leases of all sizes on several threads: what one holds it can read, whatever the others make room for.
+/// Leases of all sizes on several threads: each can read what it holds, whatever the others make space for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_goes_while_a_lease_reads_it() {
     let folder = tempfile::tempdir().expect("a folder");

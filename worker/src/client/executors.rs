@@ -1,5 +1,5 @@
-//! What a worker asks of executors, whatever they are: child processes of a program, or what a simulation has in their place. It
-//! knows nothing of leases.
+//! The interface to executors: child processes of a program, or their replacement in a simulation. It knows nothing of
+//! leases.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use secateur_proto::v1::{executor_reply::Reply, executor_request::Request};
 
 use crate::executor::process::{ExecutorOptions, ExecutorProcess, ProcessError};
 
-/// Where executors come from.
+/// Starts executors.
 pub trait Executors: fmt::Debug + Send + Sync {
     /// Starts one.
     ///
@@ -20,34 +20,34 @@ pub trait Executors: fmt::Debug + Send + Sync {
     fn start(&self, options: &ExecutorOptions) -> Result<Box<dyn Executor>, ProcessError>;
 }
 
-/// An executor that was started. Dropping it ends it, and what it is doing.
+/// A started executor. Dropping it ends it together with its current work.
 #[async_trait]
 pub trait Executor: fmt::Debug + Send {
-    /// Asks for something.
+    /// Sends a request.
     ///
     /// # Errors
     /// If it has ended.
     async fn send(&mut self, request: Request) -> Result<(), ProcessError>;
 
-    /// The next reply.
+    /// Waits for the next reply.
     ///
     /// # Errors
-    /// If it has ended or speaks nonsense.
+    /// If it has ended or sent an invalid message.
     async fn receive(&mut self) -> Result<Reply, ProcessError>;
 
-    /// How it ended, if it has.
+    /// Why it ended, or `None` if it has not.
     async fn ended(&mut self) -> Option<ProcessError>;
 
-    /// The lines that it said of its own since this was asked last, for whoever reads the logs.
+    /// The lines that it wrote to its standard error since the last call, for the logs.
     fn said(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// The folder in which it leaves what it makes, until its bundle has ended; nothing: in the store itself.
+    /// The folder for its outputs until its bundle has ended, or `None` if it writes to the store itself.
     fn outputs(&self) -> Option<&Path>;
 }
 
-/// Processes of this program, which has the verb `executor`.
+/// Processes of this program, which has the subcommand `executor`.
 #[derive(Debug)]
 pub struct Program(pub PathBuf);
 

@@ -1,5 +1,5 @@
-//! One lease: fetch the inputs, have an executor do the bundle, report each stage; and beside it, carry what stages leave over to the
-//! coordinator. Where that cannot be reached files wait, for as long as it takes.
+//! One lease: fetch the inputs, run the bundle in an executor, report each stage. At the same time the outputs of
+//! stages are uploaded. If the coordinator cannot be reached, files wait for as long as it takes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +37,7 @@ use crate::{
     transfer::TransferError,
 };
 
-/// The worker's slots: how many executors may run, and those that are idle.
+/// The worker's slots: the limit of running executors, and the idle ones.
 #[derive(Debug)]
 pub(super) struct Slots {
     executors: Arc<dyn Executors>,
@@ -48,13 +48,13 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// So many, which work on the files of `cache`.
+    /// `slots` slots, whose executors use the files of `cache`.
     pub(super) fn new(executors: Arc<dyn Executors>, options: ExecutorOptions, slots: u32, cache: Arc<Cache>) -> Self {
         Self { executors, options, cache, free: Semaphore::new(slots as usize), idle: Mutex::new(Vec::new()) }
     }
 
-    /// An executor that was asked for something: an idle one, or a new one. An idle one that has died had nothing to do with what it is
-    /// asked for, so another takes its place.
+    /// Sends a request to an idle executor, or to a new one. An idle one that died did so for other reasons, so another
+    /// replaces it.
     async fn ask(&self, request: Request) -> Result<Box<dyn Executor>, ProcessError> {
         loop {
             let idle = self.idle.lock().await.pop();
@@ -66,7 +66,7 @@ impl Slots {
                     Err(error) => error,
                 },
             };
-            warn!(reason = with_causes(&failed), "an idle executor died; another one takes its place");
+            warn!(reason = with_causes(&failed), "an idle executor died; another one replaces it");
         }
         let mut executor = self.executors.start(&self.options)?;
         executor.send(request).await?;
@@ -87,7 +87,7 @@ impl From<TransferError> for Failed {
     fn from(error: TransferError) -> Self {
         let class = match error {
             _ if error.is_full() => FailureClass::NoSpace,
-            // It would be as large the next time.
+            // A retry would be as large.
             _ if error.is_too_large() => FailureClass::Input,
             _ => FailureClass::Storage,
         };
@@ -97,7 +97,7 @@ impl From<TransferError> for Failed {
 }
 
 impl Failed {
-    /// What is read could not be had.
+    /// An input could not be fetched.
     fn reading(role: Role, error: TransferError) -> Self {
         let Self(Failure { class, message }) = error.into();
         Self(Failure::new(class, format!("cannot get its input `{}`: {message}", role.name())))
@@ -108,7 +108,8 @@ impl From<CacheError> for Failed {
     fn from(error: CacheError) -> Self {
         match error {
             CacheError::Store(error) => TransferError::from(error).into(),
-            // A narrower bundle may fit, or another worker's cache; where there is neither, this is what is told.
+            // A narrower bundle or another worker's cache may be large enough. If there is neither, this error is
+            // reported.
             CacheError::TooSmall { .. } => Self(Failure::new(FailureClass::Unfit, error.to_string())),
         }
     }
@@ -123,7 +124,7 @@ impl From<InvalidMessage> for Failed {
 /// Why a lease ended before all of its stages were reported.
 pub(super) struct Failed(pub(super) Failure);
 
-/// Does a lease. Cancelled by dropping, which kills the executor that is at work.
+/// Runs a lease. Dropping the future cancels it and kills its executor.
 pub(super) async fn run(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox) -> Result<(), Failed> {
     let mut attempts = Attempts::new();
     let ended = work(lease, link, slots, outbox, &mut attempts).await;
@@ -133,10 +134,10 @@ pub(super) async fn run(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox
     ended
 }
 
-/// The stages of a lease that have not ended, each with the number of its attempt.
+/// The stages of a lease that have not ended, each with its attempt number.
 type Attempts = BTreeMap<StageKey, u32>;
 
-/// Says something of these attempts, for whoever reads their logs.
+/// Adds lines to the logs of these attempts.
 fn tell(outbox: &Outbox, attempts: &Attempts, lines: Vec<String>) {
     if !lines.is_empty() {
         let held = |(stage, attempt): (&StageKey, &u32)| HeldStage { stage_key: stage.to_string(), attempt: *attempt };
@@ -144,14 +145,14 @@ fn tell(outbox: &Outbox, attempts: &Attempts, lines: Vec<String>) {
     }
 }
 
-/// Says something of the attempt at one of these stages.
+/// Adds a line to the log of an attempt at one of these stages.
 fn tell_of(outbox: &Outbox, attempts: &Attempts, stage: StageKey, line: String) {
     let attempt = attempts.get(&stage).copied().unwrap_or_default();
     tell(outbox, &Attempts::from([(stage, attempt)]), vec![line]);
 }
 
-/// Holds the inputs of a lease, and the checkpoints that its stages go on from. What is left of those are the ones that are there: a
-/// stage whose checkpoint cannot be had begins at its beginning.
+/// Holds the inputs of a lease and the checkpoints that its stages resume from. Removes from the latter those that
+/// cannot be fetched: such a stage restarts.
 async fn fetch(
     inputs: &BTreeMap<Artifact, Role>,
     checkpoints: &mut Checkpoints,
@@ -199,7 +200,7 @@ async fn fetch(
 }
 
 async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts: &mut Attempts) -> Result<(), Failed> {
-    debug!("a lease came");
+    debug!("received a lease");
     let _slot = slots.free.acquire().await;
     let mut stages = Vec::new();
     let mut inputs = BTreeMap::new();
@@ -209,7 +210,7 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
         let message = leased.stage.ok_or(InvalidMessage::Missing("stage"))?;
         let stage = StageWithInputs::try_from(message.clone())?;
         if outbox.take_up(&stage.key.to_string(), &lease.lease_id, leased.attempt) {
-            info!(stage = %stage.key, "its result is here already");
+            info!(stage = %stage.key, "its result already exists");
             continue;
         }
         inputs.extend(stage.spec.reads().into_iter().filter_map(|role| Some((*stage.inputs.get(&role)?, role))));
@@ -223,7 +224,7 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
     if stages.is_empty() {
         return Ok(());
     }
-    // Before the executor, so that what it reads stays until it is gone.
+    // Before the executor starts, so that its inputs are kept until it has ended.
     let say = |stage, line| tell_of(outbox, attempts, stage, line);
     let _held = fetch(&inputs, &mut checkpoints, &link, slots, say).await?;
     info!(stages = stages.len(), checkpoints = checkpoints.len(), "working on a lease");
@@ -253,7 +254,7 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
                         let checkpoint = Some(checkpoint.into());
                         outbox.put_checkpoint(Checkpointed { lease_id, stage_key, attempt, checkpoint }, made);
                     }
-                    // The stage goes on, and there is another one.
+                    // The stage continues, and there will be another checkpoint.
                     Err(error) => warn!(%stage, reason = with_causes(&error), "a checkpoint is lost"),
                 }
             }
@@ -267,10 +268,10 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
                     attempt,
                     outcome: Some((&outcome).into()),
                 };
-                // They stay in the cache until the coordinator has them.
+                // They are kept in the cache until the coordinator has them.
                 let mut made = slots.cache.hold_nothing();
                 if let StageOutcome::Completed(result) = &outcome {
-                    // A result names files that it was given, too, which nobody made here and may not even have read.
+                    // A result also names input files, which were not made here and may not even have been read.
                     for artifact in result.artifacts.values().filter(|artifact| !given.contains(artifact)) {
                         made.adopt(executor.outputs(), *artifact).map_err(TransferError::from)?;
                     }
@@ -313,13 +314,13 @@ pub(super) async fn calibrate(request: Calibrate, slots: &Slots) -> Result<Calib
     }
 }
 
-/// Carries the files of results over, one result beside the other, for as long as it is polled.
+/// Uploads the files of results, several results at the same time, for as long as it is polled.
 pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> Infallible {
     let mut under_way = FuturesUnordered::new();
     let mut next = 0;
     loop {
         tokio::select! {
-            // There is an end to what waits, so that what is under way has its turn.
+            // Only finitely many results wait, so current uploads still make progress.
             biased;
             (number, report) = outbox.to_carry(next) => {
                 next = number + 1;
@@ -341,7 +342,7 @@ pub(super) async fn carry(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> I
     }
 }
 
-/// Carries checkpoints over, one after the other, for as long as it is polled. It is apart from results, which wait for none of it.
+/// Uploads checkpoints, one after the other, for as long as it is polled. Results do not wait for it.
 pub(super) async fn carry_checkpoints(outbox: &Outbox, link: &Link, store: &Arc<Store>) -> Infallible {
     loop {
         let (number, state) = outbox.to_carry_checkpoint().await;
@@ -355,7 +356,7 @@ pub(super) async fn carry_checkpoints(outbox: &Outbox, link: &Link, store: &Arc<
     }
 }
 
-/// Where the coordinator has no room the checkpoint waits, unless a newer one of the stage has come.
+/// Uploads a checkpoint. If the coordinator has no space, it waits, unless a newer one of the stage replaces it.
 async fn carry_checkpoint(
     outbox: &Outbox,
     link: &Link,
@@ -377,7 +378,7 @@ async fn carry_checkpoint(
     }
 }
 
-/// Where the coordinator has no room the result waits, and the coordinator is told.
+/// Uploads the files of a result. If the coordinator has no space, the result waits, and the coordinator is notified.
 async fn carry_one(
     outbox: &Outbox,
     link: &Link,
@@ -395,7 +396,7 @@ async fn carry_one(
                     if tries.is_first() {
                         warn!(
                             stage = report.stage_key,
-                            "the coordinator has no room for a result, which waits until it has"
+                            "the coordinator has no space for a result; it waits until there is space"
                         );
                     }
                     outbox.refused(number, artifact.size);
@@ -412,17 +413,17 @@ async fn carry_one(
     Ok(())
 }
 
-/// Tries to move files, over one connection after the other.
+/// Retries of a transfer, over successive connections.
 #[derive(Debug, Default)]
 struct Tries(Duration);
 
 impl Tries {
-    /// Whether it is to be tried again, after a while.
+    /// Whether to retry; waits before it returns.
     async fn go_on(&mut self, moved: Result<(), TransferError>) -> Result<bool, TransferError> {
         match moved {
             Ok(()) => Ok(false),
             Err(error) if error.is_passing() => {
-                debug!(reason = with_causes(&error), "a file waits");
+                debug!(reason = with_causes(&error), "a transfer failed; retrying");
                 self.wait().await;
                 Ok(true)
             }

@@ -1,8 +1,8 @@
-//! Serves a coordinator: attaches, does the bundles that it is handed, reports, and attaches again when the connection is lost, with
-//! what it has gone on working on meanwhile.
+//! Serves a coordinator: attaches, runs the bundles that it leases, and reports. When the connection is lost, it
+//! continues its work and attaches again.
 //!
-//! The training itself is done by executor processes, one a slot: this process only moves files and messages, so its heartbeat
-//! never waits for a step. It knows nothing of sweeps.
+//! Executor processes do the training, one for each slot. This process only moves files and messages, so its heartbeat
+//! never waits for a training step. It knows nothing of sweeps.
 
 mod executors;
 mod lease;
@@ -44,48 +44,49 @@ use crate::{
     transfer::ArtifactClient,
 };
 
-/// The wait before the first try to attach again.
+/// The wait before the first attempt to attach again.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
-/// What the coordinator gets to confirm in what was handed back at the end.
+/// The time for the coordinator to confirm returned work at the end.
 const HAND_BACK: Duration = Duration::from_secs(5);
 
-/// The longest wait between two tries to reach the coordinator.
+/// The maximum wait between two attempts to reach the coordinator.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How a worker is set up.
+/// Options of a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// Whom it works for.
+    /// The coordinator.
     pub coordinator: Remote,
-    /// For people.
+    /// The name shown to people.
     pub name: String,
-    /// No other worker has had it: see [`fresh_instance`].
+    /// Unique to this worker: see [`fresh_instance`].
     pub instance: InstanceId,
-    /// Where it trains.
+    /// The devices to train on.
     pub devices: Vec<DeviceSlots>,
-    /// Nets to train in lockstep; nothing: as many as a measurement says.
+    /// The number of nets to train in lockstep, or `None` to measure it.
     pub lanes: Option<u32>,
-    /// Who starts executors.
+    /// Starts executors.
     pub executors: Arc<dyn Executors>,
-    /// Folder of files by hash, the executors' too.
+    /// The folder of files by hash, shared with the executors.
     pub store: PathBuf,
     /// Whether its files are flushed to the disk.
     pub synced: bool,
-    /// Folder in which results wait for a coordinator that cannot be reached; nothing: they are lost when the worker ends first.
+    /// The folder in which results wait if the coordinator cannot be reached. `None`: they are lost if the worker ends
+    /// first.
     pub outbox: Option<PathBuf>,
-    /// Bytes that the folder may hold, which nobody else uses then; nothing: everything is kept.
+    /// The size limit of the store in bytes, which then has no other user. `None` keeps everything.
     pub cache_size: Option<u64>,
-    /// How long after the last one checkpoints of what is trained are taken; nothing: never.
+    /// The interval of checkpoints during training. `None`: never.
     pub checkpoint_every: Option<Duration>,
 }
 
-/// A device, and how much is done on it.
+/// A device and its slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceSlots {
-    /// Which.
+    /// The device.
     pub device: DeviceName,
-    /// Bundles at the same time.
+    /// The number of bundles that run at the same time.
     pub slots: u32,
 }
 
@@ -95,7 +96,7 @@ pub enum WorkerError {
     /// Its store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The folder of results that wait cannot be used.
+    /// The folder of waiting results cannot be used.
     #[error("cannot use {path}, the folder for results that are not uploaded yet")]
     Outbox {
         /// The folder.
@@ -104,22 +105,21 @@ pub enum WorkerError {
         #[source]
         source: io::Error,
     },
-    /// The system gives no random numbers.
+    /// The system has no random numbers.
     #[error("cannot get random numbers from the system")]
     Random(#[source] getrandom::Error),
-    /// Another version of the protocol or of what stages compute, a role that may not work, or a message that is too long: trying again
-    /// would end the same way.
+    /// The versions differ, the role is not permitted, or a message is too long: a retry would end the same way.
     #[error("the coordinator refuses this worker: {0}")]
     Refused(String),
 }
 
-/// Serves the coordinator until it is `asked` to stop. Then it begins nothing new, finishes what it can within `grace`, hands the rest
-/// back, and ends once the coordinator knows.
+/// Serves the coordinator until it is `asked` to stop. Then it takes no new leases, finishes what it can within
+/// `grace`, returns the rest, and ends once the coordinator has confirmed.
 ///
-/// Each device attaches by itself: how wide its bundles are, and what is under way on it, is its own. They share the store.
+/// Each device attaches separately, with bundle widths and leases of its own. All devices share the store.
 ///
 /// # Errors
-/// If it can never work: another version, or a coordinator that does not let it in.
+/// If it can never work: the versions differ, or the coordinator does not admit it.
 pub async fn serve(
     options: WorkerOptions,
     asked: impl Future<Output = ()>,
@@ -140,21 +140,21 @@ pub async fn serve(
     let stopping = async {
         asked.await;
         phase.send_replace(Phase::Draining);
-        // So that what goes back when the grace is over is not lost.
+        // So that work returned after the grace period is not lost.
         hurry.send_replace(());
         tokio::time::sleep(grace).await;
         phase.send_replace(Phase::Over);
         tokio::time::sleep(HAND_BACK).await;
         if attached.load(Ordering::Relaxed) > 0 {
-            warn!("the coordinator does not confirm the work handed back; exiting anyway");
+            warn!("the coordinator does not confirm the returned work; exiting anyway");
             return;
         }
         warn!(
             coordinator = options.coordinator.url(),
-            "the coordinator cannot be reached, so nothing was handed back; it reassigns the running stages after --reattach-within"
+            "the coordinator cannot be reached, so no work was returned; it reassigns the running stages after --reattach-within"
         );
         if options.outbox.is_some() {
-            info!("results that were not uploaded stay in the cache folder for the next worker that uses it");
+            info!("results that were not uploaded are kept in the cache folder for the next worker that uses it");
         }
     };
     tokio::select! {
@@ -164,16 +164,16 @@ pub async fn serve(
     }
 }
 
-/// How far it is on the way to its end.
+/// The phases of shutting down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Working,
     Draining,
-    /// The grace is over.
+    /// The grace period is over.
     Over,
 }
 
-/// Tells a device's loop to end.
+/// Tells the loop of a device to shut down.
 #[derive(Debug, Clone)]
 struct Stop {
     phase: watch::Receiver<Phase>,
@@ -195,31 +195,31 @@ impl Stop {
         self.grace
     }
 
-    /// Waits until it is further.
+    /// Waits for the next phase.
     async fn changes(&mut self) {
         if self.phase.changed().await.is_err() {
-            // Nobody is left to ask.
+            // The sender is gone.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Who attaches.
+/// The identity of an attachment.
 #[derive(Debug)]
 struct Identity {
     name: String,
     device: DeviceName,
     slots: u32,
     instance: InstanceId,
-    /// Its way to a storage past the coordinator, made when there is one.
+    /// The connection to a storage for presigned URLs, made on demand.
     direct: Arc<LazyLock<Option<Arc<Direct>>>>,
 }
 
-/// The connection that is up now, for whoever moves files.
+/// The current connection, for transfers of files.
 #[derive(Debug, Clone, Default)]
 struct Link(Arc<Up>);
 
-/// Not a channel of tokio's, which wakes those that wait in an order that nobody can repeat.
+/// Not a tokio channel, which wakes waiting tasks in an order that a simulation cannot repeat.
 #[derive(Debug, Default)]
 struct Up {
     connection: Mutex<Option<Connection>>,
@@ -240,7 +240,7 @@ impl Link {
         *self.up() = None;
     }
 
-    /// Waits for one.
+    /// Waits for a connection.
     async fn connection(&self) -> Connection {
         loop {
             let changed = self.0.changed.notified();
@@ -256,7 +256,7 @@ impl Link {
     }
 }
 
-/// Attaches with one device, again and again, and counts in `attached` while it is.
+/// Attaches one device, again and again. `attached` counts attached devices.
 async fn attach(
     options: &WorkerOptions,
     device: DeviceSlots,
@@ -341,7 +341,7 @@ async fn stay_attached(
             }
         };
         let Ended::Broken(status) = ended else {
-            info!(device = %identity.device, "drained: all work is reported or handed back");
+            info!(device = %identity.device, "drained: all work is reported or returned");
             let checkpoints = outbox.checkpoints_waiting();
             if checkpoints > 0 {
                 warn!(checkpoints, "training since the last uploaded checkpoint is lost");
@@ -350,12 +350,12 @@ async fn stay_attached(
             if results > 0 {
                 warn!(
                     results,
-                    "the coordinator has no space for results; they stay in the cache folder for the next worker that uses it"
+                    "the coordinator has no space for results; they are kept in the cache folder for the next worker that uses it"
                 );
             }
             return Ok(());
         };
-        // Out of range: a message is too long for one of the two, and would be again.
+        // OutOfRange: a message is too long for one side, and a retry would be as long.
         if matches!(status.code(), Code::FailedPrecondition | Code::PermissionDenied | Code::OutOfRange) {
             return Err(WorkerError::Refused(status.message().to_owned()));
         }
@@ -363,13 +363,14 @@ async fn stay_attached(
             return Ok(());
         }
         let url = options.coordinator.url();
-        // It takes a connection in the clear, and what answers is no coordinator: of what one says itself a status has no source.
+        // The server accepts an unencrypted connection but is not a coordinator: a status that a coordinator sends has
+        // no source.
         let hint = if is_silent && url.starts_with("http://") && status.source().is_some() {
             "; if it uses TLS, start the address with https:// or pass --ca"
         } else {
             ""
         };
-        warn!(coordinator = url, reason = format!("{}{hint}", status.message()), "not attached; trying again");
+        warn!(coordinator = url, reason = format!("{}{hint}", status.message()), "not attached; retrying");
         let waited = tokio::time::sleep(wait);
         tokio::pin!(waited);
         loop {
@@ -385,10 +386,10 @@ async fn stay_attached(
     }
 }
 
-/// An instance that nobody has had: 128 random bits.
+/// Returns a unique instance: 128 random bits.
 ///
 /// # Errors
-/// If the system gives no random numbers.
+/// If the system has no random numbers.
 pub fn fresh_instance() -> Result<InstanceId, WorkerError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(WorkerError::Random)?;
@@ -396,23 +397,23 @@ pub fn fresh_instance() -> Result<InstanceId, WorkerError> {
     Ok(text.parse().expect("hexadecimal digits are an id"))
 }
 
-/// The instance of a worker's attachment with one of its devices.
+/// The instance of a worker for one of its devices.
 fn instance_on(worker: &InstanceId, device: DeviceName) -> InstanceId {
     let text = ContentHash::of(format!("{worker} {device}").as_bytes()).short(32);
     text.parse().expect("hexadecimal digits are an id")
 }
 
-/// What a session works with.
+/// The clients of a session.
 #[derive(Debug, Clone)]
 struct Connection {
     worker: WorkerServiceClient<AuthorizedChannel>,
     artifacts: ArtifactClient,
 }
 
-/// The program that is running, to start executors with.
+/// The path of the running program, to start executors with.
 ///
 /// # Errors
-/// If the system does not say.
+/// If the system does not know it.
 pub fn this_program() -> std::io::Result<PathBuf> {
     std::env::current_exe()
 }

@@ -1,9 +1,11 @@
-//! What the coordinator has to be told, until it says that it knows. Results are on disk as well, so that they outlive the worker.
+//! Messages for the coordinator, kept until it confirms them. Results are also kept on disk, so that they outlive the
+//! worker.
 //!
-//! It knows messages and nothing of how they came about: [`Outbox::put`] takes what must arrive, [`Outbox::pass`] what is only of use
-//! now, and [`Outbox::stream`] is all of it, for one attachment. A result waits until its files are there, and what comes after it of
-//! the same lease waits with it. A checkpoint waits for its file, too, and nothing waits for it; of each stage the newest is kept, until
-//! it has been said once or the stage has ended.
+//! It knows messages, but not their origin. [`Outbox::put`] takes messages that must arrive, [`Outbox::pass`] messages
+//! that are only useful now, and [`Outbox::stream`] returns all of them for one attachment. A result waits until its
+//! files are uploaded, and later messages of the same lease wait with it. A checkpoint waits for its file too, but no
+//! message waits for a checkpoint. Of each stage only the newest checkpoint is kept, until it has been sent once or the
+//! stage has ended.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,13 +28,13 @@ use tracing::warn;
 
 use crate::cache::Held;
 
-/// Passing messages that may wait: of more than these the oldest is dropped, since progress is soon outdated.
+/// The maximum number of waiting messages that are only useful now. The oldest are dropped first.
 const PASSING: usize = 1024;
 
 /// Bytes of the checksum before a report on disk.
 const CHECKSUM: usize = 32;
 
-/// The messages of one device's attachments.
+/// The messages of one device, for all its attachments.
 #[derive(Debug)]
 pub(super) struct Outbox {
     folder: Option<PathBuf>,
@@ -44,15 +46,15 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 struct Entry {
     message: Message,
-    /// Whether the files that it speaks of are where it goes.
+    /// Whether the files that it names are uploaded.
     is_carried: bool,
-    /// Whether the attachment of now has sent it.
+    /// Whether it was sent on the current attachment.
     is_sent: bool,
-    /// Whether it waits for nothing that came before it.
+    /// Whether it need not wait for earlier messages.
     overtakes: bool,
-    /// Whether the coordinator had no room for its files.
+    /// Whether the coordinator had no space for its files.
     is_refused: bool,
-    /// Keeps its files in the cache.
+    /// Holds its files in the cache.
     _made: Option<Held>,
 }
 
@@ -71,13 +73,13 @@ impl Entry {
     }
 }
 
-/// A checkpoint that was not said yet.
+/// A checkpoint that was not sent yet.
 #[derive(Debug)]
 struct Pending {
     number: u64,
     message: Checkpointed,
     is_carried: bool,
-    /// Keeps its file in the cache.
+    /// Holds its file in the cache.
     _made: Held,
 }
 
@@ -86,24 +88,25 @@ struct Messages {
     next: u64,
     unsettled: BTreeMap<u64, Entry>,
     passing: VecDeque<Message>,
-    /// By the key of the stage.
+    /// By stage key.
     checkpoints: BTreeMap<String, Pending>,
-    /// Which attachment the passing ones are for; counts them.
+    /// The number of the attachment that `passing` is for.
     attachment: u64,
     attached: bool,
-    /// Whether nobody waits any more for what the coordinator has no room for.
+    /// Whether to stop waiting for results that the coordinator has no space for.
     hands_back: bool,
 }
 
 impl Messages {
-    /// Whether a result stays here, for the next worker to hand in.
+    /// Whether a result is kept here for the next worker to upload.
     const fn stays(&self, entry: &Entry) -> bool {
         self.hands_back && entry.is_refused && !entry.is_carried
     }
 }
 
 impl Outbox {
-    /// With the results that an earlier process left in `folder`; without a folder nothing outlives this one.
+    /// Opens the outbox with the results that an earlier process left in `folder`. Without a folder nothing outlives
+    /// this process.
     pub(super) fn open(folder: Option<PathBuf>) -> io::Result<Self> {
         let mut messages = Messages::default();
         if let Some(folder) = &folder {
@@ -117,7 +120,7 @@ impl Outbox {
                         messages.unsettled.insert(number, Entry::new(Message::Report(report)));
                     }
                     _ => {
-                        // Cut off while it was written: the stage will be done again.
+                        // It was written incompletely: the stage will run again.
                         warn!(file = %path.display(), "cannot read a stored report; dropping it");
                         fs::remove_file(&path)?;
                     }
@@ -131,12 +134,12 @@ impl Outbox {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the end of a stage, and what keeps the files of it.
+    /// Adds the end of a stage, and the hold on its files.
     pub(super) fn put_result(&self, report: StageReport, made: Held) {
         self.keep(Entry { _made: Some(made), ..Entry::new(Message::Report(report)) });
     }
 
-    /// Takes where a stage can be gone on from, and what keeps the file of it. An older one of the same stage is of no use any more.
+    /// Adds a checkpoint of a stage, and the hold on its file. It replaces an older one of the same stage.
     pub(super) fn put_checkpoint(&self, message: Checkpointed, made: Held) {
         let mut messages = self.messages();
         let number = messages.next;
@@ -148,12 +151,12 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// Takes what the coordinator must hear, at this attachment or another.
+    /// Adds a message that must arrive, on this attachment or another.
     pub(super) fn put(&self, message: Message) {
         self.keep(Entry::new(message));
     }
 
-    /// Takes the end of a lease that was taken back: nobody waits for what may not have got across of it yet.
+    /// Adds the end of a revoked lease. It does not wait for earlier messages of the lease.
     pub(super) fn put_dropped(&self, lease_id: String) {
         let message = Message::LeaseEnded(LeaseEnded { lease_id, failure: None });
         self.keep(Entry { overtakes: true, ..Entry::new(message) });
@@ -177,7 +180,7 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// Takes what is of use to the coordinator that is attached now, if there is one.
+    /// Adds a message that is only useful to the coordinator attached now. Dropped if there is none.
     pub(super) fn pass(&self, message: Message) {
         let mut messages = self.messages();
         if !messages.attached {
@@ -191,7 +194,7 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// Forgets what has arrived for good.
+    /// Removes a message that the coordinator has confirmed.
     pub(super) fn settle(&self, end: &SettledEnd) {
         let is_it = |message: &Message| match message {
             Message::Report(report) => report.lease_id == end.lease_id && report.stage_key == end.stage_key,
@@ -203,29 +206,29 @@ impl Outbox {
             messages.unsettled.iter().filter(|(_, entry)| is_it(&entry.message)).map(|(number, _)| *number).collect();
         for number in settled {
             messages.unsettled.remove(&number);
-            // Most are no results, and have no file.
+            // Most messages are not results and have no file.
             if let Some(folder) = &self.folder
                 && let Err(error) = fs::remove_file(folder.join(number.to_string()))
                 && error.kind() != io::ErrorKind::NotFound
             {
-                warn!(%error, "cannot remove a report that has arrived");
+                warn!(%error, "cannot remove a confirmed report");
             }
         }
     }
 
-    /// Whether nothing waits to be settled, but for what stays.
+    /// Whether all messages are confirmed, except results that are kept here.
     pub(super) fn is_settled(&self) -> bool {
         let messages = self.messages();
         messages.unsettled.values().all(|entry| messages.stays(entry))
     }
 
-    /// Lets results for which the coordinator has no room stay here: their leases end without them.
+    /// Keeps results here if the coordinator has no space for them: their leases end without them.
     pub(super) fn hand_back(&self) {
         self.messages().hands_back = true;
         self.changed.notify_waiters();
     }
 
-    /// Whether a result of that stage is here and has not been said yet: it is the result of this attempt, then.
+    /// Whether an unsent result of that stage exists. It becomes the result of this attempt.
     pub(super) fn take_up(&self, stage: &str, lease_id: &str, attempt: u32) -> bool {
         let mut messages = self.messages();
         let waiting = messages.unsettled.values_mut().filter(|entry| !entry.is_sent);
@@ -238,13 +241,13 @@ impl Outbox {
         true
     }
 
-    /// How many results stay.
+    /// The number of results that are kept here.
     pub(super) fn staying(&self) -> usize {
         let messages = self.messages();
         messages.unsettled.values().filter(|entry| messages.stays(entry)).count()
     }
 
-    /// The coordinator has no room for a file of so many bytes of a result, which waits.
+    /// Notes that the coordinator has no space for a file of `bytes` bytes, so that its result waits.
     pub(super) fn refused(&self, number: u64, bytes: u64) {
         let mut messages = self.messages();
         let Some(entry) = messages.unsettled.get_mut(&number) else { return };
@@ -255,7 +258,8 @@ impl Outbox {
         self.pass(waits);
     }
 
-    /// Begins an attachment: `hello`, all that is not settled, and what comes. The stream of the attachment before it ends.
+    /// Begins an attachment: returns `hello`, all unconfirmed messages, and new ones. Ends the stream of the previous
+    /// attachment.
     pub(super) fn stream(self: &Arc<Self>, hello: Message) -> impl Stream<Item = WorkerMessage> + Send + use<> {
         let attachment = {
             let mut messages = self.messages();
@@ -283,7 +287,7 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// The next result, of number `from` or later, whose files have to be carried over; and its number.
+    /// Waits for the next result, of number `from` or later, whose files must be uploaded. Returns its number as well.
     pub(super) async fn to_carry(&self, from: u64) -> (u64, StageReport) {
         self.when(|messages| {
             messages.unsettled.range(from..).find_map(|(number, entry)| match &entry.message {
@@ -294,7 +298,7 @@ impl Outbox {
         .await
     }
 
-    /// The files of a result are there.
+    /// Notes that the files of a result are uploaded.
     pub(super) fn carried(&self, number: u64) {
         if let Some(entry) = self.messages().unsettled.get_mut(&number) {
             entry.is_carried = true;
@@ -302,7 +306,7 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// The files of a result cannot be got across: that is its end.
+    /// Replaces a result whose files cannot be uploaded by a failure.
     pub(super) fn not_carried(&self, number: u64, failure: &Failure) {
         if let Some(entry) = self.messages().unsettled.get_mut(&number) {
             if let Message::Report(report) = &mut entry.message {
@@ -313,7 +317,7 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// The checkpoint that waits longest for its file to be carried over: its number and the file.
+    /// Waits for the checkpoint whose file has waited longest to be uploaded. Returns its number and file.
     pub(super) async fn to_carry_checkpoint(&self) -> (u64, ArtifactRef) {
         self.when(|messages| {
             let waiting = messages.checkpoints.values().filter(|pending| !pending.is_carried);
@@ -323,7 +327,7 @@ impl Outbox {
         .await
     }
 
-    /// The file of a checkpoint is there. It may have been replaced meanwhile.
+    /// Notes that the file of a checkpoint is uploaded. A newer checkpoint may have replaced it.
     pub(super) fn checkpoint_carried(&self, number: u64) {
         let mut messages = self.messages();
         let carried = messages.checkpoints.values_mut().find(|pending| pending.number == number);
@@ -332,22 +336,22 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// Whether a checkpoint still waits to be said.
+    /// Whether a checkpoint still waits to be sent.
     pub(super) fn keeps_checkpoint(&self, number: u64) -> bool {
         self.messages().checkpoints.values().any(|pending| pending.number == number)
     }
 
-    /// How many checkpoints wait for their files to be carried over.
+    /// The number of checkpoints whose files wait to be uploaded.
     pub(super) fn checkpoints_waiting(&self) -> usize {
         self.messages().checkpoints.values().filter(|pending| !pending.is_carried).count()
     }
 
-    /// The file of a checkpoint cannot be got across.
+    /// Drops a checkpoint whose file cannot be uploaded.
     pub(super) fn drop_checkpoint(&self, number: u64) {
         self.messages().checkpoints.retain(|_, pending| pending.number != number);
     }
 
-    /// Waits until there is something to be `found`.
+    /// Waits until `found` returns something.
     async fn when<T>(&self, mut found: impl FnMut(&mut Messages) -> Option<T>) -> T {
         loop {
             let changed = self.changed.notified();
@@ -362,17 +366,17 @@ impl Outbox {
         }
     }
 
-    /// The next message of an attachment; nothing when that is over.
+    /// The next message of an attachment, or `None` once it is over.
     async fn next(&self, attachment: u64) -> Option<Message> {
         self.when(|messages| {
             if messages.attachment != attachment {
                 return Some(None);
             }
-            // The hello is the first of them.
+            // Hello is the first of them.
             if let Some(message) = messages.passing.pop_front() {
                 return Some(Some(message));
             }
-            // Before what ends leases: what goes back then is begun again.
+            // Before the ends of leases: stages that are returned run again.
             let carried = messages.checkpoints.iter().find(|(_, pending)| pending.is_carried);
             if let Some(stage) = carried.map(|(stage, _)| stage.clone())
                 && let Some(pending) = messages.checkpoints.remove(&stage)
@@ -401,7 +405,7 @@ impl Outbox {
     }
 }
 
-/// The files that a report speaks of.
+/// The files that a report names.
 pub(super) fn files(report: &StageReport) -> Vec<ArtifactRef> {
     match report.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref()) {
         Some(Outcome::Completed(completed)) => completed.artifacts.values().cloned().collect(),
@@ -409,7 +413,7 @@ pub(super) fn files(report: &StageReport) -> Vec<ArtifactRef> {
     }
 }
 
-/// Whether another attempt would end the same way, so that this one's end is worth keeping.
+/// Whether another attempt would end the same way, so that this result is worth keeping.
 fn is_result(report: &StageReport) -> bool {
     let outcome = report.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref());
     matches!(outcome, Some(Outcome::Completed(_) | Outcome::Diverged(_) | Outcome::Collapsed(_)))
@@ -422,7 +426,7 @@ fn write(path: &Path, report: &StageReport) -> io::Result<()> {
     fs::rename(&draft, path)
 }
 
-/// The report in a file; nothing if it is none.
+/// Reads a report from a file, or returns `None` if it is corrupt.
 fn read(path: &Path) -> io::Result<Option<StageReport>> {
     let bytes = fs::read(path)?;
     let Some((checksum, body)) = bytes.split_at_checked(CHECKSUM) else { return Ok(None) };

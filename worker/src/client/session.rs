@@ -15,13 +15,13 @@ use super::{Connection, Identity, Link, Stop, outbox::Outbox, workbench::Workben
 /// Why a session ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// Everything is handed in or back, as was asked for.
+    /// All work is reported or returned, as requested.
     Drained,
-    /// The stream broke, or was not let in.
+    /// The stream broke, or was refused.
     Broken(Status),
 }
 
-/// Serves the coordinator until the stream ends. What is under way then goes on.
+/// Serves the coordinator until the stream ends. Running work then continues.
 pub(super) async fn run(
     identity: &Identity,
     connection: Connection,
@@ -63,7 +63,7 @@ async fn attach(
     let closed = || Status::unavailable("the coordinator closed the stream");
     let welcome = match orders.message().await?.ok_or_else(closed)?.message {
         Some(Order::Welcome(welcome)) => welcome,
-        _ => return Err(Status::internal("the coordinator did not begin with a welcome")),
+        _ => return Err(Status::internal("the first message of the coordinator was not Welcome")),
     };
     info!(worker = welcome.worker_id, device = %identity.device, "attached");
     attached();
@@ -81,12 +81,12 @@ async fn attach(
         if stop.is_asked() && !told {
             info!(
                 seconds = stop.grace().as_secs(),
-                "draining: no new work; stages that do not finish in time are handed back"
+                "draining: no new work; stages that do not finish in time are returned"
             );
             outbox.pass(Message::Draining(Draining {}));
             told = true;
         }
-        // It may have been over before this attachment began.
+        // The grace period may have ended before this attachment began.
         if stop.is_over() && !handed_back {
             bench.hand_back();
             handed_back = true;
@@ -95,8 +95,8 @@ async fn attach(
             return Ok(());
         }
         tokio::select! {
-            // What comes seldom first, so that much of the rest cannot keep it waiting; and always in the same order, so that what is
-            // ready at the same moment happens in an order that a simulation can repeat.
+            // Rare events come first, so that frequent ones cannot delay them. The order is fixed, so that a simulation
+            // can repeat it.
             biased;
             () = stop.changes() => {}
             _ = heartbeat.tick() => outbox.pass(Message::Heartbeat(Heartbeat {})),
@@ -106,7 +106,7 @@ async fn attach(
                 Some(Order::Calibrate(order)) => bench.calibrate(order),
                 Some(Order::Revoke(order)) => bench.revoke(&order.lease_id),
                 Some(Order::Settled(settled)) => settled.ends.iter().for_each(|end| bench.settle(end)),
-                Some(Order::Welcome(_)) | None => warn!("the coordinator sent an order that means nothing here"),
+                Some(Order::Welcome(_)) | None => warn!("ignoring an unknown message of the coordinator"),
             },
         }
     }

@@ -1,5 +1,5 @@
-//! What a worker does on one device: leases and calibrations under way. It outlives attachments, so that training goes on while the
-//! coordinator cannot be reached, and it can say what it holds.
+//! The work of one device: its leases and calibrations. It outlives attachments, so that training continues while the
+//! coordinator cannot be reached and the worker can report what it holds.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,30 +18,30 @@ use super::{
     outbox::Outbox,
 };
 
-/// What a task is for.
+/// The purpose of a task.
 #[derive(Debug)]
 enum Work {
     Lease(String),
     Calibration(String),
 }
 
-/// A lease whose end is not known to be recorded.
+/// A lease whose end may not be recorded yet.
 #[derive(Debug)]
 struct Held {
     task: AbortHandle,
     lanes: u32,
     stages: Vec<HeldStage>,
-    /// Whether the coordinator took it back.
+    /// Whether the coordinator revoked it.
     is_revoked: bool,
 }
 
-/// All that is under way on a device.
+/// All current work of a device.
 #[derive(Debug)]
 pub(super) struct Workbench {
     slots: Arc<Slots>,
     outbox: Arc<Outbox>,
     link: Link,
-    /// Nets to train in lockstep; nothing: as many as a measurement says.
+    /// The number of nets to train in lockstep, or `None` to measure it.
     lanes: Option<u32>,
     tasks: JoinSet<Option<Calibrated>>,
     work: HashMap<Id, Work>,
@@ -50,7 +50,7 @@ pub(super) struct Workbench {
 }
 
 impl Workbench {
-    /// With nothing on it.
+    /// A workbench without work.
     pub(super) fn new(slots: Slots, outbox: Arc<Outbox>, link: Link, lanes: Option<u32>) -> Self {
         Self {
             slots: Arc::new(slots),
@@ -64,7 +64,7 @@ impl Workbench {
         }
     }
 
-    /// What is to be said when it attaches again.
+    /// The leases to report at the next attachment.
     pub(super) fn held(&self) -> Vec<HeldLease> {
         let held = |(lease_id, held): (&String, &Held)| HeldLease {
             lease_id: lease_id.clone(),
@@ -74,7 +74,7 @@ impl Workbench {
         self.leases.iter().map(held).collect()
     }
 
-    /// Begins a lease.
+    /// Starts a lease.
     pub(super) fn begin(&mut self, order: Lease) {
         let id = order.lease_id.clone();
         if self.leases.contains_key(&id) {
@@ -106,7 +106,7 @@ impl Workbench {
         self.leases.insert(id, Held { task, lanes, stages, is_revoked: false });
     }
 
-    /// Measures a class, or says what was measured before.
+    /// Measures a class, or repeats an earlier measurement.
     pub(super) fn calibrate(&mut self, order: Calibrate) {
         let class = order.bundle_class.clone();
         if let Some(lanes) = self.lanes {
@@ -118,7 +118,7 @@ impl Workbench {
             self.outbox.pass(Message::Calibrated(known.clone()));
             return;
         }
-        // The answer to an earlier attachment's question is the answer to this one's.
+        // A running measurement for an earlier attachment answers this request, too.
         if self.work.values().any(|work| matches!(work, Work::Calibration(measured) if *measured == class)) {
             return;
         }
@@ -126,7 +126,7 @@ impl Workbench {
         let task = self.tasks.spawn(async move {
             let bundle_class = order.bundle_class.clone();
             let calibrated = lease::calibrate(order, &slots).await.unwrap_or_else(|lease::Failed(failure)| {
-                // One lane always works, or its failure will be reported as the stage's.
+                // One lane always works; otherwise its failure is reported as that of the stage.
                 error!(class = bundle_class, reason = failure.message, "calibration failed; one lane at a time");
                 Calibrated { bundle_class, lanes: 1, lane_steps_per_second: 0.0 }
             });
@@ -135,7 +135,7 @@ impl Workbench {
         self.work.insert(task.id(), Work::Calibration(class));
     }
 
-    /// Drops a lease that nobody needs.
+    /// Stops a revoked lease.
     pub(super) fn revoke(&mut self, lease_id: &str) {
         match self.leases.get_mut(lease_id) {
             Some(held) if held.task.is_finished() => self.outbox.put_dropped(lease_id.to_owned()),
@@ -144,12 +144,12 @@ impl Workbench {
                 held.is_revoked = true;
                 held.task.abort();
             }
-            // The coordinator is to hear that nobody works on it.
+            // Confirms that nobody works on it.
             None => self.outbox.put_dropped(lease_id.to_owned()),
         }
     }
 
-    /// Drops all leases: what is not reported goes back.
+    /// Stops all leases. Stages that were not reported are returned.
     pub(super) fn hand_back(&mut self) {
         self.outbox.hand_back();
         for held in self.leases.values() {
@@ -157,7 +157,7 @@ impl Workbench {
         }
     }
 
-    /// The coordinator has it.
+    /// Notes that the coordinator has recorded an end.
     pub(super) fn settle(&mut self, end: &SettledEnd) {
         self.outbox.settle(end);
         if end.stage_key.is_empty() {
@@ -167,12 +167,12 @@ impl Workbench {
         }
     }
 
-    /// Whether nothing is under way, and the coordinator knows all ends.
+    /// Whether there is no work, and the coordinator has confirmed all ends.
     pub(super) fn is_clear(&self) -> bool {
         self.leases.is_empty() && self.outbox.is_settled()
     }
 
-    /// Waits for some work to end, for ever if there is none.
+    /// Waits until some work ends; for ever if there is none.
     pub(super) async fn work_ends(&mut self) {
         let Some(ended) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
         let (id, result) = match ended {
@@ -180,7 +180,7 @@ impl Workbench {
             Err(error) => (error.id(), None),
         };
         match (self.work.remove(&id), result) {
-            // It has said so itself.
+            // The lease has reported its own end.
             (Some(Work::Lease(_)), Some(_)) | (None, _) => {}
             (Some(Work::Lease(lease_id)), None) => {
                 let is_revoked = self.leases.get(&lease_id).is_some_and(|held| held.is_revoked);

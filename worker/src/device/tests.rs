@@ -78,6 +78,6 @@ fn what_nvidias_program_prints_is_read() {
 fn the_processor_has_memory() {
     let processor = processor();
     assert!(!processor.what.is_empty());
-    // Where Linux tells.
+    // Linux reports it.
     assert!(!cfg!(target_os = "linux") || processor.memory.is_some_and(|bytes| bytes > 1 << 26));
 }

@@ -1,6 +1,6 @@
 //! Pruning: score the parameters, sort them, save the plan, execute the plan.
 //!
-//! Everything here is plain numbers on the host; what has to be measured of a net comes through a [`probe::Probe`].
+//! Everything here is plain numbers on the host. Measurements of a net come through a [`probe::Probe`].
 
 pub mod criteria;
 pub mod plan;

@@ -1,14 +1,16 @@
-//! The pruning plan: the sorted list of what is removed and why. Made before it is executed, saved as an artifact, and executed
-//! from the saved file.
+//! The pruning plan: the sorted list of what is removed and why. It is made before it is executed, saved as an
+//! artifact, and executed from the saved file.
 //!
-//! The file is safetensors: `removed.layer` (index among all layers), `removed.index` (the weight's place, `[outputs, inputs, …]`
-//! row-major, or the unit), `removed.score` and `removed.step`, the steps of the training after which the place went for good: 0 for
-//! what goes before it. In the order of steps, and of those that went at one step the lowest score first. The metadata entry `plan`
-//! says as JSON what was asked and what each layer loses, with the scores of the last change.
+//! The file is safetensors with four tensors. `removed.layer` is the index among all layers. `removed.index` is the
+//! weight's place, `[outputs, inputs, …]` row-major, or the unit. `removed.score` is the score. `removed.step` is the
+//! training step after which the place was removed for good; 0 means before the training. Entries are in the order of
+//! steps, and within a step by ascending score. The metadata entry `plan` is JSON with the request and the counts of
+//! each layer, with the scores of the last change.
 //!
-//! Of a mask that changes while the net trains, every change is a plan of its own, and the mask is made from the plan as written and
-//! read back. Those that a later change takes the place of are not kept: what grows by removals holds them all in its steps, and of
-//! what comes and goes only the last tells what is gone. The plan of the last change is saved before it is executed, as any other.
+//! If a mask changes while the net trains, every change is a plan of its own, and the mask is made from the plan as
+//! written and read back. Plans that a later change replaces are not kept: a gradual schedule has them all in its
+//! steps, and for a dynamic one only the last plan is valid. The plan of the last change is saved before it is
+//! executed, as any other.
 
 use std::collections::{HashMap, HashSet};
 
@@ -27,12 +29,12 @@ use crate::{
     tensors::{InvalidTensors, f64_bytes, finite_f64, u32_bytes, u32_list, u64_bytes, u64_list},
 };
 
-/// What is removed, in the order in which it goes.
+/// What is removed, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PruningPlan {
-    /// What was asked and what each layer loses.
+    /// The request and the counts of each layer.
     pub summary: PlanSummary,
-    /// What goes.
+    /// The removed places.
     pub removed: Vec<RemovedPlace>,
 }
 
@@ -43,49 +45,49 @@ pub struct RemovedPlace {
     pub layer: u32,
     /// The weight's place in the layer, or the unit.
     pub index: u32,
-    /// Why.
+    /// Its score.
     pub score: f64,
-    /// After how many steps of the training it went for good.
+    /// The number of training steps after which it was removed for good.
     pub step: u64,
 }
 
-/// What was asked and what each layer loses.
+/// The request and the counts of each layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanSummary {
     /// The net that was scored.
     pub subject: Subject,
-    /// How.
+    /// How it was scored.
     pub criterion: Option<CriterionSpec>,
-    /// What goes as one.
+    /// The unit of pruning.
     pub granularity: Granularity,
-    /// How layers were made comparable.
+    /// How scores of different layers were made comparable.
     pub ranking: Ranking,
-    /// How many, and among which they compete.
+    /// How many are removed, and among which they compete.
     pub removal: Removal,
-    /// What was changed to see whether it matters.
+    /// The ablation, if the stage is a control.
     pub ablation: Option<Ablation>,
     /// Every prunable layer.
     pub layers: Vec<LayerSummary>,
 }
 
-/// What one layer loses.
+/// The counts of one layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerSummary {
     /// `layers.<i>`.
     pub name: String,
-    /// Its weights, or units.
+    /// The number of its weights or units.
     pub places: u64,
-    /// How many of them go.
+    /// The number that is removed.
     pub removed: u64,
-    /// The highest score that goes.
+    /// The highest removed score.
     pub highest_removed_score: Option<f64>,
-    /// The lowest score that stays.
+    /// The lowest kept score.
     pub lowest_kept_score: Option<f64>,
 }
 
 impl PruningPlan {
-    /// Removes exactly as many places as `spec` says of its subject `net`, from which `removed` is gone already: the lowest scores
-    /// first, ties by layer and place.
+    /// Removes exactly as many places as `spec` says from its subject `net`, of which `removed` is already removed: the
+    /// lowest scores first, ties by layer and place.
     ///
     /// # Errors
     /// If a layer would be left empty, a score is not finite, or the scores do not fit the spec.
@@ -101,7 +103,7 @@ impl PruningPlan {
         Self::of(spec, &Request::of(spec, net, removed), scores)
     }
 
-    /// The same for another request than that of `spec`.
+    /// As [`Self::make`], for another request than that of `spec`.
     ///
     /// # Errors
     /// As [`Self::make`].
@@ -117,10 +119,11 @@ impl PruningPlan {
         Ok(Self::listing(spec, &candidates, places))
     }
 
-    /// What is gone of the subject `net` already: the plan that a net begins with from which nothing more is taken yet.
+    /// The plan of what is already removed from the subject `net`: the initial plan of a schedule that removes nothing
+    /// at the start.
     ///
     /// # Errors
-    /// If the net is not of the spec's architecture.
+    /// If the net does not have the spec's architecture.
     pub fn of_gone(spec: &PruneSpec, net: &Parameters, removed: Option<&Mask>) -> Result<Self, NoSelection> {
         let weights = weight_tensors(&spec.model);
         let none = |layer: &u32| weights[*layer as usize].map_or(0, |tensor| net.tensors[tensor].len());
@@ -160,7 +163,7 @@ impl PruningPlan {
         self
     }
 
-    /// The plan `newer`, which is executed after `steps` steps: what this plan removes as well went when it says.
+    /// The plan `newer`, executed after `steps` steps. Places that this plan removes as well keep their step.
     #[must_use]
     pub fn followed_by(&self, newer: Self, steps: u64) -> Self {
         let place = |entry: &RemovedPlace| (entry.layer, entry.index);
@@ -172,10 +175,10 @@ impl PruningPlan {
         Self { removed: before.chain(after).collect(), summary: newer.summary }
     }
 
-    /// What is kept.
+    /// The mask of kept weights.
     ///
     /// # Errors
-    /// If the plan names a weight or unit that the net does not have, or one twice.
+    /// If the plan names a weight or unit that does not exist, or names one twice.
     pub fn mask(&self, model: &ModelSpec, layers: &[u32]) -> Result<Mask, InvalidTensors> {
         let inconsistent = |what: &str| InvalidTensors::Inconsistent(format!("the pruning plan {what}"));
         let (weights, units, tensors) = (weight_tensors(model), units(model), model.tensors());
@@ -229,7 +232,7 @@ impl PruningPlan {
     /// Reads a plan.
     ///
     /// # Errors
-    /// If the bytes are not one.
+    /// If the bytes are not a plan.
     pub fn read(bytes: &[u8]) -> Result<Self, InvalidTensors> {
         let inconsistent = |what: String| InvalidTensors::Inconsistent(what);
         let (_, metadata) = SafeTensors::read_metadata(bytes)?;
@@ -253,7 +256,7 @@ impl PruningPlan {
     }
 }
 
-/// As many of each layer, but others.
+/// Replaces the selected places by others, with the same count in each layer.
 fn ablate(ablation: Ablation, candidates: &[Candidates], places: Vec<Place>, seed: u64) -> Vec<Place> {
     let purpose = match ablation {
         Ablation::ShuffleMask => "shuffled mask",

@@ -1,4 +1,4 @@
-//! What can be measured of a net for pruning. Numbers in and out: knows no device.
+//! Measurements of a net for pruning. Numbers in and out: it knows no device.
 
 use rand::seq::SliceRandom as _;
 use secateur_proto::{outcome::Failure, spec::TrainingSpec};
@@ -9,10 +9,11 @@ use crate::{
     random,
 };
 
-/// Measures nets of one architecture on the train rows of one dataset. Every gradient is in double precision, with the net as in
-/// evaluation: nothing dropped, running statistics. The loss of a row is that of its label as it is, times the weight of its class. Tensors are in the order of the model's, each in files' order.
+/// Measures nets of one architecture on the train rows of one dataset. Gradients are in double precision, with the net
+/// in evaluation mode: no dropout, running statistics. The loss of a row is that of its label without smoothing, times the
+/// weight of its class. Tensors are in the order of the model, each in the order of its file.
 pub trait Probe {
-    /// Train rows.
+    /// The number of train rows.
     fn rows(&self) -> usize;
 
     /// The targets of train rows.
@@ -36,8 +37,8 @@ pub trait Probe {
         loss: Loss,
     ) -> Result<Vec<Vec<f64>>, Failure>;
 
-    /// Shows the gradient of the loss of each of `rows` alone to `each`, times the root of the weight of its class: squares and products
-    /// of it then count as often as the row does.
+    /// Calls `each` with the gradient of the loss of each single row of `rows`, times the root of the weight of its class: squares
+    /// and products of it then have the weight of the row.
     ///
     /// # Errors
     /// If it cannot be computed.
@@ -48,22 +49,22 @@ pub trait Probe {
         each: &mut dyn FnMut(&[Vec<f64>]),
     ) -> Result<(), Failure>;
 
-    /// The gradient of the sum of all outputs, for one input of ones, of the net whose weights are `weights` and whose other numbers
-    /// change nothing: biases and shifts 0, scales 1, means 0, variances 1.
+    /// The gradient of the sum of all outputs for an input of ones, of the net with these `weights` and neutral values
+    /// otherwise: biases and shifts 0, scales 1, means 0, variances 1.
     ///
     /// # Errors
     /// If it cannot be computed.
     fn flow(&mut self, weights: &[Vec<f64>]) -> Result<Vec<Vec<f64>>, Failure>;
 
-    /// What each layer with weights is given for `rows`: by layer a matrix of fan-in columns, row-major; of a convolution one row for
-    /// each position. Empty for a layer without weights.
+    /// The inputs of each layer with weights for `rows`: for each layer a row-major matrix with fan-in columns; for a
+    /// convolution one row for each position. Empty for a layer without weights.
     ///
     /// # Errors
     /// If it cannot be computed.
     fn layer_inputs(&mut self, net: &Parameters, rows: &[u32]) -> Result<Vec<Vec<f64>>, Failure>;
 
-    /// What leaves the activation after each layer for `rows`: by layer, for each unit or filter its values over all rows and
-    /// positions. Empty for a layer that no activation follows.
+    /// The outputs of the activation after each layer for `rows`: for each layer and unit or filter, its values over
+    /// all rows and positions. Empty for a layer without an activation after it.
     ///
     /// # Errors
     /// If it cannot be computed.
@@ -75,10 +76,10 @@ pub trait Probe {
     /// If it cannot be computed.
     fn validation_loss(&mut self, net: &Parameters) -> Result<f64, Failure>;
 
-    /// Trains from `net` for `epochs` of `training` with a say of `conditioning` in every step; the net afterwards.
+    /// Trains from `net` for `epochs` of `training`, with `conditioning` in every step. Returns the trained net.
     ///
     /// # Errors
-    /// If it cannot be computed. A training that diverges gives a net that is not finite, of which no score is.
+    /// If it cannot be computed. A diverged training returns a net that is not finite, and so are its scores.
     fn condition(
         &mut self,
         net: &Parameters,
@@ -92,7 +93,7 @@ pub trait Probe {
 /// How a loss is measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Loss {
-    /// What logits are divided by first.
+    /// The divisor of logits.
     pub temperature: f64,
 }
 
@@ -102,25 +103,28 @@ impl Default for Loss {
     }
 }
 
-/// Has a say in every step of a training. Tensors are in files' order.
+/// A modification of every step of a training. Tensors are in the order of their files.
 pub trait Conditioning {
-    /// The net whose loss and gradient are taken, at the weights `net`, before step `step` from 0 of `steps`.
+    /// Returns the net whose loss and gradient are computed, for the weights `net`, before step `step` (from 0) of
+    /// `steps`.
     fn effective(&mut self, step: u64, steps: u64, net: &Parameters) -> Parameters;
 
-    /// The gradient with respect to `net`, from that with respect to the effective net.
+    /// Converts the gradient of the effective net to that of `net`.
     fn gradient(&mut self, step: u64, net: &Parameters, effective: Vec<Vec<f32>>) -> Vec<Vec<f32>>;
 
-    /// Is shown the net at the end of each epoch, from 1.
+    /// Called with the net at the end of each epoch, from 1.
     fn end_epoch(&mut self, _epoch: u32, _net: &Parameters) {}
 }
 
-/// Train rows of `batches` batches, drawn without replacement from the random numbers of `purpose`; all if there are fewer.
+/// Returns the train rows of `batches` batches, drawn without replacement with the random numbers of `purpose`, or all
+/// rows if there are fewer.
 #[must_use]
 pub fn calibration_rows(context: &Context<'_>, purpose: &str, batches: usize) -> Vec<u32> {
     drawn_rows(context, purpose, batches.saturating_mul(context.training.batch_size as usize))
 }
 
-/// `count` train rows, drawn without replacement from the random numbers of `purpose`; all if there are fewer.
+/// Returns `count` train rows, drawn without replacement with the random numbers of `purpose`, or all rows if there are
+/// fewer.
 #[must_use]
 pub fn drawn_rows(context: &Context<'_>, purpose: &str, count: usize) -> Vec<u32> {
     let mut rows: Vec<u32> = (0..).take(context.probe.rows()).collect();

@@ -1,31 +1,32 @@
-//! From scores to what goes: exact counts, ties by layer and place, what earlier levels removed first.
+//! Selection: from scores to removed places. Counts are exact, ties are broken by layer and place, and places that
+//! earlier levels removed come first.
 
 use secateur_proto::spec::{Along, Granularity, Layer, ModelSpec, PruneSpec, Ranking, Removal};
 
 use super::criteria::Scores;
 use crate::net::{Mask, Parameters, weight_tensors};
 
-/// What is asked of a selection.
+/// The request of a selection.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The architecture.
     pub model: &'a ModelSpec,
     /// Indices of the prunable layers, ascending.
     pub layers: &'a [u32],
-    /// What goes as one.
+    /// The unit of pruning.
     pub granularity: Granularity,
-    /// How layers are made comparable.
+    /// How scores of different layers are made comparable.
     pub ranking: Ranking,
-    /// How many go.
+    /// How many are removed.
     pub removal: &'a Removal,
     /// The net that was scored.
     pub net: &'a Parameters,
-    /// What earlier levels removed of it: it stays removed, and counts.
+    /// What earlier levels removed. It remains removed and counts.
     pub removed: Option<&'a Mask>,
 }
 
 impl<'a> Request<'a> {
-    /// What `spec` asks of its subject `net`.
+    /// The request of `spec` for its subject `net`.
     #[must_use]
     pub fn of(spec: &'a PruneSpec, net: &'a Parameters, removed: Option<&'a Mask>) -> Self {
         let PruneSpec { model, layers, granularity, ranking, removal, .. } = spec;
@@ -33,35 +34,35 @@ impl<'a> Request<'a> {
     }
 }
 
-/// One prunable layer with what competes in it.
+/// A prunable layer and its competing places.
 #[derive(Debug, Clone)]
 pub struct Candidates {
     /// Index among all layers.
     pub index: u32,
     /// The layer.
     pub layer: Layer,
-    /// What each place is kept by, after ranking.
+    /// The score of each place, after ranking.
     pub scores: Vec<f64>,
     /// Whether an earlier level removed the place.
     pub gone: Vec<bool>,
 }
 
-/// A place that goes.
+/// A removed place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Place {
     /// Index among all layers.
     pub layer: u32,
-    /// The weight, or unit, of the layer.
+    /// The weight or unit of the layer.
     pub index: u32,
-    /// What it was kept by.
+    /// Its score.
     pub score: f64,
 }
 
-/// Why nothing can be selected.
+/// Why a selection is impossible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoSelection {
-    /// A layer would be left without a weight.
-    #[error("layer {layer} would be left without a weight")]
+    /// A layer would lose all its weights.
+    #[error("layer {layer} would lose all its weights")]
     Collapsed {
         /// Its name.
         layer: String,
@@ -69,7 +70,7 @@ pub enum NoSelection {
     /// A score is NaN or infinite.
     #[error("a score is not finite")]
     NotFinite,
-    /// The scores do not fit what is asked.
+    /// The scores do not fit the request.
     #[error("{0}")]
     Unfit(String),
 }
@@ -77,7 +78,7 @@ pub enum NoSelection {
 /// The prunable layers with their ranked scores.
 ///
 /// # Errors
-/// If a score is not finite, or scores are of units where weights are asked for, or of another net.
+/// If a score is not finite, the scores are of units but weights are requested, or the scores are of another net.
 pub fn candidates(request: &Request<'_>, scores: &Scores) -> Result<Vec<Candidates>, NoSelection> {
     let unfit = |what: &str| Err(NoSelection::Unfit(what.to_owned()));
     let (layers, weights) = (request.model.layers(), weight_tensors(request.model));
@@ -89,7 +90,7 @@ pub fn candidates(request: &Request<'_>, scores: &Scores) -> Result<Vec<Candidat
         return unfit("the scores are not one vector for each prunable layer");
     }
     if of_units && request.granularity == Granularity::Weight {
-        return unfit("the criterion scores units, and single weights were asked for");
+        return unfit("the criterion scores units, but single weights were requested");
     }
     let mut candidates = Vec::with_capacity(given.len());
     for (index, given) in request.layers.iter().zip(given) {
@@ -102,7 +103,7 @@ pub fn candidates(request: &Request<'_>, scores: &Scores) -> Result<Vec<Candidat
             Granularity::Unit => {
                 let of_unit = |unit: usize| match of_units {
                     true => given.get(unit).copied().unwrap_or(f64::NAN),
-                    // Of one weight on the average, so that layers of any fan-in can compete.
+                    // The average over the weights, so that layers of any fan-in can compete.
                     false => given[unit * fan_in..(unit + 1) * fan_in].iter().sum::<f64>() / fan_in as f64,
                 };
                 let row_gone = |unit: usize| (unit * fan_in..(unit + 1) * fan_in).all(gone);
@@ -117,7 +118,7 @@ pub fn candidates(request: &Request<'_>, scores: &Scores) -> Result<Vec<Candidat
             return Err(NoSelection::NotFinite);
         }
         if request.ranking == Ranking::Lamp && scores.iter().any(|score| *score < 0.0) {
-            return unfit("lamp compares squares, and the criterion has scores below zero");
+            return unfit("lamp compares squares, but the criterion has negative scores");
         }
         scores.iter_mut().zip(&gone).filter(|(_, gone)| **gone).for_each(|(score, _)| *score = 0.0);
         rank(request.ranking, &mut scores, &gone);
@@ -126,7 +127,7 @@ pub fn candidates(request: &Request<'_>, scores: &Scores) -> Result<Vec<Candidat
     Ok(candidates)
 }
 
-/// Makes the scores of a layer comparable with those of others, without changing their order.
+/// Makes the scores of a layer comparable with those of others without changing their order.
 fn rank(ranking: Ranking, scores: &mut [f64], gone: &[bool]) {
     match ranking {
         Ranking::Raw => {}
@@ -144,7 +145,8 @@ fn rank(ranking: Ranking, scores: &mut [f64], gone: &[bool]) {
         Ranking::Lamp => {
             let mut order: Vec<usize> = (0..scores.len()).filter(|place| !gone[*place]).collect();
             order.sort_by(|one, two| scores[*two].abs().total_cmp(&scores[*one].abs()));
-            // From the largest on: the sum of the squares that are no smaller; equal ones count for each other.
+            // From the largest on: the sum of the squares of scores at least as large; equal scores count for each
+            // other.
             let mut sum = 0.0;
             let mut begin = 0;
             while begin < order.len() {
@@ -161,13 +163,13 @@ fn rank(ranking: Ranking, scores: &mut [f64], gone: &[bool]) {
     }
 }
 
-/// What goes, lowest score first; what earlier levels removed before all else.
+/// Selects the places to remove, lowest score first. Places that earlier levels removed come before all others.
 ///
 /// # Errors
-/// If a layer would be left empty, or there is no removal of that form for these candidates.
+/// If a layer would be left empty, or the removal is not possible for these candidates.
 ///
 /// # Panics
-/// If counts are not those of the layers; a checked spec's are.
+/// If counts do not match the layers, which a checked spec rules out.
 pub fn select(request: &Request<'_>, candidates: &[Candidates]) -> Result<Vec<Place>, NoSelection> {
     let mut removed = match request.removal {
         Removal::Global { count, caps } => global(candidates, length(*count), caps.as_deref())?,
@@ -180,7 +182,9 @@ pub fn select(request: &Request<'_>, candidates: &[Candidates]) -> Result<Vec<Pl
         Removal::Grouped { keep, group, along } => grouped(candidates, *keep as usize, *group as usize, *along),
         Removal::Zeros {} => zeros(request, candidates),
         Removal::Sensitivity { .. } => {
-            return Err(NoSelection::Unfit("sensitivity is shared out before weights are selected".to_owned()));
+            return Err(NoSelection::Unfit(
+                "sensitivity must be converted to counts before weights are selected".to_owned(),
+            ));
         }
     };
     removed.sort_by(|one, two| one.score.total_cmp(&two.score));
@@ -193,7 +197,7 @@ pub fn select(request: &Request<'_>, candidates: &[Candidates]) -> Result<Vec<Pl
     Ok(removed)
 }
 
-/// Every place of these layers, in the order in which they go.
+/// Every place of these layers, in the order of removal.
 pub(super) fn sorted(layers: &[Candidates]) -> Vec<Place> {
     let mut places: Vec<(bool, Place)> = (layers.iter())
         .flat_map(|layer| {
@@ -202,7 +206,7 @@ pub(super) fn sorted(layers: &[Candidates]) -> Vec<Place> {
                 .map(|(index, (score, gone))| (!gone, Place { layer: layer.index, index, score: *score }))
         })
         .collect();
-    // Stable, and the places are in the order of layer and index: that is how ties are broken.
+    // The sort is stable and the places are in the order of layer and index, which breaks ties.
     places.sort_by(|(one_kept, one), (two_kept, two)| {
         one_kept.cmp(two_kept).then_with(|| one.score.total_cmp(&two.score))
     });
@@ -229,12 +233,12 @@ fn global(candidates: &[Candidates], count: usize, caps: Option<&[u64]>) -> Resu
     Ok(removed)
 }
 
-/// Of every group in a row all but the best; a group that the row's end cuts short keeps as many as it can.
+/// All but the best of every group in a row. An incomplete group at the end of a row keeps as many as it can.
 fn grouped(candidates: &[Candidates], keep: usize, group: usize, along: Along) -> Vec<Place> {
     let mut removed = Vec::new();
     for layer in candidates {
         let (fan_in, rows) = (length(layer.layer.fan_in()), length(along.rows(&layer.layer)));
-        // The rows of a unit are interleaved: the weights of one are `rows` apart.
+        // The rows of a unit are interleaved: the weights of one row are `rows` apart.
         for first in (0..layer.layer.outputs() as usize).flat_map(|unit| (0..rows).map(move |row| unit * fan_in + row))
         {
             let columns = fan_in / rows;

@@ -1,8 +1,9 @@
-//! How many each layer loses so that losing them costs every layer about as much: the sensitivity analysis of Han et al. 2015 and
-//! Li et al. 2017, made into counts.
+//! Counts for each layer so that the removal costs every layer about as much: the sensitivity analysis of Han et al.
+//! 2015 and Li et al. 2017.
 //!
-//! The cost is what the validation loss rises by when the layer alone loses that many of its lowest scores, measured at some shares of
-//! the layer and straight between them. It never falls: what a layer can lose more of for nothing, it could have lost before.
+//! The cost is the increase of the validation loss when the layer alone loses that many of its lowest scores. It is
+//! measured at some shares of the layer and interpolated linearly. It never decreases: if removing more is free,
+//! removing less was free too.
 
 use secateur_proto::{
     outcome::{Failure, FailureClass},
@@ -19,16 +20,16 @@ use crate::net::{
     weight_tensors,
 };
 
-/// Shares of a layer at which the loss is measured, besides all but one place.
+/// Shares of a layer at which the loss is measured, in addition to all but one place.
 const SHARES: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 
-/// What a layer's losses cost.
+/// The cost of pruning a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// The layer's name.
     pub layer: String,
-    /// Places that go, and what the validation loss then is above that of the net: from what earlier levels removed, at no cost, to all
-    /// but one. Both ascend.
+    /// Removed places, and by how much the validation loss then exceeds that of the net: from what earlier levels
+    /// removed, at no cost, to all but one. Both ascend.
     pub points: Vec<(u64, f64)>,
 }
 
@@ -41,7 +42,7 @@ impl Curve {
         self.points.last().map_or(0, |(count, _)| *count)
     }
 
-    /// The cost of each loss of one more place, from the first after those that are gone already to all but one.
+    /// The cost of removing one more place, from the first after those already removed to all but one.
     fn costs(&self) -> impl Iterator<Item = f64> + '_ {
         self.points.iter().zip(self.points.iter().skip(1)).flat_map(|((begin, low), (end, high))| {
             let slope = (high - low) / (end - begin) as f64;
@@ -53,11 +54,12 @@ impl Curve {
 /// The curve of each prunable layer.
 ///
 /// # Errors
-/// If the loss cannot be measured, or that of the net is not finite, or the units of a layer cannot go alone.
+/// If the loss cannot be measured or is not finite for the net itself, or the units of a layer cannot be removed
+/// separately.
 pub fn curves(request: &Request<'_>, candidates: &[Candidates], probe: &mut dyn Probe) -> Result<Vec<Curve>, Failure> {
     let before = probe.validation_loss(request.net)?;
     if !before.is_finite() {
-        return Err(Failure::new(FailureClass::Input, "the validation loss of the net that is scored is not finite"));
+        return Err(Failure::new(FailureClass::Input, "the validation loss of the scored net is not finite"));
     }
     let removals = Removals::of(request);
     let mut curves = Vec::with_capacity(candidates.len());
@@ -81,16 +83,16 @@ pub fn curves(request: &Request<'_>, candidates: &[Candidates], probe: &mut dyn 
     Ok(curves)
 }
 
-/// How many of each layer go so that `count` go in all and none could be taken from another layer at a lower cost; where costs are
-/// equal, in equal shares of what layers can lose. With a higher `count` no layer loses less.
+/// Divides `count` among the layers so that moving a removal to another layer would not reduce the cost. Equal costs
+/// are divided in proportion to what layers can lose. With a higher `count` no layer loses less.
 ///
 /// # Errors
 /// If a layer would be left empty, or earlier levels removed more.
 pub fn share(curves: &[Curve], count: u64) -> Result<Vec<u64>, NoSelection> {
     let mut counts: Vec<u64> = curves.iter().map(Curve::gone).collect();
     let more = (count.checked_sub(counts.iter().sum()))
-        .ok_or_else(|| NoSelection::Unfit("earlier levels removed more than are to go".to_owned()))?;
-    // Within a layer costs never fall and shares rise: the cheapest of all are of each layer the first.
+        .ok_or_else(|| NoSelection::Unfit("earlier levels removed more than the requested count".to_owned()))?;
+    // Within a layer costs never fall and shares rise, so the cheapest steps overall are the first ones of each layer.
     let mut steps: Vec<(f64, f64, usize)> = (curves.iter().enumerate())
         .flat_map(|(layer, curve)| {
             let length = (curve.most() - curve.gone()) as f64;
@@ -115,7 +117,7 @@ pub fn share(curves: &[Curve], count: u64) -> Result<Vec<u64>, NoSelection> {
     Ok(counts)
 }
 
-/// Places to measure at: of a layer of `places`, of which `gone` are gone.
+/// The counts to measure for a layer of `places`, of which `gone` are already removed.
 fn counts(places: usize, gone: usize) -> Vec<usize> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
     let shares = SHARES.iter().map(|share| (share * places as f64).round() as usize);
@@ -126,7 +128,7 @@ fn counts(places: usize, gone: usize) -> Vec<usize> {
     counts
 }
 
-/// Sets what hangs on a place to zero.
+/// Sets everything that depends on a place to zero.
 struct Removals {
     granularity: Granularity,
     weights: Vec<Option<usize>>,
@@ -147,7 +149,7 @@ impl Removals {
                 .as_ref()
                 .map(|units| units.places(place).for_each(|(tensor, place)| net.tensors[tensor][place] = 0.0)),
         };
-        let cannot = || format!("nothing of {} can go alone", layer.layer.name);
+        let cannot = || format!("no unit of {} can be removed separately", layer.layer.name);
         what.ok_or_else(|| Failure::new(FailureClass::Input, cannot()))
     }
 }

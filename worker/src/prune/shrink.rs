@@ -1,31 +1,33 @@
-//! From a net with zeros to the smaller net that computes the same.
+//! Converts a net with zeros to a smaller net that computes the same.
 //!
-//! A unit that nothing reads goes. So does one whose value is constant, since its own weights or the scale of its normalisation are
-//! zero: what it adds goes into the biases of the layer that reads it. One can make way for another, so this is done until nothing
-//! changes. It knows nothing of how the zeros came about: what a mask removed is exactly zero.
+//! A unit that nothing reads is removed. So is a unit with a constant value, because its own weights or the scale of
+//! its normalisation are zero: its contribution is added to the biases of the layer that reads it. One removal can
+//! enable another, so this repeats until nothing changes. The origin of the zeros does not matter: what a mask removed
+//! is exactly zero.
 //!
-//! Only perceptrons shrink. In residual nets units are added to others and every block has the same width, and the filters of LeNet-5
-//! are fixed: a [`ModelSpec`] cannot say what would be left of them, so they are given back as they are.
+//! Only perceptrons shrink. In residual nets units are added to others and every block has the same width, and the
+//! filters of LeNet-5 are fixed. A [`ModelSpec`] cannot describe what would be left of these nets, so they are returned
+//! unchanged.
 
 use secateur_proto::spec::{Activation, LayerKind, ModelSpec};
 
 use crate::net::{NORM_EPSILON, Parameters};
 
-/// A net that computes what a larger one does.
+/// A smaller net that computes the same as a larger one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compact {
     /// Its architecture.
     pub model: ModelSpec,
-    /// Its numbers.
+    /// Its parameters.
     pub parameters: Parameters,
-    /// The input features that it takes, ascending, by their places in the rows of the larger net.
+    /// The input features that it reads, ascending, by their places in the rows of the larger net.
     pub inputs: Vec<u32>,
     /// The input features that it does not depend on: attributes that need not be collected.
     pub unused_inputs: Vec<u32>,
 }
 
-/// The smallest net that computes, in evaluation, what `net` does, as far as zeros in it tell. A layer keeps at least one unit, and the
-/// net one input.
+/// The smallest net that computes the same as `net` in evaluation, as far as its zeros show. A layer keeps at least one
+/// unit, and the net one input.
 ///
 /// # Panics
 /// If the parameters are not those of the model.
@@ -66,7 +68,7 @@ pub fn shrink(model: &ModelSpec, net: &Parameters) -> Compact {
     }
 }
 
-/// A linear layer with what stands between it and its activation.
+/// A linear layer with its normalisation.
 struct Linear {
     /// By unit.
     rows: Vec<Vec<f32>>,
@@ -76,7 +78,7 @@ struct Linear {
 }
 
 impl Linear {
-    /// The value of a unit that does not depend on the inputs.
+    /// The value of a unit if it does not depend on the inputs.
     fn constant(&self, unit: usize, activation: Activation) -> Option<f64> {
         let is_constant = self.rows[unit].iter().all(|weight| *weight == 0.0);
         let sum = f64::from(self.bias[unit]);
@@ -125,7 +127,7 @@ fn linear_layers(net: &Parameters, batch_norm: bool) -> Vec<Linear> {
     layers
 }
 
-/// Takes away what can go of each hidden layer as it is; whether that was anything.
+/// Removes what can be removed of each hidden layer. Returns whether anything was removed.
 fn shrink_once(layers: &mut [Linear], activation: Activation) -> bool {
     let mut changed = false;
     for index in 1..layers.len() {

@@ -1,4 +1,4 @@
-//! What can go wrong with a store, and what helps.
+//! Errors of a store, and how to fix them.
 
 use std::{
     io,
@@ -10,13 +10,13 @@ use tokio::task::JoinError;
 
 use crate::causes::with_causes;
 
-/// What can go wrong with a store.
+/// An error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The disk is full.
     #[error("no space left for {path}: free some space, then run the same command again")]
     Full {
-        /// What was being written.
+        /// The file that was being written.
         path: PathBuf,
         /// The system's error.
         #[source]
@@ -25,15 +25,15 @@ pub enum StoreError {
     /// Any other error of the file system.
     #[error("cannot {operation} {path}")]
     Io {
-        /// What was attempted.
+        /// The operation that failed.
         operation: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
         /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A file that was opened cannot be read to its end.
+    /// An open file cannot be read to its end.
     #[error("cannot read artifact {hash}")]
     Unreadable {
         /// The name.
@@ -42,47 +42,47 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// There is no such file.
-    #[error("artifact {0} is not here")]
+    /// The file does not exist.
+    #[error("artifact {0} does not exist")]
     Missing(ContentHash),
-    /// The bytes are not those that the name promises.
+    /// The content does not match the name.
     #[error("artifact {expected} is damaged: its content has the hash {found}")]
     Damaged {
         /// The name.
         expected: ContentHash,
-        /// The hash of what was found.
+        /// The hash of the content.
         found: ContentHash,
     },
-    /// More or fewer bytes than announced.
+    /// The size differs from the announced one.
     #[error("artifact {hash} has {found} bytes, not the {expected} announced")]
     WrongSize {
         /// The name.
         hash: ContentHash,
-        /// Announced.
+        /// The announced size.
         expected: u64,
-        /// Received.
+        /// The received size.
         found: u64,
     },
-    /// An upload goes on at another place than where it stopped.
+    /// An upload does not continue where it stopped.
     #[error("the upload of {hash} is at byte {held} and cannot continue at byte {offset}")]
     WrongOffset {
         /// The name.
         hash: ContentHash,
         /// Bytes held.
         held: u64,
-        /// Where the sender wants to go on.
+        /// The offset that the sender wants to continue from.
         offset: u64,
     },
-    /// Another upload of the same file is under way.
+    /// The same file is being uploaded already.
     #[error("another client is uploading the artifact {0}; try again")]
     Busy(ContentHash),
-    /// A defect, or the process ends.
+    /// A bug, or the process is ending.
     #[error("a task of the store failed")]
     Task(#[from] JoinError),
 }
 
 impl StoreError {
-    /// What a worker says of it, to whoever has given it no command.
+    /// The message for a worker's log, without advice for a command.
     #[must_use]
     pub fn told(&self) -> String {
         match self {
@@ -91,7 +91,7 @@ impl StoreError {
         }
     }
 
-    /// Whether freeing disk space is what helps.
+    /// Whether freeing disk space helps.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })

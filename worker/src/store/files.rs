@@ -1,4 +1,4 @@
-//! What lies in the folder of a store, how old it is, and its removal.
+//! The files in the folder of a store, their ages, and their removal.
 
 use std::{
     fs::{self, File},
@@ -12,24 +12,24 @@ use secateur_proto::{ids::ContentHash, outcome::Artifact};
 
 use super::{Store, StoreError, error::failed};
 
-/// A file as it lies in the folder.
+/// A file in the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// Names the content.
+    /// Its name.
     pub hash: ContentHash,
     /// Bytes on the disk.
     pub size: u64,
-    /// Whether it is all there, or the beginning of an upload.
+    /// Whether it is complete; otherwise it is a partial upload.
     pub whole: bool,
-    /// When it was last put, written or touched.
+    /// When it was last uploaded, written or touched.
     pub modified: SystemTime,
 }
 
 impl Store {
-    /// Notes that a file is used, or the beginning of an upload: it counts as modified at `at`. The artifact, if it is held whole.
+    /// Marks a file, or a partial upload, as used at `at`. Returns the artifact if it is complete.
     ///
     /// # Errors
-    /// If the folder cannot be read or the time not be set.
+    /// If the folder cannot be read or the time cannot be set.
     pub fn touch(&self, hash: ContentHash, at: SystemTime) -> Result<Option<Artifact>, StoreError> {
         let _young = self.place.ages.read().unwrap_or_else(PoisonError::into_inner);
         let mut held = None;
@@ -47,8 +47,8 @@ impl Store {
         Ok(held)
     }
 
-    /// Every file, and every upload that was cut off, in no particular order. What has another name than a file of a store has
-    /// is somebody else's and left out.
+    /// Every file and every partial upload, in no particular order. Files whose names are not those of a store are
+    /// ignored.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -71,7 +71,7 @@ impl Store {
         Ok(files)
     }
 
-    /// What there is under that hash: the file, the beginning of an upload, or both.
+    /// The file of that hash, a partial upload, or both.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -89,11 +89,11 @@ impl Store {
         }
     }
 
-    /// Removes a file that was listed, unless it is gone or was modified since `before`: whoever touches a file, or puts it,
-    /// either does so in time or finds it gone. Says whether it removed it.
+    /// Removes a listed file, unless it is gone or was modified since `before`. A concurrent touch or upload either
+    /// succeeds in time or finds it gone. Returns whether it removed the file.
     ///
     /// # Errors
-    /// If it cannot be looked at or removed.
+    /// If it cannot be read or removed.
     pub fn remove_old(&self, file: &Stored, before: SystemTime) -> Result<bool, StoreError> {
         let _alone = self.place.ages.write().unwrap_or_else(PoisonError::into_inner);
         if self.look(file.hash, file.whole)?.is_none_or(|now| now.modified >= before) {
@@ -102,7 +102,7 @@ impl Store {
         self.remove_one(file.hash, file.whole)
     }
 
-    /// Removes what [`Self::kept`] finds.
+    /// Removes everything that [`Self::kept`] returns.
     ///
     /// # Errors
     /// If it cannot be removed.
@@ -126,7 +126,7 @@ impl Store {
     }
 }
 
-/// The names in a folder that are text.
+/// The file names in a folder that are text.
 fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
     let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
     let entries = entries.map_err(failed("read", folder))?;

@@ -1,4 +1,4 @@
-//! Files are whole or not there, uploads go on, and nothing in use is removed.
+//! Files are complete or do not exist, uploads resume, and files in use are not removed.
 
 use super::*;
 
@@ -80,7 +80,7 @@ fn what_a_process_puts_apart_is_adopted_or_goes() {
     assert_eq!(store.stat(made.hash).expect("stats"), Some(made));
     assert_eq!(apart.get(made.hash).expect("reads it still"), b"made");
     assert!(matches!(store.adopt(&outputs, ContentHash::of(b"never")), Err(StoreError::Missing(_))));
-    // One that was there before is put all the same, for it may be going.
+    // An existing file is put again, because it may be about to be removed.
     apart.put(b"input").expect("puts");
     store.remove(input.hash).expect("removes");
     store.adopt(&outputs, input.hash).expect("adopts");
@@ -128,7 +128,7 @@ fn what_is_put_or_touched_is_young() {
     assert_eq!(age(artifact.hash), long_ago);
     store.put(b"bytes").expect("puts what is there");
     assert!(age(artifact.hash) >= before);
-    // All bytes came long ago, and only now it is whole.
+    // All bytes arrived long ago, but only now it is complete.
     store.remove(artifact.hash).expect("removes");
     store.upload(artifact, 0).and_then(|mut upload| upload.write(b"bytes")).expect("writes");
     let partial = File::open(store.place.partial_path(artifact.hash)).expect("is there");
@@ -153,7 +153,8 @@ fn an_upload_has_its_hash_to_itself() {
     store.upload(artifact, 0).expect("may come again");
 }
 
-/// Checking a file of many gigabytes takes minutes. Here it takes until another task has run, which shares the runtime's only thread.
+/// Verifying a file of many gigabytes takes minutes. Here it takes until another task has run, which shares the
+/// runtime's only thread.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_file_that_is_checked_keeps_no_other_task_waiting() {
@@ -161,7 +162,7 @@ async fn a_file_that_is_checked_keeps_no_other_task_waiting() {
     let artifact = Artifact { hash: ContentHash::of(b"bytes"), size: 5 };
     let mut upload = store.upload(artifact, 0).expect("begins");
     upload.write(b"bytes").expect("writes");
-    // Whoever reads a pipe waits until somebody has written into it. A file takes its place once it is read.
+    // Reading a pipe blocks until somebody has written to it. A file replaces it once it is read.
     let (pipe, path) = (folder.path().join("pipe"), store.place.partial_path(artifact.hash));
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("runs");
     assert!(made.success());

@@ -1,8 +1,8 @@
-//! Files that arrive in pieces, and can be gone on with when they were cut off.
+//! Files that arrive in pieces, and resume after an interruption.
 //!
-//! Writing and checking take as long as a disk does, and a large file takes minutes to check. [`Store::begin_upload`], [`Upload::append`]
-//! and [`Upload::complete`] do it on threads of their own, so that no task of the runtime waits for it. Whoever waits may give up
-//! meanwhile: an upload has its hash to itself until it is dropped, on whichever thread.
+//! Writing and verifying take as long as a disk does; verifying a large file takes minutes. [`Store::begin_upload`],
+//! [`Upload::append`] and [`Upload::complete`] run on threads of their own, so that they block no task of the runtime.
+//! The caller may give up meanwhile: an upload keeps its hash reserved until it is dropped, on whichever thread.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,7 +16,7 @@ use secateur_proto::{ids::ContentHash, outcome::Artifact};
 use super::{Place, Store, StoreError, error::failed};
 use crate::threads::on_a_thread;
 
-/// An upload under way. Dropped unfinished, it can be gone on with.
+/// A current upload. If it is dropped before it is finished, it can be resumed.
 #[derive(Debug)]
 pub struct Upload {
     turn: Turn,
@@ -26,7 +26,7 @@ pub struct Upload {
     size: u64,
 }
 
-/// The right to write the file of a hash.
+/// The exclusive right to write the file of a hash.
 #[derive(Debug)]
 struct Turn {
     place: Arc<Place>,
@@ -47,7 +47,7 @@ impl Drop for Turn {
 }
 
 impl Store {
-    /// Bytes held of an upload that was cut off.
+    /// Bytes held of an interrupted upload.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -55,15 +55,15 @@ impl Store {
         self.place.partial_size(hash)
     }
 
-    /// Begins an upload, or goes on with one.
+    /// Begins or resumes an upload.
     ///
     /// # Errors
-    /// If one of the same hash is under way, `offset` is past what is held, or the file cannot be written.
+    /// If the same hash is being uploaded already, `offset` is after the held bytes, or the file cannot be written.
     pub fn upload(&self, artifact: Artifact, offset: u64) -> Result<Upload, StoreError> {
         Upload::begin(&self.place, artifact, offset)
     }
 
-    /// The same as [`upload`](Self::upload), on a thread of its own.
+    /// As [`upload`](Self::upload), on a thread of its own.
     ///
     /// # Errors
     /// As there.
@@ -102,7 +102,7 @@ impl Upload {
         Ok(Self { turn, artifact, path, file, size: offset })
     }
 
-    /// Appends some bytes.
+    /// Appends bytes.
     ///
     /// # Errors
     /// If there are more than announced, or they cannot be written.
@@ -116,7 +116,7 @@ impl Upload {
         self.file.write_all(bytes).map_err(failed("write", &self.path))
     }
 
-    /// The same as [`write`](Self::write), on a thread of its own.
+    /// As [`write`](Self::write), on a thread of its own.
     ///
     /// # Errors
     /// As there.
@@ -125,10 +125,10 @@ impl Upload {
         on_a_thread(move || upload.write(bytes.as_ref()).map(|()| upload)).await?
     }
 
-    /// Checks size and hash, and puts the file under its name.
+    /// Verifies size and hash, and moves the file to its name.
     ///
     /// # Errors
-    /// If bytes are missing (the upload can be gone on with), or the hash does not match (it starts anew).
+    /// If bytes are missing (the upload can be resumed), or the hash does not match (it must restart).
     pub fn finish(self) -> Result<Artifact, StoreError> {
         let Artifact { hash, size } = self.artifact;
         if self.size < size {
@@ -146,7 +146,7 @@ impl Upload {
         Ok(self.artifact)
     }
 
-    /// The same as [`finish`](Self::finish), on a thread of its own.
+    /// As [`finish`](Self::finish), on a thread of its own.
     ///
     /// # Errors
     /// As there.

@@ -1,4 +1,4 @@
-//! Which rows each lane sees in which order, and what is dropped: decided by its seed and phase, whoever its neighbours are.
+//! The order of rows of each lane, and the dropped values: decided by its seed and phase, independent of other lanes.
 
 use rand::{RngExt as _, seq::SliceRandom as _};
 
@@ -12,17 +12,17 @@ use crate::random;
 pub struct Batches {
     /// Distinct (phase, seed) and their current order.
     orders: Vec<(Phase, u64, Vec<i32>)>,
-    /// Which of them each lane follows.
+    /// The order that each lane follows.
     of_lane: Vec<usize>,
     batch_size: usize,
     rows: usize,
-    /// Share dropped of each lane; empty where nothing is dropped.
+    /// The dropout share of each lane; empty if nothing is dropped.
     dropout: Vec<f64>,
     dropout_widths: Vec<usize>,
 }
 
 impl Batches {
-    /// The batches of `lanes` over so many train rows.
+    /// The batches of `lanes` over `rows` train rows.
     #[must_use]
     pub fn new(lanes: &[Lane], rows: usize, net: &Net) -> Self {
         let mut orders: Vec<(Phase, u64, Vec<i32>)> = Vec::new();
@@ -47,13 +47,13 @@ impl Batches {
         }
     }
 
-    /// Steps of an epoch: as many batches as it takes for none to be larger than the batch size.
+    /// Steps in an epoch: the fewest batches that do not exceed the batch size.
     #[must_use]
     pub const fn per_epoch(&self) -> usize {
         self.rows.div_ceil(self.batch_size)
     }
 
-    /// Puts the rows into the order of `epoch`, from 1.
+    /// Shuffles the rows for `epoch`, from 1.
     pub fn shuffle(&mut self, epoch: u32) {
         for (phase, seed, order) in &mut self.orders {
             for (index, row) in (0..).zip(order.iter_mut()) {
@@ -63,10 +63,10 @@ impl Batches {
         }
     }
 
-    /// The batch of that place in the epoch, which is step `step` of the training, from 0.
+    /// The batch at `place` in the epoch, which is step `step` of the training, from 0.
     #[must_use]
     pub fn batch(&self, place: usize, step: u64) -> Batch {
-        // Dealt evenly: what a division leaves over would be a batch of its own, and one of a single row throws a net as far as a
+        // Divided evenly: a remainder would be a smaller batch, and a batch of a single row moves a net as far as a
         // whole one does.
         let start = place * self.rows / self.per_epoch();
         let end = (place + 1) * self.rows / self.per_epoch();
@@ -74,8 +74,8 @@ impl Batches {
         Batch { rows, dropout: self.factors(end - start, step) }
     }
 
-    /// Zero with the lane's probability, 1 / (1 − probability) otherwise (Srivastava et al. 2014, inverted). One stream a seed, so that
-    /// nets of one seed and rate lose the same values.
+    /// Zero with the lane's probability, 1 / (1 − probability) otherwise (Srivastava et al. 2014, inverted). One random
+    /// stream for each seed, so that nets of one seed and rate drop the same values.
     fn factors(&self, rows: usize, step: u64) -> Vec<Vec<f32>> {
         if self.dropout.is_empty() {
             return Vec::new();
@@ -106,8 +106,8 @@ mod tests {
     use crate::train::tests::{lane, mlp, sgd, training};
 
     proptest! {
-        /// Every row once an epoch; no batch larger than asked for, none smaller than another by more than a row, and none that
-        /// could be spared.
+        /// Every row once in an epoch. No batch is larger than requested, sizes differ by at most one row, and there
+        /// are as few batches as possible.
         #[test]
         fn rows_are_dealt_evenly(rows in 1_usize..400, batch_size in 1_u32..120) {
             let model = mlp(2, &[3]);

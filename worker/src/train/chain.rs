@@ -1,8 +1,9 @@
-//! Loss and gradient of nets that are chains of linear layers and ReLUs, on a device whose tensors lie in the processor's own memory.
-//! Lane after lane, so that what a lane computes stays in the processor's cache; lanes that see the same rows share them.
+//! Loss and gradient of nets that are chains of linear layers and ReLUs, on a device whose tensors are in the
+//! processor's memory. Lanes are processed one by one, so that their values remain in the processor's cache. Lanes with
+//! the same rows share them.
 //!
-//! The sums and the roundings are those of automatic differentiation of [`forward`](super::forward), so the results are the same bit
-//! for bit. What is saved is memory: biases and activations change products where they lie.
+//! Sums and roundings are those of automatic differentiation of [`forward`](super::forward), so the results are equal
+//! bit for bit. It saves memory accesses: biases and activations modify products in place.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -18,7 +19,7 @@ use crate::{
     net::flat::{FlatLayout, FlatTensor},
 };
 
-/// A net that is such a chain, and where its parameters lie in a lane's row.
+/// Such a net, and the position of its parameters in a lane's row.
 #[derive(Debug)]
 pub struct Chain {
     layers: Vec<Layer>,
@@ -45,15 +46,15 @@ struct Batch<'a> {
     targets: Tensor<1>,
 }
 
-/// What a batch says of the logits of a lane.
+/// The loss of a lane's logits on a batch.
 struct Judgement {
     loss: f32,
-    /// The gradient of that with respect to the logits, `[B, outputs]`.
+    /// The gradient of the loss with respect to the logits, `[B, outputs]`.
     slopes: Tensor<2>,
 }
 
 impl Chain {
-    /// Nothing if the net is no such chain, or `device` has memory of its own.
+    /// Returns `None` if the net is not such a chain, or `device` has memory of its own.
     #[must_use]
     pub fn of(net: &Net, layout: &FlatLayout, device: &Device) -> Option<Self> {
         if !device::shares_memory(device) {
@@ -70,8 +71,8 @@ impl Chain {
         Some(Self { layers: layers.collect(), length: layout.length(), device: device.clone() })
     }
 
-    /// Loss and gradient of the lanes `parameters` `[K, P]` on as many times a batch: row numbers of the train part, lane after lane.
-    /// `class_weights` `[K, classes]` are what the loss of a row is multiplied by.
+    /// Loss and gradient of the lanes `parameters` `[K, P]`, each on its own batch. `rows` are row numbers of the train
+    /// part, lane after lane. The loss of a row is multiplied by the weight of its class, from `class_weights` `[K, classes]`.
     #[must_use]
     pub fn gradient(
         &self,
@@ -126,7 +127,7 @@ impl Chain {
         self.layers.iter().map(bias).collect()
     }
 
-    /// What goes into each layer and at last the logits, `[B, features]`, and the sum of all values before activations.
+    /// The inputs of each layer and finally the logits, `[B, features]`, and the sum of all values before activations.
     fn forward(&self, weights: &[Tensor<2>], biases: &[Option<Numbers>], inputs: Tensor<2>) -> (Vec<Tensor<2>>, f32) {
         let mut sum = 0.0;
         let mut values = vec![inputs];
@@ -139,7 +140,7 @@ impl Chain {
         (values, sum)
     }
 
-    /// What comes out of a layer, and the sum of it before activation.
+    /// The outputs of a layer, and the sum of its values before activation.
     fn apply(&self, layer: &Layer, weight: &Tensor<2>, bias: Option<&Numbers>, inputs: Tensor<2>) -> (Tensor<2>, f32) {
         let mut outputs = Numbers::take(inputs.matmul(weight.clone()));
         let sum = widest(
@@ -163,7 +164,7 @@ impl Chain {
         (0..parameters.dims()[0]).map(of_lane).collect()
     }
 
-    /// Writes the gradient `[P]` of a lane and gives its loss.
+    /// Writes the gradient `[P]` of a lane and returns its loss.
     fn backward(
         &self,
         weights: &[Tensor<2>],
@@ -179,7 +180,7 @@ impl Chain {
                 gradient[tensor.offset..tensor.offset + tensor.length].copy_from_slice(Numbers::take(values).values());
             };
             if let Some(bias) = &layer.bias {
-                // In three dimensions, as of a whole bundle: in two, flex takes another order.
+                // In three dimensions, as for a whole bundle: in two, flex sums in another order.
                 let [rows, outputs] = slopes.dims();
                 write(bias, slopes.clone().reshape([1, rows, outputs]).sum_dim(1).reshape([1, outputs]));
             }
@@ -239,11 +240,11 @@ fn part(parameters: &Tensor<2>, lane: usize, tensor: &FlatTensor) -> Tensor<2> {
     parameters.clone().slice([lane..lane + 1, tensor.offset..tensor.offset + tensor.length])
 }
 
-/// Makes a layer's outputs of its products, and gives the sum of the values before activation.
+/// Computes a layer's outputs from its products, and returns the sum of the values before activation.
 #[expect(clippy::inline_always, reason = "what is not inlined is not made for wider vectors")]
 #[inline(always)]
 fn finish(products: &mut [f32], bias: Option<&[f32]>, layer: &Layer) -> f32 {
-    // Minus zero adds nothing to any number.
+    // Adding minus zero changes no number.
     let none = vec![-0.0; if bias.is_some() { 0 } else { layer.outputs }];
     let bias = bias.unwrap_or(&none);
     let mut sums = vec![0.0; layer.outputs];
@@ -265,7 +266,7 @@ fn finish(products: &mut [f32], bias: Option<&[f32]>, layer: &Layer) -> f32 {
     sums.iter().sum()
 }
 
-/// The value where a ReLU lets it through, 0 where it does not: where `output` is not positive. What is not a number goes through.
+/// Returns `value` if the ReLU's `output` is positive, otherwise 0. NaN passes.
 #[expect(clippy::inline_always, reason = "what is not inlined is not made for wider vectors")]
 #[inline(always)]
 fn relu(output: f32, value: f32) -> f32 {

@@ -5,20 +5,20 @@ use secateur_proto::metrics::{Over, Split};
 
 use crate::data::{Dataset, Group, Part};
 
-/// The rows of all three splits: what is trained on lies on the device, and the targets of what is evaluated on the host.
+/// The rows of all three splits. Train rows are on the device, and targets for evaluation on the host.
 #[derive(Debug)]
 pub struct DeviceData {
     /// `[n, width]`.
     pub train_inputs: Tensor<2>,
-    /// How many classes there are.
+    /// The number of classes.
     pub classes: u32,
     /// The columns that metrics are reported by.
     pub groups: Vec<Group>,
     /// `[n]`, the class of each row.
     pub train_targets: Tensor<1>,
-    /// What epochs are chosen by.
+    /// Used to choose epochs.
     pub validation: EvaluationRows,
-    /// What nothing is chosen by.
+    /// Not used for any choice.
     pub test: EvaluationRows,
 }
 
@@ -36,7 +36,7 @@ pub struct EvaluationRows {
 }
 
 impl EvaluationRows {
-    /// The rows of `split` by level of each of `groups`, by their index here.
+    /// The rows of `split` by level of each of `groups`, as indices in this part.
     pub fn slices<'a>(&'a self, split: Split, groups: &'a [Group]) -> impl Iterator<Item = (Over, Vec<usize>)> + 'a {
         groups.iter().zip(&self.groups).flat_map(move |(group, levels)| {
             let mut rows = vec![Vec::new(); group.levels.len()];
@@ -75,7 +75,7 @@ impl DeviceData {
         }
     }
 
-    /// Rows to train on.
+    /// The number of train rows.
     #[must_use]
     pub fn train_rows(&self) -> usize {
         self.train_targets.dims()[0]

@@ -8,10 +8,10 @@ use super::{
 };
 use crate::net::{Parameters, flat::FlatLayout};
 
-/// Rows a pass: what all lanes compute for them stays in cache.
+/// Rows in one pass: the values of all lanes remain in cache.
 const ROWS: usize = 1024;
 
-/// Rows a pass of a net of images, whose values between layers are many times its inputs.
+/// Rows in one pass of an image net, whose values between layers are many times larger than its inputs.
 const IMAGES: usize = 250;
 
 /// The logits of every row of `inputs` `[n, width]` by each of the nets `[K, P]`: K vectors of n · outputs, row by row.
@@ -55,7 +55,7 @@ pub fn logits_of(
     logits(net, &Tensor::from_data(row, device), layout, inputs).remove(0)
 }
 
-/// The logits of every row of `inputs` by one net, layer by layer for `observer` to see.
+/// The logits of every row of `inputs` by one net. `observer` sees the values of each layer.
 ///
 /// # Panics
 /// Never: nets compute with f32.

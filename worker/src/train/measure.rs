@@ -1,4 +1,4 @@
-//! How many lanes to run at once: measured, not guessed. The best width is a property of device, architecture and batch.
+//! Measures how many lanes to run at once. The best width depends on device, architecture and batch size.
 
 use std::time::{Duration, Instant};
 
@@ -15,22 +15,22 @@ use crate::{
     random,
 };
 
-/// The widths that are tried.
+/// The widths to try.
 pub const WIDTHS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
-/// Widths within this share of the best rate count as equal, and the narrowest of them is taken: narrow bundles lose less when
-/// something fails, and share out better at the end of a sweep.
+/// Widths within this share of the best rate count as equal, and the narrowest of them is chosen. Narrow bundles lose
+/// less when something fails, and divide better at the end of a sweep.
 const TOLERANCE: f64 = 0.05;
 
-/// Rows of a batch that are measured at most: a larger batch fills the processor at any width, and 64 lanes of it need not fit
-/// into memory.
+/// The maximum number of rows in a measured batch. A larger batch uses the whole processor at any width, and 64 lanes
+/// of it may not fit into memory.
 const MOST_ROWS: usize = 4096;
 
-/// A step that takes longer, in seconds, is wide enough, whatever is still to gain: wider bundles of large nets need not fit into
-/// memory either.
+/// The duration of a step in seconds from which no wider bundle is tried: wider bundles of large nets may not fit into
+/// memory.
 const LONGEST_STEP: f64 = 1.0;
 
-/// What one width reached.
+/// The rate of one width.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
     /// K.
@@ -51,7 +51,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Nothing for a stage that trains nothing.
+    /// Returns `None` if the stage does not train.
     #[must_use]
     pub fn new(spec: &StageSpec, device: &Device) -> Option<Self> {
         let Training { model, spec: training, penalty, schedule, .. } = spec.training()?;
@@ -71,32 +71,32 @@ impl Trial {
         Some(Self { model: model.clone(), lane, data, batch, device: device.clone(), bundle: None })
     }
 
-    /// Begins with so many nets.
+    /// Starts a bundle of `lanes` nets.
     pub fn begin(&mut self, lanes: usize) {
         let lane = |seed| Lane { start: Parameters::initial(&self.model, seed), seed, ..self.lane.clone() };
         let lanes: Vec<Lane> = (0..lanes as u64).map(lane).collect();
         self.bundle = Some(Bundle::new(&self.model, &lanes, &self.device));
     }
 
-    /// Takes a step with the bundle that was begun last, and waits until it is done.
+    /// Runs a step of the current bundle, and waits until it is done.
     pub fn step(&mut self) {
         let Some(bundle) = &mut self.bundle else { return };
-        // Lanes of one seed see the same rows, those of different seeds others, so not all of them may share theirs.
+        // Lanes of one seed see the same rows, and lanes of different seeds other rows, so only some lanes share rows.
         let rows = (0..bundle.lanes()).flat_map(|lane| (lane % 4 * self.batch..).take(self.batch));
         let rows: Vec<i32> = rows.map(|row| row as i32).collect();
         let _ = bundle.step(&self.data, rows.into()).0.into_data();
     }
 }
 
-/// Trains synthetic bundles of the stage's shape for about `budget` each, one width after the other until wider is of no use.
-/// Nothing for a stage that trains nothing.
+/// Trains synthetic bundles of the stage's shape, each for about `budget`, at increasing widths until a wider one is of
+/// no use. Empty if the stage does not train.
 #[must_use]
 pub fn rates(spec: &StageSpec, device: &Device, budget: Duration) -> Vec<Rate> {
     let Some(mut trial) = Trial::new(spec, device) else { return Vec::new() };
     let mut rates: Vec<Rate> = Vec::new();
     for lanes in WIDTHS {
         trial.begin(lanes);
-        // The first step pays for memory and caches.
+        // The first step allocates memory and fills caches.
         trial.step();
         let start = Instant::now();
         let mut steps = 0_u32;
@@ -113,7 +113,8 @@ pub fn rates(spec: &StageSpec, device: &Device, budget: Duration) -> Vec<Rate> {
     rates
 }
 
-/// Whether a wider bundle is not worth a try: the last step took long, or the last two widths were both slower than one before.
+/// Whether a wider bundle is not worth trying: the last step took long, or the last two widths were both slower than an
+/// earlier one.
 fn are_enough(rates: &[Rate]) -> bool {
     let Some(last) = rates.last() else { return false };
     let (before, two) = rates.split_at(rates.len().saturating_sub(2));
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
     use crate::train::tests::{device, mlp, sgd, training};
 
-    /// However little time there is, a net alone is measured, and wider bundles in order.
+    /// However small the budget, one lane is measured, and wider bundles in order.
     #[test]
     fn a_net_alone_is_always_measured() {
         let spec = StageSpec::Dense(DenseSpec {
@@ -199,7 +200,7 @@ mod tests {
         assert!(are_enough(&rates_of([(1, 50.0), (2, 40.0), (4, 45.0)])));
         assert!(!are_enough(&rates_of([(1, 50.0), (2, 40.0), (4, 51.0)])));
         assert!(!are_enough(&rates_of([(1, 40.0), (2, 50.0), (4, 45.0)])));
-        // Four steps a second of four lanes are one of the bundle.
+        // Four steps per second of four lanes are one step of the bundle.
         assert!(!are_enough(&rates_of([(1, 1.1), (2, 2.2), (4, 4.1)])));
         assert!(are_enough(&rates_of([(1, 1.1), (2, 2.2), (4, 3.9)])));
         assert!(are_enough(&rates_of([(1, 0.9)])));

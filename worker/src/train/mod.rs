@@ -1,6 +1,6 @@
-//! Training of bundles: K nets of one architecture in lockstep, as stacked tensors `[K, …]`. K = 1 is the plain case.
+//! Training of bundles: K nets of one architecture in lockstep, as stacked tensors `[K, …]`. K = 1 is a single net.
 //!
-//! Lanes never mix: no operation reduces over K, and what a lane computes does not depend on who its neighbours are.
+//! Lanes never mix: no operation reduces over K, and the results of a lane do not depend on other lanes.
 
 pub mod batches;
 pub mod bundle;

@@ -1,9 +1,9 @@
-//! The numbers of tensors that lie in the processor's own memory, taken out and given back without a copy.
+//! Access to the numbers of tensors in the processor's memory without a copy.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// The numbers of a tensor in the processor's memory. Taking them out of a tensor and giving them back moves them, if nobody else
-/// holds the tensor.
+/// The numbers of a tensor in the processor's memory. Conversion from and to a tensor moves them if the tensor has no
+/// other owner.
 #[derive(Debug)]
 pub(super) struct Numbers(TensorData);
 
@@ -14,7 +14,7 @@ impl Numbers {
         Self(tensor.into_data())
     }
 
-    /// Takes the numbers out of `tensor`, which is empty until they are given back.
+    /// Takes the numbers out of `tensor`, which is empty until they are put back.
     #[must_use]
     pub(super) fn borrow<const D: usize>(tensor: &mut Tensor<D>) -> Self {
         let empty = Tensor::empty([0; D], &tensor.device());
@@ -27,13 +27,13 @@ impl Numbers {
         self.0.as_slice().expect("tensors of a bundle are f32")
     }
 
-    /// The numbers, to be changed.
+    /// The numbers, mutable.
     #[must_use]
     pub(super) fn values_mut(&mut self) -> &mut [f32] {
         self.0.as_mut_slice().expect("tensors of a bundle are f32")
     }
 
-    /// Gives them back as a tensor.
+    /// Converts them back to a tensor.
     #[must_use]
     pub(super) fn give<const D: usize>(self, device: &Device) -> Tensor<D> {
         Tensor::from_data(self.0, device)

@@ -1,6 +1,6 @@
-//! Update rules over the parameters `[K, P]` of a bundle, with PyTorch's formulas and constants.
+//! Optimisers over the parameters `[K, P]` of a bundle, with PyTorch's formulas and constants.
 //!
-//! Burn's own optimisers have one learning rate for all and other defaults; lanes need their own rate, decay and strength.
+//! Burn's optimisers have a single learning rate and other defaults; lanes need their own rate, decay and strength.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use secateur_proto::spec::OptimizerSpec;
@@ -17,34 +17,34 @@ mod pass;
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Rule,
-    /// The lanes' rates as they say, and those of the next step.
+    /// The lanes' learning rates as specified, and those of the next step.
     base_rates: Vec<f32>,
     rates: Vec<f32>,
-    /// `[K, 1]`: the latter on the device.
+    /// `[K, 1]`: `rates` on the device.
     lr: Tensor<2>,
-    /// `[K, P]`: what is added to the gradient, times the parameter.
+    /// `[K, P]`: the decay added to the gradient, times the parameter.
     coupled_decay: Option<Tensor<2>>,
-    /// `[K, P]`: what parameters lose first, times the rate and themselves.
+    /// `[K, P]`: the decay that parameters lose first, times the rate and the parameter.
     decoupled_decay: Option<Tensor<2>>,
-    /// The same decays on the host, a number a lane.
+    /// The same decays on the host, one number for each lane.
     coupled_rates: Option<Vec<f32>>,
     decoupled_rates: Option<Vec<f32>>,
     penalty: Penalty,
     steps: i32,
     layout: FlatLayout,
     device: Device,
-    /// Whether steps are one pass over memory.
+    /// Whether a step is a single pass over memory.
     passes: bool,
 }
 
-/// What a step leaves.
+/// The result of a step.
 #[derive(Debug)]
 pub struct Stepped {
     /// The parameters after it.
     pub parameters: Tensor<2>,
-    /// The gradient as it was given.
+    /// The given gradient.
     pub gradient: Tensor<2>,
-    /// Of the masked gradient of each lane, `[K, 1]`.
+    /// The squared norm of the masked gradient of each lane, `[K, 1]`.
     pub squared_norm: Tensor<2>,
 }
 
@@ -55,7 +55,7 @@ enum Rule {
     Sgd { momentum: f64, nesterov: bool, velocity: Option<Tensor<2>> },
 }
 
-/// How many moments a rule has after its first step.
+/// The number of moments that an optimiser has after its first step.
 #[must_use]
 pub fn moments(rule: &OptimizerSpec) -> usize {
     match rule {
@@ -65,7 +65,7 @@ pub fn moments(rule: &OptimizerSpec) -> usize {
 }
 
 impl Optimizer {
-    /// The rule of the lanes, which agree in all but rate, decay and strength; moments start at zero.
+    /// The optimiser of the lanes, which only differ in rate, decay and strength. Moments start at zero.
     #[must_use]
     pub fn new(lanes: &[Lane], layout: &FlatLayout, device: &Device) -> Self {
         let decays = |of: &dyn Fn(&OptimizerSpec) -> f64| -> Vec<f64> {
@@ -110,7 +110,7 @@ impl Optimizer {
         }
     }
 
-    /// Computes by operations on tensors alone from now on.
+    /// Uses only tensor operations from now on.
     #[cfg(test)]
     pub(super) const fn operate_on_tensors(&mut self) {
         self.passes = false;
@@ -130,7 +130,7 @@ impl Optimizer {
         &mut self.penalty
     }
 
-    /// The mean of the squared gradient as Adam has it, `[K, P]`; nothing of another rule or before the first step.
+    /// Adam's mean of the squared gradient, `[K, P]`, or `None` for another optimiser or before the first step.
     #[must_use]
     pub const fn second_moment(&self) -> Option<&Tensor<2>> {
         match &self.rule {
@@ -139,8 +139,8 @@ impl Optimizer {
         }
     }
 
-    /// What it remembers: the steps since moments began, and the moments, each `[K, P]`. Of Adam these are the mean of the gradient and
-    /// that of its square, of SGD with momentum the velocity; none before the first step.
+    /// Its state: the steps since moments began, and the moments, each `[K, P]`. Adam has the mean of the gradient and
+    /// of its square; SGD with momentum has the velocity. Before the first step there are none.
     #[must_use]
     pub fn memory(&self) -> (i32, Vec<Tensor<2>>) {
         let moments = match &self.rule {
@@ -152,7 +152,7 @@ impl Optimizer {
         (self.steps, moments)
     }
 
-    /// Remembers what [`Self::memory`] gave of an optimiser of the same rule.
+    /// Restores the [`Self::memory`] of an optimiser of the same kind.
     pub fn remember(&mut self, steps: i32, moments: Vec<Tensor<2>>) {
         self.steps = steps;
         let mut remembered = moments.into_iter();
@@ -162,7 +162,7 @@ impl Optimizer {
         }
     }
 
-    /// Sets moments to zero where `kept` `[K, P]` is 0 and leaves them where it is 1.
+    /// Sets moments to zero where `kept` `[K, P]` is 0; they do not change where it is 1.
     pub fn keep(&mut self, kept: &Tensor<2>) {
         match &mut self.rule {
             Rule::Adam { moments, .. } => {
@@ -172,7 +172,7 @@ impl Optimizer {
         }
     }
 
-    /// Begins anew: moments at zero.
+    /// Resets the moments to zero.
     pub fn reset(&mut self) {
         self.steps = 0;
         match &mut self.rule {
@@ -187,10 +187,10 @@ impl Optimizer {
         self.masked_step(parameters, gradient, None).parameters
     }
 
-    /// A step along `gradient` with a mask on gradient and parameters, or without one.
+    /// A step along `gradient`, with an optional mask on gradient and parameters.
     ///
-    /// The mask is on the gradient, so that moments see what is left of the net and nothing else, and on the parameters, so that
-    /// nothing else could ever revive a removed weight.
+    /// The gradient is masked so that moments only depend on kept weights. The parameters are masked so that nothing
+    /// else can revive a removed weight.
     pub fn masked_step(&mut self, parameters: Tensor<2>, gradient: Tensor<2>, mask: Option<&mut Tensor<2>>) -> Stepped {
         self.steps += 1;
         if self.passes {
@@ -209,7 +209,7 @@ impl Optimizer {
         Stepped { parameters, gradient, squared_norm }
     }
 
-    /// A step by operations on tensors, wherever they lie.
+    /// A step with tensor operations, on any device.
     fn operate(&mut self, mut parameters: Tensor<2>, mut gradient: Tensor<2>) -> Tensor<2> {
         gradient = self.penalty.add_gradient(&parameters, gradient);
         if let Some(decay) = &self.coupled_decay {

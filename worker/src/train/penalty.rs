@@ -1,5 +1,5 @@
-//! Penalties on the parameters `[K, P]` of a bundle: what they add to the gradient, and what they do before and after a step.
-//! Biases, shifts and running statistics have none.
+//! Penalties on the parameters `[K, P]` of a bundle: what they add to the gradient, and what they do before and after a
+//! step. Biases, shifts and running statistics are not penalised.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use secateur_proto::spec::{RegularizationKind, RegularizationSpec, TensorKind};
@@ -7,31 +7,32 @@ use secateur_proto::spec::{RegularizationKind, RegularizationSpec, TensorKind};
 use super::bundle::Lane;
 use crate::net::flat::FlatLayout;
 
-/// The share of the weights of each layer but the last that a growing penalty pushes.
+/// The share of the weights of each layer but the last that a growing penalty applies to.
 pub const GROWING_SHARE: f64 = 0.5;
 
-/// How much harder the weakest group is pushed than the strongest, as a power of two (Fang et al. 2023).
+/// How much stronger the penalty on the weakest group is than that on the strongest, as a power of two (Fang et al.
+/// 2023).
 const RAMP: f64 = 4.0;
 
-/// What stands in for the length of a group of zeros, and for the difference of groups that are equally long.
+/// Replaces the length of a group of zeros, and the difference between groups of equal length.
 const TINY: f32 = 1e-30;
 
-/// What a penalty does in an epoch.
+/// The period of a penalty in an epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Period {
-    /// It has not begun.
+    /// The penalty has not begun.
     WarmUp,
-    /// It is on.
+    /// The penalty applies.
     On {
         /// The share of its epochs that have begun, above 0 and up to 1.
         progress: f64,
     },
-    /// It is over, and weights that are exactly zero stay so.
+    /// The penalty is over, and weights that are exactly zero remain zero.
     Healing,
 }
 
 impl Period {
-    /// That of `epoch`, from 1, of so many. The end goes before the beginning where they overlap.
+    /// The period of `epoch`, from 1, of `epochs`. If warm-up and healing overlap, healing wins.
     #[must_use]
     pub fn of(penalty: &RegularizationSpec, epoch: u32, epochs: u32) -> Self {
         let last = epochs.saturating_sub(penalty.healing_epochs);
@@ -46,23 +47,23 @@ impl Period {
     }
 }
 
-/// The penalties of the lanes of a bundle, which agree on the kind.
+/// The penalties of the lanes of a bundle, which have the same kind.
 #[derive(Debug)]
 pub struct Penalty {
     kind: Option<RegularizationKind>,
     of_lane: Vec<Option<RegularizationSpec>>,
     layout: FlatLayout,
     device: Device,
-    /// `[K, 1]`: λ now.
+    /// `[K, 1]`: the current λ.
     strength: Tensor<2>,
     /// The same on the host.
     strengths: Vec<f32>,
-    /// `[K, P]`: the same at what is penalised, 0 elsewhere; nothing where no lane has a penalty now.
+    /// `[K, P]`: λ where it applies, 0 elsewhere, or `None` if no lane is penalised now.
     places: Option<Tensor<2>>,
 }
 
 impl Penalty {
-    /// Those of `lanes`, at their full strength until an epoch begins.
+    /// The penalties of `lanes`, at full strength until an epoch begins.
     #[must_use]
     pub fn new(lanes: &[Lane], layout: &FlatLayout, device: &Device) -> Self {
         let mut penalty = Self {
@@ -79,11 +80,11 @@ impl Penalty {
         penalty
     }
 
-    /// Is told of the epoch that begins, from 1, of so many, and of the parameters `[K, P]`.
+    /// Begins `epoch`, from 1, of `epochs`, with the parameters `[K, P]`.
     ///
-    /// A growing penalty chooses anew which weights it pushes: of each layer but the last those among the [`GROWING_SHARE`] of
-    /// the smallest magnitude, of weights that are not zero. What it does then hangs on nothing that came before, so a training
-    /// that is taken over goes on as it would have.
+    /// A growing penalty chooses its weights again: of each layer but the last those among the [`GROWING_SHARE`] of the
+    /// smallest magnitude, of weights that are not zero. This does not depend on earlier epochs, so a resumed training
+    /// continues identically.
     pub fn begin_epoch(&mut self, epoch: u32, epochs: u32, parameters: &Tensor<2>) {
         self.set(&|penalty| Period::of(penalty, epoch, epochs), &|| parameters.to_data().iter::<f32>().collect());
     }
@@ -112,7 +113,8 @@ impl Penalty {
         self.strengths = column;
     }
 
-    /// Whether the penalty treats every number by itself, by numbers of its lane and tensor. There may be none.
+    /// Whether the penalty applies to each number separately, with values of its lane and tensor. True without a
+    /// penalty.
     #[must_use]
     pub fn is_of_single_numbers(&self) -> bool {
         match self.kind {
@@ -128,15 +130,15 @@ impl Penalty {
         }
     }
 
-    /// Of such a penalty, kind and λ for the tensors of that kind of a lane, 0 where they are not penalised; nothing where no lane has
-    /// a penalty now.
+    /// Kind and λ of such a penalty for the tensors of that kind in a lane, where λ is 0 if they are not penalised.
+    /// `None` if no lane is penalised now.
     #[must_use]
     pub fn of_single_numbers(&self, lane: usize, tensor: TensorKind) -> Option<(RegularizationKind, f32)> {
         let (kind, _) = self.kind.zip(self.places.as_ref())?;
         Some((kind, if tensor == penalised(kind) { self.strengths[lane] } else { 0.0 }))
     }
 
-    /// The gradient with that of the penalty.
+    /// The gradient including that of the penalty.
     #[must_use]
     pub fn add_gradient(&self, parameters: &Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
         let (Some(kind), Some(places)) = (self.kind, &self.places) else { return gradient };
@@ -172,7 +174,7 @@ impl Penalty {
         }
     }
 
-    /// The parameters after a step of rate `lr` `[K, 1]` and the penalty's own part of it.
+    /// The parameters after a step of rate `lr` `[K, 1]` and the proximal part of the penalty.
     #[must_use]
     pub fn after_step(&self, parameters: Tensor<2>, lr: &Tensor<2>) -> Tensor<2> {
         match (self.kind, &self.places) {
@@ -195,7 +197,7 @@ impl Penalty {
         }
     }
 
-    /// The parameters with the weights of each layer, `[K, before, units, after]`, changed.
+    /// Applies `change` to the weights of each layer, as `[K, before, units, after]`.
     fn map_weights(&self, parameters: &Tensor<2>, change: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<2> {
         let lanes = parameters.dims()[0];
         let parts = (self.layout.tensors().iter()).map(|tensor| {
@@ -215,13 +217,13 @@ fn lengths(weights: &Tensor<4>) -> Tensor<4> {
     (weights.clone() * weights.clone()).sum_dim(1).sum_dim(3).sqrt()
 }
 
-/// `pushes` where `places` are not 0, and 0 elsewhere: a product with 0 is none for a lane that is about to diverge, whose penalty may be
-/// on only because a neighbour's is.
+/// `pushes` where `places` are not 0, and 0 elsewhere. A product would not do: it may be NaN in a lane that is about to
+/// diverge and is not penalised itself.
 fn only_at(places: &Tensor<2>, pushes: Tensor<2>) -> Tensor<2> {
     pushes.mask_fill(places.clone().equal_elem(0.0), 0.0)
 }
 
-/// What a penalty is on.
+/// The kind of tensors that a penalty applies to.
 const fn penalised(kind: RegularizationKind) -> TensorKind {
     match kind {
         RegularizationKind::BatchNormScale => TensorKind::Scale,
@@ -229,7 +231,8 @@ const fn penalised(kind: RegularizationKind) -> TensorKind {
     }
 }
 
-/// A row that is 1 at the weights that magnitude would remove, 0 elsewhere. The earlier goes first where two are equal.
+/// A row that is 1 at the weights that magnitude would remove, 0 elsewhere. Of equal weights the first is removed
+/// first.
 fn smallest(row: &[f32], layout: &FlatLayout) -> Vec<f32> {
     let mut chosen = vec![0.0; row.len()];
     let weights: Vec<_> = layout.tensors().iter().filter(|tensor| tensor.kind == TensorKind::Weight).collect();
@@ -243,7 +246,7 @@ fn smallest(row: &[f32], layout: &FlatLayout) -> Vec<f32> {
     chosen
 }
 
-/// `[K, P]`: each lane's value at its weights, 0 elsewhere; nothing if all are 0.
+/// `[K, P]`: each lane's value at its weights, 0 elsewhere, or `None` if all are 0.
 #[must_use]
 pub fn at_weights(values: &[f64], layout: &FlatLayout, device: &Device) -> Option<Tensor<2>> {
     at(TensorKind::Weight, values, layout, device)

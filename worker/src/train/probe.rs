@@ -1,7 +1,7 @@
-//! Measures nets for pruning: gradients, curvature, and what flows through layers.
+//! Measures nets for pruning: gradients, curvature, and values that flow through layers.
 //!
-//! Gradients are taken in double precision on the reference device, whatever the net is trained on, so that a net's scores are the
-//! same everywhere and differences of gradients mean something.
+//! Gradients are computed in double precision on the reference device, whatever the training device, so that scores are
+//! the same everywhere and differences of gradients are meaningful.
 
 use burn::tensor::{DType, Device, Tensor, TensorData, module::unfold4d, ops::UnfoldOptions};
 use secateur_proto::{
@@ -23,13 +23,13 @@ use crate::{
     prune::probe::{Conditioning, Loss, Probe},
 };
 
-/// Rows of one pass in double precision.
+/// Rows in one pass in double precision.
 const ROWS: usize = 128;
 
-/// Lanes of one pass for gradients of single rows.
+/// Lanes in one pass for gradients of single rows.
 const SAMPLES: usize = 32;
 
-/// The largest change of a weight in a difference of gradients.
+/// The largest change of a weight for a difference of gradients.
 const DIFFERENCE: f64 = 1e-6;
 
 /// Measures nets of one architecture with the rows of one dataset.
@@ -45,7 +45,7 @@ pub struct NetProbe<'a> {
 }
 
 impl<'a> NetProbe<'a> {
-    /// Nets of `model` with `data`, trained on `device` where training is asked for.
+    /// Measures nets of `model` with `data`. `device` is used for training.
     #[must_use]
     pub fn new(model: &'a ModelSpec, data: &'a DeviceData, device: &'a Device) -> Self {
         let (layout, net) = (FlatLayout::of(model), Net::of(model));
@@ -106,7 +106,7 @@ impl<'a> NetProbe<'a> {
         self.layout.flatten(net).into_iter().map(f64::from).collect()
     }
 
-    /// Runs rows through the net for `observer` to see.
+    /// Runs rows through the net; `observer` sees the values.
     fn observe(&self, net: &Parameters, rows: &[u32], observer: &mut dyn Observer) {
         let row = self.row(net);
         let tensors = split(&self.exact(row, [1, self.layout.length()]), &self.layout);
@@ -264,7 +264,7 @@ impl Probe for NetProbe<'_> {
     }
 }
 
-/// The loss of one row, in double precision: binary cross-entropy of one logit, cross-entropy of more.
+/// The loss of one row in double precision: binary cross-entropy for one logit, cross-entropy for more.
 fn row_loss(logits: &[f32], target: f32) -> f64 {
     if let [logit] = logits {
         let logit = f64::from(*logit);
@@ -282,7 +282,7 @@ fn leaves(parameters: &Tensor<2>, layout: &FlatLayout) -> Vec<Tensor<2>> {
     split(parameters, layout).into_iter().map(leaf).collect()
 }
 
-/// The gradient of `loss` as K rows; 0 for what it does not depend on.
+/// The gradient of `loss` as K rows; 0 where `loss` does not depend on a number.
 fn gradient_of(
     loss: &Tensor<1>,
     leaves: &[Tensor<2>],
@@ -305,7 +305,7 @@ fn doubles<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// Keeps what each layer is given.
+/// Records the inputs of each layer.
 struct Inputs {
     of_layer: Vec<Vec<f64>>,
     kinds: Vec<LayerKind>,
@@ -326,7 +326,7 @@ impl Observer for Inputs {
     }
 }
 
-/// Keeps what leaves activations, by unit.
+/// Records the outputs of activations, by unit.
 struct Activations {
     of_layer: Vec<Vec<Vec<f64>>>,
 }

@@ -1,4 +1,4 @@
-//! Quantizes trained nets, and computes what quantized ones answer: with floating-point numbers that are those of whole ones.
+//! Quantizes trained nets, and evaluates quantized ones with floating-point numbers that equal the integers.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use secateur_proto::spec::{Calibration, ModelSpec, QuantizationSpec};
@@ -12,10 +12,10 @@ use crate::{
     quantize::{Levels, QuantizedNet, levels},
 };
 
-/// The fewest and the most rows to calibrate with.
+/// The minimum and maximum number of rows for calibration.
 const ROWS: [usize; 2] = [64, 2048];
 
-/// Values of a layer's inputs that are enough for its range.
+/// The number of values of a layer's inputs that suffices for its range.
 const VALUES: usize = 1 << 20;
 
 /// Quantizes a net of `model`, calibrated with some of the rows `[n, width]`.
@@ -44,7 +44,7 @@ pub fn quantized_logits(
     observed_logits(net, layout, &quantized.parameters, inputs, device, &mut Rounds { levels: quantized.levels() })
 }
 
-/// By layer, how its inputs are rounded.
+/// How the inputs of each layer are rounded.
 fn calibrated(
     model: &ModelSpec,
     parameters: &Parameters,
@@ -61,7 +61,7 @@ fn calibrated(
     let count = (VALUES / usize::try_from(widest).unwrap_or(usize::MAX).max(1)).clamp(fewest, most);
     let mut sample = Sample { of_layer: vec![Vec::new(); layers.len()] };
     let (net, layout) = (Net::of(model), FlatLayout::of(model));
-    // What the net answers is of no interest, only what goes into its layers.
+    // The logits are not needed, only the inputs of layers.
     let _ = observed_logits(&net, &layout, parameters, &evenly_spaced(rows, count), device, &mut sample);
     let weighted = weight_tensors(model).into_iter().map(|tensor| tensor.is_some());
     let of_layer =
@@ -69,7 +69,7 @@ fn calibrated(
     sample.of_layer.into_iter().zip(weighted).map(of_layer).collect()
 }
 
-/// So many of the rows, or all of them, from the first to the last.
+/// `count` of the rows, or all of them, evenly spaced from first to last.
 fn evenly_spaced(rows: &Tensor<2>, count: usize) -> Tensor<2> {
     let all = rows.dims()[0];
     if all <= count {
@@ -99,7 +99,7 @@ impl Observer for Sample {
 /// Rounds the inputs of each layer to its levels.
 #[derive(Debug)]
 struct Rounds {
-    /// By layer; `None` where inputs stay as they are.
+    /// By layer; `None` if inputs are not rounded.
     levels: Vec<Option<Levels>>,
 }
 

@@ -1,10 +1,10 @@
-//! The state of a lane's training at the end of an epoch, and the file of it. Another process that goes on from there computes the
-//! same, bit for bit.
+//! The state of a lane's training at the end of an epoch, and its file. Another process that resumes from it computes
+//! the same, bit for bit.
 //!
-//! The file is safetensors of bytes, each tensor a file of its own that is read, and checked, as such a file is anywhere else:
-//! `parameters`, `best` and `moment.<n>` are nets, `mask` and `healed` masks, `plan`, `plan.begin` and `plan.last` pruning plans. What
-//! there is none of has no tensor. The metadata entry `state` is JSON and says of which stage and epoch it is, with the curve so far.
-//! Nothing of it is trusted when it is read.
+//! The file is safetensors of bytes. Each tensor is a file of its own, read and verified like such a file anywhere
+//! else: `parameters`, `best` and `moment.<n>` are nets, `mask` and `healed` are masks, `plan`, `plan.begin` and
+//! `plan.last` are pruning plans. Absent parts have no tensor. The metadata entry `state` is JSON with the stage, the
+//! epoch and the curve so far. Nothing in the file is trusted.
 
 use std::collections::HashMap;
 
@@ -22,13 +22,13 @@ use crate::{
     tensors::{InvalidTensors, optional_bytes},
 };
 
-/// The version of the file. One of another version is not read.
+/// The version of the file. Other versions are rejected.
 const FORMAT: u32 = 1;
 
-/// All that a lane's training goes on from.
+/// Everything that a lane's training resumes from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingState {
-    /// The epoch that has ended, from 1.
+    /// The last completed epoch, from 1.
     pub epoch: u32,
     /// The net.
     pub parameters: Parameters,
@@ -36,24 +36,24 @@ pub struct TrainingState {
     pub steps: i32,
     /// The optimiser's moments, as nets.
     pub moments: Vec<Parameters>,
-    /// What was removed.
+    /// The mask of kept weights.
     pub mask: Option<Mask>,
-    /// What a penalty had driven to zero when it was over.
+    /// The zeros that a penalty had made when it ended, as a mask.
     pub healed: Option<Mask>,
-    /// The net of the best epoch so far, and which that is.
+    /// The best epoch so far and its net.
     pub best: Option<(u32, Parameters)>,
-    /// Every epoch so far, and what the net was before the first.
+    /// Every epoch so far, and the net before the first.
     pub curve: Vec<EpochRecord>,
-    /// What the schedule of its mask goes on from.
+    /// The plan that the schedule of its mask builds on.
     pub plan: Option<PruningPlan>,
 }
 
-/// The plans of a pruning's training, as they were written.
+/// The plans of a pruning's training, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedPlans {
-    /// What the training began with.
+    /// The initial plan.
     pub begin: Vec<u8>,
-    /// That of the last change of a mask that changes while the net trains, once it was made.
+    /// The plan of the last change of a changing mask, once it was made.
     pub last: Option<Vec<u8>>,
 }
 
@@ -69,13 +69,13 @@ struct Header {
 }
 
 impl TrainingState {
-    /// When it was taken, as far as lanes have to agree on it to go on in one bundle.
+    /// The time of the state, as far as lanes must agree on it to resume in one bundle.
     #[must_use]
     pub const fn moment(&self) -> (u32, i32, usize) {
         (self.epoch, self.steps, self.moments.len())
     }
 
-    /// All that stays zero.
+    /// Everything that remains zero.
     #[must_use]
     pub fn frozen(&self) -> Option<Mask> {
         Mask::either(self.mask.as_ref(), self.healed.as_ref())
@@ -84,7 +84,7 @@ impl TrainingState {
     /// Writes the state of the stage `key`, with the plans of a pruning.
     ///
     /// # Errors
-    /// If it is not one of `model`.
+    /// If it does not fit `model`.
     pub fn write(
         &self,
         key: StageKey,
@@ -119,23 +119,24 @@ impl TrainingState {
         Ok(safetensors::serialize(views, Some(HashMap::from([("state".to_owned(), header)])))?)
     }
 
-    /// Reads the state at the end of `epoch` of the stage `key`, which trains as `spec` says, and the plans of a pruning.
+    /// Reads the state at the end of `epoch` of the stage `key`, which trains as `spec` says, and the plans of a
+    /// pruning.
     ///
     /// # Errors
-    /// If the bytes are not that, or nothing that such a training can go on from.
+    /// If the bytes are not such a state, or the training cannot resume from it.
     pub fn read(
         bytes: &[u8],
         key: StageKey,
         spec: &StageSpec,
         epoch: u32,
     ) -> Result<(Self, Option<SavedPlans>), InvalidTensors> {
-        let no_training = || inconsistent("the stage trains nothing");
+        let no_training = || inconsistent("the stage does not train");
         let Training { model, spec: training, schedule, .. } = spec.training().ok_or_else(no_training)?;
         let (_, metadata) = SafeTensors::read_metadata(bytes)?;
         let header = metadata.metadata().as_ref().and_then(|entries| entries.get("state"));
-        let header = header.ok_or_else(|| inconsistent("the file is not the state of a training"))?;
+        let header = header.ok_or_else(|| inconsistent("the file is not a training state"))?;
         let header: Header = serde_json::from_str(header)
-            .map_err(|error| InvalidTensors::Inconsistent(format!("the state of a training: {error}")))?;
+            .map_err(|error| InvalidTensors::Inconsistent(format!("training state: {error}")))?;
         header.check(key, epoch, training.epochs)?;
         let file = SafeTensors::deserialize(bytes)?;
         let part = |name: &str| optional_bytes(&file, name);
@@ -145,7 +146,7 @@ impl TrainingState {
         let best = match (header.best, part("best")?) {
             (Some(epoch), Some(best)) => Some((epoch, net(best)?)),
             (None, None) => None,
-            _ => return Err(inconsistent("the state has a best epoch without its net, or the other way round")),
+            _ => return Err(inconsistent("the state has a best epoch without its net, or a net without its epoch")),
         };
         let most = optimizer::moments(&training.optimizer);
         let moments = (0..most).map_while(|nth| part(&format!("moment.{nth}")).transpose());
@@ -169,13 +170,13 @@ impl TrainingState {
             plan: part("plan")?.map(PruningPlan::read).transpose()?,
         };
         if state.mask.is_some() != schedule.is_some() || plans.is_some() != schedule.is_some() {
-            return Err(inconsistent("the state has a mask or a plan where its stage has none, or lacks them"));
+            return Err(inconsistent("the state has a mask or plan that its stage does not have, or lacks one"));
         }
         let nets = [Some(&state.parameters), state.best.as_ref().map(|(_, best)| best)];
         if let Some(frozen) = state.frozen()
             && nets.into_iter().flatten().any(|net| frozen.violations(net) > 0)
         {
-            return Err(inconsistent("a weight that the state says was removed is not zero"));
+            return Err(inconsistent("a removed weight is not zero in the state"));
         }
         Ok((state, plans))
     }
@@ -185,23 +186,23 @@ impl Header {
     fn check(&self, key: StageKey, epoch: u32, epochs: u32) -> Result<(), InvalidTensors> {
         if self.format != FORMAT {
             return Err(InvalidTensors::Inconsistent(format!(
-                "the state is of format {}, and this worker reads {FORMAT}",
+                "the state has format {}; this worker supports {FORMAT}",
                 self.format
             )));
         }
         if self.stage != key || self.epoch != epoch {
             return Err(inconsistent("the state is of another stage or epoch"));
         }
-        // Of so many steps that none could be added there is no training.
+        // After that many steps no step could be added.
         if epoch == 0 || epoch >= epochs || !(0..i32::MAX / 2).contains(&self.steps) {
-            return Err(inconsistent("the state is of an epoch or a step after which nothing is to be trained"));
+            return Err(inconsistent("the state is of the last epoch or has too many steps"));
         }
         let epochs = || self.curve.iter().map(|record| record.epoch);
         let is_whole = epochs().next() == Some(0)
             && epochs().next_back() == Some(epoch)
             && epochs().is_sorted_by(|one, two| one < two);
         if !is_whole || self.best.is_some_and(|best| best == 0 || !epochs().any(|epoch| epoch == best)) {
-            return Err(inconsistent("the state's curve is not that of its epochs"));
+            return Err(inconsistent("the curve of the state does not match its epochs"));
         }
         Ok(())
     }

@@ -356,7 +356,7 @@ fn zeros_are_counted_where_there_are_any() {
     let text = text.replace("hidden: [64, 32]", "hidden: [64, 32], activation: tanh");
     let spec = SweepSpec::parse("sweep.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
     let problems = plan(&spec, &text, table()).expect_err("refused").to_string();
-    assert!(problems.contains("take mean_activation"), "{problems}");
+    assert!(problems.contains("use mean_activation"), "{problems}");
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         (&[], "filter_norm", "take the granularity neuron or filter"),
         (&[], "regularized", "take l1 or group_lasso"),
         (&["granularity: neuron"], "movement", "trains a choice of single weights"),
-        (&["granularity: neuron", "scope: local"], "bn_scale", "with batch normalisation behind"),
+        (&["granularity: neuron", "scope: local"], "bn_scale", "with batch normalisation after"),
         (&["scope: {per_layer: {layers.7: 0.5}}"], "magnitude", "there is no prunable layer layers.7"),
         (&["schedule: {iterative: {then: weight_rewind, rewind_to: 200}}"], "magnitude", "no step 200 to rewind to"),
     ] {

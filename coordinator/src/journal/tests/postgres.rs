@@ -1,4 +1,4 @@
-//! The suite on PostgreSQL, and what is PostgreSQL's alone.
+//! The suite on PostgreSQL, and tests of PostgreSQL only.
 
 use std::sync::OnceLock;
 
@@ -60,7 +60,7 @@ impl Lab for Database {
     }
 
     async fn open_idle(&self) -> Result<Box<dyn Journal>, JournalError> {
-        // A connection that was dropped is gone only when the server has noticed.
+        // A dropped connection ends only once the server has noticed.
         let mut connection = self.connection().await;
         let lock = i64::from_be_bytes(*b"secateur");
         sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut connection).await.expect("waits");
@@ -95,7 +95,7 @@ async fn a_second_owner_waits_for_the_first_and_a_command_does_not() {
     let (mut first, _) = reopen(&database).await;
     let url = database.url();
     let waiting = tokio::spawn(async move { Postgres::open(&url).await });
-    // It has been refused at least once.
+    // It was refused at least once.
     let mut connection = database.connection().await;
     let refused =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'secateur' AND datname = current_database()

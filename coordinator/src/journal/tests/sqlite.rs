@@ -1,4 +1,4 @@
-//! The suite on SQLite, and what is SQLite's alone.
+//! The suite on SQLite, and tests of SQLite only.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ impl Folder {
         self.0.path().join("journal.db")
     }
 
-    /// A journal of before there were checksums.
+    /// Makes a journal from before checksums.
     async fn of_format_0(&self) {
         let options = SqliteConnectOptions::new().filename(self.path()).create_if_missing(true);
         options.connect().await.expect("makes").close().await.expect("closes");
@@ -30,7 +30,7 @@ impl Folder {
         self.execute("INSERT INTO journal (entry) VALUES ('a'), (CAST(x'ff00' AS TEXT)), ('c'), ('d')").await;
     }
 
-    /// All that is in the folder, by name, without what SQLite leaves of a log that is empty.
+    /// All files in the folder, by name, without empty logs.
     fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let entries = fs::read_dir(self.0.path()).expect("lists");
         let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -176,7 +176,7 @@ async fn of_a_file_that_was_cut_off_all_that_is_left_can_be_read() {
     for missing in [1, 100, 4096, 3 * 4096 + 7] {
         fs::write(folder.path(), &whole[..whole.len() - missing]).expect("writes");
         if missing < 4096 {
-            // A part of the last page counts as all of it, with zeros behind it.
+            // A part of the last page counts as a whole page, padded with zeros.
             let opened = Sqlite::open_to_repair(&folder.path()).await.expect("opens");
             let good = read(&mut *(Box::new(opened) as Box<dyn Journal>)).await.lines.len();
             assert!(good >= 400 - 20, "{missing}: {good}");
@@ -194,7 +194,7 @@ async fn of_a_file_that_was_cut_off_all_that_is_left_can_be_read() {
         assert_eq!(fs::read(&copy).expect("reads"), before[0].1, "the copy is of what there was");
         let reading = read(&mut *journal).await;
         let good = reading.lines.len();
-        // A page has some twenty of them.
+        // A page has about twenty of them.
         assert!(good >= 400 - (missing / 4096 + 2) * 20, "{missing}: {good}");
         let sound = reading.lines.iter().zip(&many).take_while(|(line, text)| line.entry == text.as_bytes()).count();
         assert!(sound + 20 >= good, "{missing}: {sound} of {good}");
@@ -210,7 +210,7 @@ async fn a_log_without_its_file_is_left_alone_and_can_be_read() {
         let (folder, whole) = (Folder::new(), Folder::new());
         let (mut journal, _) = reopen(&whole).await;
         journal.append(texts(&["a", "b"])).await.expect("appends");
-        // While it is open all of it is in the log.
+        // While the journal is open, all of it is in the log.
         let log = |folder: &Folder| folder.0.path().join("journal.db-wal");
         fs::copy(log(&whole), log(&folder)).expect("copies");
         journal.close().await.expect("closes");

@@ -1,4 +1,4 @@
-//! Who makes an answer, who shares it, and how long it is kept. Nothing here depends on time: gates say what goes on when.
+//! Who makes an answer, who shares it, and how long it is kept. Nothing depends on time: gates control the order.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,7 +20,7 @@ fn key(sweep: &str) -> Key {
     (sweep.parse().expect("an id"), "text")
 }
 
-/// Makes answers, and counts them.
+/// Makes answers and counts them.
 #[derive(Clone, Default)]
 struct Maker(Arc<AtomicUsize>);
 
@@ -56,7 +56,7 @@ async fn one_makes_it_for_all_who_ask_meanwhile() {
     let asking = join_all((0..10).map(ask));
     pin_mut!(asking);
     assert!(asking.as_mut().now_or_never().is_none(), "all of them have asked");
-    // There is one ticket: a second maker would wait for ever.
+    // There is one ticket: a second maker would block for ever.
     gate.add_permits(1);
     let answered: Vec<Arc<Text>> = asking.await.into_iter().map(|answer| answer.expect("is made")).collect();
     assert!(answered.iter().all(|answer| Arc::ptr_eq(answer, &answered[0])));

@@ -1,5 +1,5 @@
-//! Files that stages which failed read and that nobody holds any more: who left them, and what helps. Reads the core and asks the
-//! store, and changes nothing; it knows nothing of gRPC.
+//! Missing input files of failed stages: which stage made them, and how to fix it. Reads the core and the store, and
+//! changes nothing. It knows nothing of gRPC.
 
 use std::collections::BTreeMap;
 
@@ -15,31 +15,31 @@ use crate::{
     scheduler::{Core, StageFailure, SweepState},
 };
 
-/// Files that are named one by one.
+/// The maximum number of files that are named.
 const MOST_NAMED: usize = 10;
 
-/// Files that the store is asked for at a time.
+/// Concurrent requests to the store.
 const ASKED_TOGETHER: usize = 16;
 
-/// A file that stages read which could not have their files.
+/// An input file of stages that failed at storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Input {
     hash: ContentHash,
     role: Role,
-    /// The stage that left it, and its kind; nothing for what came with the sweep.
+    /// The stage that made it, and its kind; `None` for a file that was submitted with the sweep.
     maker: Option<(StageKey, &'static str)>,
     /// The sweeps that list that stage, and whether they run.
     sweeps: Vec<(SweepId, bool)>,
-    /// Of the sweep that was asked for, so many stages failed that read it.
+    /// The number of failed stages of the sweep that read it.
     readers: usize,
 }
 
-/// What stages read that failed at storage, each file once.
+/// The input files of stages that failed at storage, each once.
 #[derive(Debug, Default)]
 pub(super) struct Inputs(BTreeMap<ContentHash, Input>);
 
 impl Inputs {
-    /// And what these stages read.
+    /// Adds the input files of these stages.
     pub(super) fn with(mut self, core: &Core, stages: &[StageKey]) -> Self {
         for stage in stages.iter().filter_map(|key| core.stage_with_inputs(key)) {
             for role in stage.spec.reads() {
@@ -56,16 +56,16 @@ impl Inputs {
     }
 }
 
-/// The stages among them that could not have their files.
+/// The stages that failed at storage.
 pub(super) fn failed_at_storage(failed: &[StageFailure]) -> Vec<StageKey> {
     let at_storage = failed.iter().filter(|failed| failed.failure().class == FailureClass::Storage);
     at_storage.map(|failed| failed.stage).collect()
 }
 
-/// Those of them that the store does not hold.
+/// The inputs that the store does not hold.
 ///
 /// # Errors
-/// If the store cannot say.
+/// If the store cannot be read.
 pub(super) async fn among(store: &ArtifactStore, inputs: Vec<Input>) -> Result<Vec<Input>, ArtifactError> {
     let missing = stream::iter(inputs).map(|input| async move {
         let held = store.touch(input.hash).await?;
@@ -74,7 +74,7 @@ pub(super) async fn among(store: &ArtifactStore, inputs: Vec<Input>) -> Result<V
     missing.buffered(ASKED_TOGETHER).try_filter_map(|input| async { Ok(input) }).try_collect().await
 }
 
-/// What there is to say of files that are lost to a sweep, and what helps.
+/// Sentences about missing files of a sweep, and how to fix that.
 pub(super) fn sentences(sweep: &SweepId, lost: &[Input]) -> Vec<String> {
     let mut lines: Vec<String> = lost.iter().take(MOST_NAMED).map(|input| input.sentence(sweep)).collect();
     if let Some(more) = lost.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
@@ -91,7 +91,7 @@ impl Input {
                 matches!(outcome, Some(StageOutcome::Completed(result)) if result.artifacts.get(&role) == Some(&artifact))
             })
         };
-        // A stage that was given a file leaves it, too: it is the first of them that made it.
+        // A stage may pass on an input file. The first stage that has it made it.
         let mut maker = among(parents);
         while let Some(above) = maker.and_then(|key| among(&core.stage_with_inputs(&key)?.spec.parents())) {
             maker = Some(above);

@@ -1,4 +1,4 @@
-//! Why a sweep waits, and what it has come to, in sentences.
+//! Explains why a sweep waits, and its results so far.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -13,16 +13,16 @@ use crate::{
     scheduler::{Core, StageCounts, StageFailure, SweepResults, SweepState, SweepStatus, WorkerStatus},
 };
 
-/// Kinds of failure that are named one by one.
+/// The maximum number of kinds of failure that are listed.
 const MOST_FAILURES: usize = 10;
 
-/// What the sentences about a sweep are made of, taken at one moment. Cheap to take; the sentences are made elsewhere.
+/// The data behind the sentences about a sweep at one moment. Cheap to take; the sentences are made elsewhere.
 #[derive(Debug)]
 pub(crate) struct Standing {
     status: SweepStatus,
     counts: StageCounts,
     workers: Vec<WorkerStatus>,
-    /// Other sweeps that run, by priority.
+    /// The priorities of other running sweeps.
     others: Vec<i32>,
     failures: Vec<StageFailure>,
     results: SweepResults,
@@ -31,7 +31,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Of a sweep; `None` if there is no such sweep.
+    /// Takes the data of a sweep, or `None` if there is no such sweep.
     pub(crate) fn of(core: &Core, id: &SweepId) -> Option<Self> {
         let others = core.sweeps().filter(|other| other.state == SweepState::Running && other.id != *id);
         Some(Self {
@@ -46,7 +46,7 @@ impl Standing {
         })
     }
 
-    /// Why the sweep is where it is.
+    /// Sentences that explain the state of the sweep.
     pub(crate) fn sentences(&self) -> Vec<String> {
         let status = &self.status;
         let mut lines = vec![format!(
@@ -118,7 +118,7 @@ impl Standing {
         lines
     }
 
-    /// Why so many stages are ready and not handed out.
+    /// Why ready stages are not leased.
     fn why_nothing_more_runs(&self, ready: usize) -> String {
         let Self { status: sweep, workers, .. } = self;
         let stages = clause(ready, "stage is ready", "stages are ready");
@@ -163,7 +163,7 @@ impl Standing {
         format!("{stages}, and {busy} of {slots} slots are busy; the others are about to get work or measure first")
     }
 
-    /// What stages of a sweep failed with, the most frequent first.
+    /// The failures of stages of a sweep, the most frequent first.
     fn failures(&self) -> Vec<String> {
         let mut by_failure: BTreeMap<(&str, &str), (usize, StageKey)> = BTreeMap::new();
         for failed in &self.failures {

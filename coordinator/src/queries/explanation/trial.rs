@@ -1,4 +1,4 @@
-//! How a trial came to its end, and how its cell stands, in sentences.
+//! Explains how a trial ended, and how its cell compares with others.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +11,7 @@ use crate::{
     scheduler::{Core, FailedAttempt, StageDetail, StageStatus},
 };
 
-/// What a report says of each cell in words: what it is called, and how it stands.
+/// What a report says about each cell: its label and its place relative to the front.
 #[derive(Debug)]
 pub(super) struct Cells(BTreeMap<CellId, Cell>);
 
@@ -53,7 +53,7 @@ impl Answer for Cells {
     }
 }
 
-/// How the stages of a trial came to where they are.
+/// Sentences about the stages of a trial.
 pub(super) fn stages(core: &Core, trial: &Trial) -> Vec<String> {
     let mut lines = vec![];
     for key in &trial.stages {
@@ -105,7 +105,7 @@ fn stage(core: &Core, detail: &StageDetail) -> String {
     };
     match detail.failed_attempts {
         0 => now,
-        // What it ended with is none of them.
+        // The final failure is not counted among them.
         before if matches!(detail.status, StageStatus::Ended(StageOutcome::Failed(_))) => {
             format!("{now} ({} before that)", counted(before as usize, "failed attempt"))
         }

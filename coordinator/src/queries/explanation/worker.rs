@@ -1,4 +1,4 @@
-//! What a worker does, in sentences.
+//! Explains what a worker does.
 
 use super::clause;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     scheduler::{Core, WorkerStatus},
 };
 
-/// What a worker does.
+/// Sentences about a worker.
 pub(crate) fn sentences(core: &Core, status: &WorkerStatus) -> Vec<String> {
     let mut lines = vec![format!(
         "worker {} on {}: {} of {} slots busy with {}, {} completed since it attached to this coordinator",
@@ -20,7 +20,7 @@ pub(crate) fn sentences(core: &Core, status: &WorkerStatus) -> Vec<String> {
     if status.away {
         lines.push("it is disconnected; its leases are kept until it reconnects or times out".to_owned());
     } else if status.leaving {
-        lines.push("it gets no more work: it is draining, or it handed back a lease that was not revoked".to_owned());
+        lines.push("it gets no more work: it is draining, or it returned a lease that was not revoked".to_owned());
     } else if let Some(reason) = &status.quarantined {
         lines.push(format!("it is quarantined: {reason}; a restart ends the quarantine"));
     } else if core.is_full() {

@@ -1,4 +1,4 @@
-//! What the fleet keeps in two places, worked out again from one of them.
+//! Consistency of the fleet's redundant state: recomputed and compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +45,7 @@ impl Fleet {
             check(InvariantId::FreeWorkers, free == self.is_free(number), || format!("{worker:?}"))?;
         }
         let gone = self.free.iter().find(|number| !self.workers.contains_key(number));
-        check(InvariantId::FreeWorkers, gone.is_none(), || format!("{gone:?} is not there"))
+        check(InvariantId::FreeWorkers, gone.is_none(), || format!("{gone:?} does not exist"))
     }
 
     fn check_loads(&self) -> Result<(), InvariantViolation> {
@@ -60,6 +60,6 @@ impl Fleet {
             let counted = held == load.workers && load.leases == held.values().sum::<u64>();
             check(InvariantId::SharesCounted, counted, || format!("{sweep:?}: {held:?}, {load:?}"))?;
         }
-        check(InvariantId::SharesCounted, held.is_empty(), || format!("nothing is kept of {held:?}"))
+        check(InvariantId::SharesCounted, held.is_empty(), || format!("no load is kept for {held:?}"))
     }
 }

@@ -1,33 +1,33 @@
-//! How bundles fared on a worker. One on which one bundle after the other fails, or whose disk is full, is quarantined; what failed on a
-//! worker is tried there again after a pause alone.
+//! The health of a worker: how its bundles ended. A worker is quarantined if consecutive bundles fail on it, or if its
+//! disk is full. A stage that failed on a worker is retried there only after a pause.
 //!
-//! A stage that kills whoever runs it must not bring its workers into disrepute: failures count only while the bundles that failed have
-//! no stage in common.
+//! A stage that crashes every executor must not get its workers quarantined. So failures count only if the failed
+//! bundles have no stage in common.
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
 use crate::scheduler::{message::Timestamp, numbers::StageNumber};
 
-/// So often the pause of a worker doubles.
+/// How often the pause of a worker doubles at most.
 const MAX_DOUBLINGS: u32 = 6;
 
 /// See the [module](self).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::scheduler) struct Health {
-    /// Bundles in a row that failed.
+    /// Consecutive bundles that failed.
     faults: u32,
-    /// Their stages.
+    /// The stages of those bundles.
     stages: BTreeSet<StageNumber>,
-    /// What the last of them failed with.
+    /// The message of the last failure.
     last: Option<String>,
     quarantined_since: Option<Timestamp>,
-    /// Whether that is since its disk is full.
+    /// Whether it is quarantined because its disk is full.
     is_full: bool,
-    /// When the first failure of this round was, if there was one.
+    /// When something first failed in this round.
     rests_since: Option<Timestamp>,
-    /// Rounds that ended, each so long after its first failure: what failed in one is tried again in the next.
+    /// The number of completed rounds. A stage that failed in one round is retried in the next.
     round: u32,
-    /// Of them in a row without anything that completed.
+    /// Consecutive rounds without a completed stage.
     in_a_row: u32,
 }
 
@@ -36,34 +36,34 @@ impl Health {
         self.quarantined_since.is_some()
     }
 
-    /// Why it is quarantined, if it is.
+    /// Returns why it is quarantined, or `None` if it is not.
     pub(in crate::scheduler) fn quarantined(&self) -> Option<String> {
         let last = self.last.as_deref().unwrap_or("unknown reason");
         self.is_quarantined().then(|| match self.faults {
             _ if self.is_full => format!("its disk is full: {last}"),
             0 => format!("it cannot run a stage: {last}"),
             1 => format!("a bundle failed on it: {last}"),
-            faults => format!("{faults} bundles in a row failed on it, most recently: {last}"),
+            faults => format!("{faults} consecutive bundles failed on it, most recently: {last}"),
         })
     }
 
-    /// Whether what failed on it is not to be tried on it yet.
+    /// Whether stages that failed on it must still wait before they are retried on it.
     pub(in crate::scheduler) const fn rests(&self) -> bool {
         self.rests_since.is_some()
     }
 
-    /// Which round it is.
+    /// The number of the current round.
     pub(in crate::scheduler) const fn round(&self) -> u32 {
         self.round
     }
 
-    /// Something failed on it. Returns the round in which that is tried on it again.
+    /// Notes that a stage failed on it. Returns the round in which it is retried there.
     pub(super) fn rest(&mut self, now: Timestamp) -> u32 {
         self.rests_since.get_or_insert(now);
         self.round.saturating_add(1)
     }
 
-    /// Ends the round if it has rested for long enough after what failed first. Returns whether it did.
+    /// Ends the round if the pause since its first failure is over. Returns whether it did.
     pub(super) fn ends_round(&mut self, now: Timestamp, pause: u64) -> bool {
         let doublings = self.in_a_row.min(MAX_DOUBLINGS);
         let has_rested = self.rests_since.is_some_and(|since| now.since(since) >= pause << doublings);
@@ -75,7 +75,7 @@ impl Health {
         has_rested
     }
 
-    /// A bundle of these stages failed on it. Returns whether that was one too many.
+    /// Notes that a bundle of these stages failed on it. Returns whether the limit is reached.
     pub(super) fn add_fault(&mut self, stages: &[StageNumber], message: &str, limit: NonZeroU32) -> bool {
         let is_another = stages.iter().all(|stage| !self.stages.contains(stage));
         self.stages.extend(stages);
@@ -84,7 +84,7 @@ impl Health {
         is_another && self.faults >= limit.get()
     }
 
-    /// Returns why it is quarantined now, if it was not before.
+    /// Quarantines it. Returns the reason, or `None` if it was quarantined already.
     pub(super) fn quarantine(&mut self, now: Timestamp, is_full: bool, message: &str) -> Option<String> {
         if self.is_quarantined() {
             return None;
@@ -95,7 +95,7 @@ impl Health {
         self.quarantined()
     }
 
-    /// Ends the quarantine after so long: one more failure, and it begins again. Returns whether it did.
+    /// Ends the quarantine after `limit` ms; a single further failure starts it again. Returns whether it did.
     pub(super) fn ends_quarantine(&mut self, now: Timestamp, limit: u64) -> bool {
         let is_over = self.quarantined_since.is_some_and(|since| now.since(since) > limit);
         if is_over {
@@ -116,7 +116,7 @@ impl Health {
         was_full
     }
 
-    /// A stage completed: it is well. Returns whether that is news.
+    /// A stage completed, so the worker is healthy. Returns whether anything changed.
     pub(super) fn completed(&mut self) -> bool {
         let well = Self { rests_since: self.rests_since, round: self.round, ..Self::default() };
         let is_news = *self != well;
@@ -126,7 +126,7 @@ impl Health {
         is_news
     }
 
-    /// Puts right when things began.
+    /// Corrects all times after a change of the clock.
     pub(super) fn correct_times(&mut self, right: impl Fn(Timestamp) -> Timestamp) {
         self.quarantined_since = self.quarantined_since.map(&right);
         self.rests_since = self.rests_since.map(&right);

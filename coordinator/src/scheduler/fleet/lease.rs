@@ -8,24 +8,25 @@ use crate::scheduler::{
 #[derive(Debug)]
 pub(in crate::scheduler) struct Lease {
     pub(super) worker: WorkerNumber,
-    /// Lanes at the beginning.
+    /// The number of lanes at the beginning.
     pub(super) width: u32,
-    /// Stages that still wait for this lease.
+    /// Stages of this lease that have not ended.
     pub(super) open: Vec<StageNumber>,
     /// The sweeps for which its stages run, each once.
     pub(super) sweeps: Vec<SweepNumber>,
-    /// When it was given out, last reported or last made progress.
+    /// When it was given out, last reported, or last made progress.
     pub(super) last_sign: Timestamp,
     pub(super) revoked: bool,
-    /// When the revocation was first seen not to be confirmed.
+    /// Since when its revocation is known to be unconfirmed.
     pub(super) unconfirmed_since: Option<Timestamp>,
-    /// Whether a stage was ended or dropped by somebody else, so that the worker may be working for nothing.
+    /// Whether a stage was ended or taken away by somebody else, so that the worker may do useless work.
     pub(super) taken_from: bool,
-    /// Whether an earlier life gave it out, or it was taken for ended before its worker came back: it may have been dropped then.
+    /// Whether an earlier life gave it out, or it was considered lost before its worker came back. It may have been
+    /// dropped then.
     pub(super) adopted: bool,
 }
 
-/// What a new lease is.
+/// The data of a new lease.
 #[derive(Debug)]
 pub(in crate::scheduler) struct NewLease {
     pub(in crate::scheduler) worker: WorkerNumber,

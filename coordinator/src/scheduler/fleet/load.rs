@@ -1,20 +1,20 @@
-//! What the fleet does for each sweep: leases and workers that are out for it, and what it has computed in this life.
+//! The load of each sweep: its leases and workers, and what was computed for it in this life.
 
 use std::collections::BTreeMap;
 
 use super::lease::Lease;
 use crate::scheduler::numbers::{SweepNumber, WorkerNumber};
 
-/// Of one sweep.
+/// The load of one sweep.
 #[derive(Debug, Default)]
 pub(in crate::scheduler) struct Load {
-    /// Leases that are out with stages that run for it.
+    /// Current leases with stages that run for it.
     pub(super) leases: u64,
-    /// The workers that have them, and how many.
+    /// Their workers, and the number of leases of each.
     pub(super) workers: BTreeMap<WorkerNumber, u64>,
-    /// So many leases had been given out when it was last its turn.
+    /// The number of leases given out before its last turn.
     pub(super) last_turn: u64,
-    /// Of its stages, so many have completed in this life.
+    /// The number of its stages completed in this life.
     pub(super) completed: u64,
 }
 
@@ -40,7 +40,7 @@ impl Load {
     }
 }
 
-/// Of all sweeps.
+/// The loads of all sweeps.
 #[derive(Debug, Default)]
 pub(super) struct Loads(BTreeMap<SweepNumber, Load>);
 
@@ -53,7 +53,7 @@ impl Loads {
         self.0.entry(sweep).or_default()
     }
 
-    /// A lease is out.
+    /// Adds a new lease.
     pub(super) fn add(&mut self, lease: &Lease) {
         for sweep in &lease.sweeps {
             let load = self.of(*sweep);
@@ -62,7 +62,8 @@ impl Loads {
         }
     }
 
-    /// A lease is over, or goes to another worker. Returns the sweeps for which its worker has no other one.
+    /// Removes a lease that ended or moves to another worker. Returns the sweeps for which its worker has no other
+    /// lease.
     pub(super) fn remove(&mut self, lease: &Lease) -> Vec<SweepNumber> {
         let mut left = vec![];
         for sweep in &lease.sweeps {
@@ -78,7 +79,7 @@ impl Loads {
         left
     }
 
-    /// What there is, by sweep.
+    /// All loads by sweep.
     pub(super) fn iter(&self) -> impl Iterator<Item = (SweepNumber, &Load)> {
         self.0.iter().map(|(sweep, load)| (*sweep, load))
     }

@@ -1,6 +1,6 @@
-//! The fleet: the workers that are attached, what they hold, how they fare, and which of them have a slot free. Nothing of it is durable.
+//! The fleet: attached workers, their leases, health and free slots. Nothing of it is durable.
 //!
-//! Knows stages, sweeps and classes by their numbers alone, and no queue: what a slot gets is decided elsewhere.
+//! It knows stages, sweeps and classes by number only, and no queues. Other parts decide what a slot gets.
 
 mod check;
 mod health;
@@ -31,22 +31,22 @@ pub(super) struct Fleet {
     leases: BTreeMap<LeaseNumber, Lease>,
     next_lease: u64,
     loads: Loads,
-    /// Workers that have a free slot and take work.
+    /// Workers that have a free slot and take leases.
     free: BTreeSet<WorkerNumber>,
     news: News,
     last_tick: Option<Timestamp>,
 }
 
-/// What has changed since the last dispatch.
+/// What changed since the last dispatch.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    /// Workers for which something has.
+    /// Workers for which something changed.
     pub(super) woken: BTreeSet<WorkerNumber>,
-    /// Something has for all of them.
+    /// Something changed for all workers.
     pub(super) all: bool,
-    /// A worker is not free any more: another one may be the last resort for what failed.
+    /// A worker is no longer free, so another may be the last resort for failed stages.
     pub(super) fewer_free: bool,
-    /// Sweeps that have one worker less: another one may have its place.
+    /// Sweeps that lost a worker, so that another may take its place.
     pub(super) left: BTreeSet<SweepNumber>,
 }
 
@@ -76,7 +76,7 @@ impl Fleet {
         self.leases.iter().map(|(number, lease)| (*number, lease))
     }
 
-    /// What is done for a sweep; `None`: nothing is, and nothing was.
+    /// The load of a sweep, or `None` if there never was one in this life.
     pub(super) fn load(&self, sweep: SweepNumber) -> Option<&Load> {
         self.loads.get(sweep)
     }
@@ -93,7 +93,7 @@ impl Fleet {
         self.workers.get(&number).is_some_and(|worker| worker.free_slots() > 0)
     }
 
-    /// Whether a lease of this life has been given out.
+    /// Whether this life has given out the lease.
     pub(super) const fn has_given_out(&self, lease: LeaseNumber) -> bool {
         lease.number < self.next_lease
     }
@@ -104,7 +104,7 @@ impl Fleet {
 
     // Workers.
 
-    /// A worker attaches. Returns its number, and the leases of its earlier attachment, which are nobody's now.
+    /// Attaches a worker. Returns its number and the leases of its earlier attachment, which have no holder now.
     pub(super) fn join(
         &mut self,
         joining: &Joining<'_>,
@@ -118,7 +118,7 @@ impl Fleet {
         let mut worker = Worker::new(joining, now);
         let leases = before.map_or_else(BTreeSet::new, |before| {
             if before.away_since.is_none() {
-                let reason = "the same worker has attached again".to_owned();
+                let reason = "the same worker attached again".to_owned();
                 effects.push(Effect::Detach { worker: before.id.clone(), reason });
             }
             worker.inherit(before)
@@ -128,18 +128,18 @@ impl Fleet {
         (number, leases)
     }
 
-    /// A worker is not there any more. Its leases are to be closed before, or given to somebody.
+    /// Removes a worker. Its leases must be closed or reassigned first.
     pub(super) fn remove(&mut self, number: WorkerNumber) -> Option<Worker> {
         let worker = self.workers.remove(&number)?;
         self.numbers.remove(&worker.id);
         self.free.remove(&number);
         self.news.woken.remove(&number);
-        // What was to be tried elsewhere may have nowhere else to go.
+        // A stage that avoids another worker may have no alternative left.
         self.news.all = true;
         Some(worker)
     }
 
-    /// Its stream broke: what it holds is kept for it.
+    /// Notes that a worker's stream broke. Its leases are kept for it.
     pub(super) fn goes_away(&mut self, number: WorkerNumber, now: Timestamp) {
         let Some(worker) = self.workers.get_mut(&number) else { return };
         if worker.leases.is_empty() {
@@ -152,7 +152,7 @@ impl Fleet {
         self.news.all = true;
     }
 
-    /// The worker wants to end, or handed back work that nobody had revoked: giving it more would only go round in circles.
+    /// The worker is shutting down, or returned stages that were not revoked. Leasing to it again would loop.
     pub(super) fn leaves(&mut self, number: WorkerNumber) {
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.leaving = true;
@@ -167,13 +167,13 @@ impl Fleet {
         }
     }
 
-    /// Something has changed for a worker: it may get work now.
+    /// Something changed for a worker: the next dispatch looks at it.
     pub(super) fn wake(&mut self, number: WorkerNumber) {
         self.news.woken.insert(number);
         self.update_free(number);
     }
 
-    /// It measures how wide bundles of a class may be.
+    /// Notes that it was asked to measure how wide bundles of a class may be.
     pub(super) fn ask_width(&mut self, number: WorkerNumber, class: ClassNumber, now: Timestamp) {
         let Some(worker) = self.workers.get_mut(&number) else { return };
         worker.widths.insert(class, Width::Asked { since: now });
@@ -181,7 +181,7 @@ impl Fleet {
         self.update_free(number);
     }
 
-    /// It has measured. Returns whether it was asked.
+    /// Notes its measurement. Returns whether it was asked for one.
     pub(super) fn set_width(&mut self, number: WorkerNumber, class: ClassNumber, measured: Width) -> bool {
         let worker = self.workers.get_mut(&number);
         let Some(worker) = worker.filter(|worker| worker.widths.contains_key(&class)) else { return false };
@@ -192,7 +192,7 @@ impl Fleet {
         true
     }
 
-    /// Bundles of that class are to be no wider than `lanes` on it.
+    /// Limits the width of bundles of that class on it.
     pub(super) fn narrow(&mut self, number: WorkerNumber, class: ClassNumber, width: u32) {
         let worker = self.workers.get_mut(&number);
         if let Some(Width::Measured { lanes, .. }) = worker.and_then(|worker| worker.widths.get_mut(&class)) {
@@ -202,14 +202,14 @@ impl Fleet {
 
     // Leases.
 
-    /// The next lease of a life.
+    /// Returns the next lease number of a life.
     pub(super) const fn next_lease(&mut self, life: u32) -> LeaseNumber {
         let lease = LeaseNumber { life, number: self.next_lease };
         self.next_lease += 1;
         lease
     }
 
-    /// A worker has a lease.
+    /// Gives a lease to a worker.
     pub(super) fn open_lease(&mut self, number: LeaseNumber, lease: NewLease, now: Timestamp) {
         let lease = Lease::new(lease, now);
         let Some(worker) = self.workers.get_mut(&lease.worker) else { return };
@@ -224,7 +224,7 @@ impl Fleet {
         self.leases.insert(number, lease);
     }
 
-    /// A lease of a worker's earlier attachment is its own again. Returns what it holds.
+    /// Returns a lease to the worker that held it in an earlier attachment. Returns its open stages.
     pub(super) fn take_up(
         &mut self,
         number: WorkerNumber,
@@ -242,13 +242,13 @@ impl Fleet {
         lease.unconfirmed_since = None;
         self.loads.add(lease);
         if lease.revoked {
-            // It may not have heard of it.
+            // The worker may not have received the revocation.
             effects.push(Effect::Revoke { worker: worker.id.clone(), lease: lease_number.id() });
         }
         lease.open.clone()
     }
 
-    /// A lease is over. Returns what it was; its open stages are nobody's now.
+    /// Closes a lease and returns it. Its open stages have no holder now.
     pub(super) fn close_lease(&mut self, number: LeaseNumber) -> Option<Lease> {
         let lease = self.leases.remove(&number)?;
         self.news.left.extend(self.loads.remove(&lease));
@@ -258,21 +258,22 @@ impl Fleet {
         Some(lease)
     }
 
-    /// A lease makes progress.
+    /// Notes that a lease made progress.
     pub(super) fn progressed(&mut self, number: LeaseNumber, now: Timestamp) {
         if let Some(lease) = self.leases.get_mut(&number) {
             lease.last_sign = now;
         }
     }
 
-    /// The holder of a lease spoke of a stage: it does not work on it any more. Returns the holder and the width of the bundle.
+    /// The holder of a lease reported a stage: it no longer works on it. Returns the holder and the width of the
+    /// bundle.
     pub(super) fn reported(&mut self, number: LeaseNumber, stage: StageNumber) -> Option<(WorkerNumber, u32)> {
         let lease = self.leases.get_mut(&number)?;
         lease.open.retain(|open| *open != stage);
         Some((lease.worker, lease.width))
     }
 
-    /// A stage is not a lease's any more. A lease with nothing left to do for anyone is revoked.
+    /// Takes a stage from a lease. A lease without open stages is revoked.
     pub(super) fn drop_stage(&mut self, number: LeaseNumber, stage: StageNumber, effects: &mut Vec<Effect>) {
         let Some(lease) = self.leases.get_mut(&number) else { return };
         if let Some(position) = lease.open.iter().position(|open| *open == stage) {
@@ -284,7 +285,8 @@ impl Fleet {
         }
     }
 
-    /// Takes back all that a lease has. Its slot is free when the worker says so. Returns what it had, the holder and the width.
+    /// Takes all stages from a lease. Its slot is free once the worker confirms. Returns the stages, the holder and the
+    /// width.
     pub(super) fn take_back(
         &mut self,
         number: LeaseNumber,
@@ -304,9 +306,9 @@ impl Fleet {
         }
     }
 
-    // How workers fare.
+    // Health.
 
-    /// A stage completed on a worker.
+    /// Notes that a stage completed on a worker.
     pub(super) fn completed(&mut self, number: WorkerNumber) {
         let Some(worker) = self.workers.get_mut(&number) else { return };
         worker.stages_completed += 1;
@@ -316,12 +318,12 @@ impl Fleet {
         }
     }
 
-    /// A stage of a sweep completed.
+    /// Notes that a stage of a sweep completed.
     pub(super) fn completed_for(&mut self, sweep: SweepNumber) {
         self.loads.of(sweep).completed += 1;
     }
 
-    /// A bundle failed on a worker. Returns whether it is one too many.
+    /// Notes that a bundle failed on a worker. Returns whether the limit is reached.
     pub(super) fn add_fault(
         &mut self,
         number: WorkerNumber,
@@ -333,7 +335,7 @@ impl Fleet {
         worker.is_some_and(|worker| worker.health.add_fault(stages, message, limit))
     }
 
-    /// A worker gets no work for some time.
+    /// Quarantines a worker.
     pub(super) fn quarantine(
         &mut self,
         number: WorkerNumber,
@@ -346,11 +348,12 @@ impl Fleet {
         let Some(reason) = worker.health.quarantine(now, is_full, message) else { return };
         effects.push(Effect::Quarantined { worker: worker.id.clone(), reason });
         self.update_free(number);
-        // What was to be tried elsewhere may have nowhere else to go.
+        // A stage that avoids another worker may have no alternative left.
         self.news.all = true;
     }
 
-    /// Something failed on a worker. Returns the round in which that is tried on it again: the next one if it is to rest from `now` on.
+    /// Notes that a stage failed on a worker. Returns the round in which it is retried there: the next round if the
+    /// worker pauses from `now`.
     pub(super) fn rest(&mut self, number: WorkerNumber, now: Option<Timestamp>) -> u32 {
         self.workers.get_mut(&number).map_or(0, |worker| match now {
             Some(now) => worker.health.rest(now),
@@ -358,16 +361,16 @@ impl Fleet {
         })
     }
 
-    /// Whether another worker takes work.
+    /// Whether another worker takes leases.
     pub(super) fn has_another(&self, number: WorkerNumber) -> bool {
         self.workers().filter(|(other, _)| *other != number).any(|(_, worker)| worker.takes_work())
     }
 
     // Time.
 
-    /// Time has passed. If the coordinator slept, or its clock was set, that says nothing of the workers, and they get a full span from
-    /// now; nor has anything happened in the future: the clock was set twice since the last tick. Returns how moments are put right, and
-    /// whether it slept.
+    /// Advances time. If the coordinator slept or its clock was set, silence says nothing about workers: they get a full
+    /// span from now. No recorded time may be in the future: the clock may have been set twice since the last tick.
+    /// Returns how to correct times, and whether the coordinator slept or its clock was set.
     pub(super) fn tick(&mut self, now: Timestamp, silence: u64) -> (impl Fn(Timestamp) -> Timestamp + use<>, bool) {
         let last = self.last_tick.replace(now);
         let slept = last.is_none_or(|last| now < last || now.since(last) > silence);
@@ -382,12 +385,12 @@ impl Fleet {
         (right, slept)
     }
 
-    /// The workers that are away for longer than `limit`.
+    /// The workers whose stream broke more than `limit` ago.
     pub(super) fn gone(&self, now: Timestamp, limit: u64) -> Vec<WorkerNumber> {
         self.select(|worker| worker.away_since.is_some_and(|since| now.since(since) > limit))
     }
 
-    /// The workers of which nothing was heard for longer than `limit`.
+    /// The workers that were silent for longer than `limit`.
     pub(super) fn silent(&self, now: Timestamp, limit: u64) -> Vec<WorkerNumber> {
         self.select(|worker| worker.away_since.is_none() && now.since(worker.last_seen) > limit)
     }
@@ -396,7 +399,7 @@ impl Fleet {
         self.workers().filter(|(_, worker)| is_one(worker)).map(|(number, _)| number).collect()
     }
 
-    /// The workers that were told to drop a lease, and have not said for longer than `limit` that they did.
+    /// The workers that have not confirmed a revocation for longer than `limit`.
     pub(super) fn unconfirmed(&mut self, now: Timestamp, limit: u64) -> BTreeSet<WorkerNumber> {
         let mut broken = BTreeSet::new();
         for lease in self.leases.values_mut().filter(|lease| lease.revoked) {
@@ -408,28 +411,29 @@ impl Fleet {
         broken
     }
 
-    /// The leases that have made no progress for longer than `limit`. Also one that has nothing left to report: it takes a slot.
+    /// The leases without progress for longer than `limit`. This includes leases without open stages, since they take a
+    /// slot.
     pub(super) fn stuck(&self, now: Timestamp, limit: u64) -> Vec<LeaseNumber> {
         let is_stuck = |lease: &Lease| !lease.revoked && now.since(lease.last_sign) > limit;
         self.leases().filter(|(_, lease)| is_stuck(lease)).map(|(number, _)| number).collect()
     }
 
-    /// Ends quarantines that took so long.
+    /// Ends quarantines that are over.
     pub(super) fn end_quarantines(&mut self, now: Timestamp, limit: u64) {
         self.wake_if(|worker| worker.health.ends_quarantine(now, limit));
     }
 
-    /// Lets workers have again what failed on them, once they have rested.
+    /// Ends pauses that are over, so that workers may retry what failed on them.
     pub(super) fn end_rests(&mut self, now: Timestamp, pause: u64) {
         self.wake_if(|worker| worker.health.ends_round(now, pause));
     }
 
-    /// Lets workers whose disks were full try again.
+    /// Ends the quarantine of workers whose disks were full.
     pub(super) fn room_was_made(&mut self) {
         self.wake_if(|worker| worker.health.has_room_again());
     }
 
-    /// Workers that have not answered a calibration for so long get single lanes of that class until they do.
+    /// Assumes single lanes for workers that have not answered a calibration in time, until they do.
     pub(super) fn give_up_questions(&mut self, now: Timestamp, limit: u64) {
         self.wake_if(|worker| worker.give_up_questions(now, limit));
     }
@@ -441,7 +445,7 @@ impl Fleet {
         }
     }
 
-    /// Keeps the set of workers with free slots.
+    /// Updates whether a worker is in the set of free workers.
     fn update_free(&mut self, number: WorkerNumber) {
         match self.workers.get(&number) {
             Some(worker) if worker.free_slots() > 0 && worker.takes_work() => _ = self.free.insert(number),

@@ -1,4 +1,4 @@
-//! A worker that is attached: what it can do, what it holds, and how it fares.
+//! An attached worker: its abilities, its leases and its health.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,28 +23,28 @@ pub(in crate::scheduler) struct Worker {
     pub(super) last_seen: Timestamp,
     pub(super) leases: BTreeSet<LeaseNumber>,
     pub(super) widths: BTreeMap<ClassNumber, Width>,
-    /// Calibrations that have not been answered: each takes a slot.
+    /// Unanswered calibrations; each takes a slot.
     pub(super) calibrating: u32,
-    /// It said so, or handed back work that nobody had revoked: it gets no more.
+    /// It is draining, or returned stages that were not revoked: it gets no more leases.
     pub(super) leaving: bool,
-    /// When its stream broke: it holds its leases, and may come back for them.
+    /// When its stream broke. It keeps its leases and may come back for them.
     pub(super) away_since: Option<Timestamp>,
     pub(super) stages_completed: u64,
     pub(super) health: Health,
 }
 
-/// How wide bundles of a class may be on a worker.
+/// The known width of bundles of a class on a worker.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::scheduler) enum Width {
-    /// It is measuring.
+    /// The worker is measuring.
     Asked { since: Timestamp },
-    /// It did not answer in time: one lane.
+    /// The worker did not answer in time: one lane.
     Assumed,
     /// The widest bundle worth running.
     Measured { lanes: NonZeroU32, lane_steps_per_second: f64 },
 }
 
-/// Who attaches.
+/// The data of an attaching worker.
 #[derive(Debug)]
 pub(in crate::scheduler) struct Joining<'a> {
     pub(in crate::scheduler) id: &'a WorkerId,
@@ -85,7 +85,7 @@ impl Worker {
         &self.device
     }
 
-    /// Bundles and calibrations that it runs at the same time.
+    /// The number of bundles and calibrations that it runs at the same time.
     pub(in crate::scheduler) const fn slots(&self) -> u32 {
         self.slots.get()
     }
@@ -95,7 +95,7 @@ impl Worker {
         u64::from(self.slots.get()).saturating_sub(busy)
     }
 
-    /// Whether it gets work at all.
+    /// Whether it may get leases.
     pub(in crate::scheduler) const fn takes_work(&self) -> bool {
         !self.leaving && self.away_since.is_none() && !self.health.is_quarantined()
     }
@@ -132,13 +132,13 @@ impl Worker {
         &self.health
     }
 
-    /// Forgets what it was asked and did not answer: another attachment will be asked anew.
+    /// Drops unanswered calibrations: the next attachment is asked again.
     pub(super) fn drop_questions(&mut self) {
         self.widths.retain(|_, width| matches!(width, Width::Measured { .. }));
         self.calibrating = 0;
     }
 
-    /// What `before`, an earlier attachment of it, was known for is known of this one.
+    /// Takes over the health and widths of `before`, its earlier attachment. Returns the leases of that.
     pub(super) fn inherit(&mut self, mut before: Self) -> BTreeSet<LeaseNumber> {
         before.drop_questions();
         self.stages_completed = before.stages_completed;
@@ -147,7 +147,7 @@ impl Worker {
         before.leases
     }
 
-    /// Puts right when things happened.
+    /// Corrects all times after a change of the clock.
     pub(super) fn correct_times(&mut self, right: impl Fn(Timestamp) -> Timestamp) {
         self.last_seen = right(self.last_seen);
         self.away_since = self.away_since.map(&right);
@@ -159,7 +159,7 @@ impl Worker {
         }
     }
 
-    /// Questions that were not answered for longer than `limit` are given up. Returns whether there were any.
+    /// Gives up calibrations that were not answered within `limit`. Returns whether there were any.
     pub(super) fn give_up_questions(&mut self, now: Timestamp, limit: u64) -> bool {
         let mut given_up = 0;
         for width in self.widths.values_mut() {

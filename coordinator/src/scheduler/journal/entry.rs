@@ -1,8 +1,8 @@
-//! Entries of the journal as lines of versioned JSON, and back. Keeping lines is the shell's business.
+//! Entries of the journal as lines of versioned JSON, and back. The shell stores the lines.
 //!
-//! An entry is one line. Only a plan that is long comes in lines of its own before that of the entry that has it, so that nobody has to
-//! have all of it as text: [pieces](PackedPlan::piece), numbered from 0, of which the entry says how many they are. Whoever finds pieces
-//! that are not followed by their entry ignores them: the writer died.
+//! An entry is one line. A long plan is written in [pieces](PackedPlan::piece), numbered from 0, on lines before its
+//! entry, so that its whole text is never in memory. The entry says how many pieces there are. Pieces without an entry
+//! after them are ignored: the writer died.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use crate::{
 /// Version of [`Entry`] as JSON.
 pub const JOURNAL_VERSION: u32 = 9;
 
-/// The oldest version that can be read: 2 to 4 have fewer kinds of records and fewer fields, and those alike; to 5 a plan is itself in its
-/// entry, however long; in 6 a long one is there as one text;
-/// to 7 no sweep drains; to 8 every sweep is one closed part.
+/// The oldest version that can be read. Versions 2 to 4 have fewer kinds of records and fewer fields, but the same
+/// form. Up to 5 a plan is part of its entry, however long; in 6 a long one is a single text. Up to 7 no sweep drains.
+/// Up to 8 every sweep is one closed part.
 const OLDEST_VERSION: u32 = 2;
 
 /// What happened, and when.
@@ -33,42 +33,42 @@ pub struct Entry {
     pub record: Record,
 }
 
-/// A line that is no entry, and no part of one.
+/// A line that is not an entry or a part of one.
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadableEntry {
     /// Not the JSON of an entry.
-    #[error("the journal entry cannot be read: {0}")]
+    #[error("cannot parse the journal entry: {0}")]
     Json(#[from] serde_json::Error),
     /// Written by another version.
     #[error(
-        "the journal entry is of version {found}, and this secateur reads versions {OLDEST_VERSION} to {JOURNAL_VERSION}"
+        "the journal entry has version {found}; this release supports versions {OLDEST_VERSION} to {JOURNAL_VERSION}"
     )]
     Version {
         /// The version in the entry.
         found: u32,
     },
-    /// The lines before it are not the pieces that it needs.
+    /// The lines before it are not the pieces of its plan.
     #[error("pieces of the plan of sweep {sweep} are missing before the journal entry")]
     PiecesMissing {
-        /// Whose.
+        /// The sweep.
         sweep: SweepId,
     },
 }
 
 impl Entry {
-    /// An entry of the current version.
+    /// Returns an entry of the current version.
     #[must_use]
     pub const fn new(at: Timestamp, record: Record) -> Self {
         Self { version: JOURNAL_VERSION, at, record }
     }
 
-    /// The version that it was written in.
+    /// The version in which it was written.
     #[must_use]
     pub const fn version(&self) -> u32 {
         self.version
     }
 
-    /// Its lines of JSON, each made when it is asked for: the pieces of a plan, if it has a long one, and then its own.
+    /// Returns its lines of JSON, each made on demand: the pieces of a long plan, then the entry.
     pub fn into_lines(self) -> impl Iterator<Item = String> + Send {
         let plan = self.plan().filter(|plan| is_long(plan)).map(Arc::clone);
         let count = plan.as_ref().map(|plan| plan.piece_count());
@@ -109,14 +109,14 @@ impl Entry {
     }
 }
 
-/// Reads lines in their order, and puts entries together of them.
+/// Reads lines in order and assembles entries.
 #[derive(Debug, Default)]
 pub struct EntryReader {
-    /// What the last lines were, if they were pieces.
+    /// The pieces that the last lines were, if any.
     pieces: Option<Pieces>,
 }
 
-/// Pieces of a plan, as far as there are.
+/// The pieces of a plan that were read so far.
 #[derive(Debug)]
 struct Pieces {
     sweep: SweepId,
@@ -125,16 +125,16 @@ struct Pieces {
 }
 
 impl EntryReader {
-    /// The sweep whose plan the last lines are of, and how many those are, if they still wait for its entry.
+    /// The sweep and the number of the pieces that were read, if they still wait for their entry.
     #[must_use]
     pub fn waiting(&self) -> Option<(&SweepId, usize)> {
         self.pieces.as_ref().map(|pieces| (&pieces.sweep, pieces.count))
     }
 
-    /// Takes in the next of the lines that [`Entry::into_lines`] made; nothing: it belongs to an entry that follows.
+    /// Reads the next line made by [`Entry::into_lines`]. Returns `None` if it belongs to an entry that follows.
     ///
     /// # Errors
-    /// If it is no such line, or one of another version, or does not fit those before it.
+    /// If it is not such a line, has another version, or does not fit the lines before it.
     pub fn read(&mut self, line: &str) -> Result<Option<Entry>, UnreadableEntry> {
         #[derive(Deserialize)]
         struct Header {
@@ -180,7 +180,7 @@ impl EntryReader {
     }
 }
 
-/// The entries that lines are, in their order.
+/// Reads the entries of these lines, in order.
 pub fn entries(lines: impl IntoIterator<Item: AsRef<str>>) -> impl Iterator<Item = Result<Entry, UnreadableEntry>> {
     let mut reader = EntryReader::default();
     lines.into_iter().filter_map(move |line| reader.read(line.as_ref()).transpose())
@@ -190,19 +190,19 @@ fn written(line: &impl Serialize) -> String {
     serde_json::to_string(line).expect("a line is plain data, and there is no map with keys other than strings")
 }
 
-/// An entry.
+/// An entry as JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordLine<R> {
     version: u32,
     at: Timestamp,
-    /// So many lines before it are of its plan.
+    /// The number of lines before it that hold its plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pieces: Option<usize>,
     record: R,
 }
 
-/// An entry that is a part of a snapshot. It has no tag within, which would have all of it read twice.
+/// An entry that is part of a snapshot. It has no inner tag, because serde would parse it twice.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SnapshotLine<P> {
@@ -213,7 +213,7 @@ struct SnapshotLine<P> {
     snapshot: P,
 }
 
-/// A line of a plan that the entry behind it has.
+/// One piece of the plan of the entry that follows.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PieceLine {

@@ -1,4 +1,4 @@
-//! Attempts that failed, and what is remembered of them.
+//! Failed attempts and the history of failures.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,33 @@ use secateur_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Attempts of which the failure is kept.
+/// The number of failed attempts that are kept.
 const MAX_KEPT: usize = 8;
 
 /// An attempt at a stage that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailedAttempt {
-    /// The name of the worker; nothing where that is not known.
+    /// The name of the worker, or `None` if it is unknown.
     pub worker: Option<String>,
     /// The width of the bundle that it was a lane of.
     pub lanes: u32,
-    /// Why.
+    /// The failure.
     pub failure: Failure,
 }
 
-/// What went wrong with a stage so far.
+/// The failures of a stage so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::scheduler) struct FailureHistory {
-    /// Attempts that failed, in whatever company.
+    /// All failed attempts, alone in a bundle or not.
     pub(in crate::scheduler) failed: u32,
-    /// Of them alone, by what they failed with.
+    /// Failed attempts alone in a bundle, by failure class.
     pub(in crate::scheduler) alone: BTreeMap<FailureClass, u32>,
-    /// The latest of them, the oldest first.
+    /// The latest failed attempts, the oldest first.
     pub(in crate::scheduler) attempts: Vec<FailedAttempt>,
-    /// Which they were, all of them: no more than a stage is allowed. Nothing once it has ended, when no failure counts.
+    /// The ids of all failed attempts, at most as many as a stage may have. Empty once the stage has ended, because
+    /// failures no longer count.
     pub(in crate::scheduler) counted: Vec<AttemptId>,
 }
 
@@ -51,12 +52,12 @@ impl FailureHistory {
     }
 }
 
-/// An attempt at a stage, unlike any other in all lives of a coordinator.
+/// An attempt at a stage, unique over all lives of a coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptId {
-    /// The lease that it was a part of.
+    /// The lease of the attempt.
     pub lease: LeaseId,
-    /// The number that the lease gave it.
+    /// The number of the attempt in the lease.
     pub number: u32,
 }

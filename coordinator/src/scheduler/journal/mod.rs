@@ -1,4 +1,4 @@
-//! The journal's vocabulary: what is durable, as data, and as lines of text. Keeping the lines is the shell's business.
+//! The journal's vocabulary: what is durable, as data and as lines of text. The shell stores the lines.
 
 mod entry;
 mod failures;

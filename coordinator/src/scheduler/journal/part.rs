@@ -1,4 +1,4 @@
-//! The lines of a snapshot, as data. What they are made of and what is made of them again is the ledger's business.
+//! The lines of a snapshot, as data. The ledger makes them and restores itself from them.
 
 use std::sync::Arc;
 
@@ -20,23 +20,23 @@ use crate::{
 pub enum Part {
     /// The first line.
     Begin(Counts),
-    /// How a sweep stands.
+    /// The state of a sweep.
     Sweep(SweepPart),
-    /// What the sweep before it was extended by.
+    /// A part that the sweep before it was extended by.
     Extension(ExtensionPart),
-    /// How some stages stand.
+    /// The state of some stages.
     Stages(Vec<StagePart>),
-    /// The last line: the snapshot is whole.
+    /// The last line: the snapshot is complete.
     End {},
 }
 
-/// What there is once, and what follows.
+/// Global counts, and how many sweeps and stages follow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
-    /// Lives of the coordinator.
+    /// Lives of the coordinator so far.
     pub(in crate::scheduler) life: u32,
-    /// Sweeps that there were.
+    /// Sweeps that were forgotten.
     pub(in crate::scheduler) forgotten: u64,
     /// Sweeps that follow.
     pub(in crate::scheduler) sweeps: usize,
@@ -50,7 +50,7 @@ pub struct Counts {
 pub struct ExtensionPart {
     #[serde(with = "plan_text")]
     pub(in crate::scheduler) part: Arc<PackedPlan>,
-    /// When the sweep was extended by it. The first snapshots of version 9 do not say.
+    /// When the sweep was extended by it. Missing in the first snapshots of version 9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::scheduler) added_at: Option<Timestamp>,
 }
@@ -61,27 +61,27 @@ pub struct ExtensionPart {
 pub struct SweepPart {
     #[serde(with = "plan_text")]
     pub(in crate::scheduler) plan: Arc<PackedPlan>,
-    /// Whether parts are to follow.
+    /// Whether more parts may follow.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(in crate::scheduler) open: bool,
     pub(in crate::scheduler) state: SweepState,
     pub(in crate::scheduler) submitted_at: Timestamp,
     pub(in crate::scheduler) ended_at: Option<Timestamp>,
     pub(in crate::scheduler) share: Share,
-    /// How each trial of all parts stands, a letter for each.
+    /// The state of each trial of all parts, one letter each.
     pub(in crate::scheduler) trials: String,
-    /// The numbers of its stages, in the order of the plan, part by part: first ones, and how many follow each other.
+    /// The numbers of its stages, in the order of the plan, part by part, as ranges: first number and length.
     pub(in crate::scheduler) stages: Vec<(u32, u32)>,
 }
 
-/// A stage that has ended, at which something failed, or that can be gone on with. Of others there is nothing to be said.
+/// A stage that has ended, has a failed attempt, or has a checkpoint. Other stages are not written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StagePart {
     pub(in crate::scheduler) stage: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::scheduler) outcome: Option<StageOutcome>,
-    /// The widest bundle that it may still be a lane of.
+    /// The maximum width of its bundles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::scheduler) width_limit: Option<u32>,
     #[serde(default, rename = "trouble", skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ pub struct StagePart {
 }
 
 impl Part {
-    /// The sweep that it is about, if it is about one.
+    /// The sweep that it belongs to, if any.
     #[must_use]
     pub fn sweep(&self) -> Option<&SweepId> {
         match self {

@@ -1,4 +1,4 @@
-//! A plan in its entry: one that a person could read, as it is; of a long one, what the sweep is. How serde writes it.
+//! How serde writes a plan in its entry: a short one as readable JSON; for a long one only the sweep.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +9,7 @@ use serde::{
 
 use crate::experiment::plan::PackedPlan;
 
-/// The stages of a plan that is long.
+/// From this many stages a plan is long.
 const LONG: usize = 1_000;
 
 pub(super) fn is_long(plan: &PackedPlan) -> bool {
@@ -34,7 +34,7 @@ impl<'de> Visitor<'de> for Either {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<PackedPlan, E> {
-        PackedPlan::from_text(text).map_err(|error| E::custom(format_args!("the plan cannot be read: {error}")))
+        PackedPlan::from_text(text).map_err(|error| E::custom(format_args!("cannot parse the plan: {error}")))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PackedPlan, A::Error> {

@@ -1,6 +1,7 @@
 //! The journal's vocabulary: what is durable, as data.
 //!
-//! Any change to what these types look like as JSON raises the [version](crate::scheduler::JOURNAL_VERSION) and needs a way to read those before.
+//! A change of these types as JSON requires a new [version](crate::scheduler::JOURNAL_VERSION) and a way to read the
+//! earlier versions.
 
 use std::sync::Arc;
 
@@ -27,85 +28,86 @@ pub enum Record {
         /// Its plan, as frozen.
         #[serde(with = "plan_text")]
         plan: Arc<PackedPlan>,
-        /// Whether parts are to follow. Unknown of versions before 9.
+        /// Whether more parts may follow. Absent before version 9.
         #[serde(default, skip_serializing_if = "is_false")]
         open: bool,
     },
-    /// A sweep has more stages and trials. Unknown of versions before 9, as is the next.
+    /// A sweep got more stages and trials. Added in version 9, as is the next record.
     SweepExtended {
-        /// Those of this part, and every stage that they need.
+        /// The stages of this part and every stage that they need.
         #[serde(with = "plan_text")]
         part: Arc<PackedPlan>,
     },
-    /// No part of a sweep follows.
+    /// A sweep is complete: no part follows.
     SweepClosed {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
     },
-    /// A stopped or cancelled sweep goes on.
+    /// A stopped or cancelled sweep was resumed.
     SweepResumed {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
     },
-    /// A sweep was given up.
+    /// A sweep was cancelled.
     SweepCancelled {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
     },
     /// A sweep was stopped from outside.
     SweepStopped {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
         /// For a person.
         reason: String,
     },
-    /// A sweep has another part of the workers, or drains from now on, or does not any more.
+    /// A sweep's share of the workers changed, or it started or stopped draining.
     SweepShareChanged {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
-        /// What it is now.
+        /// The new share.
         share: Share,
     },
-    /// Stages that had failed are open again, and with them those below that had failed for no other reason.
+    /// Failed stages were reopened, with the stages below them that failed for no other reason.
     StagesReopened {
-        /// Those that had failed by themselves.
+        /// The stages that failed by themselves.
         stages: Vec<StageKey>,
     },
-    /// A sweep that did not run was forgotten: its stages that no other sweep lists are no longer known.
+    /// A sweep that was not running was forgotten, with its stages that no other sweep lists.
     SweepForgotten {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
     },
-    /// A stage ended. Stages below it that end with it have no record of their own: they follow.
+    /// A stage ended. Stages below that end with it have no record of their own.
     StageEnded {
-        /// Which.
+        /// The stage.
         stage: StageKey,
-        /// How.
+        /// How it ended.
         outcome: StageOutcome,
     },
-    /// An open stage can be gone on with from there, which is later than from where it could before.
+    /// An open stage got a checkpoint later than the one before.
     Checkpointed {
-        /// Which.
+        /// The stage.
         stage: StageKey,
-        /// From where.
+        /// The checkpoint.
         checkpoint: Checkpoint,
     },
-    /// An attempt failed, and another one is worth it.
+    /// An attempt failed and will be retried.
     AttemptFailed {
-        /// At which stage.
+        /// The stage.
         stage: StageKey,
         /// The width of the bundle that it was a lane of.
         lanes: u32,
-        /// Why.
+        /// The failure.
         failure: Failure,
         /// The name of the worker.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worker: Option<String>,
-        /// Which attempt it was, so that it is not counted again when its worker says it again. Unknown of versions before 5.
+        /// The attempt, so that it is not counted again if its worker repeats the report. Added in version 5.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<AttemptId>,
     },
-    /// A part of all that the records before come to: from a whole snapshot on they are not needed. Written in another way than the others.
+    /// A part of a snapshot of the whole state. Records before a complete snapshot are not needed. Serialised in
+    /// another form than the others.
     #[serde(skip)]
     Snapshot(Part),
 }

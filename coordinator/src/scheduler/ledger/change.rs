@@ -1,11 +1,11 @@
-//! What a record changed: whoever hands work out, and whoever tells people, looks at these and at nothing else.
+//! What a record changed. Dispatch and notifications depend on these changes only.
 
 use crate::scheduler::numbers::{StageNumber, SweepNumber};
 
-/// Something that is different now. How, the ledger says.
+/// A change. The ledger has the new state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::scheduler) enum Change {
-    /// Whether a stage may run, or for which sweep, or in what company, may be another than before.
+    /// A stage may now be runnable or not, or run for another sweep or in other bundles.
     Stage(StageNumber),
     /// A trial has ended: the sweep, and the position in its plan.
     TrialEnded(SweepNumber, u32),

@@ -1,4 +1,4 @@
-//! What the ledger keeps in two places, worked out again from one of them.
+//! Consistency of the ledger's redundant state: recomputed and compared.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -15,7 +15,7 @@ use crate::scheduler::{
 };
 
 impl Ledger {
-    /// Works every invariant out afresh, in time proportional to all there is.
+    /// Recomputes every invariant, in time proportional to the whole state.
     pub(in crate::scheduler) fn check(&self) -> Result<(), InvariantViolation> {
         for (number, stage) in self.stages() {
             if self.sweep(stage.home).forgotten {
@@ -66,7 +66,7 @@ impl Ledger {
         check(InvariantId::Forgotten, holds, || format!("{number:?}: {stage:?}"))
     }
 
-    /// The same of one sweep.
+    /// Checks one sweep.
     pub(super) fn check_sweep(&self, sweep: &Sweep) -> Result<(), InvariantViolation> {
         let about = |what: fmt::Arguments<'_>| format!("{}: {what}", sweep.id());
         let keys = sweep.stages.iter().map(|stage| self.key_of(*stage));

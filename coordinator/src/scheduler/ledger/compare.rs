@@ -1,12 +1,12 @@
-//! Whether two ledgers say the same: all that is durable, field by field. What a snapshot leaves out is proved by this comparison, and not
-//! by the rules that leave it out.
+//! Compares all that is durable in two ledgers, field by field. This comparison proves that nothing
+//! durable is lost by what a snapshot leaves out, independently of the code that leaves it out.
 
 use super::{Ledger, snapshot::Ranks, stage::Stage, sweep::Sweep};
 use crate::scheduler::numbers::SweepNumber;
 
 impl Ledger {
-    /// Whether the same is known to both, whatever was forgotten: of that only the number counts. How often a stage that has completed had
-    /// failed before does not matter.
+    /// Whether both have the same durable state. Of forgotten sweeps only the count is compared. How often a completed
+    /// stage had failed before is not compared.
     pub(in crate::scheduler) fn says_the_same_as(&self, other: &Self) -> bool {
         let (ranks, others) = (Ranks::of(self), Ranks::of(other));
         self.life == other.life
@@ -21,20 +21,20 @@ impl Ledger {
 
     fn durable_stages(&self, ranks: &Ranks) -> impl Iterator<Item = impl PartialEq> {
         self.known_stages().map(|(_, stage)| {
-            // Classes have numbers in the order of their first use, which may have been by a stage that is forgotten.
+            // Classes are numbered in the order of first use, which may have been by a forgotten stage.
             (stage.class.map(|class| self.class(class)), durable_stage(stage, ranks))
         })
     }
 }
 
-/// All that is durable of a sweep. Names every field, so that a new one is thought of here.
+/// The durable state of a sweep. Names every field, so that a new field is considered here.
 fn durable_sweep<'a>(sweep: &'a Sweep, ranks: &Ranks) -> impl PartialEq + use<'a> {
     let Sweep {
         plan,
         open,
         state,
         stages,
-        // Worked out from plan and stages.
+        // Derived from plan and stages.
         listed_again: _,
         trials,
         tally,
@@ -52,7 +52,7 @@ fn durable_sweep<'a>(sweep: &'a Sweep, ranks: &Ranks) -> impl PartialEq + use<'a
     (plan, *open, state, stages, trials, counts, *submitted_at, *ended_at, *share)
 }
 
-/// The same of a stage. Its state is the whole of [`Stage::state`].
+/// The durable state of a stage. All of its state is in [`Stage::state`].
 fn durable_stage<'a>(stage: &'a Stage, ranks: &Ranks) -> impl PartialEq + use<'a> {
     let Stage { home, position, shared_with, children, trials, wanted, class: _, width_limit, failures, .. } = stage;
     let sweep = |number: &SweepNumber| ranks.sweeps[number.index()];
@@ -65,7 +65,7 @@ fn durable_stage<'a>(stage: &'a Stage, ranks: &Ranks) -> impl PartialEq + use<'a
 
 #[cfg(test)]
 impl Ledger {
-    /// What is durable, as text. Of what is forgotten nothing is said, not even by a number.
+    /// Describes what is durable, as text. Forgotten sweeps and stages do not show, not even in numbers.
     pub(in crate::scheduler) fn describe(&self) -> String {
         let ranks = Ranks::of(self);
         let sweep_rank = |number: &SweepNumber| ranks.sweeps[number.index()];

@@ -1,7 +1,7 @@
-//! Forgetting a sweep: what is its own leaves the durable state, what others share becomes theirs.
+//! Forgetting a sweep: stages that only it lists leave the durable state; shared stages pass to the other sweeps.
 //!
-//! Numbers of sweeps and stages never change what they name, so their places stay, and stay empty, until a core is restored from a
-//! snapshot, in which they have none.
+//! Numbers of sweeps and stages never change meaning. Their places remain, empty, until a core is restored from a
+//! snapshot, which does not contain them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +21,7 @@ use super::{
 use crate::scheduler::numbers::{StageNumber, SweepNumber};
 
 impl Ledger {
-    /// Forgets a sweep that does not run: nobody wants its stages but the other sweeps that list them.
+    /// Forgets a sweep that is not running. Its stages remain only if other sweeps list them.
     pub(super) fn forget_sweep(&mut self, number: SweepNumber) {
         let sweep = &mut self.sweeps[number.index()];
         let positions: Vec<usize> = (0..sweep.stages.len()).filter(|position| !sweep.lists_again(*position)).collect();
@@ -44,7 +44,7 @@ impl Ledger {
                 continue;
             }
             if entry.shared_with.is_empty() {
-                // A parent is in the plan of each of its children, so no child of it is left either.
+                // A parent is in the plan of each of its children, so no child remains either.
                 let (stages, sweeps) = (&self.stages, &self.sweeps);
                 self.index.remove(&key, |number| key_of(stages, sweeps, number));
                 let entry = &mut self.stages[stage.index()];
@@ -60,13 +60,13 @@ impl Ledger {
         for stage in stages.iter().filter(|stage| !gone.contains(stage)) {
             self.stages[stage.index()].children.retain(|child| !gone.contains(child));
         }
-        // Until here it says what the keys of the stages are.
+        // Until here the sweep's plan is needed for the keys of the stages.
         let sweep = &mut self.sweeps[number.index()];
         sweep.plan = PlanParts::new(Arc::new(sweep.plan.first().nothing_of()));
     }
 }
 
-/// Where the stages of the sweeps that take some over stand in their plans.
+/// The positions of stages in the plans of the sweeps that take them over.
 #[derive(Default)]
 struct Heirs(HashMap<SweepNumber, HashMap<StageKey, u32>>);
 

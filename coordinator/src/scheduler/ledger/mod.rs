@@ -1,7 +1,7 @@
-//! What is durable: which sweeps there are, how stages ended, which attempts failed. It changes by records alone, one at a time, live and
-//! in replay alike ([`Ledger::apply`]), and says what changed.
+//! The durable state: sweeps, ended stages, failed attempts. Only records change it, one at a time, both live and in
+//! replay ([`Ledger::apply`]), which returns the changes.
 //!
-//! Knows no worker, no lease, no policy, and no time but to note it. So a record means the same whenever it is read.
+//! It knows no workers, leases or policy, and times only as data. So a record means the same whenever it is read.
 
 mod apply;
 mod change;
@@ -50,9 +50,9 @@ pub(super) struct Ledger {
     sweep_numbers: HashMap<SweepId, SweepNumber>,
     classes: Vec<BundleClass>,
     class_numbers: HashMap<BundleClass, ClassNumber>,
-    /// Sweeps that were forgotten before the last snapshot.
+    /// The number of sweeps forgotten before the last snapshot.
     forgotten: u64,
-    /// A snapshot that is being read.
+    /// A snapshot of which some lines were read.
     restoring: Option<Box<Restoring>>,
     /// Records since the last snapshot.
     since_snapshot: u64,
@@ -61,7 +61,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// One that knows nothing yet.
+    /// Returns an empty ledger.
     pub(super) fn new(faults: Faults) -> Self {
         Self { faults, ..Self::default() }
     }
@@ -74,7 +74,7 @@ impl Ledger {
         &self.stages[number.index()]
     }
 
-    /// All stages that there were, those that are forgotten too.
+    /// All stages, including forgotten ones.
     pub(super) fn stages(&self) -> impl ExactSizeIterator<Item = (StageNumber, &Stage)> {
         self.stages.iter().enumerate().map(|(index, stage)| (StageNumber::at(index), stage))
     }
@@ -83,18 +83,18 @@ impl Ledger {
         &self.sweeps[number.index()]
     }
 
-    /// The sweeps that are known, in the order of submission.
+    /// The known sweeps, in the order of submission.
     pub(super) fn sweeps(&self) -> impl Iterator<Item = (SweepNumber, &Sweep)> {
         let all = self.sweeps.iter().enumerate().map(|(index, sweep)| (SweepNumber::at(index), sweep));
         all.filter(|(_, sweep)| !sweep.forgotten)
     }
 
-    /// Whether there ever was a sweep, a forgotten one too.
+    /// Whether there ever was a sweep, even a forgotten one.
     pub(super) const fn has_had_sweeps(&self) -> bool {
         self.forgotten > 0 || !self.sweeps.is_empty()
     }
 
-    /// The sweep of that id, if there is one.
+    /// The sweep of that id, or `None`.
     pub(super) fn find_sweep(&self, id: &SweepId) -> Option<SweepNumber> {
         self.sweep_numbers.get(id).copied()
     }
@@ -103,7 +103,7 @@ impl Ledger {
         self.find_sweep(id).ok_or_else(|| Rejection::UnknownSweep(id.clone()))
     }
 
-    /// The stage with that key, if a sweep lists it.
+    /// The stage of that key, or `None` if no sweep lists it.
     pub(super) fn find_stage(&self, key: &StageKey) -> Option<StageNumber> {
         self.index.find(key, |number| self.key_of(number))
     }
@@ -112,7 +112,7 @@ impl Ledger {
         self.find_stage(key).ok_or(Rejection::UnknownStage(*key))
     }
 
-    /// The key of a stage that some sweep lists.
+    /// The key of a known stage.
     pub(super) fn key_of(&self, stage: StageNumber) -> StageKey {
         key_of(&self.stages, &self.sweeps, stage)
     }
@@ -137,18 +137,18 @@ impl Ledger {
         self.sweep(stage.home).plan.lane_steps(stage.position as usize)
     }
 
-    /// What a stage is to do, and the files that it was given.
+    /// The spec of a stage, and its input files from outside.
     pub(super) fn spec_of(&self, stage: &Stage) -> (StageSpec, Artifacts) {
         self.sweep(stage.home).plan.spec(stage.position as usize)
     }
 
-    /// What the trials of a sweep have come to has changed.
+    /// Notes that results of a sweep's trials changed.
     fn new_generation(&mut self, sweep: SweepNumber) {
         self.generation += 1;
         self.sweeps[sweep.index()].generation = self.generation;
     }
 
-    /// How a trial ended. Returns `None` while it is open.
+    /// How a trial ended, or `None` if it is open.
     pub(super) fn trial_outcome(&self, sweep: &Sweep, trial: usize) -> Option<TrialOutcome> {
         match sweep.trials[trial] {
             TrialState::Open => None,
@@ -167,7 +167,7 @@ impl Ledger {
     }
 }
 
-/// The key of a stage that some sweep lists.
+/// The key of a known stage.
 fn key_of(stages: &[Stage], sweeps: &[Sweep], stage: StageNumber) -> StageKey {
     let stage = &stages[stage.index()];
     sweeps[stage.home.index()].plan.key(stage.position as usize)

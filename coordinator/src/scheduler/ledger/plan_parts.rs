@@ -1,6 +1,6 @@
-//! The plan of a sweep: the one that it began with, and those that it was extended by. Stages and trials are numbered through all of them.
+//! The plan of a sweep: the first part and its extensions. Stages and trials are numbered through all parts.
 //!
-//! A part lists whatever its trials need, also what an earlier one lists: with equal keys it is one stage.
+//! A part lists all stages that its trials need, including those of earlier parts: equal keys are one stage.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -22,7 +22,7 @@ pub(in crate::scheduler) struct PlanParts(Vec<Numbered>);
 #[derive(Debug, PartialEq)]
 struct Numbered {
     plan: Arc<PackedPlan>,
-    /// When the sweep was extended by it. `None` of the first part, and where that was not written down.
+    /// When the sweep was extended by it. `None` for the first part, and if it was not recorded.
     added_at: Option<Timestamp>,
     first_stage: usize,
     first_trial: usize,
@@ -38,17 +38,17 @@ impl PlanParts {
         self.0.push(Numbered { plan, added_at, first_stage, first_trial });
     }
 
-    /// The plan that the sweep began with.
+    /// The plan that the sweep was submitted with.
     pub(in crate::scheduler) fn first(&self) -> &Arc<PackedPlan> {
         &self.0.first().expect("there is no sweep without a plan").plan
     }
 
-    /// The part that came last: what its file says of goals and attempts is what holds.
+    /// The latest part: its goals and limits of attempts apply.
     pub(in crate::scheduler) fn last(&self) -> &Arc<PackedPlan> {
         &self.0.last().expect("there is no sweep without a plan").plan
     }
 
-    /// The parts, and when the sweep was extended by each.
+    /// The parts, and when each extended the sweep.
     pub(in crate::scheduler) fn with_times(
         &self,
     ) -> impl ExactSizeIterator<Item = (&Arc<PackedPlan>, Option<Timestamp>)> {
@@ -59,7 +59,7 @@ impl PlanParts {
         self.0.iter().map(|part| &part.plan)
     }
 
-    /// Stages of all parts; one that several list counts for each.
+    /// Stages of all parts. A stage that several parts list counts for each.
     pub(super) fn stage_count(&self) -> usize {
         self.0.last().map_or(0, |last| last.first_stage + last.plan.stage_count())
     }
@@ -68,7 +68,7 @@ impl PlanParts {
         self.0.last().map_or(0, |last| last.first_trial + last.plan.trial_count())
     }
 
-    /// The trials of a part that are known, and those that are new.
+    /// Returns the known and the new trials of a part.
     pub(in crate::scheduler) fn known_and_new(&self, part: &PackedPlan) -> (Vec<TrialId>, Vec<TrialId>) {
         let ids = |plan: &PackedPlan| (0..plan.trial_count()).map(|trial| plan.trial_id(trial)).collect::<Vec<_>>();
         let known: HashSet<TrialId> = self.iter().flat_map(|plan| ids(plan)).collect();
@@ -99,7 +99,7 @@ impl PlanParts {
         part.plan.parents(stage).map(|parent| part.first_stage + parent)
     }
 
-    /// What a stage is to do, and the files that it was given.
+    /// The spec of a stage, and its input files from outside.
     pub(super) fn spec(&self, stage: usize) -> (StageSpec, Artifacts) {
         let (part, stage) = self.part_of_stage(stage);
         (part.plan.spec(stage), part.plan.given(stage))

@@ -1,7 +1,7 @@
-//! Stages that failed are opened again, because a person says that what made them fail is over. Decides nothing.
+//! Reopens failed stages, because a person says that the cause of the failure is fixed. Decides nothing.
 //!
-//! A stage has one state for all sweeps. So every sweep that has such a stage is as if the stage had never ended: one that had completed
-//! runs again.
+//! A stage has one state for all sweeps. Every sweep with such a stage is as if the stage had never ended: a completed
+//! sweep runs again.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use crate::scheduler::{
 };
 
 impl Ledger {
-    /// Opens stages again that failed by themselves, and those below them that failed for no other reason.
+    /// Reopens stages that failed by themselves, and stages below them that failed for no other reason.
     pub(super) fn reopen(&mut self, keys: &[StageKey], changes: &mut Vec<Change>) -> Result<(), Rejection> {
         let mut open = BTreeSet::new();
         for key in keys {
@@ -33,13 +33,13 @@ impl Ledger {
                 _ => return Err(Rejection::NotFailed(*key)),
             };
         }
-        // Parents have smaller numbers than their children, so each stage is looked at after all that decides it.
+        // Parents have smaller numbers than their children, so each stage is visited after all that decides it.
         let mut waiting = open.clone();
         while let Some(number) = waiting.pop_first() {
             if !open.contains(&number) {
                 match self.ends_by_parents(number) {
                     Some(outcome) => {
-                        // It fails for another parent's sake now; what is below it says so, too.
+                        // It now fails because of another parent, and so do the stages below it.
                         self.stages[number.index()].enter(StageState::Ended(Packed::new(&outcome)));
                         for sweep in self.stages[number.index()].sweeps().collect::<Vec<_>>() {
                             self.new_generation(sweep);
@@ -66,7 +66,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// How a stage ends by how its parents have; `None` if it may run, now or later.
+    /// How the outcomes of its parents end a stage, or `None` if it may run, now or later.
     fn ends_by_parents(&self, number: StageNumber) -> Option<StageOutcome> {
         let stage = &self.stages[number.index()];
         self.parents_of(stage).find_map(|parent| {
@@ -81,7 +81,7 @@ impl Ledger {
         let missing = self.parents_of(stage).filter(is_open).count();
         let lane_steps = self.lane_steps_of(number);
         let stage = &mut self.stages[number.index()];
-        // As if it had never been tried.
+        // It starts without history.
         (stage.failures, stage.width_limit) = (None, UNLIMITED);
         stage.enter(StageState::new(u32::try_from(missing).unwrap_or(u32::MAX)));
         for sweep in self.stages[number.index()].sweeps().collect::<Vec<_>>() {
@@ -114,7 +114,7 @@ impl Ledger {
         }
         if sweep.state == SweepState::Completed && sweep.tally.open > 0 {
             sweep.ended_at = None;
-            // It runs again: its stages are wanted.
+            // It runs again, so its stages are wanted.
             sweep.state = SweepState::Running;
             self.want_stages(number, 0, changes);
         }

@@ -1,5 +1,5 @@
-//! From the parts of a snapshot to the ledger that it was taken of. Nothing in it is believed: what is not whole, or does not fit the
-//! plans, is refused.
+//! Restores a ledger from the parts of a snapshot. Nothing in a snapshot is trusted: an incomplete or inconsistent one
+//! is rejected.
 
 use std::{iter::Peekable, vec::IntoIter};
 
@@ -21,11 +21,11 @@ use crate::scheduler::{
 type Place = (SweepNumber, u32);
 
 impl Restoring {
-    /// The ledger that it was taken of. Believes nothing.
+    /// Restores and checks the ledger that the snapshot was taken of.
     pub(super) fn ledger(self, faults: Faults) -> Result<Ledger, Rejection> {
         let Self { counts, sweeps, stages } = self;
         if (counts.sweeps, counts.stages) != (sweeps.len(), stages.len()) || counts.life == 0 {
-            return Err(invalid(format_args!("it is not whole: {counts:?}")));
+            return Err(invalid(format_args!("it is incomplete: {counts:?}")));
         }
         let mut ledger = Ledger { life: counts.life, forgotten: counts.forgotten, ..Ledger::new(faults) };
         let extended = sweeps.iter().flat_map(|(_, parts)| parts).map(|extension| extension.part.stage_count());
@@ -36,7 +36,7 @@ impl Restoring {
         }
         let count = places.iter().take_while(|place| place.is_some()).count();
         if places[count..].iter().any(Option::is_some) {
-            return Err(invalid("numbers of stages are left out"));
+            return Err(invalid("stage numbers are missing"));
         }
         ledger.stages.reserve_exact(count);
         let mut standings = stages.into_iter().peekable();
@@ -44,7 +44,7 @@ impl Restoring {
             ledger.place_stage(home, position, &mut standings)?;
         }
         if let Some(Standing { stage, .. }) = standings.next() {
-            return Err(invalid(format_args!("there is no stage {stage}, or it is there twice")));
+            return Err(invalid(format_args!("stage {stage} does not exist or is duplicated")));
         }
         for sweep in (0..ledger.sweeps.len()).map(SweepNumber::at) {
             ledger.count_sweep(sweep);
@@ -55,7 +55,7 @@ impl Restoring {
 }
 
 impl Ledger {
-    /// Takes a sweep in, and notes at its stages' numbers where in the plans they are.
+    /// Adds a sweep, and notes where its stages are in the plans.
     fn list_sweep(
         &mut self,
         sweep: SweepPart,
@@ -71,7 +71,7 @@ impl Ledger {
             self.check_size(&part, number)?;
             let (known, _) = sweep.plan.known_and_new(&part);
             if let Some(trial) = known.first() {
-                return Err(invalid(format_args!("trial {trial} is in two parts")));
+                return Err(invalid(format_args!("trial {trial} is in more than one part")));
             }
             sweep.plan.push(part, added_at);
         }
@@ -91,7 +91,7 @@ impl Ledger {
             let key_at = |(home, at): Place| sweeps[home.index()].plan.key(at as usize);
             match places.get(stage.index()).ok_or_else(no_number)? {
                 Some(place) if key_at(*place) == key => continue,
-                Some(_) => return Err(invalid(format_args!("stage {key} has the number of another one"))),
+                Some(_) => return Err(invalid(format_args!("stage {key} has the number of another stage"))),
                 None => places[stage.index()] = Some((number, position)),
             }
             let key_of = |number: StageNumber| key_at(places[number.index()].expect("what is found was placed"));
@@ -104,7 +104,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes the next stage in, below its parents, as it stands.
+    /// Adds the next stage below its parents, with its state.
     fn place_stage(
         &mut self,
         home: SweepNumber,
@@ -130,7 +130,7 @@ impl Ledger {
         let standing = standings.next_if(|standing| standing.stage == number.0);
         let has_ended = standing.as_ref().is_some_and(|standing| standing.outcome.is_some());
         if if has_ended { missing > 0 && !ends_with_parent } else { ends_with_parent } {
-            return Err(invalid(format_args!("stage {key} does not stand as those above it do")));
+            return Err(invalid(format_args!("the state of stage {key} contradicts that of its parents")));
         }
         if let Some(Standing { stage: _, outcome, width_limit, failures, checkpoint }) = standing {
             (stage.width_limit, stage.failures) = (width_limit.max(1), failures);
@@ -141,7 +141,7 @@ impl Ledger {
                     stage.enter(StageState::Open { checkpoint: Some(checkpoint) });
                 }
                 (_, Some(_)) => {
-                    return Err(invalid(format_args!("stage {key} has a checkpoint, and is not open")));
+                    return Err(invalid(format_args!("stage {key} has a checkpoint but is not open")));
                 }
             }
         }
@@ -149,7 +149,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Notes a sweep at its stages, and what it is in all.
+    /// Links a sweep to its stages and computes its counts.
     fn count_sweep(&mut self, number: SweepNumber) {
         let (sweeps, stages) = (&mut self.sweeps, &mut self.stages);
         let sweep = &mut sweeps[number.index()];
@@ -175,7 +175,7 @@ impl Ledger {
         self.sweeps[number.index()].tally = self.tally_of(self.sweep(number));
     }
 
-    /// Trials by how they stand; one that ended is as its last stage.
+    /// Counts trials by state. A trial that ended has the outcome of its last stage.
     fn tally_of(&self, sweep: &Sweep) -> Tally {
         let mut tally = Tally::default();
         for (trial, state) in sweep.trials.iter().enumerate() {

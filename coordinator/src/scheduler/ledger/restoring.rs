@@ -1,20 +1,20 @@
-//! A snapshot that is being read, before its end has come.
+//! A snapshot of which some lines were read.
 
 use secateur_proto::outcome::Checkpoint;
 
 use crate::scheduler::journal::{Counts, ExtensionPart, FailureHistory, SweepPart};
 use crate::scheduler::message::Packed;
 
-/// A snapshot that is being read.
+/// A snapshot of which some lines were read.
 #[derive(Debug)]
 pub(super) struct Restoring {
     pub(super) counts: Counts,
-    /// Each with what it was extended by.
+    /// Each sweep with its extensions.
     pub(super) sweeps: Vec<(SweepPart, Vec<ExtensionPart>)>,
     pub(super) stages: Vec<Standing>,
 }
 
-/// How a stage stands, as the ledger keeps it.
+/// The state of a stage, as the ledger keeps it.
 #[derive(Debug)]
 pub(super) struct Standing {
     pub(super) stage: u32,

@@ -1,9 +1,10 @@
-//! Snapshots: all that is durable as a few lines of the journal, at which a replay begins, so that a start costs what there is and not
-//! what there was. Pure: when one is taken, and what becomes of the lines before it, is the shell's business.
+//! Snapshots: all durable state as a few lines of the journal. A replay begins at a snapshot, so the cost of a start
+//! depends on the current state, not on history. Pure: the shell decides when to take one and what happens to the lines
+//! before it.
 //!
-//! Written is how sweeps and stages stand. All else – who lists a stage, what waits for it, how much is counted – is worked out from the
-//! plans again, so that it cannot contradict them. Of what was forgotten nothing is written but how much it was: numbers of sweeps and
-//! stages begin anew, in the same order.
+//! Only the states of sweeps and stages are written. Everything else (which sweeps list a stage, what waits for it, all
+//! counts) is derived from the plans, so it cannot contradict them. Of forgotten sweeps only the count is written:
+//! sweeps and stages are renumbered in the same order.
 
 use std::sync::Arc;
 
@@ -19,20 +20,20 @@ use crate::scheduler::{
     numbers::StageNumber,
 };
 
-/// Stages in one line: some ten thousand bytes, so that lines come and go without leaving gaps in memory.
+/// Stages in one line: about ten thousand bytes, so that lines do not fragment memory.
 const STAGES_PER_LINE: usize = 50;
 
-/// Bytes of lines that are written together.
+/// Bytes of lines that are returned together.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// All that is durable, which does not change while it is written: nothing is copied that is not about to be.
+/// All durable state, borrowed. Lines are copied only when they are about to be written.
 #[derive(Debug)]
 pub struct Snapshot<'ledger> {
     ledger: &'ledger Ledger,
     ranks: Ranks,
 }
 
-/// For each sweep and each stage the number that it has when those that were forgotten are not counted.
+/// The numbers of sweeps and stages if forgotten ones are not counted.
 #[derive(Debug)]
 pub(super) struct Ranks {
     pub(super) sweeps: Vec<u32>,
@@ -71,37 +72,37 @@ impl Ledger {
         self.since_snapshot
     }
 
-    /// Stages that a sweep lists.
+    /// The number of known stages.
     pub(in crate::scheduler) fn stage_count(&self) -> u64 {
         self.index.len() as u64
     }
 
-    /// The snapshot is in the journal.
+    /// Notes that the snapshot is in the journal.
     pub(in crate::scheduler) const fn snapshot_taken(&mut self) {
         self.since_snapshot = 0;
     }
 
-    /// Whether the last lines that were read are a snapshot without its end, before which nothing is known.
+    /// Whether the last lines were an incomplete snapshot that nothing came before.
     pub(in crate::scheduler) const fn lacks_the_end_of_a_snapshot(&self) -> bool {
         self.life == 0 && self.restoring.is_some()
     }
 
-    /// Every stage that a sweep lists.
+    /// Every known stage.
     pub(super) fn known_stages(&self) -> impl Iterator<Item = (StageNumber, &Stage)> {
         self.stages().filter(|(_, stage)| is_known(stage))
     }
 
-    /// Sweeps that there were.
+    /// The number of forgotten sweeps.
     pub(super) fn forgotten_sweeps(&self) -> u64 {
         self.forgotten + self.sweeps.iter().filter(|sweep| sweep.forgotten).count() as u64
     }
 
-    /// Part of `apply`. With the last part of a snapshot the ledger is as the snapshot says, whatever it was.
+    /// Part of `apply`. The last part of a snapshot replaces the whole ledger.
     pub(super) fn read_part(&mut self, part: &Part) -> Result<(), Rejection> {
-        let early = || invalid("it has no beginning");
+        let early = || invalid("its first line is missing");
         match part {
             Part::Begin(counts) => {
-                // What it says is not believed, but with what is usual there is room for all from the beginning.
+                // The counts are not trusted, but for usual sizes all memory is reserved at the start.
                 let stages = Vec::with_capacity(counts.stages.min(1 << 20));
                 self.restoring = Some(Box::new(Restoring { counts: *counts, sweeps: vec![], stages }));
             }
@@ -126,7 +127,7 @@ impl Ledger {
                 let restoring = self.restoring.take().ok_or_else(early)?;
                 let counts = restoring.counts;
                 *self = restoring.ledger(self.faults).inspect_err(|_| {
-                    // It still has no end, so that nobody takes what is before it for a beginning.
+                    // It still has no end, so the lines before it are not lost.
                     self.restoring = Some(Box::new(Restoring { counts, sweeps: vec![], stages: vec![] }));
                 })?;
             }
@@ -134,11 +135,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Part of `apply`: something else than a part of a snapshot follows. A snapshot that was not written to its end is none, unless
+    /// Part of `apply`: a record that is not part of a snapshot follows. An incomplete snapshot is ignored, unless
     /// nothing else is known.
     pub(super) fn leave_snapshot(&mut self) -> Result<(), Rejection> {
         if self.lacks_the_end_of_a_snapshot() {
-            return Err(invalid("it has no end"));
+            return Err(invalid("its last line is missing"));
         }
         self.restoring = None;
         Ok(())
@@ -149,7 +150,7 @@ pub(super) fn invalid(reason: impl ToString) -> Rejection {
     Rejection::InvalidSnapshot { reason: reason.to_string() }
 }
 
-/// Names every field, so that a new one is thought of here.
+/// The durable state of a sweep. Names every field, so that a new field is considered here.
 fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
     let Sweep {
         plan,
@@ -160,7 +161,7 @@ fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
         submitted_at,
         ended_at,
         share,
-        // Worked out from plan, stages and trials.
+        // Derived from plan, stages and trials.
         listed_again: _,
         tally: _,
         stages_ended: _,
@@ -193,12 +194,12 @@ fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
     }
 }
 
-/// The same of a stage.
+/// The durable state of a stage.
 fn stage_part(stage: &Stage, rank: u32) -> StagePart {
     let Stage {
         width_limit,
         failures,
-        // Worked out from the plans.
+        // Derived from the plans.
         home: _,
         position: _,
         shared_with: _,
@@ -206,11 +207,11 @@ fn stage_part(stage: &Stage, rank: u32) -> StagePart {
         trials: _,
         wanted: _,
         class: _,
-        // The state follows.
+        // The state is below.
         ..
     } = stage;
     let outcome = stage.outcome().map(Packed::unpack);
-    // What failed before it completed explains nothing any more.
+    // Failures before completion are not needed any more.
     let (width_limit, failures) = if stage.has_completed() { (UNLIMITED, &None) } else { (*width_limit, failures) };
     StagePart {
         stage: rank,
@@ -221,19 +222,19 @@ fn stage_part(stage: &Stage, rank: u32) -> StagePart {
     }
 }
 
-/// Whether it is as when it was new, as far as a snapshot goes.
+/// Whether the snapshot can leave it out, because it has no state of its own.
 fn is_new(stage: &Stage) -> bool {
     !stage.is_ended() && stage.width_limit == UNLIMITED && stage.failures.is_none() && stage.checkpoint().is_none()
 }
 
 impl Snapshot<'_> {
-    /// As lines of the journal.
+    /// Returns all lines of the journal.
     #[must_use]
     pub fn lines(&self, at: Timestamp) -> Vec<String> {
         self.entries(at).flat_map(Entry::into_lines).collect()
     }
 
-    /// The same, some lines at a time, each made when it is asked for: together they may take more memory than all else.
+    /// Returns lines of the journal in batches, each made on demand: together they may need more memory than all else.
     pub fn parts(&self, at: Timestamp) -> impl Iterator<Item = Vec<String>> + Send {
         let mut lines = self.entries(at).flat_map(Entry::into_lines);
         std::iter::from_fn(move || {
@@ -248,7 +249,7 @@ impl Snapshot<'_> {
         })
     }
 
-    /// As entries of the journal, each made when it is asked for.
+    /// Returns entries of the journal, each made on demand.
     pub(in crate::scheduler) fn entries(&self, at: Timestamp) -> impl Iterator<Item = Entry> + Send {
         let mut stages = self.stages().map(|(stage, rank)| stage_part(stage, *rank)).peekable();
         let stages = std::iter::from_fn(move || {

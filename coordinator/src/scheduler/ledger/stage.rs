@@ -1,4 +1,4 @@
-//! One stage: what is durable of it. Its state changes in one function, along the edges of one table.
+//! The durable state of one stage. One function changes it, along the edges of one table.
 
 use secateur_proto::outcome::{Checkpoint, FailureClass};
 use smallvec::SmallVec;
@@ -13,42 +13,42 @@ use crate::scheduler::{
 /// The width limit of a stage that never failed.
 pub(in crate::scheduler) const UNLIMITED: u32 = u32::MAX;
 
-/// There are hundreds of thousands: what most of them lack takes no more room than a pointer.
+/// There are hundreds of thousands, so fields that are rarely set take no more space than a pointer.
 #[derive(Debug)]
 pub(in crate::scheduler) struct Stage {
-    /// The oldest sweep that lists it, whose plan holds its spec, and where in that plan.
+    /// The oldest sweep that lists it, whose plan holds its spec, and its position in that plan.
     pub(super) home: SweepNumber,
     pub(super) position: u32,
-    /// Other sweeps that list it, in their order.
+    /// Other sweeps that list it, in order.
     pub(super) shared_with: ThinVec<SweepNumber>,
     /// Stages that read its result.
     pub(super) children: ThinVec<StageNumber>,
-    /// Trials that end with it, in their order: sweep, and position in its plan. Nearly always none or one.
+    /// Trials that end with it, in order: sweep and position in its plan. Nearly always at most one.
     pub(super) trials: SmallVec<[(SweepNumber, u32); 1]>,
-    /// Running sweeps that list it.
+    /// The number of running sweeps that list it.
     pub(super) wanted: u32,
-    /// `None`: runs alone.
+    /// `None` if it runs alone.
     pub(super) class: Option<ClassNumber>,
-    /// The widest bundle that it may still be a lane of.
+    /// The maximum width of its bundles.
     pub(super) width_limit: u32,
-    /// Attempts that failed; `None`: none did.
+    /// Failed attempts, or `None`.
     pub(super) failures: Option<Box<FailureHistory>>,
     state: StageState,
 }
 
-/// Where a stage is, as far as the journal goes, and what there is to know of it there.
+/// The durable state of a stage, with its data.
 #[derive(Debug, PartialEq)]
 pub(in crate::scheduler) enum StageState {
-    /// So many parents have not completed.
+    /// The number of parents that have not completed.
     Waiting { missing: u32 },
-    /// It could run, or is running: that is not durable.
+    /// It can run, or is running, which is not durable.
     Open {
-        /// What its next attempt goes on from; `None`: it begins at its beginning.
+        /// The checkpoint that its next attempt resumes from.
         checkpoint: Option<Box<Checkpoint>>,
     },
-    /// For good, unless a person opens it again.
+    /// Final, unless a person reopens it.
     Ended(Packed),
-    /// No sweep lists it any more.
+    /// No sweep lists it.
     Forgotten,
 }
 
@@ -61,18 +61,18 @@ enum Kind {
     Forgotten,
 }
 
-/// Every way from one state to another. There is no other.
+/// All edges between states.
 const EDGES: &[(Kind, Kind)] = &[
-    // A parent completed: some are missing still, or it was the last one.
+    // A parent completed: some are still missing, or it was the last one.
     (Kind::Waiting, Kind::Waiting),
     (Kind::Waiting, Kind::Open),
-    // A parent ended otherwise.
+    // A parent ended in another way.
     (Kind::Waiting, Kind::Ended),
     // A checkpoint was taken.
     (Kind::Open, Kind::Open),
-    // A result, or the last attempt failed.
+    // A result arrived, or the last attempt failed.
     (Kind::Open, Kind::Ended),
-    // A person opened it again, or a stage above it; or it fails for the sake of another parent now.
+    // A person reopened it or a stage above it, or it now fails because of another parent.
     (Kind::Ended, Kind::Open),
     (Kind::Ended, Kind::Waiting),
     (Kind::Ended, Kind::Ended),
@@ -83,7 +83,7 @@ const EDGES: &[(Kind, Kind)] = &[
 ];
 
 impl StageState {
-    /// The state of a stage of which nothing is known but how many parents have not completed.
+    /// The initial state of a stage with this many open parents.
     pub(super) const fn new(missing: u32) -> Self {
         if missing == 0 { Self::Open { checkpoint: None } } else { Self::Waiting { missing } }
     }
@@ -99,7 +99,7 @@ impl StageState {
 }
 
 impl Stage {
-    /// A new one.
+    /// A new stage.
     pub(super) fn new(home: SweepNumber, position: u32, class: Option<ClassNumber>, state: StageState) -> Self {
         Self {
             home,
@@ -115,7 +115,8 @@ impl Stage {
         }
     }
 
-    /// One more sweep lists it, at that position of its plan. The oldest is its home, whichever brought it, as after a snapshot.
+    /// Adds a sweep that lists it, at that position of its plan. The oldest sweep is its home, in whatever order they
+    /// are added, as after a snapshot.
     pub(super) fn list(&mut self, sweep: SweepNumber, position: u32) {
         let mut other = sweep;
         if sweep < self.home {
@@ -126,23 +127,23 @@ impl Stage {
         self.shared_with.insert(place, other);
     }
 
-    /// A trial ends with it: trials of older sweeps come first.
+    /// Adds a trial that ends with it. Trials of older sweeps come first.
     pub(super) fn list_trial(&mut self, sweep: SweepNumber, trial: u32) {
         let place = self.trials.partition_point(|listed| *listed < (sweep, trial));
         self.trials.insert(place, (sweep, trial));
     }
 
-    /// The one writer of a stage's state.
+    /// Enters a state. Nothing else writes it.
     ///
     /// # Panics
-    /// If there is no such edge: whoever applies a record checks that it can follow.
+    /// If there is no such edge: callers check that the record can follow.
     pub(super) fn enter(&mut self, next: StageState) {
         let edge = (self.state.kind(), next.kind());
         assert!(EDGES.contains(&edge), "a stage cannot go from {:?} to {:?}", edge.0, edge.1);
         if edge.1 == Kind::Ended
             && let Some(failures) = &mut self.failures
         {
-            // No failure counts any more.
+            // Failures no longer count.
             failures.counted = vec![];
         }
         self.state = next;
@@ -152,7 +153,7 @@ impl Stage {
         &self.state
     }
 
-    /// Whether it could run, or is running.
+    /// Whether it can run, or is running.
     pub(in crate::scheduler) const fn is_open(&self) -> bool {
         matches!(self.state, StageState::Open { .. })
     }
@@ -172,7 +173,7 @@ impl Stage {
         }
     }
 
-    /// What its next attempt goes on from.
+    /// The checkpoint that its next attempt resumes from.
     pub(in crate::scheduler) fn checkpoint(&self) -> Option<&Checkpoint> {
         match &self.state {
             StageState::Open { checkpoint } => checkpoint.as_deref(),
@@ -203,17 +204,17 @@ impl Stage {
         self.width_limit
     }
 
-    /// How often an attempt failed.
+    /// The number of failed attempts.
     pub(in crate::scheduler) fn failed(&self) -> u32 {
         self.failures.as_ref().map_or(0, |failures| failures.failed)
     }
 
-    /// Attempts that failed with nobody else in the bundle, with that.
+    /// The number of attempts that failed alone in a bundle with this class.
     pub(in crate::scheduler) fn failed_alone(&self, class: FailureClass) -> u32 {
         self.failures.as_ref().and_then(|failures| failures.alone.get(&class)).copied().unwrap_or(0)
     }
 
-    /// The latest attempts that failed, the oldest first.
+    /// The latest failed attempts, the oldest first.
     pub(in crate::scheduler) fn attempts(&self) -> &[FailedAttempt] {
         self.failures.as_ref().map_or(&[], |failures| &failures.attempts)
     }

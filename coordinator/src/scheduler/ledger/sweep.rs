@@ -1,4 +1,4 @@
-//! One sweep: its plan, and how far it is. Knows nothing of workers.
+//! One sweep: its plan and its progress. Knows no workers.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -16,12 +16,12 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::scheduler) struct Sweep {
     pub(super) plan: PlanParts,
-    /// Whether parts of the plan are to follow: it does not complete before it is closed.
+    /// Whether more parts may follow: it does not complete before it is closed.
     pub(super) open: bool,
     pub(super) state: SweepState,
     /// In the order of the plan.
     pub(super) stages: Vec<StageNumber>,
-    /// Positions in the plan of stages that an earlier part lists, too.
+    /// Positions in the plan of stages that an earlier part lists as well.
     pub(super) listed_again: BTreeSet<u32>,
     pub(super) trials: Vec<TrialState>,
     /// Trials by state.
@@ -32,17 +32,17 @@ pub(in crate::scheduler) struct Sweep {
     pub(super) submitted_at: Timestamp,
     /// When it last stopped running.
     pub(super) ended_at: Option<Timestamp>,
-    /// Nothing of it is left but its number.
+    /// Only its number is left.
     pub(super) forgotten: bool,
     pub(super) share: Share,
-    /// Greater after each change of what its trials have come to than it was of any sweep before. Of this process alone.
+    /// Changes with each change of its trials' results, to a value greater than any before. Valid in this process only.
     pub(super) generation: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::scheduler) enum TrialState {
     Open,
-    /// As its last stage ended.
+    /// Ended as its last stage.
     Ended,
     Cancelled,
 }
@@ -55,7 +55,7 @@ pub(in crate::scheduler) struct Tally {
 }
 
 impl Sweep {
-    /// A new one, of which nothing is listed yet.
+    /// A new sweep without stages.
     pub(super) fn new(plan: Arc<PackedPlan>, submitted_at: Timestamp) -> Self {
         Self {
             open: false,
@@ -92,7 +92,7 @@ impl Sweep {
         self.state == SweepState::Running
     }
 
-    /// Whether it runs on what is under way alone.
+    /// Whether it is draining: its leased stages may end, and no more are leased.
     pub(in crate::scheduler) fn is_draining(&self) -> bool {
         self.share.drains && self.is_running()
     }
@@ -105,7 +105,7 @@ impl Sweep {
         self.generation
     }
 
-    /// Whether parts of its plan are to follow.
+    /// Whether more parts of its plan may follow.
     pub(in crate::scheduler) const fn is_open(&self) -> bool {
         self.open
     }
@@ -115,18 +115,18 @@ impl Sweep {
         self.stages_from(0)
     }
 
-    /// Those that are listed first at a position of the plan or after it.
+    /// The stages that are first listed at `position` of the plan or after it.
     pub(super) fn stages_from(&self, position: usize) -> impl Iterator<Item = StageNumber> + '_ {
         let listed = (position..).zip(&self.stages[position..]);
         listed.filter(|(position, _)| !self.lists_again(*position)).map(|(_, stage)| *stage)
     }
 
-    /// Whether the stage at a position is also at an earlier one.
+    /// Whether the stage at a position is also listed before.
     pub(super) fn lists_again(&self, position: usize) -> bool {
         !self.listed_again.is_empty() && u32::try_from(position).is_ok_and(|at| self.listed_again.contains(&at))
     }
 
-    /// Works out which stages are listed again.
+    /// Computes which stages are listed more than once.
     pub(super) fn note_listed_again(&mut self) {
         if self.plan.iter().nth(1).is_some() {
             let mut listed = BTreeSet::new();
@@ -150,7 +150,7 @@ impl Sweep {
         self.stages[self.plan.last_stage(trial)]
     }
 
-    /// The stages whose results together are a trial's.
+    /// The stages whose results form the result of a trial.
     pub(super) fn result_stages(&self, trial: usize) -> impl DoubleEndedIterator<Item = StageNumber> + '_ {
         self.plan.result_stages(trial).map(|stage| self.stages[stage])
     }

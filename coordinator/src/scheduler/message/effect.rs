@@ -1,67 +1,68 @@
-//! What the shell has to do.
+//! Effects: what the shell must do.
 
 use secateur_proto::ids::{BundleClass, LeaseId, StageKey, SweepId, TrialId, WorkerId};
 
 use super::{packed::TrialOutcome, sweep_state::SweepState};
 
-/// What has to happen now.
+/// Something that the shell must do now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Ask a worker how many lanes of a class to run at once. It takes a slot until it is answered; asked once.
+    /// Ask a worker how many lanes of a class to run at once. Asked once; takes a slot until it is answered.
     Calibrate {
-        /// Whom.
+        /// The worker.
         worker: WorkerId,
-        /// Which class.
+        /// The class.
         class: BundleClass,
         /// A stage of that class; only its shape matters.
         stage: StageKey,
     },
-    /// Hand a bundle to a worker, each stage with its [checkpoint](crate::scheduler::Core::checkpoint).
+    /// Lease a bundle to a worker, each stage with its [checkpoint](crate::scheduler::Core::checkpoint).
     Lease {
-        /// To whom.
+        /// The worker.
         worker: WorkerId,
-        /// Never used before, in this life or another.
+        /// Never used before, in any life.
         lease: LeaseId,
         /// Stages and their attempt numbers.
         stages: Vec<(StageKey, u32)>,
     },
-    /// Nobody needs the rest of this lease.
+    /// Revoke a lease: the rest of it is not needed.
     Revoke {
-        /// Whose.
+        /// The worker.
         worker: WorkerId,
-        /// Which.
+        /// The lease.
         lease: LeaseId,
     },
-    /// Close the stream of a worker that fell silent. To the core it has left.
+    /// Close the stream of a silent worker. The core has removed it already.
     Detach {
-        /// Whose.
+        /// The worker.
         worker: WorkerId,
         /// For a person.
         reason: String,
     },
-    /// A worker is quarantined. For a person: nothing has to be done.
+    /// A worker was quarantined. For people: the shell need not do anything.
     Quarantined {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The coordinator has no room for results, and nothing is handed out; or it has some again. For a person: nothing has to be done.
+    /// The coordinator has no space for results and leases nothing, or it has space again. For people: the shell need
+    /// not do anything.
     Full(bool),
-    /// A trial ended: once for each time that its sweep was submitted afresh, resumed or retried with the trial open.
+    /// A trial ended. Sent once for each time that its sweep was submitted, resumed or retried with the trial open.
     TrialEnded {
-        /// Of which sweep.
+        /// The sweep.
         sweep: SweepId,
-        /// Which.
+        /// The trial.
         trial: TrialId,
-        /// How: as its last stage, or cancelled with its sweep.
+        /// How it ended: as its last stage, or cancelled with its sweep.
         outcome: TrialOutcome,
     },
-    /// A sweep no longer runs. Comes after the [`Effect::TrialEnded`] of its trials.
+    /// A sweep no longer runs. Follows the [`Effect::TrialEnded`] of its trials.
     SweepEnded {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
-        /// Anything but running.
+        /// Any state except running.
         state: SweepState,
     },
 }

@@ -1,4 +1,4 @@
-//! What the shell tells the core.
+//! Events: what the shell reports to the core.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -13,179 +13,182 @@ use crate::experiment::plan::PackedPlan;
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// The coordinator begins: the first event after [`Core::new`](crate::scheduler::Core::new) or
-    /// [`Core::restore`](crate::scheduler::Core::restore), and rejected by none. Every worker is gone, every lease is back, no attempt counts.
+    /// The coordinator starts: the first event after [`Core::new`](crate::scheduler::Core::new) or
+    /// [`Core::restore`](crate::scheduler::Core::restore). It is never rejected. All workers and leases are gone, and
+    /// their attempts do not count.
     Started,
-    /// A plan was submitted. A running or completed sweep stays as it is; one that drains, was stopped or was cancelled goes on with what is
-    /// missing.
+    /// A plan was submitted. A running or completed sweep does not change. A draining, stopped or cancelled one
+    /// resumes.
     SweepSubmitted {
-        /// The plan. A known sweep must come with the stages and trials that it has.
+        /// The plan. For a known sweep it must have the same stages and trials.
         plan: Arc<PackedPlan>,
-        /// What part of the workers it may have.
+        /// The sweep's share of the workers.
         share: ShareChange,
-        /// Whether parts are to follow: it does not complete before it is closed. Of a known sweep this says nothing new.
+        /// Whether more parts may follow: the sweep does not complete before it is closed. Ignored for a known sweep.
         open: bool,
     },
-    /// More trials for a sweep, with all stages that they need. They are taken in once: those of a part that is known already are no news.
-    /// A sweep that had completed runs again; one that drains, was stopped or was cancelled goes on.
+    /// A sweep gets more trials, with all stages that they need. A part that is known already is ignored. A completed
+    /// sweep runs again; a draining, stopped or cancelled one resumes.
     SweepExtended {
-        /// A plan of the same sweep, with none of its trials but new ones.
+        /// A plan of the same sweep with new trials only.
         part: Arc<PackedPlan>,
     },
     /// No part follows: the sweep completes with the last of its trials.
     SweepClosed {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
     },
-    /// A person gives a sweep another part of the workers, from the next lease on.
+    /// A person changes a sweep's share of the workers, from the next lease on.
     SweepShareChanged {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
-        /// What is to be different.
+        /// What changes.
         share: ShareChange,
     },
-    /// A person gave the sweep up. Trials that have not ended end as cancelled.
+    /// A person cancelled a sweep. Its open trials end as cancelled.
     SweepCancelled {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
     },
-    /// A person wants a sweep given up once what is under way for it has ended: it gets nothing more. Submitted again or retried before,
-    /// it goes on.
+    /// A person wants a sweep cancelled once its leased stages have ended; no more are leased. If it is submitted again
+    /// or retried before that, it resumes.
     SweepDrainAsked {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
     },
-    /// A person says that what made stages of the sweep fail is over: they are open again, for every sweep that has them. A stopped or
-    /// cancelled sweep goes on with it.
+    /// A person says that the cause of failures in a sweep is fixed. Its failed stages are reopened, for every sweep
+    /// that has them. A stopped or cancelled sweep resumes.
     SweepRetried {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
     },
-    /// A person needs a sweep no more that does not run. What it computed is forgotten, unless another sweep lists it too.
+    /// A person no longer needs a sweep that is not running. Its results are forgotten, unless another sweep lists them
+    /// too.
     SweepForgotten {
-        /// Which.
+        /// The sweep.
         sweep: SweepId,
     },
-    /// A worker attached. One that comes back has a new id, and is known by its instance: it takes over what it held before, and what
-    /// it held in an earlier life of the coordinator, as far as nobody else has begun it.
+    /// A worker attached. A worker that comes back has a new id and the same instance. It takes over its earlier
+    /// leases, including those of an earlier life, as far as nobody else has begun their stages.
     WorkerJoined {
         /// Never used before.
         worker: WorkerId,
-        /// The same at each of its attachments.
+        /// The same at each attachment of the worker.
         instance: InstanceId,
         /// For people.
         name: String,
         /// For people.
         device: String,
-        /// Bundles and calibrations that it runs at the same time.
+        /// The number of bundles and calibrations that it runs at the same time.
         slots: NonZeroU32,
-        /// What it holds from before.
+        /// The leases that it holds from before.
         held: Vec<HeldLease>,
     },
-    /// A worker wants to end: it gets no more work.
+    /// A worker is shutting down and gets no more leases.
     WorkerDraining {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
     },
-    /// A worker's stream ended. Of a worker that is not there (any more) this says nothing new.
+    /// A worker's stream ended. Ignored if the worker is not attached.
     WorkerLeft {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
         /// Decides whether its attempts have failed.
         departure: Departure,
     },
-    /// The worker lives.
+    /// A sign of life of a worker.
     Heartbeat {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
     },
-    /// The worker works on a stage.
+    /// A worker made progress on a stage.
     Progressed {
-        /// Which worker.
+        /// The worker.
         worker: WorkerId,
-        /// Which stage.
+        /// The stage.
         stage: StageKey,
     },
-    /// A stage can be gone on with from there. Good whatever attempt it is of, since equal keys have equal results, if nothing later is
-    /// known.
+    /// A stage has a checkpoint. Checkpoints of all attempts are valid, because equal keys have equal results. An
+    /// earlier one than the known one is ignored.
     Checkpointed {
-        /// Which worker.
+        /// The worker.
         worker: WorkerId,
-        /// Which stage.
+        /// The stage.
         stage: StageKey,
-        /// From where.
+        /// The checkpoint.
         checkpoint: Checkpoint,
     },
-    /// A worker has the result of a stage and keeps it, since the coordinator has no room for its files. It says so again until there is
-    /// some.
+    /// A worker keeps the result of a stage, because the coordinator has no space for its files. The worker repeats
+    /// this until there is space.
     ResultWaits {
-        /// Which worker.
+        /// The worker.
         worker: WorkerId,
-        /// Of which stage.
+        /// The stage.
         stage: StageKey,
-        /// How large a file there is no room for.
+        /// The size of the file that did not fit.
         bytes: u64,
     },
-    /// The coordinator looked at its disk. It says so again within seconds while there is too little room.
+    /// The coordinator checked its disk. It repeats this within seconds while there is too little space.
     RoomChecked {
-        /// Whether there is more than is to be kept free, with what is waited for: [`Core::room_wanted`](crate::scheduler::Core::room_wanted).
+        /// Whether there is enough free space, including what waiting results need:
+        /// [`Core::room_wanted`](crate::scheduler::Core::room_wanted).
         is_enough: bool,
     },
     /// The answer to [`Effect::Calibrate`](super::Effect::Calibrate).
     Calibrated {
-        /// Who.
+        /// The worker.
         worker: WorkerId,
-        /// Of which class.
+        /// The class.
         class: BundleClass,
         /// The widest bundle worth running.
         lanes: NonZeroU32,
-        /// Finite and not negative.
+        /// Finite and at least 0.
         lane_steps_per_second: f64,
     },
-    /// An attempt at a stage ended. The slot stays taken until [`Event::LeaseEnded`].
+    /// An attempt at a stage ended. The slot remains taken until [`Event::LeaseEnded`].
     StageReported {
-        /// Who.
+        /// The worker.
         worker: WorkerId,
-        /// Under which lease.
+        /// The lease.
         lease: LeaseId,
-        /// Which stage.
+        /// The stage.
         stage: StageKey,
-        /// The attempt that the lease carried for it.
+        /// The attempt number in the lease.
         attempt: u32,
-        /// How it ended. `Cancelled` hands the stage back.
+        /// How it ended. `Cancelled` returns the stage.
         outcome: StageOutcome,
     },
     /// The slot is free again.
     LeaseEnded {
-        /// Who.
+        /// The worker.
         worker: WorkerId,
-        /// Which lease.
+        /// The lease.
         lease: LeaseId,
-        /// Why the stages that were not reported failed; nothing: they go back, and their attempts do not count.
+        /// Why the stages that were not reported failed. `None` returns them, and their attempts do not count.
         failure: Option<Failure>,
     },
-    /// Time has passed: silent workers, stuck leases and unanswered calibrations are looked for.
+    /// Time has passed: silent workers, stuck leases and unanswered calibrations are detected.
     Tick,
 }
 
 /// A lease that a worker holds from an earlier attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldLease {
-    /// As it was given out, by this life or an earlier one.
+    /// As given out by this life or an earlier one.
     pub lease: LeaseId,
-    /// Lanes at the beginning.
+    /// The number of lanes at the beginning.
     pub lanes: NonZeroU32,
-    /// Stages whose end it does not know to be recorded, and their attempts.
+    /// The stages whose end may not be recorded yet, and their attempts.
     pub stages: Vec<(StageKey, u32)>,
 }
 
 /// How a worker left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
-    /// On its own wish: no attempt counts.
+    /// The worker shut down by itself: its attempts do not count.
     Drained,
-    /// Its stream broke. It may work on and come back; if it does not, it was lost.
+    /// Its stream broke. It may continue and come back; otherwise it was lost.
     Disconnected,
-    /// It will not come back: its attempts have failed, for a stage that kills workers must end.
+    /// It will not come back. Its attempts have failed: otherwise a stage that kills workers would run for ever.
     Lost,
 }

@@ -1,4 +1,4 @@
-//! What goes into the core and what comes out of it, and the words of both: plain data. Knows none of the parts that keep state.
+//! Input and output of the core, and their types: plain data, independent of the parts that keep state.
 
 mod effect;
 mod event;

@@ -1,4 +1,4 @@
-//! What the operator decides.
+//! The operator's policy.
 
 use std::num::NonZeroU32;
 
@@ -6,30 +6,32 @@ use std::num::NonZeroU32;
 use crate::scheduler::fault_injection::Fault;
 use crate::scheduler::fault_injection::Faults;
 
-/// What the operator decides.
+/// The operator's policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// A stage that failed alone so many times with the same class of failure has failed, unless its sweep says otherwise.
+    /// A stage fails permanently after this many failures of one class alone in a bundle, unless its sweep sets another
+    /// limit.
     pub max_attempts: NonZeroU32,
-    /// A worker that says nothing for longer is taken for dead.
+    /// A worker that is silent for longer is considered dead.
     pub worker_silence_ms: u64,
-    /// A lease that reports nothing for longer is taken back, and its attempts have failed; nothing: never.
+    /// A lease without progress for longer is revoked, and its attempts have failed. `None`: never.
     pub stuck_ms: Option<u64>,
-    /// A worker that has not answered a calibration after so long gets single lanes of that class until it does.
+    /// A worker that has not answered a calibration after this time gets single lanes of that class until it does.
     pub calibration_ms: u64,
-    /// So long the work of a worker whose stream broke is kept for it; and so long a new life of the coordinator hands nothing out,
-    /// so that workers can say what they hold. 0 where workers die with the coordinator.
+    /// How long the leases of a worker whose stream broke are kept for it. A new life of the coordinator also waits
+    /// this long before it leases, so that workers can report the leases they hold. 0 if workers die with the
+    /// coordinator.
     pub reattach_ms: u64,
-    /// A worker that does not confirm a revocation after so long is taken for dead.
+    /// A worker that does not confirm a revocation within this time is considered dead.
     pub unconfirmed_ms: u64,
-    /// So many sweeps may run at the same time.
+    /// The maximum number of sweeps that run at the same time.
     pub max_running_sweeps: NonZeroU32,
-    /// A worker on which so many bundles in a row failed gets nothing for a while; nothing: it always does.
+    /// A worker is quarantined after this many consecutive failed bundles. `None`: never.
     pub quarantine_after: Option<NonZeroU32>,
-    /// How long that is.
+    /// The duration of a quarantine.
     pub quarantine_ms: u64,
-    /// What failed on a worker is tried there again after so long at the earliest, twice as long after each further failure in a row; 0:
-    /// at once.
+    /// The minimum time before a stage that failed on a worker is retried there. It doubles with each consecutive
+    /// failure. 0: at once.
     pub pause_ms: u64,
     /// A bug that a test injects.
     #[cfg(test)]

@@ -1,18 +1,19 @@
-//! What part of the workers a sweep may have. Whose turn it is by that, is decided in `turns`.
+//! A sweep's share of the workers. `turns` decides whose turn it is.
 
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-/// What part of the workers a sweep may have. Decides when its stages run, if they do, and nothing of their results.
+/// A sweep's share of the workers. It decides when stages run and does not affect results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
-    /// Sweeps of a higher one go first; 0 unless a person says otherwise.
+    /// Sweeps of higher priority are served first. Default: 0.
     pub priority: i32,
-    /// So many workers at a time; nothing: all there are.
+    /// The maximum number of workers at a time, or `None` for no limit.
     pub max_workers: Option<NonZeroU32>,
-    /// It gets nothing more, and is given up once what is under way for it has ended. Unknown of journals before version 8.
+    /// Whether the sweep is draining: no more of its stages are leased, and it is cancelled once the leased ones have
+    /// ended. Absent before journal version 8.
     #[serde(default, skip_serializing_if = "is_false")]
     pub drains: bool,
 }
@@ -22,17 +23,17 @@ pub(in crate::scheduler) const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// What a person wants to be different.
+/// A change of a share.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShareChange {
-    /// Nothing: as it is.
+    /// `None`: unchanged.
     pub priority: Option<i32>,
-    /// Nothing: as it is; 0: no limit.
+    /// `None`: unchanged; 0: no limit.
     pub max_workers: Option<u32>,
 }
 
 impl ShareChange {
-    /// The share that comes of it.
+    /// Applies the change to a share.
     #[must_use]
     pub fn of(self, share: Share) -> Share {
         Share {

@@ -1,18 +1,18 @@
-//! Where a sweep is.
+//! The state of a sweep.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a sweep is.
+/// The state of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SweepState {
-    /// Some trial is open and being worked for.
+    /// Some trial is open.
     Running,
     /// All trials have ended, each in its own way.
     Completed,
-    /// Given up by a person; submit it again to go on.
+    /// Cancelled by a person. Submit it again to resume.
     Cancelled,
-    /// Stopped from outside; submit it again to go on.
+    /// Stopped from outside. Submit it again to resume.
     Stopped {
         /// For a person.
         reason: String,

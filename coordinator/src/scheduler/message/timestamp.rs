@@ -1,4 +1,4 @@
-//! Moments, as the shell's clock tells them.
+//! Moments, as read from the shell's clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Milliseconds from `earlier` to here; 0 if the clock went backwards.
+    /// Milliseconds since `earlier`; 0 if the clock was set back.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

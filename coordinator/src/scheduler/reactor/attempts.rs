@@ -1,4 +1,4 @@
-//! Attempts that failed: which of them count, whether another one is worth it, and when a stage is called poison.
+//! Failed attempts: which of them count, whether to retry, and when a stage is poison.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,12 @@ use crate::scheduler::{
     parts::Step,
 };
 
-/// Characters of each failed attempt that are evidence.
+/// The maximum length in characters of each crash message that is quoted.
 const MAX_EVIDENCE_CHARS: usize = 300;
 
-/// The attempt that is out at a leased stage failed, with something that its whole bundle failed with, or that another attempt may not
-/// meet. It counts once: a worker that did not hear that its failure is known takes the lease up again, and says it again. What a worker
-/// lacks counts only where no other one makes up for it.
+/// Handles the failure of the current attempt at a leased stage. It counts once: a worker that does not know that its
+/// failure was recorded reports it again. A failure because the worker lacks something counts only if no other worker
+/// can run the stage.
 pub(super) fn attempt_failed(
     step: &mut Step<'_>,
     stage: StageNumber,
@@ -37,7 +37,7 @@ pub(super) fn attempt_failed(
             step.try_elsewhere(stage, worker, false);
             return Ok(());
         }
-        // What a worker lacked is of no interest to who reads the journal, but that files could not be had.
+        // Recorded as a storage failure: that files could not be read is all that matters here.
         let failure = Failure::new(FailureClass::Storage, failure.message.clone());
         return attempt_failed(step, stage, worker, lanes, &failure);
     }
@@ -64,7 +64,7 @@ pub(super) fn attempt_failed(
     step.write(Record::StageEnded { stage: key, outcome: StageOutcome::Failed(failure) })
 }
 
-/// How often a stage may fail alone with that: as often as the most patient of the running sweeps that list it says.
+/// How often a stage may fail alone with this class: the largest limit of the running sweeps that list it.
 fn attempts_allowed(step: &Step<'_>, stage: StageNumber, class: FailureClass) -> u32 {
     let sweeps = step.ledger.stage(stage).sweeps().map(|sweep| step.ledger.sweep(sweep));
     let running = sweeps.filter(|sweep| sweep.is_running());
@@ -72,7 +72,8 @@ fn attempts_allowed(step: &Step<'_>, stage: StageNumber, class: FailureClass) ->
     allowed.max().unwrap_or(step.policy.max_attempts).get()
 }
 
-/// What a stage fails with after the last attempt that it has. One that ended executors of several workers, alone, is poison.
+/// The final failure of a stage after its last attempt. One that crashed executors on several workers, alone, is
+/// poison.
 fn given_up(stage: &Stage, last: &FailedAttempt, failed_alone: u32) -> Failure {
     let same = |attempt: &&FailedAttempt| attempt.lanes <= 1 && attempt.failure.class == last.failure.class;
     let alone: Vec<&FailedAttempt> = stage.attempts().iter().chain([last]).filter(same).collect();
@@ -83,15 +84,17 @@ fn given_up(stage: &Stage, last: &FailedAttempt, failed_alone: u32) -> Failure {
             format!("on {}: {message}", attempt.worker.as_deref().unwrap_or("a worker"))
         });
         let evidence = evidence.collect::<Vec<_>>().join("; ");
-        let message =
-            format!("it was given up after {failed_alone} attempts alone, on {} workers: {evidence}", workers.len());
+        let message = format!(
+            "it failed permanently after {failed_alone} attempts alone, on {} workers: {evidence}",
+            workers.len()
+        );
         return Failure::new(FailureClass::Poison, message);
     }
-    let message = format!("{} (attempt {failed_alone} alone, the last one allowed)", last.failure.message);
+    let message = format!("{} (attempt {failed_alone} alone, the last allowed)", last.failure.message);
     Failure::new(last.failure.class, message)
 }
 
-/// Forgets a lease. Its open stages fail with `failure`, or go back.
+/// Closes a lease. Its open stages fail with `failure`, or are queued again if that is `None`.
 pub(super) fn close_lease(
     step: &mut Step<'_>,
     number: LeaseNumber,

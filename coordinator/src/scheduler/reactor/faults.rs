@@ -1,4 +1,4 @@
-//! What the failure of a bundle says of its worker: it is given narrower ones, or none for a while.
+//! How a failed bundle affects its worker: narrower bundles, or quarantine.
 
 use secateur_proto::outcome::{Failure, FailureClass};
 
@@ -7,7 +7,7 @@ use crate::scheduler::{
     parts::Step,
 };
 
-/// A bundle, or a stage of one, failed on a worker.
+/// A bundle, or one of its stages, failed on a worker.
 pub(super) fn faulted(
     step: &mut Step<'_>,
     number: WorkerNumber,
@@ -21,7 +21,7 @@ pub(super) fn faulted(
         FailureClass::Unfit if makes_up_for(step, number) => return quarantine(step, number, failure),
         FailureClass::NoSpace if step.policy.quarantine_after.is_some() => return quarantine(step, number, failure),
         FailureClass::Executor | FailureClass::Storage | FailureClass::Unfit => {}
-        // The stage's, the sweep's or Secateur's own fault.
+        // Not the worker's fault.
         FailureClass::Input
         | FailureClass::Internal
         | FailureClass::Upstream
@@ -35,7 +35,7 @@ pub(super) fn faulted(
     }
 }
 
-/// Whether another worker takes work that this one is not fit for, so that this one can be left alone for a while.
+/// Whether another worker takes leases, so that this one may be quarantined.
 pub(super) fn makes_up_for(step: &Step<'_>, number: WorkerNumber) -> bool {
     step.policy.quarantine_after.is_some() && step.fleet.has_another(number)
 }
@@ -45,7 +45,7 @@ fn quarantine(step: &mut Step<'_>, number: WorkerNumber, failure: &Failure) {
     step.fleet.quarantine(number, is_full, &failure.message, step.now, &mut step.decision.effects);
 }
 
-/// Bundles of that class were too wide for a worker.
+/// Bundles of that class are too wide for a worker: halves their width there.
 fn narrow(step: &mut Step<'_>, number: WorkerNumber, stages: &[StageNumber], width: u32) {
     if let Some(class) = stages.first().and_then(|stage| step.ledger.stage(*stage).class()) {
         step.fleet.narrow(number, class, width / 2);

@@ -1,4 +1,4 @@
-//! What each event comes to: events are checked against the parts, turned into records, and written. A file for each family of events.
+//! The reactors check events against the parts and write records. One file for each family of events.
 
 pub(super) mod attempts;
 pub(super) mod faults;

@@ -1,4 +1,4 @@
-//! What workers say of their leases: progress, checkpoints, how stages ended, and that slots are free again.
+//! Reports of workers on their leases: progress, checkpoints, ended stages, free slots.
 
 use secateur_proto::{
     ids::{LeaseId, StageKey, WorkerId},
@@ -19,7 +19,7 @@ use crate::scheduler::{
     parts::Step,
 };
 
-/// What a worker says of a stage under a lease.
+/// A worker's report on a stage under a lease.
 pub(in crate::scheduler) struct Report<'a> {
     pub(in crate::scheduler) worker: &'a WorkerId,
     pub(in crate::scheduler) lease: &'a LeaseId,
@@ -28,8 +28,8 @@ pub(in crate::scheduler) struct Report<'a> {
     pub(in crate::scheduler) outcome: &'a StageOutcome,
 }
 
-/// A final result (completed, diverged, collapsed) is welcome from whoever brings it while the stage is open: the same key has the same
-/// result. Anything else counts only from the very attempt that is out.
+/// Handles the end of an attempt. A final result (completed, diverged, collapsed) is accepted from any worker while the
+/// stage is open, because equal keys have equal results. Anything else counts only from the current attempt.
 pub(in crate::scheduler) fn reported(step: &mut Step<'_>, report: &Report<'_>) -> Result<(), Rejection> {
     let stage = step.ledger.stage_number(&report.stage)?;
     let reporter = step.fleet.find(report.worker);
@@ -119,8 +119,8 @@ fn attempt_ended(
     Ok(())
 }
 
-/// The newest checkpoint of an open stage is kept, from whoever it comes. One of a stage that has ended is of no use, nor is one from
-/// before the one that is known.
+/// Keeps the newest checkpoint of an open stage, from any worker. Checkpoints of ended stages and earlier checkpoints
+/// are ignored.
 pub(in crate::scheduler) fn checkpointed(
     step: &mut Step<'_>,
     worker: &WorkerId,
@@ -157,7 +157,7 @@ pub(in crate::scheduler) fn lease_ended(
     match failure {
         _ if open.is_empty() => {}
         Some(failure) => faulted(step, number, &open, width, failure),
-        // What it was told to drop by an earlier life it hands back now, and lives on.
+        // An earlier life told the worker to drop the lease. It returns the lease now and remains healthy.
         None if adopted => {}
         None => step.fleet.leaves(number),
     }

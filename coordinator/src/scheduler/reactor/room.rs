@@ -1,8 +1,9 @@
-//! Disks that are full. That is nobody's failed attempt, and what has been computed is kept.
+//! Full disks. No attempt fails because of them, and computed results are kept.
 //!
-//! What a worker has no room for goes to another one, and the worker is quarantined. While the coordinator has too little room, or a worker
-//! cannot hand in a result for want of it, nothing more is handed out; what is under way goes on. Where nobody can make up for anybody, on
-//! one machine, the sweeps that want the stage stop instead, until a person submits them again.
+//! A stage that does not fit on a worker's disk is retried on another worker, and the worker is quarantined. While the
+//! coordinator has too little space, or a worker cannot upload a result for lack of it, nothing more is leased; leased
+//! work continues. On a single machine no other worker can help. There the sweeps that want the stage stop until a
+//! person submits them again.
 
 use secateur_proto::{
     ids::{StageKey, WorkerId},
@@ -16,7 +17,7 @@ use crate::scheduler::{
     parts::Step,
 };
 
-/// A stage could not be done, since the disk of the worker that leases it is full.
+/// The disk of the worker that leases a stage is full.
 pub(super) fn no_room(
     step: &mut Step<'_>,
     stage: StageNumber,
@@ -42,7 +43,7 @@ fn stop_sweeps_of(step: &mut Step<'_>, stage: StageNumber, reason: &str) -> Resu
     Ok(())
 }
 
-/// A worker keeps a result for which the coordinator has no room.
+/// A worker keeps a result because the coordinator has no space for it.
 pub(in crate::scheduler) fn result_waits(
     step: &mut Step<'_>,
     worker: &WorkerId,
@@ -58,7 +59,7 @@ pub(in crate::scheduler) fn result_waits(
     Ok(())
 }
 
-/// The coordinator looked whether there is enough room on its disk.
+/// The coordinator checked the free space of its disk.
 pub(in crate::scheduler) fn room_checked(step: &mut Step<'_>, is_enough: bool) {
     if !is_enough {
         fills_up(step, None, 0);
@@ -79,7 +80,7 @@ fn has_room(step: &mut Step<'_>) {
     step.ready.look_again();
 }
 
-/// Hands work out again once the result that was said to wait has come, or is not said to wait any more.
+/// Resumes leasing once the waiting result has arrived, or is no longer reported.
 pub(super) fn look_for_room(step: &mut Step<'_>) {
     if step.hold.is_over(step.now, |stage| step.ledger.stage(stage).is_ended()) {
         has_room(step);

@@ -1,4 +1,4 @@
-//! What people want of sweeps: that they run, share the workers, drain, end, go on, or are forgotten.
+//! People's requests for sweeps: submit, extend, share, drain, cancel, retry, forget.
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ pub(in crate::scheduler) fn submitted(
     share_changed(step, id, share)
 }
 
-/// A part of which all trials are known is no news: it was taken in before. One without trials says what else is different now.
+/// Extends a sweep. A part whose trials are all known was added before and is ignored. A part without trials carries
+/// other changes, such as goals.
 pub(in crate::scheduler) fn extended(step: &mut Step<'_>, part: &Arc<PackedPlan>) -> Result<(), Rejection> {
     let id = &part.sweep.id;
     let number = step.ledger.sweep_number(id)?;
@@ -57,13 +58,13 @@ pub(in crate::scheduler) fn extended(step: &mut Step<'_>, part: &Arc<PackedPlan>
     step.write(Record::SweepExtended { part: Arc::clone(part) })
 }
 
-/// One that is closed already stays so.
+/// Closes a sweep. One that is closed already does not change.
 pub(in crate::scheduler) fn closed(step: &mut Step<'_>, sweep: &SweepId) -> Result<(), Rejection> {
     let number = step.ledger.sweep_number(sweep)?;
     if step.ledger.sweep(number).is_open() { step.write(Record::SweepClosed { sweep: sweep.clone() }) } else { Ok(()) }
 }
 
-/// Lets a stopped or cancelled sweep go on, and one that drains.
+/// Resumes a stopped, cancelled or draining sweep.
 fn resume(step: &mut Step<'_>, number: SweepNumber) -> Result<(), Rejection> {
     let sweep = step.ledger.sweep(number);
     match sweep.state() {
@@ -77,14 +78,14 @@ fn resume(step: &mut Step<'_>, number: SweepNumber) -> Result<(), Rejection> {
     }
 }
 
-/// Whether one more sweep may run.
+/// Rejects if the limit of running sweeps is reached.
 fn admits_another(step: &Step<'_>) -> Result<(), Rejection> {
     let running = step.ledger.sweeps().filter(|(_, sweep)| sweep.is_running()).count();
     let limit = step.policy.max_running_sweeps;
     if running < limit.get() as usize { Ok(()) } else { Err(Rejection::TooManySweeps { limit: limit.get() }) }
 }
 
-/// Gives a sweep another share, if it is another one.
+/// Changes a sweep's share, if the new one differs.
 pub(in crate::scheduler) fn share_changed(
     step: &mut Step<'_>,
     sweep: &SweepId,
@@ -95,7 +96,7 @@ pub(in crate::scheduler) fn share_changed(
     set_share(step, number, share)
 }
 
-/// Says whether a running sweep drains.
+/// Sets whether a running sweep drains.
 fn set_drains(step: &mut Step<'_>, number: SweepNumber, drains: bool) -> Result<(), Rejection> {
     let share = Share { drains, ..step.ledger.sweep(number).share() };
     set_share(step, number, share)
@@ -121,7 +122,7 @@ pub(in crate::scheduler) fn cancelled(step: &mut Step<'_>, sweep: &SweepId) -> R
     }
 }
 
-/// Nothing more of it is handed out. A sweep that does not run is given up at once: nothing is under way for it.
+/// Drains a sweep. One that is not running has no leased stages and is cancelled at once.
 pub(in crate::scheduler) fn drained(step: &mut Step<'_>, sweep: &SweepId) -> Result<(), Rejection> {
     let number = step.ledger.sweep_number(sweep)?;
     if step.ledger.sweep(number).is_running() {
@@ -132,8 +133,7 @@ pub(in crate::scheduler) fn drained(step: &mut Step<'_>, sweep: &SweepId) -> Res
     }
 }
 
-/// Gives up the sweeps that drain and of which no stage is with a worker any more, for whichever sweep it is. Not while workers may still
-/// say what they hold.
+/// Cancels draining sweeps without leased stages. Not while workers may still report leases that they hold.
 pub(in crate::scheduler) fn end_drains(step: &mut Step<'_>) -> Result<(), Rejection> {
     if step.hold.is_waiting() {
         return Ok(());
@@ -155,7 +155,7 @@ pub(in crate::scheduler) fn retried(step: &mut Step<'_>, sweep: &SweepId) -> Res
         SweepState::Cancelled | SweepState::Stopped { .. } => true,
     };
     if goes_on {
-        // Before anything is written: what is refused changes nothing.
+        // Checked before anything is written, because a rejection must change nothing.
         admits_another(step)?;
     }
     if !stages.is_empty() {

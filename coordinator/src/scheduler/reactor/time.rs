@@ -1,4 +1,4 @@
-//! What comes of nothing but time: a life begins; workers fall silent, do not come back, get stuck, do not answer; quarantines end.
+//! Changes caused by time alone: start of a life, silent, absent and stuck workers, and ends of quarantines.
 
 use secateur_proto::outcome::{Failure, FailureClass};
 
@@ -13,7 +13,7 @@ use crate::scheduler::{
     ready::Ready,
 };
 
-/// A life begins: every worker is gone. With unfinished work, somebody may be at it.
+/// Starts a life without workers. If there is unfinished work, workers may hold leases for it.
 pub(in crate::scheduler) fn started(step: &mut Step<'_>) -> Result<(), Rejection> {
     step.write(Record::Started)?;
     *step.fleet = Fleet::default();
@@ -36,7 +36,7 @@ pub(in crate::scheduler) fn ticked(step: &mut Step<'_>) -> Result<(), Rejection>
     }
     let silence = policy.worker_silence_ms;
     for number in step.fleet.silent(now, silence) {
-        detach(step, number, format!("nothing was heard of it for more than {silence} ms"))?;
+        detach(step, number, format!("it was silent for more than {silence} ms"))?;
     }
     let limit = policy.unconfirmed_ms;
     for number in step.fleet.unconfirmed(now, limit) {
@@ -54,17 +54,17 @@ pub(in crate::scheduler) fn ticked(step: &mut Step<'_>) -> Result<(), Rejection>
     Ok(())
 }
 
-/// A worker is taken for dead.
+/// Detaches a worker that is considered dead.
 fn detach(step: &mut Step<'_>, number: WorkerNumber, reason: String) -> Result<(), Rejection> {
     let worker = step.fleet.worker(number).map(|worker| worker.id().clone());
     step.decision.effects.extend(worker.map(|worker| Effect::Detach { worker, reason }));
     left(step, number, Departure::Lost)
 }
 
-/// Revokes a lease that makes no progress: its attempts have failed.
+/// Revokes a lease without progress. Its attempts have failed.
 fn take_back(step: &mut Step<'_>, number: LeaseNumber, limit: u64) -> Result<(), Rejection> {
     let Some((open, holder, width)) = step.fleet.take_back(number, &mut step.decision.effects) else { return Ok(()) };
-    let failure = Failure::new(FailureClass::Executor, format!("no result came for more than {limit} ms"));
+    let failure = Failure::new(FailureClass::Executor, format!("there was no progress for more than {limit} ms"));
     for stage in &open {
         attempt_failed(step, *stage, holder, width, &failure)?;
     }

@@ -1,5 +1,5 @@
-//! Workers that come, go and come back: what they held is theirs again, and what they hold from an earlier life of the coordinator
-//! becomes theirs if nobody else has begun it. And how wide bundles may be on them.
+//! Workers that attach, leave and come back. A worker gets back its leases, and leases of an earlier life of the
+//! coordinator if nobody else has begun their stages. Also widths of bundles.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ pub(in crate::scheduler) fn joined(
     for lease in &leases {
         match held.get(lease) {
             Some(held) if step.fleet.has_slot(number) => take_up(step, number, *lease, held),
-            // It was never told of the lease, or has forgotten it.
+            // The worker never received the lease, or no longer has it.
             _ => close_lease(step, *lease, None)?,
         }
     }
@@ -46,7 +46,7 @@ pub(in crate::scheduler) fn joined(
     Ok(())
 }
 
-/// A lease that a worker held before it came back is its own again, without what it does not hold any more.
+/// Returns to a worker a lease that it held before, without stages that it no longer holds.
 fn take_up(step: &mut Step<'_>, number: WorkerNumber, lease: LeaseNumber, held: &HeldLease) {
     let open = step.fleet.take_up(number, lease, step.now, &mut step.decision.effects);
     let holds = |stage: &StageNumber| {
@@ -58,7 +58,8 @@ fn take_up(step: &mut Step<'_>, number: WorkerNumber, lease: LeaseNumber, held: 
     }
 }
 
-/// A lease that is not out any more, or was given out by an earlier life: what of it nobody has begun is the worker's.
+/// Adopts a lease that was closed or given out by an earlier life: the worker gets its stages that nobody else has
+/// begun.
 fn adopt(step: &mut Step<'_>, worker: &WorkerId, number: WorkerNumber, lease: LeaseNumber, held: &HeldLease) {
     let life = step.ledger.life();
     let was_given_out = lease.life < life || lease.life == life && step.fleet.has_given_out(lease);

@@ -1,7 +1,7 @@
-//! What is ready: which stages wait in which queue, and which are with a worker. Of this life alone, and worked out from the ledger: it
-//! follows whatever changes there ([`Ready::follow`]).
+//! Ready stages: which wait in which queue, and which are leased. State of this life only, derived from the ledger,
+//! whose changes it follows ([`Ready::follow`]).
 //!
-//! Knows workers and leases by their numbers alone.
+//! It knows workers and leases by number only.
 
 mod queues;
 
@@ -18,35 +18,35 @@ use super::{
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    /// By the number of the stage. Stages that never became ready may lack theirs.
+    /// By stage number. Stages that never became ready may have no slot.
     slots: Vec<Slot>,
     queues: Queues,
 }
 
-/// One stage. There are hundreds of thousands.
+/// The state of one stage. There are hundreds of thousands.
 #[derive(Debug, Default)]
 struct Slot {
     place: Place,
-    /// The number of its latest attempt; in a new life it goes on from those that failed.
+    /// The number of its latest attempt. A new life continues from the number of failed attempts.
     attempt: u32,
-    /// The worker that is to have it next only if no other is free.
+    /// The worker to avoid for the next attempt, if another one is free.
     avoids: Option<Box<AvoidedWorker>>,
 }
 
-/// Where a stage is.
+/// The place of a stage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Place {
     /// It cannot run, or no running sweep wants it.
     #[default]
     Idle,
-    /// It could run, and waits for a slot.
+    /// It waits for a slot.
     Queued {
-        /// In whose queue.
+        /// The sweep in whose queue it is.
         sweep: SweepNumber,
-        /// The widest bundle that it may be a lane of, there.
+        /// The maximum width of its bundle.
         width_limit: u32,
     },
-    /// A worker has it.
+    /// A worker holds it.
     Leased { lease: LeaseNumber, attempt: u32 },
 }
 
@@ -58,16 +58,16 @@ enum Kind {
     Leased,
 }
 
-/// Every way from one place to another. There is no other: nothing is leased that was not queued.
+/// All edges between places. Only queued stages are leased.
 const EDGES: &[(Kind, Kind)] = &[
     (Kind::Idle, Kind::Queued),
-    // It runs for another sweep, or in other company.
+    // It runs for another sweep, or in other bundles.
     (Kind::Queued, Kind::Queued),
     (Kind::Queued, Kind::Idle),
     (Kind::Queued, Kind::Leased),
-    // Its attempt is over, and another one is to follow.
+    // Its attempt is over, and another will follow.
     (Kind::Leased, Kind::Queued),
-    // It has ended, or nobody wants it any more.
+    // It has ended, or no running sweep wants it.
     (Kind::Leased, Kind::Idle),
 ];
 
@@ -82,7 +82,7 @@ impl Place {
 }
 
 impl Slot {
-    /// The one writer of a stage's place.
+    /// Enters a place. Nothing else writes it.
     ///
     /// # Panics
     /// If there is no such edge.
@@ -94,7 +94,7 @@ impl Slot {
 }
 
 impl Ready {
-    /// What is ready when a life begins: nothing is with a worker.
+    /// What is ready at the start of a life: nothing is leased.
     pub(super) fn of(ledger: &Ledger) -> Self {
         let slot = |failed| Slot { attempt: failed, ..Slot::default() };
         let mut ready =
@@ -105,21 +105,21 @@ impl Ready {
         ready
     }
 
-    /// A stage is another one than before: puts it where it belongs now. Returns the lease that must let go of it.
+    /// Moves a stage whose state changed to its place. Returns the lease that must give it up.
     pub(super) fn follow(&mut self, ledger: &Ledger, number: StageNumber) -> Option<LeaseNumber> {
         if number.index() >= self.slots.len() {
             self.slots.resize_with(ledger.stages().len(), Slot::default);
         }
         let next = belongs(ledger, number);
         let lease = match self.place(number) {
-            // The attempt that is out goes on.
+            // The current attempt continues.
             Place::Leased { .. } if next != Place::Idle => return None,
             Place::Leased { lease, .. } => Some(lease),
             Place::Idle | Place::Queued { .. } => None,
         };
         self.settle(ledger, number);
         if !ledger.stage(number).is_open() {
-            // Only now: it is a part of the name of the queue that it was in.
+            // Not before, because it is part of the key of the queue that the stage was in.
             self.slots[number.index()].avoids = None;
         }
         lease
@@ -144,7 +144,7 @@ impl Ready {
         taken.into_iter().map(give).collect()
     }
 
-    /// Gives a stage to a lease of an earlier attachment, if nobody else has begun it. Returns the sweep that it runs for.
+    /// Gives a stage to a lease of an earlier attachment if it is still queued. Returns the sweep that it runs for.
     pub(super) fn adopt(
         &mut self,
         ledger: &Ledger,
@@ -159,7 +159,7 @@ impl Ready {
         Some(sweep)
     }
 
-    /// A stage failed on a worker: another one is to have it next, if one is free.
+    /// Notes that a stage failed on a worker, so that its next attempt prefers another.
     pub(super) fn avoid(&mut self, ledger: &Ledger, number: StageNumber, avoided: AvoidedWorker) {
         let place = self.place(number);
         let is_queued = matches!(place, Place::Queued { .. });
@@ -174,12 +174,12 @@ impl Ready {
         }
     }
 
-    /// Lets the next dispatch look at every worker.
+    /// Makes the next dispatch look at every worker.
     pub(super) const fn look_again(&mut self) {
         self.queues.look_again();
     }
 
-    /// Whether there is news since it was last asked.
+    /// Whether anything changed since the last call.
     pub(super) const fn take_news(&mut self) -> bool {
         self.queues.take_news()
     }
@@ -188,7 +188,7 @@ impl Ready {
         self.slots.get(number.index()).map_or(Place::Idle, |slot| slot.place)
     }
 
-    /// The attempt that is out at a stage.
+    /// The current lease and attempt of a stage.
     pub(super) fn lease_of(&self, number: StageNumber) -> Option<(LeaseNumber, u32)> {
         match self.place(number) {
             Place::Leased { lease, attempt } => Some((lease, attempt)),
@@ -200,7 +200,7 @@ impl Ready {
         &self.queues
     }
 
-    /// Puts a stage that no worker is to have where it belongs.
+    /// Moves a stage that is not leased to its place.
     fn settle(&mut self, ledger: &Ledger, number: StageNumber) {
         let (place, next) = (self.place(number), belongs(ledger, number));
         if place != next {
@@ -208,7 +208,7 @@ impl Ready {
         }
     }
 
-    /// Puts a stage somewhere, out of its queue and into another one.
+    /// Moves a stage from its queue to another place.
     fn put(&mut self, ledger: &Ledger, number: StageNumber, next: Place) {
         if let Some(queue) = self.queue_of(ledger, number, self.place(number)) {
             self.queues.remove(queue, number);
@@ -226,7 +226,7 @@ impl Ready {
         Some(QueueKey { sweep, lanes })
     }
 
-    /// Works out again what is kept in two places.
+    /// Recomputes and compares redundant state.
     pub(super) fn check(&self, ledger: &Ledger) -> Result<(), InvariantViolation> {
         let mut queued = 0;
         for (number, stage) in ledger.stages() {
@@ -246,7 +246,7 @@ impl Ready {
     }
 }
 
-/// Where a stage belongs that is with no worker.
+/// The place of a stage that is not leased.
 fn belongs(ledger: &Ledger, number: StageNumber) -> Place {
     let stage = ledger.stage(number);
     if stage.is_open() && stage.is_wanted() {
@@ -256,8 +256,8 @@ fn belongs(ledger: &Ledger, number: StageNumber) -> Place {
     }
 }
 
-/// For which of the running sweeps that list it a stage runs: the one that lets it run soonest, and one that drains for want of any
-/// other.
+/// The sweep for which a stage runs: of the running sweeps that list it, the one that runs it soonest. A draining one
+/// only if there is no other.
 fn runs_for(ledger: &Ledger, stage: StageNumber) -> SweepNumber {
     let stage = ledger.stage(stage);
     let running = stage.sweeps().filter(|sweep| ledger.sweep(*sweep).is_running());

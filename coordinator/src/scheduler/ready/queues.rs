@@ -1,28 +1,29 @@
-//! Ready stages in ordered queues: for each sweep, those that may share a bundle.
+//! Queues of ready stages: for each sweep and each kind of bundle, in order.
 //!
-//! Knows no policy: whose turn it is and how much a slot gets is decided elsewhere.
+//! It knows no policy. Other parts decide whose turn it is and how much a slot gets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scheduler::numbers::{ClassNumber, StageNumber, SweepNumber, WorkerNumber};
 
-/// The worker on which a stage failed last. It is tried there again only if no other worker is free, and not before that one's round.
+/// The worker on which a stage failed last. The stage is retried there only in that round or later, and only if no
+/// other worker is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::scheduler) struct AvoidedWorker {
     pub(in crate::scheduler) worker: WorkerNumber,
     pub(in crate::scheduler) round: u32,
 }
 
-/// Which stages may share a bundle: those with the same of all this.
+/// Stages with equal bundle keys may share a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::scheduler) struct BundleKey {
-    /// `None`: each of them runs alone.
+    /// `None` if each of them runs alone.
     pub(in crate::scheduler) class: Option<ClassNumber>,
     pub(in crate::scheduler) width_limit: u32,
     pub(in crate::scheduler) avoids: Option<AvoidedWorker>,
 }
 
-/// A queue: the sweep for which its stages run, and what they may share a bundle with.
+/// A queue: the sweep for which its stages run, and their bundle key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::scheduler) struct QueueKey {
     pub(in crate::scheduler) sweep: SweepNumber,
@@ -34,23 +35,23 @@ pub(in crate::scheduler) struct QueueKey {
 pub(in crate::scheduler) struct Queues {
     /// Sweeps with ready stages.
     sweeps: BTreeMap<SweepNumber, SweepQueues>,
-    /// Ready stages by what they may share a bundle with, over all sweeps. None is 0.
+    /// The number of ready stages by bundle key, over all sweeps. Never 0.
     counts: BTreeMap<BundleKey, usize>,
-    /// Whether something was added, or may be taken, since the last dispatch.
+    /// Whether stages were added or became available since the last dispatch.
     grew: bool,
 }
 
 /// The queues of one sweep, each in the order of submission and plan.
 #[derive(Debug, Default)]
 struct SweepQueues {
-    /// None is empty.
+    /// Never empty.
     queues: BTreeMap<BundleKey, BTreeSet<StageNumber>>,
     /// The first stage of each queue.
     heads: BTreeSet<(StageNumber, BundleKey)>,
 }
 
 impl SweepQueues {
-    /// After a change of a queue that began with `before`.
+    /// Updates the head after a change of a queue that began with `before`.
     fn update_head(&mut self, lanes: BundleKey, before: Option<StageNumber>) {
         let now = self.queues.get(&lanes).and_then(|queue| queue.first().copied());
         if now == before {
@@ -95,7 +96,7 @@ impl Queues {
         taken
     }
 
-    /// Lets `change` take stages from a queue and say how many it took.
+    /// Calls `change` to take stages from a queue; it returns how many it took.
     fn change(&mut self, key: QueueKey, change: impl FnOnce(&mut BTreeSet<StageNumber>) -> usize) {
         let Some(queues) = self.sweeps.get_mut(&key.sweep) else { return };
         let before = queues.first(key.lanes);
@@ -133,22 +134,22 @@ impl Queues {
         self.sweeps.get(&key.sweep).and_then(|queues| queues.queues.get(&key.lanes)).map_or(0, BTreeSet::len)
     }
 
-    /// Ready stages that may share a bundle, of whatever sweep.
+    /// The number of ready stages with this bundle key, over all sweeps.
     pub(in crate::scheduler) fn count(&self, lanes: BundleKey) -> usize {
         self.counts.get(&lanes).copied().unwrap_or(0)
     }
 
-    /// Whether a stage is ready that failed on some worker.
+    /// Whether a ready stage failed on a worker before.
     pub(in crate::scheduler) fn has_failed(&self) -> bool {
         self.counts.keys().any(|lanes| lanes.avoids.is_some())
     }
 
-    /// Lets the next dispatch look at every worker.
+    /// Makes the next dispatch look at every worker.
     pub(super) const fn look_again(&mut self) {
         self.grew = true;
     }
 
-    /// Whether there is news since it was last asked.
+    /// Whether anything changed since the last call.
     pub(super) const fn take_news(&mut self) -> bool {
         std::mem::replace(&mut self.grew, false)
     }
@@ -166,7 +167,7 @@ impl Queues {
         self.counts.values().sum()
     }
 
-    /// Whether heads and counts are what the queues say.
+    /// Whether heads and counts agree with the queues.
     pub(super) fn agrees(&self) -> bool {
         let mut counts = BTreeMap::new();
         for (lanes, queue) in self.sweeps.values().flat_map(|queues| &queues.queues) {

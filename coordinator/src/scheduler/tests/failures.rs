@@ -17,7 +17,7 @@ fn a_stage_that_fails_alone_is_tried_so_many_times() {
             lab.apply(&given.ended(None));
         }
     }
-    let message = "it broke (attempt 3 alone, the last one allowed)";
+    let message = "it broke (attempt 3 alone, the last allowed)";
     let outcome = StageOutcome::Failed(Failure::new(FailureClass::Storage, message));
     lab.expect_trial("s", 0, &outcome);
     lab.expect_sweep("s", SweepState::Completed);
@@ -150,7 +150,7 @@ fn a_stage_that_kills_its_workers_ends() {
     }
     let lost = |id: &str| format!("on {id}.example: worker {id}.example ({id}) was lost");
     let evidence = ["w0", "w1", "w2"].map(lost).join("; ");
-    let message = format!("it was given up after 3 attempts alone, on 3 workers: {evidence}");
+    let message = format!("it failed permanently after 3 attempts alone, on 3 workers: {evidence}");
     lab.expect_trial("s", 0, &StageOutcome::Failed(Failure::new(FailureClass::Poison, message)));
     lab.expect_sweep("s", SweepState::Completed);
     lab.finish();

@@ -22,7 +22,7 @@ fn a_journal_of_another_version_is_refused_by_its_number() {
     let of_version = |version: &str| line.replace("\"version\":9", &format!("\"version\":{version}"));
     for other in ["1", "10"] {
         let error = only(&[of_version(other)]).expect_err("another version").to_string();
-        assert_eq!(error, format!("the journal entry is of version {other}, and this secateur reads versions 2 to 9"));
+        assert_eq!(error, format!("the journal entry has version {other}; this release supports versions 2 to 9"));
     }
     for older in ["2", "3", "4", "5", "6", "7", "8"] {
         assert_eq!(only(&[of_version(older)]).expect("an older version").record, Record::Started);

@@ -104,7 +104,7 @@ fn a_silent_worker_is_detached_and_its_attempt_has_failed() {
     lab.tick_after(5_000);
     lab.expect_nothing();
     lab.tick_after(1);
-    let reason = "nothing was heard of it for more than 15000 ms".to_owned();
+    let reason = "it was silent for more than 15000 ms".to_owned();
     assert_eq!(lab.next(), Effect::Detach { worker: worker("silent"), reason });
     let given = lab.next_lease();
     assert_eq!((given.worker.as_str(), given.stages[0]), ("well", (key, 2)));

@@ -1,4 +1,4 @@
-//! What can be read of the core: for the gRPC layer, the progress bars and the report. Changes nothing.
+//! Views of the core, for the gRPC layer, the progress bars and the report. They change nothing.
 
 mod results;
 mod stage;

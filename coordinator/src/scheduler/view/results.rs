@@ -1,5 +1,5 @@
-//! What the trials of a sweep have come to, as a view that can be taken out of the core: cheap to take, and unchanged by what happens
-//! afterwards. Whatever walks all of a sweep reads this view, on a thread of its own, and not the core.
+//! The results of a sweep's trials, as a view that can be taken out of the core: cheap to take, and independent of
+//! later changes. Everything that walks a whole sweep reads this view, on a thread of its own, and not the core.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
 /// The trials of a sweep at one moment. Contents are shared with the core: a view has one pointer and a tag for each trial.
 #[derive(Debug, Clone)]
 pub struct SweepResults {
-    /// What was planned, part by part; one at least.
+    /// The parts of the plan; at least one.
     pub parts: Vec<PlanPart>,
     /// Two views of one generation are equal. A later view has the same generation or a greater one, across all sweeps of one process.
     pub generation: u64,
@@ -33,17 +33,17 @@ pub struct SweepResults {
 pub struct PlanPart {
     /// The part.
     pub plan: Arc<PackedPlan>,
-    /// When the sweep was submitted with it, or extended by it. `None` if that was not written down.
+    /// When the sweep was submitted with it or extended by it. `None` if that was not recorded.
     pub added_at: Option<Timestamp>,
 }
 
 impl SweepResults {
-    /// What the trials are called, in the order of the parts.
+    /// The ids of the trials, in the order of the parts.
     pub fn trial_ids(&self) -> impl Iterator<Item = TrialId> + '_ {
         self.parts.iter().flat_map(|part| (0..part.plan.trial_count()).map(|trial| part.plan.trial_id(trial)))
     }
 
-    /// The outcome of each trial, in the order of the parts; `None` while it is open.
+    /// The outcome of each trial, in the order of the parts, or `None` while it is open.
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = Option<StageOutcome>> + '_ {
         self.trials.iter().map(|outcome| outcome.as_ref().map(TrialOutcome::unpack))
     }
@@ -52,30 +52,30 @@ impl SweepResults {
 /// A stage that failed by itself. The failure is shared with the core.
 #[derive(Debug, Clone)]
 pub struct StageFailure {
-    /// Which.
+    /// The stage.
     pub stage: StageKey,
     outcome: Packed,
 }
 
 impl StageFailure {
-    /// Why it failed.
+    /// The failure.
     ///
     /// # Panics
-    /// Never: it is made of stages that failed.
+    /// Never: it is only made for stages that failed.
     #[must_use]
     pub fn failure(&self) -> &Failure {
         self.outcome.failure().expect("it is made of stages that failed")
     }
 }
 
-/// The open stages of a sweep by where they are.
+/// The open stages of a sweep, by place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StageCounts {
-    /// They wait for a slot.
+    /// Stages that wait for a slot.
     pub ready: usize,
-    /// They wait for other stages.
+    /// Stages that wait for other stages.
     pub waiting: usize,
-    /// They are with a worker.
+    /// Leased stages by worker.
     pub leased: BTreeMap<WorkerId, usize>,
 }
 
@@ -90,14 +90,14 @@ impl Core {
         self.parts().ledger.sweeps().flat_map(|(_, sweep)| sweep.plan().iter())
     }
 
-    /// The [generation](SweepResults::generation) of a sweep; `None` if there is no such sweep.
+    /// The [generation](SweepResults::generation) of a sweep, or `None` if there is no such sweep.
     #[must_use]
     pub fn generation(&self, id: &SweepId) -> Option<u64> {
         let (_, sweep) = self.parts().find(id)?;
         Some(sweep.generation())
     }
 
-    /// What the trials of a sweep have come to; `None` if there is no such sweep.
+    /// The results of a sweep's trials, or `None` if there is no such sweep.
     #[must_use]
     pub fn results(&self, id: &SweepId) -> Option<SweepResults> {
         let parts = self.parts();
@@ -111,7 +111,7 @@ impl Core {
         Some(SweepResults { parts, generation: sweep.generation(), trials })
     }
 
-    /// The stages of a sweep that failed by themselves, in the order of its plan; `None` if there is no such sweep.
+    /// The stages of a sweep that failed by themselves, in the order of its plan, or `None` if there is no such sweep.
     #[must_use]
     pub fn failures(&self, id: &SweepId) -> Option<Vec<StageFailure>> {
         let ledger = self.parts().ledger;
@@ -123,7 +123,7 @@ impl Core {
         Some(stages.filter_map(failure).collect())
     }
 
-    /// Where the open stages of a sweep are; `None` if there is no such sweep.
+    /// The open stages of a sweep by place, or `None` if there is no such sweep.
     #[must_use]
     pub fn stage_counts(&self, id: &SweepId) -> Option<StageCounts> {
         let parts = self.parts();

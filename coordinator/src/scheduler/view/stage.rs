@@ -1,4 +1,4 @@
-//! Stages and files, as they are seen.
+//! Views of stages and files.
 
 use std::ops::Range;
 
@@ -17,47 +17,47 @@ use crate::scheduler::{
     turns::gets_work,
 };
 
-/// Where a stage is.
+/// The status of a stage.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StageStatus {
-    /// So many of its parents have not completed.
+    /// Some of its parents have not completed.
     Waiting {
-        /// Parents.
+        /// The number of those parents.
         missing: u32,
     },
     /// It could run, but no running sweep wants it.
     Parked,
     /// It waits for a slot.
     Ready,
-    /// A worker has it.
+    /// A worker holds it.
     Leased {
-        /// Under which lease.
+        /// The lease.
         lease: LeaseId,
-        /// Which attempt it is.
+        /// The number of the attempt.
         attempt: u32,
     },
     /// It has ended.
     Ended(StageOutcome),
 }
 
-/// What there is to know of a stage.
+/// Details of a stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageDetail {
-    /// Where it is.
+    /// Its status.
     pub status: StageStatus,
-    /// Who has it.
+    /// The worker that holds it.
     pub worker: Option<WorkerId>,
-    /// Attempts that failed, in whatever company.
+    /// The number of failed attempts, alone in a bundle or not.
     pub failed_attempts: u32,
-    /// The latest of them, the oldest first.
+    /// The latest failed attempts, the oldest first.
     pub attempts: Vec<FailedAttempt>,
-    /// The widest bundle that it may still be a lane of; nothing: any.
+    /// The maximum width of its bundle, or `None` for no limit.
     pub width_limit: Option<u32>,
-    /// What its next attempt goes on from.
+    /// The checkpoint that its next attempt resumes from.
     pub checkpoint: Option<Checkpoint>,
-    /// Some running sweep wants it.
+    /// Whether some running sweep wants it.
     pub wanted: bool,
-    /// And all of those that do drain: it is not handed out any more.
+    /// Whether all of those sweeps are draining, so that it is not leased any more.
     pub drains: bool,
 }
 
@@ -67,14 +67,14 @@ impl Core {
         ledger.find_stage(key).map(|number| (number, ledger.stage(number)))
     }
 
-    /// Stages that have ended, in whatever way; one that several sweeps share counts once.
+    /// The number of ended stages. A stage that several sweeps share counts once.
     #[must_use]
     pub fn stages_ended(&self) -> u64 {
         self.parts().ledger.stages().filter(|(_, stage)| stage.is_ended()).count() as u64
     }
 
-    /// Whether a report hands that file out: a net, a plan or a preparation that one of the stages in `places` left. No data. Returns `None`
-    /// behind the last stage. Whoever asks for many stages at once keeps the scheduler waiting.
+    /// Whether a stage in `places` made this file and reports publish it: a net, a plan or a preparation, never data.
+    /// Returns `None` if `places` begins after the last stage. Large ranges block the scheduler.
     #[must_use]
     pub fn is_published(&self, hash: ContentHash, places: Range<usize>) -> Option<bool> {
         let mut stages = self.parts().ledger.stages().skip(places.start).take(places.len()).peekable();
@@ -89,8 +89,9 @@ impl Core {
         Some(published)
     }
 
-    /// Returns the files that the stages in `places` have left, and those that open ones can go on from. Returns `None` behind the last
-    /// stage. Whoever asks for many stages at once keeps the scheduler waiting. What plans were given is in `PackedPlan::files`.
+    /// Returns the files that the stages in `places` made, and the checkpoints of open ones. Returns `None` if `places`
+    /// begins after the last stage. Large ranges block the scheduler. Input files from outside are in
+    /// `PackedPlan::files`.
     #[must_use]
     pub fn files_of_stages(&self, places: Range<usize>) -> Option<Vec<ContentHash>> {
         let mut stages = self.parts().ledger.stages().skip(places.start).take(places.len()).peekable();
@@ -102,7 +103,7 @@ impl Core {
         Some(files.collect())
     }
 
-    /// Where a stage is; `None` if no sweep has it.
+    /// The status of a stage, or `None` if no sweep has it.
     #[must_use]
     pub fn stage(&self, key: &StageKey) -> Option<StageStatus> {
         let (number, stage) = self.find_stage(key)?;
@@ -118,7 +119,7 @@ impl Core {
         })
     }
 
-    /// All of a stage; `None` if no sweep has it.
+    /// The details of a stage, or `None` if no sweep has it.
     #[must_use]
     pub fn stage_detail(&self, key: &StageKey) -> Option<StageDetail> {
         let parts = self.parts();
@@ -136,22 +137,22 @@ impl Core {
         })
     }
 
-    /// The optimiser steps of a stage; `None` if no sweep has it.
+    /// The optimiser steps of a stage, or `None` if no sweep has it.
     #[must_use]
     pub fn lane_steps(&self, key: &StageKey) -> Option<u64> {
         let (number, _) = self.find_stage(key)?;
         Some(self.parts().ledger.lane_steps_of(number))
     }
 
-    /// How a stage ended, if it has.
+    /// How a stage ended, or `None` if it has not.
     #[must_use]
     pub fn outcome(&self, key: &StageKey) -> Option<StageOutcome> {
         let (_, stage) = self.find_stage(key)?;
         Some(stage.outcome()?.unpack())
     }
 
-    /// A stage as a lease carries it: with the files that were given and those that its parents made. Of two files with the
-    /// same role, that of the later parent counts. `None` if no sweep has the stage.
+    /// Returns a stage as a lease carries it: with its input files from outside and those that its parents made. If two
+    /// have the same role, that of the later parent is used. `None` if no sweep has the stage.
     #[must_use]
     pub fn stage_with_inputs(&self, key: &StageKey) -> Option<StageWithInputs> {
         let ledger = self.parts().ledger;
@@ -165,7 +166,7 @@ impl Core {
         Some(StageWithInputs { key: *key, spec, inputs })
     }
 
-    /// What the next attempt at a stage goes on from; `None`: it begins at its beginning, or the stage has ended.
+    /// The checkpoint that the next attempt at a stage resumes from, or `None` if there is none or the stage has ended.
     #[must_use]
     pub fn checkpoint(&self, key: &StageKey) -> Option<Checkpoint> {
         self.find_stage(key)?.1.checkpoint().copied()
@@ -179,7 +180,7 @@ impl Core {
         stage.map_or_else(Vec::new, |stage| stage.sweeps().map(|sweep| ledger.sweep(sweep).id().clone()).collect())
     }
 
-    /// The stages that still wait for a lease.
+    /// The open stages of a lease.
     #[must_use]
     pub fn stages_of(&self, lease: &LeaseId) -> Vec<StageKey> {
         let parts = self.parts();
@@ -188,7 +189,8 @@ impl Core {
         lease.map_or_else(Vec::new, |lease| keys(lease.open()))
     }
 
-    /// Stages that wait for a slot, what to ask for more workers by: not those of sweeps that drain.
+    /// The number of stages that wait for a slot, without those of draining sweeps: a measure of how many workers are
+    /// needed.
     #[must_use]
     pub fn ready_stages(&self) -> usize {
         let parts = self.parts();

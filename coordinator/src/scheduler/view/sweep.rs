@@ -1,4 +1,4 @@
-//! Sweeps and trials, as they are seen.
+//! Views of sweeps and trials.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,16 +19,16 @@ use crate::{
     },
 };
 
-/// A sweep in numbers.
+/// The status of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweepStatus {
-    /// Which.
+    /// Its id.
     pub id: SweepId,
-    /// From the file.
+    /// Its name in the file.
     pub name: String,
-    /// Whether parts of its plan are to follow.
+    /// Whether more parts of its plan may follow.
     pub open: bool,
-    /// Where it is.
+    /// Its state.
     pub state: SweepState,
     /// Trials of the plan.
     pub trials: u64,
@@ -36,13 +36,13 @@ pub struct SweepStatus {
     pub trials_completed: u64,
     /// Trials that ended in any other way.
     pub trials_failed: u64,
-    /// Stages of the plan.
+    /// Stages of the plan, each once.
     pub stages: u64,
-    /// Of them ended, in whatever way.
+    /// Stages that ended, in any way.
     pub stages_ended: u64,
-    /// Of them with a worker now.
+    /// Stages that are leased now.
     pub stages_leased: u64,
-    /// Of them computed to completion in this life of the coordinator, as against found completed.
+    /// Stages completed in this life of the coordinator, as opposed to results that already existed.
     pub stages_computed: u64,
     /// Optimiser steps of all stages.
     pub lane_steps: u64,
@@ -50,19 +50,19 @@ pub struct SweepStatus {
     pub lane_steps_ended: u64,
     /// When it was first submitted.
     pub submitted_at: Timestamp,
-    /// When it last stopped running; nothing while it runs.
+    /// When it last stopped running, or `None` while it runs.
     pub ended_at: Option<Timestamp>,
-    /// What part of the workers it may have.
+    /// Its share of the workers.
     pub share: Share,
-    /// Workers that have stages which run for it.
+    /// The number of workers with stages that run for it.
     pub workers: usize,
-    /// Whether it has as many workers as it may have.
+    /// Whether it has reached its limit of workers.
     pub at_limit: bool,
-    /// Why nothing of it is handed out, where that will not change by itself soon; for a person.
+    /// Why none of its stages is leased, if that will not change by itself soon. For people.
     pub held: Option<String>,
 }
 
-/// Where a trial is.
+/// The status of a trial.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrialStatus {
     /// Its last stage has not ended.
@@ -72,14 +72,14 @@ pub enum TrialStatus {
 }
 
 impl Core {
-    /// One sweep.
+    /// The status of one sweep.
     #[must_use]
     pub fn sweep(&self, id: &SweepId) -> Option<SweepStatus> {
         let parts = self.parts();
         parts.find(id).map(|(number, sweep)| status(parts, number, sweep, parts.leased_of(number)))
     }
 
-    /// All sweeps, in the order of submission.
+    /// The status of all sweeps, in the order of submission.
     pub fn sweeps(&self) -> impl Iterator<Item = SweepStatus> {
         let parts = self.parts();
         let mut leased: HashMap<SweepNumber, u64> = HashMap::new();
@@ -92,19 +92,19 @@ impl Core {
             .map(move |(number, sweep)| status(parts, number, sweep, leased.get(&number).copied().unwrap_or_default()))
     }
 
-    /// The sweeps that run.
+    /// The running sweeps.
     pub fn running(&self) -> impl Iterator<Item = SweepId> {
         let running = self.parts().ledger.sweeps().filter(|(_, sweep)| sweep.is_running());
         running.map(|(_, sweep)| sweep.id().clone())
     }
 
-    /// Whether there ever was a sweep, a forgotten one too. Where there was none, nobody can say what files are for.
+    /// Whether there ever was a sweep, even a forgotten one. If not, nobody knows which files are needed.
     #[must_use]
     pub const fn has_had_sweeps(&self) -> bool {
         self.parts().ledger.has_had_sweeps()
     }
 
-    /// The parts of a sweep's plan: the one that it began with, and those that it was extended by.
+    /// The parts of a sweep's plan: the one that it was submitted with, and its extensions.
     pub fn plan_parts<'core>(
         &'core self,
         id: &SweepId,
@@ -122,7 +122,7 @@ impl Core {
         }))
     }
 
-    /// The stages of a sweep that failed by themselves, in the order of its plan; `None` if there is no such sweep.
+    /// The stages of a sweep that failed by themselves, in the order of its plan, or `None` if there is no such sweep.
     #[must_use]
     pub fn failed(&self, sweep: &SweepId) -> Option<Vec<StageKey>> {
         let ledger = self.parts().ledger;
@@ -155,7 +155,7 @@ fn status(parts: Parts<'_>, number: SweepNumber, sweep: &Sweep, leased: u64) -> 
     }
 }
 
-/// Why nothing of a running sweep is handed out: the coordinator has no room, or bundle after bundle failed on every worker.
+/// Why no stage of a running sweep is leased: the coordinator's disk is full, or all workers are quarantined.
 fn held(parts: Parts<'_>, leased: u64) -> Option<String> {
     if parts.hold.is_full() {
         return Some("the coordinator's disk is full; it resumes once there is space".to_owned());

@@ -1,4 +1,4 @@
-//! Workers, and what they wait for, as they are seen.
+//! Views of workers and of what they wait for.
 
 use secateur_proto::ids::{BundleClass, WorkerId};
 
@@ -9,57 +9,57 @@ use crate::scheduler::{
     parts::Parts,
 };
 
-/// A worker that is attached.
+/// The status of an attached worker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerStatus {
-    /// This attachment.
+    /// The id of this attachment.
     pub id: WorkerId,
     /// From its hello.
     pub name: String,
     /// From its hello.
     pub device: String,
-    /// Bundles and calibrations at the same time.
+    /// The number of bundles and calibrations that it runs at the same time.
     pub slots: u32,
-    /// Of them taken.
+    /// The number of slots in use.
     pub busy_slots: u32,
-    /// Stages that wait for its leases.
+    /// The open stages of its leases.
     pub leased_stages: u32,
     /// Stages that it completed since it attached.
     pub stages_completed: u64,
-    /// Bundle classes that it has measured: lanes, and lane-steps per second at that width.
+    /// Measured bundle classes: width in lanes, and lane-steps per second at that width.
     pub measured: Vec<(BundleClass, u32, f64)>,
-    /// It handed back work by itself and gets no more.
+    /// Whether it returned stages by itself, or drains, and gets no more leases.
     pub leaving: bool,
-    /// Its stream broke: it holds its leases, and may come back.
+    /// Whether its stream broke. It keeps its leases and may come back.
     pub away: bool,
-    /// Why it gets nothing for a while; nothing: it does.
+    /// Why it is quarantined, or `None` if it is not.
     pub quarantined: Option<String>,
-    /// What failed on it is not tried on it yet.
+    /// Whether stages that failed on it must still wait before they are retried on it.
     pub rests: bool,
-    /// When it last spoke.
+    /// When it last sent a message.
     pub last_seen: Timestamp,
 }
 
 impl Core {
-    /// The workers that are attached, in the order of joining.
+    /// The attached workers, in the order of attachment.
     pub fn workers(&self) -> impl Iterator<Item = WorkerStatus> {
         let parts = self.parts();
         parts.fleet.workers().map(move |(_, worker)| status(parts, worker))
     }
 
-    /// Whether this life of the coordinator has just begun, and hands nothing out yet.
+    /// Whether this life has just begun and leases nothing yet, because workers may come back.
     #[must_use]
     pub const fn waits_for_workers(&self) -> bool {
         self.parts().hold.is_waiting()
     }
 
-    /// Whether nothing is handed out, since the coordinator has no room for results.
+    /// Whether nothing is leased because the coordinator has no space for results.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.parts().hold.is_full()
     }
 
-    /// Bytes of the largest file that was said to find no room since nothing is handed out; its worker may be gone.
+    /// Bytes of the largest file that did not fit since leasing was suspended. Its worker may be gone.
     #[must_use]
     pub fn room_wanted(&self) -> u64 {
         self.parts().hold.wanted()

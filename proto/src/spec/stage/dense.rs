@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DenseSpec {
-    /// Where the data come from.
+    /// The stage that prepared the data.
     pub prepare: StageKey,
     /// The net.
     pub model: ModelSpec,
@@ -21,8 +21,8 @@ pub struct DenseSpec {
     pub training: TrainingSpec,
     /// Its penalty.
     pub regularization: Option<RegularizationSpec>,
-    /// End after so many steps and keep the last net: what a rewinding goes back to. Nothing for the whole training, of which the
-    /// best epoch is kept.
+    /// Stop after this many steps and keep the last net, as a point to rewind to. `None` trains to the end and keeps
+    /// the best epoch's net.
     pub stop_after: Option<u64>,
     /// Decides the initial weights and the order of rows.
     pub seed: u64,

@@ -9,15 +9,15 @@ use crate::{
     spec::ModelSpec,
 };
 
-/// Takes a net that was trained elsewhere for the unpruned one.
+/// Uses a net that was trained elsewhere as the unpruned net.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportSpec {
-    /// Where the data come from that it is evaluated on.
+    /// The stage that prepared the data for its evaluation.
     pub prepare: StageKey,
     /// The net.
     pub model: ModelSpec,
-    /// The hash of its parameters, as a file of safetensors.
+    /// The hash of its parameters as a safetensors file.
     pub weights: ContentHash,
     /// Whether masks stand beside them: what they remove stays removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -9,11 +9,11 @@ use crate::{
     spec::DataSettings,
 };
 
-/// Turns a table, or images, into tensors: everything is fitted on the train rows alone.
+/// Converts a table, or images, to tensors. Everything is fitted on the train rows only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrepareSpec {
-    /// The bytes of the table's file, or of what images are packed into.
+    /// The hash of the table's file, or of the packed images.
     pub table: ContentHash,
     /// How they are read and prepared.
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! `prune`: scores, plan, mask, training of what is left.
+//! `prune`: scores, plan, mask, retraining.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,51 +12,51 @@ use crate::{
     },
 };
 
-/// Prunes a net and trains what is left.
+/// Prunes a net and retrains it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PruneSpec {
-    /// Where the data come from.
+    /// The stage that prepared the data.
     pub prepare: StageKey,
     /// The net that is scored.
     pub subject: Subject,
     /// Its architecture.
     pub model: ModelSpec,
-    /// Indices of the layers that weights are taken from, ascending.
+    /// Indices of the layers that are pruned, ascending.
     pub layers: Vec<u32>,
-    /// How weights are scored; nothing when nothing is removed.
+    /// How weights are scored. `None` if nothing is pruned.
     pub criterion: Option<CriterionSpec>,
-    /// What is removed as one.
+    /// The unit of pruning.
     pub granularity: Granularity,
     /// How scores of different layers are made comparable.
     pub ranking: Ranking,
-    /// How many go, and among which they compete.
+    /// How many are pruned, and among which they compete.
     pub removal: Removal,
-    /// What is changed about the mask or the net to see whether it matters.
+    /// The ablation of the mask or the net, if this is a control.
     pub ablation: Option<Ablation>,
-    /// What the training of what is left begins from.
+    /// The weights that retraining starts from.
     pub start: Start,
-    /// When weights go.
+    /// When weights are pruned.
     pub schedule: Schedule,
-    /// How to train what is left. The mask holds at every step.
+    /// How to retrain. The mask is applied at every step.
     pub training: TrainingSpec,
-    /// Steps of that training to leave out at its beginning: those before the point that a rewinding goes back to.
+    /// Steps to skip at the beginning of retraining: those before the point that it rewinds to.
     pub skip_steps: u64,
-    /// The penalty in this training.
+    /// The penalty during retraining.
     pub regularization: Option<RegularizationSpec>,
     /// Decides random scores, initial values and the order of rows.
     pub seed: u64,
 }
 
 impl PruneSpec {
-    /// The layers that weights are taken from. Only of a spec that was checked.
+    /// The layers that are pruned. Requires a checked spec.
     #[must_use]
     pub fn prunable_layers(&self) -> Vec<Layer> {
         let layers = self.model.layers();
         self.layers.iter().filter_map(|index| layers.get(*index as usize).cloned()).collect()
     }
 
-    /// What can go of each of those layers: weights or units.
+    /// The number of prunable weights or units of each of those layers.
     #[must_use]
     pub fn sizes(&self) -> Vec<u64> {
         let size = |layer: &Layer| match self.granularity {
@@ -66,7 +66,7 @@ impl PruneSpec {
         self.prunable_layers().iter().map(size).collect()
     }
 
-    /// How many go in all; nothing if that is known only when the net is.
+    /// The number that is pruned in total, or `None` if it depends on the net.
     #[must_use]
     pub fn removed(&self) -> Option<u64> {
         self.removal.total(&self.prunable_layers())
@@ -112,7 +112,7 @@ impl Stage for PruneSpec {
         let layers = self.model.layers();
         let weighted = |index: &u32| layers.get(*index as usize).is_some_and(|layer| layer.weights() > 0);
         if !self.layers.is_sorted_by(|one, two| one < two) || !self.layers.iter().all(weighted) {
-            return Err("prunable layers that the net does not have, or that have no weights");
+            return Err("prunable layers do not exist or have no weights");
         }
         let sizes = self.sizes();
         let fits = match &self.removal {
@@ -135,7 +135,7 @@ impl Stage for PruneSpec {
             return Err("more weights to remove than there are");
         }
         if self.criterion.is_none() && !self.removal.is_none() && self.removal != (Removal::Zeros {}) {
-            return Err("weights to remove and no criterion to choose them by");
+            return Err("weights to remove without a criterion");
         }
         let fires = match self.schedule {
             Schedule::OneShot => true,
@@ -144,19 +144,19 @@ impl Stage for PruneSpec {
             Schedule::Alternating { every, .. } => every > 0,
         };
         if !fires {
-            return Err("a schedule that never comes to its first step");
+            return Err("the schedule has no first step");
         }
         let goes_together = match self.schedule {
             Schedule::OneShot => true,
             Schedule::Gradual { .. } | Schedule::Alternating { .. } => self.removal != (Removal::Zeros {}),
-            // Single weights come and go, wherever in their layer.
+            // Dynamic schedules replace single weights anywhere in their layer.
             Schedule::Dynamic { .. } => {
                 self.granularity == Granularity::Weight
                     && !matches!(self.removal, Removal::Grouped { .. } | Removal::Zeros {})
             }
         };
         if !goes_together {
-            return Err("a schedule that cannot be kept with this removal");
+            return Err("this schedule does not support this removal");
         }
         Ok(())
     }

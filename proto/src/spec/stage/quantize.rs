@@ -1,4 +1,4 @@
-//! `quantize`: a net becomes one of few bits, without training.
+//! `quantize`: quantizes a net without training.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +9,11 @@ use crate::{
     spec::{ModelSpec, QuantizationSpec, Subject},
 };
 
-/// Quantizes a net after its training, and evaluates what it has become.
+/// Quantizes a net after its training, and evaluates the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuantizeSpec {
-    /// Where the data come from, for calibration and evaluation.
+    /// The stage that prepared the data, for calibration and evaluation.
     pub prepare: StageKey,
     /// The net.
     pub subject: Subject,
@@ -21,7 +21,7 @@ pub struct QuantizeSpec {
     pub model: ModelSpec,
     /// Indices of the layers whose weights count as prunable.
     pub layers: Vec<u32>,
-    /// How.
+    /// How to quantize.
     pub quantization: QuantizationSpec,
 }
 
@@ -49,10 +49,10 @@ impl Stage for QuantizeSpec {
 
     fn check(&self) -> Result<(), &'static str> {
         if !QuantizationSpec::WEIGHT_BITS.contains(&self.quantization.weight_bits) {
-            return Err("weights of a number of bits other than 8 and 4");
+            return Err("weight_bits must be 8 or 4");
         }
         if self.subject == (Subject::Initial {}) {
-            return Err("a net to quantize that no stage has trained");
+            return Err("the net to quantize was not trained by a stage");
         }
         Ok(())
     }

@@ -10,14 +10,14 @@ use tokio::sync::watch;
 use super::*;
 use crate::store::Durability;
 
-/// How an executor of a test dies.
+/// When the executor of a test dies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Death {
-    /// It does not.
+    /// Never.
     Never,
-    /// After it has answered, and whoever looks sees it.
+    /// After its answer, and visibly.
     Idle,
-    /// After it has answered, and the next request finds out.
+    /// After its answer, and only the next request fails.
     Unseen,
 }
 
@@ -65,7 +65,7 @@ impl Executor for Played {
     }
 }
 
-/// What is measured fails no attempt, and a stage is asked for in the same way.
+/// A measurement has no attempt that could fail. Stages are sent to executors in the same way.
 #[tokio::test]
 async fn an_executor_that_died_idle_fails_nobody() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -31,7 +31,7 @@ fn end(lease: &str, stage: &str) -> SettledEnd {
     SettledEnd { lease_id: lease.to_owned(), stage_key: stage.to_owned() }
 }
 
-/// All that the stream has now.
+/// Everything that is in the stream now.
 fn all(stream: &mut (impl Stream<Item = WorkerMessage> + Unpin)) -> Vec<Message> {
     std::iter::from_fn(|| stream.next().now_or_never().flatten()).filter_map(|message| message.message).collect()
 }
@@ -47,7 +47,7 @@ fn what_is_not_settled_is_said_again_at_every_attachment() {
     outbox.put(ended("1-0"));
     assert_eq!(all(&mut first), [HELLO, done("1-0", "a"), done("1-0", "b"), ended("1-0")]);
     outbox.settle(&end("1-0", "a"));
-    // Of another lease, or of none of it.
+    // Of another lease, or of no lease.
     outbox.settle(&end("1-1", "b"));
     outbox.settle(&end("1-0", "c"));
     let mut second = Box::pin(outbox.stream(HELLO));
@@ -104,11 +104,11 @@ fn of_a_stage_the_newest_checkpoint_is_said_once_when_its_file_is_there_and_none
     let (old, file) = waiting().expect("waits");
     assert_eq!(file, "a1");
     put("a", 2);
-    // Its file got there, and it is outdated.
+    // Its file was uploaded, but it is outdated.
     outbox.checkpoint_carried(old);
     let mut stream = Box::pin(outbox.stream(HELLO));
     assert_eq!(all(&mut stream), [HELLO]);
-    // The one that has waited longest is the next.
+    // The one that has waited longest is next.
     let (other, file) = waiting().expect("waits");
     assert_eq!(file, "b1");
     outbox.drop_checkpoint(other);
@@ -193,7 +193,7 @@ fn the_end_of_a_lease_that_was_taken_back_does_not_wait_for_results_that_cannot_
     outbox.put_dropped("1-0".to_owned());
     let mut stream = Box::pin(outbox.stream(HELLO));
     assert_eq!(all(&mut stream), [HELLO, ended("1-1"), ended("1-0")]);
-    // The result is kept all the same.
+    // The result is still kept.
     let (number, _) = outbox.to_carry(0).now_or_never().expect("waits to be carried");
     outbox.carried(number);
     assert_eq!(all(&mut stream), [with_files("1-0", "a")]);
@@ -213,7 +213,7 @@ fn at_the_end_a_result_that_was_refused_stays_and_its_lease_ends_without_it() {
     assert_eq!(all(&mut stream), [HELLO, waits]);
     assert_eq!(outbox.staying(), 0);
     outbox.hand_back();
-    // The other one is on its way, and is waited for.
+    // The other one is being uploaded and is waited for.
     assert_eq!(all(&mut stream), [ended("1-0")]);
     outbox.settle(&end("1-0", ""));
     assert_eq!((outbox.staying(), outbox.is_settled()), (1, false));
@@ -222,7 +222,7 @@ fn at_the_end_a_result_that_was_refused_stays_and_its_lease_ends_without_it() {
     outbox.settle(&end("1-1", "b"));
     outbox.settle(&end("1-1", ""));
     assert!(outbox.is_settled());
-    // There is room after all.
+    // There is space after all.
     outbox.carried(refused);
     assert_eq!(all(&mut stream), [with_files("1-0", "a")]);
     assert!(!outbox.is_settled());
@@ -237,7 +237,7 @@ fn a_result_that_is_here_is_that_of_a_new_lease_of_its_stage() {
     assert!(outbox.take_up("a", "2-0", 3));
     outbox.put(ended("2-0"));
     let mut stream = Box::pin(outbox.stream(HELLO));
-    // The new lease waits for it, and the old one no more.
+    // The new lease waits for it, and the old one does not.
     assert_eq!(all(&mut stream), [HELLO, ended("1-0")]);
     let (number, carried) = outbox.to_carry(0).now_or_never().expect("waits to be carried");
     assert_eq!((carried.lease_id.as_str(), carried.attempt), ("2-0", 3));
@@ -245,7 +245,7 @@ fn a_result_that_is_here_is_that_of_a_new_lease_of_its_stage() {
     let Message::Report(report) = with_files("2-0", "a") else { panic!("a report") };
     let said = Message::Report(StageReport { attempt: 3, ..report });
     assert_eq!(all(&mut stream), [said, ended("2-0")]);
-    // What has been said is on its way.
+    // A sent result is not taken up.
     assert!(!outbox.take_up("a", "3-0", 1));
     outbox.settle(&end("2-0", "a"));
     assert_eq!(outbox.to_carry(0).now_or_never(), None);

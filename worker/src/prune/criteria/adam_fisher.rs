@@ -1,4 +1,4 @@
-//! The curvature of the loss as Adam sees it.
+//! The curvature of the loss as estimated by Adam.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -28,7 +28,7 @@ const BATCHES: ParameterDefinition = ParameterDefinition {
     integer: true,
 };
 
-/// The share of what is remembered that a further batch leaves.
+/// The weight of the previous estimate when a batch is added.
 const BETA_2: f64 = 0.999;
 
 /// ν ← β₂ · ν + (1 − β₂) · g² from 0, over 1 − β₂ⁿ in the end (Kingma & Ba 2015), at fixed weights.

@@ -1,4 +1,4 @@
-//! Weights that a training pulled towards sparsity has made small.
+//! Weights that become small in a training that pulls the net towards sparsity.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -42,7 +42,7 @@ struct Multipliers {
 }
 
 impl Multipliers {
-    /// Z ← W + U without all but the largest.
+    /// Sets Z to W + U with all but the largest entries set to zero.
     fn project(&mut self, net: &Parameters) {
         for ((tensor, dual), sparse) in self.competition.tensors.iter().zip(&self.dual).zip(&mut self.sparse) {
             let sums = net.tensors[*tensor].iter().zip(dual).map(|(weight, dual)| f64::from(*weight) + dual);

@@ -1,4 +1,4 @@
-//! How often a unit says something: one less the average percentage of zeros.
+//! How often a unit is active: one minus the average percentage of zeros.
 
 use secateur_proto::{
     outcome::{Failure, FailureClass},

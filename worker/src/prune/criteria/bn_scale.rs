@@ -1,4 +1,4 @@
-//! What the batch normalisation on a unit multiplies it with: Network Slimming, most of use after a training that penalised it.
+//! The scale of a unit's batch normalisation: Network Slimming. Most useful after a training that penalised it.
 
 use secateur_proto::{
     outcome::Failure,

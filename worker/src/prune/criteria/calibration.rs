@@ -1,12 +1,12 @@
-//! Train rows that criteria look at, and what flows through a net for them, a few rows at a time: the inputs of a convolution, one
-//! row for each position, are many times as large as its images.
+//! Train rows for criteria, and the values that flow through a net for them. Rows are processed in small chunks,
+//! because the inputs of a convolution, one row for each position, are many times larger than its images.
 
 use secateur_proto::outcome::Failure;
 
 use super::{Context, ParameterDefinition, groups::refused};
 use crate::prune::probe::drawn_rows;
 
-/// Rows of one look.
+/// The number of rows in a chunk.
 const CHUNK: usize = 32;
 
 pub(super) const ROWS: ParameterDefinition = ParameterDefinition {
@@ -17,7 +17,8 @@ pub(super) const ROWS: ParameterDefinition = ParameterDefinition {
     integer: true,
 };
 
-/// Shows `each` what the prunable layers are given for `rows`: the place among them and a row-major matrix of fan-in columns.
+/// Calls `each` with the inputs of each prunable layer for `rows`: the place of the layer among them, and a row-major
+/// matrix with fan-in columns.
 pub(super) fn each_input(
     context: &mut Context<'_>,
     rows: &[u32],
@@ -32,8 +33,8 @@ pub(super) fn each_input(
     Ok(())
 }
 
-/// For every unit of each prunable layer the mean of `measure` over what leaves the activation after it, over `count` rows drawn from
-/// the random numbers of `purpose` and all positions.
+/// Returns, for every unit of each prunable layer, the mean of `measure` over the outputs of its activation, over all
+/// positions of `count` rows. The rows are drawn with the random numbers of `purpose`.
 ///
 /// # Errors
 /// If no activation follows a layer.

@@ -1,4 +1,4 @@
-//! What criteria that train have in common: the places that compete in a training, and which of them are the lowest.
+//! Shared parts of criteria that train: the competing weights, and which of them have the lowest scores.
 
 use std::ops::Range;
 
@@ -17,26 +17,26 @@ pub(super) const EPOCHS: ParameterDefinition = ParameterDefinition {
     integer: true,
 };
 
-/// The weights that a conditioned training chooses from.
+/// The weights among which a conditioned training chooses.
 #[derive(Debug, Clone)]
 pub(super) struct Competition {
-    /// Of each prunable layer, the index of its weight among the tensors.
+    /// For each prunable layer, the index of its weight tensor.
     pub(super) tensors: Vec<usize>,
-    /// Of each prunable layer, what earlier levels removed.
+    /// For each prunable layer, what earlier levels removed.
     gone: Vec<Vec<bool>>,
-    /// How many go in all.
+    /// The number of weights to remove in total.
     pub(super) count: u64,
-    /// How many of each layer, where layers do not compete.
+    /// The number for each layer, if layers do not compete.
     counts: Option<Vec<u64>>,
 }
 
 impl Competition {
-    /// What competes in `context`.
+    /// The competing weights of `context`.
     ///
     /// # Errors
-    /// If it is not known how many go.
+    /// If the number to remove is not known.
     pub(super) fn of(context: &Context<'_>) -> Result<Self, Failure> {
-        let unknown = "the criterion has to know how many weights go, and the removal does not say";
+        let unknown = "the criterion needs the number of weights to remove, which this removal does not define";
         let count = context.count.ok_or_else(|| Failure::new(FailureClass::Input, unknown))?;
         let tensors: Vec<usize> = context.prunable().into_iter().map(|(_, tensor)| tensor).collect();
         let gone = |tensor: &usize| {
@@ -46,12 +46,12 @@ impl Competition {
         Ok(Self { gone: tensors.iter().map(gone).collect(), tensors, count, counts: context.counts.clone() })
     }
 
-    /// How many are gone already.
+    /// The number that is already removed.
     pub(super) fn lost(&self) -> u64 {
         self.gone.iter().flatten().filter(|gone| **gone).count() as u64
     }
 
-    /// Places in all.
+    /// The total number of places.
     pub(super) fn places(&self) -> u64 {
         self.gone.iter().map(Vec::len).sum::<usize>() as u64
     }
@@ -61,8 +61,8 @@ impl Competition {
         self.gone.iter().map(|layer| vec![0.0; layer.len()]).collect()
     }
 
-    /// Which places stay when the `count` lowest go, what is gone already first, ties by layer and place: of all layers together, or
-    /// of each as large a share of what it is to lose.
+    /// Which places are kept if the `count` lowest are removed: places that are already removed first, ties by layer
+    /// and place. Either of all layers together, or from each layer a proportional share of its own count.
     pub(super) fn kept(&self, scores: &[Vec<f64>], count: u64) -> Vec<Vec<bool>> {
         let mut kept: Vec<Vec<bool>> = self.gone.iter().map(|layer| vec![true; layer.len()]).collect();
         let Some(counts) = &self.counts else {
@@ -99,7 +99,7 @@ impl Competition {
     }
 }
 
-/// How the conditioned training goes: as what is left will be trained, for the epochs that the criterion is given.
+/// The settings of the conditioned training: those of retraining, but with the criterion's number of epochs.
 pub(super) fn training(context: &Context<'_>, arguments: &Arguments) -> TrainingSpec {
     let epochs = u32::try_from(arguments.count(EPOCHS.name)).unwrap_or(u32::MAX);
     TrainingSpec { epochs, ..context.training.clone() }

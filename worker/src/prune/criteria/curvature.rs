@@ -3,17 +3,18 @@
 use nalgebra::{Cholesky, DMatrix, Dyn};
 use secateur_proto::outcome::{Failure, FailureClass};
 
-/// What is added to the diagonal of a matrix that is zero, so that it has an inverse: far below any curvature that means something.
+/// Added to the diagonal of a zero matrix, so that it has an inverse. Far below any meaningful curvature.
 const FLOOR: f64 = 1e-30;
 
-/// What to add to each number of `diagonal`: the share `damp` of their mean. Relative, because the curvature of a trained net differs
-/// by many powers of ten between layers and nets, so that one absolute number is nothing here and everything there.
+/// Returns what to add to each number of `diagonal`: the share `damp` of their mean. It is relative, because the
+/// curvature of trained nets differs by many powers of ten between layers and nets. A single absolute number would be
+/// negligible in one and dominate another.
 pub(super) fn damping(diagonal: impl Iterator<Item = f64>, damp: f64) -> f64 {
     let (sum, count) = diagonal.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
     (damp * sum / f64::from(count.max(1))).max(FLOOR)
 }
 
-/// The Cholesky factor of a matrix of which the lower triangle is read.
+/// The Cholesky factor of a matrix, from its lower triangle.
 pub(super) fn cholesky(matrix: DMatrix<f64>) -> Result<Cholesky<f64, Dyn>, Failure> {
     Cholesky::new(matrix).ok_or_else(|| {
         Failure::new(

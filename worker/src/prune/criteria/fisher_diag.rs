@@ -1,5 +1,5 @@
-//! The second-order change of the loss when a weight goes from where the gradient vanishes, with the diagonal of the empirical Fisher
-//! matrix in place of the Hessian's.
+//! The second-order change of the loss if a weight is removed at a point of zero gradient, with the diagonal of the
+//! empirical Fisher matrix instead of the Hessian's.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -29,7 +29,7 @@ const SAMPLES: ParameterDefinition = ParameterDefinition {
     integer: true,
 };
 
-/// Of single rows: the square of a batch's mean gradient is far smaller, and 0 where the net is trained to the end.
+/// Uses gradients of single rows: the square of a batch's mean gradient is far smaller, and 0 for a fully trained net.
 fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Failure> {
     let rows = drawn_rows(context, "rows for fisher_diag", arguments.count("samples"));
     let count = rows.len() as f64;

@@ -1,4 +1,5 @@
-//! How far a unit is from the others of its layer: the closest to the geometric median can be made up for by the rest.
+//! The distance of a unit from the others of its layer: the other units can best replace the one nearest to the
+//! geometric median.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -23,7 +24,7 @@ pub(super) const CRITERION: Definition = Definition {
     compensate: None,
 };
 
-/// Units that an earlier level removed are no neighbours.
+/// Units that an earlier level removed are not counted.
 fn scores(context: &mut Context<'_>, _: &Arguments) -> Result<Scores, Failure> {
     let of_layer = |units: Units| {
         let (tensor, fan_in) = units.weight;

@@ -1,4 +1,4 @@
-//! What taking a weight from a net before its training does to the flow of the gradient, which the loss falls along.
+//! The effect of removing a weight before training on the gradient flow, which determines how fast the loss falls.
 
 use std::collections::HashMap;
 
@@ -48,18 +48,18 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
     let mut direction = context.probe.gradient(context.net, &rows, loss)?;
     for (index, (tensor, values)) in context.model.tensors().iter().zip(&mut direction).enumerate() {
         for (place, value) in values.iter_mut().enumerate() {
-            // The net has no weight where an earlier level removed one.
+            // Weights that an earlier level removed are not part of the net.
             if tensor.kind != TensorKind::Weight || context.removed.is_some_and(|mask| !mask.keeps(index, place)) {
                 *value = 0.0;
             }
         }
     }
     let product = context.probe.hessian_vector(context.net, &rows, &direction, loss)?;
-    // The order of scores tells −0 from 0; adding 0 makes a tie of them.
+    // The order of scores distinguishes −0 from 0; adding 0 makes them ties.
     Ok(context.zip(&product, |weight, product| weight * product + 0.0))
 }
 
-/// So many rows of each class at random, all of a class that has fewer.
+/// Returns `of_each` rows of each class at random, or all rows of a smaller class.
 fn balanced_rows(targets: &[f32], of_each: usize, seed: u64) -> Vec<u32> {
     let mut rows: Vec<u32> = (0..).take(targets.len()).collect();
     rows.shuffle(&mut random::generator("rows for grasp", &[seed]));

@@ -1,5 +1,5 @@
-//! The absolute weight in standard deviations of its layer: a threshold on it is one quality parameter for all layers. How many go
-//! decides what the parameter is.
+//! The absolute weight in standard deviations of its layer: one threshold as a quality parameter for all layers. The
+//! number of removed weights determines the threshold.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -20,7 +20,7 @@ pub(super) const CRITERION: Definition = Definition {
     compensate: None,
 };
 
-/// What earlier levels removed counts as the zeros that it is.
+/// Weights that earlier levels removed count as zeros.
 #[expect(clippy::unnecessary_wraps, reason = "the form of every criterion")]
 fn scores(context: &mut Context<'_>, _: &Arguments) -> Result<Scores, Failure> {
     let layers = context.prunable().into_iter().map(|(_, tensor)| {
@@ -28,7 +28,7 @@ fn scores(context: &mut Context<'_>, _: &Arguments) -> Result<Scores, Failure> {
         let count = weights.len() as f64;
         let mean = weights.iter().sum::<f64>() / count;
         let deviation = (weights.iter().map(|weight| (weight - mean).powi(2)).sum::<f64>() / count).sqrt();
-        // Weights that do not differ are not told apart.
+        // A layer of equal weights has equal scores.
         let scale = if deviation > 0.0 { deviation } else { f64::INFINITY };
         weights.into_iter().map(|weight| weight.abs() / scale).collect()
     });

@@ -46,7 +46,7 @@ const BETA: f64 = 2.0 / 3.0;
 const GAMMA: f64 = -0.1;
 /// Where it ends.
 const ZETA: f64 = 1.1;
-/// Uniform noise stays so far from 0 and 1, where its logarithm is not finite.
+/// The minimum distance of uniform noise from 0 and 1, where its logarithm is not finite.
 const EDGE: f64 = 1e-6;
 
 fn sigmoid(x: f64) -> f64 {
@@ -73,7 +73,8 @@ pub(super) fn open(log_alpha: f64) -> (f64, f64) {
     (open, open * (1.0 - open))
 }
 
-/// Log α learns with Adam (Kingma & Ba 2015) at the training's rate, whatever the rule of the weights.
+/// The gates. Log α is trained with Adam (Kingma & Ba 2015) at the training's learning rate, whatever the optimiser of
+/// the weights.
 struct Gates {
     tensors: Vec<usize>,
     lambda: f64,
@@ -81,7 +82,7 @@ struct Gates {
     seed: u64,
     log_alpha: Vec<Vec<f64>>,
     moments: Vec<Vec<(f64, f64)>>,
-    /// Gate and slope of this step.
+    /// Gate and slope in this step.
     drawn: Vec<Vec<(f64, f64)>>,
 }
 
@@ -129,7 +130,7 @@ impl Conditioning for Gates {
     }
 }
 
-/// The net that is left is the one without noise: each weight times its expected gate.
+/// The resulting net is the one without noise: each weight times its expected gate.
 fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Failure> {
     let tensors: Vec<usize> = context.prunable().into_iter().map(|(_, tensor)| tensor).collect();
     let drop = arguments.number(DROP.name);

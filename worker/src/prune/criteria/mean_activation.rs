@@ -1,4 +1,4 @@
-//! How much a unit says.
+//! The mean activation of a unit.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 

@@ -1,4 +1,4 @@
-//! Weights that fine-tuning moves away from zero stay.
+//! Keeps weights that fine-tuning moves away from zero.
 
 use secateur_proto::{
     outcome::Failure,
@@ -29,8 +29,8 @@ pub(super) const CRITERION: Definition = Definition {
     compensate: None,
 };
 
-/// The scores' gradient by the straight-through estimator. How fast they learn does not matter: they begin at 0 and only their order
-/// counts.
+/// The scores' gradient by the straight-through estimator. Their learning rate does not matter: they start at 0 and
+/// only their order counts.
 struct Movement {
     competition: Competition,
     lr: f64,
@@ -39,7 +39,7 @@ struct Movement {
 }
 
 impl Conditioning for Movement {
-    /// The sparsity rises along a cubic ramp, from none at the first step to all of it at the last.
+    /// The sparsity rises along a cubic ramp, from zero at the first step to its final value at the last.
     fn effective(&mut self, step: u64, steps: u64, net: &Parameters) -> Parameters {
         let Competition { count, .. } = self.competition;
         let progress = step as f64 / steps.saturating_sub(1).max(1) as f64;

@@ -1,4 +1,4 @@
-//! The size of all that goes with a unit.
+//! The size of everything that is removed with a unit.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 

@@ -1,14 +1,14 @@
-//! The least second-order cost of removing a weight, and what the others become to make up for it.
+//! The least second-order cost of removing a weight, and the update of the other weights that compensates for it.
 //!
-//! The Hessian is the empirical Fisher F = mean over rows of g gᵀ, g the gradient of one row, in blocks of consecutive weights of a
-//! layer, F + λ I of each. It is summed up and factored, which gives the inverse that the rank-one recursion of WoodFisher gives,
-//! without that recursion's rounding and at half its cost, and allows λ to be relative to F. Kurtic et al. take λ = 10⁻⁷ whatever the
-//! gradients are; here it is a share of the layer's mean diagonal, 1 % by default as in SparseGPT: with gradients small after
-//! training an absolute λ would be all of the curvature in one net and nothing in another, and directions in which 1024 rows say
-//! nothing would take unbounded updates.
+//! The Hessian is the empirical Fisher F = mean over rows of g gᵀ, g the gradient of one row, in blocks of consecutive
+//! weights of a layer, F + λ I of each. It is summed and factored, which gives the same inverse as the rank-one
+//! recursion of WoodFisher, without that recursion's rounding and at half its cost. It also allows λ to be relative to
+//! F. Kurtic et al. use λ = 10⁻⁷ whatever the gradients are; here it is a share of the layer's mean diagonal, 1 % by
+//! default as in SparseGPT. Gradients are small after training, so an absolute λ would be all of the curvature in one
+//! net and negligible in another. Directions to which 1024 rows contribute nothing would get unbounded updates.
 //!
-//! Scores are of one weight going alone; what is made up for is the loss of all that go together. The blocks of a net take 8 bytes
-//! times their size for each of its weights.
+//! Scores assume that a single weight is removed; the compensation is for all removed weights together. The blocks of a
+//! net take 8 bytes times their size for each of its weights.
 
 use nalgebra::{DMatrix, DVector};
 use secateur_proto::{outcome::Failure, spec::Granularity};
@@ -61,7 +61,7 @@ const DAMP: ParameterDefinition = ParameterDefinition {
     integer: false,
 };
 
-/// Gradients that are kept before they are added up, so that each block is read once for all of them.
+/// The number of gradients that are added at once, so that each block is read once for all of them.
 const PENDING: usize = 32;
 
 fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Failure> {
@@ -85,8 +85,8 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
     Ok(Scores::Weights(layers))
 }
 
-/// The kept weights K of each block move to the minimum of ½ δᵀ H δ where those of Q are gone: by [H_KK]⁻¹ H_KQ w_Q, which is
-/// −H⁻¹[:,Q] (H⁻¹[Q,Q])⁻¹ w_Q without an inverse.
+/// Moves the kept weights K of each block to the minimum of ½ δᵀ H δ with the weights Q removed: by [H_KK]⁻¹ H_KQ w_Q,
+/// which is −H⁻¹[:,Q] (H⁻¹[Q,Q])⁻¹ w_Q without an inverse.
 fn compensate(context: &mut Context<'_>, arguments: &Arguments, mask: &Mask) -> Result<Parameters, Failure> {
     let fisher = fisher(context, arguments)?;
     let mut net = context.net.clone();
@@ -111,7 +111,7 @@ fn compensate(context: &mut Context<'_>, arguments: &Arguments, mask: &Mask) -> 
     Ok(net)
 }
 
-/// The Fisher of consecutive weights of a layer, its lower triangle alone, with its damping.
+/// The Fisher matrix of consecutive weights of a layer: its lower triangle, and the damping.
 struct Block {
     begin: usize,
     matrix: DMatrix<f64>,

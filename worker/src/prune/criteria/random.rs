@@ -1,4 +1,4 @@
-//! Uniform noise: the baseline that every other criterion has to beat.
+//! Uniform noise: the baseline that every other criterion must beat.
 
 use rand::RngExt as _;
 use secateur_proto::{outcome::Failure, spec::Granularity};
@@ -21,12 +21,12 @@ pub(super) const CRITERION: Definition = Definition {
     compensate: None,
 };
 
-/// One stream a seed: the masks of a seed are nested over sparsities.
+/// One stream for each seed: the masks of a seed are nested over sparsities.
 #[expect(clippy::unnecessary_wraps, reason = "the form of every criterion")]
 fn scores(context: &mut Context<'_>, _: &Arguments) -> Result<Scores, Failure> {
     let mut generator = random::generator("random scores", &[context.seed]);
     let mut scores = |count: usize| (0..count).map(|_| generator.random::<f64>()).collect::<Vec<f64>>();
-    // A sum over weights would hang on how many a unit has.
+    // A sum over weights would depend on their number in a unit.
     if context.granularity == Granularity::Unit {
         let layers = context.model.layers();
         let units = context.layers.iter().filter_map(|index| layers.get(*index as usize));

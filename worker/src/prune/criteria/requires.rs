@@ -1,4 +1,4 @@
-//! What criteria require of a net. The planner refuses cells whose net does not have it.
+//! Requirements of criteria on a net. The planner rejects cells whose net does not meet them.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use secateur_proto::spec::{Activation, ModelSpec, Step};
 
 use crate::net::units::units;
 
-/// What a net must have so that a criterion can score it.
+/// A property that a net needs so that a criterion can score it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requires {
-    /// A batch normalisation behind every prunable layer.
+    /// A batch normalisation after every prunable layer.
     Norms,
-    /// ReLU as the only activation: no other one gives exact zeros, so all units would be alike.
+    /// ReLU as the only activation: others give no exact zeros, so all units would have equal scores.
     Zeros,
 }
 
 impl Requires {
-    /// Whether a net, pruned in the layers of these indices, has it.
+    /// Whether a net that is pruned in these layers meets it.
     #[must_use]
     pub fn is_met(self, model: &ModelSpec, layers: &[u32]) -> bool {
         match self {
@@ -38,8 +38,8 @@ impl Requires {
 impl fmt::Display for Requires {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Norms => "requires a net with batch normalisation behind every prunable layer",
-            Self::Zeros => "counts zeros, and of the activations only relu gives them: take mean_activation",
+            Self::Norms => "requires a net with batch normalisation after every prunable layer",
+            Self::Zeros => "counts zeros, which only the relu activation gives: use mean_activation",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! How much the loss of a net before its training hangs on each connection, as a share of all.
+//! How much the loss of an untrained net depends on each connection, as a share of all.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -37,7 +37,7 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
         .into_iter()
         .flat_map(|(_, tensor)| context.net.tensors[tensor].iter().zip(&gradient[tensor]));
     let sum: f64 = all.map(|(weight, gradient)| saliency(f64::from(*weight), *gradient)).sum();
-    // Where the loss hangs on nothing all shares are 0.
+    // If the loss depends on nothing, all shares are 0.
     let sum = sum.max(f64::MIN_POSITIVE);
     Ok(context.zip(&gradient, |weight, gradient| saliency(weight, gradient) / sum))
 }

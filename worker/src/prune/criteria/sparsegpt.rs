@@ -1,9 +1,11 @@
-//! The cost of a weight in its layer's outputs, and a sweep over columns in which later ones make up for earlier ones.
+//! The cost of a weight in its layer's outputs, and a sweep over columns in which later ones compensate for earlier
+//! ones.
 //!
-//! H = 2 XᵀX / n of the layer's inputs, λ I added, λ a share of its mean diagonal; U is upper triangular with H⁻¹ = Uᵀ U, and
-//! U_jj² = [(H_j…)⁻¹]_jj of the columns from j on, which the paper writes [H⁻¹]_jj. Of the paper's variants this is the one with one
-//! block: the mask is chosen first, for the whole layer, and then swept. Inputs are those of the net that was scored, for every
-//! layer; columns are swept in the order in which they are, and only those after a removed one make up for it.
+//! H = 2 XᵀX / n of the layer's inputs plus λ I, where λ is a share of its mean diagonal. U is upper triangular with
+//! H⁻¹ = Uᵀ U, and U_jj² = [(H_j…)⁻¹]_jj of the columns from j on, which the paper writes [H⁻¹]_jj. Of the paper's
+//! variants this is the one with one block: the mask of the whole layer is chosen first, then the sweep follows. Inputs
+//! of every layer are those of the net that was scored. Columns are swept in order, and only those after a removed one
+//! compensate for it.
 
 use nalgebra::DMatrix;
 use secateur_proto::{outcome::Failure, spec::Granularity};
@@ -51,12 +53,12 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
     Ok(Scores::Weights(context.weights().zip(&factors).map(score).collect()))
 }
 
-/// For each column j in order: e = w_j / U_jj where it goes, and the columns from j on lose e · U_j,j….
+/// For each column j in order: e = w_j / U_jj if it is removed, and the columns from j on lose e · U_j,j….
 fn compensate(context: &mut Context<'_>, arguments: &Arguments, mask: &Mask) -> Result<Parameters, Failure> {
     let factors = factors(context, arguments)?;
     let mut net = context.net.clone();
     for ((_, tensor), factor) in context.prunable().into_iter().zip(&factors) {
-        // Columns of the transpose are rows of U, in one piece.
+        // Columns of the transpose are rows of U, contiguous in memory.
         let rows_of_factor = factor.transpose();
         let fan_in = factor.nrows();
         for (row, weights) in net.tensors[tensor].chunks_exact_mut(fan_in).enumerate() {

@@ -1,5 +1,5 @@
-//! Which weights the flow of ones through the net hangs on. Needs no data, and is measured again after each of many small cuts, so
-//! that no layer loses its last weight while others have many.
+//! The weights that the flow of ones through the net depends on. It needs no data, and is measured again after each of
+//! many small cuts, so that no layer loses its last weight while others have many.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -31,17 +31,18 @@ const ITERATIONS: ParameterDefinition = ParameterDefinition {
 /// A weight of a prunable layer.
 #[derive(Clone, Copy)]
 struct Place {
-    /// Which of the prunable layers.
+    /// The index of the layer among the prunable ones.
     layer: usize,
     tensor: usize,
     index: usize,
     score: f64,
 }
 
-/// A weight that is kept has the score of the last cut. One that is cut has a negative score, the sooner the lower, so that exactly
-/// what the cuts took is what goes. Without a count nothing is cut, and neither where units go, whose flow is that of their weights.
+/// Kept weights have the score of the last cut. Cut weights have negative scores, lower the earlier they were cut, so
+/// that exactly the cut weights are removed. Nothing is cut without a count, nor if whole units are pruned, whose flow
+/// is that of their weights.
 ///
-/// With n cuts the k-th leaves a share of d^(k/n) of the weights that there were, d the share that is kept in the end.
+/// With n cuts, cut k leaves a share of d^(k/n) of the original weights, where d is the share that is kept in the end.
 fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Failure> {
     let prunable: Vec<usize> = context.prunable().into_iter().map(|(_, tensor)| tensor).collect();
     let mut weights: Vec<Vec<f64>> = (context.net.tensors.iter())
@@ -65,12 +66,12 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
             scores[place.layer][place.index] = place.score;
         }
         if left.iter().any(|place| !place.score.is_finite()) {
-            // Too large for any order among them; nothing is selected by such scores.
+            // Overflow: their order is meaningless, and selection rejects such scores.
             break;
         }
         let kept = all - cut_by(cut, cuts, all, density, goes);
         let mut order = left.clone();
-        // Stable, and the places are in the order of layer and index: that is how ties are broken.
+        // The sort is stable and the places are in the order of layer and index, which breaks ties.
         order.sort_by(|one, two| one.score.total_cmp(&two.score));
         for (nth, place) in (all - left.len()..).zip(&order[..left.len() - kept]) {
             scores[place.layer][place.index] = nth as f64 - goes as f64;
@@ -81,7 +82,7 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
     Ok(Scores::Weights(scores))
 }
 
-/// How many of `all` weights are cut by the end of cut `cut` of `cuts`: `goes` of them by the last.
+/// The number of `all` weights that are removed by the end of cut `cut` of `cuts`: `goes` by the last.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
 fn cut_by(cut: usize, cuts: usize, all: usize, density: f64, goes: usize) -> usize {
     if cut == cuts {

@@ -1,5 +1,5 @@
-//! The first-order change of the loss when a weight goes. With one batch it is what others call saliency (JaxPruner) or gradient
-//! magnitude of one minibatch (`MagGrad` of Blalock et al. 2020), so that these have no criterion of their own.
+//! The first-order change of the loss if a weight is removed. With one batch it is saliency (JaxPruner) or gradient
+//! magnitude of one minibatch (`MagGrad` of Blalock et al. 2020), so these have no criterion of their own.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 

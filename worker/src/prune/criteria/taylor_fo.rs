@@ -1,5 +1,5 @@
-//! The square of the first-order change of the loss when a weight goes: unlike [`taylor`](super::taylor) it sees a weight that pulls
-//! this way in one batch and that way in the next. Of units it is the sum over their weights.
+//! The square of the first-order change of the loss if a weight is removed. Unlike [`taylor`](super::taylor) it also
+//! detects weights whose gradients cancel out over batches. The score of a unit is the sum over its weights.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -21,7 +21,7 @@ pub(super) const CRITERION: Definition = Definition {
     compensate: None,
 };
 
-/// Every batch counts the same, a short last one too.
+/// Every batch has equal weight, including a shorter last one.
 fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Failure> {
     let rows = calibration_rows(context, "rows for taylor", arguments.count("batches"));
     let batches = rows.chunks(context.training.batch_size as usize);

@@ -1,5 +1,5 @@
-//! The square of the first-order change of the loss when a unit goes with all that hangs on it: what a gate on the unit would have
-//! as its gradient, squared.
+//! The square of the first-order change of the loss if a unit is removed with everything that depends on it: the
+//! squared gradient of a gate on the unit.
 
 use secateur_proto::{
     outcome::{Failure, FailureClass},
@@ -27,7 +27,7 @@ pub(super) const CRITERION: Definition = Definition {
     compensate: None,
 };
 
-/// Every batch counts the same, a short last one too.
+/// Every batch has equal weight, including a shorter last one.
 fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Failure> {
     let rows = calibration_rows(context, "rows for taylor", arguments.count("batches"));
     let batches = rows.chunks(context.training.batch_size as usize);
@@ -37,7 +37,7 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
     let groups = context.layers.iter().map(|layer| {
         let layer = *layer as usize;
         units[layer].take().ok_or_else(|| {
-            let message = format!("the units of {} cannot go alone", layers[layer].name);
+            let message = format!("the units of {} cannot be removed separately", layers[layer].name);
             Failure::new(FailureClass::Input, message)
         })
     });

@@ -14,7 +14,7 @@ pub(crate) fn training() -> TrainingSpec {
     }
 }
 
-/// The scores of a criterion that looks at weights alone, with its defaults.
+/// The scores of a criterion that only looks at weights, with its defaults.
 pub(crate) fn scores_of_weights(name: &str, model: &ModelSpec, net: &Parameters, seed: u64) -> Scores {
     scores_for(Granularity::Weight, name, model, net, seed)
 }
@@ -43,7 +43,8 @@ fn model() -> ModelSpec {
     ModelSpec::mlp(5, vec![6, 4])
 }
 
-/// Of 200 units with 50 inputs and as many with 200 the lowest are from both layers alike: a sum over weights would take the first.
+/// Among 200 units with 50 inputs and 200 units with 200, the lowest scores are from both layers alike. A sum over
+/// weights would prefer the first.
 #[test]
 fn chance_does_not_see_how_many_weights_a_unit_has() {
     let model = ModelSpec::mlp(50, vec![200, 200]);

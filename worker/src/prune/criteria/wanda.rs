@@ -1,8 +1,8 @@
-//! The size of a weight times that of what it is multiplied with.
+//! The size of a weight times that of its inputs.
 //!
-//! Weights compete within their output row, as the paper has it: with `per_row` a score is the weight's place in its row, from the
-//! lowest, over the length of the row, so that any selection takes the same share of every row. Whole units can then not be told
-//! apart, since each row has the same places: set `per_row` to 0 to choose units, or to let rows compete.
+//! Weights compete within their output row, as in the paper: with `per_row` a score is the weight's rank in its row
+//! divided by the length of the row, so that any selection takes the same share of every row. Whole units then have
+//! equal scores, since each row has the same ranks. Set `per_row` to 0 to prune units, or to let rows compete.
 
 use secateur_proto::{outcome::Failure, spec::Granularity};
 
@@ -62,8 +62,8 @@ fn scores(context: &mut Context<'_>, arguments: &Arguments) -> Result<Scores, Fa
     Ok(Scores::Weights(all))
 }
 
-/// Puts places, over the number of them, where scores are; what is gone already comes first, ties go by place. A score that is not
-/// finite stays what it is.
+/// Replaces scores by their ranks, divided by their number. Removed places come first; ties are broken by place. A
+/// score that is not finite does not change.
 fn rank(scores: &mut [f64], is_gone: impl Fn(usize) -> bool) {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|one, two| (!is_gone(*one)).cmp(&!is_gone(*two)).then_with(|| scores[*one].total_cmp(&scores[*two])));

@@ -72,7 +72,7 @@ fn a_cap_passes_on_what_a_layer_may_not_lose() {
 
 #[test]
 fn of_each_group_along_the_inputs_the_best_stay_and_a_short_group_keeps_what_it_can() {
-    // Rows of 3 in groups of 2: of the first pair one goes, of the single rest none.
+    // Rows of 3 in groups of 2: one of the first pair is removed, none of the single rest.
     let rows = [[3.0, 1.0, 0.0], [1.0, 3.0, 0.0], [2.0, 2.0, 0.0], [0.0, 1.0, 0.0]];
     let pairs = spec(Removal::Grouped { keep: 1, group: 2, along: Along::Flat });
     let plan = make(&pairs, &[rows.concat(), vec![1.0; 8]]).expect("a plan");
@@ -91,12 +91,12 @@ fn groups_of_a_convolution_run_along_its_input_channels() {
     let mut spec = spec(Removal::Grouped { keep: 2, group: 4, along: Along::Channels });
     spec.model = ModelSpec::Lenet5 { image: [6, 16, 16], outputs: 2 };
     spec.layers = vec![0];
-    // 20 filters of 6 channels of 5 × 5; a weight is worth the more the later its channel, and else the same.
+    // 20 filters of 6 channels of 5 × 5. Scores only depend on the channel and increase with it.
     let scores = (0..20 * 6 * 25).map(|place| f64::from(place / 25 % 6)).collect();
     let net = Parameters::initial(&spec.model, 1);
     let plan = PruningPlan::make(&spec, &net, None, &Scores::Weights(vec![scores])).expect("a plan");
     assert_eq!(Some(plan.removed.len() as u64), spec.removed());
-    // The first two of the first four channels; the last two are a group that loses nothing.
+    // The first two of the first four channels are removed; the last two are an incomplete group that loses nothing.
     let channels: HashSet<u32> = plan.removed.iter().map(|entry| entry.index / 25 % 6).collect();
     assert_eq!((plan.removed.len(), channels), (20 * 2 * 25, HashSet::from([0, 1])));
 }

@@ -1,4 +1,4 @@
-//! Dense and sparse training in turns (Peste et al. 2021, arXiv 2106.12379).
+//! Alternating dense and sparse training (Peste et al. 2021, arXiv 2106.12379).
 
 use super::{MaskSchedule, NoPlan, Plans};
 use crate::{
@@ -6,16 +6,16 @@ use crate::{
     prune::plan::PruningPlan,
 };
 
-/// Begins dense. Each sparse phase removes as many as are asked for, by the scores of the net that the dense phase before it left.
+/// Starts dense. Each sparse phase prunes to the full count, by the scores of the net after the previous dense phase.
 pub(super) struct Alternating<'a> {
     plans: Plans<'a>,
-    /// What a dense phase is without.
+    /// The plan of dense phases: only what earlier levels removed.
     dense: PruningPlan,
     every: u64,
     end: u64,
 }
 
-/// Phases of `every` steps, the first a dense one, of which none begins at `end` or later but the sparse one that stays.
+/// Phases have `every` steps, and the first is dense. No phase starts at `end` or later, except the final sparse one.
 pub(super) const fn settled(every: u64, end: u64) -> u64 {
     let last_phase = end.saturating_sub(1) / every;
     if end > 0 && last_phase % 2 == 1 { last_phase * every } else { end }
@@ -46,7 +46,7 @@ impl MaskSchedule for Alternating<'_> {
         settled(self.every, self.end)
     }
 
-    /// The moments of one phase are not those of the other's loss.
+    /// Moments of one phase do not fit the loss of the other.
     fn resets_moments(&self) -> bool {
         true
     }

@@ -1,5 +1,5 @@
-//! As many are removed as before, but others: the weakest weights are replaced (Mocanu et al. 2018, arXiv 1707.04780; Evci et al.
-//! 2020, arXiv 1911.11134).
+//! A constant number of removed weights, of which the weakest kept ones are replaced (Mocanu et al. 2018, arXiv
+//! 1707.04780; Evci et al. 2020, arXiv 1911.11134).
 
 use std::{cmp::Ordering, f64::consts::PI};
 
@@ -19,15 +19,15 @@ use crate::{
     random,
 };
 
-/// Drops the smallest weights of each layer and grows as many of those that were removed before. What earlier levels removed does not
-/// come back.
+/// Drops the smallest weights of each layer and grows as many removed ones. Weights that earlier levels removed do not
+/// grow.
 pub(super) struct Dynamic<'a> {
     plans: Plans<'a>,
     plan: PruningPlan,
     mask: Mask,
 }
 
-/// What one layer drops and grows: places, with |w| of what is dropped and the least |w| of what stays.
+/// The dropped and grown places of one layer, with |w| of the dropped ones and the least |w| of the kept ones.
 struct Change {
     dropped: Vec<(usize, f64)>,
     grown: Vec<usize>,
@@ -40,7 +40,8 @@ impl<'a> Dynamic<'a> {
         Ok(Self { plans, plan: begin, mask })
     }
 
-    /// The share of a layer's weights that is replaced after `steps` steps: as given of SET, and of RigL down a cosine to 0 at its end.
+    /// The share of a layer's weights that is replaced after `steps` steps: constant for SET, and decreasing along a
+    /// cosine to 0 for RigL.
     fn share(&self, steps: u64) -> f64 {
         match self.plans.spec.schedule {
             Schedule::Dynamic { growth: Growth::Random, fraction, .. } => fraction,
@@ -51,7 +52,7 @@ impl<'a> Dynamic<'a> {
         }
     }
 
-    /// The places of a layer that could grow, those first that do.
+    /// The places of a layer that may grow, in order of preference.
     fn growing(
         &self,
         steps: u64,
@@ -64,12 +65,12 @@ impl<'a> Dynamic<'a> {
             places.shuffle(&mut random::generator("regrowth", &[self.plans.spec.seed, steps, u64::from(layer)]));
             return Ok(places);
         }
-        let unknown = || Failure::new(FailureClass::Internal, "weights grow by a gradient that is not known");
+        let unknown = || Failure::new(FailureClass::Internal, "growth by gradient needs a gradient");
         let gradient = gradient.ok_or_else(unknown)?;
         if places.iter().any(|place| !gradient[*place].is_finite()) {
             return Err(NoSelection::NotFinite.into());
         }
-        // Stable: ties go by place.
+        // Stable: ties are broken by place.
         places.sort_by(|one, two| gradient[*two].abs().total_cmp(&gradient[*one].abs()));
         Ok(places)
     }

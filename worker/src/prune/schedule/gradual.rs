@@ -1,4 +1,4 @@
-//! More and more is removed while the net trains (Zhu & Gupta 2017, arXiv 1710.01878).
+//! Gradual pruning during training (Zhu & Gupta 2017, arXiv 1710.01878).
 
 use secateur_proto::spec::{Removal, Schedule};
 
@@ -8,7 +8,7 @@ use crate::{
     prune::plan::PruningPlan,
 };
 
-/// Removes by the scores of the net as it is at each removal; what is gone stays gone.
+/// Prunes by the scores of the net at the time of each removal. Removed weights remain removed.
 pub(super) struct Gradual<'a> {
     plans: Plans<'a>,
     /// What each prunable layer had lost before.
@@ -22,7 +22,8 @@ impl<'a> Gradual<'a> {
         Self { plans, lost, plan: begin }
     }
 
-    /// Of how many removals how many there have been with the one after `steps` steps; nothing if there is none then.
+    /// Returns the number of the removal after `steps` steps and the number of all removals, or `None` if there is no
+    /// removal then.
     const fn removal(&self, steps: u64) -> Option<(u64, u64)> {
         let Schedule::Gradual { begin, every, times, .. } = self.plans.spec.schedule else { return None };
         if steps < begin || !(steps - begin).is_multiple_of(every) || (steps - begin) / every >= times {
@@ -31,7 +32,7 @@ impl<'a> Gradual<'a> {
         Some(((steps - begin) / every + 1, times))
     }
 
-    /// How many are gone after that share of the removals.
+    /// The counts after that share of the removals.
     fn counts(&self, progress: f64) -> Removal {
         let Schedule::Gradual { shape, .. } = self.plans.spec.schedule else { return self.plans.spec.removal.clone() };
         let sizes = self.plans.spec.sizes();

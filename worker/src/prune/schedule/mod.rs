@@ -1,7 +1,7 @@
-//! Masks that change while a net trains: more and more removed, others removed, dense and sparse in turns.
+//! Masks that change while a net trains: gradual, dynamic and alternating.
 //!
-//! A schedule makes plans, and [`Plans`] executes them. How a net is scored and where plans are kept is handed in; a schedule knows
-//! neither a device nor a store.
+//! A schedule makes plans, and [`Plans`] executes them. The caller provides how to score nets and where to keep plans;
+//! a schedule knows neither a device nor a store.
 
 mod alternating;
 mod dynamic;
@@ -22,26 +22,28 @@ use crate::{
     tensors::InvalidTensors,
 };
 
-/// Changes a lane's mask while the lane trains. Steps are those of this training: what it leaves out at its beginning does not count.
+/// Changes a lane's mask while the lane trains. Steps are those of this training, without skipped steps at its
+/// beginning.
 pub trait MaskSchedule {
-    /// Whether the mask may change when `steps` steps have been done.
+    /// Whether the mask may change after `steps` steps.
     fn is_due(&self, steps: u64) -> bool;
 
-    /// The mask from now on. `net` is the lane's; `gradient` that of the last step, of the whole net; nothing before the first.
+    /// Returns the new mask. `net` is the lane's net, and `gradient` the gradient of the last step for the whole net,
+    /// or `None` before the first step.
     ///
     /// # Errors
     /// If a layer would be left empty, a score is not finite, or the net cannot be scored.
     fn update(&mut self, steps: u64, net: &Parameters, gradient: Option<&Parameters>) -> Result<Mask, NoPlan>;
 
-    /// The number of steps from which on the mask no longer changes. Only epochs that end there or later can be the best.
+    /// The number of steps after which the mask no longer changes. Only epochs that end at or after it can be the best.
     fn settled(&self) -> u64;
 
-    /// The plan that the next change goes on from; nothing if the next one does not depend on those before it.
+    /// The plan that the next change builds on, or `None` if changes do not depend on each other.
     fn plan(&self) -> Option<&PruningPlan> {
         None
     }
 
-    /// Goes on from what [`Self::plan`] gave of the same schedule in another process.
+    /// Resumes from the [`Self::plan`] of the same schedule in another process.
     ///
     /// # Errors
     /// If it is not a plan of the spec's net.
@@ -49,12 +51,13 @@ pub trait MaskSchedule {
         Ok(())
     }
 
-    /// Whether a change brings weights back, which are zero until they have been trained. An epoch that ends with one is not the best.
+    /// Whether changes revive weights, which remain zero until they are trained. An epoch that ends with such a change
+    /// cannot be the best.
     fn grows(&self) -> bool {
         false
     }
 
-    /// Whether the optimiser begins anew at each change, for the weights that were kept and stay so as well.
+    /// Whether each change resets the optimiser, also for weights that are kept.
     fn resets_moments(&self) -> bool {
         false
     }
@@ -63,10 +66,10 @@ pub trait MaskSchedule {
 /// Why a mask cannot be changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoPlan {
-    /// What is asked cannot be selected.
+    /// The selection is impossible.
     #[error(transparent)]
     Selection(#[from] NoSelection),
-    /// The net cannot be scored, or the plan not be kept.
+    /// The net cannot be scored, or the plan cannot be stored.
     #[error(transparent)]
     Failure(#[from] Failure),
 }
@@ -77,21 +80,21 @@ impl From<InvalidTensors> for NoPlan {
     }
 }
 
-/// Scores a net, from which `removed` is gone already, and plans the removal.
+/// Scores a net, of which `removed` is already removed, and plans the removal.
 pub type Choose<'a> = dyn FnMut(&Parameters, Option<&Mask>, &Removal) -> Result<PruningPlan, NoPlan> + 'a;
 
-/// Keeps the bytes of a plan and gives back what it kept.
+/// Stores the bytes of a plan and returns them as stored.
 pub type Save<'a> = dyn FnMut(&[u8]) -> Result<Vec<u8>, Failure> + 'a;
 
 /// Makes and executes the plans of one lane.
 pub struct Plans<'a> {
-    /// What is asked.
+    /// The spec of the stage.
     pub spec: &'a PruneSpec,
-    /// What earlier levels removed: it stays so.
+    /// What earlier levels removed. It remains removed.
     pub earlier: Option<&'a Mask>,
     /// Makes a plan.
     pub choose: Box<Choose<'a>>,
-    /// Keeps the last one.
+    /// Stores the last plan.
     pub save: Box<Save<'a>>,
 }
 
@@ -102,7 +105,7 @@ impl fmt::Debug for Plans<'_> {
 }
 
 impl Plans<'_> {
-    /// What a plan and the earlier levels keep.
+    /// The mask of what the plan and the earlier levels keep.
     fn mask(&self, plan: &PruningPlan) -> Result<Mask, NoPlan> {
         let mut mask = plan.mask(&self.spec.model, &self.spec.layers)?;
         if let Some(earlier) = self.earlier {
@@ -111,7 +114,7 @@ impl Plans<'_> {
         Ok(mask)
     }
 
-    /// The mask of a plan as it was written; saved first if nothing comes after it.
+    /// The mask of a plan, made from its written form, which is stored first if the plan is the last.
     fn execute(&mut self, plan: &PruningPlan, last: bool) -> Result<Mask, NoPlan> {
         let written = plan.write()?;
         let written = if last { (self.save)(&written)? } else { written };
@@ -119,7 +122,7 @@ impl Plans<'_> {
     }
 }
 
-/// Whether changes of that schedule go on from the plan of the one before: see [`MaskSchedule::plan`].
+/// Whether changes of that schedule build on the previous plan: see [`MaskSchedule::plan`].
 #[must_use]
 pub const fn goes_on_from_plans(schedule: &Schedule) -> bool {
     match schedule {
@@ -128,7 +131,7 @@ pub const fn goes_on_from_plans(schedule: &Schedule) -> bool {
     }
 }
 
-/// Whether a net begins with all that earlier levels left, and not with what the criterion chooses.
+/// Whether a net starts with everything that earlier levels kept, before the criterion prunes it.
 #[must_use]
 pub const fn begins_dense(schedule: &Schedule) -> bool {
     match schedule {
@@ -137,7 +140,7 @@ pub const fn begins_dense(schedule: &Schedule) -> bool {
     }
 }
 
-/// The steps after which the mask of that schedule no longer changes.
+/// The number of steps after which the mask of that schedule no longer changes.
 #[must_use]
 pub fn settled(schedule: &Schedule) -> u64 {
     match *schedule {
@@ -148,7 +151,7 @@ pub fn settled(schedule: &Schedule) -> u64 {
     }
 }
 
-/// The schedule of a lane whose mask at the beginning is that of `begin`; nothing if that stays.
+/// The schedule of a lane whose initial mask is that of `begin`, or `None` if the mask does not change.
 ///
 /// # Errors
 /// If `begin` is not a plan of the spec's net.

@@ -16,7 +16,7 @@ pub(crate) fn by_magnitude(spec: &PruneSpec) -> Box<Choose<'_>> {
     })
 }
 
-/// The plans of a lane, by the absolute weight; each that is saved goes to `saved`.
+/// The plans of a lane, by the absolute weight. Each saved plan is appended to `saved`.
 pub(crate) fn plans<'a>(spec: &'a PruneSpec, earlier: Option<&'a Mask>, saved: &'a mut Vec<PruningPlan>) -> Plans<'a> {
     let save = |plan: &[u8]| {
         saved.push(PruningPlan::read(plan).expect("a plan"));
@@ -25,7 +25,7 @@ pub(crate) fn plans<'a>(spec: &'a PruneSpec, earlier: Option<&'a Mask>, saved: &
     Plans { spec, earlier, choose: by_magnitude(spec), save: Box::new(save) }
 }
 
-/// What a lane of that schedule begins with.
+/// The plan that a lane of that schedule starts with.
 pub(crate) fn beginning(spec: &PruneSpec, net: &Parameters, earlier: Option<&Mask>) -> PruningPlan {
     match begins_dense(&spec.schedule) {
         true => PruningPlan::of_gone(spec, net, earlier).expect("a plan"),
@@ -46,7 +46,7 @@ fn gradient(step: u64) -> Parameters {
     Parameters::initial(&model(), 2000 + step)
 }
 
-/// What a schedule did up to some step.
+/// The history of a schedule up to some step.
 struct Course {
     /// The mask at the beginning, and each that followed with its step.
     masks: Vec<(u64, Mask)>,
@@ -91,7 +91,7 @@ fn random_mask(seed: u64, share: f64) -> Mask {
     mask
 }
 
-/// The table of the methods' overview, which the golden files hold as well.
+/// The table in the methods' overview, which is also in the golden files.
 #[test]
 fn the_cubic_ramp_is_that_of_the_paper() {
     let published = [0, 2439, 4392, 5913, 7056, 7875, 8424, 8757, 8928, 8991, 9000];
@@ -133,7 +133,7 @@ fn a_gradual_removal_comes_in_the_steps_and_counts_that_are_asked() {
     let counts: Vec<(u64, u64)> = found.masks.iter().map(|(step, mask)| (*step, mask.removed())).collect();
     assert_eq!(counts, [(0, 0), (7, 6), (10, 9), (13, 10), (16, 10)]);
     assert_eq!(found.settled, 16);
-    // One plan is kept, and it says what went when.
+    // One plan is kept, and it has the step of each removal.
     let [plan] = found.saved.as_slice() else { panic!("one plan") };
     let went: Vec<u64> = plan.removed.iter().map(|entry| entry.step).collect();
     assert_eq!(went, [7, 7, 7, 7, 7, 7, 10, 10, 10, 13]);
@@ -165,7 +165,7 @@ fn groups_thin_out_gradually() {
     let mut spec = spec(Removal::Grouped { keep: 1, group: 3, along: Along::Flat });
     spec.schedule = gradual(Ramp::Linear, 0, 1, 2);
     let found = course(&spec, None, 10);
-    // Of each row of three one, then two; of the rows of four the single one at the end stays.
+    // One of each row of three, then two; in rows of four the single one at the end is kept.
     assert_eq!(found.masks.iter().map(|(_, mask)| lost(mask)).collect::<Vec<_>>(), [[0, 0], [4, 2], [8, 4]]);
 }
 
@@ -202,7 +202,7 @@ proptest! {
                 };
                 sparsity * places
             };
-            // Away from halves, where rounding hangs on the last bit.
+            // Away from halves, where rounding depends on the last bit.
             let near = |found: u64, exact: f64| (found as f64 - exact).abs() < 0.5 + 1e-9;
             if local {
                 for ((found, (from, to)), places) in lost(mask).into_iter().zip(gone.into_iter().zip(counts)).zip([12, 8]) {
@@ -242,7 +242,7 @@ proptest! {
         prop_assert_eq!(&updates, &(1..=end / every).map(|nth| nth * every).collect::<Vec<_>>());
         prop_assert_eq!(found.settled, updates.last().copied().unwrap_or(0));
         prop_assert_eq!(found.saved.len(), usize::from(!updates.is_empty()));
-        // When each place went last.
+        // The last removal of each place.
         let mut went = [vec![0; 12], vec![0; 8]];
         for pair in found.masks.windows(2) {
             let ((_, before), (step, after)) = (&pair[0], &pair[1]);

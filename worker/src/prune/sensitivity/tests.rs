@@ -18,7 +18,7 @@ fn ones() -> Parameters {
     Parameters { tensors: model().tensors().iter().map(|tensor| vec![1.0; tensor.numel()]).collect() }
 }
 
-/// Zeros of a tensor.
+/// The number of zeros of a tensor.
 fn zeros(net: &Parameters, tensor: usize) -> f64 {
     net.tensors[tensor].iter().filter(|weight| **weight == 0.0).count() as f64
 }
@@ -68,7 +68,7 @@ fn what_is_gone_already_is_where_a_curve_begins() {
     assert!(matches!(share(&found, 2), Err(NoSelection::Unfit(_))));
 }
 
-/// A unit goes with the weights that read it.
+/// A unit is removed with the weights that read it.
 #[test]
 fn units_are_measured_as_units() {
     let loss = |net: &Parameters| zeros(net, 0) + 1000.0 * zeros(net, 2);
@@ -129,7 +129,7 @@ proptest! {
             if let Some(before) = before {
                 prop_assert!(before.iter().zip(&counts).all(|(before, now)| before <= now));
             }
-            // No place that is left would have been cheaper than one that goes.
+            // No remaining place would have been cheaper than a removed one.
             let costs: Vec<Vec<f64>> = curves.iter().map(|curve| curve.costs().collect()).collect();
             let taken = |layer: usize| (counts[layer] - curves[layer].gone()) as usize;
             let dearest = (0..curves.len()).flat_map(|layer| costs[layer][..taken(layer)].iter().copied());

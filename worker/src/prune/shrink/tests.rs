@@ -48,7 +48,7 @@ fn perceptron(inputs: u32, hidden: &[u32], activation: Activation, batch_norm: b
     ModelSpec::Mlp { inputs, hidden: hidden.to_vec(), outputs: 2, activation, batch_norm }
 }
 
-/// A net with random running statistics too, of which `share` of all weights, some whole units, and some columns are zero.
+/// A net with random running statistics. `share` of all weights, some whole units, and some columns are zero.
 fn sparse(model: &ModelSpec, seed: u64, share: f64) -> Parameters {
     let mut net = Parameters::initial(model, seed);
     let mut generator = random::generator("test zeros", &[seed]);
@@ -111,8 +111,8 @@ proptest! {
     }
 }
 
-/// A unit of the second layer that nothing reads makes one of the first layer useless, and a constant one of the first makes one of the
-/// second constant.
+/// A unit of the second layer that nothing reads makes one of the first layer useless, and a constant unit of the first
+/// makes one of the second constant.
 #[test]
 fn one_unit_makes_way_for_another() {
     let model = ModelSpec::mlp(1, vec![3, 3]);

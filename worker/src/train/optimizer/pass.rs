@@ -1,6 +1,6 @@
-//! A step of all parameters in one pass over memory, for a device whose tensors lie in the processor's own. It does what the
-//! operations on tensors of [`Optimizer`] and its penalty do, number by number, and rounds where they round: the result is the same
-//! bit for bit, and what a block of numbers needs is read and written once.
+//! A step of all parameters in one pass over memory, for devices whose tensors are in the processor's memory. It
+//! computes the same as the tensor operations of [`Optimizer`] and its penalty, number by number with the same
+//! rounding. The result is equal bit for bit, and each block of numbers is read and written once.
 #![expect(clippy::inline_always, reason = "what is not inlined is not made for wider vectors")]
 
 use std::ops::Range;
@@ -11,7 +11,7 @@ use secateur_proto::spec::{RegularizationKind, TensorKind};
 use super::{Optimizer, Rule, Stepped, column};
 use crate::train::{numbers::Numbers, vectors::widest};
 
-/// Numbers that are worked on at once: what is known of them between two loops stays in the fastest cache.
+/// The size of a block: intermediate values remain in the fastest cache.
 const BLOCK: usize = 512;
 
 /// How a rule moves parameters.
@@ -22,8 +22,8 @@ enum Motion {
     Plain,
 }
 
-/// What decides the step of the numbers of one lane and tensor. A decay or a penalty is nothing where no lane has one, and 0 where
-/// another lane or tensor has.
+/// The settings for the numbers of one lane and tensor. A decay or penalty is `None` if no lane has one, and 0 if only
+/// another lane or tensor has one.
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     motion: Motion,
@@ -33,17 +33,17 @@ struct Settings {
     penalty: Option<(RegularizationKind, f32)>,
 }
 
-/// Parameters and all that belongs to them, number for number.
+/// Parameters and their state, number by number.
 struct Block<'a> {
     parameters: &'a mut [f32],
-    /// Begins as the masked gradient.
+    /// Initially the masked gradient.
     pushes: &'a mut [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
 }
 
 impl Optimizer {
-    /// A step as [`Optimizer::masked_step`] describes it.
+    /// A step as described at [`Optimizer::masked_step`].
     pub(super) fn pass(&mut self, parameters: Tensor<2>, gradient: Tensor<2>, mask: Option<&mut Tensor<2>>) -> Stepped {
         let (mut parameters, gradient) = (Numbers::take(parameters), Numbers::take(gradient));
         let norms = match mask {
@@ -68,7 +68,8 @@ impl Optimizer {
         }
     }
 
-    /// Moves `parameters` along `gradient`, both `[K, P]` and `mask` on both, and gives the squared norm of each lane's masked gradient.
+    /// Moves `parameters` along `gradient`, both `[K, P]`, with `mask` on both. Returns the squared norm of each lane's
+    /// masked gradient.
     #[inline(always)]
     fn move_rows(&mut self, parameters: &mut [f32], gradient: &[f32], mask: Option<&[f32]>) -> Vec<f32> {
         let (lanes, width) = (self.rates.len(), self.layout.length());
@@ -134,7 +135,7 @@ impl Optimizer {
         }
     }
 
-    /// The moments, or those of a beginning: minus zero is what adds nothing to any number, minus zero included.
+    /// The moments, or initial ones: adding minus zero changes no number, not even minus zero.
     fn take_moments(&mut self) -> (Option<Numbers>, Option<Numbers>) {
         let shape = [self.rates.len(), self.layout.length()];
         let begin = |moment: Option<Tensor<2>>| {
@@ -169,7 +170,7 @@ fn values_of(numbers: &mut Option<Numbers>) -> &mut [f32] {
     }
 }
 
-/// The part of a row that a rule may not have.
+/// A part of a row; empty if the optimiser does not have the row.
 fn part<'a>(row: &'a mut [f32], range: &Range<usize>) -> &'a mut [f32] {
     row.get_mut(range.clone()).unwrap_or_default()
 }
@@ -194,7 +195,7 @@ fn add_squares(sums: &mut [f32; 8], values: &[f32]) {
     }
 }
 
-/// 1, −1 or 0, of what is not a number too.
+/// 1, −1 or 0; also for NaN.
 #[inline(always)]
 fn sign(value: f32) -> f32 {
     f32::from(u8::from(value > 0.0)) - f32::from(u8::from(value < 0.0))
@@ -236,7 +237,7 @@ impl Block<'_> {
         let Some((kind, strength)) = penalty else { return };
         let numbers = self.pushes.iter_mut().zip(&*self.parameters);
         match kind {
-            // A product with 0 is none for a lane that is about to diverge.
+            // Skipped for 0: a product with 0 may be NaN in a lane that is about to diverge.
             RegularizationKind::L1Subgradient | RegularizationKind::BatchNormScale | RegularizationKind::L2
                 if strength == 0.0 =>
             {

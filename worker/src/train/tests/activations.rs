@@ -1,4 +1,5 @@
-//! What flows through a net on a device, as criteria of activations see it: against PyTorch, and a convolution unfolded by hand.
+//! Inputs and activations of layers on a device, as criteria see them: against PyTorch, and against a convolution
+//! unfolded by hand.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::{
     train::{data::DeviceData, probe::NetProbe, tests::adam},
 };
 
-/// A data set whose every part is these rows.
+/// A dataset in which every part has these rows.
 fn dataset(inputs: &[Vec<f64>], targets: &[f64]) -> Dataset {
     let part = Part {
         rows: (0..targets.len() as u32).collect(),
@@ -25,7 +26,7 @@ fn dataset(inputs: &[Vec<f64>], targets: &[f64]) -> Dataset {
     Dataset { features, train: part.clone(), validation: part.clone(), test: part, ..like }
 }
 
-/// The scores by a criterion with these parameters, over all rows.
+/// The scores of a criterion with these parameters, over all rows.
 fn scores(name: &str, given: &[(&str, f64)], model: &ModelSpec, net: &Parameters, dataset: Dataset) -> Vec<Vec<f64>> {
     let device = device();
     let data = DeviceData::load(dataset, &device);
@@ -80,7 +81,7 @@ fn wanda_scores_and_masks_are_those_of_pytorch() {
     }
 }
 
-/// Column c · 25 + y · 5 + x of the first layer of LeNet-5 is what place (x, y) of its kernels meets in channel c.
+/// Column c · 25 + y · 5 + x of the first layer of LeNet-5 is the input at (x, y) of its kernels in channel c.
 #[test]
 fn a_convolution_is_given_its_unfolded_images() {
     let model = ModelSpec::Lenet5 { image: [2, 16, 16], outputs: 2 };

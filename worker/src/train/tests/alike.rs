@@ -1,4 +1,4 @@
-//! What is computed lane by lane and in one pass, on the processor, is what operations on tensors compute, bit for bit.
+//! Lane-by-lane and single-pass computations on the processor equal tensor operations, bit for bit.
 
 use proptest::prelude::*;
 use secateur_proto::spec::{Activation, ModelSpec, OptimizerSpec, RegularizationKind};
@@ -21,7 +21,7 @@ struct Case {
     clips: bool,
     weighs: bool,
     rows: usize,
-    /// Which of three batches each lane sees.
+    /// The batch, of three, that each lane sees.
     lanes: Vec<usize>,
 }
 
@@ -91,7 +91,7 @@ impl Case {
     }
 }
 
-/// Whether a zero is negative decides nothing.
+/// The sign of a zero does not matter.
 fn bits(rows: &[Vec<f32>]) -> Vec<u32> {
     rows.iter().flatten().map(|value| (value + 0.0).to_bits()).collect()
 }

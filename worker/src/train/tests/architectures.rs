@@ -22,7 +22,7 @@ use crate::{
 
 const ROWS: usize = 16;
 
-/// Nets of all kinds, those of several classes among them.
+/// Nets of all kinds, some with several classes.
 fn models() -> Vec<ModelSpec> {
     let of = |activation| ModelSpec::Mlp { inputs: 6, hidden: vec![7, 5], outputs: 3, activation, batch_norm: false };
     let mut models = zoo();
@@ -32,7 +32,7 @@ fn models() -> Vec<ModelSpec> {
     models
 }
 
-/// A net whose numbers are all at work: scales, shifts and running statistics too.
+/// A net in which all numbers matter, including scales, shifts and running statistics.
 fn net(model: &ModelSpec, seed: u64) -> Parameters {
     let mut net = Parameters::initial(model, seed);
     let mut generator = random::generator("test net", &[seed]);
@@ -44,7 +44,7 @@ fn net(model: &ModelSpec, seed: u64) -> Parameters {
     net
 }
 
-/// Data for the model, every class among its train rows.
+/// Data for the model, with every class among its train rows.
 fn data(model: &ModelSpec) -> (Vec<Vec<f32>>, Vec<f32>, DeviceData) {
     let width = usize::try_from(model.inputs()).expect("a width");
     let mut dataset = dataset(1, width, ROWS);
@@ -56,7 +56,7 @@ fn data(model: &ModelSpec) -> (Vec<Vec<f32>>, Vec<f32>, DeviceData) {
     (rows, dataset.train.targets.clone(), DeviceData::load(dataset, &device()))
 }
 
-/// Some places of every tensor that is trained.
+/// Some places of every trained tensor.
 fn places(model: &ModelSpec) -> Vec<(usize, usize)> {
     let mut generator = random::generator("test places", &[]);
     (model.tensors().iter().enumerate())
@@ -67,7 +67,7 @@ fn places(model: &ModelSpec) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// Factors of a dropout of one half, as the bundle takes them and as the naive net does.
+/// Factors of a dropout of one half, for the bundle and for the naive net.
 fn dropout(bundle: &Bundle, lane: u64, rows: usize) -> (Vec<Vec<f32>>, Dropout) {
     let mut generator = random::generator("test dropout", &[lane]);
     let flat: Vec<Vec<f32>> = (bundle.net().dropout_widths().iter())
@@ -79,7 +79,7 @@ fn dropout(bundle: &Bundle, lane: u64, rows: usize) -> (Vec<Vec<f32>>, Dropout) 
     (flat, naive)
 }
 
-/// Two lanes with rows and dropped values of their own.
+/// Two lanes, each with rows and dropped values of its own.
 #[test]
 fn a_pass_in_training_is_that_of_the_naive_net() {
     const BATCH: usize = 7;
@@ -117,7 +117,7 @@ fn a_pass_in_training_is_that_of_the_naive_net() {
                 let name = &model.tensors()[tensor].name;
                 assert!((found - expected).abs() < bound, "{model:?}, {name}[{place}]: {found}, not {expected}");
             }
-            // A rate of zero leaves all but the running statistics.
+            // A rate of zero changes nothing but the running statistics.
             let after = &nets(&bundle)[index];
             let pass = naive.pass(&inputs, factors);
             let mut measured = 0;

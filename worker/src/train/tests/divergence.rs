@@ -1,4 +1,4 @@
-//! A number that is not finite ends its own lane, at the right step, and nothing else.
+//! A number that is not finite ends its own lane at the right step, and affects no other lane.
 
 use secateur_proto::spec::{OptimizerSpec, SelectBy};
 
@@ -41,7 +41,7 @@ fn a_lane_that_diverges_leaves_its_neighbours_as_they_are() {
     assert_eq!(step(&run(&model, &lanes(1e30)[3..4], &data)[0]), Some(2));
 }
 
-/// A rate that somebody may well try, in a bundle of sixteen: what the others compute is what they compute without it.
+/// A plausible rate, in a bundle of sixteen: the results of the others do not depend on this lane.
 #[test]
 fn fifteen_lanes_do_not_see_that_the_sixteenth_diverges() {
     let model = mlp(4, &[6, 5]);
@@ -58,8 +58,7 @@ fn fifteen_lanes_do_not_see_that_the_sixteenth_diverges() {
     }
 }
 
-/// A rate of 1e300 is infinite in single precision, and infinity times nothing is not a number, not even where a weight is
-/// removed.
+/// A rate of 1e300 is infinite in single precision, and infinity times zero is NaN, even where a weight is removed.
 #[test]
 fn an_infinite_rate_is_a_divergence_and_not_a_defect() {
     let model = mlp(4, &[6, 5]);
@@ -70,7 +69,7 @@ fn an_infinite_rate_is_a_divergence_and_not_a_defect() {
             .to_vec();
         let ends = run(&model, &lanes, &data);
         assert_same(&ends[0], &alone(&model, &lanes[0], &data));
-        // With one step an epoch it is seen when the epoch is recorded, else in the next step.
+        // With one step in each epoch it is detected when the epoch is recorded, otherwise in the next step.
         assert_eq!(step(&ends[1]), Some(if batch_size == 4 { 2 } else { 1 }));
     }
 }
@@ -79,7 +78,7 @@ fn an_infinite_rate_is_a_divergence_and_not_a_defect() {
 fn a_row_that_overflows_is_met_at_its_place_in_the_order() {
     let model = mlp(3, &[4]);
     let mut dataset = dataset(5, 3, 20);
-    // Finite itself, and too much for a sum of products with weights that are not small.
+    // Finite itself, but too large for a sum of products with weights that are not small.
     dataset.train.inputs[13 * 3..14 * 3].fill(f32::MAX);
     let data = DeviceData::load(dataset, &device());
     for seed in 0..4 {
@@ -116,8 +115,8 @@ fn a_start_that_is_not_finite_is_found_before_the_first_step() {
 
 #[test]
 fn a_net_with_an_infinite_number_behind_a_relu_is_not_handed_out() {
-    // One hidden unit. The only step throws its weight and bias to −∞, where the ReLU makes a clean zero of them; output weight
-    // and bias stay finite, and so does every logit.
+    // One hidden unit. The only step moves its weight and bias to −∞, where the ReLU returns exactly zero. Output
+    // weight and bias remain finite, and so does every logit.
     let model = mlp(1, &[1]);
     let part = |first: u32| Part {
         rows: (first..first + 8).collect(),
@@ -150,7 +149,7 @@ fn a_large_rate_that_stays_finite_is_no_divergence() {
     assert!(trained(&ends[0]).parameters.is_finite());
 }
 
-/// Sixteen lanes of every kind of net, one of them far too fast, against the same without it.
+/// Sixteen lanes of every kind of net, one with a far too large rate, against the same without it.
 #[test]
 fn a_wild_lane_among_sixteen_leaves_the_others_as_they_are_without_it() {
     const WILD: usize = 5;

@@ -1,4 +1,4 @@
-//! What is dropped: inverted, decided by seed, phase, step and place, and only in training.
+//! Dropout: inverted, decided by seed, phase, step and place, and only in training.
 
 use super::{assert_same, dataset, device, lane, mlp, run, sgd, trained, training};
 use crate::train::{
@@ -54,7 +54,7 @@ fn lanes_of_one_seed_phase_and_share_lose_the_same_and_others_do_not() {
         for other in [1, 3] {
             assert_ne!(place[0], place[other]);
         }
-        // Nested: what is lost at a small share is lost at a larger one.
+        // Nested: what is dropped at a small share is dropped at a larger one.
         assert!(place[0].iter().zip(&place[4]).all(|(half, less)| *less != 0.0 || *half == 0.0));
     }
     assert_ne!(found[0][0][..ROWS * 20], found[1][0][..]);
@@ -75,13 +75,13 @@ fn nothing_is_dropped_in_evaluation_and_a_share_of_zero_is_none() {
         lane.training.dropout = share;
         lane
     };
-    // At a rate of zero, what is dropped shows in train losses alone.
+    // At a rate of zero, dropout only affects train losses.
     let ends = run(&model, &[with(0.0, 0.0), with(0.5, 0.0)], &data);
     let curves: Vec<_> = ends.iter().map(|end| &trained(end).curve).collect();
     for (free, dropped) in curves[0].iter().zip(curves[1]) {
         assert_eq!(free.validation, dropped.validation);
         assert_eq!(free.epoch > 0, free.train_loss != dropped.train_loss);
     }
-    // A lane of share zero does not feel the dropout of its neighbours.
+    // Dropout in other lanes does not affect a lane without dropout.
     assert_same(&run(&model, &[with(0.5, 0.1), with(0.0, 0.1)], &data)[1], &run(&model, &[with(0.0, 0.1)], &data)[0]);
 }

@@ -32,7 +32,7 @@ fn the_net_of_the_best_epoch_is_kept() {
     let data = DeviceData::load(dataset, &device());
     let mut early = 0;
     for (seed, select_by) in (0..6).flat_map(|seed| [(seed, SelectBy::Auc), (seed, SelectBy::LogLoss)]) {
-        // A rate at which the metric goes up and down.
+        // A rate at which the metric rises and falls.
         let mut lane = lane(&model, seed, training(adam(0.3), 8, 8));
         lane.training.select_by = select_by;
         let end = run(&model, &[lane], &data).remove(0);
@@ -46,7 +46,7 @@ fn the_net_of_the_best_epoch_is_kept() {
                 SelectBy::Accuracy => record.validation[&Metric::Accuracy],
             })
             .collect();
-        // What was before training is no candidate, and the earliest of the best wins.
+        // The net before training is not a candidate, and the earliest of the best epochs wins.
         let best = quality[1..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let first = quality[1..].iter().position(|value| *value == best).expect("one is the best") + 1;
         assert_eq!(trained.epoch as usize, first);
@@ -68,7 +68,7 @@ fn the_earliest_of_equal_epochs_is_kept_and_never_the_start() {
     assert_eq!(trained(&end).epoch, 1);
 }
 
-/// A penalty that ruins the net makes every epoch before it the better one.
+/// A penalty that ruins the net makes every epoch before it better.
 #[test]
 fn no_epoch_before_a_penalty_is_kept() {
     let model = mlp(4, &[6]);
@@ -90,7 +90,7 @@ fn every_epoch_is_reported_once_and_its_loss_is_the_mean_of_its_batches() {
     let dataset = dataset(9, 4, 40);
     let part = dataset.train.clone();
     let data = DeviceData::load(dataset, &device());
-    // At a rate of zero the net stays, and batches of equal size average to the loss over all rows.
+    // At a rate of zero the net does not change, and batches of equal size average to the loss over all rows.
     let lanes = [lane(&model, 1, training(sgd(0.0), 8, 3)), lane(&model, 2, training(sgd(0.0), 8, 3))];
     struct Seen(Vec<(usize, u32)>);
     impl Watch for Seen {

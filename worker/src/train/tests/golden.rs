@@ -1,4 +1,4 @@
-//! Nets, batches, gradients and losses of PyTorch: `tests/golden`.
+//! Nets, batches, gradients and losses of PyTorch, from `tests/golden`.
 
 mod criteria;
 
@@ -22,20 +22,20 @@ use crate::{
 /// The nets of the golden files.
 const NETS: [&str; 3] = ["mlp", "mlp10", "conv"];
 
-/// Every criterion there may look at all rows.
+/// Large enough that every criterion uses all rows.
 const ALL_ROWS: f64 = 1000.0;
 
-/// A net and a batch of a golden file. The convolutional net is LeNet-5's structure with 3 × 3 kernels, fewer filters and fewer units on
-/// 12 × 12 images. Here it stands in the upper left corner of every tensor of the real one on 16 × 16 images, with 0 for all else:
-/// what is outside counts as removed, and the function is the same.
+/// A net and a batch of a golden file. The convolutional net has LeNet-5's structure with 3 × 3 kernels, fewer filters
+/// and fewer units, on 12 × 12 images. Here it is embedded in the upper left corner of every tensor of LeNet-5 on 16 ×
+/// 16 images, with 0 elsewhere. Everything outside counts as removed, and the function is the same.
 struct Golden {
     name: &'static str,
     bytes: Vec<u8>,
     model: ModelSpec,
     net: Parameters,
-    /// By tensor: where each number of the golden one is.
+    /// By tensor: the place of each number of the golden tensor.
     places: Vec<Vec<usize>>,
-    /// What is outside.
+    /// The places outside.
     outside: Option<Mask>,
     data: DeviceData,
     rows: usize,
@@ -117,7 +117,7 @@ impl Golden {
         numbers(&SafeTensors::deserialize(&self.bytes).expect("tensors"), name)
     }
 
-    /// What is inside of a tensor.
+    /// The inside of a tensor.
     fn inside<T: Copy>(&self, tensor: usize, values: &[T]) -> Vec<T> {
         self.places[tensor].iter().map(|place| values[*place]).collect()
     }
@@ -191,7 +191,7 @@ fn losses_and_gradients_are_pytorchs() {
     }
 }
 
-/// With plain gradient descent at a rate of 1 the way of a step is the gradient.
+/// With plain gradient descent at a rate of 1 the change of a step is the gradient.
 #[test]
 fn a_step_under_a_mask_goes_along_pytorchs_gradient_under_that_mask() {
     for name in NETS {

@@ -15,7 +15,7 @@ fn gradients_are_the_slopes_of_the_loss() {
     let dataset = dataset(1, 5, 60);
     let train = dataset.train.clone();
     let data = DeviceData::load(dataset, &device());
-    // Three nets, each on rows of its own, a row twice among them.
+    // Three nets, each with rows of its own, one of them twice.
     let lanes: Vec<_> = (0..3).map(|seed| lane(&model, seed, training(sgd(0.1), 13, 1))).collect();
     let rows: Vec<Vec<i32>> = vec![(0..13).collect(), (20..33).collect(), (0..12).chain([0]).collect()];
     let bundle = Bundle::new(&model, &lanes, &device());
@@ -87,7 +87,7 @@ fn a_long_gradient_is_clipped_to_the_bound_of_its_lane_and_a_short_one_not_touch
     let (before, guard, clipped) = stepped(true);
     let (_, _, free) = stepped(false);
     for (lane, bound) in bounds.iter().enumerate() {
-        // With SGD at a rate of one, the way is the gradient.
+        // With SGD at a rate of one, the change is the gradient.
         let way = |after: &[f32]| -> Vec<f64> {
             before[lane].iter().zip(after).map(|(before, after)| f64::from(*before) - f64::from(*after)).collect()
         };

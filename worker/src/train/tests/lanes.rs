@@ -1,4 +1,4 @@
-//! What a lane computes does not depend on who its neighbours are, bit for bit.
+//! The results of a lane do not depend on other lanes, bit for bit.
 
 use proptest::prelude::*;
 use secateur_proto::spec::{Activation, ModelSpec, OptimizerSpec, RegularizationKind, TensorKind, TrainingSpec};
@@ -12,7 +12,7 @@ use crate::train::{
     data::DeviceData,
 };
 
-/// What the lanes of a bundle have in common.
+/// What the lanes of a bundle share.
 #[derive(Debug, Clone)]
 struct Common {
     model: ModelSpec,
@@ -28,12 +28,12 @@ struct Common {
 }
 
 impl Common {
-    /// A lane of the class with numbers of its own, all of them from `number`.
+    /// A lane of the class whose own numbers all follow from `number`.
     fn lane(&self, number: u64) -> Lane {
         let lr = [1e-3, 1e-2, 0.1, 3.0, 1e30][number as usize % 5];
         let weight_decay = [0.0, 0.01, 0.3][number as usize % 3];
-        // A gradient that is zero but for rounding, as that of a bias before a batch normalisation, moves it by a whole rate where ε is
-        // small: elsewhere than on flex it rounds in other ways.
+        // A gradient that is zero except for rounding, such as that of a bias before a batch normalisation, moves the
+        // bias by a whole rate if ε is small. On devices other than flex it rounds differently.
         let normalised = self.model.tensors().iter().any(|tensor| tensor.kind == TensorKind::Scale);
         let (betas, eps) = ([0.9, 0.999], if normalised && !one_is_like_many() { 1e-3 } else { 1e-8 });
         let optimizer = match self.optimizer {
@@ -74,7 +74,7 @@ impl Common {
         self.check_prefixes(&lanes, &[lanes.len()]);
     }
 
-    /// Trains each lane alone, and the first of them together, so many each time.
+    /// Trains each lane alone, and the first `width` of them together, for each of `widths`.
     fn check_prefixes(&self, lanes: &[Lane], widths: &[usize]) {
         let data = DeviceData::load(dataset(3, self.model.inputs() as usize, self.train_rows), &device());
         let alone: Vec<_> = lanes.iter().map(|lane| alone(&self.model, lane, &data)).collect();
@@ -108,7 +108,7 @@ proptest! {
         common in common(),
         numbers in proptest::collection::vec(0_u64..60, 2..6),
     ) {
-        // Of flex alone: where sums may round in other ways, a rate of 3 makes much of that.
+        // Only on flex: where sums round differently, a rate of 3 amplifies that.
         if one_is_like_many() {
             common.check(&numbers);
         }
@@ -176,7 +176,7 @@ fn penalties_of_every_kind_agree() {
     }
 }
 
-/// Weights whose squares are out of range, in a lane whose penalty is over while its neighbour's is on.
+/// Weights whose squares overflow, in a lane whose penalty is over while its neighbour's still applies.
 #[test]
 fn a_penalty_that_is_over_changes_nothing_however_large_the_weights_are() {
     for kind in KINDS {
@@ -212,13 +212,14 @@ fn nets_of_every_kind_agree_at_every_width() {
             dropout: true,
             weighs: true,
         };
-        // Rates that go well among them, and one that diverges.
+        // Rates that converge, and one that diverges.
         let lanes: Vec<Lane> = [0, 1, 6, 5, 4].map(|number| common.lane(number)).to_vec();
         common.check_prefixes(&lanes, &[2, 5]);
     }
 }
 
-/// Image nets around the number of channels and filters from which on flex computes a single convolution another way.
+/// Image nets around the number of channels and filters at which flex switches to another algorithm for a single
+/// convolution.
 #[test]
 fn convolutions_of_few_and_many_channels_agree() {
     for (image, channels) in [([4, 5, 5], vec![16, 17]), ([5, 5, 5], vec![2, 16]), ([1, 4, 4], vec![1, 2])] {
@@ -264,7 +265,7 @@ fn gradients_of_several_classes_agree() {
     }
 }
 
-/// The same bits on flex; elsewhere the same but for rounding.
+/// The same bits on flex; elsewhere equal except for rounding.
 fn assert_same_numbers(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {

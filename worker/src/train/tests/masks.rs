@@ -1,4 +1,4 @@
-//! Removed weights are exactly zero after every step and leave no trace in what is left.
+//! Removed weights are exactly zero after every step and do not affect the remaining net.
 
 use secateur_proto::{
     outcome::FailureClass,
@@ -65,7 +65,7 @@ fn removed_weights_are_zero_after_every_step_whatever_the_rule() {
                         }
                     }
                     assert_eq!(gone, mask.removed());
-                    // Only the proximal step makes zeros of its own.
+                    // Only the proximal step makes further zeros.
                     if penalty.as_ref().is_none_or(|penalty| penalty.kind == RegularizationKind::L2) {
                         assert_eq!(stay + gone, 5 * 8 + 8 * 6);
                     }
@@ -75,7 +75,7 @@ fn removed_weights_are_zero_after_every_step_whatever_the_rule() {
     }
 }
 
-/// A net without its hidden unit `unit` of the first layer, of which all weights into and out of it are removed.
+/// The net without hidden unit `unit` of the first layer, all of whose weights are removed.
 fn without(parameters: &Parameters, unit: usize) -> Parameters {
     let [weight, bias, reading, rest @ ..] = parameters.tensors.as_slice() else { panic!("three layers") };
     let (inputs, units) = (weight.len() / bias.len(), bias.len());
@@ -91,8 +91,7 @@ fn without(parameters: &Parameters, unit: usize) -> Parameters {
     Parameters { tensors: [vec![cut(weight, inputs), cut(bias, 1), reading], rest.to_vec()].concat() }
 }
 
-/// Were a removed weight's gradient to count in clipping, its moment to drift or its decay to pull, the smaller net would go
-/// another way.
+/// If a removed weight affected clipping, moments or decay, the smaller net would train differently.
 #[test]
 fn a_net_with_a_unit_masked_away_trains_as_the_net_without_that_unit() {
     let (model, smaller) = (mlp(4, &[6, 5]), mlp(4, &[5, 5]));

@@ -43,7 +43,7 @@ use crate::{
     random,
 };
 
-/// The variable that names the device to test on; `cpu` without it.
+/// The variable that names the device to test on; the default is `cpu`.
 const DEVICE_VARIABLE: &str = "SECATEUR_TEST_DEVICE";
 
 fn device_name() -> DeviceName {
@@ -51,7 +51,7 @@ fn device_name() -> DeviceName {
     name.parse().unwrap_or_else(|error| panic!("{DEVICE_VARIABLE}: {error}"))
 }
 
-/// Where everything that trains is tested.
+/// The device for all tests of training.
 pub(crate) fn device() -> Device {
     device_name().open().unwrap_or_else(|error| panic!("{DEVICE_VARIABLE}: {error}"))
 }
@@ -109,7 +109,7 @@ pub(crate) fn lane(model: &ModelSpec, seed: u64, training: TrainingSpec) -> Lane
     }
 }
 
-/// Every form of penalty.
+/// Every kind of penalty.
 const KINDS: [RegularizationKind; 8] = [
     RegularizationKind::L1,
     RegularizationKind::L1Subgradient,
@@ -149,7 +149,7 @@ fn mask(model: &ModelSpec, seed: u64, share: f64) -> Mask {
     mask
 }
 
-/// The lane with a mask on it.
+/// Adds a mask to the lane.
 fn masked(mut lane: Lane, mask: Mask) -> Lane {
     mask.apply(&mut lane.start);
     lane.mask = Some(mask);
@@ -160,13 +160,13 @@ fn run(model: &ModelSpec, lanes: &[Lane], data: &DeviceData) -> Vec<LaneEnd> {
     train(model, lanes, &[], &mut [], data, &device(), &mut ()).expect("no defect")
 }
 
-/// Whether a lane computes the same in any company, bit for bit. Flex alone promises that: elsewhere the number of lanes, and the
-/// place among them, may decide how the sums of a product round.
+/// Whether a lane computes the same beside any other lanes, bit for bit. Only flex guarantees that: elsewhere the
+/// number of lanes, and the place among them, may affect how sums of products round.
 pub(crate) fn one_is_like_many() -> bool {
     device_name().is_built_in()
 }
 
-/// The end of a lane without company.
+/// Trains a lane alone.
 fn alone(model: &ModelSpec, lane: &Lane, data: &DeviceData) -> LaneEnd {
     run(model, std::slice::from_ref(lane), data).remove(0)
 }
@@ -182,7 +182,7 @@ fn bits(parameters: &Parameters) -> Vec<u32> {
     parameters.tensors.iter().flatten().map(|x| x.to_bits()).collect()
 }
 
-/// The same bits on flex; on other devices the same but for rounding, which a leak from another lane is not.
+/// The same bits on flex. On other devices equal except for rounding, which is smaller than any leak from another lane.
 fn assert_same(found: &LaneEnd, expected: &LaneEnd) {
     match (found, expected) {
         (LaneEnd::Trained(found), LaneEnd::Trained(expected)) if !one_is_like_many() => {
@@ -222,7 +222,7 @@ fn values(tensor: &Tensor<2>) -> Vec<Vec<f32>> {
     values.chunks_exact(columns).map(<[f32]>::to_vec).collect()
 }
 
-/// The nets of a bundle as they are.
+/// The nets of a bundle.
 fn nets(bundle: &Bundle) -> Vec<Parameters> {
     values(bundle.parameters()).iter().map(|row| bundle.layout().unflatten(row)).collect()
 }

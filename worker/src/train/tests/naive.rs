@@ -1,4 +1,4 @@
-//! Any architecture a second time: naive, in double precision, on plain vectors, without Burn.
+//! Any architecture implemented a second time: naive, in double precision, on plain vectors, without Burn.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use secateur_proto::spec::{Activation, Architecture, LayerKind, ModelSpec, Step,
 
 use crate::net::{Parameters, tensors_of};
 
-/// The values of one row: `[channels][positions]`, height × width positions; a position of a feature is its only one.
+/// The values of one row: `[channels][positions]`, with height × width positions; a feature has a single position.
 #[derive(Debug, Clone)]
 struct Row {
     channels: Vec<Vec<f64>>,
     width: usize,
 }
 
-/// What a pass in training multiplies the values of each dropout step by, `[step][row][feature]`; nothing in evaluation.
+/// The factors of each dropout step in training, `[step][row][feature]`; `None` in evaluation.
 pub(super) type Dropout = Vec<Vec<Vec<f64>>>;
 
 /// A net, its tensors in the order of [`ModelSpec::tensors`].
@@ -26,11 +26,11 @@ pub(super) struct Naive {
     pub(super) tensors: Vec<Vec<f64>>,
 }
 
-/// What a pass makes of a batch.
+/// The results of a forward pass of a batch.
 pub(super) struct Pass {
     /// `[row][output]`.
     pub(super) logits: Vec<Vec<f64>>,
-    /// Mean and unbiased variance of each feature, by the layer that met them in training.
+    /// Mean and unbiased variance of each feature in training, by layer.
     pub(super) statistics: BTreeMap<usize, (Vec<f64>, Vec<f64>)>,
 }
 
@@ -222,7 +222,7 @@ fn moments(batch: &[Row]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     )
 }
 
-/// The largest of every 2 × 2.
+/// The maximum of each 2 × 2 block.
 fn pool(row: &Row) -> Row {
     let (wide, high) = (row.width, row.channels[0].len() / row.width);
     let channel = |values: &Vec<f64>| {

@@ -24,7 +24,7 @@ fn start(lane: usize) -> Vec<f32> {
     (0..7).map(|index| ((lane * 7 + index) as f32 * 1.3).sin() * 2.0).collect()
 }
 
-/// The slope of ½ Σ aᵢ (θᵢ − cᵢ)², a bowl with a curvature of its own in every direction.
+/// The slope of ½ Σ aᵢ (θᵢ − cᵢ)², a quadratic with another curvature in every direction.
 fn slope(index: usize, value: f64) -> f64 {
     let (curvature, centre) = (0.3 + 0.4 * index as f64, 1.5 - 0.7 * index as f64);
     curvature * (value - centre)
@@ -85,7 +85,7 @@ fn sgd_follows_pytorch() {
     follows_pytorch(&[rule(1e-2, 0.9, 0.0, true), rule(0.03, 0.9, 0.2, true)]);
 }
 
-/// One weight from 1 along the gradients 1, −2 and ½.
+/// One weight, starting at 1, with the gradients 1, −2 and ½.
 fn three_steps(rule: OptimizerSpec) -> Vec<f32> {
     let mut optimizer = optimizer(&[(rule, None)]);
     let mut parameters = tensor(&[vec![1.0; 7]]);

@@ -1,4 +1,4 @@
-//! Penalties against their formulas in double precision, their periods, and what heals after them.
+//! Penalties against their formulas in double precision, their periods, and healing.
 
 use secateur_proto::spec::{
     Activation, ModelSpec, RegularizationKind as Kind, RegularizationSpec, SelectBy, TensorKind,
@@ -25,7 +25,7 @@ fn model() -> ModelSpec {
     ModelSpec::ResidualCnn { image: [2, 4, 4], channels: vec![3, 5], blocks: 1, outputs: 2 }
 }
 
-/// A net with numbers everywhere, of which the first unit of each layer is zero.
+/// A net without zeros, except that the first unit of each layer is zero.
 fn net(model: &ModelSpec, seed: u64) -> Parameters {
     let mut net = Parameters::initial(model, seed);
     for (tensor, values) in model.tensors().iter().zip(&mut net.tensors) {
@@ -130,7 +130,7 @@ fn assert_step(model: &ModelSpec, kind: Kind, gradient: f64) {
             for (found, expected) in found.iter().zip(expected) {
                 let close = (f64::from(*found) - expected).abs() < 2e-6 * (1.0 + expected.abs());
                 assert!(close, "{kind:?} {strength:?}, {}: {found} instead of {expected}", tensor.name);
-                // What is driven to zero is there exactly.
+                // Weights driven to zero are exactly zero.
                 assert!(*expected != 0.0 || *found == 0.0, "{kind:?} {strength:?}, {}: {found}", tensor.name);
             }
         }
@@ -152,7 +152,8 @@ fn every_penalty_follows_its_formula() {
 
 #[test]
 fn a_group_is_the_weights_of_one_unit_and_goes_as_a_whole() {
-    // Rows of files are units: (3, 4) has length 5, and at √2 · λ · lr = 2.5 half of it is left; (0.6, 0.8) is gone.
+    // Rows of files are units: (3, 4) has length 5, and at √2 · λ · lr = 2.5 half of it is left; (0.6, 0.8) becomes
+    // zero.
     let model = mlp(2, &[2]);
     let mut lane = lane(&model, 1, training(sgd(1.0), 1, 1));
     lane.start.tensors[0] = vec![3.0, 4.0, 0.6, 0.8];
@@ -189,7 +190,7 @@ fn a_penalty_warms_up_is_on_and_heals() {
     assert_eq!(of(spec(u32::MAX, 0), 2), [WarmUp, WarmUp]);
 }
 
-/// A bundle whose lanes warm up for 0, 1 and 9 epochs: those that warm up do as those without a penalty.
+/// A bundle whose lanes warm up for 0, 1 and 9 epochs: during warm-up they train like lanes without a penalty.
 #[test]
 fn before_its_time_a_penalty_does_nothing_and_a_growing_one_grows() {
     let model = model();
@@ -223,7 +224,7 @@ fn before_its_time_a_penalty_does_nothing_and_a_growing_one_grows() {
     }
 }
 
-/// How many weights are zero, and where.
+/// Which weights are zero.
 fn zeros(net: &Parameters) -> Vec<bool> {
     net.tensors.iter().step_by(2).flatten().map(|value| *value == 0.0).collect()
 }
@@ -246,7 +247,7 @@ fn in_healing_zeros_stay_and_the_rest_is_free() {
             let ends = run(&model, &lanes, &data);
             assert_eq!(trained(&ends[0]).frozen, None);
             for (end, healing) in ends.iter().zip(HEALING).skip(1) {
-                // Until its healing a lane goes as one that never heals.
+                // Before its healing a lane trains like one that never heals.
                 let stop_after = Some(5 * u64::from(6 - healing));
                 let before = run(&model, &[Lane { stop_after, ..lanes[0].clone() }], &data).remove(0);
                 let (healed, before) = (trained(end), &trained(&before).parameters);
@@ -276,11 +277,11 @@ fn the_mask_of_a_pruned_net_and_that_of_healing_combine() {
     let mask = healed.frozen.as_ref().expect("zeros");
     assert!(mask.removed() > removed.removed());
     assert_eq!((mask.violations(&healed.parameters), removed.violations(&healed.parameters)), (0, 0));
-    // Only an epoch of the healing has the zeros of the healing.
+    // Only epochs of the healing have its zeros.
     assert!(healed.epoch > 4, "epoch {}", healed.epoch);
 }
 
-/// Were the moments of a frozen weight kept, or its gradient let in, it would move.
+/// If the moments of a frozen weight were kept, or its gradient were applied, it would move.
 #[test]
 fn a_frozen_weight_has_no_moments() {
     let model = mlp(4, &[6]);

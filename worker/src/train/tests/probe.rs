@@ -1,4 +1,4 @@
-//! What a probe measures, against a naive net in double precision, and what criteria make of it.
+//! Measurements of a probe against a naive net in double precision, and scores of criteria from them.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ fn model() -> ModelSpec {
     mlp(5, &[6, 4])
 }
 
-/// The scores of a net on the train rows of data set 1, by a criterion whose random numbers are those of `seed`.
+/// The scores of a net on the train rows of dataset 1, by a criterion with random numbers of `seed`.
 fn scores_of(criterion: &CriterionSpec, net: &Parameters, batch_size: u32, seed: u64) -> Scores {
     let (model, device) = (model(), device());
     let data = DeviceData::load(dataset(1, 5, TRAIN_ROWS), &device);
@@ -51,7 +51,7 @@ fn net() -> Parameters {
     Parameters::initial(&model(), 1)
 }
 
-/// Criteria that a net without batch normalisation has scores by.
+/// Criteria that apply to a net without batch normalisation.
 fn measurable() -> impl Iterator<Item = &'static Definition> {
     ALL.iter().copied().filter(|criterion| criterion.needs != Needs::Training && criterion.name != "bn_scale")
 }
@@ -117,7 +117,7 @@ fn gradients_of_single_rows_have_the_mean_gradient_as_their_mean() {
     }
 }
 
-/// With batches for all rows their order does not count, though the last batch is a short one.
+/// With batches for all rows their order does not matter, although the last batch is smaller.
 #[test]
 fn taylor_is_the_weight_times_the_slope_of_the_loss_over_the_rows() {
     let net = net();
@@ -144,13 +144,13 @@ fn taylor_looks_at_no_more_batches_than_it_is_told() {
     let taylor =
         |batches, size| weights(scores_of(&CriterionSpec::new("taylor", &[("batches", batches)]), &net(), size, 3));
     assert_ne!(taylor(1.0, 8), taylor(5.0, 8));
-    // Two batches of eight are one of sixteen: the same rows, drawn without replacement.
+    // Two batches of eight equal one of sixteen: the same rows, drawn without replacement.
     for (two, wide) in taylor(2.0, 8).iter().flatten().zip(taylor(1.0, 16).iter().flatten()) {
         assert!((two - wide).abs() < 1e-12);
     }
 }
 
-/// The same function with the units of the first hidden layer in another order.
+/// The same function, with the units of the first hidden layer in another order.
 fn permuted(net: &Parameters, order: &[usize]) -> Parameters {
     let [first, bias, second, rest @ ..] = net.tensors.as_slice() else { panic!("three layers") };
     let rows = order.iter().flat_map(|unit| first[unit * 5..][..5].to_vec()).collect();
@@ -163,7 +163,7 @@ fn permuted(net: &Parameters, order: &[usize]) -> Parameters {
 fn permuting_hidden_units_permutes_the_scores() {
     let order = [3, 0, 5, 1, 4, 2];
     let other = permuted(&net(), &order);
-    // Which columns make up for which depends on their order in sparsegpt.
+    // In sparsegpt, compensation depends on the order of columns.
     let ordered = |name: &str| name.starts_with("random") || name == "sparsegpt";
     for criterion in measurable().filter(|criterion| !ordered(criterion.name)) {
         let spec = criterion.spec(&BTreeMap::new());

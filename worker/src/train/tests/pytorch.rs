@@ -1,4 +1,4 @@
-//! Losses, logits, gradients and update rules against files that PyTorch made.
+//! Losses, logits, gradients and optimisers against files made by PyTorch.
 
 use std::{collections::BTreeMap, fs};
 
@@ -47,7 +47,7 @@ fn assert_close(found: &[f32], expected: &[f64], bound: f64, what: &str) {
     }
 }
 
-/// The net of a golden file in a bundle beside another one, with the mask of the file on it or not.
+/// Trains the net of a golden file in a bundle beside another one, with or without the mask of the file.
 fn check(name: &str, model: &ModelSpec, masked: bool) {
     let file = golden(name);
     let names: Vec<String> = model.tensors().into_iter().map(|tensor| tensor.name).collect();
@@ -99,7 +99,7 @@ fn passes_are_those_of_pytorch() {
     }
 }
 
-/// All rules of one form in one bundle: what differs between them is a number of the lane.
+/// All optimisers of one kind in one bundle: they only differ in numbers of the lane.
 #[test]
 fn update_rules_are_those_of_pytorch() {
     let (lr, betas, eps) = (0.01, [0.9, 0.999], 1e-8);

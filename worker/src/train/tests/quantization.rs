@@ -1,4 +1,4 @@
-//! Quantized nets against floating-point ones, and against arithmetic with whole numbers.
+//! Quantized nets against floating-point ones, and against integer arithmetic.
 
 use burn::tensor::{Tensor, TensorData};
 use rand::RngExt as _;
@@ -18,7 +18,7 @@ use crate::{
 
 const EIGHT: QuantizationSpec = QuantizationSpec { weight_bits: 8, calibration: Calibration::MinMax };
 
-/// A net whose numbers are all at work: scales, shifts and running statistics too.
+/// A net in which all numbers matter, including scales, shifts and running statistics.
 fn trained(model: &ModelSpec, seed: u64) -> Parameters {
     let mut net = Parameters::initial(model, seed);
     let mut generator = random::generator("test net", &[seed]);
@@ -86,7 +86,7 @@ fn eight_bits_are_close_and_four_are_further_off() {
     }
 }
 
-/// The second way to the same numbers: whole numbers are multiplied and added up, as in a device for them.
+/// Computes the same numbers with integer arithmetic, as an integer device does.
 #[test]
 fn a_perceptron_is_what_arithmetic_with_whole_numbers_makes_of_it() {
     let model = mlp(7, &[9, 5]);
@@ -120,7 +120,7 @@ fn a_perceptron_is_what_arithmetic_with_whole_numbers_makes_of_it() {
             }
             let found = answers(&model, &net, &rows);
             let expected: Vec<f32> = values.into_iter().flatten().collect();
-            // A value that lies between two levels may round to either.
+            // A value halfway between two levels may round to either.
             let near = found.iter().zip(&expected).filter(|(one, two)| (*one - *two).abs() < 1e-4).count();
             assert!(near >= 48, "{calibration}, {weight_bits} bits: {near} of 50 are near");
         }

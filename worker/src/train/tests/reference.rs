@@ -1,4 +1,4 @@
-//! The same mathematics a second time: naive, in double precision, on plain vectors, without Burn.
+//! The same mathematics implemented a second time: naive, in double precision, on plain vectors, without Burn.
 
 use secateur_proto::spec::OptimizerSpec;
 
@@ -49,7 +49,7 @@ impl Net {
         losses.sum::<f64>() / rows.len() as f64
     }
 
-    /// The central difference of the loss by one weight, or by one bias if `input` is nothing.
+    /// The central difference of the loss by one weight, or by one bias if `input` is `None`.
     pub(crate) fn slope(&self, part: &Part, rows: &[i32], layer: usize, output: usize, input: Option<usize>) -> f64 {
         const STEP: f64 = 1e-6;
         let at = |change: f64| {

@@ -1,4 +1,4 @@
-//! A training that goes on from the state at the end of any of its epochs is the training that was not interrupted.
+//! A training that resumes from the state at the end of any epoch equals the uninterrupted training.
 
 use secateur_proto::spec::{
     LearningRateSchedule, ModelSpec, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy, TrainingSpec,
@@ -14,7 +14,7 @@ use crate::train::{
 
 const EPOCHS: u32 = 5;
 
-/// Takes every state, and counts the epochs that it is shown.
+/// Records every state, and counts the observed epochs.
 #[derive(Default)]
 struct Taken {
     states: Vec<(usize, TrainingState)>,
@@ -38,7 +38,7 @@ impl Watch for Taken {
 }
 
 impl Taken {
-    /// Those of all lanes at the end of an epoch.
+    /// The states of all lanes at the end of an epoch.
     fn at(&self, epoch: u32) -> Vec<TrainingState> {
         self.states.iter().filter(|(_, state)| state.epoch == epoch).map(|(_, state)| state.clone()).collect()
     }
@@ -50,7 +50,7 @@ fn run(model: &ModelSpec, lanes: &[Lane], begun: &[TrainingState], data: &Device
     (ends, taken)
 }
 
-/// Goes on from every epoch, with all lanes and with each alone.
+/// Resumes from every epoch, with all lanes and with each alone.
 fn assert_goes_on(model: &ModelSpec, lanes: &[Lane], data: &DeviceData) {
     let (expected, taken) = run(model, lanes, &[], data);
     assert_eq!(taken.seen, (0..=EPOCHS).collect::<Vec<_>>());
@@ -87,14 +87,14 @@ fn rules() -> [OptimizerSpec; 5] {
     ]
 }
 
-/// Three lanes of other seeds and shares of removed weights.
+/// Three lanes with different seeds and shares of removed weights.
 fn lanes(model: &ModelSpec, training: &TrainingSpec, penalty: Option<&RegularizationSpec>) -> Vec<Lane> {
     (0..3)
         .map(|seed| {
             let mut lane = lane(model, seed, training.clone());
             lane.regularization = penalty.cloned();
             if seed == 2 {
-                // In some lanes it heals sooner.
+                // In some lanes healing begins earlier.
                 lane.regularization.iter_mut().for_each(|penalty| penalty.healing_epochs += 1);
             }
             masked(lane, mask(model, seed, 0.2 * seed as f64))
@@ -163,7 +163,7 @@ fn whatever_the_net() {
 fn from_some_step_on_and_to_another() {
     let model = mlp(5, &[6]);
     let data = DeviceData::load(dataset(6, 5, 40), &device());
-    // Five steps an epoch: the first is cut, and the last.
+    // Five steps in each epoch; the first and last epochs are incomplete.
     let training = training(adam(0.02), 8, EPOCHS);
     let lanes: Vec<Lane> = (lanes(&model, &training, None).into_iter())
         .map(|lane| Lane { skip_steps: 7, stop_after: Some(23), ..lane })
@@ -177,7 +177,7 @@ fn from_some_step_on_and_to_another() {
     }
 }
 
-/// A lane that has ended leaves no more states, and the others are the same without it.
+/// A lane that has ended produces no more states, and the other lanes are unaffected.
 #[test]
 fn a_lane_that_diverged_is_not_gone_on_with() {
     let model = mlp(5, &[6]);

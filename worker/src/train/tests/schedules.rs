@@ -1,4 +1,4 @@
-//! Masks that change while a net trains: what a lane's weights and moments go through.
+//! Masks that change while a net trains: the effect on a lane's weights and moments.
 
 use proptest::prelude::*;
 use secateur_proto::{
@@ -30,7 +30,7 @@ const SCHEDULES: [Schedule; 4] = [
     Schedule::Alternating { every: 3, end: 11 },
 ];
 
-/// A lane of a net whose units are all alive for most rows.
+/// A lane of a net whose units are active for most rows.
 fn lane(model: &ModelSpec, seed: u64, training: TrainingSpec) -> Lane {
     let mut lane = super::lane(model, seed, training);
     [1, 3].into_iter().for_each(|bias| lane.start.tensors[bias].fill(1.0));
@@ -38,19 +38,19 @@ fn lane(model: &ModelSpec, seed: u64, training: TrainingSpec) -> Lane {
     lane
 }
 
-/// What a lane of the 3-4-2-1 net is to lose.
+/// A pruning of the 3-4-2-1 net.
 fn pruning(seed: u64, schedule: Schedule) -> PruneSpec {
     PruneSpec { schedule, seed, ..spec(Removal::PerLayer { counts: vec![4 + seed % 5, 3 + seed % 3] }) }
 }
 
-/// A lane with the mask that it begins with, and the plan of that.
+/// Adds the initial mask to a lane. Returns the plan of the mask, too.
 fn begun(spec: &PruneSpec, lane: Lane) -> (Lane, PruningPlan) {
     let plan = beginning(spec, &lane.start, None);
     let mask = plan.mask(&spec.model, &spec.layers).expect("a mask");
     (masked(lane, mask), plan)
 }
 
-/// Is due after every step, looks at what the last mask left, and else does as another schedule.
+/// Wraps a schedule: is due after every step, and checks that the last mask still holds.
 struct Watched<'a> {
     schedule: Box<dyn MaskSchedule + 'a>,
     mask: Mask,
@@ -170,7 +170,7 @@ fn what_grows_begins_at_zero_without_moments() {
             match (before.keeps(tensor, place), after.keeps(tensor, place)) {
                 (false, true) => {
                     assert_eq!((weight, moment), (0.0, 0.0));
-                    // Though the whole net has a gradient there.
+                    // Although the gradient of the whole net is not zero there.
                     assert!(gradient.tensors[tensor][place] != 0.0);
                     grown += 1;
                 }
@@ -188,7 +188,7 @@ fn what_grows_begins_at_zero_without_moments() {
     }
     assert!(grown > 0);
     assert_eq!(grown, dropped);
-    // The next step moves what has grown, where the batch has a gradient.
+    // The next step moves grown weights if the batch has a gradient.
     let _ = bundle.step(&data, (0..16).collect::<Vec<_>>().into());
     let next = nets(&bundle).remove(0);
     let grows = |tensor: usize, place: &usize| !before.keeps(tensor, *place) && after.keeps(tensor, *place);
@@ -206,7 +206,7 @@ fn the_best_epoch_is_none_before_the_mask_has_settled() {
     for schedule in SCHEDULES {
         for (seed, select_by) in (0..4).flat_map(|seed| [(seed, SelectBy::Auc), (seed, SelectBy::LogLoss)]) {
             let spec = pruning(seed, schedule);
-            // A rate at which the metric goes up and down.
+            // A rate at which the metric rises and falls.
             let mut lane = lane(&spec.model, seed, training(adam(0.3), 20, 10));
             lane.training.select_by = select_by;
             let end = run(std::slice::from_ref(&spec), &[lane], &data).remove(0);
@@ -214,7 +214,7 @@ fn the_best_epoch_is_none_before_the_mask_has_settled() {
             // Two steps an epoch; the schedules settle after 11, 8, 8 and 9 steps.
             let first = match schedule {
                 Schedule::Gradual { .. } => 6,
-                // The fourth epoch ends with what has just grown.
+                // Grown weights are untrained at the end of the fourth epoch.
                 Schedule::Dynamic { .. } | Schedule::Alternating { .. } | Schedule::OneShot => 5,
             };
             let worth = |epoch: usize| match select_by {
@@ -235,7 +235,7 @@ fn the_best_epoch_is_none_before_the_mask_has_settled() {
 fn a_training_that_takes_up_later_counts_its_own_steps() {
     let data = DeviceData::load(dataset(1, 3, 40), &device());
     let spec = pruning(1, Schedule::Gradual { shape: Ramp::Linear, begin: 0, every: 2, times: 3 });
-    // Three steps an epoch, the first four left out.
+    // Three steps in each epoch, the first four skipped.
     let mut later = lane(&spec.model, 1, training(adam(0.01), 16, 4));
     later.skip_steps = 4;
     let end = run(std::slice::from_ref(&spec), &[later], &data).remove(0);
@@ -245,7 +245,7 @@ fn a_training_that_takes_up_later_counts_its_own_steps() {
     assert!(found.epoch >= 3);
 }
 
-/// After a change of phase Adam begins anew, so that one more step is the first of an optimiser of its own.
+/// A change of phase resets Adam, so that the next step is like the first of a new optimiser.
 #[test]
 fn moments_begin_anew_at_each_phase() {
     let data = DeviceData::load(dataset(1, 3, 40), &device());
@@ -312,7 +312,7 @@ fn one_removal_before_the_first_step_is_one_shot() {
     let (gradual, once) = (trained(&gradual), trained(&once));
     assert_eq!(bits(&gradual.parameters), bits(&once.parameters));
     assert_eq!((gradual.epoch, &gradual.mask), (once.epoch, &once.mask));
-    // And a mask of another choice ends elsewhere.
+    // Another selection gives another result.
     let other = mlp(3, &[4, 2]);
     let other_lane = masked(lane(&other, 2, training(adam(0.02), 16, 3)), mask(&other, 2, 0.4));
     let other = super::run(&other, &[other_lane], &data).remove(0);

@@ -1,4 +1,5 @@
-//! What is true of criteria whatever the net: sums, conservation, invariances, and each against slopes of a naive net.
+//! Properties of criteria that hold for any net: sums, conservation, invariances, and each score against slopes of a
+//! naive net.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ use crate::{
 
 const ROWS: usize = 40;
 
-/// What a criterion is asked of: a net and what was removed of it, how many will go in all, and rows a batch.
+/// The input of a criterion: a net, what was removed of it, how many will be removed in total, and rows in a batch.
 struct Asked<'a> {
     model: &'a ModelSpec,
     net: &'a Parameters,
@@ -35,7 +36,7 @@ impl<'a> Asked<'a> {
         Self { model, net, removed: None, count: None, batch_size: 8 }
     }
 
-    /// The scores on rows of data set 1.
+    /// The scores on rows of dataset 1.
     fn scores(&self, name: &str, parameters: &[(&str, f64)]) -> Vec<Vec<f64>> {
         let device = device();
         let data = DeviceData::load(dataset(1, self.model.inputs() as usize, ROWS), &device);
@@ -60,7 +61,7 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// What goes when so many of all weights do.
+    /// The places that are removed if `count` of all weights are.
     fn selected(&self, scores: &[Vec<f64>], count: u64) -> Result<Vec<Place>, NoSelection> {
         let (removal, layers) = (Removal::global(count), self.model.prunable());
         let request = Request {
@@ -80,7 +81,7 @@ fn assert_near(found: f64, expected: f64, tolerance: f64) {
     assert!((found - expected).abs() <= tolerance * expected.abs().max(1e-3), "{found} instead of {expected}");
 }
 
-/// For each weight of a layer its value and, for each row alone, the slope of the loss.
+/// For each weight of a layer its value, and the slope of the loss of each single row.
 fn slopes(net: &Parameters, layer: usize) -> Vec<(f64, Vec<f64>)> {
     let (reference, train) = (Net::of(net), dataset(1, 5, ROWS).train);
     let places = reference.layers[layer].0.iter().enumerate();
@@ -122,7 +123,8 @@ fn first_order_taylor_is_the_mean_over_batches_of_the_squared_change() {
     }
 }
 
-/// A unit with ReLU passes on as much of weight times gradient as it gets, so that its readers double what it has itself.
+/// For a unit with ReLU, the sum of weight times gradient over its readers equals that over its own weights, so the sum
+/// over both is twice as large.
 #[test]
 fn the_group_of_a_unit_counts_what_it_has_and_what_reads_it() {
     let model = mlp(5, &[6, 4]);
@@ -187,7 +189,8 @@ fn scores_of_snip_sum_to_one_and_a_dead_net_has_none() {
     assert!(Asked::of(&model, &dead).scores("snip", &[]).iter().flatten().all(|score| *score == 0.0));
 }
 
-/// Logistic regression has the Hessian Xᵀ diag(p (1 − p)) X / n, a column of ones in X for the bias; a temperature divides logits.
+/// Logistic regression has the Hessian Xᵀ diag(p (1 − p)) X / n, with a column of ones in X for the bias. A temperature
+/// divides logits.
 #[test]
 fn the_hessian_of_a_logistic_regression_is_the_one_of_the_textbooks() {
     let model = mlp(5, &[]);
@@ -239,7 +242,7 @@ fn scaling_a_layer_and_unscaling_the_next_changes_global_magnitude_and_not_synfl
     scaled.tensors[0].iter_mut().for_each(|weight| *weight *= 8.0);
     scaled.tensors[2].iter_mut().for_each(|weight| *weight /= 8.0);
     let selected = |net, criterion| {
-        // Few enough that magnitude leaves the second layer some.
+        // Few enough that magnitude does not empty the second layer.
         let asked = Asked { count: Some(15), ..Asked::of(&model, net) };
         let scores = asked.scores(criterion, &[]);
         let mut places: Vec<(u32, u32)> =
@@ -268,7 +271,7 @@ fn what_went_before_counts_and_does_not_go_again() {
         places.into_iter().partition(|place| removed.keeps(2 * place.layer as usize, place.index as usize));
     assert_eq!((new.len(), old.len() as u64), (12, removed.removed()));
     assert!(new.iter().all(|place| scores[place.layer as usize][place.index as usize] < 0.0));
-    // Fewer than are gone already: nothing is cut.
+    // Fewer than are already removed: nothing is cut.
     let asked = Asked { count: Some(3), ..asked };
     assert!(asked.scores("synflow", &[]).iter().flatten().all(|score| *score >= 0.0));
 }
@@ -299,7 +302,7 @@ fn a_flow_too_large_for_numbers_orders_nothing() {
 fn grasp_knows_no_weight_that_is_gone() {
     let model = mlp(5, &[6, 4]);
     let mut net = Parameters::initial(&model, 1);
-    // A unit of the first layer goes with what reads it, so that the rest is a net of five units.
+    // A unit of the first layer is removed with what reads it, so that the rest is a net of five units.
     let mut removed = Mask::full(&model, &model.prunable());
     units(&model)[0].as_ref().expect("units").remove(&model, &mut removed, 5);
     removed.apply(&mut net);
@@ -359,7 +362,7 @@ fn equal_weights_have_no_deviation_to_measure_by() {
         seed: 3,
         probe: &mut NetProbe::new(&model, &data, &device),
     };
-    // A layer that a penalty drove to zero is no mistake: its weights are equally worthless.
+    // A layer that a penalty drove to zero is not an error: its weights have equal scores.
     let Scores::Weights(scores) = (definition.scores)(&mut context, &arguments).expect("scores") else {
         panic!("scores of weights")
     };

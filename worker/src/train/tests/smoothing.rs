@@ -54,7 +54,7 @@ fn check(classes: u32) {
         let mut training = training(sgd(0.1), 24, 1);
         training.label_smoothing = share;
         let mut lane = lane(&model, 3, training);
-        // A net that is sure of its answers: labels matter.
+        // A net with confident predictions, so that labels matter.
         lane.start.tensors.iter_mut().flatten().for_each(|weight| *weight *= 3.0);
         lane
     });

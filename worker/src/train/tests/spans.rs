@@ -1,11 +1,11 @@
-//! A training that stops on the way, and one that takes it over.
+//! A training that stops on the way, and one that continues it.
 
 use secateur_proto::spec::{LearningRateSchedule, ModelSpec, RegularizationKind, SelectBy};
 
 use super::{bits, dataset, device, lane, mlp, penalty, run, sgd, trained, training, zoo};
 use crate::train::{bundle::Lane, data::DeviceData, run::LaneEnd};
 
-/// Stops after each of the numbers of steps in turn, and goes on from there.
+/// Stops after each of these numbers of steps in turn, and continues from there.
 fn in_parts(model: &ModelSpec, lanes: &[Lane], data: &DeviceData, stops: &[u64]) -> Vec<LaneEnd> {
     let mut lanes = lanes.to_vec();
     for stop in stops {
@@ -19,7 +19,7 @@ fn in_parts(model: &ModelSpec, lanes: &[Lane], data: &DeviceData, stops: &[u64])
     run(model, &lanes, data)
 }
 
-/// Of 22 rows in batches of 8: three steps an epoch, the last of them with 6 rows.
+/// 22 rows in batches of 8: three steps in each epoch.
 fn lanes(model: &ModelSpec, epochs: u32) -> Vec<Lane> {
     (1..3)
         .map(|seed| {
@@ -39,7 +39,7 @@ fn a_training_that_is_taken_over_ends_as_if_it_had_not_stopped() {
         let data = DeviceData::load(dataset(2, width, 22), &device());
         let lanes = lanes(&model, 3);
         let whole = run(&model, &lanes, &data);
-        // In an epoch, at its end, just before the end of all, and more than once.
+        // Within an epoch, at its end, just before the end of the training, and several times.
         for stops in [&[1][..], &[3], &[4], &[8], &[2, 3, 7]] {
             for (found, expected) in in_parts(&model, &lanes, &data, stops).iter().zip(&whole) {
                 let (found, expected) = (trained(found), trained(expected));

@@ -1,4 +1,4 @@
-//! Criteria that train, on losses whose minimum is known.
+//! Criteria that train, on losses with a known minimum.
 
 use std::collections::BTreeMap;
 
@@ -184,7 +184,7 @@ fn admm_ends_at_the_minimum_of_a_quadratic_over_sparse_nets() {
     assert_eq!(net.tensors[2], Parameters::initial(&model(), 1).tensors[2]);
 }
 
-/// The update written down once more, in double precision.
+/// The update written a second time, in double precision.
 #[test]
 fn admm_goes_the_way_that_its_formula_says() {
     let a = [0.9, -0.8, 0.7, 0.65, -0.6, 0.1];
@@ -220,7 +220,7 @@ fn what_moves_away_from_zero_is_kept_however_small_it_is() {
     let start = [0.1, -0.1, 3.0, -3.0, 0.2, -0.2];
     let slope = |_: &[f32]| c.to_vec();
     let (scores, net) = conditioned(&movement, start, None, 2, 1, &slope);
-    // Those that grow have positive scores, those that shrink negative ones.
+    // Weights that grow have positive scores, those that shrink negative ones.
     for place in 0..6 {
         assert_eq!(scores[place] > 0.0, c[place] * start[place] < 0.0, "{scores:?}");
     }
@@ -232,7 +232,7 @@ fn what_moves_away_from_zero_is_kept_however_small_it_is() {
         assert!((scores[place] - expected).abs() < 1e-5, "{} instead of {expected}", scores[place]);
         assert!((f64::from(net.tensors[0][place]) - (w - 0.1 * c * STEPS as f64)).abs() < 1e-5);
     }
-    // Masked weights stand still but for the steps before they were masked; their scores go on.
+    // Masked weights do not move except in the steps before they were masked; their scores continue.
     let moved = |place: usize| f64::from((net.tensors[0][place] - start[place]) / -c[place]);
     assert!(moved(2) < 0.1 * STEPS as f64 - 0.05 && moved(3) < 0.1 * STEPS as f64 - 0.05);
 }
@@ -290,7 +290,7 @@ fn gates_close_where_a_weight_does_nothing_and_open_where_it_must() {
     let begin = (0.7_f64 / 0.3).ln();
     assert!(scores[..3].iter().all(|log_alpha| *log_alpha > begin), "{scores:?}");
     assert!(scores[3..].iter().all(|log_alpha| *log_alpha < begin), "{scores:?}");
-    // A closed gate leaves nothing of its weight, and what is needed is near where it must be.
+    // A closed gate leaves nothing of its weight, and needed weights are near their targets.
     assert!(net.tensors[0][3..].iter().all(|weight| *weight == 0.0), "{:?}", net.tensors[0]);
     assert!((0..3).all(|at| (net.tensors[0][at] - a[at]).abs() < 0.5), "{:?}", net.tensors[0]);
     // Without loss or price nothing moves.
@@ -318,7 +318,8 @@ fn scores_are_those_of_the_seed_and_what_is_gone_stays_zero() {
     }
 }
 
-/// Where layers do not compete each keeps what it is to keep, at the end and in proportion on the way; what is gone stays so.
+/// If layers do not compete, each keeps its own count at the end, and a proportional share on the way. Removed places
+/// remain removed.
 #[test]
 fn layers_that_do_not_compete_lose_their_own_shares() {
     let competition = Competition {

@@ -1,4 +1,4 @@
-//! Criteria of whole units: by hand, against PyTorch, and where a net has no units of its own.
+//! Criteria of whole units: by hand, against PyTorch, and for nets without separate units.
 
 use std::collections::BTreeMap;
 
@@ -142,17 +142,18 @@ fn a_net_that_lacks_what_a_criterion_needs_is_an_input_that_does_not_fit() {
     let residual = ModelSpec::ResidualMlp { inputs: 2, width: 3, blocks: 1, outputs: 1, activation: Activation::Relu };
     let lenet = ModelSpec::Lenet5 { image: [1, 16, 16], outputs: 2 };
     let units = ["filter_norm", "fpgm", "bn_scale", "apoz", "mean_activation", "neuron_grouped"];
-    let tied = units.map(|name| (name, residual.clone(), "layers.0 does not have units that can go alone"));
+    let tied =
+        units.map(|name| (name, residual.clone(), "layers.0 does not have units that can be removed separately"));
     let others = [
         ("bn_scale", perceptron(Activation::Relu, false), "layers.0 does not have a batch normalisation"),
-        ("apoz", perceptron(Activation::Tanh, false), "only relu gives them"),
+        ("apoz", perceptron(Activation::Tanh, false), "only the relu activation gives"),
     ];
     for (name, model, problem) in tied.into_iter().chain(others) {
         let failure = scores(name, &model, &Parameters::initial(&model, 1), None).expect_err(name);
         assert_eq!(failure.class, FailureClass::Input);
         assert!(failure.message.contains(problem), "{name}: {failure}");
     }
-    // Filters of LeNet-5 have scores of their weights; what leaves an activation there is not to be had.
+    // Filters of LeNet-5 have scores of their weights, but there are no activations to measure.
     assert!(scores("filter_norm", &lenet, &Parameters::initial(&lenet, 1), None).is_ok());
     let mut probe = Given { rows: 1, activations: vec![Vec::new(); 4], ..Given::nothing() };
     let failure = probe
@@ -169,7 +170,7 @@ fn a_net_that_lacks_what_a_criterion_needs_is_an_input_that_does_not_fit() {
 #[test]
 fn criteria_of_weights_alone_ask_for_nothing_else() {
     let model = perceptron(Activation::Relu, true);
-    // The flow through a net of weights comes from a probe, though from no data.
+    // The flow through a net of weights comes from a probe, but needs no data.
     let blind = |criterion: &&&Definition| criterion.needs == Needs::Weights && criterion.name != "synflow";
     for criterion in ALL.iter().filter(blind) {
         scores_of_weights(criterion.name, &model, &net(&model), 1);

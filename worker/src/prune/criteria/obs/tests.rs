@@ -48,7 +48,7 @@ fn compensated(weights: &[f64], removed: &[usize], gradients: &[Vec<f64>], given
     net.tensors[0].iter().map(|weight| f64::from(*weight)).collect()
 }
 
-/// The damped Fisher, all of it.
+/// The complete damped Fisher matrix.
 fn hessian(gradients: &[Vec<f64>], damp: f64) -> DMatrix<f64> {
     let size = gradients[0].len();
     let mut sum = DMatrix::zeros(size, size);
@@ -121,8 +121,8 @@ proptest! {
         }
     }
 
-    /// No change of the kept weights, of many that are tried, gives a lower loss; without a compensation it is no lower either; and the
-    /// score of one weight is what its removal then costs.
+    /// None of many tried changes of the kept weights gives a lower loss, and neither does omitting the compensation.
+    /// The score of a single weight equals the cost of its removal.
     #[test]
     fn kept_weights_are_at_the_minimum(
         gradients in rows(6),

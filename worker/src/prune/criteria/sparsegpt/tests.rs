@@ -36,7 +36,7 @@ fn swept(weights: &[Vec<f64>], inputs: &[Vec<f64>], kept: &[bool]) -> Vec<f64> {
     net.tensors[0].iter().map(|weight| f64::from(*weight)).collect()
 }
 
-/// The lowest `count` of these go.
+/// Removes the lowest `count` of these.
 fn kept(scores: &[f64], count: usize) -> Vec<bool> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|one, two| scores[*one].total_cmp(&scores[*two]));
@@ -56,7 +56,7 @@ fn masks_and_weights_are_those_of_the_golden_file() {
     let by_row: Vec<bool> = scores.chunks_exact(16).flat_map(|row| kept(row, 8)).collect();
     assert_eq!(by_row, mask("row_16"));
     assert_eq!(kept(&scores, 64), mask("block_16"));
-    // The mask of the variant with two blocks is another one, but what it is made up for with is the same sweep.
+    // The mask of the variant with two blocks is another one, but its compensation is the same sweep.
     for variant in ["row_16", "block_16", "block_8"] {
         let expected = golden.numbers(&format!("sparsegpt.{variant}.weights"));
         for (found, expected) in swept(&weights, &inputs, &mask(variant)).iter().zip(expected) {
@@ -80,7 +80,7 @@ fn loss(weights: &[f64], start: &[f64], hessian: &DMatrix<f64>) -> f64 {
 }
 
 proptest! {
-    /// Where all that goes stands before all that stays, the sweep ends in the minimum, so no lower loss is lost by it.
+    /// If all removed columns precede all kept ones, the sweep ends in the minimum, so it loses nothing.
     #[test]
     fn the_sweep_is_that_of_inverses_and_makes_up_for_what_goes_first(
         inputs in proptest::collection::vec(proptest::collection::vec(-2.0..2.0_f64, 5), 3..30),

@@ -1,4 +1,4 @@
-//! What is measured of a net, given by a test; golden files.
+//! Measurements of a net that a test provides; golden files.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
     prune::probe::{Conditioning, Loss, Probe},
 };
 
-/// A probe that measures what it was given.
+/// A probe that returns given measurements.
 pub(crate) struct Given {
     pub(crate) rows: usize,
     /// By row, then tensor.
@@ -35,7 +35,7 @@ impl Given {
         Self { rows: 0, gradients: Vec::new(), inputs: Vec::new(), activations: Vec::new(), loss }
     }
 
-    /// Gradients by row of a net whose first tensor alone counts.
+    /// Gradients by row of a net of which only the first tensor matters.
     pub(crate) fn gradients(gradients: &[Vec<f64>]) -> Self {
         let gradients: Vec<Vec<Vec<f64>>> = gradients.iter().map(|row| vec![row.clone()]).collect();
         Self { rows: gradients.len(), gradients, ..Self::nothing() }
@@ -46,7 +46,7 @@ impl Given {
         Self { rows: inputs.len(), inputs: vec![inputs.to_vec()], ..Self::nothing() }
     }
 
-    /// `of` the criterion with these of its parameters in place of the defaults, where the first layer alone is prunable.
+    /// Calls `of` with the criterion, these parameters instead of the defaults, and only the first layer prunable.
     pub(crate) fn first_layer<T>(
         &mut self,
         criterion: &str,

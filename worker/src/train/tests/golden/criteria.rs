@@ -16,7 +16,7 @@ use crate::{
 
 const SPARSITIES: [(&str, f64); 2] = [("s50", 0.5), ("s90", 0.9)];
 
-/// A criterion by its name there, and how near its scores are; nothing where the files have no scores.
+/// A criterion by its name in the files, and the tolerance of its scores, or `None` if the files have no scores.
 struct Case {
     name: &'static str,
     criterion: &'static str,
@@ -34,8 +34,8 @@ const fn case(
     Case { name, criterion, parameters, ranking: Ranking::Raw, tolerance }
 }
 
-/// All with masks of all prunable layers together. The scores of `taylor` and `snip` were computed in single precision; those of
-/// `grasp` are differences of gradients here and exact there.
+/// All with masks over all prunable layers together. The scores of `taylor` and `snip` in the files were computed in
+/// single precision. Those of `grasp` are exact in the files, and differences of gradients here.
 const CASES: [Case; 8] = [
     case("l1_global", "magnitude", &[], None),
     case("taylor", "taylor", &[("batches", ALL_ROWS)], Some(2e-6)),
@@ -85,13 +85,13 @@ impl Golden {
         Request { model: &self.model, layers, granularity, ranking, removal, net: &self.net, removed }
     }
 
-    /// The prunable layers, each with its weight among the tensors.
+    /// The prunable layers, each with the index of its weight tensor.
     fn prunable(&self) -> Vec<(u32, usize)> {
         let weights = weight_tensors(&self.model);
         (self.model.prunable().into_iter()).map(|layer| (layer, weights[layer as usize].expect("a weight"))).collect()
     }
 
-    /// Weights, or units, outside of each prunable layer, and inside.
+    /// The numbers of weights or units outside of each prunable layer, and inside.
     fn sizes(&self, granularity: Granularity) -> Vec<(u64, u64)> {
         let layers = self.model.layers();
         let sizes = self.prunable().into_iter().map(|(layer, tensor)| {
@@ -111,7 +111,8 @@ impl Golden {
         sizes.collect()
     }
 
-    /// Removes as `removal` says and compares with a mask of the file: equal, or refused where the file's empties a layer.
+    /// Prunes with `removal` and compares with a mask of the file: equal, or rejected if the file's mask empties a
+    /// layer.
     fn assert_mask(&self, mask: &str, granularity: Granularity, ranking: Ranking, scores: &Scores, removal: &Removal) {
         let (name, layers) = (self.name, self.model.prunable());
         let request = self.request(granularity, ranking, removal, &layers);
@@ -142,7 +143,7 @@ impl Golden {
     }
 }
 
-/// To the nearest integer, halves away from zero.
+/// Rounds to the nearest integer, halves away from zero.
 fn share(sparsity: f64, count: u64) -> u64 {
     (sparsity * count as f64).round() as u64
 }
@@ -152,7 +153,7 @@ fn scores_are_those_of_the_formulas() {
     for golden in NETS.map(Golden::read) {
         for Case { name, criterion, parameters, ranking, tolerance } in CASES {
             let Some(tolerance) = tolerance else { continue };
-            // Without a count: SynFlow's before anything is cut.
+            // Without a count: the scores of SynFlow before anything is cut.
             let scores = golden.scores(criterion, parameters, None);
             let ranked = golden.candidates(Granularity::Weight, ranking, &scores);
             for ((_, tensor), layer) in golden.prunable().into_iter().zip(ranked) {
@@ -189,7 +190,7 @@ fn masks_over_all_layers_are_those_of_pytorch_and_the_formulas() {
 fn a_layer_collapses_where_pytorch_empties_one() {
     let golden = Golden::read("conv");
     let kept = |name: &str| -> f64 { golden.numbers(&format!("mask.s90.{name}.layers.1.weight")).iter().sum() };
-    // Nothing to refuse would make the comparison above an easy one.
+    // Verifies that the comparison above includes rejected cases.
     assert_eq!((kept("l1_global"), kept("grasp")), (0.0, 0.0));
     assert!(kept("synflow") > 0.0);
 }
@@ -209,7 +210,7 @@ fn masks_of_each_layer_are_those_of_pytorch() {
     }
 }
 
-/// `torch.nn.utils.prune.ln_structured`, the norms computed here.
+/// `torch.nn.utils.prune.ln_structured`, with norms computed here.
 #[test]
 fn masks_of_units_and_filters_are_those_of_pytorch() {
     for golden in NETS.map(Golden::read) {
