@@ -104,13 +104,6 @@ fn a_number_of_nines_far_from_the_others_is_noted() {
 }
 
 #[test]
-fn few_rows_of_a_class_are_noted() {
-    let rare = incomes(plain).replace(",1\n", ",0\n").replacen(",0\n", ",1\n", 9);
-    let (_, notes) = read(&settings(), rare);
-    assert_eq!(notes.iter().filter(|note| note.contains("of the class \"1\"")).count(), 1, "{notes:?}");
-}
-
-#[test]
 fn words_for_nothing_are_missing() {
     let empty = dataset(&settings(), with_word(""));
     assert!(empty.features.contains(&"income (missing)".to_owned()));
