@@ -9,6 +9,7 @@ mod weights;
 
 use secateur_proto::{ids::ContentHash, spec::Task};
 
+use self::reader::example;
 pub(crate) use self::reader::{Field, Fields, Reader};
 use super::{
     diagnostic::{Diagnostics, Mark},
@@ -131,7 +132,8 @@ impl<'a> Maps<'a> {
         // The kind decides which other keys are known, so it is read first.
         let kind = kind_of(field, path);
         if !is_required && !matches!(field.node.value, yaml::Value::Map(_)) {
-            reader.wrong(field, &format!("none, or a map of {}", setting::keys_of(path, kind).join(", ")));
+            let keys = setting::keys_of(path, kind);
+            reader.wrong(field, &format!("none, or a map of {}{}", keys.join(", "), example(field, &keys)));
             return Err(Missing::Reported);
         }
         let fields = reader.fields(field, &setting::keys_of(path, kind)).ok_or(Missing::Reported)?;

@@ -2,6 +2,7 @@
 
 use super::super::{
     diagnostic::{Diagnostic, Mark, did_you_mean, quote},
+    setting,
     yaml::{Entry, Node, Value, join},
 };
 
@@ -88,13 +89,7 @@ impl Reader {
     /// A map with only these keys in it. Unknown ones are reported; what is known can still be read.
     pub(crate) fn fields<'a>(&mut self, field: &Field<'a>, known: &[&str]) -> Option<Fields<'a>> {
         let Value::Map(entries) = &field.node.value else {
-            // A word that is right, but not without its map.
-            let example = match field.text() {
-                Some(word) if known.contains(&word) => format!(", such as {{{word}: …}}"),
-                Some(word) if known.contains(&"kind") && !word.is_empty() => format!(", such as {{kind: {word}, …}}"),
-                _ => String::new(),
-            };
-            self.wrong(field, &format!("a map of {}{example}", known.join(", ")));
+            self.wrong(field, &format!("a map of {}{}", known.join(", "), example(field, known)));
             return None;
         };
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
@@ -245,6 +240,19 @@ impl Reader {
             values.push((value, item.mark()));
         }
         complete.then(|| values.into_iter().map(|(value, _)| value).collect())
+    }
+}
+
+/// How a word is written that is right, but not without its map: `{step: …}` for `step`, `{kind: l1, …}` for `l1`.
+pub(crate) fn example(field: &Field<'_>, known: &[&str]) -> String {
+    let Some(word) = field.text() else { return String::new() };
+    let kinds = || setting::rows().find(|row| row.path().strip_suffix(".kind") == Some(&field.path));
+    if known.contains(&word) {
+        format!(", such as {{{word}: …}}")
+    } else if kinds().is_some_and(|row| row.allowed().split(", ").any(|kind| kind.trim_matches('`') == word)) {
+        format!(", such as {{kind: {word}, …}}")
+    } else {
+        String::new()
     }
 }
 

@@ -5,7 +5,7 @@ use secateur_worker::data::{DateFormat, MAX_CODES};
 
 use super::{
     super::{setting, spec::NamedColumn, yaml::Value},
-    reader::{Field, Fields, Reader},
+    reader::{Field, Fields, Reader, example},
 };
 
 const COLUMNS: &str = "a map from names of columns to what they hold, such as {zip: categorical, id: ignore}";
@@ -71,7 +71,7 @@ fn columns<'a>(reader: &mut Reader, field: &Field<'a>, said: &mut Said<'a>) {
 
 fn column(reader: &mut Reader, field: &Field<'_>) -> Option<ColumnReading> {
     if !matches!(field.node.value, Value::Map(_)) {
-        reader.wrong(field, COLUMN);
+        reader.wrong(field, &format!("{COLUMN}{}", example(field, &["missing", "date", "decimal"])));
         return None;
     }
     let fields = reader.fields(field, &["kind", "missing", "date", "decimal"])?;

@@ -155,6 +155,21 @@ fn optimisers_allow_only_their_own_keys() {
     assert_snapshot!(said);
 }
 
+/// A word that is right, but not without its map, is shown with it.
+#[test]
+fn words_without_their_maps() {
+    let said = one_each([
+        "training: {optimizer: adam, epochs: 1}",
+        "training: {optimizer: adamm, epochs: 1}",
+        "training: {optimizer: {kind: adam}, epochs: 5, lr_schedule: step}",
+        "training: {optimizer: {kind: adam}, epochs: 5, lr_schedule: cosin}",
+        "model: mlp",
+        "regularization: l1",
+        "  split: stratified",
+    ]);
+    assert_snapshot!(said);
+}
+
 #[test]
 fn contradictions_between_columns() {
     let data = |lines: &'static str| (lines, SMALL.replace("  task: binary", &format!("  task: binary\n{lines}")));
