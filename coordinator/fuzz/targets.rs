@@ -17,7 +17,7 @@ use secateur_proto::{
     v1::{self, worker_message::Message as FromWorker},
 };
 use secateur_worker::{
-    data::{self, Dataset, Preparation, Table, idx},
+    data::{self, Asked, Dataset, Preparation, Table, idx},
     import::{self, Checkpoint, Wanted},
     net::checkpoint,
     prune::plan::PruningPlan,
@@ -196,6 +196,7 @@ pub(crate) fn table(bytes: &[u8]) {
         }
     };
     _ = Table::read(format, &Reading::default(), body);
+    _ = data::inspect(&Reading::default(), body, Asked { target: Some("y"), split: None });
     for task in [Task::Binary, Task::Multiclass] {
         let mut settings = DataSettings::of_table(format, "y", task, split.clone());
         if format == TableFormat::Idx {

@@ -26,7 +26,7 @@ pub use pruning::{
     Ablation, Along, CriterionSpec, Granularity, Growth, Ramp, Ranking, Removal, Schedule, Start, Subject,
 };
 pub use quantization::{Calibration, QuantizationSpec};
-pub use reading::{ColumnKind, ColumnReading, Decimal, Reading, Separator, TextEncoding};
+pub use reading::{ColumnKind, ColumnReading, Decimal, Reading, Scaling, Separator, TextEncoding};
 pub use stage::*;
 pub use training::{
     Initialization, LearningRateSchedule, OptimizerSpec, RegularizationKind, RegularizationSpec, SelectBy, Training,

@@ -10,7 +10,9 @@ mod extend;
 mod folder;
 mod forget;
 mod gc;
+mod init;
 mod inputs;
+mod inspect;
 mod journal;
 mod list;
 mod logs;
@@ -19,6 +21,7 @@ mod output;
 mod outputs;
 mod plan;
 mod progress;
+mod reading;
 mod report;
 mod retry;
 #[cfg(feature = "worker")]
@@ -67,6 +70,8 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
+  secateur inspect loans.csv                      show what a table holds
+  secateur init loans.csv --target y > s.yaml     write a first sweep file for it
   secateur plan configs/sba-loans.yaml            show what the sweep would compute
   secateur run configs/sba-loans.yaml             compute it on this machine; the report is in runs/
   secateur serve --data-dir /var/lib/secateur     run a coordinator
@@ -83,6 +88,10 @@ enum Verb {
     Run(run::RunArguments),
     /// Show what a sweep would compute: cells, trials, shared stages, estimated work
     Plan(plan::PlanArguments),
+    /// Show what a table holds: types, missing values, ranges, and what is suspicious
+    Inspect(inspect::InspectArguments),
+    /// Write a first sweep file for a table
+    Init(init::InitArguments),
     /// Run a coordinator: accept sweeps from `submit` and hand work to `worker`s
     Serve(serve::ServeArguments),
     /// Run a worker for a coordinator
@@ -213,6 +222,8 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         #[cfg(feature = "worker")]
         Verb::Run(arguments) => run::run(arguments, output, screen).await,
         Verb::Plan(arguments) => plan::run(arguments, output, screen).await,
+        Verb::Inspect(arguments) => inspect::run(arguments, output, screen).await,
+        Verb::Init(arguments) => init::run(arguments, output, screen).await,
         Verb::Serve(arguments) => serve::run(arguments).await,
         #[cfg(feature = "worker")]
         Verb::Worker(arguments) => worker::run(arguments, output, screen).await,

@@ -8,6 +8,7 @@ mod chain;
 pub mod counts;
 pub mod diagnostic;
 pub mod domain;
+pub mod draft;
 pub mod expand;
 pub mod extension;
 mod facts;
@@ -28,6 +29,7 @@ mod weights;
 mod work;
 mod yaml;
 
+pub(crate) use self::read::is_table_path;
 pub use self::{
     diagnostic::{Diagnostic, Diagnostics, Mark},
     facts::{InputFacts, WeightsFacts},

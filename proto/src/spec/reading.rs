@@ -40,6 +40,9 @@ pub struct Reading {
     /// of a stage has them for each column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Vec<String>>,
+    /// How numbers become inputs. The spec of a stage has it column by column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
     /// Columns by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, ColumnReading>,
@@ -76,6 +79,9 @@ pub struct ColumnReading {
     /// an empty list means that only empty cells are missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codes: Option<Vec<String>>,
+    /// How its numbers become inputs; [`Scaling::Auto`] where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
 }
 
 impl ColumnReading {
@@ -133,6 +139,20 @@ vocabulary! {
         Point = ".",
         /// A comma.
         Comma = ",",
+    }
+}
+
+vocabulary! {
+    /// How a number becomes an input, before it is standardized by the train rows.
+    pub enum Scaling {
+        /// Logged where the train rows have a heavy tail, else as it is.
+        Auto = "auto",
+        /// As it is.
+        Standard = "standard",
+        /// As sign(x) · ln(1 + |x|).
+        Log = "log",
+        /// As the share of the train rows that are smaller.
+        Quantile = "quantile",
     }
 }
 

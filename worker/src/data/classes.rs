@@ -35,26 +35,11 @@ impl Classes {
                 table.rows()
             )));
         }
-        // 1 and 1.0 are one class if all classes are numbers.
-        let numbers: Option<Vec<f64>> = levels.names.iter().map(|level| plain(level)).collect();
-        let mut order: Vec<usize> = (0..levels.names.len()).collect();
-        order.sort_by(|&a, &b| match &numbers {
-            Some(numbers) => numbers[a].partial_cmp(&numbers[b]).unwrap_or(std::cmp::Ordering::Equal),
-            None => levels.names[a].cmp(levels.names[b]),
-        });
-        let is_same = |a: usize, b: usize| numbers.as_ref().is_some_and(|numbers| numbers[a] == numbers[b]);
-        let mut names: Vec<&str> = Vec::new();
-        let mut indices = vec![0; order.len()];
-        for (at, &level) in order.iter().enumerate() {
-            if at == 0 || !is_same(order[at - 1], level) {
-                names.push(levels.names[level]);
-            }
-            indices[level] = names.len() as u32 - 1;
-        }
+        let (mut names, mut indices) = distinct(&levels);
         if let Some(positive) = &reading.positive {
+            let are_numbers = names.iter().all(|name| plain(name).is_some());
             let is_positive = |name: &&str| {
-                name == positive
-                    || (numbers.is_some() && plain(name).is_some_and(|value| Some(value) == plain(positive)))
+                name == positive || (are_numbers && plain(name).is_some_and(|value| Some(value) == plain(positive)))
             };
             match names.iter().position(is_positive) {
                 Some(0) if names.len() == 2 => {
@@ -137,4 +122,25 @@ impl Classes {
         });
         Err(DataError::AbsentClass(absent.collect()))
     }
+}
+
+/// The different values of a target, sorted as numbers if all are, else as texts, and the index of each level among them.
+pub(super) fn distinct<'a>(levels: &Levels<'a>) -> (Vec<&'a str>, Vec<u32>) {
+    // 1 and 1.0 are one class if all classes are numbers.
+    let numbers: Option<Vec<f64>> = levels.names.iter().map(|level| plain(level)).collect();
+    let mut order: Vec<usize> = (0..levels.names.len()).collect();
+    order.sort_by(|&a, &b| match &numbers {
+        Some(numbers) => numbers[a].partial_cmp(&numbers[b]).unwrap_or(std::cmp::Ordering::Equal),
+        None => levels.names[a].cmp(levels.names[b]),
+    });
+    let is_same = |a: usize, b: usize| numbers.as_ref().is_some_and(|numbers| numbers[a] == numbers[b]);
+    let mut names: Vec<&str> = Vec::new();
+    let mut indices = vec![0; order.len()];
+    for (at, &level) in order.iter().enumerate() {
+        if at == 0 || !is_same(order[at - 1], level) {
+            names.push(levels.names[level]);
+        }
+        indices[level] = names.len() as u32 - 1;
+    }
+    (names, indices)
 }

@@ -133,15 +133,29 @@ impl Fields {
     }
 }
 
-/// The year and the day of the month of so many days since 1 January 1970 (Hinnant, as above).
-pub(super) fn year_and_day(days: f64) -> (i64, i64) {
-    let shifted = days.floor() as i64 + 719_468;
+/// The year, the month and the day of so many days since 1 January 1970 (Hinnant, as above).
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let of_era = shifted.rem_euclid(146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let month = (5 * of_year + 2) / 153;
-    (400 * era + year + i64::from(month >= 10), of_year - (153 * month + 2) / 5 + 1)
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    (400 * era + year + i64::from(month >= 10), if month < 10 { month + 3 } else { month - 9 }, day)
+}
+
+/// The year and the day of the month of so many days since 1 January 1970.
+pub(super) fn year_and_day(days: f64) -> (i64, i64) {
+    let (year, _, day) = civil(days.floor() as i64);
+    (year, day)
+}
+
+/// `2013-10-18`.
+#[cfg(feature = "parquet")]
+pub(super) fn date_of(days: i64) -> String {
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// A number of so many digits at the beginning, and what follows it.

@@ -1,9 +1,9 @@
 //! How one column becomes features: fitted on train rows, applied to any row. Knows nothing of tables or files.
 //!
 //! **Numeric.** A missing value becomes the train median, and a flag says so if any train value is missing; each code for why it is
-//! missing has a flag of its own. A heavy-tailed
-//! column goes through sign(x) · ln(1 + |x|); then it is standardised by the mean and the population standard deviation of
-//! the (imputed, transformed) train values.
+//! missing has a flag of its own. By the scaling `auto` a heavy-tailed column goes through sign(x) · ln(1 + |x|), by `log` every one, by
+//! `quantile` a value becomes the share of smaller train values; then it is standardised by the mean and the population standard
+//! deviation of the (imputed, transformed) train values.
 //!
 //! **Categorical.** One feature of 0 or 1 for each level that holds at least 1 % of the train rows; one for the rarer levels
 //! together, and for whatever no train row has; one for a missing value if a train row has it. An unseen value is all zeros
@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use secateur_proto::spec::ColumnReading;
+use secateur_proto::spec::{ColumnReading, Scaling};
 
 use super::values::{Levels, Numbers, Values};
 
@@ -24,6 +24,9 @@ pub const RARE: &str = "(rare)";
 /// A column is heavy-tailed if some train value is farther from the median than so many interquartile ranges. Of a billion
 /// normal values the farthest is at 4.5; of a thousand exponential ones it is at 6, and of lognormal ones far beyond.
 pub const HEAVY_TAIL: f64 = 5.0;
+
+/// Between so many quantiles of the train values the share of smaller ones is taken in proportion.
+const QUANTILES: usize = 257;
 
 /// The farthest that a standardised value may be from 0. No train value of n comes as far as √n standard deviations
 /// (Samuelson 1968), and no table has 2³² rows: this only keeps an absurd value of a new row finite.
@@ -57,6 +60,9 @@ pub struct Numeric {
     pub codes: Vec<String>,
     /// Whether the value goes through sign(x) · ln(1 + |x|).
     pub signed_log1p: bool,
+    /// Quantiles of the train values at equal distances from the smallest to the largest, where a value becomes the share of smaller ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<f64>,
     /// Nothing if all train values are equal: then the flag is the only feature.
     pub scale: Option<Scale>,
 }
@@ -96,7 +102,7 @@ impl Encoding {
     /// Fits the encoding of a column on its train rows.
     pub(super) fn fit(values: &Values<'_>, reading: &ColumnReading, train: &[u32]) -> Result<Self, Unfit> {
         match values {
-            Values::Numbers(numbers) => fit_numeric(numbers, reading.codes.as_deref().unwrap_or_default(), train),
+            Values::Numbers(numbers) => fit_numeric(numbers, reading, train),
             Values::Levels(levels) => fit_categorical(levels, train),
         }
     }
@@ -136,10 +142,15 @@ impl Encoding {
     /// Says what a file may not say.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         match self {
-            Self::Numeric(Numeric { median, scale, missing_flag, codes, .. }) => {
+            Self::Numeric(Numeric { median, scale, missing_flag, codes, signed_log1p, quantiles }) => {
                 let usable = |scale: &Scale| scale.mean.is_finite() && scale.sd.is_finite() && scale.sd > 0.0;
                 if !median.is_finite() || !scale.as_ref().is_none_or(usable) {
                     return Err("a median, mean or standard deviation that is not a usable number");
+                }
+                let are_usable =
+                    quantiles.len() != 1 && quantiles.is_sorted() && quantiles.iter().all(|at| at.is_finite());
+                if !are_usable || (*signed_log1p && !quantiles.is_empty()) {
+                    return Err("quantiles that are not sorted, or a logarithm beside them");
                 }
                 if scale.is_none() && !missing_flag && codes.is_empty() {
                     Err("a numeric column without features")
@@ -163,7 +174,12 @@ impl Numeric {
     /// Writes the features of one value, or of a missing one with the flag of its code. `out` has the width of the encoding.
     pub(super) fn write(&self, value: Option<f64>, code: Option<usize>, out: &mut [f32]) {
         if let Some(Scale { mean, sd }) = self.scale {
-            let value = transformed(value.unwrap_or(self.median), self.signed_log1p);
+            let value = value.unwrap_or(self.median);
+            let value = if self.quantiles.is_empty() {
+                logged(value, self.signed_log1p)
+            } else {
+                share(&self.quantiles, value)
+            };
             // A subtraction or division that overflows is beyond the bound as well, so nothing infinite is left.
             out[0] = ((value - mean) / sd).clamp(-FARTHEST, FARTHEST) as f32;
         }
@@ -187,11 +203,28 @@ impl Categorical {
     }
 }
 
-fn transformed(value: f64, signed_log1p: bool) -> f64 {
+/// The share of values below `value`, by quantiles at equal distances. Equal ones stand for their middle.
+fn share(quantiles: &[f64], value: f64) -> f64 {
+    let (below, up_to) = (quantiles.partition_point(|at| *at < value), quantiles.partition_point(|at| *at <= value));
+    let last = quantiles.len() - 1;
+    let at = if below < up_to {
+        (below + up_to - 1) as f64 / 2.0
+    } else if below == 0 || below > last {
+        below.min(last) as f64
+    } else {
+        let (low, high) = (quantiles[below - 1], quantiles[below]);
+        // Halved before they are subtracted, so that huge values do not overflow.
+        (below - 1) as f64 + (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0)
+    };
+    at / last as f64
+}
+
+fn logged(value: f64, signed_log1p: bool) -> f64 {
     if signed_log1p { value.abs().ln_1p().copysign(value) } else { value }
 }
 
-fn fit_numeric(numbers: &Numbers, codes: &[String], train: &[u32]) -> Result<Encoding, Unfit> {
+fn fit_numeric(numbers: &Numbers, reading: &ColumnReading, train: &[u32]) -> Result<Encoding, Unfit> {
+    let codes = reading.codes.as_deref().unwrap_or_default();
     let code_of = |row: u32| numbers.codes.get(row as usize).copied().flatten();
     let is_used = |code: usize| train.iter().any(|&row| code_of(row).map(usize::from) == Some(code));
     let used: Vec<String> = (0..codes.len()).filter(|code| is_used(*code)).map(|code| codes[code].clone()).collect();
@@ -205,31 +238,46 @@ fn fit_numeric(numbers: &Numbers, codes: &[String], train: &[u32]) -> Result<Enc
     };
     let median = quantile(&sorted, 0.5);
     let has_flag = missing_flag || !used.is_empty();
-    let encoding = |signed_log1p, scale| {
+    let encoding = |signed_log1p, quantiles, scale| {
         let codes = used.clone();
-        Encoding::Numeric(Numeric { median, missing_flag, codes, signed_log1p, scale })
+        Encoding::Numeric(Numeric { median, missing_flag, codes, signed_log1p, quantiles, scale })
     };
-    let constant = || if has_flag { encoding(false, None) } else { Encoding::Constant { value: lowest.to_string() } };
+    let constant = || match has_flag {
+        true => encoding(false, Vec::new(), None),
+        false => Encoding::Constant { value: lowest.to_string() },
+    };
     if lowest == highest {
         return Ok(constant());
     }
-    let scale = |signed_log1p| {
-        let values = || train.iter().map(|&row| transformed(numbers[row as usize].unwrap_or(median), signed_log1p));
+    let scale = |transformed: &dyn Fn(f64) -> f64| {
+        let values = || train.iter().map(|&row| transformed(numbers[row as usize].unwrap_or(median)));
         let rows = train.len() as f64;
         let mean = values().sum::<f64>() / rows;
         let sd = (values().map(|value| (value - mean).powi(2)).sum::<f64>() / rows).sqrt();
         Scale { mean, sd }
     };
+    if reading.scaling == Some(Scaling::Quantile) {
+        let quantiles: Vec<f64> =
+            (0..QUANTILES).map(|at| quantile(&sorted, at as f64 / (QUANTILES - 1) as f64)).collect();
+        let scale = scale(&|value| share(&quantiles, value));
+        return Ok(if scale.sd > 0.0 { encoding(false, quantiles, Some(scale)) } else { constant() });
+    }
     let range = quantile(&sorted, 0.75) - quantile(&sorted, 0.25);
     let farthest = (highest - median).max(median - lowest);
     let heavy = farthest > HEAVY_TAIL * range;
-    let mut fitted = (heavy, scale(heavy));
+    let is_logged = match reading.scaling.unwrap_or(Scaling::Auto) {
+        Scaling::Log => true,
+        Scaling::Standard => false,
+        Scaling::Auto | Scaling::Quantile => heavy,
+    };
+    let scale = |is_logged| scale(&|value| logged(value, is_logged));
+    let mut fitted = (is_logged, scale(is_logged));
     // Sums of huge values overflow; those of their logarithms do not.
     if !fitted.1.sd.is_finite() {
         fitted = (true, scale(true));
     }
     // Values may differ by so little that their variance is zero in double precision.
-    Ok(if fitted.1.sd > 0.0 { encoding(fitted.0, Some(fitted.1)) } else { constant() })
+    Ok(if fitted.1.sd > 0.0 { encoding(fitted.0, Vec::new(), Some(fitted.1)) } else { constant() })
 }
 
 /// Between the two nearest of the sorted values, in proportion (Hyndman & Fan 1996, type 7).

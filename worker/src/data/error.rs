@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 /// the same call would fail again.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DataError {
-    /// The bytes are not gzip, are cut short or are damaged.
-    #[error("the table cannot be decompressed: {0}")]
-    Gzip(String),
+    /// The bytes are packed, and cut short, damaged, or not those of one table.
+    #[error("the table cannot be unpacked: {0}")]
+    Packed(String),
     /// The reader of comma-separated values gives up.
     #[error("the table cannot be read: {0}")]
     Csv(String),

@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
     error::{DataError, shown},
-    table::GZIP_MAGIC,
+    packed::GZIP_MAGIC,
 };
 
 /// The most values that one file may hold: 1 GiB. A gzip of 1 MB can hold it.

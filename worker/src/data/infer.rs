@@ -112,6 +112,15 @@ pub(super) fn kind(sight: &Sight<'_>, around: Around) -> Result<Found, DataError
     }
 }
 
+/// The few texts of a column of numbers that are no numbers. `None` if it is no such column.
+pub(super) fn stray_words(sight: &Sight<'_>, around: Around) -> Option<Vec<String>> {
+    const FEW: usize = 10;
+    let (names, numbers) = (&sight.levels.names, Numbers::of(sight, around));
+    let stray = names.iter().filter(|text| !numbers.fits.contains(**text)).map(|text| (*text).to_owned());
+    let stray: Vec<String> = stray.collect();
+    (!stray.is_empty() && stray.len() <= FEW && numbers.fits.len() * 10 >= names.len() * 9).then_some(stray)
+}
+
 /// Finds what orders the column of a split by time. `Ok` with the plain form if its texts sort as their times do.
 pub(super) fn time(sight: &Sight<'_>, around: Around) -> Result<Found, DataError> {
     let names = &sight.levels.names;
@@ -173,7 +182,7 @@ fn no_order(sight: &Sight<'_>) -> DataError {
     ))
 }
 
-fn all_plain(sight: &Sight<'_>) -> bool {
+pub(super) fn all_plain(sight: &Sight<'_>) -> bool {
     sight.levels.names.iter().all(|text| plain(text).is_some())
 }
 

@@ -14,7 +14,10 @@ mod error;
 pub mod idx;
 mod images;
 mod infer;
+mod inspect;
 mod notes;
+mod packed;
+mod parquet;
 mod pixels;
 mod preparation;
 mod resolve;
@@ -31,6 +34,10 @@ pub use dataset::{DATASET_FORMAT, Dataset, Group, Part};
 pub use dates::DateFormat;
 pub use encoding::{Categorical, Encoding, FARTHEST, HEAVY_TAIL, Numeric, RARE, ROWS_PER_LEVEL, Scale};
 pub use error::{DataError, PartCounts};
+pub use inspect::{
+    Asked, ColumnInspection, Inspection, Level, Range, Role, Say, SplitInspection, Suspicion, SuspicionKind,
+    TargetInspection, Type, inspect,
+};
 pub use preparation::{ImageInput, InputColumn, PREPARATION_FORMAT, Preparation, Target};
 pub use resolve::{Resolved, resolve, table};
 pub use table::{Column, MAX_FIELD, MAX_NAME, MAX_TEXT, Table};

@@ -9,6 +9,7 @@ use super::{
     error::shown,
     preparation::{InputColumn, Preparation, Roles},
     split::{PARTS, Rows},
+    table::Column,
     values::{Levels, Numbers, Values},
 };
 
@@ -56,7 +57,7 @@ fn of_column(InputColumn { name, encoding, .. }: &InputColumn, values: &Values<'
 }
 
 /// A number of nines, such as -999 or 9999, beyond all other values of a column and in at least one row of a hundred, and in how many.
-fn far_code(values: &Values<'_>) -> Option<(f64, usize)> {
+pub(super) fn far_code(values: &Values<'_>) -> Option<(f64, usize)> {
     let Values::Numbers(Numbers { values, .. }) = values else { return None };
     let present = || values.iter().flatten().copied();
     let of_nines = |value: f64| {
@@ -76,7 +77,7 @@ fn far_code(values: &Values<'_>) -> Option<(f64, usize)> {
 }
 
 /// Whether a column has a text or a whole number of its own in each row. Measured numbers with decimals may well be all different.
-fn is_identity(values: &Values<'_>) -> bool {
+pub(super) fn is_identity(values: &Values<'_>) -> bool {
     match values {
         Values::Levels(Levels { names, of_rows }) => of_rows.len() >= FEWEST_ROWS && names.len() == of_rows.len(),
         Values::Numbers(Numbers { values, .. }) => {
@@ -95,19 +96,8 @@ fn is_identity(values: &Values<'_>) -> bool {
 
 /// Rows that are equal in all inputs and the target, and in two parts.
 fn in_two_parts(roles: &Roles<'_>, rows: &Rows) -> Vec<String> {
-    let mut columns: Vec<_> = roles.inputs.iter().chain([&roles.target]).map(|column| column.cells()).collect();
-    let rows_of_table = roles.target.cells().len();
-    let mut text = String::new();
-    let hashes: Vec<ContentHash> = (0..rows_of_table)
-        .map(|_| {
-            text.clear();
-            for column in &mut columns {
-                text.push_str(column.next().flatten().unwrap_or_default());
-                text.push('\0');
-            }
-            ContentHash::of(text.as_bytes())
-        })
-        .collect();
+    let columns: Vec<&Column> = roles.inputs.iter().chain([&roles.target]).copied().collect();
+    let hashes = row_hashes(&columns);
     let hash = |row: &u32| hashes[*row as usize];
     let mut seen: HashMap<ContentHash, usize> = rows[0].iter().map(|row| (hash(row), 0)).collect();
     let mut notes = Vec::new();
@@ -125,4 +115,20 @@ fn in_two_parts(roles: &Roles<'_>, rows: &Rows) -> Vec<String> {
         }
     }
     notes
+}
+
+/// A hash of the cells of each row. Rows with equal cells have equal hashes.
+pub(super) fn row_hashes(columns: &[&Column]) -> Vec<ContentHash> {
+    let rows = columns.first().map_or(0, |column| column.cells().len());
+    let mut columns: Vec<_> = columns.iter().map(|column| column.cells()).collect();
+    let mut text = String::new();
+    let hash = |_| {
+        text.clear();
+        for column in &mut columns {
+            text.push_str(column.next().flatten().unwrap_or_default());
+            text.push('\0');
+        }
+        ContentHash::of(text.as_bytes())
+    };
+    (0..rows).map(hash).collect()
 }

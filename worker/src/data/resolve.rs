@@ -3,7 +3,8 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use secateur_proto::spec::{
-    ColumnKind, ColumnReading, DataSettings, Decimal, Reading, Separator, SplitSpec, TableFormat, Task, TextEncoding,
+    ColumnKind, ColumnReading, DataSettings, Decimal, Reading, Scaling, Separator, SplitSpec, TableFormat, Task,
+    TextEncoding,
 };
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     dialect,
     error::{DataError, shown, some_of},
     infer::{self, Around, Found, Sight},
+    packed,
     preparation::Roles,
     table::{Column, Table},
     text,
@@ -40,7 +42,7 @@ pub fn resolve(said: &DataSettings, bytes: &[u8]) -> Result<Resolved, DataError>
         return Ok(Resolved { settings: said.clone(), notes: Vec::new() });
     }
     let mut notes = Vec::new();
-    let bytes = Table::unpacked(said.format, bytes)?;
+    let bytes = packed::unpacked(&said.reading, bytes)?;
     let (text, mut reading) = form(&said.reading, &bytes, &mut notes)?;
     let mut table = Table::parse(&text, &reading)?;
     if said.reading.drop_unlabelled {
@@ -49,10 +51,7 @@ pub fn resolve(said: &DataSettings, bytes: &[u8]) -> Result<Resolved, DataError>
         // Its words for a missing value are in the table no more.
         reading.columns.extend(unlabelled.into_iter().filter(|(_, reading)| !reading.is_plain()));
     }
-    notes.extend(table.unnamed().iter().map(|number| match number {
-        1 => "column 1 has no name and is ignored, as an index is".to_owned(),
-        number => format!("column {number} has neither a name nor a value and is ignored"),
-    }));
+    notes.extend(unnamed(&table));
     let roles = Roles::find(said, &table)?;
     reading.positive = positive(said, &table, roles.target)?;
     for (name, found) in (Looking { said, table: &table, separator: reading.separator }).columns(&roles, &mut notes)? {
@@ -67,14 +66,26 @@ pub fn resolve(said: &DataSettings, bytes: &[u8]) -> Result<Resolved, DataError>
 /// # Errors
 /// If it cannot be read.
 pub fn table(said: &DataSettings, bytes: &[u8]) -> Result<Table, DataError> {
-    let bytes = Table::unpacked(said.format, bytes)?;
+    let bytes = packed::unpacked(&said.reading, bytes)?;
     let (text, reading) = form(&said.reading, &bytes, &mut Vec::new())?;
     Table::parse(&text, &reading)
 }
 
+/// What to tell of columns without a name.
+pub(super) fn unnamed(table: &Table) -> impl Iterator<Item = String> {
+    table.unnamed().iter().map(|number| match number {
+        1 => "column 1 has no name and is ignored, as an index is".to_owned(),
+        number => format!("column {number} has neither a name nor a value and is ignored"),
+    })
+}
+
 /// The text, and its form with what is found of it.
-fn form<'a>(said: &Reading, bytes: &'a [u8], notes: &mut Vec<String>) -> Result<(Cow<'a, str>, Reading), DataError> {
-    let mut reading = Reading { decimal: None, missing: None, columns: BTreeMap::new(), ..said.clone() };
+pub(super) fn form<'a>(
+    said: &Reading,
+    bytes: &'a [u8],
+    notes: &mut Vec<String>,
+) -> Result<(Cow<'a, str>, Reading), DataError> {
+    let mut reading = Reading { decimal: None, missing: None, columns: BTreeMap::new(), scaling: None, ..said.clone() };
     reading.encoding = encoding(said, bytes, notes);
     let text = text::decode(bytes, &reading)?;
     if let (None, 0, Some(named)) = (said.separator, said.skip_rows, dialect::named_separator(&text)) {
@@ -124,7 +135,7 @@ fn separator(text: &str, reading: &Reading, notes: &mut Vec<String>) -> Result<O
 }
 
 /// The words that are missing values in a column without a word of its own on that.
-fn words(said: &Reading) -> Vec<String> {
+pub(super) fn words(said: &Reading) -> Vec<String> {
     match &said.missing {
         Some(words) if words.is_empty() => Vec::new(),
         words => MISSING.iter().map(|word| (*word).to_owned()).chain(words.iter().flatten().cloned()).collect(),
@@ -185,7 +196,7 @@ impl Looking<'_> {
         let words = words(said);
         let sight = |column| Sight::new(column, self.table, said.columns.get(Column::name(column)), &words);
         let inputs: Vec<Sight<'_>> = roles.inputs.iter().map(|column| sight(column)).collect::<Result<_, _>>()?;
-        let around = self.around(&inputs);
+        let around = around(said, self.separator, &inputs);
         let mut readings = Vec::new();
         let mut words_found: BTreeMap<String, (usize, Vec<String>)> = BTreeMap::new();
         let mut add = |sight: Sight<'_>, found: Found| {
@@ -203,7 +214,10 @@ impl Looking<'_> {
         let mut problems = Vec::new();
         for sight in inputs {
             match infer::kind(&sight, around) {
-                Ok(found) => add(sight, found),
+                Ok(found) => match scaled(sight, found.kind.as_ref(), said) {
+                    Ok(sight) => add(sight, found),
+                    Err(problem) => problems.push(problem),
+                },
                 Err(problem) => problems.push(problem),
             }
         }
@@ -228,13 +242,32 @@ impl Looking<'_> {
         }));
         if problems.is_empty() { Ok(readings) } else { Err(DataError::all(problems)) }
     }
+}
 
-    /// What the columns say of the whole file.
-    fn around(&self, inputs: &[Sight<'_>]) -> Around {
-        let is_open =
-            |sight: &&Sight<'_>| !matches!(sight.reading.kind, Some(ColumnKind::Categorical | ColumnKind::Date(_)));
-        let certain: Vec<Decimal> = inputs.iter().filter(is_open).filter_map(infer::certain_decimal).collect();
-        let seen = certain.first().filter(|first| certain.iter().all(|other| other == *first)).copied();
-        Around { said: self.said.reading.decimal, seen, separator: self.separator.unwrap_or(Separator::Comma) }
+/// An input with its own scaling or, of numbers, that of the whole file.
+pub(super) fn scaled<'a>(
+    mut sight: Sight<'a>,
+    found: Option<&ColumnKind>,
+    said: &Reading,
+) -> Result<Sight<'a>, DataError> {
+    let is_number = match found {
+        Some(kind) => *kind != ColumnKind::Categorical,
+        None => sight.reading.kind != Some(ColumnKind::Categorical) && infer::all_plain(&sight),
+    };
+    let of_column = sight.reading.scaling.take();
+    if let (Some(scaling), false) = (of_column, is_number) {
+        return Err(sight.wrong(format!("holds categories, which have no scaling; remove `scaling: {scaling}`")));
     }
+    let scaling = of_column.or(said.scaling).filter(|scaling| is_number && *scaling != Scaling::Auto);
+    sight.reading.scaling = scaling;
+    Ok(sight)
+}
+
+/// What the columns say of the whole file.
+pub(super) fn around(said: &Reading, separator: Option<Separator>, columns: &[Sight<'_>]) -> Around {
+    let is_open =
+        |sight: &&Sight<'_>| !matches!(sight.reading.kind, Some(ColumnKind::Categorical | ColumnKind::Date(_)));
+    let certain: Vec<Decimal> = columns.iter().filter(is_open).filter_map(infer::certain_decimal).collect();
+    let seen = certain.first().filter(|first| certain.iter().all(|other| other == *first)).copied();
+    Around { said: said.decimal, seen, separator: separator.unwrap_or(Separator::Comma) }
 }

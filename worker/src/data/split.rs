@@ -152,7 +152,12 @@ fn largest_remainder(quotas: &[f64], total: usize) -> Vec<usize> {
 }
 
 /// Cuts where the count of rows is nearest to what the shares ask for, between two different times.
-fn by_time(shares: [f64; 3], table: &Table, column: &Column, reading: &ColumnReading) -> Result<Rows, DataError> {
+pub(super) fn by_time(
+    shares: [f64; 3],
+    table: &Table,
+    column: &Column,
+    reading: &ColumnReading,
+) -> Result<Rows, DataError> {
     let name = shown(column.name());
     let wrong = |problem| DataError::Split(format!("goes by {name}, which {problem}"));
     // Rows in the order of time, with the ordinal of their time.
@@ -209,7 +214,7 @@ fn by_time(shares: [f64; 3], table: &Table, column: &Column, reading: &ColumnRea
     Ok(rows)
 }
 
-fn by_column(table: &Table, column: &Column, reading: &ColumnReading) -> Result<Rows, DataError> {
+pub(super) fn by_column(table: &Table, column: &Column, reading: &ColumnReading) -> Result<Rows, DataError> {
     let name = shown(column.name());
     let wrong = |problem| DataError::Split(format!("goes by {name}, which {problem}"));
     let levels = Levels::of(column, reading).map_err(wrong)?;
@@ -256,7 +261,7 @@ pub(super) fn periods(
 }
 
 /// The part that a cell names, in any case.
-fn part_of(cell: &str) -> Option<usize> {
+pub(super) fn part_of(cell: &str) -> Option<usize> {
     match cell.to_lowercase().as_str() {
         "train" | "training" => Some(0),
         "validation" | "valid" | "val" | "dev" => Some(1),

@@ -5,17 +5,14 @@
 //! separator and header are those of the [`Reading`]. A first column without a name is an index and is ignored, as is any column
 //! without a name and without a value.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    io::{self, Read as _},
-};
+use std::collections::HashMap;
 
 use secateur_proto::spec::{Reading, Separator, TableFormat};
 
 use super::{
     dialect::{self, LineCounter, Surplus},
     error::{DataError, nearest, shown, some_of},
+    packed,
     spelling::plain,
     text,
 };
@@ -80,19 +77,10 @@ impl Table {
     /// # Errors
     /// If the bytes are not a rectangular table with a header of different names and at least one row.
     pub fn read(format: TableFormat, reading: &Reading, bytes: &[u8]) -> Result<Self, DataError> {
-        Self::parse(&text::decode(&Self::unpacked(format, bytes)?, reading)?, reading)
-    }
-
-    /// The bytes of a table's text.
-    pub(super) fn unpacked(format: TableFormat, bytes: &[u8]) -> Result<Cow<'_, [u8]>, DataError> {
-        match format {
-            TableFormat::Csv if bytes.starts_with(&GZIP_MAGIC) => {
-                Err(DataError::Gzip("it is gzipped although its name does not end in .gz; add .gz to the name".into()))
-            }
-            TableFormat::Csv => Ok(Cow::Borrowed(bytes)),
-            TableFormat::CsvGz => decompress(bytes, MAX_TEXT).map(Cow::Owned),
-            TableFormat::Idx => Err(DataError::Csv("it is of packed images and not of columns".into())),
+        if format == TableFormat::Idx {
+            return Err(DataError::Csv("it is of packed images and not of columns".into()));
         }
+        Self::parse(&text::decode(&packed::unpacked(reading, bytes)?, reading)?, reading)
     }
 
     /// That the text of a table has no more than `limit` bytes, without keeping it. Of images, the bytes themselves count.
@@ -101,8 +89,8 @@ impl Table {
     /// If it has more, or cannot be decompressed.
     pub fn check_size(format: TableFormat, bytes: &[u8], limit: u64) -> Result<(), DataError> {
         let size = match format {
-            TableFormat::CsvGz => unpack(bytes, limit, &mut io::sink())?,
-            TableFormat::Csv | TableFormat::Idx => bytes.len() as u64,
+            TableFormat::Csv | TableFormat::CsvGz => packed::size(bytes, limit)?,
+            TableFormat::Idx => bytes.len() as u64,
         };
         if size > limit { Err(DataError::TooLarge { limit }) } else { Ok(()) }
     }
@@ -239,33 +227,6 @@ impl Table {
         }
         Ok(Self { columns, lines: row_lines, numbers: None, unnamed })
     }
-}
-
-pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
-pub(super) fn decompress(bytes: &[u8], limit: u64) -> Result<Vec<u8>, DataError> {
-    let mut text = Vec::new();
-    if unpack(bytes, limit, &mut text)? > limit { Err(DataError::TooLarge { limit }) } else { Ok(text) }
-}
-
-/// Writes what `bytes` come to when decompressed into `text`, and says how much it was: one byte more than `limit` where there would be
-/// still more.
-fn unpack(bytes: &[u8], limit: u64, text: &mut impl io::Write) -> Result<u64, DataError> {
-    if !bytes.starts_with(&GZIP_MAGIC) {
-        let found = if bytes.is_empty() { "it is empty" } else { "it is not gzip although its name ends in .gz" };
-        return Err(DataError::Gzip(found.into()));
-    }
-    let mut unpacked = flate2::read::MultiGzDecoder::new(bytes).take(limit.saturating_add(1));
-    let size = io::copy(&mut unpacked, text);
-    size.map_err(|error| {
-        DataError::Gzip(match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                let there = limit.saturating_add(1) - unpacked.limit();
-                format!("it is cut short, after {there} bytes of text; copy the file again")
-            }
-            _ => format!("it is damaged ({error}); copy the file again"),
-        })
-    })
 }
 
 /// Problems of a header by the number of the column.

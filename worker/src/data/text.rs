@@ -22,7 +22,6 @@ const FOREIGN: &[(&[u8], &str)] = &[
     (b"SQLite format 3\0", "an SQLite database; write the table as CSV"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file; write the table as CSV"),
     (b"\x93NUMPY", "a NumPy array; write the table as CSV"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd; decompress it (`zstd -d`)"),
     (b"BZh91AY&SY", "compressed by bzip2; decompress it (`bunzip2`)"),
     (b"\xfd7zXZ\0", "compressed by xz; decompress it (`unxz`)"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; unpack it"),
@@ -52,19 +51,6 @@ fn not_a_table(bytes: &[u8]) -> Option<&'static str> {
     if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(what);
     }
-    if bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1") {
-        return Some("a Parquet file; write the table as CSV");
-    }
-    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
-        let names = |name: &[u8]| bytes.windows(name.len()).take(1 << 20).any(|window| window == name);
-        return Some(if names(b"xl/workbook") || names(b"[Content_Types].xml") {
-            "an Excel workbook (.xlsx); save the sheet as CSV"
-        } else if names(b"content.xmlopendocument") || names(b"opendocument.spreadsheet") {
-            "an OpenDocument workbook (.ods); save the sheet as CSV"
-        } else {
-            "a zip archive; unpack it, and name the table in it"
-        });
-    }
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let start = bytes.trim_ascii_start();
     let begins = |tag: &str| start.len() >= tag.len() && start[..tag.len()].eq_ignore_ascii_case(tag.as_bytes());
@@ -82,6 +68,18 @@ fn not_a_table(bytes: &[u8]) -> Option<&'static str> {
         (Some(b'{'), Some(b'"' | b'}')) => Some("JSON; write the table as CSV"),
         (Some(b'['), Some(b'{' | b'[' | b']')) => Some("JSON; write the table as CSV"),
         _ => None,
+    }
+}
+
+/// The workbook that a zip archive is. `None` for any other archive.
+pub(super) fn workbook(bytes: &[u8]) -> Option<&'static str> {
+    let names = |name: &[u8]| bytes.windows(name.len()).take(1 << 20).any(|window| window == name);
+    if names(b"xl/workbook") || names(b"[Content_Types].xml") {
+        Some("an Excel workbook (.xlsx); save the sheet as CSV")
+    } else if names(b"content.xmlopendocument") || names(b"opendocument.spreadsheet") {
+        Some("an OpenDocument workbook (.ods); save the sheet as CSV")
+    } else {
+        None
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 
 const COLUMN: &str = "the name of a column";
 const COLUMNS: &str = "a list of column names";
-const PATH: &str = "the path of a .csv, .tsv, .psv, .txt, .data or .dat file (with .gz if gzipped), or of a folder of idx files (ending in / if its name contains a dot)";
+const PATH: &str = "the path of a .csv, .tsv, .psv, .txt, .data, .dat or .parquet file (also .gz, .zst or .zip), or of a folder of idx files (ending in / if its name contains a dot)";
 const SPLIT: &str = "a map with the kind stratified, time or column, or files for images";
 
 pub(super) fn read(reader: &mut Reader, field: &Field<'_>) -> Option<DataSpec> {
@@ -154,17 +154,26 @@ fn data_path(reader: &mut Reader, field: &Field<'_>) -> Option<(String, TableFor
     Some((path.to_owned(), format?))
 }
 
-/// How the names of delimited texts end.
-const TABLES: [&str; 7] = [".csv", ".tsv", ".psv", ".tab", ".txt", ".data", ".dat"];
+/// How the names of tables end.
+const TABLES: [&str; 9] = [".csv", ".tsv", ".psv", ".tab", ".txt", ".data", ".dat", ".parquet", ".pq"];
+
+/// How the names of packed tables end besides. What packs a table is seen in its bytes.
+const PACKINGS: [&str; 3] = [".gz", ".zst", ".zip"];
+
+/// Whether a path can be that of a table.
+pub(crate) fn is_table_path(path: &str) -> bool {
+    matches!(format_of(path), Some(TableFormat::Csv | TableFormat::CsvGz))
+}
 
 /// By the name alone: a folder is what has no ending, or says so with a `/`.
 fn format_of(path: &str) -> Option<TableFormat> {
     let lower = path.to_lowercase();
     let name = path.rsplit('/').next().unwrap_or_default();
     let is_table = |path: &str| TABLES.iter().any(|ending| path.ends_with(ending));
-    if let Some(unpacked) = lower.strip_suffix(".gz") {
-        is_table(unpacked).then_some(TableFormat::CsvGz)
-    } else if is_table(&lower) {
+    let packed = PACKINGS.iter().find_map(|ending| lower.strip_suffix(ending));
+    if lower.ends_with(".gz") {
+        packed.is_some_and(is_table).then_some(TableFormat::CsvGz)
+    } else if is_table(packed.unwrap_or(&lower)) || lower.ends_with(".zip") {
         Some(TableFormat::Csv)
     } else {
         (matches!(name, "" | "." | "..") || !name.contains('.')).then_some(TableFormat::Idx)

@@ -10,6 +10,7 @@ mod weights;
 use secateur_proto::{ids::ContentHash, spec::Task};
 
 use self::reader::example;
+pub(crate) use self::data::is_table_path;
 pub(crate) use self::reader::{Field, Fields, Reader};
 use super::{
     diagnostic::{Diagnostics, Mark},

@@ -1,6 +1,8 @@
 //! Reads what `data` says of the text of a table: columns, missing values, the positive class, the format.
 
-use secateur_proto::spec::{ColumnKind, ColumnReading, Decimal, Reading, Separator, Task, TextEncoding, Vocabulary};
+use secateur_proto::spec::{
+    ColumnKind, ColumnReading, Decimal, Reading, Scaling, Separator, Task, TextEncoding, Vocabulary,
+};
 use secateur_worker::data::{DateFormat, MAX_CODES};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
 };
 
 const COLUMNS: &str = "a map from names of columns to what they hold, such as {zip: categorical, id: ignore}";
-const COLUMN: &str = "categorical, number, ignore, or a map of kind, missing, date and decimal";
+const COLUMN: &str = "categorical, number, ignore, or a map of kind, missing, date, decimal and scaling";
 const WORDS: &str = "a list of texts and numbers";
 const WORD: &str = "a text or a number";
 const MAX_LINES: u32 = 1_000_000;
@@ -23,7 +25,7 @@ pub(super) struct Said<'a> {
 }
 
 /// The keys of `data` that are read here.
-pub(super) const KEYS: [&str; 5] = ["columns", "missing", "positive", "rows_without_target", "format"];
+pub(super) const KEYS: [&str; 6] = ["columns", "missing", "positive", "rows_without_target", "scaling", "format"];
 
 pub(super) fn read<'a>(reader: &mut Reader, fields: &Fields<'a>, task: Option<Task>) -> Option<Said<'a>> {
     let before = reader.problems.len();
@@ -41,6 +43,7 @@ pub(super) fn read<'a>(reader: &mut Reader, fields: &Fields<'a>, task: Option<Ta
     if let Some(field) = fields.get("rows_without_target") {
         said.reading.drop_unlabelled = reader.choice(&field, &[("error", false), ("drop", true)], &[]).unwrap_or(false);
     }
+    said.reading.scaling = fields.get("scaling").and_then(|field| name(reader, &field));
     if let Some(field) = fields.get("format").filter(|field| !field.is_text("none")) {
         format(reader, &field, &mut said.reading);
     }
@@ -74,7 +77,7 @@ fn column(reader: &mut Reader, field: &Field<'_>) -> Option<ColumnReading> {
         reader.wrong(field, &format!("{COLUMN}{}", example(field, &["missing", "date", "decimal"])));
         return None;
     }
-    let fields = reader.fields(field, &["kind", "missing", "date", "decimal"])?;
+    let fields = reader.fields(field, &["kind", "missing", "date", "decimal", "scaling"])?;
     let kinds = [("categorical", ColumnKind::Categorical), ("number", ColumnKind::Number)];
     let mut kind = fields.get("kind").and_then(|field| reader.choice(&field, &kinds, &[]));
     if let Some(field) = fields.get("date") {
@@ -93,7 +96,13 @@ fn column(reader: &mut Reader, field: &Field<'_>) -> Option<ColumnReading> {
         reader.report(field.mark(), &field.path, format!("found {} codes, expected at most {MAX_CODES}", codes.len()));
     }
     let decimal = fields.get("decimal").and_then(|field| name::<Decimal>(reader, &field));
-    Some(ColumnReading { kind, decimal, codes, missing: Vec::new() })
+    let scaling = fields.get("scaling").and_then(|field| {
+        if kind == Some(ColumnKind::Categorical) {
+            reader.report(field.mark(), &field.path, "a scaling is for numbers and dates only");
+        }
+        name::<Scaling>(reader, &field)
+    });
+    Some(ColumnReading { kind, decimal, codes, missing: Vec::new(), scaling })
 }
 
 fn format(reader: &mut Reader, field: &Field<'_>, reading: &mut Reading) {

@@ -139,9 +139,9 @@ pub(crate) static NAME: Key = Key {
 
 pub(crate) static PATH: Key = Key {
     path: "data.path",
-    about: "Table of delimited text with a header, or folder of images. Relative to the sweep file",
-    allowed: "a .csv, .tsv, .psv, .txt, .data or .dat file, with .gz behind it if it is gzipped, or a folder of idx files (ending in / if its name contains a \
-              dot)",
+    about: "Table of delimited text or Parquet, or folder of images. Relative to the sweep file",
+    allowed: "a .csv, .tsv, .psv, .txt, .data, .dat or .parquet file, also with .gz, .zst or .zip behind it, or a folder of idx files (ending in / if \
+              its name contains a dot)",
     unset: REQUIRED,
     only: &[],
     schema: text,

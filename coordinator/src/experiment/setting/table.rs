@@ -1,6 +1,6 @@
 //! The keys that say how a table is read. `read/table` reads them.
 
-use secateur_proto::spec::{Decimal, Separator, TextEncoding, Vocabulary};
+use secateur_proto::spec::{Decimal, Scaling, Separator, TextEncoding, Vocabulary};
 use serde_json::{Value as Json, json};
 
 use super::{Key, Row};
@@ -10,6 +10,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::Key(&MISSING),
     Row::Key(&POSITIVE),
     Row::Key(&ROWS_WITHOUT_TARGET),
+    Row::Key(&SCALING),
     Row::Key(&SEPARATOR),
     Row::Key(&DECIMAL),
     Row::Key(&HEADER),
@@ -34,8 +35,8 @@ fn names<E: Vocabulary>() -> Json {
 
 pub(crate) static COLUMNS: Key = Key {
     path: "data.columns",
-    about: "Types of columns, by name: `categorical`, `number`, `ignore`, `{date: \"%b-%Y\"}`, or codes for missing values such as \
-            `{missing: [-9, -8]}`. Each code gets its own input; with an empty list only empty cells are missing",
+    about: "Types of columns, by name: `categorical`, `number`, `ignore`, `{date: \"%b-%Y\"}`, a scaling as in `{scaling: log}`, or codes for missing \
+            values such as `{missing: [-9, -8]}`. Each code gets its own input; with an empty list only empty cells are missing",
     allowed: "a map such as {zip: categorical, id: ignore, income: {missing: [-9, -8]}, issued: {date: \"%d/%m/%Y\"}}",
     unset: "detected: numbers or dates if at least 9 in 10 different values are, else categories",
     only: &[],
@@ -43,6 +44,7 @@ pub(crate) static COLUMNS: Key = Key {
         let kinds = json!({"enum": ["categorical", "number", "ignore"]});
         let properties = json!({
             "kind": {"enum": ["categorical", "number"]}, "missing": words(), "date": {"type": "string"}, "decimal": names::<Decimal>(),
+            "scaling": names::<Scaling>(),
         });
         let map =
             json!({"type": "object", "properties": properties, "minProperties": 1, "additionalProperties": false});
@@ -75,6 +77,17 @@ pub(crate) static ROWS_WITHOUT_TARGET: Key = Key {
     unset: "error",
     only: &[],
     schema: || json!({"enum": ["error", "drop"]}),
+};
+
+pub(crate) static SCALING: Key = Key {
+    path: "data.scaling",
+    about: "How numbers become inputs, before they are standardized by the train rows. `standard`: as they are; `log`: as the signed \
+            logarithm of 1 + their size; `quantile`: as the share of smaller train values; `auto`: `log` where a column has a heavy tail, \
+            else `standard`",
+    allowed: "auto, standard, log, quantile",
+    unset: "auto",
+    only: &[],
+    schema: names::<Scaling>,
 };
 
 pub(crate) static SEPARATOR: Key = Key {

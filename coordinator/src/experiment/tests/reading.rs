@@ -211,6 +211,11 @@ fn images_are_of_several_classes_unless_the_file_says_two() {
         assert_eq!(parsed(&text.replace("../data/mnist", folder)).data.settings.format, TableFormat::Idx, "{folder}");
     }
 
+    for path in ["a.csv.zst", "a.csv.zip", "A.ZIP", "a.parquet", "data.1/a.tsv"] {
+        let spec = parsed(&small_with(&[&format!("  path: {path}")]));
+        assert_eq!(spec.data.settings.format, TableFormat::Csv, "{path}");
+    }
+
     let spec =
         parsed(&small_with(&["  task: multiclass", "training: {optimizer: {kind: adam}, epochs: 1, select_by: auc}"]));
     assert_eq!(

@@ -1,7 +1,7 @@
 //! What a sweep file says of a table's text.
 
 use insta::assert_snapshot;
-use secateur_proto::spec::{ColumnKind, ColumnReading, Decimal, Reading, Separator, StageSpec, TextEncoding};
+use secateur_proto::spec::{ColumnKind, ColumnReading, Decimal, Reading, Scaling, Separator, StageSpec, TextEncoding};
 
 use super::*;
 
@@ -23,10 +23,11 @@ fn columns_words_and_format_are_read() {
   customer_id: ignore
   income: {missing: [-9, -8.5, none]}
   issued: {date: \"%b-%Y\"}
-  price: {kind: number, decimal: \",\", missing: []}
+  price: {kind: number, decimal: \",\", missing: [], scaling: auto}
 missing: [\"-\", -999]
 positive: Charged Off
 rows_without_target: drop
+scaling: log
 format: {separator: tab, decimal: \".\", header: none, names: [a, b, y], skip_rows: 2, skip_footer: 1, encoding: latin-1}",
     );
     let spec = parsed(&text);
@@ -37,9 +38,17 @@ format: {separator: tab, decimal: \".\", header: none, names: [a, b, y], skip_ro
         ("amount", of(Some(ColumnKind::Number), None)),
         ("income", of(None, words(&["-9", "-8.5", "none"]))),
         ("issued", of(Some(ColumnKind::Date("%b-%Y".to_owned())), None)),
-        ("price", ColumnReading { decimal: Some(Decimal::Comma), ..of(Some(ColumnKind::Number), words(&[])) }),
+        (
+            "price",
+            ColumnReading {
+                decimal: Some(Decimal::Comma),
+                scaling: Some(Scaling::Auto),
+                ..of(Some(ColumnKind::Number), words(&[]))
+            },
+        ),
     ];
     let expected = Reading {
+        scaling: Some(Scaling::Log),
         encoding: Some(TextEncoding::Windows1252),
         separator: Some(Separator::Tab),
         decimal: Some(Decimal::Point),

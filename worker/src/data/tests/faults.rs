@@ -49,19 +49,15 @@ fn bad_gzip() {
     let checksum = damaged.len() - 6;
     damaged[checksum] ^= 1;
     said.push(gzip_problem(&damaged));
-    said.push(gzip_problem(GOOD.as_bytes()));
     said.push(gzip_problem(b""));
-    let found = prepare(&spec(), &good).expect_err("gzip").to_string();
-    said.push(&found);
     said.push(gzip_problem(&gzip(b"")));
+    said.push(gzip_problem(&gzip(&good)));
     insta::assert_snapshot!(said.0);
 }
 
 #[test]
 fn a_file_that_swells_is_refused() {
     let bomb = gzip(&vec![b'a'; 1_000_000]);
-    assert_eq!(table::decompress(&bomb, 999_999), Err(DataError::TooLarge { limit: 999_999 }));
-    assert_eq!(table::decompress(&bomb, 1_000_000).map(|text| text.len()), Ok(1_000_000));
     let check = |format, bytes: &[u8], limit| Table::check_size(format, bytes, limit);
     assert_eq!(check(TableFormat::CsvGz, &bomb, 999_999), Err(DataError::TooLarge { limit: 999_999 }));
     assert_eq!(check(TableFormat::CsvGz, &bomb, 1_000_000), Ok(()));

@@ -30,6 +30,7 @@ fn missing_numbers_become_the_median_and_a_flag() {
         missing_flag: true,
         codes: vec![],
         signed_log1p: false,
+        quantiles: Vec::new(),
         // 1, 3, 3 and 5.
         scale: Some(Scale { mean: 3.0, sd: root }),
     };
@@ -241,5 +242,72 @@ proptest! {
         let mut inputs = one.dataset.train.inputs.clone();
         inputs.rotate_left(2 * turn * one.dataset.width());
         prop_assert!(inputs.iter().zip(&other.dataset.train.inputs).all(|(a, b)| (a - b).abs() < 1e-4));
+    }
+}
+
+fn scaled(file: Option<Scaling>, column: Option<Scaling>, text: &str) -> Preparation {
+    let of_column = ColumnReading { scaling: column, ..ColumnReading::default() };
+    let columns = column.map(|_| ("x".to_owned(), of_column)).into_iter().collect();
+    let said = DataSettings { reading: Reading { scaling: file, columns, ..Reading::default() }, ..spec() };
+    let settings = resolve(&said, text.as_bytes()).expect("a good table").settings;
+    prepare(&settings, text.as_bytes()).expect("a good table").preparation
+}
+
+#[test]
+fn scalings_of_the_file_and_of_columns() {
+    let text = table(&["0,1", "1,2", "0,4", "1,8", "0,8", "1,300"]);
+    let auto = scaled(None, None, &text);
+    assert_eq!(scaled(Some(Scaling::Auto), None, &text), auto);
+    assert_eq!(scaled(Some(Scaling::Log), Some(Scaling::Auto), &text), auto);
+    for scaling in [Scaling::Standard, Scaling::Log, Scaling::Quantile] {
+        let found = scaled(Some(scaling), None, &text);
+        assert_eq!(scaled(None, Some(scaling), &text), found);
+        let Encoding::Numeric(numeric) = &found.columns[0].encoding else { panic!("{found:?}") };
+        assert_eq!(numeric.signed_log1p, scaling == Scaling::Log);
+        assert_eq!(numeric.quantiles.is_empty(), scaling != Scaling::Quantile);
+        // What is stored prepares a new row as it prepared the train rows.
+        let json = found.to_json().expect("plain data");
+        assert_eq!(Preparation::from_json(&json).as_ref(), Ok(&found));
+        let mut inputs = Vec::new();
+        for value in ["1", "2", "4", "8", "8", "300"] {
+            found.apply(|_| Some(value), &mut inputs).expect("a good row");
+        }
+        let said = DataSettings { reading: Reading { scaling: Some(scaling), ..Reading::default() }, ..spec() };
+        let settings = resolve(&said, text.as_bytes()).expect("a good table").settings;
+        assert_eq!(prepare(&settings, text.as_bytes()).expect("a good table").dataset.train.inputs, inputs);
+    }
+    let said = DataSettings { reading: Reading { scaling: Some(Scaling::Auto), ..Reading::default() }, ..spec() };
+    assert!(resolve(&said, text.as_bytes()).expect("a good table").settings.reading.is_plain(), "keys of sweeps hold");
+    let letters = table(&["0,a", "1,b"])
+        .replace(",1\n", ",a\n")
+        .replace(",2\n", ",b\n")
+        .replace(",3\n", ",a\n")
+        .replace(",4\n", ",b\n");
+    let columns = [("x".to_owned(), ColumnReading { scaling: Some(Scaling::Log), ..ColumnReading::default() })].into();
+    let said = DataSettings { reading: Reading { columns, ..Reading::default() }, ..spec() };
+    assert!(matches!(resolve(&said, letters.as_bytes()), Err(DataError::Column { .. })));
+}
+
+proptest::proptest! {
+    /// Equal shares of the train rows are at equal distances, whatever is done to the values in their order.
+    #[test]
+    fn quantiles_know_the_order_and_nothing_else(values in proptest::collection::vec(-1e6..1e6_f64, 20..200)) {
+        let rows = |change: fn(f64) -> f64| -> Vec<String> {
+            values.iter().enumerate().map(|(row, value)| format!("{},{}", row % 2, change(*value))).collect()
+        };
+        let inputs = |rows: Vec<String>| {
+            let text = table(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+            let said = DataSettings { reading: Reading { scaling: Some(Scaling::Quantile), ..Reading::default() }, ..spec() };
+            let settings = resolve(&said, text.as_bytes()).expect("a good table").settings;
+            prepare(&settings, text.as_bytes()).expect("a good table").dataset.train.inputs
+        };
+        let plain = inputs(rows(|value| value));
+        let changed = inputs(rows(|value| (value / 1e6).exp() * 1e3));
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+        proptest::prop_assert!(order.windows(2).all(|pair| plain[pair[0]] <= plain[pair[1]]));
+        // With fewer rows than quantiles every row is between two of them.
+        let farthest = plain.iter().zip(&changed).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+        proptest::prop_assert!(farthest < 0.05, "{farthest}");
     }
 }

@@ -1,7 +1,8 @@
 use std::fmt::Write as _;
 
 use secateur_proto::spec::{
-    ColumnKind, ColumnReading, DataSettings, Decimal, Reading, Separator, SplitSpec, TableFormat, Task, TextEncoding,
+    ColumnKind, ColumnReading, DataSettings, Decimal, Reading, Scaling, Separator, SplitSpec, TableFormat, Task,
+    TextEncoding,
 };
 
 use super::*;
@@ -14,6 +15,10 @@ mod fitting;
 mod foreign;
 mod golden;
 mod images;
+mod inspection;
+mod packings;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod splits;
 
 /// What is said of one mistake after the other, a line each.
