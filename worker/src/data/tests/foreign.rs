@@ -21,7 +21,6 @@ fn what_is_no_table_is_named() {
         b"PK\x03\x04\x14\0\0\0loans.csv income,y\n1,0\n",
         b"PK\x03\x04\x14\0\0\0mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0\0\0",
-        b"PAR1\x15\x04\0\0PAR1",
         b"\x1f\x8b\x08\0\0\0",
         b"\x28\xb5\x2f\xfd\x04\0",
         b"  <!doctype html>\n<html><title>Sign in</title></html>",
