@@ -96,6 +96,14 @@ pub fn optional_bytes<'a>(file: &SafeTensors<'a>, name: &str) -> Result<Option<&
     }
 }
 
+/// A tensor of i8 numbers.
+///
+/// # Errors
+/// If it is missing, or of another type or shape.
+pub fn i8_list(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<i8>, InvalidTensors> {
+    Ok(checked(file, name, Dtype::I8, Some(shape))?.iter().map(|byte| byte.cast_signed()).collect())
+}
+
 /// A list of u32 numbers, of whatever length.
 ///
 /// # Errors

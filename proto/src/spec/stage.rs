@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelSpec, training::Training};
+use super::{DataSettings, ModelSpec, training::Training};
 use crate::{ids::StageKey, outcome::Role};
 
 /// What coordinators and workers need to know of a stage, whatever its kind.
@@ -23,6 +23,11 @@ pub trait Stage {
     /// Whether it makes a net. The last such stage of a trial makes the trial's net.
     fn leaves_net(&self) -> bool {
         self.leaves().contains(&Role::Checkpoint)
+    }
+
+    /// How a table or images are prepared, or `None` if the stage prepares nothing.
+    fn data(&self) -> Option<&DataSettings> {
+        None
     }
 
     /// The net, or `None` if the stage has none.

@@ -78,6 +78,26 @@ impl DateFormat {
         }
         fields.days()
     }
+
+    /// The text of so many days since 1 January 1970. A time of day is left out.
+    pub(super) fn text(&self, days: f64) -> String {
+        let (year, month, day) = date(days);
+        let name = MONTHS[usize::try_from(month - 1).unwrap_or_default()];
+        let token = |token: &Token| match token {
+            Token::Year => format!("{year:04}"),
+            Token::ShortYear => format!("{:02}", year.rem_euclid(100)),
+            Token::Month => format!("{month:02}"),
+            Token::MonthName => format!("{}{}", name[..1].to_uppercase(), &name[1..3]),
+            Token::Day => format!("{day:02}"),
+            Token::Quarter => ((month + 2) / 3).to_string(),
+            Token::Hour | Token::Minute | Token::Second => "00".to_owned(),
+            Token::Weekday => ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
+                [usize::try_from((days.floor() as i64).rem_euclid(7)).unwrap_or_default()]
+            .to_owned(),
+            Token::Literal(letter) => letter.to_string(),
+        };
+        self.0.iter().map(token).collect()
+    }
 }
 
 impl Fields {
@@ -133,28 +153,28 @@ impl Fields {
     }
 }
 
+/// The year and the day of the month of so many days since 1 January 1970.
+pub(super) fn year_and_day(days: f64) -> (i64, i64) {
+    let (year, _, day) = date(days);
+    (year, day)
+}
+
 /// The year, the month and the day of so many days since 1 January 1970 (Hinnant, as above).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
+fn date(days: f64) -> (i64, i64, i64) {
+    let shifted = days.floor() as i64 + 719_468;
     let era = shifted.div_euclid(146_097);
     let of_era = shifted.rem_euclid(146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
-    (400 * era + year + i64::from(month >= 10), if month < 10 { month + 3 } else { month - 9 }, day)
-}
-
-/// The year and the day of the month of so many days since 1 January 1970.
-pub(super) fn year_and_day(days: f64) -> (i64, i64) {
-    let (year, _, day) = civil(days.floor() as i64);
-    (year, day)
+    (400 * era + year + i64::from(month >= 10), (month + 2) % 12 + 1, day)
 }
 
 /// `2013-10-18`.
 #[cfg(feature = "parquet")]
 pub(super) fn date_of(days: i64) -> String {
-    let (year, month, day) = civil(days);
+    let (year, month, day) = date(days as f64);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
@@ -343,6 +363,22 @@ mod tests {
     fn days_are_dates_again() {
         for (text, expected) in [("1970-01-01", (1970, 1)), ("2000-02-29", (2000, 29)), ("1900-12-31", (1900, 31))] {
             assert_eq!(year_and_day(days("%Y-%m-%d", text).expect("a date")), expected);
+        }
+    }
+
+    #[test]
+    fn a_date_is_written_as_it_is_read() {
+        for format in FORMATS {
+            let parsed = DateFormat::new(format).expect("a format");
+            // The first days of quarters and years are those of every format.
+            for day in ["2016-01-01", "1975-01-01", "2000-01-01"] {
+                let expected = days("%Y-%m-%d", day).expect("a date");
+                assert_eq!(parsed.days(&parsed.text(expected)), Some(expected), "{format} {}", parsed.text(expected));
+            }
+        }
+        for day in ["2000-02-29", "1969-12-31", "2024-10-31", "1900-03-01"] {
+            let format = DateFormat::new("%Y-%m-%d").expect("a format");
+            assert_eq!(format.text(days("%Y-%m-%d", day).expect("a date")), day);
         }
     }
 

@@ -47,7 +47,7 @@ pub(super) fn body<'a>(text: &'a str, reading: &Reading) -> (Cow<'a, str>, u64) 
 }
 
 /// The text with one space for each run of them between fields, and none at the ends of lines.
-fn single_spaced(text: &str) -> String {
+pub(super) fn single_spaced(text: &str) -> String {
     let mut spaced = String::with_capacity(text.len());
     let mut is_quoted = false;
     for letter in text.chars() {

@@ -65,6 +65,10 @@ pub struct Numeric {
     pub quantiles: Vec<f64>,
     /// Nothing if all train values are equal: then the flag is the only feature.
     pub scale: Option<Scale>,
+    /// The least and the greatest train value. Decides nothing; it tells which new values are out of the ordinary. `None` in files of
+    /// format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
 }
 
 /// What a value is standardised by: (value − mean) / sd.
@@ -142,7 +146,10 @@ impl Encoding {
     /// Says what a file may not say.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         match self {
-            Self::Numeric(Numeric { median, scale, missing_flag, codes, signed_log1p, quantiles }) => {
+            Self::Numeric(Numeric { median, scale, missing_flag, codes, signed_log1p, quantiles, range }) => {
+                if range.is_some_and(|[low, high]| !low.is_finite() || !high.is_finite() || low > high) {
+                    return Err("an invalid range of train values");
+                }
                 let usable = |scale: &Scale| scale.mean.is_finite() && scale.sd.is_finite() && scale.sd > 0.0;
                 if !median.is_finite() || !scale.as_ref().is_none_or(usable) {
                     return Err("a median, mean or standard deviation that is not a usable number");
@@ -193,7 +200,7 @@ impl Numeric {
 
 impl Categorical {
     /// Which feature is 1 for a level, or for a missing value; nothing means all zeros.
-    pub(super) fn slot(&self, level: Option<&str>) -> Option<usize> {
+    pub(crate) fn slot(&self, level: Option<&str>) -> Option<usize> {
         let pooled = (self.pooled > 0).then_some(self.levels.len());
         let missing = self.missing.then_some(self.levels.len() + usize::from(self.pooled > 0));
         match level {
@@ -240,7 +247,8 @@ fn fit_numeric(numbers: &Numbers, reading: &ColumnReading, train: &[u32]) -> Res
     let has_flag = missing_flag || !used.is_empty();
     let encoding = |signed_log1p, quantiles, scale| {
         let codes = used.clone();
-        Encoding::Numeric(Numeric { median, missing_flag, codes, signed_log1p, quantiles, scale })
+        let range = Some([lowest, highest]);
+        Encoding::Numeric(Numeric { median, missing_flag, codes, signed_log1p, quantiles, scale, range })
     };
     let constant = || match has_flag {
         true => encoding(false, Vec::new(), None),

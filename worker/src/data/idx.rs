@@ -91,6 +91,67 @@ fn by(sizes: &[usize]) -> String {
     sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ")
 }
 
+/// The images of one idx file, one after the other: memory does not grow with the file.
+pub struct IdxImages<'r> {
+    input: Box<dyn Read + 'r>,
+    size: [usize; 2],
+    left: u32,
+    image: Vec<u8>,
+}
+
+impl<'r> IdxImages<'r> {
+    /// Opens a file of grey images, gzipped or not.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn open(input: impl Read + 'r) -> Result<Self, DataError> {
+        Self::begin(Box::new(input))
+            .map_err(|problem| DataError::NewRow(format!("the images cannot be read: {problem}")))
+    }
+
+    fn begin(mut input: Box<dyn Read + 'r>) -> Result<Self, String> {
+        let mut magic = word(&mut input)?;
+        if magic.starts_with(&GZIP_MAGIC) {
+            input = Box::new(MultiGzDecoder::new(io::Cursor::new(magic).chain(input)));
+            magic = word(&mut input)?;
+        }
+        if magic != [0, 0, 8, 3] {
+            return Err(format!("it is no idx file of grey images: it begins with the bytes {magic:02x?}"));
+        }
+        let [left, height, width] = [word(&mut input)?, word(&mut input)?, word(&mut input)?].map(u32::from_be_bytes);
+        let pixels = (height as usize).checked_mul(width as usize).filter(|pixels| (1..=MAX_PIXELS).contains(pixels));
+        let Some(pixels) = pixels else { return Err(format!("its images are {height} × {width}")) };
+        Ok(Self { input, size: [height as usize, width as usize], left, image: vec![0; pixels] })
+    }
+
+    /// Height and width.
+    #[must_use]
+    pub const fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
+    /// The next image. Returns `None` at the end.
+    ///
+    /// # Errors
+    /// If the file is cut short or damaged.
+    pub fn next_image(&mut self) -> Result<Option<&[u8]>, DataError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.input.read_exact(&mut self.image).map_err(|error| DataError::NewRow(unreadable(&error)))?;
+        Ok(Some(&self.image))
+    }
+}
+
+/// Writes images of one size as an idx file.
+#[must_use]
+pub fn write_images([height, width]: [u32; 2], images: &[Vec<u8>]) -> Vec<u8> {
+    let count = u32::try_from(images.len()).unwrap_or(u32::MAX);
+    let header = [[0, 0, 8, 3], count.to_be_bytes(), height.to_be_bytes(), width.to_be_bytes()];
+    header.concat().into_iter().chain(images.concat()).collect()
+}
+
 /// One file, decompressed.
 struct Idx {
     shape: Vec<usize>,

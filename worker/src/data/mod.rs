@@ -15,12 +15,15 @@ pub mod idx;
 mod images;
 mod infer;
 mod inspect;
+mod new_rows;
+mod new_table;
 mod notes;
 mod packed;
 mod parquet;
 mod pixels;
 mod preparation;
 mod resolve;
+pub mod sample;
 mod spelling;
 mod split;
 mod table;
@@ -38,11 +41,19 @@ pub use inspect::{
     Asked, ColumnInspection, Inspection, Level, Range, Role, Say, SplitInspection, Suspicion, SuspicionKind,
     TargetInspection, Type, inspect,
 };
+pub use new_rows::{NewRows, Unusual, UnusualKind};
+pub use new_table::NewTable;
 pub use preparation::{ImageInput, InputColumn, PREPARATION_FORMAT, Preparation, Target};
 pub use resolve::{Resolved, resolve, table};
 pub use table::{Column, MAX_FIELD, MAX_NAME, MAX_TEXT, Table};
 pub use text::{JSON, foreign};
 pub use values::MAX_CODES;
+
+/// The number that a code or a word is in its plain form; `None` if it is none.
+#[must_use]
+pub fn number(text: &str) -> Option<f64> {
+    spelling::plain(text)
+}
 
 use classes::Classes;
 use error::shown;

@@ -7,13 +7,14 @@ use super::{
     encoding::{Encoding, Numeric, Scale, Unfit},
     error::{DataError, shown},
     idx::MAX_PIXELS,
+    new_rows::NewRows,
     pixels::Pixels,
     table::{Column, Table},
-    values::{Cell, Cells, Values},
+    values::{Cells, Values},
 };
 
-/// The version of the JSON that this code writes, and the only one that it reads.
-pub const PREPARATION_FORMAT: u32 = 2;
+/// The version of the JSON that this code writes. Version 2, which has no ranges, is read too.
+pub const PREPARATION_FORMAT: u32 = 3;
 
 /// How a table, or images, became tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +76,14 @@ pub struct InputColumn {
     pub reading: ColumnReading,
 }
 
+impl InputColumn {
+    /// The number that a text is in the spelling of a numeric column: of a date, days since 1970. `None` if it is none.
+    #[must_use]
+    pub fn number(&self, text: &str) -> Option<f64> {
+        Cells::new(&self.reading).ok()?.number(text)
+    }
+}
+
 impl Preparation {
     /// Features of a prepared row.
     #[must_use]
@@ -103,7 +112,7 @@ impl Preparation {
     pub fn from_json(bytes: &[u8]) -> Result<Self, DataError> {
         let invalid = |what: String| DataError::Prepared(what);
         let preparation: Self = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
-        if preparation.format != PREPARATION_FORMAT {
+        if !(2..=PREPARATION_FORMAT).contains(&preparation.format) {
             return Err(invalid(format!("format {} instead of {PREPARATION_FORMAT}", preparation.format)));
         }
         if let Some(image) = &preparation.image {
@@ -150,53 +159,8 @@ impl Preparation {
     /// # Errors
     /// If a numeric column holds something else, or the preparation is of images. Nothing is appended then.
     pub fn apply<'a>(&self, cell: impl Fn(&str) -> Option<&'a str>, out: &mut Vec<f32>) -> Result<(), DataError> {
-        if self.image.is_some() {
-            return Err(DataError::NewRow("the preparation is of images and not of a table".to_owned()));
-        }
-        let start = out.len();
-        out.resize(start + self.width(), 0.0);
-        let mut rest = &mut out[start..];
-        let mut problem = None;
-        for InputColumn { name, encoding, features, reading } in &self.columns {
-            let (own, others) = rest.split_at_mut(features.len());
-            rest = others;
-            let value = cell(name).map(str::trim).filter(|cell| !cell.is_empty());
-            let cells = match Cells::new(reading) {
-                Ok(cells) => cells,
-                Err(wrong) => {
-                    problem = Some(format!("column {} {wrong}", shown(name)));
-                    break;
-                }
-            };
-            match (encoding, cells.read(value)) {
-                (Encoding::Numeric(numeric), Cell::Text(text)) => {
-                    let Some(value) = cells.number(text) else {
-                        let found = shown(text);
-                        problem = Some(format!("column {} has to be a number or empty, and is {found}", shown(name)));
-                        break;
-                    };
-                    numeric.write(Some(value), None, own);
-                }
-                (Encoding::Numeric(numeric), Cell::Missing) => numeric.write(None, None, own),
-                (Encoding::Numeric(numeric), Cell::Code(code)) => {
-                    numeric.write(None, flags(numeric, reading).get(usize::from(code)).copied().flatten(), own);
-                }
-                (Encoding::Categorical(categorical), cell) => {
-                    let level = if let Cell::Text(text) = cell { Some(text) } else { None };
-                    if let Some(slot) = categorical.slot(level) {
-                        own[slot] = 1.0;
-                    }
-                }
-                (Encoding::Constant { .. }, _) => {}
-            }
-        }
-        match problem {
-            None => Ok(()),
-            Some(problem) => {
-                out.truncate(start);
-                Err(DataError::NewRow(problem))
-            }
-        }
+        let rows = NewRows::of(self)?;
+        rows.prepare(|column| cell(&self.columns[column].name), out, &mut Vec::new())
     }
 
     /// Fits the encodings of the input columns on the train rows. Gives the values of the columns too, so that they are read
@@ -280,7 +244,7 @@ impl Preparation {
 }
 
 /// For each code of a column's reading which flag it has, if some train row had it.
-fn flags(numeric: &Numeric, reading: &ColumnReading) -> Vec<Option<usize>> {
+pub(super) fn flags(numeric: &Numeric, reading: &ColumnReading) -> Vec<Option<usize>> {
     let codes = reading.codes.iter().flatten();
     codes.map(|code| numeric.codes.iter().position(|used| used == code)).collect()
 }

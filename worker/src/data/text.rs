@@ -147,7 +147,7 @@ fn utf16(bytes: &[u8]) -> Result<String, DataError> {
 /// The letters of bytes 0x80 to 0x9f; a space where there is none. The others are those of Unicode.
 const WINDOWS_1252: &str = "€ ‚ƒ„…†‡ˆ‰Š‹Œ Ž  ‘’“”•–—˜™š›œ žŸ";
 
-fn windows_1252(bytes: &[u8]) -> Result<String, DataError> {
+pub(super) fn windows_1252(bytes: &[u8]) -> Result<String, DataError> {
     let special: Vec<char> = WINDOWS_1252.chars().collect();
     let letter = |(at, byte): (usize, &u8)| match byte {
         0x80..=0x9f => {

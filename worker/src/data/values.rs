@@ -85,6 +85,11 @@ impl<'r> Cells<'r> {
         self.codes.iter().position(is_code).map_or(Cell::Text(text), |code| Cell::Code(code as u8))
     }
 
+    /// What a cell of numbers has to be, in words.
+    pub(super) const fn what(&self) -> &'static str {
+        if self.date.is_some() { "a date of its format" } else { "a number" }
+    }
+
     /// The number that a text is; `None` if it is none.
     pub(super) fn number(&self, text: &str) -> Option<f64> {
         match (&self.date, &self.reading.kind) {

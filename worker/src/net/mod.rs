@@ -10,7 +10,7 @@ pub mod initial;
 pub mod mask;
 pub mod units;
 
-use secateur_proto::spec::{ModelSpec, TensorKind};
+use secateur_proto::spec::{Activation, ModelSpec, TensorKind};
 
 pub use self::mask::Mask;
 
@@ -65,4 +65,15 @@ pub fn tensors_of(model: &ModelSpec, kind: TensorKind) -> Vec<Option<usize>> {
         }
     }
     of_layer
+}
+
+/// What an activation makes of a number.
+#[must_use]
+pub fn activate(activation: Activation, value: f64) -> f64 {
+    match activation {
+        Activation::Relu => value.max(0.0),
+        Activation::Gelu => value * 0.5 * libm::erfc(-value / std::f64::consts::SQRT_2),
+        Activation::Silu => value / (1.0 + (-value).exp()),
+        Activation::Tanh => value.tanh(),
+    }
 }

@@ -5,13 +5,13 @@
 //! enable another, so this repeats until nothing changes. The origin of the zeros does not matter: what a mask removed
 //! is exactly zero.
 //!
-//! Only perceptrons shrink. In residual nets units are added to others and every block has the same width, and the
-//! filters of LeNet-5 are fixed. A [`ModelSpec`] cannot describe what would be left of these nets, so they are returned
-//! unchanged.
+//! Perceptrons shrink. Residual perceptrons lose the inputs that they do not read, but no units: units are added to
+//! others, and every block has the same width. The filters of LeNet-5 are fixed. A [`ModelSpec`] cannot describe what
+//! would be left of these nets, so they are returned unchanged.
 
 use secateur_proto::spec::{Activation, LayerKind, ModelSpec};
 
-use crate::net::{NORM_EPSILON, Parameters};
+use crate::net::{NORM_EPSILON, Parameters, activate};
 
 /// A smaller net that computes the same as a larger one.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +59,25 @@ pub fn shrink(model: &ModelSpec, net: &Parameters) -> Compact {
                 unused_inputs: unused_inputs.into_iter().map(number).collect(),
             }
         }
-        ModelSpec::ResidualMlp { .. } | ModelSpec::Lenet5 { .. } | ModelSpec::ResidualCnn { .. } => Compact {
+        ModelSpec::ResidualMlp { width, blocks, outputs, activation, .. } => {
+            let unused = unused_inputs(model, net);
+            let mut used: Vec<u32> =
+                (0..).take(net.tensors[0].len() / *width as usize).filter(|input| !unused.contains(input)).collect();
+            if used.is_empty() {
+                used.push(0);
+            }
+            let mut parameters = net.clone();
+            let rows = net.tensors[0].chunks_exact(net.tensors[0].len() / *width as usize);
+            parameters.tensors[0] = rows.flat_map(|row| used.iter().map(|input| row[*input as usize])).collect();
+            let (width, blocks, outputs, activation) = (*width, *blocks, *outputs, *activation);
+            Compact {
+                model: ModelSpec::ResidualMlp { inputs: number(used.len()), width, blocks, outputs, activation },
+                parameters,
+                inputs: used,
+                unused_inputs: unused,
+            }
+        }
+        ModelSpec::Lenet5 { .. } | ModelSpec::ResidualCnn { .. } => Compact {
             model: model.clone(),
             parameters: net.clone(),
             inputs: (0..).take(usize::try_from(model.inputs()).unwrap_or(usize::MAX)).collect(),
@@ -177,15 +195,6 @@ fn unused_inputs(model: &ModelSpec, net: &Parameters) -> Vec<u32> {
         .filter(|channel| !is_read(*channel))
         .flat_map(|channel| channel * positions..(channel + 1) * positions)
         .collect()
-}
-
-fn activate(activation: Activation, value: f64) -> f64 {
-    match activation {
-        Activation::Relu => value.max(0.0),
-        Activation::Gelu => value * 0.5 * libm::erfc(-value / std::f64::consts::SQRT_2),
-        Activation::Silu => value / (1.0 + (-value).exp()),
-        Activation::Tanh => value.tanh(),
-    }
 }
 
 fn number(count: usize) -> u32 {

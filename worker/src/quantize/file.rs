@@ -4,11 +4,23 @@
 
 use std::collections::HashMap;
 
-use safetensors::{Dtype, tensor::TensorView};
-use secateur_proto::spec::{ModelSpec, TensorKind};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use secateur_proto::spec::{ModelSpec, QuantizationSpec, TensorKind};
+use serde::Deserialize;
 
-use super::QuantizedNet;
-use crate::tensors::{InvalidTensors, f32_bytes};
+use super::{Levels, QuantizedLayer, QuantizedNet, QuantizedWeights};
+use crate::{
+    net::Parameters,
+    tensors::{self, InvalidTensors, f32_bytes},
+};
+
+/// The metadata `quantized`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    model: ModelSpec,
+    quantization: QuantizationSpec,
+}
 
 impl QuantizedNet {
     /// Writes the net. Equal nets give equal bytes.
@@ -40,5 +52,54 @@ impl QuantizedNet {
             .map(|(name, dtype, shape, bytes)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?)))
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
         Ok(safetensors::serialize(views, Some(metadata))?)
+    }
+
+    /// Which net a file holds, by its metadata `quantized`.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn about(text: &str) -> Result<(ModelSpec, QuantizationSpec), InvalidTensors> {
+        let about: About = serde_json::from_str(text).map_err(|error| {
+            InvalidTensors::Inconsistent(format!("the metadata `quantized` cannot be read: {error}"))
+        })?;
+        Ok((about.model, about.quantization))
+    }
+
+    /// Reads a net of the given architecture.
+    ///
+    /// # Errors
+    /// If a tensor is missing, has another shape or type, or holds a number that cannot be used.
+    pub fn from_safetensors(model: &ModelSpec, spec: QuantizationSpec, bytes: &[u8]) -> Result<Self, InvalidTensors> {
+        let file = SafeTensors::deserialize(bytes)?;
+        let model_layers = model.layers();
+        let mut layers: Vec<Option<QuantizedLayer>> = vec![None; model_layers.len()];
+        let mut parameters = Parameters { tensors: Vec::new() };
+        for tensor in model.tensors() {
+            if tensor.kind != TensorKind::Weight {
+                parameters.tensors.push(tensors::finite_f32(&file, &tensor.name, &tensor.shape)?);
+                continue;
+            }
+            let name = &model_layers[tensor.layer].name;
+            let steps = tensors::i8_list(&file, &tensor.name, &tensor.shape)?;
+            let scales = tensors::finite_f32(&file, &format!("{name}.weight_scale"), &[tensor.shape[0]])?;
+            let weights = QuantizedWeights { steps, scales };
+            let zero_point = tensors::optional_bytes(&file, &format!("{name}.input_zero_point"))?;
+            let inputs = match zero_point {
+                None => None,
+                Some(&[zero_point]) => {
+                    let scale = tensors::finite_f32(&file, &format!("{name}.input_scale"), &[1])?[0];
+                    Some(Levels { scale, zero_point })
+                }
+                Some(_) => {
+                    return Err(InvalidTensors::Inconsistent(format!("{name}.input_zero_point is not one number")));
+                }
+            };
+            if weights.scales.iter().chain(inputs.iter().map(|levels| &levels.scale)).any(|scale| *scale <= 0.0) {
+                return Err(InvalidTensors::Inconsistent(format!("a scale of {name} is not above 0")));
+            }
+            parameters.tensors.push(weights.weights());
+            layers[tensor.layer] = Some(QuantizedLayer { weights, inputs });
+        }
+        Ok(Self { spec, parameters, layers })
     }
 }

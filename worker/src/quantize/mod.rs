@@ -68,6 +68,15 @@ impl QuantizedNet {
         &self.layers
     }
 
+    /// Keeps these columns of the first layer, which is linear and has `width` of them.
+    pub(crate) fn keep_inputs(&mut self, width: usize, columns: &[u32]) {
+        let Some(Some(layer)) = self.layers.first_mut() else { return };
+        let rows = layer.weights.steps.chunks_exact(width.max(1));
+        let kept = rows.flat_map(|row| columns.iter().map(|column| row[*column as usize])).collect();
+        layer.weights.steps = kept;
+        self.parameters.tensors[0] = layer.weights.weights();
+    }
+
     /// Bytes of the net in its file without the names: for each weight that is not 0 its bits, for each weight one bit that says which
     /// ones these are, and 4 bytes for each scale, for each number that is added, and for the levels of a layer's inputs.
     #[must_use]

@@ -32,4 +32,8 @@ impl Stage for PrepareSpec {
     fn leaves(&self) -> Vec<Role> {
         vec![Role::Prepared, Role::Preparation]
     }
+
+    fn data(&self) -> Option<&DataSettings> {
+        Some(&self.data)
+    }
 }

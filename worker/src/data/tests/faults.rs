@@ -281,7 +281,7 @@ fn preparations_are_checked() {
     let prepared = prepared(&text);
     let json = String::from_utf8(prepared.preparation.to_json().expect("bytes")).expect("a text");
     for (from, to) in [
-        ("\"format\": 2", "\"format\": 1"),
+        ("\"format\": 3", "\"format\": 1"),
         ("\"sd\": ", "\"sd\": -"),
         ("x (missing)", "x"),
         ("\"missing_flag\": true", "\"missing_flag\": false"),

@@ -33,6 +33,7 @@ fn missing_numbers_become_the_median_and_a_flag() {
         quantiles: Vec::new(),
         // 1, 3, 3 and 5.
         scale: Some(Scale { mean: 3.0, sd: root }),
+        range: Some([1.0, 5.0]),
     };
     assert_eq!(encoding(&prepared, "x"), Encoding::Numeric(fitted));
     assert_eq!(prepared.dataset.features, ["x", "x (missing)"]);

@@ -9,6 +9,7 @@ mod dropout;
 mod epochs;
 mod golden;
 mod gradients;
+mod host;
 mod lanes;
 mod masks;
 mod naive;

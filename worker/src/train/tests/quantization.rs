@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-const EIGHT: QuantizationSpec = QuantizationSpec { weight_bits: 8, calibration: Calibration::MinMax };
+pub(super) const EIGHT: QuantizationSpec = QuantizationSpec { weight_bits: 8, calibration: Calibration::MinMax };
 
 /// A net in which all numbers matter, including scales, shifts and running statistics.
-fn trained(model: &ModelSpec, seed: u64) -> Parameters {
+pub(super) fn trained(model: &ModelSpec, seed: u64) -> Parameters {
     let mut net = Parameters::initial(model, seed);
     let mut generator = random::generator("test net", &[seed]);
     for (tensor, values) in model.tensors().iter().zip(&mut net.tensors) {
@@ -31,27 +31,27 @@ fn trained(model: &ModelSpec, seed: u64) -> Parameters {
 }
 
 /// Rows of numbers from −1 to 1.
-fn rows(model: &ModelSpec, count: usize, seed: u64) -> Tensor<2> {
+pub(super) fn rows(model: &ModelSpec, count: usize, seed: u64) -> Tensor<2> {
     let width = usize::try_from(model.inputs()).expect("a width");
     let mut generator = random::generator("test rows", &[seed]);
     let values: Vec<f32> = (0..count * width).map(|_| generator.random::<f32>() * 2.0 - 1.0).collect();
     Tensor::from_data(TensorData::new(values, [count, width]), &device())
 }
 
-fn float(model: &ModelSpec, parameters: &Parameters, rows: &Tensor<2>) -> Vec<f32> {
+pub(super) fn float(model: &ModelSpec, parameters: &Parameters, rows: &Tensor<2>) -> Vec<f32> {
     logits_of(&Net::of(model), &FlatLayout::of(model), parameters, rows, &device())
 }
 
-fn answers(model: &ModelSpec, net: &QuantizedNet, rows: &Tensor<2>) -> Vec<f32> {
+pub(super) fn answers(model: &ModelSpec, net: &QuantizedNet, rows: &Tensor<2>) -> Vec<f32> {
     quantized_logits(net, &Net::of(model), &FlatLayout::of(model), rows, &device())
 }
 
-fn furthest(one: &[f32], two: &[f32]) -> f32 {
+pub(super) fn furthest(one: &[f32], two: &[f32]) -> f32 {
     assert_eq!(one.len(), two.len());
     one.iter().zip(two).map(|(one, two)| (one - two).abs()).fold(0.0, f32::max)
 }
 
-fn spread(values: &[f32]) -> f32 {
+pub(super) fn spread(values: &[f32]) -> f32 {
     values.iter().copied().fold(f32::MIN, f32::max) - values.iter().copied().fold(f32::MAX, f32::min)
 }
 
