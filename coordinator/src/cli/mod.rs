@@ -5,6 +5,7 @@ mod cert;
 pub(crate) mod client;
 pub(crate) mod error;
 mod explain;
+mod export;
 mod extend;
 #[cfg(feature = "worker")]
 mod folder;
@@ -26,7 +27,9 @@ mod report;
 mod retry;
 #[cfg(feature = "worker")]
 mod run;
+mod saved;
 mod schema;
+mod score;
 mod serve;
 mod settings;
 mod share;
@@ -76,6 +79,7 @@ Examples:
   secateur run configs/sba-loans.yaml             compute it on this machine; the report is in runs/
   secateur serve --data-dir /var/lib/secateur     run a coordinator
   secateur worker --coordinator head:7400         run a worker for it
+  secateur score MODEL new.csv --out scores.csv   score new rows with a net of runs/*/models/
   secateur submit sweep.yaml --wait --out report  send it a sweep, wait, and fetch the report
 
 Exit codes: 0 success; 1 something ran and failed; 2 wrong input; 3 coordinator unreachable; 130 interrupted.
@@ -123,6 +127,10 @@ enum Verb {
     Gc(gc::GcArguments),
     /// Fetch the report of a sweep, also while it runs
     Report(report::ReportArguments),
+    /// Write a net of a finished run for other programs: ONNX, safetensors, a model card, ten rows to test with
+    Export(export::ExportArguments),
+    /// Score the rows of a table with a net of a finished run
+    Score(score::ScoreArguments),
     /// List the attached workers
     Workers(workers::WorkersArguments),
     /// Check, repair or compact the journal of a stopped coordinator
@@ -240,6 +248,8 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Forget(arguments) => forget::run(arguments, output).await,
         Verb::Gc(arguments) => gc::run(arguments, output).await,
         Verb::Report(arguments) => report::run(arguments, output).await,
+        Verb::Export(arguments) => export::run(arguments, output).await,
+        Verb::Score(arguments) => score::run(arguments, output, screen).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,
         Verb::Journal(arguments) => journal::run(arguments, output).await,
         Verb::Token(arguments) => token::run(arguments, output),

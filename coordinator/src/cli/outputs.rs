@@ -9,6 +9,7 @@ use std::{
 use secateur_proto::{outcome::Role, spec::ModelSpec, v1::ReportFormat};
 use secateur_worker::{net::checkpoint, prune::shrink::shrink, tensors::InvalidTensors};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::{client::Client, error::CliError};
 use crate::{
@@ -81,6 +82,9 @@ fn remove_models(models: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+/// What is kept of a trial of the front, and how the names of its files end.
+pub(crate) const KEPT: [(Role, &str); 3] =
+    [(Role::Checkpoint, "safetensors"), (Role::Quantized, "quantized.safetensors"), (Role::Plan, "plan.safetensors")];
 
 /// Writes `report.html`, `report.md` with its plots, `report.json`, `trials.csv`, `front.csv`, `plan.json` and `models/`, and gives
 /// the report. Each file is there whole or not at all.
@@ -107,12 +111,7 @@ pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) ->
     let front: BTreeSet<_> = report.front.iter().collect();
     let mut preparations = BTreeSet::new();
     for trial in report.trials.iter().filter(|trial| front.contains(&trial.cell)) {
-        let kept = [
-            (Role::Checkpoint, "safetensors"),
-            (Role::Quantized, "quantized.safetensors"),
-            (Role::Plan, "plan.safetensors"),
-        ];
-        for (role, ending) in kept {
+        for (role, ending) in KEPT {
             if let Some(hash) = trial.artifacts.get(&role) {
                 let bytes = client.artifacts.fetch(*hash).await?;
                 if let (Role::Checkpoint, Some(model)) = (role, trial.stages.last().and_then(|key| models.get(key))) {
@@ -155,10 +154,20 @@ fn small(model: &ModelSpec, net: &[u8]) -> Result<Vec<(&'static str, Vec<u8>)>, 
 
 /// Writes a file so that it is there whole or not at all.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut draft = draft(path)?;
+    io::Write::write_all(&mut draft, bytes)?;
+    publish(draft, path)
+}
+
+/// A file beside `path`, to be [published](publish) there.
+pub(crate) fn draft(path: &Path) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(folder)?;
-    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-    io::Write::write_all(&mut draft, bytes)?;
+    NamedTempFile::new_in(folder)
+}
+
+/// Gives a draft its name.
+pub(crate) fn publish(draft: NamedTempFile, path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;

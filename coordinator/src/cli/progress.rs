@@ -56,6 +56,11 @@ impl Screen {
         Spinner(Some(spinner))
     }
 
+    /// Whether a person may be looking.
+    pub(crate) const fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// The writer of the log.
     pub(crate) fn log_writer(&self) -> LogWriter {
         LogWriter(self.bars.clone())
@@ -64,6 +69,15 @@ impl Screen {
 
 /// Spins until it is dropped.
 pub(crate) struct Spinner(Option<ProgressBar>);
+
+impl Spinner {
+    /// Says what is done now.
+    pub(crate) fn set(&self, what: String) {
+        if let Some(spinner) = &self.0 {
+            spinner.set_message(what);
+        }
+    }
+}
 
 impl Drop for Spinner {
     fn drop(&mut self) {

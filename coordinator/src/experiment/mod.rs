@@ -17,6 +17,7 @@ pub mod plan;
 mod planner;
 pub mod propose;
 mod read;
+pub mod recipe;
 mod remarks;
 pub mod schema;
 mod scratch;

@@ -11,6 +11,7 @@ mod properties;
 mod prune_from;
 mod quantization;
 mod reading;
+mod recipes;
 mod schema;
 mod search;
 mod tables;

@@ -1,0 +1,203 @@
+//! `secateur export`: a net of a finished run for other programs.
+
+mod card;
+mod vector;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, ValueEnum};
+use secateur_proto::metrics::Direction;
+use secateur_worker::export::{
+    onnx::{self, OnnxFile},
+    pytorch::{self, StateDict},
+};
+use serde_json::json;
+
+use self::{card::Card, vector::TestVector};
+use super::{
+    error::CliError,
+    output::Output,
+    outputs,
+    saved::{SavedNet, SavedRun},
+};
+use crate::{
+    experiment::recipe::recipe,
+    report::{Report, TrialReport},
+};
+
+/// The options of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// Trials, such as 0f3a…-1, or cells. Of a cell, the seed with the best validation result is exported
+    #[arg(value_name = "TRIAL|CELL", required_unless_present = "front")]
+    nets: Vec<String>,
+    /// Export each cell of the front
+    #[arg(long, conflicts_with = "nets")]
+    front: bool,
+    /// Folder of the run or report [default: the only one in runs/ that has it]
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Folder for the files
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Formats of the net
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "onnx,safetensors")]
+    format: Vec<Format>,
+}
+
+/// A format of a net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// From raw columns to probabilities, with the preparation inside
+    Onnx,
+    /// For PyTorch: load_state_dict of the module in the model card
+    Safetensors,
+}
+
+/// Which trial is exported, and why it and no other of its cell.
+struct Chosen<'a> {
+    trial: &'a TrialReport,
+    why: String,
+}
+
+pub(crate) async fn run(arguments: ExportArguments, output: Output) -> Result<ExitCode, CliError> {
+    let exporting = tokio::task::spawn_blocking(move || export(&arguments));
+    let exported = exporting.await.map_err(|error| CliError::failed(&error))??;
+    output.print(&exported, || {
+        let files = exported.values().flatten().map(|path| path.display().to_string());
+        files.collect::<Vec<_>>().join("\n")
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The files of each trial.
+fn export(arguments: &ExportArguments) -> Result<BTreeMap<String, Vec<PathBuf>>, CliError> {
+    let run = match &arguments.run {
+        Some(folder) => SavedRun::open(folder)?,
+        None => SavedRun::find(&arguments.nets)?,
+    };
+    let chosen: Vec<Chosen<'_>> = if arguments.front {
+        run.report.front.iter().map(|cell| of_cell(&run.report, cell.as_str())).collect::<Result<_, _>>()?
+    } else {
+        arguments.nets.iter().map(|name| named(&run, name)).collect::<Result<_, _>>()?
+    };
+    if chosen.is_empty() {
+        return Err(CliError::Input("no cell is on the front: name a trial or a cell".to_owned()));
+    }
+    let mut exported = BTreeMap::new();
+    for chosen in chosen {
+        let net = run.net(chosen.trial)?;
+        let files = files(&run.report, &chosen, &net, &arguments.format)?;
+        let mut paths = Vec::new();
+        for (name, bytes) in files {
+            let path = arguments.out.join(name);
+            outputs::write_whole(&path, &bytes).map_err(|error| outputs::unwritable(&path, &error))?;
+            paths.push(path);
+        }
+        exported.insert(chosen.trial.id.to_string(), paths);
+    }
+    Ok(exported)
+}
+
+fn named<'a>(run: &'a SavedRun, name: &str) -> Result<Chosen<'a>, CliError> {
+    if run.report.cells.iter().any(|cell| cell.id.as_str() == name) {
+        return of_cell(&run.report, name);
+    }
+    Ok(Chosen { trial: run.trial(name)?, why: "It was named in the command.".to_owned() })
+}
+
+/// The seed of a cell with the best validation result. The test rows choose nothing, so that what is said of them stays true.
+fn of_cell<'a>(report: &'a Report, cell: &str) -> Result<Chosen<'a>, CliError> {
+    let completed = report.trials.iter().filter(|trial| trial.cell.as_str() == cell && trial.outcome == "completed");
+    let mut trials: Vec<&TrialReport> = completed.collect();
+    let objective = report.objectives.iter().find(|objective| !objective.quantity.metric().is_of_net());
+    let value = |trial: &TrialReport| objective.and_then(|objective| trial.value(&objective.quantity));
+    if let Some(objective) = objective {
+        // The sort is stable: of equal values the first seed wins.
+        trials.sort_by(|one, two| {
+            let (one, two) = (value(one).unwrap_or(f64::NAN), value(two).unwrap_or(f64::NAN));
+            match objective.direction {
+                Direction::Maximize => two.total_cmp(&one),
+                Direction::Minimize => one.total_cmp(&two),
+            }
+        });
+        trials.sort_by_key(|trial| value(trial).is_none());
+    }
+    let trial = *trials.first().ok_or_else(|| CliError::Input(format!("no trial of the cell {cell} has completed")))?;
+    let why = match (objective, value(trial)) {
+        (Some(objective), Some(value)) => format!(
+            "Of {} seeds of its cell it has the best {} ({value:.4}). Test rows chose nothing.",
+            trials.len(),
+            objective.quantity
+        ),
+        _ => "It is the first seed of its cell that completed.".to_owned(),
+    };
+    Ok(Chosen { trial, why })
+}
+
+/// The files of a trial by name.
+fn files(
+    report: &Report,
+    chosen: &Chosen<'_>,
+    net: &SavedNet,
+    formats: &[Format],
+) -> Result<Vec<(String, Vec<u8>)>, CliError> {
+    let (trial, sweep) = (chosen.trial, &report.sweep);
+    // A sweep's id is a hash of its file and its data, so nets of two inventories never share a name.
+    let name = format!("{}-{}-{}", sweep.name, sweep.id, trial.id);
+    let unusable = |error: &dyn std::error::Error| CliError::Failed(format!("the net of {}: {error}", trial.id));
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    let (small, inputs) = net.file.compacted(net.inputs.as_deref());
+    let vector = TestVector::of(net, (&small, &inputs)).map_err(|error| unusable(&error))?;
+    let about = [
+        ("secateur.trial", trial.id.to_string()),
+        ("secateur.sweep", sweep.id.to_string()),
+        ("secateur.data", report.data.hash.to_string()),
+        ("secateur.classes", json!(net.preparation.target.classes).to_string()),
+    ];
+    let onnx = onnx::write(&net.preparation, &small, Some(&inputs), &about).map_err(|error| unusable(&error))?;
+    let state = pytorch::write(&small.model, &small.parameters).map_err(|error| unusable(&error))?;
+    let (OnnxFile { bytes: onnx, inputs: raw }, StateDict { bytes: tensors, code, .. }) = (onnx, state);
+    for format in formats {
+        files.push(match format {
+            Format::Onnx => (format!("{name}.onnx"), onnx.clone()),
+            Format::Safetensors => (format!("{name}.safetensors"), tensors.clone()),
+        });
+    }
+    files.extend(vector.files(&name).map_err(|error| unusable(&error))?);
+    let cell = report.cell(&trial.cell);
+    let recipe = match cell {
+        Some(cell) => recipe("sweep.yaml", &sweep.file_text, &cell.settings, trial.seed)?,
+        None => None,
+    };
+    if let Some(recipe) = &recipe {
+        let about = format!("# One trial of the sweep {} ({}): {}.\n", sweep.name, sweep.id, trial.id);
+        files.push((format!("{name}.sweep.yaml"), (about + recipe).into_bytes()));
+    }
+    let card = Card {
+        report,
+        trial,
+        cell,
+        why: &chosen.why,
+        net,
+        small: &small,
+        inputs: &inputs,
+        raw: &raw,
+        code: &code,
+        vector: &vector,
+        recipe: recipe.as_deref(),
+        files: &files,
+    };
+    let card = (format!("{name}.md"), card.text().into_bytes());
+    files.push(card);
+    Ok(files)
+}
+
+/// The name of a file without its folder.
+fn ending(name: &str) -> &str {
+    Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name)
+}
