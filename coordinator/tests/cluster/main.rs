@@ -6,6 +6,7 @@ mod common;
 mod artifacts;
 mod bucket;
 mod crashes;
+mod deploy;
 mod digits;
 mod growing;
 mod grpc;

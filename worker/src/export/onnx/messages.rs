@@ -12,7 +12,6 @@ pub(super) const IR_VERSION: i64 = 8;
 pub(super) enum Element {
     Float = 1,
     Uint8 = 2,
-    Int8 = 3,
     Int64 = 7,
     String = 8,
     Double = 11,

@@ -12,6 +12,9 @@ use crate::{
     serve::NetFile,
 };
 
+/// What stands for 0 among weights without a sign.
+const ZERO: u8 = 128;
+
 /// The logits `[rows, outputs]` of prepared rows `[rows, width]`, or of images.
 pub(super) fn logits(graph: &mut Graph, file: &NetFile, mut value: Name) -> Name {
     let net = Net::of(file);
@@ -117,17 +120,18 @@ impl<'a> Net<'a> {
         graph.apply_with("BatchNormalization", &inputs, vec![("epsilon", epsilon)])
     }
 
-    /// The weights of a quantized layer: 8 bits in the file, and numbers again where they are used.
+    /// The weights of a quantized layer: 8 bits in the file, and numbers again where they are used. They are written without a sign, 128 for
+    /// 0: where a processor has no instructions for sums of such products (VNNI), onnxruntime cuts sums of signed weights off.
     fn steps(&self, graph: &mut Graph, index: usize, layer: &QuantizedLayer) -> Name {
         let name = &self.layers[index].name;
         let tensors = self.file.model.tensors();
         let shape = tensors.iter().find(|tensor| tensor.layer == index && tensor.kind == TensorKind::Weight);
         let shape = shape.map_or_else(Vec::new, |tensor| tensor.shape.clone());
         let units = layer.weights.scales.len();
-        let bytes = layer.weights.steps.iter().map(|step| step.cast_unsigned()).collect();
-        let steps = graph.tensor(&format!("{name}.weight"), Element::Int8, &shape, bytes);
+        let bytes = layer.weights.steps.iter().map(|step| step.cast_unsigned().wrapping_add(ZERO)).collect();
+        let steps = graph.tensor(&format!("{name}.weight"), Element::Uint8, &shape, bytes);
         let scales = graph.floats(&format!("{name}.weight_scale"), &[units], &layer.weights.scales);
-        let zeros = graph.tensor(&format!("{name}.weight_zero_point"), Element::Int8, &[units], vec![0; units]);
+        let zeros = graph.tensor(&format!("{name}.weight_zero_point"), Element::Uint8, &[units], vec![ZERO; units]);
         graph.apply_with("DequantizeLinear", &[&steps, &scales, &zeros], vec![("axis", Attribute::Int(0))])
     }
 }
