@@ -21,7 +21,7 @@ use super::{
 use crate::{
     admission::{self, Input, Limits},
     experiment::{
-        Diagnostics, SweepSpec,
+        Diagnostics,
         draft::{Wishes, draft},
         is_table_path,
     },
@@ -97,8 +97,7 @@ fn checked(
 }
 
 fn plan(text: &str, bytes: &[u8]) -> Result<(), Diagnostics> {
-    let spec = SweepSpec::parse("sweep.yaml", text)?;
-    admission::admit_spec(&spec, text, Input::of(bytes), None, Limits::NONE).map(|_| ())
+    admission::admit("sweep.yaml", text, Input::of(bytes), None, Limits::NONE).map(|_| ())
 }
 
 /// The path of the table from the folder of the sweep file.

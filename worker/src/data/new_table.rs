@@ -14,7 +14,8 @@ use secateur_proto::spec::{Reading, Separator, TextEncoding};
 use super::{
     dialect::{self, Surplus},
     error::{DataError, nearest, shown, some_of},
-    table::{GZIP_MAGIC, MAX_FIELD},
+    packed::{self, GZIP_MAGIC},
+    table::MAX_FIELD,
     text,
 };
 
@@ -218,12 +219,19 @@ fn unpacked<'r>(mut input: Box<dyn Read + 'r>) -> Result<(Vec<u8>, Box<dyn Read 
     let mut head = Vec::new();
     input.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(unreadable)?;
     if !head.starts_with(&GZIP_MAGIC) {
-        return Ok((head, input));
+        if !packed::may_be_packed(&head) {
+            return Ok((head, input));
+        }
+        // Archives and Parquet files have their tables of contents at the end, so these are read whole.
+        input.read_to_end(&mut head).map_err(unreadable)?;
+        let text = packed::unpacked(&Reading::default(), &head)?.into_owned();
+        let rest = text.get(HEAD..).map(<[u8]>::to_vec).unwrap_or_default();
+        return Ok((text.into_iter().take(HEAD).collect(), Box::new(Cursor::new(rest))));
     }
     let mut input = flate2::read::MultiGzDecoder::new(Cursor::new(head).chain(input));
     let mut head = Vec::new();
     let read = input.by_ref().take(HEAD as u64).read_to_end(&mut head);
-    read.map_err(|error| DataError::Gzip(format!("it is damaged ({error}); copy the file again")))?;
+    read.map_err(|error| DataError::Packed(format!("it is damaged ({error}); copy the file again")))?;
     Ok((head, Box::new(input)))
 }
 

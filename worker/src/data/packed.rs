@@ -42,6 +42,11 @@ pub(super) fn unpacked<'a>(reading: &Reading, bytes: &'a [u8]) -> Result<Cow<'a,
     unpack_all(packing, bytes, MAX_TEXT).map(Cow::Owned)
 }
 
+/// Whether a file that begins so may be packed, or be Parquet.
+pub(super) fn may_be_packed(head: &[u8]) -> bool {
+    Packing::of(head).is_some() || head.starts_with(PARQUET_MAGIC)
+}
+
 /// How many bytes the text has, or more than `limit`.
 pub(super) fn size(bytes: &[u8], limit: u64) -> Result<u64, DataError> {
     match Packing::of(bytes) {

@@ -4,8 +4,8 @@ use std::{fs, path::Path, process::Command};
 
 use rand::RngExt as _;
 use secateur_proto::spec::{
-    Activation, Calibration, ColumnKind, ColumnReading, DataSettings, ModelSpec, QuantizationSpec, Reading, SplitSpec,
-    TableFormat, Task, TensorKind,
+    Activation, Calibration, ColumnKind, ColumnReading, DataSettings, ModelSpec, QuantizationSpec, Reading, Scaling,
+    SplitSpec, TableFormat, Task, TensorKind,
 };
 
 use super::*;
@@ -20,6 +20,11 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vector");
 
 /// The preparation of a table with columns of every kind.
 pub(crate) fn table() -> Preparation {
+    scaled_table(None)
+}
+
+/// The same with that scaling.
+pub(crate) fn scaled_table(scaling: Option<Scaling>) -> Preparation {
     let mut text = "y,amount,age,income,reason,purpose,state,opened,share,same\n".to_owned();
     let mut random = random::generator("test table", &[]);
     for row in 0..400 {
@@ -49,6 +54,7 @@ pub(crate) fn table() -> Preparation {
         .into(),
         ..Reading::default()
     };
+    settings.reading.scaling = scaling;
     let resolved = resolve(&settings, text.as_bytes()).expect("a good table");
     prepare(&resolved.settings, text.as_bytes()).expect("a good table").preparation
 }

@@ -5,6 +5,7 @@
 
 With a column `probability` in ROWS.csv, says how far the probabilities are from it and ends with 1 if that is more than 1e-6.
 """
+import bisect
 import csv
 import datetime
 import json
@@ -72,6 +73,17 @@ def days(text, form):
     return (datetime.date(year, month, int(found.get("d") or 1)) - datetime.date(1970, 1, 1)).days
 
 
+def share(quantiles, value):
+    """The share of train values below a value, by their quantiles."""
+    below, up_to, last = bisect.bisect_left(quantiles, value), bisect.bisect_right(quantiles, value), len(quantiles) - 1
+    if below < up_to:
+        return (below + up_to - 1) / 2 / last
+    if below == 0 or below > last:
+        return min(below, last) / last
+    low, high = quantiles[below - 1], quantiles[below]
+    return (below - 1 + (value / 2 - low / 2) / (high / 2 - low / 2)) / last
+
+
 def features(column, cell):
     """The features of a cell."""
     reading, encoding = column.get("reading", {}), column["encoding"]
@@ -109,6 +121,8 @@ def features(column, cell):
         number = encoding["median"] if value is None else value
         if encoding["signed_log1p"]:
             number = math.copysign(math.log1p(abs(number)), number)
+        if encoding.get("quantiles"):
+            number = share(encoding["quantiles"], number)
         number = (number - encoding["scale"]["mean"]) / encoding["scale"]["sd"]
         row.append(min(max(number, -65536.0), 65536.0))
     used = encoding.get("codes", [])

@@ -9,8 +9,8 @@ mod weights;
 
 use secateur_proto::{ids::ContentHash, spec::Task};
 
-use self::reader::example;
 pub(crate) use self::data::is_table_path;
+use self::reader::example;
 pub(crate) use self::reader::{Field, Fields, Reader};
 use super::{
     diagnostic::{Diagnostics, Mark},

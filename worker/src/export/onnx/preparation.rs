@@ -154,6 +154,9 @@ fn numbers(graph: &mut Graph, column: &InputColumn, numeric: &Numeric, cell: &Na
             let size = graph.apply("Log", [&size]);
             value = graph.apply("Mul", [&sign, &size]);
         }
+        if !numeric.quantiles.is_empty() {
+            value = share(graph, &numeric.quantiles, &value);
+        }
         let mean = graph.double(mean);
         let value = graph.apply("Sub", [&value, &mean]);
         let sd = graph.double(sd);
@@ -177,6 +180,54 @@ fn numbers(graph: &mut Graph, column: &InputColumn, numeric: &Numeric, cell: &Na
     if numeric.missing_flag {
         features.push(graph.cast(&is_plain, Element::Float));
     }
+}
+
+/// The share of train values below `value` `[rows, 1]`, by their quantiles.
+fn share(graph: &mut Graph, quantiles: &[f64], value: &Name) -> Name {
+    let last = quantiles.len().saturating_sub(1);
+    let bytes = |values: &[f64]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let all = graph.tensor("quantiles", Element::Double, &[quantiles.len()], bytes(quantiles));
+    let across = graph.integers(&[1], &[1]);
+    let count = |graph: &mut Graph, operator: &str| {
+        let is_there = graph.apply(operator, [&all, value]);
+        let counted = graph.cast(&is_there, Element::Int64);
+        graph.apply("ReduceSum", [&counted, &across])
+    };
+    let (below, up_to) = (count(graph, "Less"), count(graph, "LessOrEqual"));
+    // Between two quantiles, in proportion. Whatever this is beyond the last and before the first is not taken.
+    let (zero, one) = (graph.integers(&[], &[0]), graph.integers(&[], &[1]));
+    let end = graph.integers(&[], &[i64::try_from(last).unwrap_or(i64::MAX)]);
+    let before = graph.apply("Sub", [&below, &one]);
+    let quantile_at = |graph: &mut Graph, place: &Name| {
+        let place = graph.apply("Max", [place, &zero]);
+        let place = graph.apply("Min", [&place, &end]);
+        let quantile = graph.apply("Gather", [&all, &place]);
+        let two = graph.double(2.0);
+        graph.apply("Div", [&quantile, &two])
+    };
+    let (low, high) = (quantile_at(graph, &before), quantile_at(graph, &below));
+    let two = graph.double(2.0);
+    let half = graph.apply("Div", [value, &two]);
+    let (above_low, width) = (graph.apply("Sub", [&half, &low]), graph.apply("Sub", [&high, &low]));
+    let part = graph.apply("Div", [&above_low, &width]);
+    let whole = graph.cast(&before, Element::Double);
+    let between = graph.apply("Add", [&whole, &part]);
+    // Before the first quantile it is 0, beyond the last one 1.
+    let inside = graph.apply("Min", [&below, &end]);
+    let is_beyond = graph.apply("Greater", [&below, &end]);
+    let is_before = graph.apply("Equal", [&below, &zero]);
+    let is_outside = graph.apply("Or", [&is_beyond, &is_before]);
+    let outside = graph.cast(&inside, Element::Double);
+    let place = graph.apply("Where", [&is_outside, &outside, &between]);
+    // Equal to some quantiles it is their middle.
+    let is_between = graph.apply("Equal", [&below, &up_to]);
+    let both = graph.apply("Add", [&below, &up_to]);
+    let both = graph.apply("Sub", [&both, &one]);
+    let both = graph.cast(&both, Element::Double);
+    let middle = graph.apply("Div", [&both, &two]);
+    let place = graph.apply("Where", [&is_between, &place, &middle]);
+    let all = graph.double(last as f64);
+    graph.apply("Div", [&place, &all])
 }
 
 /// The numbers of a column of texts, NaN where there is none, whether the cell is empty, and for each code whether it stands there.

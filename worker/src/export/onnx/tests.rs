@@ -2,13 +2,13 @@
 
 use std::{fs, process::Command};
 
-use secateur_proto::spec::{Activation, ModelSpec};
+use secateur_proto::spec::{Activation, ModelSpec, Scaling};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
     data::{Encoding, sample},
-    serve::tests::{self, net, table},
+    serve::tests::{self, net, scaled_table, table},
 };
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/export/onnx/check.py");
@@ -101,6 +101,14 @@ fn onnxruntime_gives_the_scores_of_the_host() {
     let residual = ModelSpec::ResidualMlp { inputs, width: 9, blocks: 2, outputs: 1, activation: Activation::Gelu };
     add(&table, &residual, "residual-perceptron");
     add(&table, &ModelSpec::mlp(inputs, vec![]), "linear");
+    let by_quantiles = scaled_table(Some(Scaling::Quantile));
+    assert!(
+        by_quantiles
+            .columns
+            .iter()
+            .any(|column| { matches!(&column.encoding, Encoding::Numeric(numeric) if numeric.quantiles.len() > 1) })
+    );
+    add(&by_quantiles, &ModelSpec::mlp(u32::try_from(by_quantiles.width()).expect("a width"), vec![5]), "quantiles");
     let (binary, digits) = (images([1, 17, 16], 2), images([1, 17, 16], 10));
     add(&digits, &ModelSpec::Lenet5 { image: [1, 17, 16], outputs: 10 }, "lenet5");
     add(&binary, &ModelSpec::ResidualCnn { image: [1, 17, 16], channels: vec![4, 6], blocks: 2, outputs: 1 }, "resnet");
