@@ -32,13 +32,13 @@ use crate::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArguments {
-    /// Trials, such as 0f3a…-1, or cells. Of a cell, the seed with the best validation result is exported
+    /// Trials, such as 0f3a…-1, or cells. For a cell, the seed with the best validation result is exported
     #[arg(value_name = "TRIAL|CELL", required_unless_present = "front")]
     nets: Vec<String>,
     /// Export each cell of the front
     #[arg(long, conflicts_with = "nets")]
     front: bool,
-    /// Folder of the run or report [default: the only one in runs/ that has it]
+    /// Folder of the run or report [default: the folder in runs/ that contains the trial, if only one does]
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// Folder for the files
@@ -52,9 +52,9 @@ pub(crate) struct ExportArguments {
 /// A format of a net.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// From raw columns to probabilities, with the preparation inside
+    /// Raw columns in, probabilities out; includes the preparation
     Onnx,
-    /// For PyTorch: load_state_dict of the module in the model card
+    /// Tensors for PyTorch: load_state_dict on the module in the model card
     Safetensors,
 }
 

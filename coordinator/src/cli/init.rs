@@ -30,12 +30,12 @@ use crate::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct InitArguments {
-    /// Table that nets are to be trained on
+    /// Table to train on
     table: PathBuf,
-    /// Column to predict: one of classes, such as yes and no
+    /// Column to predict; it must hold classes, such as yes and no
     #[arg(long, value_name = "COLUMN")]
     target: String,
-    /// Positive one of two classes [default: the larger value]
+    /// Positive class, if the target has two [default: the larger value]
     #[arg(long, value_name = "CLASS", allow_hyphen_values = true)]
     positive: Option<String>,
     /// Sweep file to write [default: standard output]
@@ -114,7 +114,7 @@ fn path_from(out: Option<&Path>, table: &Path) -> Result<String, CliError> {
     };
     let path = path
         .to_str()
-        .ok_or_else(|| CliError::Input(format!("{shown}: the path is no Unicode text; rename the file")))?;
+        .ok_or_else(|| CliError::Input(format!("{shown}: the path is not valid Unicode; rename the file")))?;
     if !is_table_path(path) {
         return Err(CliError::Input(format!(
             "{shown}: a sweep file names tables by their endings (.csv, .tsv, .txt, .data, .parquet and others, also with .gz, .zst or .zip); \

@@ -22,10 +22,10 @@ use crate::experiment::draft;
 pub(crate) struct InspectArguments {
     /// Table: text with separators, or Parquet; also gzip, zstd, or a zip of one file
     table: PathBuf,
-    /// Column to predict. With it, columns that give the target away are found
+    /// Column to predict; needed to detect columns that leak the target
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
-    /// Column that decides train, validation and test, by the names of the parts or by time [default: detected]
+    /// Column that assigns rows to train, validation and test, by part name or in order of time [default: detected]
     #[arg(long, value_name = "COLUMN")]
     split: Option<String>,
     #[command(flatten)]

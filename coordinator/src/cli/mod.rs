@@ -127,7 +127,7 @@ enum Verb {
     Gc(gc::GcArguments),
     /// Fetch the report of a sweep, also while it runs
     Report(report::ReportArguments),
-    /// Write a net of a finished run for other programs: ONNX, safetensors, a model card, ten rows to test with
+    /// Export a trained net as ONNX and safetensors, with a model card and ten test rows
     Export(export::ExportArguments),
     /// Score the rows of a table with a net of a finished run
     Score(score::ScoreArguments),

@@ -27,13 +27,13 @@ pub(crate) struct ReadingArguments {
     /// Column names of a table with `--header none`, separated by commas [default: 1,2,3,…]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     names: Vec<String>,
-    /// Another word for a missing value; may be repeated
+    /// Treat this word as a missing value, too; may be repeated
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     missing: Vec<String>,
-    /// Lines above the header
+    /// Skip this many lines above the header
     #[arg(long, value_name = "LINES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     skip_rows: u32,
-    /// Lines below the last row
+    /// Skip this many lines below the last row
     #[arg(long, value_name = "LINES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     skip_footer: u32,
     /// Text encoding: utf-8, utf-16 or windows-1252 [default: detected where certain]

@@ -34,9 +34,9 @@ const VALUES_SHOWN: usize = 3;
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArguments {
-    /// Net: a file of the folder models/ of a run or a report; with --run, the id of a trial
+    /// Net to score with: a file in models/ of a run or report, or a trial id with --run
     model: String,
-    /// Table with the new rows: CSV, gzipped or not, or an idx file of images; - reads standard input
+    /// Table with the new rows, in any format that sweeps read, or an idx file of images; - reads standard input
     table: PathBuf,
     /// Folder of the run or report whose trial MODEL names
     #[arg(long, value_name = "DIR")]
@@ -272,7 +272,7 @@ impl Scores<'_> {
         let shape = self.scorer.preparation().image.as_ref().map(|image| image.shape);
         let [height, width] = images.size();
         if shape.map(|[_, height, width]| [height as usize, width as usize]) != Some([height, width]) {
-            let message = format!("its images are {height} × {width}, and the net takes others: {shape:?}");
+            let message = format!("its images are {height} × {width}, but the net expects the shape {shape:?}");
             return Err(wrong(DataError::NewRow(message)));
         }
         while let Some(image) = images.next_image().map_err(wrong)? {

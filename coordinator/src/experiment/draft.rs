@@ -47,7 +47,7 @@ pub fn draft(table: &Inspection, wishes: Wishes<'_>) -> Result<String, String> {
         line(&format!("  positive: {}", text(positive)), "the class whose probability a net gives");
     }
     if target.missing > 0 {
-        line("  rows_without_target: drop", &format!("{} rows have no target", target.missing));
+        line("  rows_without_target: drop", &format!("rows without a target: {}", target.missing));
     }
     if let Some(missing) = &wishes.reading.missing {
         line(&format!("  missing: [{}]", words(missing)), "besides empty cells and the usual words");

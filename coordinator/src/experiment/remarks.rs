@@ -56,8 +56,8 @@ impl Plan {
             |stage: &StageSpec| stage.training().is_some_and(|training| !training.spec.class_weights.is_empty());
         if self.stages.iter().any(|stage| weighs(&stage.spec)) {
             cautions.push(
-                "training.class_weight weighs the classes in the training loss: predicted probabilities are not calibrated, and \
-                 log_loss, brier and ece, which are never weighted, measure them as they are"
+                "training.class_weight is set: predicted probabilities are not calibrated, so log_loss, brier and ece get worse \
+                 (metrics are never weighted)"
                     .to_owned(),
             );
         }
@@ -138,7 +138,7 @@ impl DataSummary {
             "few to learn from".to_owned()
         } else {
             format!(
-                "over other rows drawn alike, an AUC of {TYPICAL_AUC} would vary by ±{:.2}, which intervals over seeds do not show",
+                "on another sample of this size, an AUC of {TYPICAL_AUC} would vary by ±{:.2}; intervals over seeds do not include this",
                 1.96 * auc_error(TYPICAL_AUC, zero.rows[part], one.rows[part])
             )
         };

@@ -417,7 +417,7 @@ mod tests {
         assert!(matches!(kind(b"a,b\n1,2\n1\n"), DataError::Ragged { found: 1, expected: 2, .. }));
         let huge = format!("a,b\n{},1\n", "x".repeat(MAX_FIELD + 1));
         assert!(matches!(kind(huge.as_bytes()), DataError::HugeField { .. }));
-        assert!(matches!(kind(b"PK\x03\x04"), DataError::Foreign(_)));
+        assert!(matches!(kind(b"PK\x03\x04"), DataError::Packed(_)));
         // A quote that is never closed ends before the memory does.
         let endless = io::Cursor::new(b"a,b\n\"".to_vec()).chain(io::repeat(b'x'));
         let mut table = NewTable::open(endless, &["a"], &Reading::default()).expect("a header");

@@ -41,7 +41,8 @@ pub const JSON: &str = "JSON";
 /// What a file is that is not text for people, such as a workbook. `None` for what may be.
 #[must_use]
 pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
-    let what = not_a_table(bytes)?.split(';').next()?;
+    let archive = bytes.starts_with(b"PK\x03\x04").then(|| workbook(bytes).unwrap_or("a zip archive"));
+    let what = archive.or_else(|| not_a_table(bytes))?.split(';').next()?;
     // What the words say of tables alone.
     Some(what.split(" and not the file").next().unwrap_or(what))
 }

@@ -135,8 +135,8 @@ pub(crate) static MAX_LAYER_SPARSITY: Setting<Option<f64>> = Setting {
 
 pub(crate) static PRUNE_FROM: Setting<PruneFrom> = Setting {
     path: "pruning.prune_from",
-    about: "Which net to score and prune: that of the `best` epoch of the training before, by `training.select_by`, or that of its \
-            `last` epoch. The net that is reported is that of the best epoch of the retraining in either case",
+    about: "Net to score and prune: from the `best` epoch of the preceding training, by `training.select_by`, or from its `last` \
+            epoch. The report always shows the best epoch of the retraining",
     form: &Names,
     unset: Unset::Is(|| PruneFrom::Best),
     only: &[],

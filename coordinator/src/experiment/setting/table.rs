@@ -81,9 +81,8 @@ pub(crate) static ROWS_WITHOUT_TARGET: Key = Key {
 
 pub(crate) static SCALING: Key = Key {
     path: "data.scaling",
-    about: "How numbers become inputs, before they are standardized by the train rows. `standard`: as they are; `log`: as the signed \
-            logarithm of 1 + their size; `quantile`: as the share of smaller train values; `auto`: `log` where a column has a heavy tail, \
-            else `standard`",
+    about: "Transformation of numbers before standardization. `standard`: none; `log`: the signed logarithm of 1 + the size; `quantile`: the share of \
+            smaller train values; `auto`: `log` for columns with a heavy tail, else `standard`",
     allowed: "auto, standard, log, quantile",
     unset: "auto",
     only: &[],

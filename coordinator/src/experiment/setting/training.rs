@@ -245,10 +245,10 @@ pub(crate) static LABEL_SMOOTHING: Setting<f64> = Setting {
 
 pub(crate) static CLASS_WEIGHT: Setting<ClassWeight> = Setting {
     path: "training.class_weight",
-    about: "Weights of the classes in the training loss: `balanced` gives all classes the same weight in sum, n / (k · rows of the \
-            class), as scikit-learn does; a map gives weights by class, as the target writes it, and 1 to the others. Only their ratios \
-            matter: on the mean over the train rows they are scaled to 1. Gradients of criteria are those of the weighted loss; metrics \
-            are never weighted. Predicted probabilities are not calibrated with weights",
+    about: "Weights of the classes in the training loss. `balanced`: every class has the same total weight; a row weighs \
+            n / (k · rows of its class), as in scikit-learn. A map sets weights by class, spelled as in the target; other classes have \
+            weight 1. Weights are scaled to mean 1 over the train rows. Criteria use gradients of the weighted loss; metrics are never \
+            weighted. With weights, predicted probabilities are not calibrated",
     form: &ClassWeights,
     unset: Unset::Is(|| ClassWeight::None),
     only: &[],

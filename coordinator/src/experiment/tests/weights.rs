@@ -89,7 +89,7 @@ fn tensors_of_another_net_are_refused() {
         let mut found = fitting();
         change(&mut found);
         let lines = planned_with(&small_with(&[MODEL]), found).expect_err("does not fit");
-        let [line] = &lines[..] else { panic!("{lines:?}") };
+        let [line, _] = &lines[..] else { panic!("{lines:?}") };
         assert!(line.contains("model.weights"), "{line}");
     }
 }
@@ -107,11 +107,14 @@ fn a_net_that_was_pruned_stays_so_in_cells_and_controls() {
         _ => None,
     });
     let [(import, true)] = imports.collect::<Vec<_>>()[..] else { panic!("{:?}", plan.stages) };
-    let mut subjects = plan.stages.iter().filter_map(|stage| match &stage.spec {
-        StageSpec::Prune(spec) => Some(spec.subject),
+    // Small dense nets begin anew.
+    let subjects = plan.stages.iter().filter_map(|stage| match &stage.spec {
+        StageSpec::Prune(spec) => Some(spec.subject).filter(|subject| *subject != Subject::Initial {}),
         _ => None,
     });
-    assert!(subjects.all(|subject| subject == Subject::Pruned { stage: import }));
+    let subjects: Vec<Subject> = subjects.collect();
+    assert!(!subjects.is_empty());
+    assert!(subjects.into_iter().all(|subject| subject == Subject::Pruned { stage: import }));
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(super) fn of(
         return found;
     }
     if let Some(auc) = column.auc.filter(|auc| *auc > LEAK) {
-        let text = format!("alone gives AUC {auc:.4}: is it known only after the outcome?");
+        let text = format!("alone reaches AUC {auc:.4}; it may be known only after the outcome (leak)");
         add(Kind::Leak, Some(Say::Ignore), text);
     }
     if let Some(problem) = &column.problem {
@@ -119,7 +119,12 @@ pub(super) fn of(
         add(Kind::Constant, Some(Say::Ignore), format!("holds {} in every row", shown(&only.value)));
     }
     if notes::is_identity(values) {
-        add(Kind::Identity, Some(Say::Ignore), "is different in every row, as an identity is".to_owned());
+        let text = if column.kind == Type::Number {
+            "has a different whole number in every row: is it an identity?"
+        } else {
+            "is different in every row, as an identity is"
+        };
+        add(Kind::Identity, Some(Say::Ignore), text.to_owned());
     } else if column.inputs == 0 && column.kind == Type::Categorical && column.distinct > 1 && column.problem.is_none()
     {
         let text = format!("gives no input: each of its {} levels is rare", column.distinct);
