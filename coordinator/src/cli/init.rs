@@ -175,7 +175,8 @@ mod tests {
         let no_header = Reading { no_header: true, skip_rows: 1, ..Reading::default() };
         let tabs = Reading { separator: Some(Separator::Tab), ..Reading::default() };
         let words = Reading { missing: Some(vec!["#x".to_owned(), "-1".to_owned()]), ..Reading::default() };
-        let tables: Vec<(&str, Vec<u8>, &str, Option<&str>, &Reading)> = vec![
+        type Case<'a> = (&'a str, Vec<u8>, &'a str, Option<&'a str>, &'a Reading);
+        let tables: Vec<Case<'_>> = vec![
             ("german credit", read("german_credit.csv"), "default", Some("1"), &plain),
             ("SBA", read("sba_loans.csv.gz"), "default", None, &plain),
             ("odd names", table(&odd, 2), "{y}", Some("0"), &plain),

@@ -289,7 +289,7 @@ fn a_sweep_that_runs_is_not_forgotten() {
         .clone();
     let id = id.as_str().expect("an id");
     let refused = lab.run(&[&["forget", id], &at[..]].concat()).expect(2);
-    assert!(refused.stderr.contains("cancel it before"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("cancel it first"), "{}", refused.stderr);
     // Old, and needed by a sweep that has not begun.
     age(&lab.path("data/artifacts"), 48);
     assert_eq!(gone(&gc(&lab, &at)), [""; 0]);

@@ -116,6 +116,14 @@ def share_below(scores, thresholds):
     return np.searchsorted(np.sort(scores), thresholds, side="right") / len(scores)
 
 
+def average_precision(logits, positive):
+    """The precision at each threshold, weighted by the recall that it adds."""
+    thresholds = np.unique(logits)[::-1]
+    found = (1 - share_below(logits[positive], np.nextafter(thresholds, -np.inf))) * positive.sum()
+    taken = (1 - share_below(logits, np.nextafter(thresholds, -np.inf))) * len(logits)
+    return (np.diff(found, prepend=0.0) / positive.sum() * found / taken).sum()
+
+
 def data_metrics(logits, targets):
     positive = targets == 1
     positives, negatives = int(positive.sum()), int((~positive).sum())
@@ -141,6 +149,7 @@ def data_metrics(logits, targets):
         "ece": ece,
         "accuracy": accuracy,
         "error": 1 - accuracy,
+        "average_precision": average_precision(logits, positive),
     }
 
 
@@ -170,6 +179,8 @@ def slack(logits, targets, difference):
         "ece": 2 * near.any(axis=1).mean(),
         "accuracy": at_half,
         "error": at_half,
+        # A pair in the other order moves the precision at one positive row.
+        "average_precision": around(negative, positive).sum() / len(positive),
     }
 
 

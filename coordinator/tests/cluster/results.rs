@@ -195,7 +195,7 @@ fn the_files_have_the_shape_that_is_promised() {
             assert_eq!((&summary["n"], list(summary, "ci95").len()), (&2.into(), 2));
         }
     }
-    let metrics = "auc gini ks log_loss brier ece accuracy error parameters nonzero_parameters compression_ratio sparsity macs \
+    let metrics = "auc average_precision gini ks log_loss brier ece accuracy error parameters nonzero_parameters compression_ratio sparsity macs \
                    theoretical_speedup size_bytes";
     let metrics: BTreeSet<&str> = metrics.split(' ').collect();
     let trials = list(&report, "trials");

@@ -303,7 +303,7 @@ impl Checkpoint {
         let left = (self.tensors.iter().map(|(name, _)| name.as_str()))
             .filter(|name| {
                 let whole = name.strip_suffix(ORIGINAL).or_else(|| name.strip_suffix(super::MASK)).unwrap_or(name);
-                !taken.contains(name) && !(taken.contains(whole) && parts[whole].mask.is_some())
+                !(taken.contains(name) || taken.contains(whole) && parts[whole].mask.is_some())
             })
             .map(|name| (name, true));
         let others = self.others.iter().map(|name| (name.as_str(), false));

@@ -80,7 +80,8 @@ fn other_weights_are_another_sweep() {
 /// Whoever sends the tensors has looked for those of the net. Any others are refused.
 #[test]
 fn tensors_of_another_net_are_refused() {
-    let changes: [fn(&mut Vec<(String, Vec<usize>)>); 3] = [
+    type Change = fn(&mut Vec<(String, Vec<usize>)>);
+    let changes: [Change; 3] = [
         |tensors| tensors[1].1 = vec![64, 20],
         |tensors| tensors[2].0 = "layers.1.bias_".to_owned(),
         |tensors| tensors.push(("zz".to_owned(), vec![1])),

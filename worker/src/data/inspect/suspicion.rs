@@ -1,10 +1,8 @@
 //! What a person should look at in a column before a sweep uses it.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::collections::HashMap;
 
+use secateur_proto::ids::ContentHash;
 use serde::Serialize;
 
 use super::{
@@ -194,19 +192,21 @@ fn codes(numbers: &Numbers, runs: &[(f64, usize)]) -> Vec<f64> {
 
 /// Marks the columns that have the cells of an earlier one.
 pub(super) fn mark_copies(table: &Table, columns: &mut [ColumnInspection]) {
-    let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut by_hash: HashMap<ContentHash, usize> = HashMap::new();
     for (at, column) in table.columns().iter().enumerate() {
         if columns[at].kind == Type::Empty || columns[at].distinct < 2 {
             continue;
         }
-        let mut hasher = DefaultHasher::new();
-        column.cells().for_each(|cell| cell.hash(&mut hasher));
-        let earlier = by_hash.entry(hasher.finish()).or_default();
-        if let Some(first) = earlier.iter().find(|first| table.columns()[**first].cells().eq(column.cells())) {
-            let text = format!("has the same cells as {}", shown(&columns[*first].name));
+        let mut text = String::new();
+        for cell in column.cells() {
+            text.push_str(cell.unwrap_or_default());
+            text.push('\0');
+        }
+        let first = *by_hash.entry(ContentHash::of(text.as_bytes())).or_insert(at);
+        if first < at {
+            let text = format!("has the same cells as {}", shown(&columns[first].name));
             let copy = Suspicion { kind: SuspicionKind::Copy, text, say: Some(Say::Ignore) };
             columns[at].suspicious.push(copy);
         }
-        earlier.push(at);
     }
 }
