@@ -420,7 +420,7 @@ impl Net {
     }
 }
 
-/// The mean loss of each lane, `[K]`, of logits `[K, B, outputs]` and targets `[K, B]`, as [`row_losses`] has it; where `weights`
+/// The mean loss of each lane, `[K]`, of logits `[K, B, outputs]` and targets `[K, B]`, each row as in `row_losses`; where `weights`
 /// `[K, B, 1]` are given, that of each row times its weight.
 #[must_use]
 pub fn lane_losses(logits: Tensor<3>, targets: Tensor<2>, weights: Option<&Tensor<3>>) -> Tensor<1> {
