@@ -78,7 +78,7 @@ impl<'a> Input<'a> {
 pub struct GivenWeights<'a> {
     /// Its tensors, as safetensors.
     pub file: Input<'a>,
-    /// What whoever sends it has to say of how they were found.
+    /// Notes of the client on how it found the net in the file.
     pub notes: &'a [String],
 }
 

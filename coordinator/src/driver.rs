@@ -441,7 +441,7 @@ impl Shell {
             }
             Effect::TrialEnded { sweep, trial, outcome } => {
                 info!(%sweep, %trial, outcome = outcome.name(), "a trial ended");
-                // Most trials end while nobody watches.
+                // Without a watcher there is no message to build.
                 if self.notices.receiver_count() > 0 {
                     // A trial's id is its cell's id and its seed.
                     let (cell, seed) = trial.as_str().rsplit_once('-').unwrap_or_default();

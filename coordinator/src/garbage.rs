@@ -100,7 +100,7 @@ impl<'a> Removal<'a> {
     }
 
     /// Returns the next removed file, or `None` at the end. A partial upload is removed by age alone, if `turn` returns
-    /// its lock, so that nobody is uploading it.
+    /// its lock, so no upload is in progress.
     ///
     /// # Errors
     /// If a file cannot be removed.

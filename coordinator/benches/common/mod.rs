@@ -1,4 +1,4 @@
-//! Shared by the benchmarks: a sweep of any number of stages, which nobody computes.
+//! Shared by the benchmarks: plans of any number of stages, whose results are made up.
 
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
@@ -19,7 +19,7 @@ use secateur_proto::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A plan of one prepare stage and dense stages that read it, each of which is a trial of one cell.
+/// Returns a plan of one prepare stage and `stages - 1` dense stages that read it. Each dense stage is a trial of one cell.
 pub(crate) fn plan(stages: u64) -> Result<PackedPlan, Box<dyn Error>> {
     plan_in_cells(stages, stages)
 }

@@ -146,7 +146,7 @@ mod tests {
         checked(&inspection, "table.csv", positive, reading, bytes)
     }
 
-    /// A table with these names, the last of which is that of the target, of so many classes.
+    /// A table with these columns. The last one is the target.
     fn table(names: &[&str], classes: usize) -> Vec<u8> {
         let mut csv = csv::Writer::from_writer(Vec::new());
         csv.write_record(names).expect("memory");

@@ -171,7 +171,7 @@ fn columns(table: &Inspection, unused: Option<&str>, line: &mut impl FnMut(&str,
         if unused == Some(column.name.as_str()) {
             said.push((
                 format!("{}: ignore", text(&column.name)),
-                "names parts, of which one has no rows, or not of each class".to_owned(),
+                "names the parts, but one of them has no rows or lacks a class".to_owned(),
             ));
             continue;
         }

@@ -149,7 +149,7 @@ impl DataSummary {
 /// The AUC that cautions speak of.
 const TYPICAL_AUC: f64 = 0.8;
 
-/// The standard error of an AUC of so many rows of each class (Hanley & McNeil 1982).
+/// Returns the standard error of an AUC over `zeros` and `ones` rows of the two classes (Hanley & McNeil 1982).
 #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
 fn auc_error(auc: f64, zeros: u64, ones: u64) -> f64 {
     let (zeros, ones) = (zeros as f64, ones as f64);

@@ -19,11 +19,11 @@ pub fn wanted(spec: &SweepSpec, inputs: &InputFacts) -> Option<ModelSpec> {
     spec.points().next().and_then(|point| model(spec, &point, inputs).ok())
 }
 
-/// Compares the file that came for `model.weights` with the net. It holds the tensors of the net and no others: whoever sends it has
-/// looked for them in the file that `spec` names.
+/// Checks that the file sent for `model.weights` holds exactly the tensors of the net. The client has picked them out of the
+/// file that `spec` names.
 ///
 /// # Errors
-/// If it does not, or did not come.
+/// If the tensors differ, or no file was sent.
 pub(super) fn check(spec: &SweepSpec, inputs: &InputFacts) -> Result<(), Diagnostics> {
     let (Some(named), Some(model)) = (&spec.weights, wanted(spec, inputs)) else { return Ok(()) };
     let fail = |message: String| Err(Diagnostics::one(&spec.file, named.mark, PATH, message));

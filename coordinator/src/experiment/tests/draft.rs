@@ -34,7 +34,7 @@ const PLAIN: Reading = Reading {
 
 const WISHES: Wishes<'_> = Wishes { path: "loans 2024.csv", positive: None, reading: &PLAIN, use_parts: true };
 
-/// Loans of which much is to be said.
+/// Loans with a finding in most columns.
 fn loans() -> String {
     let mut text = String::from("id,issued,income,income2,grade,state,part,y\n");
     for row in 0..400 {
