@@ -73,7 +73,7 @@ pub(crate) async fn run(arguments: InitArguments, output: Output, screen: &Scree
     Ok(ExitCode::SUCCESS)
 }
 
-/// A sweep file for the table that plans as it is, or why there is none.
+/// Returns a sweep file for the table that can be planned without a change, or the reason why there is none.
 fn checked(
     inspection: &Inspection,
     path: &str,

@@ -79,7 +79,7 @@ impl DateFormat {
         fields.days()
     }
 
-    /// The text of so many days since 1 January 1970. A time of day is left out.
+    /// Writes days since 1 January 1970 as text, without the time of day.
     pub(super) fn text(&self, days: f64) -> String {
         let (year, month, day) = date(days);
         let name = MONTHS[usize::try_from(month - 1).unwrap_or_default()];
@@ -153,13 +153,13 @@ impl Fields {
     }
 }
 
-/// The year and the day of the month of so many days since 1 January 1970.
+/// Returns the year and the day of the month of a number of days since 1 January 1970.
 pub(super) fn year_and_day(days: f64) -> (i64, i64) {
     let (year, _, day) = date(days);
     (year, day)
 }
 
-/// The year, the month and the day of so many days since 1 January 1970 (Hinnant, as above).
+/// Returns year, month and day of a number of days since 1 January 1970 (Hinnant, as above).
 fn date(days: f64) -> (i64, i64, i64) {
     let shifted = days.floor() as i64 + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -25,7 +25,7 @@ pub const RARE: &str = "(rare)";
 /// normal values the farthest is at 4.5; of a thousand exponential ones it is at 6, and of lognormal ones far beyond.
 pub const HEAVY_TAIL: f64 = 5.0;
 
-/// Between so many quantiles of the train values the share of smaller ones is taken in proportion.
+/// The number of quantiles of the train values that scaling by quantiles interpolates between.
 const QUANTILES: usize = 257;
 
 /// The farthest that a standardised value may be from 0. No train value of n comes as far as √n standard deviations

@@ -49,7 +49,7 @@ pub use table::{Column, MAX_FIELD, MAX_NAME, MAX_TEXT, Table};
 pub use text::{JSON, foreign};
 pub use values::MAX_CODES;
 
-/// The number that a code or a word is in its plain form; `None` if it is none.
+/// Parses a code or a word as a number in its plain form. Returns `None` if it is not a number.
 #[must_use]
 pub fn number(text: &str) -> Option<f64> {
     spelling::plain(text)

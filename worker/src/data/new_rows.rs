@@ -17,7 +17,7 @@ vocabulary! {
         Missing = "missing",
         /// It is missing for a reason that no train row has.
         Code = "unseen code",
-        /// A text that is none of the levels of train.
+        /// A text that is not a level of the train rows.
         Level = "unseen level",
         /// A text that is either unseen or one of the levels of train that are too rare to be kept apart.
         RareLevel = "rare or unseen level",
@@ -59,7 +59,7 @@ impl<'p> NewRows<'p> {
     /// Of rows as this preparation has them.
     ///
     /// # Errors
-    /// If the preparation is of images, or has a format of dates that is none.
+    /// If the preparation is of images, or has an invalid date format.
     pub fn of(preparation: &'p Preparation) -> Result<Self, DataError> {
         if preparation.image.is_some() {
             return Err(DataError::NewRow("the preparation is of images and not of a table".to_owned()));

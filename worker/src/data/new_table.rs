@@ -1,7 +1,7 @@
 //! A table of new rows, read row by row: memory does not grow with the table.
 //!
 //! Encoding and separator are found in the first megabyte. The header is the first line if it names every column that is needed.
-//! Otherwise the table is taken to have the form of the sweep's: so many lines above the header, or names in place of a header.
+//! Otherwise the table is read like the one of the sweep: the same number of lines above the header, or names in place of a header.
 
 use std::{
     cell::Cell,

@@ -144,7 +144,7 @@ mod with_parquet {
         if value.is_nan() { String::new() } else { text }
     }
 
-    /// Date and time of so many nanoseconds since 1970, in UTC.
+    /// Returns date and time in UTC of a number of nanoseconds since 1970.
     fn timestamp(nanoseconds: i128) -> String {
         const OF_A_DAY: i128 = 86_400_000_000_000;
         let (days, rest) = (nanoseconds.div_euclid(OF_A_DAY), nanoseconds.rem_euclid(OF_A_DAY));

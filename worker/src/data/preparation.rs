@@ -77,7 +77,7 @@ pub struct InputColumn {
 }
 
 impl InputColumn {
-    /// The number that a text is in the spelling of a numeric column: of a date, days since 1970. `None` if it is none.
+    /// Parses a text as a number in the spelling of a numeric column; a date is days since 1970. Returns `None` if it is not one.
     #[must_use]
     pub fn number(&self, text: &str) -> Option<f64> {
         Cells::new(&self.reading).ok()?.number(text)

@@ -22,7 +22,7 @@ const LEAK: f64 = 0.99;
 /// A column with fewer values may have none in some part.
 const FEWEST_VALUES: usize = 10;
 
-/// Up to so many whole numbers may be names of categories.
+/// A column with at most this many different whole numbers may be categorical.
 const MOST_CATEGORIES: usize = 12;
 
 /// Something to look at.

@@ -37,7 +37,7 @@ fn repeated(targets: &[f32], times: &[u32]) -> Vec<u32> {
     rows.flat_map(|(row, target)| (0..times[*target as usize]).map(move |_| row)).collect()
 }
 
-/// The weights of classes whose rows count so many times, 1 on the mean over the rows.
+/// Returns class weights under which rows count `times` times, scaled to mean 1 over the rows.
 fn weights(targets: &[f32], times: &[u32]) -> Vec<f64> {
     let scale = ROWS as f64 / repeated(targets, times).len() as f64;
     times.iter().map(|times| f64::from(*times) * scale).collect()
