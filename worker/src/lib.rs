@@ -21,6 +21,7 @@ pub mod pem;
 pub mod prune;
 pub mod quantize;
 pub mod random;
+pub mod scores;
 pub mod serve;
 pub mod signals;
 pub mod store;

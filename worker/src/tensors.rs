@@ -104,6 +104,15 @@ pub fn i8_list(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Ve
     Ok(checked(file, name, Dtype::I8, Some(shape))?.iter().map(|byte| byte.cast_signed()).collect())
 }
 
+/// A list of f32 numbers, of whatever length. They may be anything.
+///
+/// # Errors
+/// If it is missing, or of another type.
+pub fn f32_list(file: &SafeTensors<'_>, name: &str) -> Result<Vec<f32>, InvalidTensors> {
+    let bytes = checked(file, name, Dtype::F32, None)?;
+    Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+}
+
 /// A list of u32 numbers, of whatever length.
 ///
 /// # Errors

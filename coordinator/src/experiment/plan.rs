@@ -121,13 +121,16 @@ impl Attempts {
 }
 
 /// An axis of the front.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Objective {
     /// What is measured, on validation. In files it is called `metric`.
     #[serde(rename = "metric", with = "on_validation")]
     pub quantity: Quantity,
     /// Which way is better.
     pub direction: Direction,
+    /// How much of it a cell may lose and still count as good as the best dense net. `None`: what is usual for the metric.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
 }
 
 /// A bound on a quantity's mean over the seeds.
@@ -289,6 +292,17 @@ vocabulary! {
         ScratchEpochs = "scratch_epochs",
         /// The same, trained for as much compute (scratch-B).
         ScratchCompute = "scratch_compute",
+    }
+}
+
+impl Control {
+    /// Whether somebody could serve such a model as it is. The others only show what a method is worth.
+    #[must_use]
+    pub const fn is_deployable(self) -> bool {
+        match self {
+            Self::Dense | Self::DenseQuantized | Self::ScratchEpochs | Self::ScratchCompute => true,
+            Self::Random | Self::RandomMatched | Self::Shuffle | Self::Reinitialize => false,
+        }
     }
 }
 

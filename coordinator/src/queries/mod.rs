@@ -15,6 +15,7 @@ mod extension;
 mod logs;
 mod plan;
 mod report;
+mod rows;
 mod status;
 mod subject;
 mod workers;

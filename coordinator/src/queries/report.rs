@@ -7,7 +7,7 @@ use secateur_proto::ids::SweepId;
 use super::{Document, Queries, QueryError};
 use crate::{
     experiment::plan::Plan,
-    report::{self, PartInfo, Report},
+    report::{self, PartInfo, Report, RowVariances},
     scheduler::{PlanPart, SweepResults},
 };
 
@@ -42,18 +42,19 @@ impl ReportFormat {
         }
     }
 
-    fn write(self, results: &SweepResults, out: &mut dyn Write) -> Result<(), QueryError> {
+    fn write(self, results: &SweepResults, rows: &RowVariances, out: &mut dyn Write) -> Result<(), QueryError> {
+        let report = || Ok::<_, QueryError>(report_of(results)?.with_rows(rows));
         let json = |error: serde_json::Error| QueryError::Failed(error.to_string());
         match self {
-            Self::Json => serde_json::to_writer_pretty(out, &report_of(results)?).map_err(json)?,
+            Self::Json => serde_json::to_writer_pretty(out, &report()?).map_err(json)?,
             Self::PlanJson => match results.parts.as_slice() {
                 [only] => serde_json::to_writer_pretty(out, only.plan.as_ref()).map_err(json)?,
                 _ => serde_json::to_writer_pretty(out, &plan_of(results)?).map_err(json)?,
             },
-            Self::Html => out.write_all(report::html(&report_of(results)?).as_bytes())?,
-            Self::Markdown => out.write_all(report::markdown(&report_of(results)?).text.as_bytes())?,
-            Self::TrialsCsv => out.write_all(report::trials_csv(&report_of(results)?).as_bytes())?,
-            Self::FrontCsv => out.write_all(report::front_csv(&report_of(results)?).as_bytes())?,
+            Self::Html => out.write_all(report::html(&report()?).as_bytes())?,
+            Self::Markdown => out.write_all(report::markdown(&report()?).text.as_bytes())?,
+            Self::TrialsCsv => out.write_all(report::trials_csv(&report()?).as_bytes())?,
+            Self::FrontCsv => out.write_all(report::front_csv(&report()?).as_bytes())?,
         }
         Ok(())
     }
@@ -81,6 +82,10 @@ impl Queries {
     /// # Errors
     /// If there is no such sweep, or too many callers wait.
     pub async fn report(&self, sweep: &SweepId, format: ReportFormat) -> Result<Arc<Document>, QueryError> {
-        self.answer(sweep, format.file(), move |results| Document::write(|out| format.write(results, out))).await
+        let rows = match format {
+            ReportFormat::PlanJson => Arc::default(),
+            _ => self.row_variances(sweep).await?,
+        };
+        self.answer(sweep, format.file(), move |results| Document::write(|out| format.write(results, &rows, out))).await
     }
 }

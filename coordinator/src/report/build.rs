@@ -10,6 +10,7 @@ use secateur_proto::{
 };
 
 use super::{
+    baseline::{self, RowVariances},
     front::{Standing, standings},
     glossary::sentence,
     label::SPARSITY,
@@ -23,7 +24,7 @@ use super::{
     unmet::{Miss, Unmet, miss},
 };
 use crate::experiment::{
-    plan::{Cell, Constraint, Objective, Plan},
+    plan::{Cell, Constraint, Control, Objective, Plan},
     setting::pruning,
 };
 
@@ -67,9 +68,14 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
                 on_front: false,
                 eligible: false,
                 reason: None,
+                deployable: false,
+                on_common_front: false,
                 dominated_by: Vec::new(),
                 metrics: sample.summaries(),
                 quantities: sample.quantities([dense, random, scratch]),
+                difference_to_baseline: None,
+                uncertainty: BTreeMap::new(),
+                non_inferiority: None,
                 difference_to_dense: dense.map(|dense| sample.minus(dense)),
                 difference_to_random: random.map(|random| sample.minus(random)),
                 dense_control: cell.dense_control.clone(),
@@ -87,19 +93,24 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
                 prunable_weights: cell.prunable_weights,
                 part: None,
             };
-            let mut reasons = ineligibility(plan, cell, trials_of(&cell.id), &report);
-            if reasons.is_empty() {
+            let aside = comparison(cell);
+            let mut reasons = ineligibility(plan, trials_of(&cell.id), &report);
+            if aside.is_none() && reasons.is_empty() {
                 candidates.push(place);
             }
             if is_complete(trials_of(&cell.id)) {
                 reasons.extend(plan.sweep.constraints.iter().filter_map(|constraint| violation(constraint, &report)));
             }
+            report.deployable =
+                reasons.is_empty() && !is_ablation(cell) && cell.control.is_none_or(Control::is_deployable);
+            report.eligible = reasons.is_empty() && aside.is_none();
+            let reasons: Vec<String> = aside.map(str::to_owned).into_iter().chain(reasons).collect();
             report.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-            report.eligible = report.reason.is_none();
             report
         })
         .collect();
     let front = mark_front(&mut cells, &plan.sweep.objectives);
+    let common_front = mark_common_front(&mut cells, &plan.sweep.objectives);
     let candidates: Vec<&CellReport> = candidates.into_iter().map(|place| &cells[place]).collect();
     let unmet = Unmet::of(&plan.sweep.constraints, &candidates);
     let measured = distinct(cells.iter().flat_map(CellReport::measured));
@@ -107,7 +118,7 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
     let parts = parts::mark(parts, &mut cells, &mut trials);
     let failed = trials.iter().filter(|trial| trial.outcome != "completed").map(failed_trial).collect::<Vec<_>>();
 
-    Report {
+    let mut report = Report {
         schema: SCHEMA,
         sweep: SweepSummary {
             name: plan.sweep.name.clone(),
@@ -122,6 +133,8 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
         cells,
         trials,
         front,
+        common_front,
+        baseline: None,
         merged: plan.merged.clone(),
         refused: plan.refused.clone(),
         failed,
@@ -131,7 +144,17 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
         chance,
         unmet,
         parts,
+    };
+    if let Some(place) = baseline::choose(&report) {
+        let others = report.cells.iter_mut().zip(&samples).enumerate().filter(|(other, _)| *other != place);
+        for (_, (cell, sample)) in others {
+            cell.difference_to_baseline = Some(sample.minus(&samples[place]));
+            for (quantity, found) in &mut cell.quantities {
+                found.difference_to_baseline = sample.difference(&samples[place], quantity);
+            }
+        }
     }
+    report.with_rows(&RowVariances::default())
 }
 
 /// The sparsity asked for; nothing where a penalty alone decides what goes, whatever the settings say.
@@ -261,6 +284,7 @@ impl Samples {
                 ci95: summary.and_then(|summary| summary.ci95),
                 n: summary.map_or(0, |summary| summary.n),
                 not_measurable: self.missing.get(*quantity).cloned().unwrap_or_default(),
+                difference_to_baseline: None,
                 difference_to_dense: dense,
                 difference_to_random: random,
                 difference_to_scratch: scratch,
@@ -295,15 +319,22 @@ fn is_complete(trials: &[&TrialReport]) -> bool {
     !trials.is_empty() && trials.iter().all(|trial| trial.outcome == "completed")
 }
 
-/// Why `cell` would not compete for the front if there were no constraints; empty if it would.
-fn ineligibility(plan: &Plan, cell: &Cell, trials: &[&TrialReport], report: &CellReport) -> Vec<String> {
-    let mut reasons = Vec::new();
+fn is_ablation(cell: &Cell) -> bool {
+    cell.settings.get(pruning::ABLATION.path).is_some_and(|name| name != "none")
+}
+
+/// Why `cell` is there to compare with. `None` if it competes.
+fn comparison(cell: &Cell) -> Option<&'static str> {
     if cell.control.is_some() {
-        reasons.push("a control is there to compare with".to_owned());
+        Some("a control is there to compare with")
+    } else {
+        is_ablation(cell).then_some("an ablation is there to compare with")
     }
-    if cell.settings.get(pruning::ABLATION.path).is_some_and(|name| name != "none") {
-        reasons.push("an ablation is there to compare with".to_owned());
-    }
+}
+
+/// Why nothing can be said of a cell with these trials; empty if something can.
+fn ineligibility(plan: &Plan, trials: &[&TrialReport], report: &CellReport) -> Vec<String> {
+    let mut reasons = Vec::new();
     let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
     for trial in trials {
         *ends.entry(&trial.outcome).or_default() += 1;
@@ -351,25 +382,51 @@ fn violation(constraint: &Constraint, report: &CellReport) -> Option<String> {
 
 /// Marks the front in `cells` and returns its ids: the best by the first objective of the net alone (else the first) lead.
 fn mark_front(cells: &mut [CellReport], objectives: &[Objective]) -> Vec<CellId> {
-    let mean = |cell: &CellReport, quantity| cell.mean(quantity).unwrap_or(f64::NAN);
-    let eligible: Vec<usize> = (0..cells.len()).filter(|index| cells[*index].eligible).collect();
-    let values: Vec<f64> = (eligible.iter())
-        .flat_map(|index| {
-            objectives.iter().map(|objective| mean(&cells[*index], &objective.quantity)).collect::<Vec<_>>()
-        })
-        .collect();
-    let directions: Vec<Direction> = objectives.iter().map(|objective| objective.direction).collect();
     let mut front = Vec::new();
-    for (index, standing) in eligible.iter().zip(standings(&values, &directions)) {
+    for (index, standing) in judged(cells, objectives, |cell| cell.eligible) {
         match standing {
             Standing::OnFront => {
-                cells[*index].on_front = true;
-                front.push(*index);
+                cells[index].on_front = true;
+                front.push(index);
             }
-            Standing::DominatedBy(witness) => cells[*index].dominated_by = vec![cells[eligible[witness]].id.clone()],
+            Standing::DominatedBy(witness) => cells[index].dominated_by = vec![cells[witness].id.clone()],
             Standing::NotANumber => {}
         }
     }
+    in_order(cells, front, objectives)
+}
+
+/// The same of everything that could be deployed.
+fn mark_common_front(cells: &mut [CellReport], objectives: &[Objective]) -> Vec<CellId> {
+    let standings = judged(cells, objectives, |cell| cell.deployable);
+    let front: Vec<usize> =
+        standings.into_iter().filter(|(_, standing)| *standing == Standing::OnFront).map(|(index, _)| index).collect();
+    for index in &front {
+        cells[*index].on_common_front = true;
+    }
+    in_order(cells, front, objectives)
+}
+
+/// How the cells that compete stand, by their indices.
+fn judged(
+    cells: &[CellReport],
+    objectives: &[Objective],
+    competes: impl Fn(&CellReport) -> bool,
+) -> Vec<(usize, Standing)> {
+    let places: Vec<usize> = (0..cells.len()).filter(|index| competes(&cells[*index])).collect();
+    let mean = |index: usize, objective: &Objective| cells[index].mean(&objective.quantity).unwrap_or(f64::NAN);
+    let values: Vec<f64> =
+        places.iter().flat_map(|index| objectives.iter().map(|objective| mean(*index, objective))).collect();
+    let directions: Vec<Direction> = objectives.iter().map(|objective| objective.direction).collect();
+    let placed = |standing| match standing {
+        Standing::DominatedBy(witness) => Standing::DominatedBy(places[witness]),
+        other => other,
+    };
+    places.iter().copied().zip(standings(&values, &directions).into_iter().map(placed)).collect()
+}
+
+fn in_order(cells: &[CellReport], mut front: Vec<usize>, objectives: &[Objective]) -> Vec<CellId> {
+    let mean = |cell: &CellReport, quantity| cell.mean(quantity).unwrap_or(f64::NAN);
     let of_net = objectives.iter().find(|objective| objective.quantity.metric().is_of_net());
     if let Some(first) = of_net.or(objectives.first()) {
         front.sort_by(|a, b| {

@@ -58,12 +58,14 @@ pub(super) struct Content {
     pub(super) reading: Vec<String>,
 }
 
-const READING: [&str; 6] = [
+const READING: [&str; 8] = [
     "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold the 95 % interval of that mean by Student's t with one degree of freedom less than there are seeds: mean ± t · sd / √n, sd being the sample standard deviation. An interval ends where the range of its metric does, such as at 1 for the AUC. With few seeds it is wide, and with one there is none.",
-    "The intervals speak of the seed: initial weights, order of rows and random scores. They do not speak of other data, other borrowers or other times.",
-    "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Differences to random are to the cell that is the same but for its choice of weights, made by chance; those to a small net are to a dense one of about as many parameters that was trained from its beginning for as many epochs (scratch, in the list of cells). Where a sentence says that a net loses at most so much, its whole interval lies within that: an interval that merely reaches zero would say no more than that there were few seeds. The margins are 0.01 of AUC and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point.",
+    "These intervals speak of the seed: initial weights, order of rows and random scores. Where a sentence names seeds and rows, and in the columns of test values and of differences to the baseline for the cells whose scores were read (the baseline, the front, and what competes, up to a bound), the interval also speaks of other rows of the same population: the variance between rows (DeLong et al. 1988 for the AUC, of losses the sample variance) is added to that between seeds, with Satterthwaite's degrees of freedom. No interval speaks of other borrowers or other times.",
+    "The baseline is one net: of the dense nets that were retrained for the same extra epochs, the best on validation. Differences to it are paired: seed by seed, cell minus baseline. Pairing removes what the seed does to both. Differences to a dense net of the same settings are to the one that was trained with the same penalty and the same epochs; those to random are to the cell that is the same but for its choice of weights, made by chance; those to a small net are to a dense one of about as many parameters that was trained from its beginning for as many epochs (scratch, in the list of cells).",
+    "A cell is not inferior to the baseline if it loses less than the margin on validation. The margins are 0.01 of AUC, 0.02 of Gini and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point; the sweep file may set another one. Each cell that competes is tested, one-sided at 2.5 %. The p-values are adjusted for the number of cells (Holm 1979), so that a sweep in which every cell loses the margin or more names one as not inferior with a probability of at most 2.5 %. That no difference was found proves nothing: an interval that merely reaches zero may just be wide.",
     "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
-    "Controls are trials that the planner adds to compare with: the unpruned net, random weights removed at each sparsity, and beside each sparsity a small dense net of about as many parameters, trained from its beginning for as many epochs; and what else the sweep file asks for. They are never on the front, and neither are ablations. A cell is not eligible while one of its trials has not completed, when its nets give every row the same answer, or when it breaks a constraint.",
+    "The front of all that could be deployed is chosen in the same way among more: the cells of the file, the dense nets, and the small dense nets. A cell of the sweep's front that is missing there is beaten by a net that was never pruned.",
+    "Controls are trials that the planner adds to compare with: the unpruned net, random weights removed at each sparsity, and beside each sparsity a small dense net of about as many parameters, trained from its beginning for as many epochs; and what else the sweep file asks for. They are never on the sweep's front, and neither are ablations. A cell is not eligible while one of its trials has not completed, when its nets give every row the same answer, or when it breaks a constraint.",
     "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer. Where neurons or filters go it is a share of those, while the measured sparsity is one of weights.",
 ];
 
@@ -132,8 +134,12 @@ fn aims(report: &Report) -> Vec<String> {
 /// What a cell is in one word or sentence.
 pub(super) fn status(cell: &CellReport) -> String {
     match (&cell.reason, cell.on_front) {
-        (_, true) => "on the front".to_owned(),
+        (_, true) => {
+            let beaten = if cell.on_common_front { "" } else { ", but beaten by a net that is not pruned" };
+            format!("on the front{beaten}")
+        }
         (Some(reason), _) if !cell.control => format!("not eligible: {reason}"),
+        _ if cell.on_common_front => "control, on the front of all that could be deployed".to_owned(),
         _ if cell.control => "control".to_owned(),
         _ => "dominated".to_owned(),
     }
@@ -149,6 +155,9 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
             shown.push(quantity);
         }
     }
+    // The differences to the baseline, and beside them those to the dense net of the same settings where that is another one.
+    let baseline = report.baseline.as_ref().map(|baseline| &baseline.cell);
+    let with_own = cells.iter().any(|cell| cell.dense_control.is_some() && cell.dense_control.as_ref() != baseline);
     let with_random = cells.iter().any(|cell| cell.difference_to_random.is_some());
     let with_small = cells.iter().any(|cell| cell.difference_to_scratch.is_some());
     let others: BTreeSet<Control> = cells.iter().flat_map(|cell| cell.other_controls.keys().copied()).collect();
@@ -158,7 +167,12 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
             let test = quantity.with_split(Split::Test);
             columns.push((report.title(&test), true));
             let test = title(&test);
-            columns.push((format!("{test}, minus dense"), true));
+            if baseline.is_some() {
+                columns.push((format!("{test}, minus baseline"), true));
+            }
+            if with_own {
+                columns.push((format!("{test}, minus dense net of the same settings"), true));
+            }
             if with_random {
                 columns.push((format!("{test}, minus random"), true));
             }
@@ -184,11 +198,20 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
             row.push(mean(quantity));
             if quantity.split().is_some() {
                 let test = quantity.with_split(Split::Test);
-                row.push(mean(&test));
+                let total = cell.total(&test);
+                row.push(total.map_or_else(|| "–".to_owned(), |found| number::summary(metric, &found.summary())));
                 let difference = |paired: Option<Paired>| {
                     paired.map_or_else(|| "–".to_owned(), |paired| number::difference(metric, &paired.summary))
                 };
-                row.push(difference(cell.minus_dense(&test)));
+                if baseline.is_some() {
+                    let total = cell.total_difference(&test);
+                    row.push(
+                        total.map_or_else(|| "–".to_owned(), |found| number::difference(metric, &found.summary())),
+                    );
+                }
+                if with_own {
+                    row.push(difference(cell.minus_dense(&test)));
+                }
                 if with_random {
                     row.push(difference(cell.minus_random(&test)));
                 }
@@ -218,7 +241,7 @@ fn slices(report: &Report, labels: &Labels, front: &[&CellReport]) -> Grid {
         // Levels have shares of positives of their own.
         let chance = if report.chance.contains_key(&test) { " (chance of all rows" } else { "" };
         let named = report.title(&test).replace(" (chance", chance);
-        grid.columns.extend([(named, true), (format!("{}, minus dense", title(&test)), true)]);
+        grid.columns.extend([(named, true), (format!("{}, minus baseline", title(&test)), true)]);
     }
     for cell in front {
         let of_test = cell.quantities.keys().filter(|quantity| quantity.split() == Some(Split::Test));
@@ -238,7 +261,7 @@ fn slices(report: &Report, labels: &Labels, front: &[&CellReport]) -> Grid {
                     reason.map_or_else(|| "–".to_owned(), |reason| format!("– ({reason})"))
                 };
                 row.push(cell.summary(&quantity).map_or_else(missing, |found| number::summary(*metric, &found)));
-                let paired = cell.minus_dense(&quantity);
+                let paired = cell.minus_baseline(&quantity);
                 row.push(paired.map_or_else(|| "–".to_owned(), |paired| number::difference(*metric, &paired.summary)));
             }
             grid.rows.push(row);

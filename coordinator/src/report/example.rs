@@ -145,8 +145,12 @@ pub(crate) fn sweep(mut cells: Vec<Cell>, seeds: u64) -> Sweep {
         file_hash: ContentHash::of(file_text.as_bytes()),
         file_text,
         objectives: vec![
-            Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize },
-            Objective { quantity: Metric::NonzeroParameters.on(Split::Validation), direction: Direction::Minimize },
+            Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize, margin: None },
+            Objective {
+                quantity: Metric::NonzeroParameters.on(Split::Validation),
+                direction: Direction::Minimize,
+                margin: None,
+            },
         ],
         constraints: vec![Constraint { quantity: Metric::Brier.on(Split::Validation), min: None, max: Some(0.17) }],
         attempts: Attempts::default(),
@@ -242,8 +246,12 @@ pub(crate) fn images() -> Sweep {
         }
     }
     plan.sweep.objectives = vec![
-        Objective { quantity: Metric::Error.on(Split::Validation), direction: Direction::Minimize },
-        Objective { quantity: Metric::NonzeroParameters.on(Split::Validation), direction: Direction::Minimize },
+        Objective { quantity: Metric::Error.on(Split::Validation), direction: Direction::Minimize, margin: None },
+        Objective {
+            quantity: Metric::NonzeroParameters.on(Split::Validation),
+            direction: Direction::Minimize,
+            margin: None,
+        },
     ];
     plan.sweep.constraints.clear();
     let data = &mut plan.sweep.data;

@@ -13,6 +13,7 @@ use super::{
     model::{CellReport, Report},
     number, parts,
     plot::{Axes, axes},
+    rows::Total,
     statistics::Paired,
 };
 use crate::experiment::plan::Control;
@@ -25,20 +26,17 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
     if let Some(axes) = axes(report).filter(|axes| axes.y.split().is_some()) {
         found.extend(chance(report, &axes));
         found.extend(dense(report, &labels, &axes));
-        let smallest = smallest_as_good(report, &axes);
-        if let Some(cell) = smallest {
-            let lead = format!(
-                "The smallest net of the front that loses at most {} of {} on validation, with its whole 95 % interval, is",
-                margin(&axes.y).unwrap_or_default(),
-                title(&axes.y),
-            );
-            found.push(compared(&lead, cell, &labels, &axes));
-        }
+        found.extend(not_inferior(report, &labels, &axes));
+        let smallest = report.baseline.as_ref();
+        let smallest =
+            smallest.and_then(|baseline| baseline.smallest.as_ref().or(baseline.smallest_unadjusted.as_ref()));
         let extreme = report.front_cells().into_iter().next();
-        if let Some(cell) = extreme.filter(|cell| smallest.is_none_or(|other| other.id != cell.id)) {
-            found.push(compared("At the small end of the front is", cell, &labels, &axes));
+        if let Some(cell) = extreme.filter(|cell| Some(&cell.id) != smallest) {
+            found.push(compared("At the small end of the front is", report, cell, &labels, &axes));
         }
-        found.extend(extreme.into_iter().flat_map(|cell| against_small(report, cell, &labels, &axes)));
+        found.extend(common_front(report));
+        let shown = smallest.and_then(|id| report.cell(id)).or(extreme);
+        found.extend(shown.into_iter().flat_map(|cell| against_small(report, cell, &labels, &axes)));
         found.extend(against_random(report, &labels, &axes));
     }
     found.extend(left_out(report));
@@ -108,78 +106,150 @@ fn chance(report: &Report, axes: &Axes) -> Option<String> {
     ))
 }
 
+/// The baseline of every comparison below.
 fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
-    let controls = report.cells.iter().filter(|cell| cell.control_kind == Some(Control::Dense));
-    let cell = best(controls, &axes.y, axes.better[1])?;
-    let test = cell.summary(&axes.test())?;
-    let size = cell.mean(&axes.x)?;
+    let (baseline, cell) = (report.baseline.as_ref()?, report.baseline_cell()?);
+    let chosen = match baseline.of {
+        1 => "the dense net".to_owned(),
+        of => format!("the best of {of} dense nets by validation {}", title(&axes.y)),
+    };
     Some(format!(
-        "The unpruned net, {}, trained for the same extra epochs, has {} {} on test and {} {}.",
+        "The baseline is {chosen}, {}, trained for as many epochs as the pruned nets: test {} {}, {} {}.",
         labels.cell(cell),
         title(&axes.y),
-        number::summary(axes.y.metric(), &test),
-        number::of_metric(axes.x.metric(), size),
+        number::summary(axes.y.metric(), &cell.total(&axes.test())?.summary()),
+        number::of_metric(axes.x.metric(), cell.mean(&axes.x)?),
         title(&axes.x),
     ))
 }
 
-/// How much of a metric may be lost before people call two models different: the regions of practical equivalence of Gunnarsson et
-/// al. 2021 (European Journal of Operational Research); of the error rate, for which they have none, a quarter of a percentage
-/// point. That an interval reaches zero says only that there were few seeds.
-fn margin(quantity: &Quantity) -> Option<f64> {
-    match quantity.metric() {
-        _ if !quantity.is_whole() => None,
-        Metric::Auc => Some(0.01),
-        Metric::Gini => Some(0.02),
-        Metric::Brier | Metric::Error | Metric::Accuracy => Some(0.0025),
-        _ => None,
-    }
-}
-
-/// The first cell of the front that loses no more than the margin, with its whole interval of the validation difference.
-fn smallest_as_good<'a>(report: &'a Report, axes: &Axes) -> Option<&'a CellReport> {
-    let margin = margin(&axes.y)?;
-    report.front_cells().into_iter().find(|cell| {
-        cell.minus_dense(&axes.y).and_then(|paired| paired.summary.ci95).is_some_and(|[low, high]| {
+/// The smallest cell that is as good as the baseline, or that there is none and which came nearest.
+fn not_inferior(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
+    let baseline = report.baseline.as_ref()?;
+    let name = title(&axes.y);
+    let Some(margin) = baseline.margin else {
+        return Some(format!(
+            "Whether a cell is as good as the baseline is not tested: {name} has no usual margin. Set one in the sweep file, such as objectives: [{{{}: {}, margin: 0.01}}].",
             match axes.better[1] {
-                Direction::Maximize => low >= -margin,
-                Direction::Minimize => high <= margin,
-            }
-        })
-    })
+                Direction::Maximize => "maximize",
+                Direction::Minimize => "minimize",
+            },
+            axes.y.text_or_on(Split::Validation),
+        ));
+    };
+    let margin = number::shortest(margin);
+    let tested =
+        format!("{} tested, one-sided at 2.5 %, adjusted by Holm's method", number::count(baseline.tested, "cell"));
+    if let Some(cell) = baseline.smallest.as_ref().and_then(|id| report.cell(id)) {
+        let lead = format!(
+            "The smallest net that is not inferior to the baseline, with a margin of {margin} of validation {name} ({tested}), is"
+        );
+        return Some(compared(&lead, report, cell, labels, axes));
+    }
+    let Some(cell) = baseline.nearest.as_ref().and_then(|id| report.cell(id)) else {
+        // Nothing has completed, or one seed says nothing of others.
+        let one_seed = report.cell(&baseline.cell)?.summary(&axes.y)?.n == 1;
+        return one_seed.then(|| {
+            format!(
+                "No cell can be tested against the baseline: that takes at least two seeds, and {name} is known of one."
+            )
+        });
+    };
+    if let Some(alone) = baseline.smallest_unadjusted.as_ref().and_then(|id| report.cell(id)) {
+        let lead = format!(
+            "No cell is shown to be as good as the baseline, with a margin of {margin} of validation {name}, once all comparisons count ({tested}). Further seeds would tell more. By its own 95 % interval alone, which one of many passes too easily, the smallest within the margin is"
+        );
+        return Some(compared(&lead, report, alone, labels, axes));
+    }
+    let difference = cell.total_difference(&axes.y)?.summary();
+    Some(format!(
+        "No cell is shown to be as good as the baseline, with a margin of {margin} of validation {name} ({tested}). The nearest is {}: its validation {name} differs by {}.",
+        labels.cell(cell),
+        number::difference(axes.y.metric(), &difference),
+    ))
 }
 
-fn compared(lead: &str, cell: &CellReport, labels: &Labels, axes: &Axes) -> String {
+/// What a cell is beside the baseline: smaller by so much, and different by so much on test.
+fn compared(lead: &str, report: &Report, cell: &CellReport, labels: &Labels, axes: &Axes) -> String {
     let mut text = format!("{lead} {}", labels.cell(cell));
     if let Some(size) = cell.mean(&axes.x) {
         text.push_str(&format!(": {} {}", number::of_metric(axes.x.metric(), size), title(&axes.x)));
-    }
-    let net = |metric: Metric| {
-        cell.mean(&metric.on(Split::Validation)).filter(|_| axes.x.metric() == Metric::NonzeroParameters)
-    };
-    if let (Some(ratio), Some(all)) = (net(Metric::CompressionRatio), net(Metric::Parameters)) {
-        let all = number::of_metric(Metric::Parameters, all);
-        text.push_str(&format!(", {}× fewer than the {all} of the full net", number::fixed(ratio, 1)));
-    }
-    let (metric, test) = (axes.y.metric(), cell.summary(&axes.test()));
-    if let Some(paired) = cell.minus_dense(&axes.test()) {
-        text.push_str(&format!(
-            "; its test {} differs from the dense control's by {}",
-            title(&axes.y),
-            pairs(metric, &paired)
-        ));
-        if let Some(test) = test
-            && axes.y.better() == Direction::Maximize
-            && test.mean - paired.summary.mean > 0.0
+        let of_baseline = report.baseline_cell().and_then(|baseline| baseline.mean(&axes.x));
+        if let Some(whole) =
+            of_baseline.filter(|whole| axes.better[0] == Direction::Minimize && size > 0.0 && *whole > size)
         {
-            let kept = test.mean / (test.mean - paired.summary.mean) * 100.0;
-            text.push_str(&format!(", so it keeps {} % of it", number::fixed(kept, 1)));
+            let whole_text = number::of_metric(axes.x.metric(), whole);
+            text.push_str(&format!(", {}× fewer than the baseline's {whole_text}", number::fixed(whole / size, 1)));
         }
-    } else if let Some(test) = test {
-        text.push_str(&format!("; its test {} is {}", title(&axes.y), number::summary(metric, &test)));
+    }
+    let (metric, name) = (axes.y.metric(), title(&axes.y));
+    if let Some(difference) = cell.total_difference(&axes.test()) {
+        text.push_str(&format!(
+            "; its test {name} differs from the baseline's by {}",
+            with_total(metric, &difference, report.data.rows[2])
+        ));
+    } else if let Some(test) = cell.total(&axes.test()) {
+        text.push_str(&format!("; its test {name} is {}", number::summary(metric, &test.summary())));
     }
     text.push('.');
     text
+}
+
+/// A difference with its interval and what the interval is about.
+fn with_total(metric: Metric, difference: &Total, rows: u64) -> String {
+    let seeds = number::count(difference.n, "seed");
+    let about = match difference.se_rows {
+        Some(_) => format!("{seeds} and {}", number::count(rows, "row")),
+        None => format!("{seeds}; the rows are not accounted for"),
+    };
+    format!("{} ({about})", number::difference(metric, &difference.summary()))
+}
+
+/// What of all that could be deployed nothing else beats, and whether pruning was needed for it.
+fn common_front(report: &Report) -> Option<String> {
+    let on_front: Vec<&CellReport> = report.cells.iter().filter(|cell| cell.on_common_front).collect();
+    let others =
+        report.cells.iter().filter(|cell| cell.deployable && cell.control && cell.control_kind != Some(Control::Dense));
+    if on_front.is_empty() || others.count() == 0 {
+        return None;
+    }
+    let mut owners: BTreeMap<usize, (&str, u64)> = BTreeMap::new();
+    for cell in &on_front {
+        let (rank, name) = owner(cell);
+        owners.entry(rank).or_insert((name, 0)).1 += 1;
+    }
+    let list: Vec<String> = owners.values().map(|(name, count)| number::count(*count, name)).collect();
+    let mut text = format!(
+        "Of all that could be deployed, pruned or not, no other is at least as good everywhere as {} (validation means).",
+        list.join(", ")
+    );
+    let (kept, all) =
+        (report.cells.iter().filter(|cell| cell.on_front && cell.on_common_front).count(), report.totals.front);
+    let beaten = all - (kept as u64).min(all);
+    text.push_str(&match (all, beaten) {
+        (0, _) => String::new(),
+        (_, 0) => " Nothing that is not pruned beats a cell of the sweep's front.".to_owned(),
+        (all, beaten) if all == beaten => {
+            format!(" Pruning was not needed: each of the {} is beaten by a net or model that is not pruned.", number::count(all, "cell") + " of the sweep's front")
+        }
+        (all, beaten) => format!(
+            " Pruning was needed for part of it: {} of the {} of the sweep's front {} beaten by a net or model that is not pruned.",
+            number::grouped(beaten),
+            number::count(all, "cell"),
+            if beaten == 1 { "is" } else { "are" }
+        ),
+    });
+    Some(text)
+}
+
+/// What a deployable cell is, with its place in lists.
+fn owner(cell: &CellReport) -> (usize, &'static str) {
+    match cell.control_kind {
+        None if cell.requested_sparsity == Some(0.0) => (1, "unpruned net"),
+        None => (0, "pruned net"),
+        Some(Control::ScratchEpochs | Control::ScratchCompute) => (2, "small dense net"),
+        Some(_) => (3, "dense net"),
+    }
 }
 
 fn pairs(metric: Metric, paired: &Paired) -> String {
@@ -277,8 +347,8 @@ mod tests {
         let found = findings(&report);
         assert_eq!(found.len(), 6, "{found:#?}");
         let axes = axes(&report).expect("something to show");
-        let cell = smallest_as_good(&report, &axes).expect("a good one");
-        let difference = cell.minus_dense(&Metric::Auc.on(Split::Test));
+        let smallest = report.baseline.as_ref().and_then(|baseline| baseline.smallest.as_ref()).expect("a good one");
+        let difference = report.cell(smallest).and_then(|cell| cell.minus_baseline(&axes.test()));
         let quoted = number::difference(Metric::Auc, &difference.expect("paired").summary);
         assert!(found[2].contains(&quoted), "{found:#?}");
         insta::assert_snapshot!(found.join("\n"));

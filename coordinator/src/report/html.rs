@@ -214,6 +214,7 @@ fn numbers(report: &Report) -> Value {
     let objectives: Vec<String> = report.objectives.iter().map(|objective| family(&objective.quantity)).collect();
     json!({
         "axes": axes,
+        "baseline": report.baseline.as_ref().map(|baseline| baseline.cell.as_str()),
         "objectives": objectives,
         "colours": plot::COLOURS,
         "series": labels.series.iter().map(|label| clean(label)).collect::<Vec<_>>(),
@@ -258,7 +259,7 @@ fn cell_numbers(
         Some(Summary { mean, ci95: None, n, .. }) => json!([short(mean), n]),
         Some(Summary { mean, ci95: Some([low, high]), n, .. }) => json!([short(mean), n, short(low), short(high)]),
     };
-    let difference = |place| cell.minus_dense(place).map(|paired| paired.summary);
+    let difference = |place| cell.minus_baseline(place).map(|paired| paired.summary);
     let series = labels.series_of(cell);
     json!({
         "id": cell.id.as_str(),

@@ -1,6 +1,7 @@
 //! From a plan and the outcomes of its trials to the report: front, statistics, rendering. Plain functions from data to data
 //! and text. Knows nothing of tokio, tonic, SQL, files or clocks, so that the same trials always give the same bytes.
 
+mod baseline;
 mod build;
 mod content;
 mod findings;
@@ -12,6 +13,7 @@ mod model;
 mod number;
 mod parts;
 mod plot;
+mod rows;
 mod surface;
 mod table;
 mod unmet;
@@ -22,8 +24,11 @@ pub mod statistics;
 #[cfg(test)]
 pub(crate) mod example;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod tests;
 
+pub use baseline::{Baseline, NonInferiority, RowVariances, TrialScores, Uncertainty, row_variances};
 pub use build::{build, build_in_order};
 pub use html::html;
 pub use markdown::{MarkdownReport, markdown};
@@ -32,5 +37,6 @@ pub use model::{
     Totals, TrialReport,
 };
 pub use parts::PartInfo;
+pub use rows::{SplitScores, Total};
 pub use table::{front_csv, trials_csv};
 pub use unmet::{Miss, Unmet, UnmetConstraint};

@@ -7,14 +7,17 @@ use secateur_proto::{
     ids::{CellId, ContentHash, StageKey, SweepId, TrialId},
     metrics::{Measured, Metrics, NotMeasurable, Quantity},
     outcome::Role,
+    spec::Task,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
+    baseline::{self, Baseline, NonInferiority, RowVariances, Uncertainty},
     findings::findings,
     glossary::title,
     label::Labels,
     number,
+    rows::Total,
     statistics::{Paired, Summary},
     unmet::{self, Unmet},
 };
@@ -46,6 +49,13 @@ pub struct Report {
     pub trials: Vec<TrialReport>,
     /// The non-dominated cells, the best by the first objective of the net alone first.
     pub front: Vec<CellId>,
+    /// The non-dominated models of all that somebody could deploy: the file's cells, dense nets of any size, reference models. In the order
+    /// of `front`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub common_front: Vec<CellId>,
+    /// The dense net that all cells are compared with. `None` before one has completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
     /// Points of the grid that are the same work as a cell.
     pub merged: Vec<Merged>,
     /// Points of the grid that cannot be done.
@@ -121,6 +131,12 @@ pub struct CellReport {
     pub eligible: bool,
     /// Why it does not.
     pub reason: Option<String>,
+    /// Whether somebody could deploy it: it has completed and meets the constraints, and is no mere comparison.
+    #[serde(default)]
+    pub deployable: bool,
+    /// Whether no other deployable model is at least as good everywhere and better somewhere.
+    #[serde(default)]
+    pub on_common_front: bool,
     /// A cell of the front that dominates it.
     pub dominated_by: Vec<CellId>,
     /// Over the seeds that completed.
@@ -128,7 +144,16 @@ pub struct CellReport {
     /// Slices, gaps, and what could not be measured of every seed that completed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub quantities: BTreeMap<Quantity, QuantityReport>,
-    /// Cell minus dense control, of each metric of the data, over the seeds that completed in both. Nothing without a control.
+    /// Cell minus baseline, of each metric of the data, over the seeds that completed in both. `None` for the baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference_to_baseline: Option<PairedMetrics>,
+    /// Metrics of the goals with the uncertainty of seeds and rows, where the scores of the rows were read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub uncertainty: BTreeMap<Quantity, Uncertainty>,
+    /// Whether it is as good as the baseline, within the margin. `None` for cells that do not compete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub non_inferiority: Option<NonInferiority>,
+    /// Cell minus its own dense control, of each metric of the data, over the seeds that completed in both. Nothing without a control.
     pub difference_to_dense: Option<PairedMetrics>,
     /// The cell that this one is compared with.
     pub dense_control: Option<CellId>,
@@ -181,6 +206,9 @@ pub struct QuantityReport {
     /// How many seeds completed without one, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_measurable: BTreeMap<NotMeasurable, u64>,
+    /// As [`CellReport::difference_to_baseline`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference_to_baseline: Option<Paired>,
     /// As [`CellReport::difference_to_dense`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference_to_dense: Option<Paired>,
@@ -225,7 +253,26 @@ impl CellReport {
         whole.or_else(|| self.quantities.get(quantity)?.summary())
     }
 
-    /// This cell's `quantity` minus that of its dense control.
+    /// This cell's `quantity` minus that of the baseline.
+    #[must_use]
+    pub fn minus_baseline(&self, quantity: &Quantity) -> Option<Paired> {
+        let whole = self.difference_to_baseline.as_ref().and_then(|all| all.get(quantity)).copied();
+        whole.or_else(|| self.quantities.get(quantity)?.difference_to_baseline)
+    }
+
+    /// The mean of `quantity` with the uncertainty of seeds, and of rows where that is known.
+    pub(super) fn total(&self, quantity: &Quantity) -> Option<Total> {
+        let known = self.uncertainty.get(quantity).map(|found| found.value);
+        known.or_else(|| Some(Total::of_seeds(&self.summary(quantity)?)))
+    }
+
+    /// The same of its difference to the baseline.
+    pub(super) fn total_difference(&self, quantity: &Quantity) -> Option<Total> {
+        let known = self.uncertainty.get(quantity).and_then(|found| found.difference_to_baseline);
+        known.or_else(|| Some(Total::of_seeds(&self.minus_baseline(quantity)?.summary)))
+    }
+
+    /// This cell's `quantity` minus that of its own dense control, trained with the same settings.
     #[must_use]
     pub fn minus_dense(&self, quantity: &Quantity) -> Option<Paired> {
         let whole = self.difference_to_dense.as_ref().and_then(|all| all.get(quantity)).copied();
@@ -401,6 +448,23 @@ impl Report {
     #[must_use]
     pub fn unmet_constraints(&self) -> Vec<String> {
         unmet::sentences(self)
+    }
+
+    /// The same report with the uncertainty of rows.
+    #[must_use]
+    pub fn with_rows(mut self, variances: &RowVariances) -> Self {
+        baseline::compare(&mut self, variances);
+        self
+    }
+
+    /// The cell that all others are compared with.
+    pub(super) fn baseline_cell(&self) -> Option<&CellReport> {
+        self.cell(&self.baseline.as_ref()?.cell)
+    }
+
+    /// What a person should know of the task to read the range of its metrics.
+    pub(super) fn task(&self) -> Task {
+        if self.data.positive().is_some() { Task::Binary } else { Task::Multiclass }
     }
 
     /// What was found, in a few sentences, the most important first.

@@ -57,7 +57,7 @@ impl Summary {
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let rest: f64 = values.iter().map(|value| value - mean).sum();
         let sd = ((squares - rest * rest / n as f64).max(0.0) / degrees).sqrt();
-        let half = t_quantile_975(degrees)? * sd / (n as f64).sqrt();
+        let half = t_quantile(0.975, degrees)? * sd / (n as f64).sqrt();
         // A value beyond the range is a defect elsewhere, and no reason for an interval without its mean.
         let ci95 = [(mean - half).max(lowest.min(mean)), (mean + half).min(highest.max(mean))];
         ci95.iter().all(|bound| bound.is_finite()).then_some(Self { mean, sd: Some(sd), ci95: Some(ci95), n: n as u64 })
@@ -88,9 +88,14 @@ impl Paired {
     }
 }
 
-/// The 97.5 % quantile of Student's t distribution. Nothing if there is no such distribution.
-fn t_quantile_975(degrees_of_freedom: f64) -> Option<f64> {
-    StudentsT::new(0.0, 1.0, degrees_of_freedom).ok().map(|distribution| distribution.inverse_cdf(0.975))
+/// The quantile of Student's t distribution with that many degrees of freedom. `None` if there is no such distribution.
+pub(super) fn t_quantile(probability: f64, degrees: f64) -> Option<f64> {
+    StudentsT::new(0.0, 1.0, degrees).ok().map(|distribution| distribution.inverse_cdf(probability))
+}
+
+/// The probability that Student's t with that many degrees of freedom is above `value`. `None` if there is no such distribution.
+pub(super) fn t_above(value: f64, degrees: f64) -> Option<f64> {
+    StudentsT::new(0.0, 1.0, degrees).ok().map(|distribution| distribution.sf(value))
 }
 
 #[cfg(test)]
@@ -116,7 +121,7 @@ mod tests {
             (29.0, 2.045_230),
             (1e3, 1.962_339),
         ] {
-            close(t_quantile_975(degrees).expect("exists"), expected, 1e-6);
+            close(t_quantile(0.975, degrees).expect("exists"), expected, 1e-6);
         }
     }
 

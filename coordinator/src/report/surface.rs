@@ -34,7 +34,7 @@ pub(super) struct Surface<'a> {
     /// What the quantity is called.
     name: String,
     pub(super) direction: Direction,
-    /// Whether values are differences to the dense controls of the same strengths.
+    /// Whether values are differences to the baseline.
     pub(super) is_relative: bool,
     pub(super) panels: Vec<Panel<'a>>,
     free: Vec<Free<'a>>,
@@ -100,7 +100,7 @@ fn group(settings: &Settings, control: Option<Control>) -> String {
     serde_json::to_string(&(control, others)).expect("settings are plain data with text keys")
 }
 
-/// Of the first objective of the data on validation, relative to the dense controls where the sweep has them. Nothing where no two
+/// Of the first objective of the data on validation, relative to the baseline where there is one. Nothing where no two
 /// strengths meet two sparsities, or nothing is measured yet.
 pub(super) fn surface(report: &Report) -> Option<Surface<'_>> {
     let quantity = curve_quantities(report).into_iter().find(|quantity| quantity.split().is_some())?;
@@ -112,7 +112,7 @@ pub(super) fn surface(report: &Report) -> Option<Surface<'_>> {
     }
     let (drafts, mut free) = drafts(report, &labels);
     let is_relative =
-        (drafts.iter().flat_map(|draft| draft.cells.values())).any(|cell| cell.minus_dense(&quantity).is_some());
+        (drafts.iter().flat_map(|draft| draft.cells.values())).any(|cell| cell.minus_baseline(&quantity).is_some());
     let mut lines_left_out = 0;
     let mut panels: Vec<Panel<'_>> = Vec::new();
     let drafts: Vec<Draft<'_>> = drafts.into_iter().filter(Draft::is_surface).collect();
@@ -222,7 +222,7 @@ fn drafts<'a>(report: &'a Report, labels: &Labels) -> (Vec<Draft<'a>>, Vec<Free<
 
 fn slot<'a>(cell: &'a CellReport, quantity: &Quantity, is_relative: bool, trials: &[&TrialReport]) -> Slot<'a> {
     let mean = cell.summary(quantity);
-    let difference = cell.minus_dense(quantity);
+    let difference = cell.minus_baseline(quantity);
     let summary = if is_relative { difference.map(|paired| paired.summary) } else { mean };
     let note = match summary {
         Some(summary) if summary.n < trials.len() as u64 => format!("{} of {} seeds", summary.n, trials.len()),
@@ -247,7 +247,7 @@ impl Surface<'_> {
     /// What the heat maps show.
     pub(super) fn title(&self) -> String {
         let what = &self.name;
-        let relative = if self.is_relative { ", minus the dense control of the same strength" } else { "" };
+        let relative = if self.is_relative { ", minus the baseline" } else { "" };
         format!("{what}{relative}, by strength λ of the penalty and sparsity")
     }
 
@@ -309,7 +309,7 @@ impl Surface<'_> {
             vec![("panel".to_owned(), false), ("strength λ".to_owned(), true), ("sparsity asked for".to_owned(), true)];
         columns.push((self.name.clone(), true));
         if self.is_relative {
-            columns.push((format!("{}, minus dense", title(&self.quantity)), true));
+            columns.push((format!("{}, minus baseline", title(&self.quantity)), true));
         }
         columns.push(("measured sparsity".to_owned(), true));
         columns.push(("zeros beyond those asked for".to_owned(), true));
@@ -337,7 +337,7 @@ impl Surface<'_> {
         let mean = cell.and_then(|cell| cell.summary(&self.quantity));
         row.push(mean.map_or_else(none, |summary| number::summary(metric, &summary)));
         if self.is_relative {
-            let paired = cell.and_then(|cell| cell.minus_dense(&self.quantity));
+            let paired = cell.and_then(|cell| cell.minus_baseline(&self.quantity));
             row.push(paired.map_or_else(none, |paired| number::difference(metric, &paired.summary)));
         }
         row.push(cell.and_then(measured).map_or_else(none, |summary| number::summary(Metric::Sparsity, &summary)));

@@ -376,14 +376,18 @@ fn hostile_names_survive_the_json() {
 #[test]
 fn one_objective_has_a_front_of_the_best() {
     let (mut plan, outcomes) = small();
-    plan.sweep.objectives =
-        vec![Objective { quantity: Metric::NonzeroParameters.on(Split::Validation), direction: Direction::Minimize }];
+    plan.sweep.objectives = vec![Objective {
+        quantity: Metric::NonzeroParameters.on(Split::Validation),
+        direction: Direction::Minimize,
+        margin: None,
+    }];
     assert_eq!(front(&build(&plan, &outcomes)), ["a"]);
 }
 
 #[test]
 fn every_combination_of_objectives_has_pages() {
-    let objective = |metric: Metric| Objective { quantity: metric.on(Split::Validation), direction: metric.better() };
+    let objective =
+        |metric: Metric| Objective { quantity: metric.on(Split::Validation), direction: metric.better(), margin: None };
     for metrics in [
         &[Metric::Auc][..],
         &[Metric::Macs],

@@ -1,8 +1,5 @@
 //! What a net is worth: its metrics and scores, and the files that a stage leaves of it.
 
-use std::collections::HashMap;
-
-use safetensors::{Dtype, tensor::TensorView};
 use secateur_proto::{
     convert::StageWithInputs,
     metrics::{Over, Split},
@@ -14,7 +11,7 @@ use super::{ended::Ended, workspace::Workspace};
 use crate::{
     metrics,
     net::{checkpoint, flat::FlatLayout},
-    tensors::{InvalidTensors, f32_bytes, u32_bytes},
+    scores::{SplitScores, write_scores},
     train::{
         data::EvaluationRows,
         evaluate::logits_of,
@@ -80,7 +77,10 @@ pub(super) fn evaluate_by(
     artifacts.extend(data.iter().filter_map(|role| Some((*role, *stage.inputs.get(role)?))));
     artifacts
         .insert(Role::Checkpoint, workspace.store.put(&checkpoint::write_parameters(model, &trained.parameters)?)?);
-    artifacts.insert(Role::Scores, workspace.store.put(&write_scores(&scores)?)?);
+    let written: Vec<SplitScores<'_>> = (scores.iter())
+        .map(|(split, rows, logits)| SplitScores { split: *split, rows: &rows.rows, logits, targets: &rows.targets })
+        .collect();
+    artifacts.insert(Role::Scores, workspace.store.put(&write_scores(&written)?)?);
     artifacts.insert(Role::Curve, workspace.store.put(&curve)?);
     Ok(StageResult { metrics, artifacts })
 }
@@ -97,22 +97,4 @@ fn is_constant(logits: &[f32], outputs: usize) -> bool {
 struct Curve<'a> {
     best_epoch: u32,
     epochs: &'a [EpochRecord],
-}
-
-/// `validation.rows`, `validation.logits`, `validation.targets`, and the same of test: paired statistics, swap sets and calibration
-/// need the score of every row later.
-fn write_scores(scores: &[(Split, &EvaluationRows, Vec<f32>)]) -> Result<Vec<u8>, InvalidTensors> {
-    let buffers: Vec<(String, Dtype, Vec<u8>)> = (scores.iter())
-        .flat_map(|(split, rows, logits)| {
-            [
-                (format!("{split}.rows"), Dtype::U32, u32_bytes(&rows.rows)),
-                (format!("{split}.logits"), Dtype::F32, f32_bytes(logits)),
-                (format!("{split}.targets"), Dtype::F32, f32_bytes(&rows.targets)),
-            ]
-        })
-        .collect();
-    let views: HashMap<&str, TensorView<'_>> = (buffers.iter())
-        .map(|(name, dtype, bytes)| Ok((name.as_str(), TensorView::new(*dtype, vec![bytes.len() / 4], bytes)?)))
-        .collect::<Result<_, safetensors::SafeTensorError>>()?;
-    Ok(safetensors::serialize(views, None)?)
 }

@@ -119,7 +119,8 @@ fn default_objectives(task: Option<Task>) -> Vec<Objective> {
         Some(Task::Multiclass) => Metric::Error,
         Some(Task::Binary) | None => Metric::Auc,
     };
-    let objective = |metric: Metric| Objective { quantity: metric.on(Split::Validation), direction: metric.better() };
+    let objective =
+        |metric: Metric| Objective { quantity: metric.on(Split::Validation), direction: metric.better(), margin: None };
     vec![objective(of_data), objective(Metric::NonzeroParameters)]
 }
 
@@ -134,7 +135,7 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, data: Option<
     };
     let same = |one: &Objective, two: &Objective| one.quantity == two.quantity;
     let objectives = reader.values(&field, items, same, |reader, item| {
-        let fields = reader.fields(item, &["maximize", "minimize"])?;
+        let fields = reader.fields(item, &["maximize", "minimize", "margin"])?;
         let (field, direction) = match (fields.get("maximize"), fields.get("minimize")) {
             (Some(field), None) => (field, Direction::Maximize),
             (None, Some(field)) => (field, Direction::Minimize),
@@ -159,7 +160,15 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, data: Option<
             reader.report(field.mark(), &field.path, format!("found {name}, whose {better}"));
             return None;
         }
-        Some(Objective { quantity, direction })
+        let Some(field) = fields.get("margin") else { return Some(Objective { quantity, direction, margin: None }) };
+        if quantity.metric().is_of_net() {
+            let message =
+                "found a margin of a metric of the net, but a margin says how much of a metric of the data may be lost";
+            reader.report(field.mark(), &field.path, message);
+            return None;
+        }
+        let margin = reader.number(&field, "a number above 0", |margin| margin > 0.0)?;
+        Some(Objective { quantity, direction, margin: Some(margin) })
     })?;
     if !objectives.iter().any(|objective| !objective.quantity.metric().is_of_net()) {
         let message = "found only metrics of the net, expected at least one of the data, such as auc";

@@ -304,14 +304,16 @@ fn metrics() -> Json {
 
 pub(crate) static OBJECTIVES: Key = Key {
     path: "objectives",
-    about: "Objectives of the Pareto front, measured on validation. At least one is a metric of the data",
+    about: "Objectives of the Pareto front, measured on validation. At least one is a metric of the data. `margin` is how much of it a net may lose and still count as good as the best dense net (default: 0.01 of auc, 0.02 of gini, 0.0025 of brier, error and accuracy)",
     allowed: "a list such as [{maximize: auc}, {minimize: nonzero_parameters}]",
     unset: "these two; for `multiclass` error instead of auc",
     only: &[],
     schema: || {
-        let properties = json!({"maximize": metrics(), "minimize": metrics()});
+        let margin = json!({"type": "number", "exclusiveMinimum": 0});
+        let properties = json!({"maximize": metrics(), "minimize": metrics(), "margin": margin});
         let objective = json!({
-            "type": "object", "properties": properties, "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
+            "type": "object", "properties": properties, "oneOf": [{"required": ["maximize"]}, {"required": ["minimize"]}],
+            "additionalProperties": false,
         });
         json!({"type": "array", "items": objective, "minItems": 1})
     },

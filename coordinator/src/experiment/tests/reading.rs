@@ -44,8 +44,12 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(
         spec.objectives,
         [
-            Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize },
-            Objective { quantity: Metric::NonzeroParameters.on(Split::Validation), direction: Direction::Minimize },
+            Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize, margin: None },
+            Objective {
+                quantity: Metric::NonzeroParameters.on(Split::Validation),
+                direction: Direction::Minimize,
+                margin: None
+            },
         ]
     );
 }
@@ -126,7 +130,7 @@ fn splits_constraints_and_columns_are_read() {
         ]
     );
     let north = of(Over::slice(Split::Validation, "region", "far north"));
-    assert_eq!(spec.objectives[1], Objective { quantity: north, direction: Direction::Maximize });
+    assert_eq!(spec.objectives[1], Objective { quantity: north, direction: Direction::Maximize, margin: None });
     assert_eq!(spec.controls, Controls { list: vec![], named: true });
 }
 
@@ -196,7 +200,7 @@ fn images_are_of_several_classes_unless_the_file_says_two() {
     );
     assert_eq!(
         spec.objectives[0],
-        Objective { quantity: Metric::Error.on(Split::Validation), direction: Direction::Minimize }
+        Objective { quantity: Metric::Error.on(Split::Validation), direction: Direction::Minimize, margin: None }
     );
     let spec = parsed(&text.replace("  rows: 5000", "  task: binary"));
     assert_eq!(
@@ -205,7 +209,7 @@ fn images_are_of_several_classes_unless_the_file_says_two() {
     );
     assert_eq!(
         spec.objectives[0],
-        Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize }
+        Objective { quantity: Metric::Auc.on(Split::Validation), direction: Direction::Maximize, margin: None }
     );
     for folder in ["mnist/", "a.b/mnist", ".", "..", "../mnist-1.0/"] {
         assert_eq!(parsed(&text.replace("../data/mnist", folder)).data.settings.format, TableFormat::Idx, "{folder}");

@@ -196,15 +196,13 @@
   }
 
   function drawDense(svg, found, ys, from, to) {
-    const rank = (point) => (better(state.y) ? 1 : -1) * point.y[0];
-    const controls = found.filter((point) => point.cell.dense);
-    if (!controls.length || metricOf.get(state.y).net) return;
-    const best = controls.reduce((a, b) => (rank(b) > rank(a) ? b : a));
+    const best = found.find((point) => point.cell.id === data.baseline);
+    if (!best || metricOf.get(state.y).net) return;
     if (best.y[2] !== undefined)
       svg.append(drawn("rect", { x: from, y: ys.at(best.y[3]), width: to - from, height: Math.max(0, ys.at(best.y[2]) - ys.at(best.y[3])), class: "band", "fill-opacity": 0.07 }));
     const at = ys.at(best.y[0]);
     svg.append(drawn("path", { d: `M${from} ${at}H${to}`, class: "dense", "stroke-width": 1.5, "stroke-dasharray": "5 3" }));
-    svg.append(drawn("text", { x: from + 6, y: at - 6, class: "ink" }, `dense ${print(metricOf.get(state.y), best.y[0])}`));
+    svg.append(drawn("text", { x: from + 6, y: at - 6, class: "ink" }, `baseline: best dense net ${print(metricOf.get(state.y), best.y[0])}`));
   }
 
   // The line of steps is the edge of what the front dominates: it exists only on the axes that the front was chosen on.
@@ -239,7 +237,7 @@
       if (place.net) { line(place.short, printSummary(place, summaryOf(cell, metric))); continue; }
       for (const split of ["validation", "test"]) line(`${place.short}, ${split}`, printSummary(place, summaryOf(cell, metric, split)));
       const difference = summaryOf(cell, metric, "test", "differences");
-      if (difference) line("test, minus dense", printSummary(place, difference, true));
+      if (difference) line("test, minus baseline", printSummary(place, difference, true));
     }
     data.settings.forEach((name, index) => { if (cell.settings[index] !== null) line(name, cell.settings[index]); });
     tip.replaceChildren(element("strong", { textContent: cell.name }), list, element("p", { textContent: cell.status }));
@@ -392,7 +390,7 @@
     search.addEventListener("input", () => set("text")(search.value));
     tools.append(
       choice("Show", [["all", "all cells"], ["front", "the front"], ["eligible", "eligible cells"], ["excluded", "cells not eligible"], ["controls", "controls"]], "all", set("only")),
-      choice("Numbers", [["validation", "validation"], ["test", "test"], ["difference-validation", "minus dense, validation"], ["difference-test", "minus dense, test"]], table.view, set("view")),
+      choice("Numbers", [["validation", "validation"], ["test", "test"], ["difference-validation", "minus baseline, validation"], ["difference-test", "minus baseline, test"]], table.view, set("view")),
       element("label", {}, "Find", search), total,
     );
     tools.hidden = false;

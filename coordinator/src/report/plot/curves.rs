@@ -51,7 +51,7 @@ pub(crate) fn curves(report: &Report, quantity: &Quantity) -> Option<String> {
     let height = 44.0 + legend_room + rows as f64 * (PANEL_HEIGHT + 34.0) + 40.0;
     let mut svg = Svg::new(WIDTH, height);
     let mut keys = labels.series.clone();
-    keys.push("dense control".to_owned());
+    keys.push("best dense net (baseline)".to_owned());
     let legend_height = legend(&mut svg, [LEFT, 8.0, WIDTH - LEFT - 18.0], &keys, |svg, index, x, y| {
         if index < labels.series.len() {
             svg.line(&format!("M{:.1} {y:.1}h18", x - 9.0), "bars", colour(index), 1.5, "");
@@ -112,10 +112,9 @@ fn panels(report: &Report, quantity: &Quantity, labels: &Labels) -> (Vec<Panel>,
         // Sparsities are not negative, so their bits sort as they do.
         panels[place].curves.entry(series).or_default().insert(sparsity.to_bits(), (sparsity, summary));
     }
-    for cell in report.cells.iter().filter(|cell| cell.control_kind == Some(Control::Dense)) {
-        if let Some(place) = places.get(&labels.panel_of(cell)) {
-            panels[*place].dense = summary(cell);
-        }
+    let baseline = report.baseline_cell().and_then(summary);
+    for panel in &mut panels {
+        panel.dense = baseline;
     }
     let left_out = panels.len().saturating_sub(MOST_PANELS);
     panels.truncate(MOST_PANELS);

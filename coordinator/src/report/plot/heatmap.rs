@@ -178,7 +178,7 @@ fn draw_legend(svg: &mut Svg, surface: &Surface<'_>, shades: Option<&Shades>) {
     if surface.is_relative && low < 0.0 && high > 0.0 {
         let at = x + shades.share(0.0) * LEGEND_BAR;
         svg.line(&format!("M{at:.1} {:.1}v24", LEGEND_TOP - 4.0), "dense", INK, 1.5, "");
-        svg.text(at, LEGEND_TOP - 7.0, Anchor::Middle, "muted", "dense");
+        svg.text(at, LEGEND_TOP - 7.0, Anchor::Middle, "muted", "baseline");
     }
     if surface.panels.iter().any(|panel| panel.slots.iter().any(|slot| slot.value.is_none())) {
         let x = x + LEGEND_BAR + width(&best) + 40.0;

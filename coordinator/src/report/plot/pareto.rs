@@ -1,4 +1,4 @@
-//! The Pareto plot: every cell by size and quality, the front as a line of steps, the dense control as a level to compare with.
+//! The Pareto plot: every cell by size and quality, the front as a line of steps, the best dense net as a level to compare with.
 
 use std::fmt::Write as _;
 
@@ -9,15 +9,12 @@ use super::{
     scale::Scale,
     svg::{Anchor, GRID, INK, MUTED, Svg, legend, width},
 };
-use crate::{
-    experiment::plan::Control,
-    report::{
-        glossary::title_of_any_split,
-        label::Labels,
-        model::{CellReport, Report},
-        number,
-        statistics::Summary,
-    },
+use crate::report::{
+    glossary::title_of_any_split,
+    label::Labels,
+    model::{CellReport, Report},
+    number,
+    statistics::Summary,
 };
 
 /// What the plot shows.
@@ -86,7 +83,7 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
     let labels = Labels::of(report);
     let mut svg = Svg::new(WIDTH, HEIGHT);
     let top = 18.0 + draw_legend(&mut svg, &labels, &axes);
-    let dense = best_dense(&points, axes.better[1]);
+    let baseline = report.baseline.as_ref().and_then(|found| points.iter().find(|point| point.cell.id == found.cell));
     let on_test = axes.test();
     let test = |point: &Point<'_>| point.cell.mean(&on_test);
     let extremes = points.iter().flat_map(|point| {
@@ -96,11 +93,15 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
     let x = Scale::of(points.iter().map(|point| point.x.mean), true, [LEFT, WIDTH - RIGHT]);
     let y = Scale::of(extremes.flatten(), false, [HEIGHT - BOTTOM, top]);
     frame(&mut svg, &[&axes.x, &axes.y].map(|axis| report.title(axis)), axes.better, (&x, &y), top);
-    if let Some(dense) = dense {
-        reference(&mut svg, dense, &axes, &y);
+    if let Some(baseline) = baseline {
+        reference(&mut svg, baseline, &axes, &y);
     }
     if axes.are_all_objectives {
-        svg.line(&steps(&points, &axes, &x, &y), "front", INK, 1.5, "");
+        svg.line(&steps(&points, |cell| cell.on_front, &axes, &x, &y), "front", INK, 1.5, "");
+        // Where small dense nets or reference models are better, their steps lie beyond those of the sweep's own front.
+        if report.common_front != report.front {
+            svg.line(&steps(&points, |cell| cell.on_common_front, &axes, &x, &y), "front", MUTED, 1.2, "2 3");
+        }
     }
     draw_points(&mut svg, &points, &labels, &x, &y);
     if axes.y.split().is_some() && points.len() <= MANY {
@@ -124,22 +125,11 @@ fn index(labels: &Labels, cell: &CellReport) -> Option<usize> {
     labels.series.iter().position(|label| *label == series)
 }
 
-/// The dense control that is best on validation: the level that pruned nets are held to.
-fn best_dense<'a, 'b>(points: &'a [Point<'b>], better: Direction) -> Option<&'a Point<'b>> {
-    let dense = points.iter().filter(|point| point.cell.control_kind == Some(Control::Dense));
-    dense.reduce(|best, point| {
-        let wins = match better {
-            Direction::Maximize => point.y.mean > best.y.mean,
-            Direction::Minimize => point.y.mean < best.y.mean,
-        };
-        if wins { point } else { best }
-    })
-}
-
 fn draw_legend(svg: &mut Svg, labels: &Labels, axes: &Axes) -> f64 {
     let mut keys = labels.series.clone();
     let series = keys.len();
-    keys.extend(["dense control", "on the front"].map(str::to_owned));
+    keys.extend(["best dense net (baseline)", "on the front"].map(str::to_owned));
+    keys.push("front of all that could be deployed".to_owned());
     if axes.y.split().is_some() {
         keys.push("front cell on test".to_owned());
     }
@@ -147,6 +137,7 @@ fn draw_legend(svg: &mut Svg, labels: &Labels, axes: &Axes) -> f64 {
         None => svg.shape(&marker(index, x, y, 5.0), "mark", colour(index), 1.0),
         Some(0) => svg.line(&format!("M{:.1} {y:.1}h18", x - 9.0), "dense", INK, 1.5, "5 3"),
         Some(1) => svg.line(&marker(0, x, y, 7.0), "front", INK, 1.5, ""),
+        Some(2) => svg.line(&format!("M{:.1} {y:.1}h18", x - 9.0), "front", MUTED, 1.2, "2 3"),
         Some(_) => svg.hollow(&marker(0, x, y, 4.0), MUTED),
     })
 }
@@ -185,13 +176,13 @@ fn reference(svg: &mut Svg, dense: &Point<'_>, axes: &Axes, y: &Scale) {
     }
     let at = y.at(dense.y.mean);
     svg.line(&format!("M{LEFT} {at:.1}h{across:.1}"), "dense", INK, 1.5, "5 3");
-    let label = format!("dense {}", number::of_metric(axes.y.metric(), dense.y.mean));
+    let label = format!("baseline: best dense net {}", number::of_metric(axes.y.metric(), dense.y.mean));
     svg.text(LEFT + 6.0, at - 5.0, Anchor::Start, "ink", &label);
 }
 
 /// The edge of what the front dominates, from its best value across to its worst.
-fn steps(points: &[Point<'_>], axes: &Axes, x: &Scale, y: &Scale) -> String {
-    let mut front: Vec<&Point<'_>> = points.iter().filter(|point| point.cell.on_front).collect();
+fn steps(points: &[Point<'_>], is_on: impl Fn(&CellReport) -> bool, axes: &Axes, x: &Scale, y: &Scale) -> String {
+    let mut front: Vec<&Point<'_>> = points.iter().filter(|point| is_on(point.cell)).collect();
     front.sort_by(|a, b| match axes.better[0] {
         Direction::Minimize => a.x.mean.total_cmp(&b.x.mean),
         Direction::Maximize => b.x.mean.total_cmp(&a.x.mean),
