@@ -50,7 +50,7 @@ pub struct Baseline {
     pub not_inferior: u64,
     /// The smallest of them.
     pub smallest: Option<CellId>,
-    /// The smallest cell whose own 95 % interval stays within the margin, if none is. It is one of many: such a pick is wrong more
+    /// The smallest cell whose own 95 % interval stays within the margin, if it is smaller. It is one of many: such a pick is wrong more
     /// often than its interval says.
     pub smallest_unadjusted: Option<CellId>,
     /// The cell that came nearest, if none is.
@@ -188,8 +188,8 @@ pub(super) fn compare(report: &mut Report, variances: &RowVariances) {
         });
         cell.eligible && low.zip(margin).is_some_and(|(low, margin)| low >= -margin)
     };
-    let unadjusted = report.cells.iter().filter(stays).min_by(by_size).filter(|_| smallest.is_none());
-    let smallest_unadjusted = unadjusted.map(|cell| cell.id.clone());
+    let unadjusted = report.cells.iter().filter(stays).min_by(by_size);
+    let smallest_unadjusted = unadjusted.map(|cell| cell.id.clone()).filter(|id| Some(id) != smallest.as_ref());
     let nearest = tests.iter().min_by(|(_, one), (_, two)| one.total_cmp(two));
     let nearest = nearest.filter(|_| smallest.is_none()).map(|(index, _)| report.cells[*index].id.clone());
     report.baseline = Some(Baseline {

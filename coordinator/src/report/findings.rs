@@ -124,49 +124,54 @@ fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
 }
 
 /// The smallest cell that is as good as the baseline, or that there is none and which came nearest.
-fn not_inferior(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
-    let baseline = report.baseline.as_ref()?;
+fn not_inferior(report: &Report, labels: &Labels, axes: &Axes) -> Vec<String> {
+    let Some(baseline) = &report.baseline else { return Vec::new() };
     let name = title(&axes.y);
     let Some(margin) = baseline.margin else {
-        return Some(format!(
-            "Whether a cell is as good as the baseline is not tested: {name} has no usual margin. Set one in the sweep file, such as objectives: [{{{}: {}, margin: 0.01}}].",
-            match axes.better[1] {
-                Direction::Maximize => "maximize",
-                Direction::Minimize => "minimize",
-            },
-            axes.y.text_or_on(Split::Validation),
-        ));
+        let verb = match axes.better[1] {
+            Direction::Maximize => "maximize",
+            Direction::Minimize => "minimize",
+        };
+        let quantity = axes.y.text_or_on(Split::Validation);
+        return vec![format!(
+            "Whether a cell is as good as the baseline is not tested: {name} has no usual margin. Set one in the sweep file, such as objectives: [{{{verb}: {quantity}, margin: 0.01}}]."
+        )];
     };
-    let margin = number::shortest(margin);
-    let tested =
-        format!("{} tested, one-sided at 2.5 %, adjusted by Holm's method", number::count(baseline.tested, "cell"));
-    if let Some(cell) = baseline.smallest.as_ref().and_then(|id| report.cell(id)) {
-        let lead = format!(
-            "The smallest net that is not inferior to the baseline, with a margin of {margin} of validation {name} ({tested}), is"
-        );
-        return Some(compared(&lead, report, cell, labels, axes));
+    let margin = format!("a margin of {} of validation {name}", number::shortest(margin));
+    let tested = number::count(baseline.tested, "cell");
+    let adjusted = format!("{tested} tested, one-sided at 2.5 %, adjusted by Holm's method");
+    let named = |id: &Option<CellId>| id.as_ref().and_then(|id| report.cell(id));
+    let mut found = Vec::new();
+    match (named(&baseline.smallest), named(&baseline.nearest)) {
+        (Some(cell), _) => {
+            let lead = format!("The smallest net that is not inferior to the baseline, with {margin} ({adjusted}), is");
+            found.push(compared(&lead, report, cell, labels, axes));
+        }
+        (None, Some(cell)) => {
+            let difference = cell.total_difference(&axes.y);
+            let nearest = difference.map(|difference| {
+                let difference = number::difference(axes.y.metric(), &difference.summary());
+                format!(" The nearest is {}: its validation {name} differs by {difference}.", labels.cell(cell))
+            });
+            found.push(format!(
+                "No cell is shown to be as good as the baseline, with {margin} ({adjusted}).{}",
+                nearest.unwrap_or_default()
+            ));
+        }
+        (None, None) => {
+            let seeds = report.cell(&baseline.cell).and_then(|cell| cell.summary(&axes.y)).map(|summary| summary.n);
+            found.extend((seeds == Some(1)).then(|| {
+                format!("No cell can be tested against the baseline: that takes two seeds, and {name} is known of one.")
+            }));
+        }
     }
-    let Some(cell) = baseline.nearest.as_ref().and_then(|id| report.cell(id)) else {
-        // Nothing has completed, or one seed says nothing of others.
-        let one_seed = report.cell(&baseline.cell)?.summary(&axes.y)?.n == 1;
-        return one_seed.then(|| {
-            format!(
-                "No cell can be tested against the baseline: that takes at least two seeds, and {name} is known of one."
-            )
-        });
-    };
-    if let Some(alone) = baseline.smallest_unadjusted.as_ref().and_then(|id| report.cell(id)) {
+    if let Some(cell) = named(&baseline.smallest_unadjusted) {
         let lead = format!(
-            "No cell is shown to be as good as the baseline, with a margin of {margin} of validation {name}, once all comparisons count ({tested}). Further seeds would tell more. By its own 95 % interval alone, which one of many passes too easily, the smallest within the margin is"
+            "By its own 95 % interval alone, which one of {tested} passes more easily than it should, the smallest net within the margin is"
         );
-        return Some(compared(&lead, report, alone, labels, axes));
+        found.push(compared(&lead, report, cell, labels, axes));
     }
-    let difference = cell.total_difference(&axes.y)?.summary();
-    Some(format!(
-        "No cell is shown to be as good as the baseline, with a margin of {margin} of validation {name} ({tested}). The nearest is {}: its validation {name} differs by {}.",
-        labels.cell(cell),
-        number::difference(axes.y.metric(), &difference),
-    ))
+    found
 }
 
 /// What a cell is beside the baseline: smaller by so much, and different by so much on test.
@@ -345,7 +350,7 @@ mod tests {
         let (plan, outcomes) = example::realistic();
         let report = build(&plan, &outcomes);
         let found = findings(&report);
-        assert_eq!(found.len(), 6, "{found:#?}");
+        assert_eq!(found.len(), 7, "{found:#?}");
         let axes = axes(&report).expect("something to show");
         let smallest = report.baseline.as_ref().and_then(|baseline| baseline.smallest.as_ref()).expect("a good one");
         let difference = report.cell(smallest).and_then(|cell| cell.minus_baseline(&axes.test()));
