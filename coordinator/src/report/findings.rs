@@ -108,9 +108,20 @@ fn chance(report: &Report, axes: &Axes) -> Option<String> {
     ))
 }
 
-fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
+/// The cell that the findings recommend.
+pub(super) fn headline(report: &Report) -> Option<&CellReport> {
+    smallest_as_good(report, &axes(report)?)
+}
+
+/// The dense control that is best on validation.
+pub(super) fn best_dense(report: &Report) -> Option<&CellReport> {
+    let axes = axes(report)?;
     let controls = report.cells.iter().filter(|cell| cell.control_kind == Some(Control::Dense));
-    let cell = best(controls, &axes.y, axes.better[1])?;
+    best(controls, &axes.y, axes.better[1])
+}
+
+fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
+    let cell = best_dense(report)?;
     let test = cell.summary(&axes.test())?;
     let size = cell.mean(&axes.x)?;
     Some(format!(

@@ -16,6 +16,7 @@ mod surface;
 mod table;
 mod unmet;
 
+pub mod difference;
 pub mod front;
 pub mod statistics;
 
