@@ -13,6 +13,7 @@ use super::{
     plot::axes,
     statistics::Paired,
     table::distinct,
+    ties,
 };
 use crate::experiment::plan::{Constraint, Control, Objective};
 
@@ -62,7 +63,7 @@ const READING: [&str; 6] = [
     "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold the 95 % interval of that mean by Student's t with one degree of freedom less than there are seeds: mean ± t · sd / √n, sd being the sample standard deviation. An interval ends where the range of its metric does, such as at 1 for the AUC. With few seeds it is wide, and with one there is none.",
     "The intervals speak of the seed: initial weights, order of rows and random scores. They do not speak of other data, other borrowers or other times.",
     "Differences to the dense control are paired: seed by seed, cell minus the unpruned net of the same settings that was trained for the same extra epochs. Pairing removes what the seed does to both. Differences to random are to the cell that is the same but for its choice of weights, made by chance; those to a small net are to a dense one of about as many parameters that was trained from its beginning for as many epochs (scratch, in the list of cells). Where a sentence says that a net loses at most so much, its whole interval lies within that: an interval that merely reaches zero would say no more than that there were few seeds. The margins are 0.01 of AUC and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point.",
-    "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
+    "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. Cells with equal means of every objective are one point, which the table shows once with their number. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
     "Controls are trials that the planner adds to compare with: the unpruned net, random weights removed at each sparsity, and beside each sparsity a small dense net of about as many parameters, trained from its beginning for as many epochs; and what else the sweep file asks for. They are never on the front, and neither are ablations. A cell is not eligible while one of its trials has not completed, when its nets give every row the same answer, or when it breaks a constraint.",
     "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer. Where neurons or filters go it is a share of those, while the measured sparsity is one of weights.",
 ];
@@ -73,6 +74,7 @@ impl Content {
     pub(super) fn of(report: &Report, most_cells: usize) -> Self {
         let labels = Labels::of(report);
         let front = report.front_cells();
+        let points = ties::front_points(report);
         let (controls, others): (Vec<&CellReport>, Vec<&CellReport>) =
             report.cells.iter().partition(|cell| cell.control);
         let mut listed = others.clone();
@@ -83,7 +85,7 @@ impl Content {
         Self {
             findings: findings(report),
             aims: aims(report),
-            front: cell_grid(report, &labels, &front, false),
+            front: ties::with_counts(cell_grid(report, &labels, &ties::first_cells(&points), false), &points),
             cells: cell_grid(report, &labels, &listed, true),
             cells_left_out: others.len() - listed.len(),
             slices: slices(report, &labels, &front),

@@ -14,12 +14,14 @@ use super::{
     number, parts,
     plot::{Axes, axes},
     statistics::Paired,
+    ties,
 };
 use crate::experiment::plan::Control;
 
 /// The headline of a report: a few sentences, the most important first.
 pub(super) fn findings(report: &Report) -> Vec<String> {
     let mut found = vec![overview(report)];
+    found.extend(ties::sentence(report));
     found.extend(report.unmet_constraints());
     let labels = Labels::of(report);
     if let Some(axes) = axes(report).filter(|axes| axes.y.split().is_some()) {

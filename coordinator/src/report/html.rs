@@ -16,6 +16,7 @@ use super::{
     statistics::Summary,
     surface::{Surface, surface},
     table::{distinct, setting_keys},
+    ties,
 };
 use crate::experiment::plan::Control;
 
@@ -189,6 +190,7 @@ fn numbers(report: &Report) -> Value {
     let places = places(report);
     let parts = (!report.parts.is_empty()).then(|| parts::of_cells(report));
     let part = |cell: &CellReport| parts.as_ref().and_then(|parts| parts.get(&cell.id));
+    let shared = ties::shared_points(report);
     let varying: Vec<&str> = setting_keys(&report.cells)
         .into_iter()
         .filter(|key| {
@@ -219,7 +221,7 @@ fn numbers(report: &Report) -> Value {
         "series": labels.series.iter().map(|label| clean(label)).collect::<Vec<_>>(),
         "settings": varying.iter().map(|key| clean(key)).collect::<Vec<_>>(),
         "places": places.iter().map(place).collect::<Vec<_>>(),
-        "cells": report.cells.iter().map(|cell| cell_numbers(cell, part(cell), &labels, &places, &varying)).collect::<Vec<_>>(),
+        "cells": report.cells.iter().map(|cell| cell_numbers(cell, part(cell), shared.get(&cell.id), &labels, &places, &varying)).collect::<Vec<_>>(),
     })
 }
 
@@ -249,6 +251,7 @@ fn direction(report: &Report, quantity: &Quantity) -> Direction {
 fn cell_numbers(
     cell: &CellReport,
     part: Option<&String>,
+    shared_point: Option<&usize>,
     labels: &Labels,
     places: &[Quantity],
     varying: &[&str],
@@ -268,6 +271,8 @@ fn cell_numbers(
         "dense": cell.control_kind == Some(Control::Dense),
         "control": cell.control,
         "front": cell.on_front,
+        // Of equal cells on the front, which are drawn as one mark with their number.
+        "point": shared_point,
         "eligible": cell.eligible,
         // The page lists no parts; it shows the status wherever it shows a cell.
         "status": clean(&part.map_or_else(|| status(cell), |part| format!("{}; part {part}", status(cell)))),

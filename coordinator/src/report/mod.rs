@@ -14,6 +14,7 @@ mod parts;
 mod plot;
 mod surface;
 mod table;
+mod ties;
 mod unmet;
 
 pub mod difference;
