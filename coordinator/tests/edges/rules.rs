@@ -89,6 +89,7 @@ pub(super) const BANS: &[Ban] = &[
             "coordinator/src/report/front.rs",
             "coordinator/src/report/front",
             "coordinator/src/report/statistics.rs",
+            "coordinator/src/report/statistics",
         ],
         except: &[],
         names: &["crate::experiment", "crate::report::model"],
