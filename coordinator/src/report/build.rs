@@ -10,6 +10,7 @@ use secateur_proto::{
 };
 
 use super::{
+    evidence::Evidence,
     front::{Standing, standings},
     glossary::sentence,
     label::SPARSITY,
@@ -107,7 +108,7 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
     let parts = parts::mark(parts, &mut cells, &mut trials);
     let failed = trials.iter().filter(|trial| trial.outcome != "completed").map(failed_trial).collect::<Vec<_>>();
 
-    Report {
+    let mut report = Report {
         schema: SCHEMA,
         sweep: SweepSummary {
             name: plan.sweep.name.clone(),
@@ -131,7 +132,10 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
         chance,
         unmet,
         parts,
-    }
+        evidence: None,
+    };
+    report.evidence = Evidence::of(&report);
+    report
 }
 
 /// The sparsity asked for; nothing where a penalty alone decides what goes, whatever the settings say.

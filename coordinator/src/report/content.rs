@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use secateur_proto::metrics::{Direction, Metric, Over, Quantity, Split};
 
 use super::{
+    evidence,
     findings::findings,
     glossary::{aim, control_title, title},
     label::{self, Labels},
@@ -38,6 +39,10 @@ pub(super) struct Content {
     /// What the front is chosen on.
     pub(super) aims: Vec<String>,
     pub(super) front: Grid,
+    /// How sure the front is: its cells, what settings explain, and what both mean.
+    pub(super) front_evidence: Grid,
+    pub(super) importance: Grid,
+    pub(super) evidence_notes: Vec<String>,
     /// The file's cells; at most as many as asked for, the front's first.
     pub(super) cells: Grid,
     pub(super) cells_left_out: usize,
@@ -86,6 +91,9 @@ impl Content {
             findings: findings(report),
             aims: aims(report),
             front: ties::with_counts(cell_grid(report, &labels, &ties::first_cells(&points), false), &points),
+            front_evidence: evidence::front_grid(report, &labels),
+            importance: evidence::importance_grid(report),
+            evidence_notes: evidence::notes(report),
             cells: cell_grid(report, &labels, &listed, true),
             cells_left_out: others.len() - listed.len(),
             slices: slices(report, &labels, &front),

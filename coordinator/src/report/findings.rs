@@ -8,6 +8,7 @@ use secateur_proto::{
 };
 
 use super::{
+    evidence,
     glossary::title_of_any_split as title,
     label::Labels,
     model::{CellReport, Report},
@@ -43,6 +44,7 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
         found.extend(extreme.into_iter().flat_map(|cell| against_small(report, cell, &labels, &axes)));
         found.extend(against_random(report, &labels, &axes));
     }
+    found.extend(evidence::sentence(report));
     found.extend(left_out(report));
     found.extend(parts::sentences(report));
     found
@@ -288,7 +290,7 @@ mod tests {
         let (plan, outcomes) = example::realistic();
         let report = build(&plan, &outcomes);
         let found = findings(&report);
-        assert_eq!(found.len(), 6, "{found:#?}");
+        assert_eq!(found.len(), 7, "{found:#?}");
         let axes = axes(&report).expect("something to show");
         let cell = smallest_as_good(&report, &axes).expect("a good one");
         let difference = cell.minus_dense(&Metric::Auc.on(Split::Test));

@@ -43,6 +43,7 @@ pub fn html(report: &Report) -> String {
         "pareto" => plot::pareto(report).map_or_else(|| note("There is nothing to plot yet."), figure),
         "front" => grid(&content.front, "No cell is on the front."),
         "slices" if !content.slices.rows.is_empty() => format!("<h3>By group</h3>{}", grid(&content.slices, "")),
+        "evidence" => evidence(&content),
         "curves" => curves(report),
         "surface" => surface(report).map_or_else(String::new, |surface| heatmap(&surface)),
         "cells" => grid(&content.cells, "The plan has no cells."),
@@ -121,6 +122,17 @@ fn curves(report: &Report) -> String {
         })
         .collect();
     if figures.is_empty() { note("No pruned cell has a result yet.") } else { figures.concat() }
+}
+
+/// How sure the front is, and what explains the results.
+fn evidence(content: &Content) -> String {
+    if content.evidence_notes.is_empty() {
+        return note("Nothing is known of that yet.");
+    }
+    let explained = grid(&content.importance, "");
+    let explained =
+        if explained.is_empty() { explained } else { format!("<h3>What explains the results</h3>{explained}") };
+    list(&content.evidence_notes) + &grid(&content.front_evidence, "") + &explained
 }
 
 /// The heat maps, what they say, and their numbers.

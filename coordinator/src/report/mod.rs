@@ -3,6 +3,7 @@
 
 mod build;
 mod content;
+mod evidence;
 mod findings;
 mod glossary;
 mod html;
@@ -27,6 +28,7 @@ pub(crate) mod example;
 mod tests;
 
 pub use build::{build, build_in_order};
+pub use evidence::{Evidence, FrontEvidence, HypervolumeEvidence, ImportanceEvidence, SettingShare};
 pub use html::html;
 pub use markdown::{MarkdownReport, markdown};
 pub use model::{

@@ -1,6 +1,7 @@
 //! Of [`build`]: what is compared with what, who is on the front, and what the JSON looks like.
 
 mod data;
+mod evidence;
 mod objectives;
 mod quantities;
 
