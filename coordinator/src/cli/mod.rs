@@ -3,6 +3,7 @@
 mod cancel;
 mod cert;
 pub(crate) mod client;
+mod diff;
 pub(crate) mod error;
 mod explain;
 mod export;
@@ -127,6 +128,8 @@ enum Verb {
     Gc(gc::GcArguments),
     /// Fetch the report of a sweep, also while it runs
     Report(report::ReportArguments),
+    /// Show what differs between two sweeps: settings, work, results, conclusions
+    Diff(diff::DiffArguments),
     /// Export a trained net as ONNX and safetensors, with a model card and ten test rows
     Export(export::ExportArguments),
     /// Score the rows of a table with a net of a finished run
@@ -248,6 +251,7 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Forget(arguments) => forget::run(arguments, output).await,
         Verb::Gc(arguments) => gc::run(arguments, output).await,
         Verb::Report(arguments) => report::run(arguments, output).await,
+        Verb::Diff(arguments) => diff::run(arguments, output, screen).await,
         Verb::Export(arguments) => export::run(arguments, output).await,
         Verb::Score(arguments) => score::run(arguments, output, screen).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,

@@ -42,7 +42,7 @@ pub(crate) struct SavedNet {
 pub(crate) struct SavedRun {
     folder: PathBuf,
     pub(crate) report: Report,
-    plan: Plan,
+    pub(crate) plan: Plan,
 }
 
 /// `<trial>.small.inputs.json`.

@@ -148,7 +148,7 @@ fn trials<'a>(parts: &'a [&Plan]) -> impl Iterator<Item = &'a Trial> {
 }
 
 /// The stage whose result is the trial's.
-fn last(trial: &Trial) -> Option<StageKey> {
+pub(super) fn last(trial: &Trial) -> Option<StageKey> {
     trial.stages.last().copied()
 }
 

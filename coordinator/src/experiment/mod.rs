@@ -7,6 +7,7 @@
 mod chain;
 pub mod counts;
 pub mod diagnostic;
+pub mod difference;
 pub mod domain;
 pub mod draft;
 pub mod expand;

@@ -20,7 +20,7 @@ use super::{
     model::{CellReport, Report, TrialReport},
     plot::{Axes, axes},
     rows::{RowValues, SplitScores, Total},
-    statistics::{Paired, t_above},
+    statistics::{Paired, multiplicity::holm, t_above},
 };
 use crate::experiment::plan::{Control, Objective};
 
@@ -168,7 +168,8 @@ pub(super) fn compare(report: &mut Report, variances: &RowVariances) {
         })
         .collect();
     // A cell that could not be tested counts among the comparisons: it was a candidate.
-    let adjusted = holm(&tests.iter().map(|(_, p)| *p).collect::<Vec<_>>(), candidates.len());
+    let p_values: Vec<f64> = tests.iter().map(|(_, p)| *p).collect();
+    let adjusted = holm(&p_values, candidates.len()).expect("probabilities, of no more cells than there are");
     for ((index, p), p_adjusted) in tests.iter().zip(adjusted) {
         report.cells[*index].non_inferiority = Some(NonInferiority { p: *p, p_adjusted, holds: p_adjusted < ALPHA });
     }
@@ -274,19 +275,6 @@ fn p_value(difference: &Total, margin: f64, better: Direction) -> Option<f64> {
     }
     let level = t_above(low, seeds)?;
     Some(if gain > 0.0 { level } else { 1.0 - level })
-}
-
-/// p-values adjusted by Holm's method for `comparisons`, of which those without a p-value count as not significant.
-fn holm(p_values: &[f64], comparisons: usize) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..p_values.len()).collect();
-    order.sort_by(|one, two| p_values[*one].total_cmp(&p_values[*two]));
-    let mut adjusted = vec![1.0; p_values.len()];
-    let mut largest = 0.0_f64;
-    for (rank, index) in order.into_iter().enumerate() {
-        largest = largest.max((p_values[index] * (comparisons - rank) as f64).min(1.0));
-        adjusted[index] = largest;
-    }
-    adjusted
 }
 
 /// Reads the scores of the cells that the conclusions are about, and finds how their metrics vary with the rows: of the baseline, then

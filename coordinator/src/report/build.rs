@@ -11,6 +11,7 @@ use secateur_proto::{
 
 use super::{
     baseline::{self, RowVariances},
+    evidence::Evidence,
     front::{Standing, standings},
     glossary::sentence,
     label::SPARSITY,
@@ -144,6 +145,7 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
         chance,
         unmet,
         parts,
+        evidence: None,
     };
     if let Some(place) = baseline::choose(&report) {
         let others = report.cells.iter_mut().zip(&samples).enumerate().filter(|(other, _)| *other != place);
@@ -154,6 +156,7 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
             }
         }
     }
+    report.evidence = Evidence::of(&report);
     report.with_rows(&RowVariances::default())
 }
 

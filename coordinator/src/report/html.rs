@@ -16,6 +16,7 @@ use super::{
     statistics::Summary,
     surface::{Surface, surface},
     table::{distinct, setting_keys},
+    ties,
 };
 use crate::experiment::plan::Control;
 
@@ -42,6 +43,7 @@ pub fn html(report: &Report) -> String {
         "pareto" => plot::pareto(report).map_or_else(|| note("There is nothing to plot yet."), figure),
         "front" => grid(&content.front, "No cell is on the front."),
         "slices" if !content.slices.rows.is_empty() => format!("<h3>By group</h3>{}", grid(&content.slices, "")),
+        "evidence" => evidence(&content),
         "curves" => curves(report),
         "surface" => surface(report).map_or_else(String::new, |surface| heatmap(&surface)),
         "cells" => grid(&content.cells, "The plan has no cells."),
@@ -122,6 +124,17 @@ fn curves(report: &Report) -> String {
     if figures.is_empty() { note("No pruned cell has a result yet.") } else { figures.concat() }
 }
 
+/// How sure the front is, and what explains the results.
+fn evidence(content: &Content) -> String {
+    if content.evidence_notes.is_empty() {
+        return note("Nothing is known of that yet.");
+    }
+    let explained = grid(&content.importance, "");
+    let explained =
+        if explained.is_empty() { explained } else { format!("<h3>What explains the results</h3>{explained}") };
+    list(&content.evidence_notes) + &grid(&content.front_evidence, "") + &explained
+}
+
 /// The heat maps, what they say, and their numbers.
 fn heatmap(surface: &Surface<'_>) -> String {
     let svg = plot::heatmap(surface);
@@ -189,6 +202,7 @@ fn numbers(report: &Report) -> Value {
     let places = places(report);
     let parts = (!report.parts.is_empty()).then(|| parts::of_cells(report));
     let part = |cell: &CellReport| parts.as_ref().and_then(|parts| parts.get(&cell.id));
+    let shared = ties::shared_points(report);
     let varying: Vec<&str> = setting_keys(&report.cells)
         .into_iter()
         .filter(|key| {
@@ -220,7 +234,7 @@ fn numbers(report: &Report) -> Value {
         "series": labels.series.iter().map(|label| clean(label)).collect::<Vec<_>>(),
         "settings": varying.iter().map(|key| clean(key)).collect::<Vec<_>>(),
         "places": places.iter().map(place).collect::<Vec<_>>(),
-        "cells": report.cells.iter().map(|cell| cell_numbers(cell, part(cell), &labels, &places, &varying)).collect::<Vec<_>>(),
+        "cells": report.cells.iter().map(|cell| cell_numbers(cell, part(cell), shared.get(&cell.id), &labels, &places, &varying)).collect::<Vec<_>>(),
     })
 }
 
@@ -250,6 +264,7 @@ fn direction(report: &Report, quantity: &Quantity) -> Direction {
 fn cell_numbers(
     cell: &CellReport,
     part: Option<&String>,
+    shared_point: Option<&usize>,
     labels: &Labels,
     places: &[Quantity],
     varying: &[&str],
@@ -269,6 +284,8 @@ fn cell_numbers(
         "dense": cell.control_kind == Some(Control::Dense),
         "control": cell.control,
         "front": cell.on_front,
+        // Of equal cells on the front, which are drawn as one mark with their number.
+        "point": shared_point,
         "eligible": cell.eligible,
         // The page lists no parts; it shows the status wherever it shows a cell.
         "status": clean(&part.map_or_else(|| status(cell), |part| format!("{}; part {part}", status(cell)))),

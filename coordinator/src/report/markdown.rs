@@ -37,6 +37,17 @@ pub fn markdown(report: &Report) -> MarkdownReport {
         page.line("### By group");
         page.grid(&content.slices, "");
     }
+    if !content.evidence_notes.is_empty() {
+        page.heading("How sure is the front");
+        page.list(&content.evidence_notes);
+        if !content.front_evidence.rows.is_empty() {
+            page.grid(&content.front_evidence, "");
+        }
+        if !content.importance.rows.is_empty() {
+            page.line("### What explains the results");
+            page.grid(&content.importance, "");
+        }
+    }
     page.heading("Against sparsity");
     for (index, quantity) in curve_quantities(report).iter().enumerate() {
         let name = format!("{} against sparsity", title_of_any_split(quantity));

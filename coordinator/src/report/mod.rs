@@ -4,6 +4,7 @@
 mod baseline;
 mod build;
 mod content;
+mod evidence;
 mod findings;
 mod glossary;
 mod html;
@@ -16,8 +17,10 @@ mod plot;
 mod rows;
 mod surface;
 mod table;
+mod ties;
 mod unmet;
 
+pub mod difference;
 pub mod front;
 pub mod statistics;
 
@@ -30,6 +33,7 @@ mod tests;
 
 pub use baseline::{Baseline, NonInferiority, RowVariances, TrialScores, Uncertainty, row_variances};
 pub use build::{build, build_in_order};
+pub use evidence::{Evidence, FrontEvidence, HypervolumeEvidence, ImportanceEvidence, SettingShare};
 pub use html::html;
 pub use markdown::{MarkdownReport, markdown};
 pub use model::{

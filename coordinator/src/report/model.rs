@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     baseline::{self, Baseline, NonInferiority, RowVariances, Uncertainty},
+    evidence::Evidence,
     findings::findings,
     glossary::title,
     label::Labels,
@@ -81,6 +82,9 @@ pub struct Report {
     /// The parts of the sweep's plan, in their order. Empty unless the sweep was extended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartReport>,
+    /// How sure the front is, and what explains the results. `None` if no cell has results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
 }
 
 /// What a sweep was submitted with, or extended by.

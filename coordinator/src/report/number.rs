@@ -82,6 +82,15 @@ pub(super) fn shortest(value: f64) -> String {
     if small || value.abs() >= 1e9 { format!("{value:e}") } else { value.to_string() }
 }
 
+/// A probability that was found by drawing, so that neither end is certain: `0.83`, `> 0.99`.
+pub(super) fn probability(value: f64) -> String {
+    match value {
+        value if value < 0.005 => "< 0.01".to_owned(),
+        value if value > 0.995 => "> 0.99".to_owned(),
+        value => fixed(value, 2),
+    }
+}
+
 /// `1 seed`, `3 seeds`.
 pub(super) fn count(number: u64, one: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };

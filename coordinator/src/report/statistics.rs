@@ -4,6 +4,11 @@
 //! An interval ends where the range of its quantity does. The mean that it is about lies within the range, so it is in the shorter
 //! interval whenever it is in the longer one: this costs no coverage, and intervals within the range stay what they are.
 
+pub mod dominance;
+pub mod hypervolume;
+pub mod importance;
+pub mod multiplicity;
+
 use std::collections::BTreeMap;
 
 use secateur_proto::metrics::Direction;

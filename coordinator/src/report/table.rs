@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     model::{CellReport, Report},
     statistics::Summary,
+    ties,
 };
 use crate::experiment::plan::Settings;
 
@@ -42,21 +43,28 @@ pub fn trials_csv(report: &Report) -> String {
     table.finish()
 }
 
-/// One row for each cell of the front: its settings, and mean, sd, interval and n of each metric.
+/// One row for each cell of the front: its settings, how many cells have equal means of every objective (`ties`, itself among them), the
+/// first of those (`tied_with`, empty for the first itself), and mean, sd, interval and n of each metric.
 #[must_use]
 pub fn front_csv(report: &Report) -> String {
     let settings = setting_keys(&report.cells);
     let quantities = distinct(report.cells.iter().flat_map(CellReport::measured));
     let mut table = Table::new();
-    let mut headers = vec!["id".to_owned()];
+    let mut headers = ["id", "ties", "tied_with"].map(str::to_owned).to_vec();
     headers.extend(settings.iter().map(|key| text(key.to_string())));
     for quantity in &quantities {
         let name = column(quantity);
         headers.extend(["mean", "sd", "ci95_low", "ci95_high", "n"].map(|part| format!("{name}_{part}")));
     }
     table.row(headers);
+    let points = ties::front_points(report);
+    let standing = |cells: &[&CellReport]| (cells.len(), cells.first().map(|first| first.id.clone()));
+    let ties: HashMap<_, _> =
+        points.iter().flat_map(|cells| cells.iter().map(|cell| (&cell.id, standing(cells)))).collect();
     for cell in report.front_cells() {
-        let mut row = vec![text(cell.id.to_string())];
+        let (count, first) = ties.get(&cell.id).cloned().unwrap_or((1, None));
+        let first = first.filter(|first| *first != cell.id).map_or_else(String::new, |first| text(first.to_string()));
+        let mut row = vec![text(cell.id.to_string()), count.to_string(), first];
         row.extend(settings.iter().map(|key| setting(&cell.settings, key)));
         for quantity in &quantities {
             row.extend(summary_columns(cell.summary(quantity).as_ref()));

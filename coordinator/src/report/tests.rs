@@ -1,6 +1,8 @@
 //! Of [`build`]: what is compared with what, who is on the front, and what the JSON looks like.
 
 mod data;
+mod evidence;
+mod objectives;
 mod quantities;
 
 use std::collections::BTreeMap;

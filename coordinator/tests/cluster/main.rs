@@ -7,6 +7,7 @@ mod artifacts;
 mod bucket;
 mod crashes;
 mod deploy;
+mod diff;
 mod digits;
 mod growing;
 mod grpc;

@@ -85,9 +85,14 @@ pub(super) const BANS: &[Ban] = &[
         reason: "a report is made of a plan and of outcomes, wherever they come from",
     },
     Ban {
-        within: &["coordinator/src/report/front.rs", "coordinator/src/report/statistics.rs"],
+        within: &[
+            "coordinator/src/report/front.rs",
+            "coordinator/src/report/front",
+            "coordinator/src/report/statistics.rs",
+            "coordinator/src/report/statistics",
+        ],
         except: &[],
-        names: &["crate::experiment"],
+        names: &["crate::experiment", "crate::report::model"],
         reason: "fronts and intervals are mathematics: they know numbers, not cells",
     },
     Ban {

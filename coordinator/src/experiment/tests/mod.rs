@@ -2,6 +2,7 @@
 
 mod class_weights;
 mod configs;
+mod difference;
 mod draft;
 mod growing;
 mod mistakes;

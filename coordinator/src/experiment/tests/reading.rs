@@ -135,6 +135,16 @@ fn splits_constraints_and_columns_are_read() {
 }
 
 #[test]
+fn six_objectives_of_both_directions_are_read() {
+    let spec = parsed(&small_with(&[
+        "objectives: [{maximize: auc}, {minimize: nonzero_parameters}, {minimize: brier}, {maximize: ks}, {minimize: macs}, {maximize: sparsity}]",
+    ]));
+    let directions: Vec<Direction> = spec.objectives.iter().map(|objective| objective.direction).collect();
+    use Direction::{Maximize, Minimize};
+    assert_eq!(directions, [Maximize, Minimize, Minimize, Maximize, Minimize, Maximize]);
+}
+
+#[test]
 fn line_ends_a_byte_order_mark_and_comments_do_not_matter() {
     let spec = parsed(SMALL);
     for end in ["\r\n", "\r"] {

@@ -174,11 +174,18 @@
     const bars = new Map(), solid = new Map(), faint = new Map();
     const add = (map, series, path) => map.set(series, (map.get(series) ?? "") + path);
     let rings = "", dense = "";
+    const equal = new Map();
     points = [];
     for (const { cell, x, y } of found) {
       if (!xs.inside(x[0]) || !ys.inside(y[0])) continue;
       const [px, py] = [xs.at(x[0]), ys.at(y[0])];
       points.push({ cell, px, py });
+      if (cell.point !== null) {
+        const place = `${cell.point} ${px} ${py}`;
+        const count = (equal.get(place)?.count ?? 0) + 1;
+        equal.set(place, { px, py, count });
+        if (count > 1) continue;
+      }
       if (cell.series === null) { dense += marker(3, px, py, 4.5); continue; }
       if (withBars && y[2] !== undefined) add(bars, cell.series, `M${px.toFixed(1)} ${ys.at(y[2]).toFixed(1)}V${ys.at(y[3]).toFixed(1)}`);
       add(cell.eligible || cell.control ? solid : faint, cell.series, marker(cell.series, px, py, cell.front ? 5 : many ? 2.5 : 4));
@@ -189,6 +196,8 @@
     for (const [series, path] of faint) svg.append(drawn("path", { d: path, fill: colour(series), "fill-opacity": 0.35, class: markClass }));
     for (const [series, path] of solid) svg.append(drawn("path", { d: path, fill: colour(series), class: markClass }));
     svg.append(drawn("path", { d: rings, class: "front", fill: "none", "stroke-width": 1.2 }));
+    for (const { px, py, count } of equal.values())
+      if (count > 1) svg.append(drawn("text", { x: px + 8, y: py - 8, class: "ink" }, `×${count}`));
     spot = drawn("path", { d: "", class: "front", fill: "none", "stroke-width": 2.5 });
     svg.append(spot);
     holder.replaceChildren(svg, tip);

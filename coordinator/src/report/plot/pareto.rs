@@ -1,6 +1,6 @@
 //! The Pareto plot: every cell by size and quality, the front as a line of steps, the best dense net as a level to compare with.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use secateur_proto::metrics::{Direction, Metric, Quantity, Split};
 
@@ -15,6 +15,7 @@ use crate::report::{
     model::{CellReport, Report},
     number,
     statistics::Summary,
+    ties,
 };
 
 /// What the plot shows.
@@ -80,6 +81,7 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
     let points: Vec<Point<'_>> = (report.cells.iter())
         .filter_map(|cell| Some(Point { cell, x: cell.summary(&axes.x)?, y: cell.summary(&axes.y)? }))
         .collect();
+    let (points, equal) = one_of_equal(report, points);
     let labels = Labels::of(report);
     let mut svg = Svg::new(WIDTH, HEIGHT);
     let top = 18.0 + draw_legend(&mut svg, &labels, &axes);
@@ -104,6 +106,10 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
         }
     }
     draw_points(&mut svg, &points, &labels, &x, &y);
+    for (point, count) in equal {
+        let (at_x, at_y) = (x.at(point.x), y.at(point.y));
+        svg.text(at_x + 8.0, at_y - 8.0, Anchor::Start, "ink", &format!("×{}", number::grouped(count)));
+    }
     if axes.y.split().is_some() && points.len() <= MANY {
         for point in points.iter().filter(|point| point.cell.on_front) {
             if let (Some(value), Some(series)) = (test(point), index(&labels, point.cell)) {
@@ -118,6 +124,31 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
         report.sweep.name
     );
     Some(svg.finish(&name))
+}
+
+/// Where several cells are one mark.
+struct Place {
+    x: f64,
+    y: f64,
+}
+
+/// Without all but one of the front's cells that are equal in every objective and in the same place; and where those are, with their number.
+fn one_of_equal<'a>(report: &Report, points: Vec<Point<'a>>) -> (Vec<Point<'a>>, Vec<(Place, u64)>) {
+    let shared = ties::shared_points(report);
+    let mut places: BTreeMap<(usize, u64, u64), u64> = BTreeMap::new();
+    let mut kept = Vec::with_capacity(points.len());
+    for point in points {
+        if let Some(number) = shared.get(&point.cell.id) {
+            let count = places.entry((*number, point.x.mean.to_bits(), point.y.mean.to_bits())).or_default();
+            *count += 1;
+            if *count > 1 {
+                continue;
+            }
+        }
+        kept.push(point);
+    }
+    let place = |((_, x, y), count)| (Place { x: f64::from_bits(x), y: f64::from_bits(y) }, count);
+    (kept, places.into_iter().filter(|(_, count)| *count > 1).map(place).collect())
 }
 
 fn index(labels: &Labels, cell: &CellReport) -> Option<usize> {
