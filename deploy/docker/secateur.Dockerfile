@@ -12,7 +12,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/*
-RUN useradd --system --uid 10001 --home-dir /var/lib/secateur --shell /usr/sbin/nologin secateur \
+RUN groupadd --gid 10001 secateur \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/secateur --shell /usr/sbin/nologin secateur \
     && install -d -o secateur -g secateur /var/lib/secateur /var/cache/secateur
 COPY --from=build /out/secateur /usr/local/bin/secateur
 USER 10001:10001

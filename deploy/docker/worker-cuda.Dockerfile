@@ -23,7 +23,8 @@ FROM nvidia/cuda:12.8.1-base-ubuntu24.04
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates libgomp1 libstdc++6 \
     && rm -rf /var/lib/apt/lists/*
-RUN useradd --system --uid 10001 --home-dir /var/cache/secateur --shell /usr/sbin/nologin secateur \
+RUN groupadd --gid 10001 secateur \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/cache/secateur --shell /usr/sbin/nologin secateur \
     && install -d -o secateur -g secateur /var/cache/secateur
 COPY --from=build /opt/libtorch/lib /opt/libtorch/lib
 COPY --from=build /out/secateur-worker /usr/local/bin/secateur-worker

@@ -19,7 +19,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates libstdc++6 \
     && rm -rf /var/lib/apt/lists/*
-RUN useradd --system --uid 10001 --home-dir /var/cache/secateur --shell /usr/sbin/nologin secateur \
+RUN groupadd --gid 10001 secateur \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/cache/secateur --shell /usr/sbin/nologin secateur \
     && install -d -o secateur -g secateur /var/cache/secateur
 # The program remembers this folder.
 COPY --from=build /opt/libtorch/lib /opt/libtorch/lib
