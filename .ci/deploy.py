@@ -72,7 +72,7 @@ def check_manifests(path, used):
             files |= {one["value"] for one in container.get("env", []) if one["name"] in ("SECATEUR_CA", "SECATEUR_TOKEN_FILE")}
             check(all(str(pathlib.PurePosixPath(file).parent) in ready for file in files), at, f"{files}: not all on a volume")
             if "worker" in container["name"]:
-                grace = next(int(word.split("=")[1]) for word in words if word.startswith("--grace="))
+                grace = next((int(word.split("=")[1]) for word in words if word.startswith("--grace=")), 30)
                 check(spec["terminationGracePeriodSeconds"] >= grace + HAND_BACK, at, "is killed before its --grace is over")
                 used["worker"] |= options(words)
             elif "serve" in words:
