@@ -3,6 +3,7 @@ mod checkpoints;
 mod collapse;
 mod import;
 mod quantize;
+mod reference;
 mod schedules;
 mod slices;
 
