@@ -25,6 +25,7 @@ pub(crate) mod example;
 mod tests;
 
 pub use build::{build, build_in_order};
+pub(crate) use glossary::control_title;
 pub use html::html;
 pub use markdown::{MarkdownReport, markdown};
 pub use model::{
