@@ -44,6 +44,8 @@ fn a_reference_model_is_a_control_with_one_stage_for_all_seeds() {
         trials.map(|trial| trial.seed).collect::<Vec<_>>()
     };
     assert!(found.iter().all(|(cell, _)| seeds(cell) == [0, 1, 2]));
+    // The report explains them.
+    assert_eq!(plan.methods().len(), without.methods().len() + 1);
     // Everything else is as it was.
     assert_eq!(plan.cells[..without.cells.len()], without.cells);
     let keys = |plan: &Plan| plan.stages.iter().map(|stage| stage.key).collect::<BTreeSet<_>>();

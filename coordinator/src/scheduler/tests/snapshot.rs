@@ -109,7 +109,7 @@ fn lines_of_a_snapshot_are_entries_of_the_journal() {
     for line in &lines {
         let later = line.replace(r#""version":10"#, r#""version":11"#);
         let error = EntryReader::default().read(&later).expect_err("another version");
-        assert!(error.to_string().contains("has version 10"), "{error}");
+        assert!(error.to_string().contains("has version 11"), "{error}");
     }
     lab.apply(&given.ended(None));
     let given = lab.next_lease();
