@@ -297,6 +297,8 @@ vocabulary! {
         Logistic = "logistic",
         /// Gradient boosting of trees on the same rows, a reference model.
         Boosting = "boosting",
+        /// Scores of another model in a column of the table, a reference model.
+        Scores = "scores",
     }
 }
 
@@ -304,7 +306,7 @@ impl Control {
     /// Whether it is a model of another kind, which the key `references` asks for. The others are nets, of the key `controls`.
     #[must_use]
     pub const fn is_reference(self) -> bool {
-        matches!(self, Self::Logistic | Self::Boosting)
+        matches!(self, Self::Logistic | Self::Boosting | Self::Scores)
     }
 
     /// The controls that the key `controls` can name.

@@ -255,7 +255,7 @@ impl<'a> PlanBuilder<'a> {
                 set(pruning::ABLATION.path, json!(AblationSetting::Reinitialize.name()));
             }
             // Their cells are made of no point.
-            Control::Logistic | Control::Boosting => return,
+            Control::Logistic | Control::Boosting | Control::Scores => return,
             Control::ScratchEpochs | Control::ScratchCompute => {
                 settings = self.scratch_settings(control, point);
                 if let Some(widths) = work.widths() {

@@ -17,6 +17,7 @@ pub(crate) const fn control_title(control: Control) -> &'static str {
         Control::ScratchCompute => "small net of as much compute",
         Control::Logistic => "logistic regression",
         Control::Boosting => "gradient boosting",
+        Control::Scores => "given scores",
     }
 }
 

@@ -13,6 +13,8 @@ use crate::experiment::plan::{CONTROL_WIDTHS, Control, REFERENCE, Settings};
 
 const STRATEGY: &str = "pruning.strategy";
 const SCOPE: &str = "pruning.scope";
+/// Where scores that are given stand in the table.
+const SCORES_COLUMN: &str = "reference.column";
 pub(super) const SPARSITY: &str = "pruning.sparsity";
 pub(super) const STRENGTH: &str = "regularization.strength";
 
@@ -37,7 +39,9 @@ impl Labels {
         let is_parameter = |key: &String| key.starts_with(STRATEGY) && key != STRATEGY;
         let (parameters, others): (Vec<_>, Vec<_>) = several
             .into_iter()
-            .filter(|key| !matches!(key.as_str(), STRATEGY | SCOPE | SPARSITY | CONTROL_WIDTHS | REFERENCE))
+            .filter(|key| {
+                !matches!(key.as_str(), STRATEGY | SCOPE | SPARSITY | CONTROL_WIDTHS | REFERENCE | SCORES_COLUMN)
+            })
             .partition(is_parameter);
         let mut labels = Self { parameters, others, series: Vec::new() };
         let mut seen = BTreeSet::new();
@@ -58,7 +62,12 @@ impl Labels {
             return format!("dense control{}", how.unwrap_or_default());
         }
         if let Some(reference) = cell.control_kind.filter(|control| control.is_reference()) {
-            return control_title(reference).to_owned();
+            let column = cell.settings.get(SCORES_COLUMN).map(text);
+            return [Some(control_title(reference).to_owned()), column]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" · ");
         }
         let mut parts = vec![cell.settings.get(STRATEGY).map_or_else(|| "no pruning".to_owned(), text)];
         parts.extend(self.parameters.iter().filter_map(|key| named(&cell.settings, key)));

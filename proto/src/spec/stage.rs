@@ -49,7 +49,7 @@ pub trait Stage {
     }
 }
 
-pub use reference::{BoostingSpec, LogisticSpec, ReferenceModel};
+pub use reference::{BoostingSpec, LogisticSpec, ReferenceModel, ScoresSpec};
 
 /// The files made by a stage that evaluates its net.
 const EVALUATED: &[Role] = &[Role::Checkpoint, Role::Scores, Role::Curve];

@@ -79,7 +79,7 @@ pub enum Fitted {
 
 impl Fitted {
     /// Fits `model` on the train rows, whose losses are multiplied by the weights of their classes. `validation` only decides when
-    /// boosting stops.
+    /// boosting stops. Returns `None` for scores that are given.
     ///
     /// # Errors
     /// If the fit diverges.
@@ -88,10 +88,11 @@ impl Fitted {
         train: Rows<'_>,
         validation: Rows<'_>,
         weights: [f64; 2],
-    ) -> Result<Self, Diverged> {
+    ) -> Result<Option<Self>, Diverged> {
         Ok(match model {
-            ReferenceModel::Logistic(spec) => Self::Logistic(Logistic::fit(*spec, train, weights)?),
-            ReferenceModel::Boosting(spec) => Self::Boosting(Boosting::fit(*spec, train, validation, weights)?),
+            ReferenceModel::Logistic(spec) => Some(Self::Logistic(Logistic::fit(*spec, train, weights)?)),
+            ReferenceModel::Boosting(spec) => Some(Self::Boosting(Boosting::fit(*spec, train, validation, weights)?)),
+            ReferenceModel::Scores(_) => None,
         })
     }
 
@@ -142,6 +143,15 @@ impl Fitted {
 const LEAF_BYTES: u64 = 4;
 /// A threshold of 32 bits, the input and the place of one child of 16 bits each; the other child follows the split.
 const SPLIT_BYTES: u64 = 8;
+
+/// The log-odds of a probability, which is taken to be no nearer to 0 and 1 than doubles can tell from 1.
+#[must_use]
+pub fn log_odds(probability: f64) -> f32 {
+    let probability = probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON);
+    #[expect(clippy::cast_possible_truncation, reason = "logits are kept in 32 bits")]
+    let logit = (libm::log(probability) - libm::log1p(-probability)) as f32;
+    logit
+}
 
 /// 1 / (1 + e^−z).
 fn sigmoid(logit: f64) -> f64 {

@@ -52,7 +52,7 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     let objectives = goals::objectives(reader, &fields, data.as_ref());
     let constraints = goals::constraints(reader, &fields, data.as_ref());
     let controls = goals::controls(reader, &fields);
-    let references = references::references(reader, &fields, task);
+    let references = references::references(reader, &fields, data.as_ref());
     let attempts = fields.get("attempts").map_or(Some(Attempts::default()), |field| goals::attempts(reader, &field));
 
     let excluded = fields.get("exclude");

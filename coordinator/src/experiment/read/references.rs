@@ -1,29 +1,39 @@
 //! Reads `references`.
 
-use secateur_proto::spec::{BoostingSpec, LogisticSpec, ReferenceModel, Task};
+use secateur_proto::spec::{BoostingSpec, LogisticSpec, Reading, ReferenceModel, ScoresSpec, TableFormat};
 use serde_json::{Value as Json, json};
 
 use super::{
-    super::{diagnostic::Mark, spec::References, yaml::Value},
+    super::{
+        diagnostic::{Mark, quote},
+        spec::{DataSpec, References},
+        yaml::Value,
+    },
     reader::{Field, Fields, Reader},
 };
 
-const NAMES: [&str; 2] = ["logistic", "boosting"];
+const NAMES: [&str; 3] = ["logistic", "boosting", "scores"];
+/// The names that need no parameters.
+const ALONE: [&str; 2] = ["logistic", "boosting"];
 const ALLOWED: &str = "none, or a list such as [logistic, boosting]";
+const SCORES: [&str; 1] = ["column"];
 const LOGISTIC: [&str; 1] = ["l2"];
 const BOOSTING: [&str; 7] = ["trees", "learning_rate", "leaves", "min_rows", "bins", "l2", "patience"];
 
 /// Without the key, and with `none`, there are none.
-pub(super) fn references(reader: &mut Reader, fields: &Fields<'_>, task: Option<Task>) -> Option<References> {
+pub(super) fn references(reader: &mut Reader, fields: &Fields<'_>, data: Option<&DataSpec>) -> Option<References> {
     let none = References { models: Vec::new(), mark: Mark::START };
     let Some(field) = fields.get("references").filter(|field| !field.is_text("none")) else { return Some(none) };
     let Some(items) = field.items() else {
         reader.wrong(&field, ALLOWED);
         return None;
     };
-    let same_kind = |one: &ReferenceModel, two: &ReferenceModel| one.name() == two.name();
-    let models = reader.values(&field, items, same_kind, model)?;
-    if let Some(task) = task.filter(|task| !ReferenceModel::supports(*task)) {
+    let is_same = |one: &ReferenceModel, two: &ReferenceModel| match (one, two) {
+        (ReferenceModel::Scores(one), ReferenceModel::Scores(two)) => one.column == two.column,
+        _ => one.name() == two.name(),
+    };
+    let models = reader.values(&field, items, is_same, |reader, field| model(reader, field, data))?;
+    if let Some(task) = data.map(|data| data.settings.task).filter(|task| !ReferenceModel::supports(*task)) {
         let message = format!("reference models take two classes, and data.task is {task}: leave references out");
         reader.report(field.mark(), &field.path, message);
         return None;
@@ -32,17 +42,23 @@ pub(super) fn references(reader: &mut Reader, fields: &Fields<'_>, task: Option<
 }
 
 /// A name, or a map of one name to its parameters.
-fn model(reader: &mut Reader, field: &Field<'_>) -> Option<ReferenceModel> {
+fn model(reader: &mut Reader, field: &Field<'_>, data: Option<&DataSpec>) -> Option<ReferenceModel> {
     let (name, parameters) = match &field.node.value {
         Value::Map(entries) => match entries.as_slice() {
             [entry] if NAMES.contains(&entry.key.as_str()) => (entry.key.as_str(), Some(field.entry(entry))),
-            [_] => return reader.choice(field, &NAMES.map(|name| (name, ())), &["scores"]).and(None),
+            [_] => {
+                reader.fields(field, &NAMES);
+                return None;
+            }
             _ => {
                 reader.wrong(field, "a name, or a map of one name such as {logistic: {l2: 0.1}}");
                 return None;
             }
         },
-        _ => (reader.choice(field, &NAMES.map(|name| (name, name)), &["scores"])?, None),
+        _ => {
+            let allowed = "logistic, boosting, or a map such as {scores: {column: champion}}";
+            (reader.choice_or_map(field, &ALONE.map(|name| (name, name)), &["scores"], allowed)?, None)
+        }
     };
     if name == "logistic" {
         let mut spec = LogisticSpec::default();
@@ -51,6 +67,9 @@ fn model(reader: &mut Reader, field: &Field<'_>) -> Option<ReferenceModel> {
             positive(reader, &fields, "l2", &mut spec.l2)?;
         }
         return Some(ReferenceModel::Logistic(spec));
+    }
+    if name == "scores" {
+        return scores(reader, &parameters?, data?);
     }
     let mut spec = BoostingSpec::default();
     if let Some(field) = parameters {
@@ -67,6 +86,28 @@ fn model(reader: &mut Reader, field: &Field<'_>) -> Option<ReferenceModel> {
         read.into_iter().collect::<Option<()>>()?;
     }
     Some(ReferenceModel::Boosting(spec))
+}
+
+/// The column of scores that are given. It is not an input: nets would learn from it.
+fn scores(reader: &mut Reader, field: &Field<'_>, data: &DataSpec) -> Option<ReferenceModel> {
+    let fields = reader.fields(field, &SCORES)?;
+    let field = reader.required(&fields, "column", "the name of a column of the table")?;
+    let column = reader.text(&field, "the name of a column of the table")?.to_owned();
+    let settings = &data.settings;
+    if settings.format == TableFormat::Idx {
+        reader.report(field.mark(), &field.path, "images have no column of scores");
+        return None;
+    }
+    let is_input = match &settings.inputs {
+        Some(inputs) => inputs.contains(&column),
+        None => !settings.drop.contains(&column),
+    };
+    if is_input || settings.target.as_ref() == Some(&column) {
+        let message = format!("found the column {}, which nets would learn from: add it to data.drop", quote(&column));
+        reader.report(field.mark(), &field.path, message);
+        return None;
+    }
+    Some(ReferenceModel::Scores(ScoresSpec { column, format: settings.format, reading: Reading::default() }))
 }
 
 /// Reads a parameter into `value`, which holds the default. `None` after a mistake.
@@ -118,6 +159,11 @@ pub(crate) fn schema() -> Json {
     });
     let boosting = json!({"type": "object", "properties": properties, "additionalProperties": false});
     let of = |name: &str, parameters: Json| json!({"type": "object", "properties": {name: parameters}, "required": [name], "additionalProperties": false});
-    let item = json!({"anyOf": [{"enum": NAMES}, of("logistic", logistic), of("boosting", boosting)]});
-    json!({"anyOf": [{"const": "none"}, {"type": "array", "items": item, "minItems": 1, "maxItems": NAMES.len()}]})
+    let column = json!({"type": "string", "minLength": 1});
+    let scores = json!({
+        "type": "object", "properties": {"column": column}, "required": ["column"], "additionalProperties": false,
+    });
+    let kinds = [of("logistic", logistic), of("boosting", boosting), of("scores", scores)];
+    let item = json!({"anyOf": [[json!({"enum": ALONE})].as_slice(), &kinds].concat()});
+    json!({"anyOf": [{"const": "none"}, {"type": "array", "items": item, "minItems": 1}]})
 }

@@ -385,8 +385,8 @@ pub(crate) static REFERENCES: Key = Key {
     about: "Models of other kinds to compare nets with, fitted on the same prepared rows, with the weights of `training.class_weight`: \
             `logistic` regression with the penalty `l2` (1 / C of scikit-learn) and gradient `boosting` of trees, which stops when the \
             log loss of validation has not fallen for `patience` trees. Two classes and at most 2,048 inputs. They have no seed, so each \
-            is computed once",
-    allowed: "a list such as [logistic, boosting], or with parameters, here the defaults: [{logistic: {l2: 1}}, {boosting: {trees: 500, learning_rate: 0.1, \
+            is computed once. `scores` are probabilities of the positive class that another model gave, in a column that `data.drop` names",
+    allowed: "a list such as [logistic, boosting, {scores: {column: champion}}], or with parameters, here the defaults: [{logistic: {l2: 1}}, {boosting: {trees: 500, learning_rate: 0.1, \
               leaves: 31, min_rows: 20, bins: 255, l2: 0, patience: 20}}]",
     unset: "none",
     only: &[],

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use secateur_proto::spec::{BoostingSpec, LogisticSpec, ReferenceModel, ReferenceSpec, StageSpec};
+use secateur_proto::{
+    outcome::Role,
+    spec::{BoostingSpec, LogisticSpec, ReferenceModel, ReferenceSpec, StageSpec},
+};
 use serde_json::json;
 
 use super::*;
@@ -95,6 +98,21 @@ fn the_key_controls_does_not_add_or_name_them() {
     assert!(references(&planned(&small_with(&["references: none"]))).is_empty());
     let listed = crate::experiment::setting::rows().find(|row| row.path() == "controls").expect("a key").allowed();
     assert_eq!(listed, Control::of_nets().map(Control::name).collect::<Vec<_>>().join(", "));
+}
+
+#[test]
+fn scores_in_columns_of_the_table_are_reference_models() {
+    let text = small_with(&["references: [{scores: {column: champion}}, logistic, {scores: {column: vendor}}]"])
+        .replace("seed: 42}", "seed: 42}\n  drop: [champion, vendor]");
+    let plan = planned(&text);
+    let found = references(&plan);
+    let controls: Vec<_> = found.iter().map(|(cell, _)| cell.control).collect();
+    assert_eq!(controls, [Some(Control::Scores), Some(Control::Logistic), Some(Control::Scores)]);
+    assert_eq!(json!(found[0].0.settings), json!({"reference": "scores", "reference.column": "champion"}));
+    // Its stage is given the table.
+    let stage = plan.stages.iter().find(|stage| stage.spec == StageSpec::from(found[0].1.clone())).expect("a stage");
+    assert_eq!(stage.given.get(&Role::Table), Some(&table().artifact));
+    assert_eq!(PackedPlan::of(&plan).expect("no contradiction").unpack(), plan);
 }
 
 #[test]

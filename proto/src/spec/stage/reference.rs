@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Stage;
-use crate::{ids::StageKey, outcome::Role, spec::Task};
+use crate::{
+    ids::StageKey,
+    outcome::Role,
+    spec::{Reading, TableFormat, Task},
+};
 
 /// Fits a reference model on the train rows and evaluates it like a net. It is deterministic and has no seed, so the
 /// trials of all seeds share one stage. For two classes only.
@@ -20,13 +24,15 @@ pub struct ReferenceSpec {
 }
 
 /// A kind of reference model, with the parameters of its fit.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReferenceModel {
     /// Logistic regression.
     Logistic(LogisticSpec),
     /// Gradient boosting of decision trees.
     Boosting(BoostingSpec),
+    /// The scores of another model, which the table holds.
+    Scores(ScoresSpec),
 }
 
 /// How a logistic regression is fitted: to the minimum of the sum of the losses plus `l2` / 2 times the sum of the
@@ -71,6 +77,19 @@ impl Default for BoostingSpec {
     }
 }
 
+/// Where the scores of another model are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoresSpec {
+    /// The column of the table with the probability of the positive class.
+    pub column: String,
+    /// The format of the table.
+    pub format: TableFormat,
+    /// How its text is read.
+    #[serde(default, skip_serializing_if = "Reading::is_plain")]
+    pub reading: Reading,
+}
+
 impl ReferenceModel {
     /// The widest rows that a reference model can be fitted on: the Hessian of the logistic regression is square.
     pub const MAX_INPUTS: u32 = 2_048;
@@ -81,6 +100,16 @@ impl ReferenceModel {
         match self {
             Self::Logistic(_) => "logistic",
             Self::Boosting(_) => "boosting",
+            Self::Scores(_) => "scores",
+        }
+    }
+
+    /// The widest rows that this kind is fitted on, or `None` if it is not fitted.
+    #[must_use]
+    pub const fn max_inputs(&self) -> Option<u32> {
+        match self {
+            Self::Logistic(_) | Self::Boosting(_) => Some(Self::MAX_INPUTS),
+            Self::Scores(_) => None,
         }
     }
 
@@ -98,6 +127,8 @@ impl ReferenceModel {
         let is_positive = |value: f64| value.is_finite() && value > 0.0;
         match self {
             Self::Logistic(LogisticSpec { l2 }) if is_positive(*l2) => Ok(()),
+            Self::Scores(ScoresSpec { column, .. }) if column.is_empty() => Err("the column of the scores has no name"),
+            Self::Scores(_) => Ok(()),
             Self::Logistic(_) => Err("the l2 of a logistic regression must be above 0"),
             Self::Boosting(BoostingSpec { trees, learning_rate, leaves, min_rows, bins, l2, patience }) => {
                 let in_range = (1..=10_000).contains(trees)
@@ -121,11 +152,17 @@ impl Stage for ReferenceSpec {
     }
 
     fn reads(&self) -> Vec<Role> {
-        vec![Role::Prepared]
+        match self.model {
+            ReferenceModel::Scores(_) => vec![Role::Prepared, Role::Table],
+            ReferenceModel::Logistic(_) | ReferenceModel::Boosting(_) => vec![Role::Prepared],
+        }
     }
 
     fn leaves(&self) -> Vec<Role> {
-        vec![Role::Reference, Role::Scores]
+        match self.model {
+            ReferenceModel::Scores(_) => vec![Role::Scores],
+            ReferenceModel::Logistic(_) | ReferenceModel::Boosting(_) => vec![Role::Reference, Role::Scores],
+        }
     }
 
     fn check(&self) -> Result<(), &'static str> {
@@ -170,7 +207,7 @@ mod tests {
             ReferenceModel::Boosting(BoostingSpec { patience: 0, ..boosting }),
         ];
         for model in wrong {
-            assert!(spec(model).check().is_err(), "{model:?}");
+            assert!(spec(model.clone()).check().is_err(), "{model:?}");
         }
         for class_weights in [vec![1.0], vec![1.0, 0.0], vec![1.0; 3]] {
             let spec = ReferenceSpec { class_weights, ..spec(ReferenceModel::Logistic(LogisticSpec::default())) };
