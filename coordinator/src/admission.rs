@@ -7,11 +7,11 @@ use secateur_proto::{
     ids::ContentHash,
     metrics::Over,
     outcome::Artifact,
-    spec::{TableFormat, Task},
+    spec::{DataSettings, ReferenceModel, ScoresSpec, TableFormat, Task},
 };
 use secateur_worker::{
     causes::with_causes,
-    data::{self, DataError, Facts, Group, Resolved, Table},
+    data::{self, DataError, Dataset, Facts, Group, Resolved, Table},
     import,
 };
 use tracing::info;
@@ -118,6 +118,7 @@ pub fn read_data(spec: &SweepSpec, table: Input<'_>, limits: Limits) -> Result<I
     if !unknown.is_empty() {
         return Err(Diagnostics::new(file_name, unknown));
     }
+    check_scores(spec, &settings, table.bytes, &prepared.dataset)?;
     let Facts { train, validation, test, classes, columns, width, image, .. } = prepared.facts();
     let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let facts = InputFacts {
@@ -139,6 +140,21 @@ pub fn read_data(spec: &SweepSpec, table: Input<'_>, limits: Limits) -> Result<I
     };
     info!(rows = facts.rows.iter().sum::<u64>(), inputs = facts.inputs, elapsed = ?begun.elapsed(), "read the data");
     Ok(facts)
+}
+
+/// Checks that each row that nets are evaluated on has the scores that `references` names.
+fn check_scores(spec: &SweepSpec, settings: &DataSettings, table: &[u8], dataset: &Dataset) -> Result<(), Diagnostics> {
+    let evaluated: Vec<u32> =
+        [&dataset.validation, &dataset.test].iter().flat_map(|part| &part.rows).copied().collect();
+    for model in &spec.references.models {
+        if let ReferenceModel::Scores(ScoresSpec { column, .. }) = model {
+            data::given_scores(settings.format, &settings.reading, table, column, &evaluated).map_err(|error| {
+                let message = format!("{}: {}", spec.data.path, with_causes(&error));
+                Diagnostics::one(&spec.file, spec.references.mark, "references", message)
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Plans the sweep `spec`, read from `text`, over the data of `facts` and the net that came with it.
@@ -292,6 +308,26 @@ mod tests {
             data.replace('\n', "\n  ")
         );
         admit("sweep.yaml", &text, Input::of(table.as_bytes()), None, Limits::NONE)
+    }
+
+    #[test]
+    fn scores_that_are_missing_or_none_are_refused_at_the_key() {
+        let admitted = |score: &dyn Fn(usize) -> String| {
+            let rows = (0..60).map(|row| format!("{}.5,{},{}\n", row * 7 % 11, score(row), row % 2));
+            let table = format!("a,champion,y\n{}", rows.collect::<String>());
+            let text = format!(
+                "version: 1\nname: s\ndata:\n  path: table.csv\n  target: y\n  task: binary\n  drop: [champion]\n  {AT_RANDOM}\n\
+                 model: {{kind: mlp, hidden: [4]}}\ntraining: {{optimizer: {{kind: adam, lr: 1.0e-2}}, batch_size: 8, epochs: 2}}\n\
+                 pruning: {{strategy: magnitude, sparsity: 0.5, retrain: {{epochs: 1}}}}\nseeds: 2\n\
+                 references: [{{scores: {{column: champion}}}}]\n"
+            );
+            admit("sweep.yaml", &text, Input::of(table.as_bytes()), None, Limits::NONE)
+        };
+        admitted(&|row| format!("0.{:02}", row % 100)).expect("is admitted");
+        for wrong in ["", "1.01", "high"] {
+            let refused = admitted(&|_| wrong.to_owned()).expect_err("is refused");
+            assert!(refused.list.iter().all(|problem| problem.path == "references"), "{refused}");
+        }
     }
 
     const AT_RANDOM: &str = "split: {kind: stratified, train: 0.6, validation: 0.2, test: 0.2, seed: 1}";

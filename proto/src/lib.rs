@@ -22,7 +22,7 @@ pub mod v1 {
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// Version of the messages between workers and coordinators. A coordinator rejects workers of any other version.
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;
 
 /// Version of what stages compute. It is part of every stage key: raise it if the same spec gives other numbers than
 /// before.

@@ -41,6 +41,8 @@ vocabulary! {
         Curve = "curve",
         /// The quantized net: integers of few bits with their scales, as safetensors.
         Quantized = "quantized",
+        /// A fitted reference model, as JSON: coefficients or trees.
+        Reference = "reference",
     }
 }
 

@@ -42,4 +42,6 @@ pub mod device_probe;
 #[cfg(feature = "train")]
 pub mod executor;
 #[cfg(feature = "train")]
+pub mod reference;
+#[cfg(feature = "train")]
 pub mod train;

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{error::CliError, outputs::KEPT};
 use crate::{
     experiment::plan::Plan,
-    report::{Report, SCHEMA, TrialReport},
+    report::{Report, SCHEMA, TrialReport, control_title},
 };
 
 /// The folder with the files of nets.
@@ -163,8 +163,16 @@ impl SavedRun {
     /// The net of a trial as its metrics are measured: of a quantized trial the quantized one.
     ///
     /// # Errors
-    /// If its files are not in the folder, or are not those of the report.
+    /// If it is a reference model, its files are not in the folder, or they are not those of the report.
     pub(crate) fn net(&self, trial: &TrialReport) -> Result<SavedNet, CliError> {
+        let cell = self.report.cells.iter().find(|cell| cell.id == trial.cell);
+        if let Some(reference) = cell.and_then(|cell| cell.control_kind).filter(|control| control.is_reference()) {
+            let what = control_title(reference);
+            return Err(CliError::Input(format!(
+                "the trial {} has no net: it is a reference model ({what})",
+                trial.id
+            )));
+        }
         let is_quantized = trial.artifacts.contains_key(&Role::Quantized);
         let role = if is_quantized { Role::Quantized } else { Role::Checkpoint };
         let unusable = |error: &dyn std::error::Error| CliError::Failed(format!("the files of {}: {error}", trial.id));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use secateur_proto::spec::{ColumnKind, Decimal, Reading, Task};
+use secateur_proto::spec::{ColumnKind, Decimal, Reading, ReferenceModel, Task};
 use secateur_worker::data::{ColumnInspection, Inspection, Range, Role, Say, SuspicionKind, TargetInspection, Type};
 
 /// The column in which the comments of the file begin.
@@ -274,6 +274,10 @@ fn rest(table: &Inspection, line: &mut impl FnMut(&str, &str)) {
     line("  sparsity: [0.5, 0.8, 0.9]", "the share of the weights that is removed");
     line(&format!("  retrain: {{epochs: {}}}", epochs / 2), "");
     line("seeds: 3", "of each cell; more of them give narrower intervals");
+    let is_binary = table.target.as_ref().and_then(|target| target.task) == Some(Task::Binary);
+    if is_binary && inputs <= ReferenceModel::MAX_INPUTS as usize {
+        line("references: [logistic, boosting]", "logistic regression and gradient boosting on the same rows");
+    }
 }
 
 /// A name of letters and digits, from the name of the table's file.

@@ -62,8 +62,9 @@ pub fn extension(plan: &Plan, earlier: &[&Plan]) -> Result<Option<PackedPlan>, N
     if earlier.iter().any(|part| part.sweep.data.hash != plan.sweep.data.hash) {
         return Err(NotAnExtension::OtherData { path: plan.sweep.data.path.clone() });
     }
-    let known: HashMap<StageKey, &CellId> = trials(earlier).filter_map(|old| Some((last(old)?, &old.cell))).collect();
-    let is_new = |trial: &&Trial| last(trial).is_none_or(|stage| !known.contains_key(&stage));
+    let known: HashMap<Identity, &CellId> =
+        trials(earlier).filter_map(|old| Some((identity(old)?, &old.cell))).collect();
+    let is_new = |trial: &&Trial| identity(trial).is_none_or(|identity| !known.contains_key(&identity));
     let new: Vec<&Trial> = plan.trials.iter().filter(is_new).collect();
     let files = |plan: &Plan| (plan.sweep.file_hash, plan.sweep.weights.clone());
     let is_earlier_file = earlier.iter().any(|part| files(part) == files(plan));
@@ -90,8 +91,8 @@ pub fn extension(plan: &Plan, earlier: &[&Plan]) -> Result<Option<PackedPlan>, N
 struct Names<'a>(HashMap<&'a CellId, CellId>);
 
 impl<'a> Names<'a> {
-    fn of(plan: &'a Plan, known: &HashMap<StageKey, &CellId>, earlier: &[&Plan]) -> Self {
-        let old = plan.trials.iter().filter_map(|trial| Some((&trial.cell, (*known.get(&last(trial)?)?).clone())));
+    fn of(plan: &'a Plan, known: &HashMap<Identity, &CellId>, earlier: &[&Plan]) -> Self {
+        let old = plan.trials.iter().filter_map(|trial| Some((&trial.cell, (*known.get(&identity(trial)?)?).clone())));
         let mut names: HashMap<&CellId, CellId> = old.collect();
         let mut taken: HashSet<CellId> = trials(earlier).map(|trial| trial.cell.clone()).collect();
         for trial in &plan.trials {
@@ -147,14 +148,21 @@ fn trials<'a>(parts: &'a [&Plan]) -> impl Iterator<Item = &'a Trial> {
     parts.iter().flat_map(|part| &part.trials)
 }
 
+/// What a trial computes, and its seed: trials of a reference model share all stages.
+type Identity = (StageKey, u64);
+
+fn identity(trial: &Trial) -> Option<Identity> {
+    last(trial).map(|stage| (stage, trial.seed))
+}
+
 /// The stage whose result is the trial's.
 pub(super) fn last(trial: &Trial) -> Option<StageKey> {
     trial.stages.last().copied()
 }
 
 fn first_missing<'a>(plan: &Plan, earlier: &'a [&Plan]) -> Option<&'a Trial> {
-    let asked: HashSet<Option<StageKey>> = plan.trials.iter().map(last).collect();
-    trials(earlier).find(|trial| !asked.contains(&last(trial)))
+    let asked: HashSet<Option<Identity>> = plan.trials.iter().map(identity).collect();
+    trials(earlier).find(|trial| !asked.contains(&identity(trial)))
 }
 
 /// Why the plan lacks a trial of the sweep.

@@ -24,6 +24,10 @@ pub type Settings = BTreeMap<String, serde_json::Value>;
 /// that it stands beside.
 pub const CONTROL_WIDTHS: &str = "control.hidden";
 
+/// The setting of a [reference model](Control::is_reference) that names it. It has none of the settings of nets; its parameters are
+/// settings below this one, where they are not the default.
+pub const REFERENCE: &str = "reference";
+
 /// Everything that a sweep will compute, and what it left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -292,6 +296,43 @@ vocabulary! {
         ScratchEpochs = "scratch_epochs",
         /// The same, trained for as much compute (scratch-B).
         ScratchCompute = "scratch_compute",
+        /// Logistic regression on the same rows, a reference model.
+        Logistic = "logistic",
+        /// Gradient boosting of trees on the same rows, a reference model.
+        Boosting = "boosting",
+        /// Scores of another model in a column of the table, a reference model.
+        Scores = "scores",
+    }
+}
+
+impl Control {
+    /// Whether it is a model of another kind, which the key `references` asks for. The others are nets, of the key `controls`.
+    #[must_use]
+    pub const fn is_reference(self) -> bool {
+        matches!(self, Self::Logistic | Self::Boosting | Self::Scores)
+    }
+
+    /// The controls that the key `controls` can name.
+    pub fn of_nets() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|control| !control.is_reference())
+    }
+}
+
+impl Cell {
+    /// A cell that is compared with nothing, and of which nothing can be pruned.
+    #[must_use]
+    pub const fn new(id: CellId, settings: Settings, control: Option<Control>) -> Self {
+        Self {
+            id,
+            settings,
+            control,
+            dense_control: None,
+            random_control: None,
+            scratch_control: None,
+            other_controls: BTreeMap::new(),
+            prunable_weights: 0,
+            removed_weights: None,
+        }
     }
 }
 
@@ -301,6 +342,7 @@ impl Control {
     pub const fn is_deployable(self) -> bool {
         match self {
             Self::Dense | Self::DenseQuantized | Self::ScratchEpochs | Self::ScratchCompute => true,
+            Self::Logistic | Self::Boosting | Self::Scores => true,
             Self::Random | Self::RandomMatched | Self::Shuffle | Self::Reinitialize => false,
         }
     }

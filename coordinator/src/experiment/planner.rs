@@ -1,6 +1,8 @@
 //! From a sweep's points to the plan: cells, trials and the stages that they share. A plain function of the spec and of what is known
 //! of the files that it names.
 
+mod references;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use secateur_proto::{
@@ -38,6 +40,7 @@ pub fn plan(spec: &SweepSpec, file_text: &str, inputs: InputFacts) -> Result<Pac
         return Err(Diagnostics::one(&spec.file, spec.data.path_mark, "data.path", message));
     }
     weights::check(spec, &inputs)?;
+    references::check(spec, &inputs)?;
     let weights = spec.grid.listed(&training::CLASS_WEIGHT);
     let problems: Vec<_> = weights.into_iter().flat_map(|weight| weight.problems(&inputs.classes)).collect();
     if !problems.is_empty() {
@@ -58,6 +61,8 @@ pub struct PlanBuilder<'a> {
     taken: HashSet<ContentHash>,
     /// By a work's identity: the cell that is that work, and the point it was made for.
     by_work: HashMap<StageKey, (CellId, Point)>,
+    /// The stages of reference models.
+    references: HashSet<StageKey>,
     part: Part,
 }
 
@@ -87,6 +92,7 @@ impl<'a> PlanBuilder<'a> {
             ids: HashSet::new(),
             taken: HashSet::new(),
             by_work: HashMap::new(),
+            references: HashSet::new(),
             part: Part::default(),
         }
     }
@@ -102,6 +108,7 @@ impl<'a> PlanBuilder<'a> {
         self.stage(self.prepare, prepare);
         self.add_asked(points);
         self.add_controls();
+        self.add_references();
         self.finish()
     }
 
@@ -247,6 +254,8 @@ impl<'a> PlanBuilder<'a> {
             Control::Reinitialize => {
                 set(pruning::ABLATION.path, json!(AblationSetting::Reinitialize.name()));
             }
+            // Their cells are made of no point.
+            Control::Logistic | Control::Boosting | Control::Scores => return,
             Control::ScratchEpochs | Control::ScratchCompute => {
                 settings = self.scratch_settings(control, point);
                 if let Some(widths) = work.widths() {
@@ -285,18 +294,18 @@ impl<'a> PlanBuilder<'a> {
         let id = self.cell_id(&settings);
         self.by_work.insert(identity, (id.clone(), point));
         self.part.cells.push(Cell {
-            id: id.clone(),
-            settings,
-            control,
-            dense_control: None,
-            random_control: None,
-            scratch_control: None,
-            other_controls: BTreeMap::new(),
             prunable_weights: work.prunable(),
             removed_weights: work.removed(),
+            ..Cell::new(id.clone(), settings, control)
         });
+        let prepare = self.prepare;
+        self.trials(&id, |seed| work.stages(prepare, seed));
+    }
+
+    /// The trials of a cell: of each seed the stages of `chain`, behind the preparation of the data.
+    fn trials(&mut self, id: &CellId, chain: impl Fn(u64) -> Vec<(StageKey, StageSpec)>) {
         let seeds = &self.spec.seeds;
-        let chains: Vec<_> = seeds.iter().map(|seed| work.stages(self.prepare, *seed)).collect();
+        let chains: Vec<_> = seeds.iter().map(|seed| chain(*seed)).collect();
         let mut keys = vec![vec![self.prepare]; chains.len()];
         // Depth by depth: stages that can share a bundle come together.
         let mut chains: Vec<_> = chains.into_iter().map(Vec::into_iter).collect();

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::{
     diagnostic::Diagnostics,
     domain::{Axis, Domain},
-    plan::Settings,
+    plan::{REFERENCE, Settings},
     setting::Value,
     spec::SweepSpec,
     yaml,
@@ -17,6 +17,9 @@ use super::{
 /// # Errors
 /// If `text` is not a sweep file.
 pub fn recipe(file: &str, text: &str, settings: &Settings, seed: u64) -> Result<Option<String>, Diagnostics> {
+    if settings.contains_key(REFERENCE) {
+        return Ok(None);
+    }
     let spec = SweepSpec::parse(file, text)?;
     let (root, _) = yaml::parse(file, text)?;
     let mut tree = root.canonical();
@@ -35,6 +38,7 @@ pub fn recipe(file: &str, text: &str, settings: &Settings, seed: u64) -> Result<
     if let Json::Object(keys) = &mut tree {
         keys.remove("exclude");
         keys.remove("search");
+        keys.remove("references");
         keys.insert("seeds".to_owned(), json!([seed]));
         keys.insert("controls".to_owned(), "none".into());
     }

@@ -8,7 +8,7 @@ use secateur_proto::{
     spec::{SelectBy, StageSpec, Task},
 };
 
-use super::plan::{ClassRows, DataSummary, Plan};
+use super::plan::{ClassRows, Control, DataSummary, Plan};
 
 /// Rows of each class below which a part gets a caution. Validations of models of risk need at least 100 events and 100 non-events
 /// (Vergouwe et al. 2005, J Clin Epidemiol 58:475; Collins, Ogundimu & Altman 2016, Stat Med 35:214).
@@ -64,7 +64,7 @@ impl Plan {
         cautions
     }
 
-    /// How nets are pruned, as far as it is not in the settings of the cells.
+    /// How nets are pruned, as far as it is not in the settings of the cells, and what reference models are.
     #[must_use]
     pub fn methods(&self) -> Vec<String> {
         let stages: HashMap<StageKey, &StageSpec> = self.stages.iter().map(|stage| (stage.key, &stage.spec)).collect();
@@ -99,7 +99,12 @@ impl Plan {
                 }
             })
             .collect();
-        methods.into_iter().map(str::to_owned).collect()
+        let has_references = self.cells.iter().any(|cell| cell.control.is_some_and(Control::is_reference));
+        let references = has_references.then_some(
+            "Reference models are fitted on the train rows of the nets and have no seed, so every seed has the same result and intervals \
+             over seeds have no width. The parameters of gradient boosting are the values of leaves and the thresholds of splits.",
+        );
+        methods.into_iter().chain(references).map(str::to_owned).collect()
     }
 }
 

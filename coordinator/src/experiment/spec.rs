@@ -2,7 +2,7 @@
 
 use secateur_proto::{
     ids::ContentHash,
-    spec::{DataSettings, PrepareSpec, Reading},
+    spec::{DataSettings, PrepareSpec, Reading, ReferenceModel},
 };
 
 use super::{
@@ -47,6 +47,8 @@ pub struct SweepSpec {
     pub exclude: Vec<Exclusion>,
     /// What to add to compare with.
     pub controls: Controls,
+    /// Models of other kinds to compare with.
+    pub references: References,
     /// How often stages are tried.
     pub attempts: Attempts,
 }
@@ -121,6 +123,15 @@ pub struct Exclusion {
     pub mark: Mark,
     /// By path of a setting, which of its values.
     pub chosen: Vec<(&'static str, Vec<Value>)>,
+}
+
+/// Models of other kinds to compare with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct References {
+    /// Each kind at most once.
+    pub models: Vec<ReferenceModel>,
+    /// Where the file says so.
+    pub mark: Mark,
 }
 
 /// Which trials to add to compare with.

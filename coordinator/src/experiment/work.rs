@@ -331,6 +331,8 @@ impl Work {
         match control {
             Control::Dense => Some(Ok(self.dense_control())),
             Control::DenseQuantized => self.is_quantized().then(|| Ok(self.dense_quantized())),
+            // They are no nets.
+            Control::Logistic | Control::Boosting | Control::Scores => None,
             // Every other control takes something away.
             _ if !self.removes() => None,
             Control::ScratchEpochs => Some(self.scratch(false)),

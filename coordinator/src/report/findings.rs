@@ -38,6 +38,7 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
             found.push(compared("At the small end of the front is", report, cell, &labels, &axes));
         }
         found.extend(common_front(report));
+        found.extend(references(report, &labels, &axes));
         let shown = smallest.and_then(|id| report.cell(id)).or(extreme);
         found.extend(shown.into_iter().flat_map(|cell| against_small(report, cell, &labels, &axes)));
         found.extend(against_random(report, &labels, &axes));
@@ -256,12 +257,27 @@ fn common_front(report: &Report) -> Option<String> {
     Some(text)
 }
 
+/// What the reference models reach on test.
+fn references(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
+    let test = axes.test();
+    let is_reference = |cell: &&CellReport| cell.control_kind.is_some_and(Control::is_reference);
+    let reached = report.cells.iter().filter(is_reference).filter_map(|cell| {
+        let difference = cell.total_difference(&test)?;
+        let value = number::of_metric(axes.y.metric(), cell.mean(&test)?);
+        let difference = with_total(axes.y.metric(), &difference, report.data.rows[2]);
+        Some(format!("{} has {value}, which differs from the baseline by {difference}", labels.cell(cell)))
+    });
+    let reached: Vec<String> = reached.collect();
+    (!reached.is_empty()).then(|| format!("Of the reference models, test {}: {}.", title(&axes.y), reached.join("; ")))
+}
+
 /// What a deployable cell is, with its place in lists.
 fn owner(cell: &CellReport) -> (usize, &'static str) {
     match cell.control_kind {
         None if cell.requested_sparsity == Some(0.0) => (1, "unpruned net"),
         None => (0, "pruned net"),
         Some(Control::ScratchEpochs | Control::ScratchCompute) => (2, "small dense net"),
+        Some(control) if control.is_reference() => (4, "reference model"),
         Some(_) => (3, "dense net"),
     }
 }

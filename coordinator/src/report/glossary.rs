@@ -4,8 +4,8 @@ use secateur_proto::metrics::{Over, Quantity};
 
 use crate::experiment::plan::Control;
 
-/// How a control is called behind "minus".
-pub(super) const fn control_title(control: Control) -> &'static str {
+/// How a control is called, also behind "minus".
+pub(crate) const fn control_title(control: Control) -> &'static str {
     match control {
         Control::Dense => "dense",
         Control::DenseQuantized => "dense, quantized",
@@ -15,6 +15,9 @@ pub(super) const fn control_title(control: Control) -> &'static str {
         Control::Reinitialize => "reinitialized",
         Control::ScratchEpochs => "small net",
         Control::ScratchCompute => "small net of as much compute",
+        Control::Logistic => "logistic regression",
+        Control::Boosting => "gradient boosting",
+        Control::Scores => "given scores",
     }
 }
 

@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
+    glossary::control_title,
     model::{CellReport, Report},
     number,
 };
-use crate::experiment::plan::{CONTROL_WIDTHS, Control, Settings};
+use crate::experiment::plan::{CONTROL_WIDTHS, Control, REFERENCE, Settings};
 
 const STRATEGY: &str = "pruning.strategy";
 const SCOPE: &str = "pruning.scope";
+/// Where scores that are given stand in the table.
+const SCORES_COLUMN: &str = "reference.column";
 pub(super) const SPARSITY: &str = "pruning.sparsity";
 pub(super) const STRENGTH: &str = "regularization.strength";
 
@@ -36,7 +39,9 @@ impl Labels {
         let is_parameter = |key: &String| key.starts_with(STRATEGY) && key != STRATEGY;
         let (parameters, others): (Vec<_>, Vec<_>) = several
             .into_iter()
-            .filter(|key| !matches!(key.as_str(), STRATEGY | SCOPE | SPARSITY | CONTROL_WIDTHS))
+            .filter(|key| {
+                !matches!(key.as_str(), STRATEGY | SCOPE | SPARSITY | CONTROL_WIDTHS | REFERENCE | SCORES_COLUMN)
+            })
             .partition(is_parameter);
         let mut labels = Self { parameters, others, series: Vec::new() };
         let mut seen = BTreeSet::new();
@@ -55,6 +60,14 @@ impl Labels {
             // Its strategy is called `none`, and in brackets how it is trained where that is not as usual.
             let how = cell.settings.get(STRATEGY).and_then(Value::as_str).and_then(|name| name.strip_prefix("none"));
             return format!("dense control{}", how.unwrap_or_default());
+        }
+        if let Some(reference) = cell.control_kind.filter(|control| control.is_reference()) {
+            let column = cell.settings.get(SCORES_COLUMN).map(text);
+            return [Some(control_title(reference).to_owned()), column]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" · ");
         }
         let mut parts = vec![cell.settings.get(STRATEGY).map_or_else(|| "no pruning".to_owned(), text)];
         parts.extend(self.parameters.iter().filter_map(|key| named(&cell.settings, key)));
@@ -116,7 +129,10 @@ pub(super) fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{build, example};
+    use crate::{
+        experiment::plan::Cell,
+        report::{build, example, html, markdown},
+    };
 
     #[test]
     fn cells_are_named_by_what_differs() {
@@ -136,5 +152,26 @@ mod tests {
         assert_eq!(labels.cell(&report.cells[27]), "magnitude · global · sparsity 0.90 · strength 1e-5");
         assert_eq!(labels.cell(&report.cells[60]), "dense control · strength 0");
         assert_eq!(labels.panel_of(&report.cells[27]), "strength 1e-5");
+    }
+
+    #[test]
+    fn a_reference_model_is_called_by_its_kind_and_changes_no_other_name() {
+        let (mut plan, outcomes) = example::realistic();
+        let before = build(&plan, &outcomes);
+        for (kind, control) in [("logistic", Control::Logistic), ("boosting", Control::Boosting)] {
+            let settings = Settings::from([(REFERENCE.to_owned(), kind.into())]);
+            plan.cells.push(Cell::new(kind.parse().expect("safe"), settings, Some(control)));
+        }
+        let report = build(&plan, &outcomes);
+        let names = |report: &Report| {
+            let labels = Labels::of(report);
+            report.cells.iter().map(|cell| labels.cell(cell)).collect::<Vec<_>>()
+        };
+        let (before, after) = (names(&before), names(&report));
+        assert_eq!(after[..before.len()], before);
+        assert_eq!(after[before.len()..], ["logistic regression", "gradient boosting"]);
+        // What they do not have breaks no page.
+        assert!(html(&report).contains("gradient boosting"));
+        assert!(markdown(&report).text.contains("| gradient boosting |"));
     }
 }

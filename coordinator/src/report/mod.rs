@@ -34,6 +34,7 @@ mod tests;
 pub use baseline::{Baseline, NonInferiority, RowVariances, TrialScores, Uncertainty, row_variances};
 pub use build::{build, build_in_order};
 pub use evidence::{Evidence, FrontEvidence, HypervolumeEvidence, ImportanceEvidence, SettingShare};
+pub(crate) use glossary::control_title;
 pub use html::html;
 pub use markdown::{MarkdownReport, markdown};
 pub use model::{

@@ -18,6 +18,7 @@ mod logs;
 mod main_job;
 mod rare;
 mod recompute;
+mod references;
 mod results;
 mod security;
 mod space;

@@ -49,6 +49,8 @@ pub trait Stage {
     }
 }
 
+pub use reference::{BoostingSpec, LogisticSpec, ReferenceModel, ScoresSpec};
+
 /// The files made by a stage that evaluates its net.
 const EVALUATED: &[Role] = &[Role::Checkpoint, Role::Scores, Role::Curve];
 
@@ -119,4 +121,6 @@ kinds! { $
     prune => Prune(PruneSpec),
     /// Round the net's numbers to few bits, and evaluate.
     quantize => Quantize(QuantizeSpec),
+    /// Fit a model of another kind, to compare nets with.
+    reference => Reference(ReferenceSpec),
 }

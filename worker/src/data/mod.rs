@@ -11,6 +11,7 @@ mod dates;
 mod dialect;
 mod encoding;
 mod error;
+mod given_scores;
 pub mod idx;
 mod images;
 mod infer;
@@ -37,6 +38,7 @@ pub use dataset::{DATASET_FORMAT, Dataset, Group, Part};
 pub use dates::DateFormat;
 pub use encoding::{Categorical, Encoding, FARTHEST, HEAVY_TAIL, Numeric, RARE, ROWS_PER_LEVEL, Scale};
 pub use error::{DataError, PartCounts};
+pub use given_scores::given_scores;
 pub use inspect::{
     Asked, ColumnInspection, Inspection, Level, Range, Role, Say, SplitInspection, Suspicion, SuspicionKind,
     TargetInspection, Type, inspect,

@@ -2,13 +2,14 @@
 
 use secateur_proto::{
     convert::StageWithInputs,
-    metrics::{Over, Split},
+    metrics::{Metrics, Over, Split},
     outcome::{Artifacts, Failure, FailureClass, Role, StageOutcome, StageResult},
     spec::ModelSpec,
 };
 
 use super::{ended::Ended, workspace::Workspace};
 use crate::{
+    data::Group,
     metrics,
     net::{checkpoint, flat::FlatLayout},
     scores::{SplitScores, write_scores},
@@ -50,20 +51,17 @@ pub(super) fn evaluate_by(
     }
     let data = workspace.data()?;
     let outputs = model.outputs() as usize;
+    let parts = [(Split::Validation, &data.validation), (Split::Test, &data.test)].map(|(split, rows)| Evaluated {
+        split,
+        rows: &rows.rows,
+        targets: &rows.targets,
+        groups: &rows.groups,
+        logits: logits_of(rows),
+    });
     let mut metrics = metrics::of_net(model, prunable, &trained.parameters)?;
-    let (mut scores, mut answers) = (Vec::new(), Vec::new());
-    for (split, rows) in [(Split::Validation, &data.validation), (Split::Test, &data.test)] {
-        let logits = logits_of(rows);
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(Ended(StageOutcome::Diverged { step: 0 }));
-        }
-        metrics.extend(metrics::of_outputs(&logits, &rows.targets, outputs)?.over(&Over::Rows(split)));
-        for (over, slice) in rows.slices(split, &data.groups) {
-            metrics.extend(metrics::of_slice(&logits, &rows.targets, outputs, &slice)?.over(&over));
-        }
-        answers.extend_from_slice(&logits);
-        scores.push((split, rows, logits));
-    }
+    let (of_rows, scores) = measure(&parts, outputs, &data.groups)?;
+    metrics.extend(of_rows);
+    let answers: Vec<f32> = parts.iter().flat_map(|part| &part.logits).copied().collect();
     // A layer of zeros alone may be a block that its net goes round.
     if let Some(layer) = trained.parameters.empty_layer(model)
         && is_constant(&answers, outputs)
@@ -77,10 +75,7 @@ pub(super) fn evaluate_by(
     artifacts.extend(data.iter().filter_map(|role| Some((*role, *stage.inputs.get(role)?))));
     artifacts
         .insert(Role::Checkpoint, workspace.store.put(&checkpoint::write_parameters(model, &trained.parameters)?)?);
-    let written: Vec<SplitScores<'_>> = (scores.iter())
-        .map(|(split, rows, logits)| SplitScores { split: *split, rows: &rows.rows, logits, targets: &rows.targets })
-        .collect();
-    artifacts.insert(Role::Scores, workspace.store.put(&write_scores(&written)?)?);
+    artifacts.insert(Role::Scores, workspace.store.put(&scores)?);
     artifacts.insert(Role::Curve, workspace.store.put(&curve)?);
     Ok(StageResult { metrics, artifacts })
 }
@@ -97,4 +92,51 @@ fn is_constant(logits: &[f32], outputs: usize) -> bool {
 struct Curve<'a> {
     best_epoch: u32,
     epochs: &'a [EpochRecord],
+}
+
+/// What a model answered for the rows of a split.
+pub(super) struct Evaluated<'a> {
+    pub(super) split: Split,
+    /// Row numbers in the table.
+    pub(super) rows: &'a [u32],
+    /// The class of each row.
+    pub(super) targets: &'a [f32],
+    /// For each group column the index of each row's level.
+    pub(super) groups: &'a [Vec<u32>],
+    /// As many of each row as the model has outputs.
+    pub(super) logits: Vec<f32>,
+}
+
+/// The metrics of answers with so many outputs a row, over all rows and by level of each of `groups`; and the file of scores.
+pub(super) fn measure(parts: &[Evaluated<'_>], outputs: usize, groups: &[Group]) -> Result<(Metrics, Vec<u8>), Ended> {
+    let mut metrics = Metrics::new();
+    for Evaluated { split, targets, groups: levels, logits, .. } in parts {
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(Ended(StageOutcome::Diverged { step: 0 }));
+        }
+        metrics.extend(metrics::of_outputs(logits, targets, outputs)?.over(&Over::Rows(*split)));
+        for (over, slice) in slices(*split, groups, levels) {
+            metrics.extend(metrics::of_slice(logits, targets, outputs, &slice)?.over(&over));
+        }
+    }
+    let scores: Vec<SplitScores<'_>> = (parts.iter())
+        .map(|Evaluated { split, rows, targets, logits, .. }| SplitScores { split: *split, rows, logits, targets })
+        .collect();
+    Ok((metrics, write_scores(&scores)?))
+}
+
+/// Rows of `split` by level of each of `groups`, as indices in this part; `levels` are those of each row.
+fn slices<'a>(
+    split: Split,
+    groups: &'a [Group],
+    levels: &'a [Vec<u32>],
+) -> impl Iterator<Item = (Over, Vec<usize>)> + 'a {
+    groups.iter().zip(levels).flat_map(move |(group, levels)| {
+        let mut rows = vec![Vec::new(); group.levels.len()];
+        for (row, level) in levels.iter().enumerate() {
+            rows[*level as usize].push(row);
+        }
+        let over = move |name: &String| Over::slice(split, &group.name, name);
+        group.levels.iter().map(over).zip(rows)
+    })
 }

@@ -7,6 +7,7 @@ mod import;
 mod prepare;
 mod prune;
 mod quantize;
+mod reference;
 
 use std::{cell::Cell, collections::BTreeMap};
 

@@ -1,7 +1,6 @@
 //! Prepared data on a device.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use secateur_proto::metrics::{Over, Split};
 
 use crate::data::{Dataset, Group, Part};
 
@@ -33,20 +32,6 @@ pub struct EvaluationRows {
     pub rows: Vec<u32>,
     /// For each group column the index of each row's level.
     pub groups: Vec<Vec<u32>>,
-}
-
-impl EvaluationRows {
-    /// The rows of `split` by level of each of `groups`, as indices in this part.
-    pub fn slices<'a>(&'a self, split: Split, groups: &'a [Group]) -> impl Iterator<Item = (Over, Vec<usize>)> + 'a {
-        groups.iter().zip(&self.groups).flat_map(move |(group, levels)| {
-            let mut rows = vec![Vec::new(); group.levels.len()];
-            for (row, level) in levels.iter().enumerate() {
-                rows[*level as usize].push(row);
-            }
-            let over = move |name: &String| Over::slice(split, &group.name, name);
-            group.levels.iter().map(over).zip(rows)
-        })
-    }
 }
 
 impl DeviceData {

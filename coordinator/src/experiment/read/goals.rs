@@ -4,14 +4,13 @@ use std::{collections::HashMap, num::NonZeroU32};
 
 use secateur_proto::{
     metrics::{Direction, InvalidQuantity, Metric, Quantity, Split},
-    spec::{Task, Vocabulary as _},
+    spec::Task,
 };
 
 use super::{
     super::{
         diagnostic::{Mark, did_you_mean, quote},
         plan::{Attempts, Constraint, Control, Objective},
-        setting::{Form as _, Names},
         spec::{Controls, DataSpec, MAX_TRIALS},
         yaml::Value,
     },
@@ -244,14 +243,26 @@ pub(super) fn controls(reader: &mut Reader, fields: &Fields<'_>) -> Option<Contr
     match field.text() {
         Some("auto") => return Some(Controls::auto()),
         Some("none") => return Some(named(Vec::new())),
-        Some("all") => return Some(named(Control::ALL.to_vec())),
+        Some("all") => return Some(named(Control::of_nets().collect())),
         _ => {}
     }
     if field.items().is_none() {
         let hint = field.text().map(|text| did_you_mean(text, ["auto", "none", "all"])).unwrap_or_default();
-        reader.wrong(&field, &format!("auto, none, all, or a list of {}{hint}", Control::NAMES));
+        let names = Control::of_nets().map(Control::name).collect::<Vec<_>>().join(", ");
+        reader.wrong(&field, &format!("auto, none, all, or a list of {names}{hint}"));
         return None;
     }
-    let read = |reader: &mut Reader, field: &Field<'_>| Names.read(reader, field);
+    let names: Vec<_> = Control::of_nets().map(|control| (control.name(), control)).collect();
+    let read = |reader: &mut Reader, field: &Field<'_>| {
+        if let Some(reference) =
+            Control::ALL.iter().find(|control| control.is_reference() && field.is_text(control.name()))
+        {
+            let message =
+                format!("{reference} is a reference model: name it in references, such as references: [{reference}]");
+            reader.report(field.mark(), &field.path, message);
+            return None;
+        }
+        reader.choice(field, &names, &[])
+    };
     reader.values(&field, field.items_or_self(), PartialEq::eq, read).map(named)
 }

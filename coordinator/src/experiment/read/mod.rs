@@ -4,14 +4,15 @@ mod data;
 mod exclude;
 mod goals;
 mod reader;
+mod references;
 mod table;
 mod weights;
 
 use secateur_proto::{ids::ContentHash, spec::Task};
 
-pub(crate) use self::data::is_table_path;
 use self::reader::example;
 pub(crate) use self::reader::{Field, Fields, Reader};
+pub(crate) use self::{data::is_table_path, references::schema as references_schema};
 use super::{
     diagnostic::{Diagnostics, Mark},
     domain::{Axis, Domain},
@@ -51,6 +52,7 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     let objectives = goals::objectives(reader, &fields, data.as_ref());
     let constraints = goals::constraints(reader, &fields, data.as_ref());
     let controls = goals::controls(reader, &fields);
+    let references = references::references(reader, &fields, data.as_ref());
     let attempts = fields.get("attempts").map_or(Some(Attempts::default()), |field| goals::attempts(reader, &field));
 
     let excluded = fields.get("exclude");
@@ -77,6 +79,7 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
         constraints: constraints?,
         exclude: exclude?,
         controls: controls?,
+        references: references?,
         attempts: attempts?,
     })
 }

@@ -60,6 +60,7 @@ pub(super) static AFTER_SETTINGS: &[Row] = &[
     Row::Key(&CONSTRAINTS),
     Row::Key(&EXCLUDE),
     Row::Key(&CONTROLS),
+    Row::Key(&REFERENCES),
     Row::Key(&ATTEMPTS),
 ];
 
@@ -371,13 +372,27 @@ pub(crate) static CONTROLS: Key = Key {
     path: "controls",
     about: "Cells to add for comparison: `auto`, `none`, `all`, or a list of names. `scratch_epochs` and `scratch_compute` are small dense \
             nets, trained for as many epochs or multiply-accumulates; not for `lenet5`, nor where a penalty decides what is removed",
-    allowed: Control::NAMES,
+    allowed: "dense, dense_quantized, random, random_matched, shuffle, reinitialize, scratch_epochs, scratch_compute",
     unset: "auto: [dense, dense_quantized, random, scratch_epochs]",
     only: &[],
     schema: || {
-        let list = json!({"type": "array", "items": {"enum": Control::ALL}, "minItems": 1, "uniqueItems": true});
+        let names: Vec<Control> = Control::of_nets().collect();
+        let list = json!({"type": "array", "items": {"enum": names}, "minItems": 1, "uniqueItems": true});
         json!({"anyOf": [{"enum": ["auto", "none", "all"]}, list]})
     },
+};
+
+pub(crate) static REFERENCES: Key = Key {
+    path: "references",
+    about: "Models of other kinds to compare nets with, fitted on the same prepared rows, with the weights of `training.class_weight`: \
+            `logistic` regression with the penalty `l2` (1 / C of scikit-learn) and gradient `boosting` of trees, which stops when the \
+            log loss of validation has not fallen for `patience` trees. Two classes and at most 2,048 inputs. They have no seed, so each \
+            is computed once. `scores` are probabilities of the positive class that another model gave, in a column that `data.drop` names",
+    allowed: "a list such as [logistic, boosting, {scores: {column: champion}}], or with parameters, here the defaults: [{logistic: {l2: 1}}, {boosting: {trees: 500, learning_rate: 0.1, \
+              leaves: 31, min_rows: 20, bins: 255, l2: 0, patience: 20}}]",
+    unset: "none",
+    only: &[],
+    schema: super::super::read::references_schema,
 };
 
 pub(crate) static ATTEMPTS: Key = Key {

@@ -82,9 +82,10 @@ fn the_main_job_is_what_it_says() {
     let plan = planned(&fs::read_to_string(path).expect("the main job is there"));
     let summary = PlanSummary::of(&plan);
     // 4 strategy and scope combinations × 5 sparsities × 3 strengths, and what they are compared with: 3 dense, 15 random local, 15
-    // small from scratch.
-    assert_eq!((summary.cells, summary.controls, summary.seeds), (60, 33, 3));
-    assert_eq!(summary.trials, 93 * 3);
+    // small from scratch, 2 reference models.
+    assert_eq!((summary.cells, summary.controls, summary.seeds), (60, 35, 3));
+    assert_eq!(summary.trials, 95 * 3);
+    assert_eq!(summary.stages.of("reference"), 2);
     // The penalty is on in both phases, so there is a dense net for each strength and seed.
     assert_eq!((summary.stages.of("dense"), summary.stages.of("prune")), (9, 93 * 3));
     assert!(summary.merged.is_empty() && summary.refused.is_empty());

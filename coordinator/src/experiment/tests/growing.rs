@@ -84,6 +84,13 @@ fn a_grown_sweep_is_what_its_last_file_alone_would_be() {
             &["  sparsity: [0.5, 0.5001, 0.99999]"],
             &["  sparsity: [0.5, 0.5001, 0.50011, 0.99999]\n  scope: [global, local]"],
         ]),
+        // Reference models, whose seeds share a stage.
+        grid(&[
+            &["references: [logistic]"],
+            &["references: [logistic]", "seeds: 3"],
+            &["references: [logistic, boosting]", "seeds: 4"],
+        ]),
+        grid(&[&["controls: none"], &["controls: none", "references: [boosting]"]]),
         grid(&[&["controls: [dense]"], &["controls: [dense, random]"], &[ALL]]),
         vec![search("sobol", 16), search("sobol", 40)],
         vec![search("random", 16), search("random", 40)],

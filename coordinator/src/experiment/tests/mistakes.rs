@@ -252,7 +252,35 @@ fn goals() {
         "constraints: [{metric: auc}]",
         "constraints: [{metric: auc, min: 0.9, max: 0.8}]",
         "controls: always",
+        "controls: [dense, logistic]",
     ]);
+    assert_snapshot!(said);
+}
+
+#[test]
+fn references() {
+    let said = one_each([
+        "references: logistic",
+        "references: []",
+        "references: [logistics]",
+        "references: [logistic, {logistic: {l2: 0.1}}]",
+        "references: [scores]",
+        "references: [{scores: champion.csv}]",
+        "references: [{scores: {}}]",
+        "references: [{scores: {column: age}}]",
+        "references: [{model: catboost}]",
+        "references: [{logistic: {C: 1}}]",
+        "references: [{logistic: {l2: 0}}]",
+        "references: [{logistic: 0.1}]",
+        "references: [{logistic: {}, boosting: {}}]",
+        "references: [{boosting: {trees: 0}}]",
+        "references: [{boosting: {learning_rate: 2}}]",
+        "references: [{boosting: {leafs: 31}}]",
+        "references: [3]",
+    ]) + &of_files([(
+        "several classes",
+        small_with(&["references: [logistic]"]).replace("task: binary", "task: multiclass"),
+    )]);
     assert_snapshot!(said);
 }
 

@@ -13,6 +13,7 @@ mod prune_from;
 mod quantization;
 mod reading;
 mod recipes;
+mod references;
 mod schema;
 mod search;
 mod tables;

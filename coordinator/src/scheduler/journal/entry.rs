@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// Version of [`Entry`] as JSON.
-pub const JOURNAL_VERSION: u32 = 9;
+pub const JOURNAL_VERSION: u32 = 10;
 
 /// The oldest version that can be read. Versions 2 to 4 have fewer kinds of records and fewer fields, but the same
 /// form. Up to 5 a plan is part of its entry, however long; in 6 a long one is a single text. Up to 7 no sweep drains.
-/// Up to 8 every sweep is one closed part.
+/// Up to 8 every sweep is one closed part. Up to 9 no stage is a reference model.
 const OLDEST_VERSION: u32 = 2;
 
 /// What happened, and when.

@@ -18,16 +18,16 @@ fn only(lines: &[impl AsRef<str>]) -> Result<Entry, UnreadableEntry> {
 #[test]
 fn a_journal_of_another_version_is_refused_by_its_number() {
     let line: String = Entry::new(Timestamp(1), Record::Started).into_lines().collect();
-    assert_eq!(line, r#"{"version":9,"at":1,"record":{"record":"started"}}"#);
-    let of_version = |version: &str| line.replace("\"version\":9", &format!("\"version\":{version}"));
-    for other in ["1", "10"] {
+    assert_eq!(line, r#"{"version":10,"at":1,"record":{"record":"started"}}"#);
+    let of_version = |version: &str| line.replace("\"version\":10", &format!("\"version\":{version}"));
+    for other in ["1", "11"] {
         let error = only(&[of_version(other)]).expect_err("another version").to_string();
-        assert_eq!(error, format!("the journal entry has version {other}; this release supports versions 2 to 9"));
+        assert_eq!(error, format!("the journal entry has version {other}; this release supports versions 2 to 10"));
     }
-    for older in ["2", "3", "4", "5", "6", "7", "8"] {
+    for older in ["2", "3", "4", "5", "6", "7", "8", "9"] {
         assert_eq!(only(&[of_version(older)]).expect("an older version").record, Record::Started);
     }
-    for damaged in ["", "{", "null", "{\"version\":9}", &line[..line.len() - 1], &line.replace("at", "when")] {
+    for damaged in ["", "{", "null", "{\"version\":10}", &line[..line.len() - 1], &line.replace("at", "when")] {
         assert!(only(&[damaged]).is_err(), "{damaged:?}");
     }
 }

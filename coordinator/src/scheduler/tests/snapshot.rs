@@ -96,20 +96,20 @@ fn lines_of_a_snapshot_are_entries_of_the_journal() {
     let given = lab.next_lease();
     lab.apply(&given.report(0, StageOutcome::Failed(failure(FailureClass::Storage))));
     let lines = lab.core.snapshot().lines(Timestamp(7));
-    assert_eq!(lines[0], r#"{"version":9,"at":7,"snapshot":{"begin":{"life":1,"forgotten":0,"sweeps":1,"stages":1}}}"#);
-    assert!(lines[1].starts_with(r#"{"version":9,"at":7,"snapshot":{"sweep":{"plan":{"sweep":{"#), "{}", lines[1]);
+    assert_eq!(lines[0], r#"{"version":10,"at":7,"snapshot":{"begin":{"life":1,"forgotten":0,"sweeps":1,"stages":1}}}"#);
+    assert!(lines[1].starts_with(r#"{"version":10,"at":7,"snapshot":{"sweep":{"plan":{"sweep":{"#), "{}", lines[1]);
     let end = r#""state":"running","submitted_at":1000,"ended_at":null,"share":{"priority":0,"max_workers":null},"trials":"o","stages":[[0,1]]}}}"#;
     assert!(lines[1].ends_with(end), "{}", lines[1]);
     let failed = r#"{"worker":"w.example","lanes":1,"failure":{"class":"storage","message":"it broke"}}"#;
     let counted = r#"{"lease":"1-0","number":1}"#;
     let trouble = format!(r#"{{"failed":1,"alone":{{"storage":1}},"attempts":[{failed}],"counted":[{counted}]}}"#);
     let stages = format!(r#"[{{"stage":0,"width_limit":1,"trouble":{trouble}}}]"#);
-    assert_eq!(lines[2], format!(r#"{{"version":9,"at":7,"snapshot":{{"stages":{stages}}}}}"#));
-    assert_eq!(lines[3], r#"{"version":9,"at":7,"snapshot":{"end":{}}}"#);
+    assert_eq!(lines[2], format!(r#"{{"version":10,"at":7,"snapshot":{{"stages":{stages}}}}}"#));
+    assert_eq!(lines[3], r#"{"version":10,"at":7,"snapshot":{"end":{}}}"#);
     for line in &lines {
-        let later = line.replace(r#""version":9"#, r#""version":10"#);
+        let later = line.replace(r#""version":10"#, r#""version":11"#);
         let error = EntryReader::default().read(&later).expect_err("another version");
-        assert!(error.to_string().contains("has version 10"), "{error}");
+        assert!(error.to_string().contains("has version 11"), "{error}");
     }
     lab.apply(&given.ended(None));
     let given = lab.next_lease();

@@ -3,6 +3,7 @@ mod checkpoints;
 mod collapse;
 mod import;
 mod quantize;
+mod reference;
 mod schedules;
 mod slices;
 
@@ -228,7 +229,7 @@ fn from_a_table_to_a_pruned_net() {
         });
         assert_eq!(epochs, [0, 1, 2]);
         let result = results.remove(0);
-        let others = [Role::Table, Role::Weights, Role::EarlyCheckpoint, Role::Quantized];
+        let others = [Role::Table, Role::Weights, Role::EarlyCheckpoint, Role::Quantized, Role::Reference];
         let all: Vec<Role> = Role::ALL.iter().copied().filter(|role| !others.contains(role)).collect();
         assert_eq!(roles(&result), all);
         for metric in Metric::ALL {
