@@ -164,6 +164,7 @@ pub(crate) fn schema() -> Json {
         "type": "object", "properties": {"column": column}, "required": ["column"], "additionalProperties": false,
     });
     let kinds = [of("logistic", logistic), of("boosting", boosting), of("scores", scores)];
-    let item = json!({"anyOf": [[json!({"enum": ALONE})].as_slice(), &kinds].concat()});
+    let items: Vec<Json> = [json!({"enum": ALONE})].into_iter().chain(kinds).collect();
+    let item = json!({"anyOf": items});
     json!({"anyOf": [{"const": "none"}, {"type": "array", "items": item, "minItems": 1}]})
 }
