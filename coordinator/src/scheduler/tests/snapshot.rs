@@ -96,7 +96,10 @@ fn lines_of_a_snapshot_are_entries_of_the_journal() {
     let given = lab.next_lease();
     lab.apply(&given.report(0, StageOutcome::Failed(failure(FailureClass::Storage))));
     let lines = lab.core.snapshot().lines(Timestamp(7));
-    assert_eq!(lines[0], r#"{"version":10,"at":7,"snapshot":{"begin":{"life":1,"forgotten":0,"sweeps":1,"stages":1}}}"#);
+    assert_eq!(
+        lines[0],
+        r#"{"version":10,"at":7,"snapshot":{"begin":{"life":1,"forgotten":0,"sweeps":1,"stages":1}}}"#
+    );
     assert!(lines[1].starts_with(r#"{"version":10,"at":7,"snapshot":{"sweep":{"plan":{"sweep":{"#), "{}", lines[1]);
     let end = r#""state":"running","submitted_at":1000,"ended_at":null,"share":{"priority":0,"max_workers":null},"trials":"o","stages":[[0,1]]}}}"#;
     assert!(lines[1].ends_with(end), "{}", lines[1]);
