@@ -257,6 +257,8 @@ impl<'a> Contest<'a> {
             });
             hypervolume(&scaled.collect::<Vec<_>>(), &self.directions, &ends)
         })?;
+        // A share is at most the whole.
+        let share = Summary { ci95: share.ci95.map(|[low, high]| [low, high.min(1.0)]), ..share };
         Some(HypervolumeEvidence { share, reference, best })
     }
 }
