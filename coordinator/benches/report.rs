@@ -52,7 +52,8 @@ fn measure(trials: u64) -> Result<(), Box<dyn Error>> {
 
 fn sweep(trials: u64) -> Result<(Plan, BTreeMap<TrialId, StageOutcome>), Box<dyn Error>> {
     let mut plan = plan_in_cells(trials + 1, SEEDS)?.unpack();
-    let objective = |metric: Metric| Objective { quantity: metric.on(Split::Validation), direction: metric.better() };
+    let objective =
+        |metric: Metric| Objective { quantity: metric.on(Split::Validation), direction: metric.better(), margin: None };
     plan.sweep.objectives = [Metric::Auc, Metric::NonzeroParameters].map(objective).to_vec();
     for trial in &mut plan.trials {
         *trial = Trial::new(trial.cell.clone(), trial.seed % SEEDS, trial.stages.clone());

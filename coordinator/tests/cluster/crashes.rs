@@ -262,7 +262,8 @@ fn a_worker_that_is_asked_to_end_finishes_what_it_is_at() {
     let second = server.worker(&lab, "second");
     stages_end(&mut first, 2);
     first.wait_for(&["training a bundle"]);
-    common::signal(first.id(), "TERM");
+    // Slurm signals every process of a job.
+    first.executors().into_iter().chain([first.id()]).for_each(|process| common::signal(process, "TERM"));
     let first = first.end().expect(130);
     assert!(first.stderr.contains("draining"), "{}", first.stderr);
     same_report(submitted.end(), &lab);

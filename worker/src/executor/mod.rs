@@ -35,7 +35,7 @@ use secateur_proto::{
         executor_reply::Reply, executor_request::Request,
     },
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use self::{
     checkpoints::{Checkpoints, Pace},
@@ -93,6 +93,10 @@ pub enum ExecutorError {
 /// # Errors
 /// If the store or the device cannot be opened, or the worker sends nonsense.
 pub fn main(arguments: &ExecutorArguments) -> Result<ExitCode, ExecutorError> {
+    #[cfg(unix)]
+    if let Err(error) = crate::signals::ignore_terminate() {
+        warn!(%error, "SIGTERM will end this executor at once");
+    }
     let durability = if arguments.synced { Durability::Synced } else { Durability::Cached };
     let store = Store::open(&arguments.store, durability)?;
     let store = match &arguments.outputs {
