@@ -64,15 +64,16 @@ pub(super) struct Content {
     pub(super) reading: Vec<String>,
 }
 
-const READING: [&str; 8] = [
-    "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold the 95 % interval of that mean by Student's t with one degree of freedom less than there are seeds: mean ± t · sd / √n, sd being the sample standard deviation. An interval ends where the range of its metric does, such as at 1 for the AUC. With few seeds it is wide, and with one there is none.",
-    "These intervals speak of the seed: initial weights, order of rows and random scores. Where a sentence names seeds and rows, and in the columns of test values and of differences to the baseline for the cells whose scores were read (the baseline, the front, and what competes, up to a bound), the interval also speaks of other rows of the same population: the variance between rows (DeLong et al. 1988 for the AUC, of losses the sample variance) is added to that between seeds, with Satterthwaite's degrees of freedom. No interval speaks of other borrowers or other times.",
-    "The baseline is one net: of the dense nets that were retrained for the same extra epochs, the best on validation. Differences to it are paired: seed by seed, cell minus baseline. Pairing removes what the seed does to both. Differences to a dense net of the same settings are to the one that was trained with the same penalty and the same epochs; those to random are to the cell that is the same but for its choice of weights, made by chance; those to a small net are to a dense one of about as many parameters that was trained from its beginning for as many epochs (scratch, in the list of cells).",
-    "A cell is not inferior to the baseline if it loses less than the margin on validation. The margins are 0.01 of AUC, 0.02 of Gini and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point; the sweep file may set another one. Each cell that competes is tested, one-sided at 2.5 %. The p-values are adjusted for the number of cells (Holm 1979), so that a sweep in which every cell loses the margin or more names one as not inferior with a probability of at most 2.5 %. That no difference was found proves nothing: an interval that merely reaches zero may just be wide.",
-    "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. Cells with equal means of every objective are one point, which the table shows once with their number. The front is chosen on validation means alone; test values stand beside it and select nothing. The best of many cells looks better on validation than it is, so judge by test.",
-    "The front of all that could be deployed is chosen in the same way among more: the cells of the file, the dense nets, and the small dense nets. A cell of the sweep's front that is missing there is beaten by a net that was never pruned.",
+const READING: [&str; 9] = [
+    "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold a 95 % interval of that mean. It ends where the range of its metric does, such as at 1 for the AUC. With few seeds it is wide, and with one there is none.",
+    "There are two kinds of intervals. Those of seeds are Student's: mean ± t · sd / √n, with one degree of freedom less than there are seeds. They speak of initial weights, order of rows and random scores. Those of seeds and rows also speak of other rows of the same population. They add the variance between rows (DeLong et al. 1988 for the AUC, of losses the sample variance), of values averaged over the seeds, with Satterthwaite's degrees of freedom. With more degrees of freedom they can be narrower than those of seeds.",
+    "Metrics of the objectives and constraints, and their differences to the baseline, have intervals of seeds and rows where the scores of a cell were read: first the baseline and the front, then the other cells, up to a bound. All other intervals are of seeds alone: columns that say so, plots, groups, metrics that are not means of rows, and the CSV files. No interval covers another population, period, train set or split.",
+    "The baseline is one net: of the dense nets that were retrained for the same extra epochs, the best on validation. Differences to it are paired: seed by seed, cell minus baseline. Pairing removes what the seed does to both.",
+    "Minus own dense net: the dense net with the same penalty. Minus random: the cell that is the same but for its choice of weights, made by chance. Minus small net: a dense net with the same penalty and about as many parameters (scratch, in the list of cells), trained from the beginning for as many epochs. A penalty can leave pruned and other nets of different sizes: compare the columns of size, too.",
+    "A cell is tested by whether it loses less than the margin on validation. The margins are 0.01 of AUC, 0.02 of Gini and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point; the sweep file may set another one. The test of each eligible cell is one-sided at 2.5 %, and p-values are adjusted for the number of cells (Holm 1979). If every cell loses at least the margin, the probability of naming any is at most 2.5 %. With few seeds few cells pass. An interval that includes zero does not show equality.",
+    "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. Cells with equal means of every objective are one point, which the table shows once with their number. The front is chosen on validation means alone; test values stand beside it and select nothing unless a constraint names them. The best of many cells looks better on validation than it is, so judge by test. The front with unpruned competitors is chosen in the same way among the cells of the file, the dense nets, the small dense nets and the reference models.",
     "Controls are trials that the planner adds to compare with: the unpruned net, random weights removed at each sparsity, and beside each sparsity a small dense net of about as many parameters, trained from its beginning for as many epochs; and what else the sweep file asks for. They are never on the sweep's front, and neither are ablations. A cell is not eligible while one of its trials has not completed, when its nets give every row the same answer, or when it breaks a constraint.",
-    "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty that makes zeros of its own can leave fewer. Where neurons or filters go it is a share of those, while the measured sparsity is one of weights.",
+    "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty can zero further weights, so the measured sparsity can be higher. For neurons and filters the sparsity asked for is a share of units; the measured sparsity is always one of weights.",
 ];
 
 const READING_OF_SLICES: &str = "Metrics by group are those of the rows that have one level of a column. A gap is the largest minus the smallest value over the levels that have one, taken seed by seed. Groups are smaller than their split, so their values vary more with the rows that happen to be in it, and the intervals, which speak of the seed, do not show that.";
@@ -145,11 +146,12 @@ fn aims(report: &Report) -> Vec<String> {
 pub(super) fn status(cell: &CellReport) -> String {
     match (&cell.reason, cell.on_front) {
         (_, true) => {
-            let beaten = if cell.on_common_front { "" } else { ", but beaten by a net that is not pruned" };
+            let beaten =
+                if cell.on_common_front { "" } else { "; an unpruned competitor is at least as good and as small" };
             format!("on the front{beaten}")
         }
         (Some(reason), _) if !cell.control => format!("not eligible: {reason}"),
-        _ if cell.on_common_front => "control, on the front of all that could be deployed".to_owned(),
+        _ if cell.on_common_front => "control, on the front with unpruned competitors".to_owned(),
         _ if cell.control => "control".to_owned(),
         _ => "dominated".to_owned(),
     }
@@ -181,15 +183,15 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
                 columns.push((format!("{test}, minus baseline"), true));
             }
             if with_own {
-                columns.push((format!("{test}, minus dense net of the same settings"), true));
+                columns.push((format!("{test}, minus own dense net (seeds)"), true));
             }
             if with_random {
-                columns.push((format!("{test}, minus random"), true));
+                columns.push((format!("{test}, minus random (seeds)"), true));
             }
             if with_small {
-                columns.push((format!("{test}, minus small net"), true));
+                columns.push((format!("{test}, minus small net (seeds)"), true));
             }
-            columns.extend(others.iter().map(|kind| (format!("{test}, minus {}", control_title(*kind)), true)));
+            columns.extend(others.iter().map(|kind| (format!("{test}, minus {} (seeds)", control_title(*kind)), true)));
         }
     }
     if with_status {
@@ -203,7 +205,7 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
         for quantity in &shown {
             let metric = quantity.metric();
             let mean = |quantity: &Quantity| {
-                cell.summary(quantity).map_or_else(|| "–".to_owned(), |found| number::summary(metric, &found))
+                cell.total(quantity).map_or_else(|| "–".to_owned(), |found| number::summary(metric, &found.summary()))
             };
             row.push(mean(quantity));
             if quantity.split().is_some() {

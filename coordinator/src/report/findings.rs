@@ -35,7 +35,7 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
             smallest.and_then(|baseline| baseline.smallest.as_ref().or(baseline.smallest_unadjusted.as_ref()));
         let extreme = report.front_cells().into_iter().next();
         if let Some(cell) = extreme.filter(|cell| Some(&cell.id) != smallest) {
-            found.push(compared("At the small end of the front is", report, cell, &labels, &axes));
+            found.push(compared("At the small end of the front is", report, cell, "", &labels, &axes));
         }
         found.extend(common_front(report));
         found.extend(references(report, &labels, &axes));
@@ -147,24 +147,29 @@ fn not_inferior(report: &Report, labels: &Labels, axes: &Axes) -> Vec<String> {
             "Whether a cell is as good as the baseline is not tested: {name} has no usual margin. Set one in the sweep file, such as objectives: [{{{verb}: {quantity}, margin: 0.01}}]."
         )];
     };
-    let margin = format!("a margin of {} of validation {name}", number::shortest(margin));
+    let margin = format!("{} of validation {name}", number::shortest(margin));
     let tested = number::count(baseline.tested, "cell");
-    let adjusted = format!("{tested} tested, one-sided at 2.5 %, adjusted by Holm's method");
+    let how = "one-sided at 2.5 %, adjusted for their number by Holm's method";
     let named = |id: &Option<CellId>| id.as_ref().and_then(|id| report.cell(id));
     let mut found = Vec::new();
     match (named(&baseline.smallest), named(&baseline.nearest)) {
         (Some(cell), _) => {
-            let lead = format!("The smallest net that is not inferior to the baseline, with {margin} ({adjusted}), is");
-            found.push(compared(&lead, report, cell, labels, axes));
+            let (count, verb) =
+                (number::grouped(baseline.not_inferior), if baseline.not_inferior == 1 { "is" } else { "are" });
+            let beside = if cell.on_front { "" } else { " (not on the front)" };
+            let lead = format!(
+                "{count} of {tested} {verb} shown to lose less than {margin} against the baseline ({how}). The smallest is"
+            );
+            found.push(compared(&lead, report, cell, beside, labels, axes));
         }
         (None, Some(cell)) => {
             let difference = cell.total_difference(&axes.y);
             let nearest = difference.map(|difference| {
                 let difference = number::difference(axes.y.metric(), &difference.summary());
-                format!(" The nearest is {}: its validation {name} differs by {difference}.", labels.cell(cell))
+                format!(" The nearest is {}: validation {name} minus baseline {difference}.", labels.cell(cell))
             });
             found.push(format!(
-                "No cell is shown to be as good as the baseline, with {margin} ({adjusted}).{}",
+                "None of {tested} is shown to lose less than {margin} against the baseline ({how}).{}",
                 nearest.unwrap_or_default()
             ));
         }
@@ -177,16 +182,22 @@ fn not_inferior(report: &Report, labels: &Labels, axes: &Axes) -> Vec<String> {
     }
     if let Some(cell) = named(&baseline.smallest_unadjusted) {
         let lead = format!(
-            "By its own 95 % interval alone, which one of {tested} passes more easily than it should, the smallest net within the margin is"
+            "Without the adjustment for {tested}, by its own 95 % interval alone, the smallest cell within that margin is"
         );
-        found.push(compared(&lead, report, cell, labels, axes));
+        let mut text = compared(&lead, report, cell, "", labels, axes);
+        text.push_str(" Such a pick is wrong more often than its interval says.");
+        found.push(text);
+    }
+    if let Some(cell) = named(&baseline.smallest_not_pruned) {
+        let lead = "By the same rule, without pruning, the smallest net or model within that margin is";
+        found.push(compared(lead, report, cell, "", labels, axes));
     }
     found
 }
 
-/// What a cell is beside the baseline: smaller by so much, and different by so much on test.
-fn compared(lead: &str, report: &Report, cell: &CellReport, labels: &Labels, axes: &Axes) -> String {
-    let mut text = format!("{lead} {}", labels.cell(cell));
+/// What a cell is beside the baseline: smaller by so much, and different by so much on test. `remark` follows its name.
+fn compared(lead: &str, report: &Report, cell: &CellReport, remark: &str, labels: &Labels, axes: &Axes) -> String {
+    let mut text = format!("{lead} {}{remark}", labels.cell(cell));
     if let Some(size) = cell.mean(&axes.x) {
         text.push_str(&format!(": {} {}", number::of_metric(axes.x.metric(), size), title(&axes.x)));
         let of_baseline = report.baseline_cell().and_then(|baseline| baseline.mean(&axes.x));
@@ -200,7 +211,7 @@ fn compared(lead: &str, report: &Report, cell: &CellReport, labels: &Labels, axe
     let (metric, name) = (axes.y.metric(), title(&axes.y));
     if let Some(difference) = cell.total_difference(&axes.test()) {
         text.push_str(&format!(
-            "; its test {name} differs from the baseline's by {}",
+            "; test {name} minus baseline {}",
             with_total(metric, &difference, report.data.rows[2])
         ));
     } else if let Some(test) = cell.total(&axes.test()) {
@@ -215,7 +226,7 @@ fn with_total(metric: Metric, difference: &Total, rows: u64) -> String {
     let seeds = number::count(difference.n, "seed");
     let about = match difference.se_rows {
         Some(_) => format!("{seeds} and {}", number::count(rows, "row")),
-        None => format!("{seeds}; the rows are not accounted for"),
+        None => format!("{seeds}; rows not included"),
     };
     format!("{} ({about})", number::difference(metric, &difference.summary()))
 }
@@ -234,27 +245,21 @@ fn common_front(report: &Report) -> Option<String> {
         owners.entry(rank).or_insert((name, 0)).1 += 1;
     }
     let list: Vec<String> = owners.values().map(|(name, count)| number::count(*count, name)).collect();
-    let mut text = format!(
-        "Of all that could be deployed, pruned or not, no other is at least as good everywhere as {} (validation means).",
-        list.join(", ")
-    );
-    let (kept, all) =
-        (report.cells.iter().filter(|cell| cell.on_front && cell.on_common_front).count(), report.totals.front);
-    let beaten = all - (kept as u64).min(all);
-    text.push_str(&match (all, beaten) {
-        (0, _) => String::new(),
-        (_, 0) => " Nothing that is not pruned beats a cell of the sweep's front.".to_owned(),
-        (all, beaten) if all == beaten => {
-            format!(" Pruning was not needed: each of the {} is beaten by a net or model that is not pruned.", number::count(all, "cell") + " of the sweep's front")
-        }
-        (all, beaten) => format!(
-            " Pruning was needed for part of it: {} of the {} of the sweep's front {} beaten by a net or model that is not pruned.",
-            number::grouped(beaten),
-            number::count(all, "cell"),
-            if beaten == 1 { "is" } else { "are" }
+    let kept = report.cells.iter().filter(|cell| cell.on_front && cell.on_common_front).count() as u64;
+    let lost = report.totals.front.saturating_sub(kept);
+    let of = number::count(report.totals.front, "cell");
+    let lost = match lost {
+        0 => format!("It keeps all of the front's {of}"),
+        lost if lost == report.totals.front => format!("It keeps none of the front's {of}: pruning was not needed"),
+        lost => format!(
+            "It loses {} of the front's {of}: a net or model that is not pruned is at least as good and as small",
+            number::grouped(lost)
         ),
-    });
-    Some(text)
+    };
+    Some(format!(
+        "With unpruned nets and models as competitors, the front has {}. {lost} (validation means, without a test).",
+        list.join(", ")
+    ))
 }
 
 /// What the reference models reach on test.
@@ -265,10 +270,10 @@ fn references(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
         let difference = cell.total_difference(&test)?;
         let value = number::of_metric(axes.y.metric(), cell.mean(&test)?);
         let difference = with_total(axes.y.metric(), &difference, report.data.rows[2]);
-        Some(format!("{} has {value}, which differs from the baseline by {difference}", labels.cell(cell)))
+        Some(format!("{} {value}, minus baseline {difference}", labels.cell(cell)))
     });
     let reached: Vec<String> = reached.collect();
-    (!reached.is_empty()).then(|| format!("Of the reference models, test {}: {}.", title(&axes.y), reached.join("; ")))
+    (!reached.is_empty()).then(|| format!("Reference models, by test {}: {}.", title(&axes.y), reached.join("; ")))
 }
 
 /// What a deployable cell is, with its place in lists.
@@ -285,10 +290,10 @@ fn owner(cell: &CellReport) -> (usize, &'static str) {
 fn pairs(metric: Metric, paired: &Paired) -> String {
     let seeds = number::count(paired.summary.n, "seed");
     let shown = match paired.summary.ci95 {
-        Some([low, high]) if low <= 0.0 && high >= 0.0 => ", an interval that includes zero",
+        Some([low, high]) if low <= 0.0 && high >= 0.0 => "; no difference is shown",
         _ => "",
     };
-    format!("{} (paired over {seeds}{shown})", number::difference(metric, &paired.summary))
+    format!("{} ({seeds}; rows not included{shown})", number::difference(metric, &paired.summary))
 }
 
 /// The best cell at the highest sparsity at which its own random control was tried too, and by how much it beats that.
@@ -309,13 +314,18 @@ fn against_random(report: &Report, labels: &Labels, axes: &Axes) -> Option<Strin
     let random = by_id.get(cell.random_control.as_ref()?)?;
     let test = axes.test();
     let paired = cell.minus_random(&test)?;
+    let sizes: Vec<String> = [cell, random]
+        .into_iter()
+        .filter_map(|cell| Some(number::of_metric(axes.x.metric(), cell.mean(&axes.x)?)))
+        .collect();
     Some(format!(
-        "At sparsity {}, the highest with a random baseline, {} differs from {} by {} in test {}.",
+        "At sparsity {}, the highest with a random control, the best cell on validation is {}. Its test {} minus random pruning's is {}; {}: {}.",
         number::sparsity(cell.requested_sparsity?),
         labels.cell(cell),
-        labels.cell(random),
-        pairs(axes.y.metric(), &paired),
         title(&axes.y),
+        pairs(axes.y.metric(), &paired),
+        title(&axes.x),
+        sizes.join(" and "),
     ))
 }
 
@@ -328,23 +338,17 @@ fn against_small(report: &Report, cell: &CellReport, labels: &Labels, axes: &Axe
         (cell.other_controls.get(&compute).map(|other| &other.cell), cell.minus_other(compute, &test), "much compute");
     let sentence = |(id, paired, how): (Option<&CellId>, Option<Paired>, &str)| {
         let small = report.cells.iter().find(|other| Some(&other.id) == id)?;
-        let parameters = small.mean(&Metric::Parameters.on(Split::Test))?;
         Some(format!(
-            "{} differs from {}, a dense net of {} parameters trained from its beginning for as {how}, by {} in test {}.",
-            capitalised(&labels.cell(cell)),
-            labels.cell(small),
-            number::of_metric(Metric::Parameters, parameters),
-            pairs(axes.y.metric(), &paired?),
+            "Test {} of {} minus that of {}, a small dense net of {} {} trained from scratch for as {how}: {}.",
             title(&axes.y),
+            labels.cell(cell),
+            labels.cell(small),
+            number::of_metric(axes.x.metric(), small.mean(&axes.x)?),
+            title(&axes.x),
+            pairs(axes.y.metric(), &paired?),
         ))
     };
     [as_long, as_costly].into_iter().filter_map(sentence).collect()
-}
-
-/// The beginning of a sentence.
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn left_out(report: &Report) -> Option<String> {
@@ -389,7 +393,7 @@ mod tests {
         let (plan, outcomes) = example::with_small_net();
         let report = build(&plan, &outcomes);
         let found = findings(&report);
-        let sentence = found.iter().find(|sentence| sentence.contains("a dense net of")).expect("it is told");
+        let sentence = found.iter().find(|sentence| sentence.contains("a small dense net of")).expect("it is told");
         let front = report.front_cells()[0];
         let mut small = report.cells.iter().filter(|cell| cell.control_kind == Some(Control::ScratchEpochs));
         let small = small.find(|cell| cell.requested_sparsity == front.requested_sparsity).expect("it is there");

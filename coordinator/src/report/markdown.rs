@@ -67,7 +67,7 @@ pub fn markdown(report: &Report) -> MarkdownReport {
     page.grid(&content.controls, "The plan has none.");
     page.heading("All cells");
     page.grid(&content.cells, "The plan has none.");
-    page.heading("Merged, refused, failed");
+    page.heading("Merged, refused, not completed");
     page.line("### Merged");
     page.grid(&content.merged, "No point of the grid was the same work as another.");
     page.line("### Refused");

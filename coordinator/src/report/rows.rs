@@ -6,8 +6,9 @@
 //! has the means and the differences of these values: nets that are right about the same rows vary together, and the variance shows it.
 //!
 //! With the variance between seeds, divided by their number, this gives the variance of a mean over both, since the two are drawn
-//! independently. What rows and seeds do together is counted in both parts, so that the interval is a little too wide, never too
-//! narrow. Its degrees of freedom are Satterthwaite's.
+//! independently. What rows and seeds do together is counted in both parts, which widens the interval a little. Its degrees of freedom
+//! are Satterthwaite's: with three seeds whose variance is several times that of the rows, a 95 % interval holds the truth in 92 % of
+//! cases, and otherwise in 94 to 96 %.
 
 use secateur_proto::metrics::Metric;
 use serde::{Deserialize, Serialize};

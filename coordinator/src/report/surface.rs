@@ -334,11 +334,11 @@ impl Surface<'_> {
         let none = || "–".to_owned();
         let mut row = vec![title.to_owned(), number::shortest(strength), sparsity];
         let metric = self.quantity.metric();
-        let mean = cell.and_then(|cell| cell.summary(&self.quantity));
-        row.push(mean.map_or_else(none, |summary| number::summary(metric, &summary)));
+        let mean = cell.and_then(|cell| cell.total(&self.quantity));
+        row.push(mean.map_or_else(none, |found| number::summary(metric, &found.summary())));
         if self.is_relative {
-            let paired = cell.and_then(|cell| cell.minus_baseline(&self.quantity));
-            row.push(paired.map_or_else(none, |paired| number::difference(metric, &paired.summary)));
+            let difference = cell.and_then(|cell| cell.total_difference(&self.quantity));
+            row.push(difference.map_or_else(none, |found| number::difference(metric, &found.summary())));
         }
         row.push(cell.and_then(measured).map_or_else(none, |summary| number::summary(Metric::Sparsity, &summary)));
         row.push(cell.and_then(beyond).map_or_else(none, |share| number::signed(share, 4)));

@@ -1,6 +1,6 @@
 //! What a person should know of a prepared table: columns that say little or nothing, and rows that are in two parts.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use secateur_proto::ids::ContentHash;
 
@@ -99,19 +99,16 @@ fn in_two_parts(roles: &Roles<'_>, rows: &Rows) -> Vec<String> {
     let columns: Vec<&Column> = roles.inputs.iter().chain([&roles.target]).copied().collect();
     let hashes = row_hashes(&columns);
     let hash = |row: &u32| hashes[*row as usize];
-    let mut seen: HashMap<ContentHash, usize> = rows[0].iter().map(|row| (hash(row), 0)).collect();
+    let hashes_of: Vec<HashSet<ContentHash>> = rows.iter().map(|part| part.iter().map(hash).collect()).collect();
     let mut notes = Vec::new();
     for part in [1, 2] {
         for (earlier, name) in PARTS.iter().enumerate().take(part) {
-            let twice = rows[part].iter().filter(|row| seen.get(&hash(row)) == Some(&earlier)).count();
+            let twice = rows[part].iter().filter(|row| hashes_of[earlier].contains(&hash(row))).count();
             if twice > 0 {
                 let of = rows[part].len();
                 let part = PARTS[part];
                 notes.push(format!("{twice} of {of} {part} rows are in {name}, too, with the same inputs and target"));
             }
-        }
-        for row in &rows[part] {
-            seen.entry(hash(row)).or_insert(part);
         }
     }
     notes

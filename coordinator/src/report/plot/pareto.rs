@@ -160,7 +160,7 @@ fn draw_legend(svg: &mut Svg, labels: &Labels, axes: &Axes) -> f64 {
     let mut keys = labels.series.clone();
     let series = keys.len();
     keys.extend(["best dense net (baseline)", "on the front"].map(str::to_owned));
-    keys.push("front of all that could be deployed".to_owned());
+    keys.push("front with unpruned competitors".to_owned());
     if axes.y.split().is_some() {
         keys.push("front cell on test".to_owned());
     }
