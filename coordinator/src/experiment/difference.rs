@@ -104,10 +104,14 @@ fn of_value(value: &Value) -> Json {
 
 fn of_objective(objective: &Objective) -> Json {
     let quantity = objective.quantity.text_or_on(Split::Validation);
-    match objective.direction {
+    let mut of = match objective.direction {
         Direction::Maximize => json!({"maximize": quantity}),
         Direction::Minimize => json!({"minimize": quantity}),
+    };
+    if let Some(margin) = objective.margin {
+        of["margin"] = margin.into();
     }
+    of
 }
 
 /// A number of seeds means those from 0 on.

@@ -215,7 +215,9 @@ fn conclusions(conclusions: &Conclusions) -> String {
     changes(&mut text, "on the front of b only", &conclusions.entered_front, "in a");
     changes(&mut text, "on the front of a only", &conclusions.left_front, "in b");
     if conclusions.is_same() {
-        text.push_str("no difference: the front, the recommended net and the best dense net are the same\n");
+        text.push_str(
+            "no difference: the front, the smallest cell within the margin and the best dense net are the same\n",
+        );
     }
     text
 }
@@ -225,7 +227,7 @@ fn fact_title(fact: &str) -> &'static str {
         "is_feasible" => "a cell meets all constraints",
         "nearest" => "the cell nearest to the constraints",
         "front" => "cells on the front",
-        "headline" => "the smallest net of the front that is as good as the dense one",
+        "headline" => "the smallest cell within the margin",
         _ => "the best dense net",
     }
 }

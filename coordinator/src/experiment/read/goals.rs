@@ -133,6 +133,7 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, data: Option<
         return None;
     };
     let same = |one: &Objective, two: &Objective| one.quantity == two.quantity;
+    let mut of_data = 0;
     let objectives = reader.values(&field, items, same, |reader, item| {
         let fields = reader.fields(item, &["maximize", "minimize", "margin"])?;
         let (field, direction) = match (fields.get("maximize"), fields.get("minimize")) {
@@ -159,10 +160,11 @@ pub(super) fn objectives(reader: &mut Reader, fields: &Fields<'_>, data: Option<
             reader.report(field.mark(), &field.path, format!("found {name}, whose {better}"));
             return None;
         }
+        of_data += u32::from(!quantity.metric().is_of_net());
         let Some(field) = fields.get("margin") else { return Some(Objective { quantity, direction, margin: None }) };
-        if quantity.metric().is_of_net() {
+        if quantity.metric().is_of_net() || of_data > 1 {
             let message =
-                "found a margin of a metric of the net, but a margin says how much of a metric of the data may be lost";
+                "found a margin, but only the first metric of the data has one: how much of it a net may lose";
             reader.report(field.mark(), &field.path, message);
             return None;
         }

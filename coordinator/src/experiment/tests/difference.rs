@@ -52,6 +52,10 @@ fn settings_are_compared_by_their_keys() {
     assert_eq!(of("training.optimizer.kind"), (Some(json!("adam")), Some(json!("sgd"))));
     let objectives = json!([{"maximize": "auc"}, {"minimize": "nonzero_parameters"}]);
     assert_eq!(of("objectives"), (Some(objectives), Some(json!([{"minimize": "brier"}]))));
+    let margin = small_with(&["objectives: [{maximize: auc, margin: 0.02}]"]);
+    assert!(settings(SMALL, &margin).iter().any(|(path, _, after)| {
+        path == "objectives" && after.as_ref().is_some_and(|after| after[0]["margin"] == 0.02)
+    }));
     // What the other optimizer does not have is not there.
     assert!(found.iter().any(|(_, before, after)| before.is_none() || after.is_none()), "{found:#?}");
     // The other way around, the same.
