@@ -173,7 +173,8 @@ pub(super) fn stray_lines(text: &str, separator: Separator, first: u64, skipped:
     }
     let begins = *lines.get(lines.len().checked_sub(below)?)?;
     if below > 0 && at >= begins {
-        let skip = ends + 1 - begins;
+        // Blank lines at the end are none that can be skipped.
+        let skip = (ends + 1).checked_sub(begins).filter(|skip| *skip > 0)?;
         return Some(if below == 1 {
             format!(
                 "it is the last line, so the table may be cut short; if it is no row, but a total or a remark, skip it: \

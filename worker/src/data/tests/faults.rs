@@ -297,6 +297,14 @@ fn preparations_are_checked() {
     insta::assert_snapshot!(said.0);
 }
 
+/// The last record is a blank line behind an empty one: there is no line to skip.
+#[test]
+fn a_table_that_ends_in_blank_lines_is_refused_like_any_other() {
+    for text in ["part,y,x\n\n ", "part,y,x\n \n\n \n", "part,y,x\ntrain,0,1\n\n  \n "] {
+        assert!(prepare(&spec(), text.as_bytes()).is_err(), "{text:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_can_panic_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
