@@ -153,7 +153,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts each of two sets, of which every member counts as much as `weight` says.
+    /// Counts two sets by the weights of their members.
     fn of<T: Eq + std::hash::Hash>(before: &HashMap<T, u64>, after: &HashMap<T, u64>) -> Self {
         let sum = |of: &HashMap<T, u64>, also_in: &HashMap<T, u64>, is_shared: bool| {
             let counted = of.iter().filter(|(member, _)| also_in.contains_key(*member) == is_shared);

@@ -312,6 +312,16 @@ impl Control {
         matches!(self, Self::Logistic | Self::Boosting | Self::Scores)
     }
 
+    /// Whether somebody could serve such a model as it is. The others only show what a method is worth.
+    #[must_use]
+    pub const fn is_deployable(self) -> bool {
+        match self {
+            Self::Dense | Self::DenseQuantized | Self::ScratchEpochs | Self::ScratchCompute => true,
+            Self::Logistic | Self::Boosting | Self::Scores => true,
+            Self::Random | Self::RandomMatched | Self::Shuffle | Self::Reinitialize => false,
+        }
+    }
+
     /// The controls that the key `controls` can name.
     pub fn of_nets() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|control| !control.is_reference())
@@ -319,7 +329,7 @@ impl Control {
 }
 
 impl Cell {
-    /// A cell that is compared with nothing, and of which nothing can be pruned.
+    /// A cell without controls and without prunable weights.
     #[must_use]
     pub const fn new(id: CellId, settings: Settings, control: Option<Control>) -> Self {
         Self {
@@ -332,18 +342,6 @@ impl Cell {
             other_controls: BTreeMap::new(),
             prunable_weights: 0,
             removed_weights: None,
-        }
-    }
-}
-
-impl Control {
-    /// Whether somebody could serve such a model as it is. The others only show what a method is worth.
-    #[must_use]
-    pub const fn is_deployable(self) -> bool {
-        match self {
-            Self::Dense | Self::DenseQuantized | Self::ScratchEpochs | Self::ScratchCompute => true,
-            Self::Logistic | Self::Boosting | Self::Scores => true,
-            Self::Random | Self::RandomMatched | Self::Shuffle | Self::Reinitialize => false,
         }
     }
 }

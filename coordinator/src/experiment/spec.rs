@@ -68,7 +68,7 @@ impl SweepSpec {
 pub struct DataSpec {
     /// The table's file, or the folder of images, relative to the sweep file.
     pub path: String,
-    /// Where the file says so.
+    /// Its line and column in the file.
     pub path_mark: Mark,
     /// What to do with it.
     pub settings: DataSettings,
@@ -108,7 +108,7 @@ impl DataSpec {
 pub struct WeightsSpec {
     /// Its file, relative to the sweep file.
     pub path: String,
-    /// Where the file says so.
+    /// Its line and column in the file.
     pub mark: Mark,
     /// The dictionary in it that holds the net, if that is said: its keys, joined by dots.
     pub key: Option<String>,
@@ -130,7 +130,7 @@ pub struct Exclusion {
 pub struct References {
     /// Each kind at most once.
     pub models: Vec<ReferenceModel>,
-    /// Where the file says so.
+    /// Its line and column in the file.
     pub mark: Mark,
 }
 

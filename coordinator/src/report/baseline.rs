@@ -222,7 +222,7 @@ pub(super) fn compare(report: &mut Report, variances: &RowVariances) {
     });
 }
 
-/// A number of which more is better.
+/// The value, with its sign changed if lower is better.
 const fn towards(better: Direction, value: f64) -> f64 {
     match better {
         Direction::Maximize => value,

@@ -46,7 +46,7 @@ const MOST_OF_MANY: usize = 60;
 /// How far beyond the worst mean the reference point of the hypervolume is, as a share of the range.
 const BEYOND: f64 = 0.1;
 
-/// A cell that is further behind the front than so many standard errors is not drawn.
+/// The largest distance from the front, in standard errors, at which a cell is drawn.
 const FARTHEST: f64 = 50.0;
 
 /// Values of a number from which on it is taken for one that a search drew, if they hardly repeat.
@@ -221,7 +221,7 @@ impl<'a> Contest<'a> {
         self.cells.iter().zip(places).map(evidence).collect()
     }
 
-    /// Of the points of the front and of the cells near it, any of which a seed may bring to the front.
+    /// The share of the space that the front dominates. It includes cells near the front, since other seeds may bring them there.
     fn hypervolume(&self) -> Option<HypervolumeEvidence> {
         let objectives = self.directions.len();
         let is_quick = objectives <= 3 || self.front <= MOST_OF_MANY;

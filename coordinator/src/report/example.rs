@@ -36,17 +36,8 @@ fn settings(strategy: Option<&str>, scope: &str, sparsity: f64, strength: f64) -
 fn cell(settings: Settings, control: Option<Control>) -> Cell {
     let sparsity = settings.get("pruning.sparsity").and_then(Value::as_f64).unwrap_or(0.0);
     let id = id(&format!("{settings:?}{control:?}"));
-    Cell {
-        id,
-        settings,
-        control,
-        dense_control: None,
-        random_control: None,
-        scratch_control: None,
-        other_controls: BTreeMap::new(),
-        prunable_weights: PRUNABLE,
-        removed_weights: Some((sparsity * PRUNABLE as f64).round() as u64),
-    }
+    let removed_weights = Some((sparsity * PRUNABLE as f64).round() as u64);
+    Cell { prunable_weights: PRUNABLE, removed_weights, ..Cell::new(id, settings, control) }
 }
 
 /// A smooth wobble in −1..1, different for each place.

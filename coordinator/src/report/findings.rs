@@ -393,7 +393,8 @@ mod tests {
         let (plan, outcomes) = example::with_small_net();
         let report = build(&plan, &outcomes);
         let found = findings(&report);
-        let sentence = found.iter().find(|sentence| sentence.contains("a small dense net of")).expect("it is told");
+        let sentence =
+            found.iter().find(|sentence| sentence.contains("a small dense net of")).expect("there is such a sentence");
         let front = report.front_cells()[0];
         let mut small = report.cells.iter().filter(|cell| cell.control_kind == Some(Control::ScratchEpochs));
         let small = small.find(|cell| cell.requested_sparsity == front.requested_sparsity).expect("it is there");

@@ -8,7 +8,7 @@
 //! With the variance between seeds, divided by their number, this gives the variance of a mean over both, since the two are drawn
 //! independently. What rows and seeds do together is counted in both parts, which widens the interval a little. Its degrees of freedom
 //! are Satterthwaite's: with three seeds whose variance is several times that of the rows, a 95 % interval holds the truth in 92 % of
-//! cases, and otherwise in 94 to 96 %.
+//! cases, and otherwise in 93 to 97 %.
 
 use secateur_proto::metrics::Metric;
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ impl RowValues {
         true
     }
 
-    /// No values yet: the first that are added decide of which rows they are.
+    /// An empty sum. The first values that are added set its rows.
     pub(super) const fn none() -> Self {
         Self(Vec::new())
     }
@@ -205,7 +205,7 @@ impl Total {
         total
     }
 
-    /// A mean over seeds of which nothing is known of the rows.
+    /// A mean over seeds, without a variance over rows.
     pub(super) fn of_seeds(seeds: &Summary) -> Self {
         Self { ci95: seeds.ci95, ..Self::of(seeds, None, [f64::NEG_INFINITY, f64::INFINITY]) }
     }

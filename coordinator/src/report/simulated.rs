@@ -1,4 +1,4 @@
-//! Sweeps of which the truth is known: nets that add noise of their own to a signal, measured on rows that all of them share.
+//! Simulated sweeps with known true values: nets add their own noise to a signal, and share their rows.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;

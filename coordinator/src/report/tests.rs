@@ -31,17 +31,7 @@ fn cell(name: &str, strategy: Option<&str>, sparsity: f64, control: Option<Contr
     }
     let removed_weights = Some((sparsity * 10_112.0) as u64);
     let id = name.parse().expect("an id");
-    Cell {
-        id,
-        settings,
-        control,
-        dense_control: None,
-        random_control: None,
-        scratch_control: None,
-        other_controls: BTreeMap::new(),
-        prunable_weights: 10_112,
-        removed_weights,
-    }
+    Cell { prunable_weights: 10_112, removed_weights, ..Cell::new(id, settings, control) }
 }
 
 fn change(outcomes: &mut BTreeMap<TrialId, StageOutcome>, trial: &str, metric: Metric, split: Split, value: f64) {

@@ -107,7 +107,7 @@ pub(super) struct Evaluated<'a> {
     pub(super) logits: Vec<f32>,
 }
 
-/// The metrics of answers with so many outputs a row, over all rows and by level of each of `groups`; and the file of scores.
+/// The metrics of answers with `outputs` values a row, over all rows and by level of each of `groups`, and the file of scores.
 pub(super) fn measure(parts: &[Evaluated<'_>], outputs: usize, groups: &[Group]) -> Result<(Metrics, Vec<u8>), Ended> {
     let mut metrics = Metrics::new();
     for Evaluated { split, targets, groups: levels, logits, .. } in parts {

@@ -11,7 +11,7 @@ const MAX_ITERATIONS: u64 = 100;
 /// The fit ends with the step that lowers the penalised loss by less than this. Convergence is quadratic, so the step after it would
 /// change no digit that counts.
 const TOLERANCE: f64 = 1e-12;
-/// A step is halved at most so many times.
+/// The most halvings of a step.
 const MAX_HALVINGS: u32 = 40;
 /// A step that lowers the loss by less than this share is not checked: rounding may hide whether it does, and near the minimum Newton's
 /// method needs no check.
