@@ -69,6 +69,10 @@ impl Journal for InMemory {
         Ok(())
     }
 
+    async fn identity(&mut self, fresh: &str) -> Result<String, JournalError> {
+        Ok(fresh.to_owned())
+    }
+
     fn next(&self) -> i64 {
         self.1.len() as i64
     }
@@ -192,7 +196,7 @@ async fn write_history(file: &Path, failures: u32) -> Result<(), Box<dyn Error>>
     journal
         .append(
             lines(Record::Started)
-                .chain(lines(Record::SweepSubmitted { plan: Arc::clone(&plan), open: false }))
+                .chain(lines(Record::SweepSubmitted { plan: Arc::clone(&plan), open: false, by: None }))
                 .collect(),
         )
         .await?;
@@ -256,7 +260,9 @@ async fn run(
     let (driver, driving) = Driver::start(core, journal, SystemTime::now);
     let plan = Arc::new(common::plan(STAGES)?);
     let sweep = plan.sweep.id.clone();
-    driver.apply(Event::SweepSubmitted { plan: Arc::clone(&plan), share: ShareChange::default(), open: false }).await?;
+    driver
+        .apply(Event::SweepSubmitted { plan: Arc::clone(&plan), share: ShareChange::default(), open: false, by: None })
+        .await?;
     let begun = Instant::now();
     let mut at_work = vec![];
     for number in 0..workers {
@@ -292,7 +298,8 @@ async fn work(driver: Driver, worker: WorkerId, (lanes, slots): (u32, u32)) -> R
     let slots = NonZeroU32::new(slots).ok_or("no slots")?;
     let lanes = NonZeroU32::new(lanes).ok_or("no lanes")?;
     let (name, device, instance) = (String::new(), String::new(), "bench".parse().map_err(|error| told(&error))?);
-    let joined = Event::WorkerJoined { worker: worker.clone(), instance, name, device, slots, held: vec![] };
+    let joined =
+        Event::WorkerJoined { worker: worker.clone(), instance, name, device, slots, held: vec![], cordoned_by: None };
     let attached = driver.attach(joined, CoordinatorMessage::default()).await;
     let mut messages = attached.map_err(|error| told(&error))?.orders;
     while let Some(Ok(message)) = messages.recv().await {

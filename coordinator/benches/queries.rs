@@ -73,8 +73,9 @@ async fn write_journal(trials: u64, folder: &Path) -> Result<(), Box<dyn Error>>
     let mut journal = data_dir.open_journal().await?;
     let plan = Arc::new(plan_in_cells(trials + 1, SEEDS)?);
     let ended = plan.keys().map(|stage| Record::StageEnded { stage, outcome: completed() });
-    let records =
-        [Record::Started, Record::SweepSubmitted { plan: Arc::clone(&plan), open: false }].into_iter().chain(ended);
+    let records = [Record::Started, Record::SweepSubmitted { plan: Arc::clone(&plan), open: false, by: None }]
+        .into_iter()
+        .chain(ended);
     let lines: Vec<String> = records.flat_map(|record| Entry::new(Timestamp(1), record).into_lines()).collect();
     for lines in lines.chunks(10_000) {
         journal.append(lines.to_vec()).await?;

@@ -66,12 +66,17 @@ fn run(plan: &Arc<PackedPlan>, lanes: u32, (workers, slots): (u32, u32)) -> Resu
     let mut shell = Shell { core: Core::new(Policy::default()), now: 0, effects: VecDeque::new() };
     let begun = Instant::now();
     shell.apply(&Event::Started)?;
-    shell.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: false })?;
+    shell.apply(&Event::SweepSubmitted {
+        plan: Arc::clone(plan),
+        share: ShareChange::default(),
+        open: false,
+        by: None,
+    })?;
     for number in 0..workers {
         let (worker, instance) = (format!("w{number}").parse()?, format!("i{number}").parse()?);
         let slots = NonZeroU32::new(slots).ok_or("no slots")?;
         let (name, device, held) = (String::new(), String::new(), vec![]);
-        shell.apply(&Event::WorkerJoined { worker, instance, name, device, slots, held })?;
+        shell.apply(&Event::WorkerJoined { worker, instance, name, device, slots, held, cordoned_by: None })?;
     }
     while let Some(effect) = shell.effects.pop_front() {
         match effect {
@@ -87,7 +92,11 @@ fn run(plan: &Arc<PackedPlan>, lanes: u32, (workers, slots): (u32, u32)) -> Resu
                 }
                 shell.apply(&Event::LeaseEnded { worker, lease, failure: None })?;
             }
-            Effect::Revoke { .. } | Effect::Detach { .. } | Effect::Full(_) => {
+            Effect::Revoke { .. }
+            | Effect::Detach { .. }
+            | Effect::Full(_)
+            | Effect::Cordon { .. }
+            | Effect::Drain { .. } => {
                 return Err("nothing was to be taken back or held up".into());
             }
             Effect::TrialEnded { .. } | Effect::SweepEnded { .. } | Effect::Quarantined { .. } => {}

@@ -4,6 +4,7 @@
 //! It knows nothing of gRPC services: workers are channels of messages, and watchers are notified by broadcast.
 
 mod attachment;
+mod effects;
 mod notable;
 mod snapshot;
 
@@ -20,16 +21,16 @@ use secateur_proto::{
     v1::{self, CoordinatorMessage, coordinator_message::Message},
 };
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{Notify, broadcast, mpsc, oneshot},
     task::JoinHandle,
     time::MissedTickBehavior,
 };
-use tonic::Status;
 use tracing::{debug, error, info, warn};
 
 use self::{attachment::WorkerChannel, notable::is_notable};
 use crate::{
     journal::{Journal, JournalError},
+    monitoring::Counters,
     scheduler::{Core, Effect, Entry, Event, Record, Rejection, SweepState, Timestamp, fault_injection::Fault},
 };
 
@@ -84,6 +85,8 @@ pub enum NotTaken {
 
 /// Whether an event was applied.
 type Taken = Result<(), Rejection>;
+/// Where ends of sweeps are sent.
+type SweepEnds = mpsc::UnboundedSender<(SweepId, SweepState)>;
 /// A query of the core.
 type Read = Box<dyn FnOnce(&Core) + Send>;
 
@@ -92,6 +95,7 @@ enum Command {
     Attach(Event, WorkerChannel, oneshot::Sender<Taken>),
     Progress(WorkerId, StageKey, v1::Progress),
     Read(Read),
+    OnSweepEnd(SweepEnds),
     Close,
 }
 
@@ -100,6 +104,9 @@ enum Command {
 pub struct Driver {
     commands: mpsc::Sender<Command>,
     notices: broadcast::Sender<Notice>,
+    counters: Counters,
+    /// Notified when a sweep begins to wait for a decision.
+    undecided: Arc<Notify>,
 }
 
 impl Driver {
@@ -109,9 +116,20 @@ impl Driver {
     pub fn start(core: Core, journal: Box<dyn Journal>, clock: Clock) -> (Self, JoinHandle<Result<(), JournalError>>) {
         let (commands, receiver) = mpsc::channel(WAITING);
         let (notices, _) = broadcast::channel(BEHIND);
-        let shell =
-            Shell { core, journal, clock, workers: HashMap::new(), notices: notices.clone(), own_events: vec![] };
-        (Self { commands, notices }, tokio::spawn(shell.run(receiver)))
+        let counters = Counters::default();
+        let undecided = Arc::new(Notify::new());
+        let shell = Shell {
+            core,
+            journal,
+            clock,
+            workers: HashMap::new(),
+            notices: notices.clone(),
+            counters: counters.clone(),
+            sweep_ends: vec![],
+            undecided: Arc::clone(&undecided),
+            own_events: vec![],
+        };
+        (Self { commands, notices, counters, undecided }, tokio::spawn(shell.run(receiver)))
     }
 
     /// Applies an event and waits until it is durable and its effects are carried out.
@@ -173,6 +191,27 @@ impl Driver {
         self.notices.subscribe()
     }
 
+    /// Subscribes to ends of sweeps, from now on. None is left out, however slow the subscriber is: they are rare.
+    ///
+    /// # Errors
+    /// If the driver has stopped.
+    pub(crate) async fn sweep_ends(&self) -> Result<mpsc::UnboundedReceiver<(SweepId, SweepState)>, Stopped> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.commands.send(Command::OnSweepEnd(sender)).await.map_err(|_| Stopped)?;
+        Ok(receiver)
+    }
+
+    /// What is counted for monitoring.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Waits until a sweep has begun to [wait for a decision](Core::awaits_decision) since this was last called.
+    pub async fn decision_due(&self) {
+        self.undecided.notified().await;
+    }
+
     /// Ends the driver after the commands that were sent so far.
     pub async fn close(&self) {
         // It may have ended by itself.
@@ -186,6 +225,9 @@ struct Shell {
     clock: Clock,
     workers: HashMap<WorkerId, WorkerChannel>,
     notices: broadcast::Sender<Notice>,
+    counters: Counters,
+    sweep_ends: Vec<SweepEnds>,
+    undecided: Arc<Notify>,
     /// Events that the driver itself applies next.
     own_events: Vec<Event>,
 }
@@ -277,6 +319,7 @@ impl Shell {
                 self.tell(Notice::Progress(sweeps.into(), Arc::new(progress)));
             }
             Command::Read(read) => batch.reads.push(read),
+            Command::OnSweepEnd(sender) => self.sweep_ends.push(sender),
             Command::Close => return false,
         }
         true
@@ -292,8 +335,9 @@ impl Shell {
             }
             Event::LeaseEnded { worker, lease, .. } => batch.settles(worker, lease, String::new()),
             Event::SweepShareChanged { sweep, .. }
+            | Event::SweepDecided { sweep, .. }
             | Event::SweepClosed { sweep }
-            | Event::SweepDrainAsked { sweep }
+            | Event::SweepDrainAsked { sweep, .. }
             | Event::SweepRetried { sweep } => {
                 batch.changed.insert(sweep.clone());
             }
@@ -304,6 +348,8 @@ impl Shell {
         }
         let result = match self.core.apply(now, &event) {
             Ok(decision) => {
+                let lane_steps = |stage: &StageKey| self.core.lane_steps(stage).unwrap_or_default();
+                decision.records.iter().for_each(|record| self.counters.recorded(record, lane_steps));
                 let notable = decision.records.iter().filter(|record| is_notable(record));
                 batch.notable.extend(notable.cloned());
                 let entries = decision.records.into_iter().map(|record| Entry::new(now, record));
@@ -349,7 +395,9 @@ impl Shell {
         if !batch.lines.is_empty() {
             let (lines, begun) = (batch.lines.len(), Instant::now());
             self.journal.append(batch.lines).await?;
-            debug!(lines, elapsed_us = begun.elapsed().as_micros(), "appended to the journal");
+            let elapsed = begun.elapsed();
+            self.counters.appended(lines, elapsed);
+            debug!(lines, elapsed_us = elapsed.as_micros(), "appended to the journal");
         }
         batch.notable.iter().for_each(notable::say);
         // Applied reports are durable now, and rejected ones would be rejected again.
@@ -359,6 +407,9 @@ impl Shell {
         let mut changed = batch.changed;
         for effect in batch.effects {
             self.carry_out(effect, &mut changed);
+        }
+        if changed.iter().any(|sweep| self.core.awaits_decision(sweep)) {
+            self.undecided.notify_one();
         }
         for sweep in changed {
             self.tell(Notice::Changed(sweep));
@@ -389,77 +440,6 @@ impl Shell {
         }
         self.core.snapshot_taken();
         Ok(true)
-    }
-
-    fn carry_out(&mut self, effect: Effect, changed: &mut BTreeSet<SweepId>) {
-        match effect {
-            Effect::Calibrate { worker, class, stage } => {
-                let stage = self.core.stage_with_inputs(&stage);
-                let bundle_class = class.to_string();
-                let stage = stage.as_ref().map(Into::into);
-                self.send(&worker, Message::Calibrate(v1::Calibrate { bundle_class, stage }));
-            }
-            Effect::Lease { worker, lease, stages } => {
-                let leased = stages.iter().filter_map(|(key, attempt)| {
-                    changed.extend(self.core.sweeps_of(key));
-                    let stage = self.core.stage_with_inputs(key)?;
-                    let checkpoint = self.core.checkpoint(key).map(Into::into);
-                    Some(v1::LeasedStage { stage: Some((&stage).into()), attempt: *attempt, checkpoint })
-                });
-                let stages: Vec<_> = leased.collect();
-                let message = v1::Lease { lease_id: lease.to_string(), stages };
-                if let Some(failure) = attachment::too_long(&message) {
-                    warn!(%worker, %lease, reason = failure.message, "cannot send a lease");
-                    self.own_events.push(Event::LeaseEnded { worker, lease, failure: Some(failure) });
-                } else {
-                    debug!(%worker, %lease, stages = message.stages.len(), "leased");
-                    self.send(&worker, Message::Lease(message));
-                }
-            }
-            Effect::Revoke { worker, lease } => {
-                info!(%worker, %lease, "revoking a lease");
-                self.send(&worker, Message::Revoke(v1::Revoke { lease_id: lease.to_string() }));
-            }
-            Effect::Detach { worker, reason } => {
-                warn!(%worker, reason, "a worker is gone");
-                if let Some(channel) = self.workers.remove(&worker) {
-                    // If this does not fit into the channel either, the stream ends with the channel.
-                    let _ = channel.send(Err(Status::deadline_exceeded(reason)));
-                }
-            }
-            Effect::Quarantined { worker, reason } => {
-                warn!(%worker, reason, "a worker is quarantined");
-                changed.extend(self.core.running());
-            }
-            Effect::Full(full) => {
-                if full {
-                    warn!("no disk space for results; workers keep them, and work is held");
-                } else {
-                    info!("there is disk space for results again; work resumes");
-                }
-                changed.extend(self.core.running());
-            }
-            Effect::TrialEnded { sweep, trial, outcome } => {
-                info!(%sweep, %trial, outcome = outcome.name(), "a trial ended");
-                // Without a watcher there is no message to build.
-                if self.notices.receiver_count() > 0 {
-                    // A trial's id is its cell's id and its seed.
-                    let (cell, seed) = trial.as_str().rsplit_once('-').unwrap_or_default();
-                    let ended = v1::TrialEnded {
-                        trial_id: trial.to_string(),
-                        cell_id: cell.to_owned(),
-                        seed: seed.parse().unwrap_or_default(),
-                        outcome: Some((&outcome.unpack()).into()),
-                    };
-                    self.tell(Notice::Trial(sweep, Arc::new(ended)));
-                }
-            }
-            Effect::SweepEnded { sweep, state } => {
-                let reason = if let SweepState::Stopped { reason } = &state { reason.as_str() } else { "" };
-                info!(%sweep, state = state.name(), reason, "a sweep ended");
-                changed.insert(sweep);
-            }
-        }
     }
 
     fn send(&mut self, worker: &WorkerId, message: Message) {

@@ -1,9 +1,11 @@
 //! A coordinator: journal, store, driver and the gRPC services on one port. `serve` runs one for others; `run` runs one
 //! for itself.
 
+mod error;
+
 use std::{
     convert::Infallible,
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     future::Future,
     io,
     net::SocketAddr,
@@ -12,7 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures::Stream;
+use futures::{Stream, future::BoxFuture};
 
 use secateur_proto::{
     DESCRIPTORS, MAX_MESSAGE_LEN,
@@ -24,7 +26,8 @@ use secateur_proto::{
 };
 use secateur_worker::{
     causes::with_causes,
-    store::{Durability, Store, StoreError},
+    private,
+    store::{Durability, Store},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -32,24 +35,23 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
-use tonic::transport::{Server, ServerTlsConfig, server::Connected};
+use tonic::transport::{Server, server::Connected};
 use tracing::{info, warn};
 
+pub use self::error::ServerError;
 use crate::{
     admission::Limits,
-    artifacts::{self, ArtifactError, ArtifactStore, Bucket, BucketError, LocationError, Remote},
+    artifacts::{self, ArtifactStore, Bucket, Remote},
     connections::{self, RefusalLayer},
     driver::{Clock, Driver},
     grpc::{Artifacts, Sweeps, Workers},
+    identity::CoordinatorId,
     journal::{Journal, JournalError, Sqlite},
     logs::{self, Logs},
+    proposer,
     queries::Queries,
     scheduler::{Core, Event, Policy},
-    security::{
-        Access, AccessLayer, Audit, Door, Grants,
-        certificates::{CertificateError, TlsFiles},
-        tokens::{TokenError, Tokens},
-    },
+    security::{Access, AccessLayer, Audit, Door, Grants, revoked::Revoked, tls::Tls, tokens::Tokens},
     unfinished::UnfinishedLayer,
     upkeep,
 };
@@ -70,93 +72,14 @@ pub struct DataDir {
     _lock: File,
 }
 
-/// Why a coordinator cannot start, or has ended.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// Another process has locked the folder.
-    #[error("{0} is in use by another secateur: wait for it, or give another folder")]
-    InUse(PathBuf),
-    /// The folder cannot be used.
-    #[error("cannot use the folder {path}")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
-    /// An error of the journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// An error of the store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// An error of the bucket.
-    #[error(transparent)]
-    Bucket(#[from] BucketError),
-    /// The location of the artifacts is wrong.
-    #[error(transparent)]
-    Location(#[from] LocationError),
-    /// The address cannot be used.
-    #[error("cannot listen on {address}; another coordinator may be using it")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
-    /// An error of the tokens.
-    #[error(transparent)]
-    Tokens(#[from] TokenError),
-    /// A certificate file cannot be read.
-    #[error(transparent)]
-    Certificates(#[from] CertificateError),
-    /// The certificate and key are invalid.
-    #[error("invalid certificate and key: both must be PEM and belong together")]
-    Tls(#[source] tonic::transport::Error),
-    /// An error of the gRPC server.
-    #[error("the gRPC server failed")]
-    Serve(#[from] tonic::transport::Error),
-    /// A bug.
-    #[error("the coordinator ended unexpectedly")]
-    Ended,
-    /// A bug.
-    #[error("a task of the coordinator failed: {0}")]
-    Task(#[from] tokio::task::JoinError),
-}
-
-impl From<ArtifactError> for ServerError {
-    fn from(error: ArtifactError) -> Self {
-        match error {
-            ArtifactError::Store(error) => error.into(),
-            ArtifactError::Bucket(error) => error.into(),
-            ArtifactError::Task(error) => error.into(),
-        }
-    }
-}
-
-impl ServerError {
-    /// Whether freeing disk space helps.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        match self {
-            Self::Journal(error) => error.is_full(),
-            Self::Store(error) => error.is_full(),
-            Self::Folder { source, .. } => source.kind() == io::ErrorKind::StorageFull,
-            _ => false,
-        }
-    }
-}
-
 impl DataDir {
-    /// Locks the folder, and creates it if it does not exist.
+    /// Locks the folder, and creates it if it does not exist, for its owner alone: data of others will be in it.
     ///
     /// # Errors
     /// If another process has locked it, or it cannot be created.
     pub fn lock(path: &Path) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Folder { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(failed)?;
+        private::create_folder(path).map_err(failed)?;
         let lock = File::create(path.join("lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
@@ -251,8 +174,13 @@ impl DataDir {
 /// Who can reach a coordinator, and how they authenticate.
 #[derive(Debug)]
 pub enum Reach {
-    /// Others, with the tokens in its folder, over TLS if there are certificates.
-    Others(Option<TlsFiles>),
+    /// Others, with the tokens in its folder.
+    Others {
+        /// Over TLS, with certificates that workers may use instead of tokens.
+        tls: Option<Tls>,
+        /// Whether everybody has access until there is a token.
+        open: bool,
+    },
     /// Only its own process, with a single token.
     Itself {
         /// The hash of the token.
@@ -343,7 +271,8 @@ pub(crate) struct Opened {
     access: Access,
     audit: Audit,
     logs: Logs,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Tls>,
+    identity: CoordinatorId,
     limits: Limits,
     clock: Clock,
 }
@@ -360,21 +289,24 @@ impl Opened {
         bucket: Option<Remote>,
         clock: Clock,
     ) -> Result<Self, ServerError> {
-        let (access, audit, tls) = match reach {
-            Reach::Others(tls) => {
-                // An invalid token file is reported now, not to the first caller.
-                Tokens::read(folder.path())?;
-                let failed = |source| ServerError::Folder { path: folder.path.clone(), source };
-                let audit = Audit::open(folder.path()).map_err(failed)?;
-                let certificates = tls.as_ref().is_some_and(|tls| tls.client_authority.is_some());
-                let door = Door::Folder { path: folder.path.clone(), certificates };
-                (Access::new(door, audit.clone()), audit, tls.map(|tls| tls.config()).transpose()?)
-            }
-            Reach::Itself { token } => (Access::new(Door::One(token), Audit::none()), Audit::none(), None),
-        };
         let store = folder.open_artifacts(bucket)?;
         store.incoming().remove_drafts()?;
         let core = upkeep::restore(&mut *journal, &policy).await?;
+        let identity = CoordinatorId::settle(folder.path(), &mut *journal).await?;
+        let (access, audit, tls) = match reach {
+            Reach::Others { tls, open } => {
+                // Invalid files are reported now, not to the first caller.
+                Tokens::read(folder.path())?;
+                Revoked::read(folder.path())?;
+                let failed = |source| ServerError::Folder { path: folder.path.clone(), source };
+                let audit = Audit::open(folder.path()).map_err(failed)?;
+                let door = Door::Folder { path: folder.path.clone(), open };
+                (Access::new(door, identity.as_str(), audit.clone()), audit, tls)
+            }
+            Reach::Itself { token } => {
+                (Access::new(Door::One(token), identity.as_str(), Audit::none()), Audit::none(), None)
+            }
+        };
         if !core.has_had_sweeps() {
             let files = store.files().await?.len();
             if files > 0 {
@@ -389,7 +321,7 @@ impl Opened {
         let failed = |source| ServerError::Folder { path: folder.logs(), source };
         let bounds = logs::Bounds { total: limits.logs, keep_free: limits.keep_free };
         let logs = Logs::open(folder.logs(), bounds, |stage| core.stage(stage).is_some()).map_err(failed)?;
-        Ok(Self { folder, journal, core, store, access, audit, logs, tls, limits, clock })
+        Ok(Self { folder, journal, core, store, access, audit, logs, tls, identity, limits, clock })
     }
 
     /// Serves the connections that are accepted at `address`.
@@ -401,18 +333,34 @@ impl Opened {
     where
         C: Connected + AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { folder, journal, core, store, access, audit, logs, tls, limits, clock } = self;
+        let Self { folder, journal, core, store, access, audit, logs, tls, identity, limits, clock } = self;
         let (driver, driving) = Driver::start(core, journal, clock);
         let (health, health_service) = tonic_health::server::health_reporter();
         let grants = Grants::default();
         let queries = Queries::new(driver.clone(), store.clone(), logs.clone(), limits);
-        let sweeps =
-            Sweeps::new(queries.clone(), driver.clone(), store.clone(), access.clone(), audit.clone(), logs.clone());
+        let sweeps = Sweeps::new(
+            queries.clone(),
+            driver.clone(),
+            store.clone(),
+            access.clone(),
+            audit.clone(),
+            logs.clone(),
+            clock,
+        );
         let sweeps = SweepServiceServer::new(sweeps);
-        let workers =
-            Workers::new(queries.clone(), driver.clone(), store.clone(), access.clone(), grants.clone(), logs, clock);
+        let workers = Workers::new(
+            queries.clone(),
+            driver.clone(),
+            store.clone(),
+            access.clone(),
+            grants.clone(),
+            logs,
+            clock,
+            identity.clone(),
+        );
         let workers = WorkerServiceServer::new(workers);
         let watching = watch_room(driver.clone(), store.clone(), limits.keep_free);
+        let proposing = proposer::decide(driver.clone(), queries.clone());
         let artifacts = ArtifactServiceServer::new(Artifacts::new(store, driver.clone(), grants, audit, limits));
         health.set_serving::<SweepServiceServer<Sweeps>>().await;
         health.set_serving::<WorkerServiceServer<Workers>>().await;
@@ -421,35 +369,43 @@ impl Opened {
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .build_v1()
             .expect("the descriptors were compiled with this program");
+        // Many clients ask for the older one and give up.
+        let older_reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .build_v1alpha()
+            .expect("the descriptors were compiled with this program");
         let (stop, stopped) = oneshot::channel::<()>();
-        let mut server = Server::builder()
+        let server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .max_concurrent_streams(STREAMS)
             .http2_max_header_list_size(LARGEST_HEADERS);
         let encrypted = tls.is_some();
-        if let Some(tls) = tls {
-            server = server.tls_config(tls).map_err(ServerError::Tls)?;
-        }
         let server = server
             .layer(RefusalLayer)
             .layer(AccessLayer(access))
             .layer(UnfinishedLayer::default())
             .add_service(health_service)
             .add_service(reflection)
+            .add_service(older_reflection)
             .add_service(sweeps.max_decoding_message_size(MAX_MESSAGE_LEN))
             .add_service(workers.max_decoding_message_size(MAX_MESSAGE_LEN))
             .add_service(artifacts.max_decoding_message_size(MAX_MESSAGE_LEN));
-        let serving = server.serve_with_incoming_shutdown(incoming, async {
+        let stopped = async {
             // A dropped sender means the same.
             let _ = stopped.await;
-        });
+        };
+        let serving: BoxFuture<'static, _> = match tls {
+            Some(tls) => Box::pin(server.serve_with_incoming_shutdown(tls.accept(incoming), stopped)),
+            None => Box::pin(server.serve_with_incoming_shutdown(incoming, stopped)),
+        };
         let serving = async {
             tokio::select! {
                 ended = serving => ended,
                 never = watching => match never {},
+                never = proposing => match never {},
             }
         };
-        info!(%address, encrypted, folder = %folder.path.display(), "listening");
+        info!(%address, encrypted, coordinator = %identity, folder = %folder.path.display(), "listening");
         Ok(Coordinator { address, driver, queries, driving, serving: tokio::spawn(serving), stop, _folder: folder })
     }
 }

@@ -438,6 +438,10 @@ mod tests {
             panic!("it was written to")
         }
 
+        async fn identity(&mut self, fresh: &str) -> Result<String, JournalError> {
+            Ok(fresh.to_owned())
+        }
+
         fn next(&self) -> i64 {
             1
         }

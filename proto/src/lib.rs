@@ -12,6 +12,7 @@ pub mod spec;
 #[allow(
     missing_docs,
     clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
     reason = "generated; the .proto files are the documentation"
 )]
 pub mod v1 {

@@ -111,9 +111,65 @@ metrics! {
         "Multiply-accumulates of the dense net divided by those of this one. What a device makes of it is another matter: unstructured zeros are rarely faster.";
     SizeBytes = "size_bytes", "size in bytes", Net, Minimize, 0, FROM_0,
         "Bytes of the non-zero parameters with a bit mask: 4 for each non-zero weight, one bit for each weight, 4 for each bias. Of a quantized net 1 for each non-zero weight of 8 bits, half of that with 4 bits, and 4 for each scale.";
+    FileBytes = "file_bytes", "bytes of the ONNX file", Net, Minimize, 0, FROM_0,
+        "Bytes of the ONNX file that `secateur export` writes: the net without the units and inputs that it can do without, with the preparation of rows inside. Exact.";
+    DenseBytes = "dense_bytes", "bytes as dense float", Net, Minimize, 0, FROM_0,
+        "Bytes of the numbers of that smaller net with 4 bytes each, zeros included. Exact.";
+    CsrBytes = "csr_bytes", "bytes as CSR", Net, Minimize, 0, FROM_0,
+        "Bytes of that smaller net with its weights as compressed sparse rows: for each non-zero weight 4 bytes and its column (2 bytes, or 4 where a row has more than 65,536 columns), for each row where it begins (4 bytes); 4 bytes for each other number. Exact.";
+    BitmaskBytes = "bitmask_bytes", "bytes with a bit mask", Net, Minimize, 0, FROM_0,
+        "Bytes of that smaller net with one bit for each weight and 4 bytes for each that is not zero; 4 bytes for each other number. Exact.";
+    Int8Bytes = "int8_bytes", "bytes as int8", Net, Minimize, 0, FROM_0,
+        "Bytes of that smaller net with 1 byte for each weight, zeros included, 4 for each scale of a unit and each number that is added, and 8 for the levels of each layer's inputs. Exact; of a net that is not quantized, what it would take.";
+    Int8BitmaskBytes = "int8_bitmask_bytes", "bytes as int8 with a bit mask", Net, Minimize, 0, FROM_0,
+        "The same with one bit for each weight and 1 byte for each that is not zero. Exact.";
+    LatencyP50Us = "latency_p50_us", "µs per call (median)", Net, Minimize, 2, FROM_0,
+        "Microseconds until the engine has answered a call of the smallest measured batch, usually one row that is prepared: the median. Measured on one machine; compare across machines by the ratio.";
+    LatencyP99Us = "latency_p99_us", "µs per call (99th percentile)", Net, Minimize, 2, FROM_0,
+        "The same: of a hundred calls the slowest but one.";
+    LatencyRatio = "latency_ratio", "measured speed-up per call", Net, Maximize, 2, FROM_0,
+        "The median latency of a dense net of the original architecture divided by that of this one, timed in turns on the same thread. 1 is no faster. Measured.";
+    BatchLatencyP50Us = "batch_latency_p50_us", "µs per large call (median)", Net, Minimize, 1, FROM_0,
+        "Microseconds until the engine has answered a call of the largest measured batch: the median. Measured on one machine.";
+    BatchLatencyP99Us = "batch_latency_p99_us", "µs per large call (99th percentile)", Net, Minimize, 1, FROM_0,
+        "The same: of a hundred calls the slowest but one.";
+    Throughput = "throughput", "rows per second", Net, Maximize, 0, FROM_0,
+        "Rows of the largest measured batch divided by the median time of such a call, on one thread. Measured on one machine.";
+    ThroughputRatio = "throughput_ratio", "measured speed-up per large call", Net, Maximize, 2, FROM_0,
+        "Rows per second of this net divided by those of a dense net of the original architecture, timed in turns on the same thread. 1 is no faster. Measured.";
 }
 
 impl Metric {
+    /// Whether it is a time that was taken on one machine, and so differs from run to run.
+    #[must_use]
+    pub const fn is_timed(self) -> bool {
+        matches!(
+            self,
+            Self::LatencyP50Us
+                | Self::LatencyP99Us
+                | Self::LatencyRatio
+                | Self::BatchLatencyP50Us
+                | Self::BatchLatencyP99Us
+                | Self::Throughput
+                | Self::ThroughputRatio
+        )
+    }
+
+    /// Whether only a stage that measures nets gives it.
+    #[must_use]
+    pub const fn needs_measuring(self) -> bool {
+        self.is_timed()
+            || matches!(
+                self,
+                Self::FileBytes
+                    | Self::DenseBytes
+                    | Self::CsrBytes
+                    | Self::BitmaskBytes
+                    | Self::Int8Bytes
+                    | Self::Int8BitmaskBytes
+            )
+    }
+
     /// Returns the smallest and the largest possible value in a task of that kind.
     #[must_use]
     pub const fn range_of(self, task: Task) -> [f64; 2] {

@@ -43,6 +43,8 @@ vocabulary! {
         Quantized = "quantized",
         /// A fitted reference model, as JSON: coefficients or trees.
         Reference = "reference",
+        /// Sizes and times of a net, with the machine that they were taken on, as JSON.
+        Measurement = "measurement",
     }
 }
 

@@ -10,6 +10,7 @@
 mod architecture;
 mod data;
 mod lanes;
+mod measuring;
 mod model;
 mod pruning;
 mod quantization;
@@ -21,6 +22,7 @@ mod vocabulary;
 pub use architecture::{Architecture, Layer, LayerKind, Step, TensorKind, TensorSpec};
 pub use data::{DataSettings, SplitSpec, TableFormat, Task};
 pub use lanes::LaneClass;
+pub use measuring::{Engine, MeasureSettings};
 pub use model::{Activation, MAX_DEPTH, MAX_WIDTH, ModelSpec};
 pub use pruning::{
     Ablation, Along, CriterionSpec, Granularity, Growth, Ramp, Ranking, Removal, Schedule, Start, Subject,

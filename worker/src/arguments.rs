@@ -7,18 +7,95 @@ use std::{
 };
 
 use clap::{
-    Command, Parser,
+    ArgMatches, Command, Parser,
     builder::{PathBufValueParser, TypedValueParser},
+    error::ErrorKind,
+    parser::ValueSource,
 };
 
-/// Reads the command line of this process. An empty variable of the environment counts as one that is not set.
+use crate::configuration::{self, Configuration};
+
+/// A command line as it was understood.
+#[derive(Debug)]
+pub struct Parsed<P> {
+    /// The options.
+    pub arguments: P,
+    /// What was ignored, and why, to be logged.
+    pub ignored: Vec<String>,
+}
+
+/// Reads the command line of this process. Options that it lacks come from variables of the environment, then from
+/// `secateur.toml`. An empty variable counts as one that is not set.
 ///
 /// # Errors
-/// What clap says of it.
-pub fn parse<P: Parser>() -> Result<P, clap::Error> {
-    let mut command = without_empty_variables(P::command(), &|name| env::var_os(name));
-    let mut matches = command.try_get_matches_from_mut(env::args_os())?;
-    P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+/// What clap says of it, or what is wrong in the configuration.
+pub fn parse<P: Parser>() -> Result<Parsed<P>, clap::Error> {
+    let words: Vec<OsString> = env::args_os().collect();
+    let (mut command, configuration) = match configured(P::command(), &words) {
+        Ok(configured) => configured,
+        Err(error) => {
+            // Help, and what is wrong with the command line itself, do not depend on the configuration.
+            let mut command = P::command();
+            command.try_get_matches_from_mut(&words)?;
+            return Err(clap::Error::raw(ErrorKind::InvalidValue, format!("{error}\n")));
+        }
+    };
+    let understood = |command: &mut Command| {
+        command.try_get_matches_from_mut(&words).map_err(|error| match configuration.explain(&error) {
+            Some(explained) => clap::Error::raw(ErrorKind::InvalidValue, format!("{explained}\n")),
+            None => error,
+        })
+    };
+    let mut matches = understood(&mut command)?;
+    let unfit = unfit(&matches);
+    let mut ignored = Vec::new();
+    if !unfit.is_empty() {
+        let is_unfit = |argument: &clap::Arg| unfit.iter().any(|(id, ..)| argument.get_id() == id);
+        command = without(configured(P::command(), &words).map_or(command, |(command, _)| command), &is_unfit);
+        matches = understood(&mut command)?;
+        ignored.extend(unfit.into_iter().map(|(_, said)| said));
+    }
+    let arguments = P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
+    Ok(Parsed { arguments, ignored })
+}
+
+/// The command with the variables and the configuration that apply to these words.
+///
+/// # Errors
+/// If the configuration is wrong.
+pub fn configured(
+    command: Command,
+    words: &[OsString],
+) -> Result<(Command, Configuration), configuration::ConfigurationError> {
+    let command = configuration::with_variables(command);
+    let configuration = Configuration::load(&command, words)?;
+    Ok((without_empty_variables(configuration.apply(command), &|name| env::var_os(name)), configuration))
+}
+
+/// The options of TLS that do not fit an address without it, unless the command line has them: `SECATEUR_CA` may be
+/// meant for another coordinator. With the reason.
+fn unfit(matches: &ArgMatches) -> Vec<(&'static str, String)> {
+    let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+    let Ok(Some(address)) = matches.try_get_one::<String>("coordinator") else { return Vec::new() };
+    if !address.starts_with("http://") {
+        return Vec::new();
+    }
+    let elsewhere = |id: &'static str| match matches.value_source(id)? {
+        ValueSource::EnvVariable => Some((id, format!("SECATEUR_{}", id.to_uppercase()))),
+        ValueSource::DefaultValue => Some((id, format!("{id} of secateur.toml"))),
+        _ => None,
+    };
+    let is_there = |id: &&'static str| matches.try_contains_id(id).unwrap_or(false);
+    let found = ["ca", "cert", "key"].into_iter().filter(|id| is_there(id)).filter_map(elsewhere);
+    found.map(|(id, name)| (id, format!("ignoring {name}: {address} does not use TLS"))).collect()
+}
+
+/// The command whose options get no values but from the command line.
+fn without(command: Command, is_meant: &dyn Fn(&clap::Arg) -> bool) -> Command {
+    let command = command.mut_args(|argument| {
+        if is_meant(&argument) { argument.env(None::<&str>).default_value(None::<&str>) } else { argument }
+    });
+    command.mut_subcommands(|command| without(command, is_meant))
 }
 
 fn without_empty_variables(command: Command, variable: &dyn Fn(&str) -> Option<OsString>) -> Command {
@@ -34,6 +111,13 @@ fn without_empty_variables(command: Command, variable: &dyn Fn(&str) -> Option<O
 #[must_use]
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// The name of this machine, if it has one.
+#[must_use]
+pub fn host_name() -> Option<String> {
+    let read = |path| std::fs::read_to_string(path).ok().map(|name| name.trim().to_owned());
+    read("/proc/sys/kernel/hostname").filter(|name| !name.is_empty()).or_else(|| variable("HOSTNAME"))
 }
 
 /// Reads paths. `~` at the beginning is the home folder: shells leave it alone in `--out=~/x`, in files and in variables.

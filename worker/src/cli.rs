@@ -3,7 +3,7 @@
 pub mod devices;
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,13 +14,15 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::Args;
+use tracing::info;
 
 use self::devices::{DeviceArgument, DeviceError};
 use crate::{
     arguments,
     client::{self, Program, WorkerError, WorkerOptions},
     connection::{ConnectionError, CoordinatorArguments, Remote},
-    signals::interrupted,
+    private,
+    signals::{Hangups, interrupted, interrupted_again},
     store::{Durability, Store},
 };
 
@@ -139,7 +141,9 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
     Store::open(&store, Durability::Cached).and_then(|store| store.remove_drafts()).map_err(WorkerError::from)?;
     let options = WorkerOptions {
         coordinator: Remote::of(&arguments.coordinator)?,
-        name: arguments.name.unwrap_or_else(host_name),
+        name: arguments
+            .name
+            .unwrap_or_else(|| arguments::host_name().unwrap_or_else(|| format!("process-{}", std::process::id()))),
         instance: client::fresh_instance()?,
         devices,
         lanes: arguments.lanes,
@@ -150,13 +154,17 @@ pub async fn work(arguments: WorkerArguments) -> Result<ExitCode, StartError> {
         cache_size: arguments.cache_size,
         checkpoint_every: unless_zero(arguments.checkpoint_every),
     };
-    let at_once = async {
-        interrupted().await;
-        interrupted().await;
+    let mut hangups = Hangups::listen();
+    let hung_up = async {
+        loop {
+            hangups.next().await;
+            info!("SIGHUP: token and certificates are read again at the next connection");
+        }
     };
     tokio::select! {
         ended = client::serve(options, interrupted(), Duration::from_secs(arguments.grace)) => ended?,
-        () = at_once => {}
+        () = interrupted_again() => {}
+        () = hung_up => {}
     }
     Ok(ExitCode::from(INTERRUPTED))
 }
@@ -177,13 +185,6 @@ pub async fn print_devices() -> Result<ExitCode, StartError> {
 #[must_use]
 pub fn processors() -> u32 {
     thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
-}
-
-fn host_name() -> String {
-    let read = |path| fs::read_to_string(path).ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    read("/proc/sys/kernel/hostname")
-        .or_else(|| arguments::variable("HOSTNAME"))
-        .unwrap_or_else(|| format!("process-{}", std::process::id()))
 }
 
 fn lock_cache(wanted: Option<PathBuf>) -> Result<(PathBuf, File), StartError> {
@@ -207,7 +208,7 @@ fn lock_cache(wanted: Option<PathBuf>) -> Result<(PathBuf, File), StartError> {
 /// Locks the folder while the file is open. Returns `None` if another process holds the lock.
 fn try_lock(path: &Path) -> Result<Option<File>, StartError> {
     let failed = |source| StartError::Cache { path: path.to_owned(), source };
-    fs::create_dir_all(path).map_err(failed)?;
+    private::create_folder(path).map_err(failed)?;
     let file = File::create(path.join("lock")).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),

@@ -1,5 +1,7 @@
 //! The connection to a coordinator: address, certificates and token. It does not know the messages sent over it.
 
+mod certificates;
+
 use std::{
     fmt, fs, io,
     net::IpAddr,
@@ -17,14 +19,19 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
+pub use self::certificates::{certificate_problem, is_about_encryption};
 use crate::{
     arguments,
-    causes::with_causes,
     pem::{self, PemError, Wanted},
+    private,
+    time_limit::{TimeLimit, TimeLimited},
 };
 
 /// The default port of coordinators.
 pub const DEFAULT_PORT: u16 = 7400;
+
+/// The time limit for a connection, the handshake of TLS included, if no other one is given.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The environment variable for a token. There is no option for it, because everybody on a machine can read command
 /// lines.
@@ -36,7 +43,8 @@ pub struct CoordinatorArguments {
     /// Address of the coordinator. Start with https:// if it uses TLS
     #[arg(long, env = "SECATEUR_COORDINATOR", default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
     pub coordinator: String,
-    /// Authority of the coordinator's certificate (PEM), if the system does not trust it. Implies TLS
+    /// Authority of the coordinator's certificate (PEM), if the system does not trust it. Implies TLS. Certificates are read at every
+    /// connection
     #[arg(long, env = "SECATEUR_CA", value_name = "FILE", value_parser = arguments::path())]
     pub ca: Option<PathBuf>,
     /// File with the access token, read at every connection. SECATEUR_TOKEN may hold the token itself instead
@@ -94,12 +102,18 @@ pub enum ConnectionError {
     Tls(#[source] tonic::transport::Error),
 }
 
-/// A channel on which every call carries the token, if there is one.
-pub type AuthorizedChannel = InterceptedService<Channel, Bearer>;
+/// The header with the name of the user, for coordinators that do not authenticate callers.
+pub const USER_HEADER: &str = "secateur-user";
 
-/// Adds a token to calls. Its `Debug` output does not contain the token.
+/// A channel on which every call carries the token, if there is one.
+pub type AuthorizedChannel = InterceptedService<TimeLimited, Bearer>;
+
+/// Adds a token and the name of the user to calls. Its `Debug` output does not contain the token.
 #[derive(Debug, Clone, Default)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
+pub struct Bearer {
+    token: Option<MetadataValue<Ascii>>,
+    user: Option<MetadataValue<Ascii>>,
+}
 
 impl Bearer {
     /// Returns the bearer of `token`, or `None` if it is not valid in a header.
@@ -107,14 +121,23 @@ impl Bearer {
     pub fn of(token: &str) -> Option<Self> {
         let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
         value.set_sensitive(true);
-        Some(Self(Some(value)))
+        Some(Self { token: Some(value), user: None })
+    }
+
+    /// The same, with the name of the user. Characters other than ASCII's become `_`.
+    fn of_user(self, name: Option<&str>) -> Self {
+        let ascii = |name: &str| name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect::<String>();
+        Self { user: name.and_then(|name| ascii(name).parse().ok()), ..self }
     }
 }
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = &self.0 {
+        if let Some(value) = &self.token {
             request.metadata_mut().insert("authorization", value.clone());
+        }
+        if let Some(value) = &self.user {
+            request.metadata_mut().insert(USER_HEADER, value.clone());
         }
         Ok(request)
     }
@@ -135,10 +158,14 @@ type Dial = Arc<dyn Fn(Endpoint) -> BoxFuture<'static, Result<Channel, tonic::tr
 #[derive(Clone)]
 pub struct Remote {
     url: String,
+    /// Without TLS, which is configured anew for each connection.
     endpoint: Endpoint,
+    tls: Option<TlsFiles>,
     source: Source,
     /// `None` for the system's network.
     dial: Option<Dial>,
+    limit: Option<TimeLimit>,
+    user: Option<String>,
 }
 
 impl fmt::Debug for Remote {
@@ -166,17 +193,24 @@ impl Remote {
         let tls = arguments.ca.is_some() || arguments.cert.is_some();
         let url = url(&arguments.coordinator, tls);
         let endpoint = endpoint(&url).ok_or_else(|| ConnectionError::Address(arguments.coordinator.clone()))?;
-        let endpoint = match (url.starts_with("https://"), tls) {
-            (true, _) => endpoint.tls_config(tls_config(arguments)?).map_err(ConnectionError::Tls)?,
+        let tls = match (url.starts_with("https://"), tls) {
+            (true, _) => Some(TlsFiles::of(arguments)),
             (false, true) => return Err(ConnectionError::NoTls(arguments.coordinator.clone())),
-            (false, false) => endpoint,
+            (false, false) => None,
         };
-        let remote = Self::over(url, endpoint, source);
+        let remote = Self { tls, ..Self::over(url, endpoint, source) };
         if !remote.url.starts_with("https://") && !is_here(&remote.endpoint) && !remote.is_open() {
             return Err(ConnectionError::Clear(remote.url));
         }
         // So that a missing file is reported now, not once the coordinator can be reached.
         remote.bearer()?;
+        remote.secured()?;
+        if let Some(path) = &arguments.token_file {
+            private::warn_if_readable(path, "token");
+        }
+        if let Some(path) = &arguments.key {
+            private::warn_if_readable(path, "private key");
+        }
         Ok(remote)
     }
 
@@ -193,7 +227,7 @@ impl Remote {
     fn over(url: String, endpoint: Endpoint, source: Source) -> Self {
         let endpoint =
             endpoint.connect_timeout(Duration::from_secs(5)).http2_keep_alive_interval(Duration::from_secs(10));
-        Self { url, endpoint, source, dial: None }
+        Self { url, endpoint, tls: None, source, dial: None, limit: None, user: None }
     }
 
     /// The same coordinator on another network than the system's, such as a simulated one: `dial` makes its channels.
@@ -205,23 +239,52 @@ impl Remote {
         Self { dial: Some(Arc::new(move |endpoint| Box::pin(dial(endpoint)))), ..self }
     }
 
+    /// The same coordinator with a time limit for the connection and for each call.
+    #[must_use]
+    pub fn limited(self, limit: Option<TimeLimit>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The same coordinator, called by the user of that name. A coordinator that authenticates callers ignores it.
+    #[must_use]
+    pub fn of_user(self, user: Option<String>) -> Self {
+        Self { user, ..self }
+    }
+
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Connects. The token is read again, so that a replaced one is used from here on.
+    /// Connects. Token and certificates are read again, so that replaced ones are used from here on.
     ///
     /// # Errors
     /// If the server does not answer, its certificate is not accepted, or the token cannot be read.
     pub async fn connect(&self) -> Result<AuthorizedChannel, ConnectError> {
-        let bearer = self.bearer()?;
-        let channel = match &self.dial {
-            None => self.endpoint.connect().await?,
-            Some(dial) => dial(self.endpoint.clone()).await?,
+        let bearer = self.bearer()?.of_user(self.user.as_deref());
+        let endpoint = self.secured()?;
+        let connecting = async {
+            match &self.dial {
+                None => endpoint.connect().await,
+                Some(dial) => dial(endpoint).await,
+            }
         };
-        Ok(InterceptedService::new(channel, bearer))
+        // The endpoint limits the connection alone, and not the handshake of TLS: a worker would wait for ever for a
+        // coordinator that hangs.
+        let limit = self.limit.map_or(CONNECTED_WITHIN, |limit| limit.silence);
+        let connected = tokio::time::timeout(limit, connecting).await;
+        let channel = connected.map_err(|_| ConnectError::Silent { url: self.url.clone(), limit })??;
+        Ok(InterceptedService::new(TimeLimited::new(channel, self.limit, &self.url), bearer))
+    }
+
+    /// The endpoint, with TLS as the files now are.
+    fn secured(&self) -> Result<Endpoint, ConnectionError> {
+        let endpoint = self.endpoint.clone();
+        match &self.tls {
+            Some(files) => endpoint.tls_config(files.config()?).map_err(ConnectionError::Tls),
+            None => Ok(endpoint),
+        }
     }
 
     const fn is_open(&self) -> bool {
@@ -252,34 +315,44 @@ pub enum ConnectError {
     /// An error of the network or the server.
     #[error(transparent)]
     There(#[from] tonic::transport::Error),
+    /// The server accepted the connection and said nothing.
+    #[error("no answer to the TLS handshake from {url} within {} s", .limit.as_secs())]
+    Silent {
+        /// Where.
+        url: String,
+        /// The time limit.
+        limit: Duration,
+    },
 }
 
-/// Whether a server answered and TLS rejected a certificate. These errors can only be recognised by their text.
-#[must_use]
-pub fn is_about_certificates(error: &tonic::transport::Error) -> bool {
-    let causes = with_causes(error);
-    ["certificate", "fatal alert"].iter().any(|word| causes.contains(word))
+/// The files of TLS that a command line names.
+#[derive(Debug, Clone)]
+struct TlsFiles {
+    authority: Option<PathBuf>,
+    /// Certificate and key of this client.
+    own: Option<(PathBuf, PathBuf)>,
 }
 
-/// Whether one side uses TLS and the other does not.
-#[must_use]
-pub fn is_about_encryption(error: &tonic::transport::Error) -> bool {
-    with_causes(error).contains("InvalidContentType")
-}
+impl TlsFiles {
+    fn of(arguments: &CoordinatorArguments) -> Self {
+        let own = arguments.cert.clone().zip(arguments.key.clone());
+        Self { authority: arguments.ca.clone(), own }
+    }
 
-fn tls_config(arguments: &CoordinatorArguments) -> Result<ClientTlsConfig, ConnectionError> {
-    let config = ClientTlsConfig::new();
-    let config = match &arguments.ca {
-        Some(path) => config.ca_certificate(Certificate::from_pem(read_pem(path, "--ca", Wanted::Certificate)?)),
-        None => config.with_native_roots(),
-    };
-    Ok(match (&arguments.cert, &arguments.key) {
-        (Some(cert), Some(key)) => config.identity(Identity::from_pem(
-            read_pem(cert, "--cert", Wanted::Certificate)?,
-            read_pem(key, "--key", Wanted::Key)?,
-        )),
-        _ => config,
-    })
+    fn config(&self) -> Result<ClientTlsConfig, ConnectionError> {
+        let config = ClientTlsConfig::new();
+        let config = match &self.authority {
+            Some(path) => config.ca_certificate(Certificate::from_pem(read_pem(path, "--ca", Wanted::Certificate)?)),
+            None => config.with_native_roots(),
+        };
+        Ok(match &self.own {
+            Some((cert, key)) => config.identity(Identity::from_pem(
+                read_pem(cert, "--cert", Wanted::Certificate)?,
+                read_pem(key, "--key", Wanted::Key)?,
+            )),
+            None => config,
+        })
+    }
 }
 
 fn read_pem(path: &Path, option: &'static str, wanted: Wanted) -> Result<String, ConnectionError> {

@@ -8,6 +8,7 @@
 
 pub mod arguments;
 pub mod causes;
+pub mod configuration;
 pub mod connection;
 pub mod data;
 pub mod direct;
@@ -17,7 +18,9 @@ pub mod import;
 pub mod logging;
 pub mod metrics;
 pub mod net;
+mod onnx;
 pub mod pem;
+pub mod private;
 pub mod prune;
 pub mod quantize;
 pub mod random;
@@ -25,8 +28,10 @@ pub mod scores;
 pub mod serve;
 pub mod signals;
 pub mod store;
+pub mod table_file;
 pub mod tensors;
 pub mod threads;
+pub mod time_limit;
 pub mod transfer;
 
 #[cfg(feature = "train")]
@@ -41,6 +46,8 @@ pub mod device;
 pub mod device_probe;
 #[cfg(feature = "train")]
 pub mod executor;
+#[cfg(feature = "train")]
+pub mod measure;
 #[cfg(feature = "train")]
 pub mod reference;
 #[cfg(feature = "train")]

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use secateur_worker::{
-    arguments,
+    arguments::{self, Parsed},
     causes::with_causes,
     cli::{self, WorkerArguments},
+    configuration::ConfigurationArguments,
     device_probe::{self, ProbeArguments},
     executor::{self, ExecutorArguments},
     logging::{self, LogFormat},
@@ -19,6 +20,8 @@ use secateur_worker::{
 struct Arguments {
     #[command(flatten)]
     worker: WorkerArguments,
+    #[command(flatten)]
+    _configuration: ConfigurationArguments,
     /// Log one JSON object per line
     #[arg(long)]
     log_json: bool,
@@ -36,7 +39,7 @@ enum Verb {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Arguments = arguments::parse().unwrap_or_else(|error| error.exit());
+    let Parsed::<Arguments> { arguments, ignored } = arguments::parse().unwrap_or_else(|error| error.exit());
     let format = if arguments.log_json { LogFormat::Json } else { LogFormat::Text };
     let ended = match arguments.verb {
         Some(Verb::Executor(arguments)) => {
@@ -49,6 +52,7 @@ async fn main() -> ExitCode {
         }
         None => {
             logging::start("info", format);
+            ignored.iter().for_each(|ignored| tracing::warn!("{ignored}"));
             let ended = if arguments.worker.list_devices {
                 tokio::select! {
                     ended = cli::print_devices() => ended,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use secateur_proto::metrics::Split;
 
-use crate::tensors::{InvalidTensors, f32_bytes, f32_list, u32_bytes};
+use crate::tensors::{InvalidTensors, f32_bytes, f32_list, u32_bytes, u32_list};
 
 /// The scores of the rows of one part of the data, to write them.
 #[derive(Debug, Clone, Copy)]
@@ -49,4 +49,12 @@ pub fn read_scores(bytes: &[u8], split: Split) -> Result<(Vec<f32>, Vec<f32>), I
     let file = SafeTensors::deserialize(bytes)?;
     let list = |name: &str| f32_list(&file, &format!("{split}.{name}"));
     Ok((list("logits")?, list("targets")?))
+}
+
+/// Reads the row numbers of a part.
+///
+/// # Errors
+/// If it is not a file of scores.
+pub fn read_rows(bytes: &[u8], split: Split) -> Result<Vec<u32>, InvalidTensors> {
+    u32_list(&SafeTensors::deserialize(bytes)?, &format!("{split}.rows"))
 }

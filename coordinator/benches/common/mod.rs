@@ -57,6 +57,7 @@ pub(crate) fn plan_in_cells(stages: u64, trials: u64) -> Result<PackedPlan, Box<
         Ok::<_, InvalidId>(PlannedStage { key, spec, given, bundle_class, bundled, lane_steps: 100 })
     };
     let sweep = SweepInfo {
+        decision: None,
         name: "benchmark".to_owned(),
         id: "benchmark".parse()?,
         file_hash: hash,
@@ -77,6 +78,8 @@ pub(crate) fn plan_in_cells(stages: u64, trials: u64) -> Result<PackedPlan, Box<
             notes: vec![],
         },
         weights: None,
+        adaptive: None,
+        rounds: vec![],
     };
     let mut packer = Packer::default();
     packer.stage(&planned(root, prepare, "prepare", false)?)?;

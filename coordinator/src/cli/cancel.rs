@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use secateur_proto::v1::CancelRequest;
-use secateur_worker::connection::CoordinatorArguments;
 
 use super::{
-    client::Client,
+    client::{Client, ClientArguments},
     error::CliError,
     output::{Output, thousands},
     show,
@@ -16,13 +15,13 @@ use super::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct CancelArguments {
-    /// Id of the sweep, or an unambiguous prefix
+    /// Id or name of the sweep, or an unambiguous prefix
     sweep_id: String,
     /// Let running stages finish first and keep their results
     #[arg(long)]
     drain: bool,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
 }
 
 pub(crate) async fn run(arguments: CancelArguments, output: Output) -> Result<ExitCode, CliError> {

@@ -21,9 +21,7 @@ use secateur_proto::{
 use secateur_worker::{
     arguments,
     causes::with_causes,
-    connection::{
-        AuthorizedChannel, ConnectError, CoordinatorArguments, Remote, is_about_certificates, is_about_encryption,
-    },
+    connection::{AuthorizedChannel, ConnectError, Remote, certificate_problem, is_about_encryption},
     data::{DataError, idx},
     import::{Checkpoint, Wanted},
     store::StoreError,
@@ -32,6 +30,7 @@ use secateur_worker::{
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
+pub(crate) use self::limits::{ClientArguments, user};
 use super::{
     error::CliError,
     inputs::{self, InputError},
@@ -41,6 +40,8 @@ use crate::{
     admission::{self, GivenWeights, Input, LARGEST_SWEEP_FILE, Limits},
     experiment::{self, Diagnostics, InputFacts, SweepSpec, plan::PackedPlan, spec::WeightsSpec},
 };
+
+mod limits;
 
 /// Between two tries to reach a coordinator that went away.
 pub(super) const BETWEEN_TRIES: Duration = Duration::from_millis(500);
@@ -175,18 +176,21 @@ pub(crate) struct Client {
 
 impl Client {
     /// The coordinator that a command line names.
-    pub(crate) async fn connect(arguments: &CoordinatorArguments) -> Result<Self, CliError> {
-        Self::connect_to(&Remote::of(arguments).map_err(|error| CliError::input(&error))?).await
+    pub(crate) async fn connect(arguments: &ClientArguments) -> Result<Self, CliError> {
+        Self::connect_to(&arguments.remote().map_err(|error| CliError::input(&error))?).await
     }
 
     pub(crate) async fn connect_to(remote: &Remote) -> Result<Self, CliError> {
+        let of_certificates = |error: &(dyn Error + 'static)| {
+            certificate_problem(error)
+                .map(|problem| CliError::Unreachable(format!("cannot connect to {}: {problem}", remote.url())))
+        };
         let channel = remote.connect().await.map_err(|error| match error {
             ConnectError::Here(error) => CliError::input(&error),
-            ConnectError::There(error) if is_about_certificates(&error) => CliError::Unreachable(format!(
-                "certificate error at {} ({}): --ca must be the authority of the coordinator's certificate, which must name the host in --coordinator; --cert and --key must come from its --client-ca",
-                remote.url(),
-                with_causes(&error),
+            error @ ConnectError::Silent { .. } => CliError::Unreachable(format!(
+                "{error}: the port may belong to another program, or the coordinator is suspended. Set a longer time limit with --timeout or SECATEUR_TIMEOUT (0 = none)"
             )),
+            ConnectError::There(error) if let Some(refused) = of_certificates(&error) => refused,
             ConnectError::There(error) if is_about_encryption(&error) => CliError::Unreachable(format!(
                 "{} does not use TLS ({}): remove https://, --ca, --cert and --key",
                 remote.url(),
@@ -200,7 +204,14 @@ impl Client {
         })?;
         // A server that wants TLS takes a connection in the clear, and answers nothing on it.
         let asked = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+        if let Some(silent) = asked.as_ref().err().filter(|status| status.code() == Code::DeadlineExceeded) {
+            return Err(silent.clone().into());
+        }
         if let Some(cause) = asked.as_ref().err().and_then(|status| status.source()) {
+            // A client's certificate is refused once the connection is made.
+            if let Some(refused) = of_certificates(cause) {
+                return Err(refused);
+            }
             return Err(CliError::Unreachable(format!(
                 "{} does not answer like a coordinator ({}): if it uses TLS, start the address with https:// or pass --ca",
                 remote.url(),
@@ -237,7 +248,8 @@ impl Client {
     pub(crate) async fn has(&mut self, id: &SweepId) -> Result<bool, CliError> {
         match self.sweeps.get(GetSweepRequest { sweep_id: id.to_string() }).await {
             Err(status) if status.code() == Code::NotFound => Ok(false),
-            found => Ok(found.map(|_| true)?),
+            // A name counts, too.
+            found => Ok(found?.into_inner().sweep_id == id.as_str()),
         }
     }
 

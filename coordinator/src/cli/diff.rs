@@ -13,12 +13,12 @@ use secateur_proto::{
     ids::CellId,
     v1::{GetSweepRequest, ReportFormat},
 };
-use secateur_worker::{arguments, connection::CoordinatorArguments};
+use secateur_worker::arguments;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    client::{Client, LocalSweep},
+    client::{Client, ClientArguments, LocalSweep},
     error::CliError,
     inputs,
     output::Output,
@@ -56,7 +56,7 @@ pub(crate) struct DiffArguments {
     #[arg(long)]
     exit_code: bool,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
 }
 
 /// Where a sweep comes from.
@@ -115,7 +115,7 @@ pub(crate) async fn run(arguments: DiffArguments, output: Output, screen: &Scree
 impl Side {
     async fn read(
         path: &Path,
-        coordinator: &CoordinatorArguments,
+        coordinator: &ClientArguments,
         client: &mut Option<Client>,
         screen: &Screen,
     ) -> Result<Self, CliError> {

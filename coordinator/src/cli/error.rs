@@ -112,8 +112,8 @@ impl From<ServerError> for CliError {
             | ServerError::Listen { .. }
             | ServerError::Tokens(_)
             | ServerError::Certificates(_)
-            | ServerError::Location(_)
-            | ServerError::Tls(_) => Self::input(&error),
+            | ServerError::Revoked(_)
+            | ServerError::Location(_) => Self::input(&error),
             // What a person has to mend, as far as the storage says.
             ServerError::Bucket(BucketError {
                 trouble:
@@ -137,6 +137,8 @@ impl From<Status> for CliError {
             // The coordinator is there, and says what is not.
             Code::Unavailable if is_storage_failure(&status) => Self::Failed(message),
             Code::Unavailable => Self::Unreachable(format!("lost the connection to the coordinator: {message}")),
+            // The client's own: it has waited for as long as --timeout says.
+            Code::DeadlineExceeded => Self::Unreachable(message),
             // tonic's own answer has no message.
             Code::Unimplemented => Self::Failed(
                 "the coordinator does not support this command: it runs an older version; update it".to_owned(),

@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use secateur_proto::v1::ExplainRequest;
-use secateur_worker::connection::CoordinatorArguments;
 use serde_json::json;
 
-use super::{client::Client, error::CliError, output::Output};
+use super::{
+    client::{Client, ClientArguments},
+    error::CliError,
+    output::Output,
+};
 
 /// The options of the verb.
 #[derive(Debug, Args)]
@@ -16,7 +19,7 @@ pub(crate) struct ExplainArguments {
     #[arg(value_name = "SWEEP|TRIAL|WORKER")]
     subject: String,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
 }
 
 pub(crate) async fn run(arguments: ExplainArguments, output: Output) -> Result<ExitCode, CliError> {

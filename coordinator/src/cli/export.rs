@@ -10,7 +10,6 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use secateur_proto::metrics::Direction;
 use secateur_worker::export::{
     onnx::{self, OnnxFile},
     pytorch::{self, StateDict},
@@ -19,15 +18,14 @@ use serde_json::json;
 
 use self::{card::Card, vector::TestVector};
 use super::{
+    chosen::Chosen,
     error::CliError,
     output::Output,
     outputs,
     saved::{SavedNet, SavedRun},
+    source::RunSource,
 };
-use crate::{
-    experiment::recipe::recipe,
-    report::{Report, TrialReport},
-};
+use crate::{experiment::recipe::recipe, report::Report};
 
 /// The options of the verb.
 #[derive(Debug, Args)]
@@ -38,9 +36,8 @@ pub(crate) struct ExportArguments {
     /// Export each cell of the front
     #[arg(long, conflicts_with = "nets")]
     front: bool,
-    /// Folder of the run or report [default: the folder in runs/ that contains the trial, if only one does]
-    #[arg(long, value_name = "DIR")]
-    run: Option<PathBuf>,
+    #[command(flatten)]
+    source: RunSource,
     /// Folder for the files
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -58,14 +55,9 @@ enum Format {
     Safetensors,
 }
 
-/// Which trial is exported, and why it and no other of its cell.
-struct Chosen<'a> {
-    trial: &'a TrialReport,
-    why: String,
-}
-
 pub(crate) async fn run(arguments: ExportArguments, output: Output) -> Result<ExitCode, CliError> {
-    let exporting = tokio::task::spawn_blocking(move || export(&arguments));
+    let run = arguments.source.open(&arguments.nets).await?;
+    let exporting = tokio::task::spawn_blocking(move || export(&arguments, &run));
     let exported = exporting.await.map_err(|error| CliError::failed(&error))??;
     output.print(&exported, || {
         let files = exported.values().flatten().map(|path| path.display().to_string());
@@ -75,15 +67,11 @@ pub(crate) async fn run(arguments: ExportArguments, output: Output) -> Result<Ex
 }
 
 /// The files of each trial.
-fn export(arguments: &ExportArguments) -> Result<BTreeMap<String, Vec<PathBuf>>, CliError> {
-    let run = match &arguments.run {
-        Some(folder) => SavedRun::open(folder)?,
-        None => SavedRun::find(&arguments.nets)?,
-    };
+fn export(arguments: &ExportArguments, run: &SavedRun) -> Result<BTreeMap<String, Vec<PathBuf>>, CliError> {
     let chosen: Vec<Chosen<'_>> = if arguments.front {
-        run.report.front.iter().map(|cell| of_cell(&run.report, cell.as_str())).collect::<Result<_, _>>()?
+        run.report.front.iter().map(|cell| Chosen::of_cell(&run.report, cell.as_str())).collect::<Result<_, _>>()?
     } else {
-        arguments.nets.iter().map(|name| named(&run, name)).collect::<Result<_, _>>()?
+        arguments.nets.iter().map(|name| Chosen::named(run, name)).collect::<Result<_, _>>()?
     };
     if chosen.is_empty() {
         return Err(CliError::Input("no cell is on the front: name a trial or a cell".to_owned()));
@@ -103,42 +91,6 @@ fn export(arguments: &ExportArguments) -> Result<BTreeMap<String, Vec<PathBuf>>,
     Ok(exported)
 }
 
-fn named<'a>(run: &'a SavedRun, name: &str) -> Result<Chosen<'a>, CliError> {
-    if run.report.cells.iter().any(|cell| cell.id.as_str() == name) {
-        return of_cell(&run.report, name);
-    }
-    Ok(Chosen { trial: run.trial(name)?, why: "It was named in the command.".to_owned() })
-}
-
-/// The seed of a cell with the best validation result. The test rows choose nothing, so that what is said of them stays true.
-fn of_cell<'a>(report: &'a Report, cell: &str) -> Result<Chosen<'a>, CliError> {
-    let completed = report.trials.iter().filter(|trial| trial.cell.as_str() == cell && trial.outcome == "completed");
-    let mut trials: Vec<&TrialReport> = completed.collect();
-    let objective = report.objectives.iter().find(|objective| !objective.quantity.metric().is_of_net());
-    let value = |trial: &TrialReport| objective.and_then(|objective| trial.value(&objective.quantity));
-    if let Some(objective) = objective {
-        // The sort is stable: of equal values the first seed wins.
-        trials.sort_by(|one, two| {
-            let (one, two) = (value(one).unwrap_or(f64::NAN), value(two).unwrap_or(f64::NAN));
-            match objective.direction {
-                Direction::Maximize => two.total_cmp(&one),
-                Direction::Minimize => one.total_cmp(&two),
-            }
-        });
-        trials.sort_by_key(|trial| value(trial).is_none());
-    }
-    let trial = *trials.first().ok_or_else(|| CliError::Input(format!("no trial of the cell {cell} has completed")))?;
-    let why = match (objective, value(trial)) {
-        (Some(objective), Some(value)) => format!(
-            "Of {} seeds of its cell it has the best {} ({value:.4}). Test rows chose nothing.",
-            trials.len(),
-            objective.quantity
-        ),
-        _ => "It is the first seed of its cell that completed.".to_owned(),
-    };
-    Ok(Chosen { trial, why })
-}
-
 /// The files of a trial by name.
 fn files(
     report: &Report,
@@ -147,8 +99,7 @@ fn files(
     formats: &[Format],
 ) -> Result<Vec<(String, Vec<u8>)>, CliError> {
     let (trial, sweep) = (chosen.trial, &report.sweep);
-    // A sweep's id is a hash of its file and its data, so nets of two inventories never share a name.
-    let name = format!("{}-{}-{}", sweep.name, sweep.id, trial.id);
+    let name = chosen.stem(report);
     let unusable = |error: &dyn std::error::Error| CliError::Failed(format!("the net of {}: {error}", trial.id));
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     let (small, inputs) = net.file.compacted(net.inputs.as_deref());

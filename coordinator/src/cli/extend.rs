@@ -18,7 +18,7 @@ use super::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ExtendArguments {
-    /// Id of the sweep, or an unambiguous prefix
+    /// Id or name of the sweep, or an unambiguous prefix
     sweep_id: String,
     /// Sweep file; - reads standard input. It must still contain every trial of the sweep
     #[arg(value_parser = arguments::path())]

@@ -4,17 +4,21 @@ use std::process::ExitCode;
 
 use clap::Args;
 use secateur_proto::v1::ForgetRequest;
-use secateur_worker::connection::CoordinatorArguments;
 
-use super::{client::Client, error::CliError, output::Output, show};
+use super::{
+    client::{Client, ClientArguments},
+    error::CliError,
+    output::Output,
+    show,
+};
 
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArguments {
-    /// Id of the sweep, or an unambiguous prefix
+    /// Id or name of the sweep, or an unambiguous prefix
     sweep_id: String,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
 }
 
 pub(crate) async fn run(arguments: ForgetArguments, output: Output) -> Result<ExitCode, CliError> {

@@ -13,11 +13,11 @@ use secateur_proto::{
     outcome::Artifact,
     v1::{CollectGarbageRequest, collect_garbage_reply::Event},
 };
-use secateur_worker::{arguments, connection::CoordinatorArguments, store::Stored};
+use secateur_worker::{arguments, store::Stored};
 use serde_json::json;
 
 use super::{
-    client::Client,
+    client::{Client, ClientArguments},
     error::CliError,
     output::{Output, counted, table},
 };
@@ -42,7 +42,7 @@ pub(crate) struct GcArguments {
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
     grace: Duration,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
 }
 
 /// What a collection came to.

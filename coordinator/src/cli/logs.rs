@@ -9,12 +9,11 @@ use std::{
 
 use clap::Args;
 use secateur_proto::v1::{LogLine, LogsRequest};
-use secateur_worker::connection::CoordinatorArguments;
 use serde_json::{Value, json};
 use tracing::warn;
 
 use super::{
-    client::{BETWEEN_TRIES, Client},
+    client::{BETWEEN_TRIES, Client, ClientArguments},
     error::CliError,
     output::{self, Output},
     progress::Screen,
@@ -34,7 +33,7 @@ pub(crate) struct LogsArguments {
     #[arg(long, default_value = "0", hide_default_value = true, value_name = "N")]
     attempt: u32,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
     #[command(flatten)]
     patience: FollowArguments,
 }

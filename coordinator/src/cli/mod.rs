@@ -1,9 +1,14 @@
 //! The `secateur` command: one file a verb. Results go to standard output, everything else to standard error.
 
+mod backup;
 mod cancel;
 mod cert;
+mod chosen;
 pub(crate) mod client;
+mod config;
+mod data_dir;
 mod diff;
+mod dossier;
 pub(crate) mod error;
 mod explain;
 mod export;
@@ -19,10 +24,12 @@ mod journal;
 mod list;
 mod logs;
 mod man;
+mod manifest;
 mod output;
 mod outputs;
 mod plan;
 mod progress;
+mod provision;
 mod reading;
 mod report;
 mod retry;
@@ -35,9 +42,12 @@ mod serve;
 mod settings;
 mod share;
 mod show;
+mod source;
 mod strategies;
 mod submit;
+mod tables;
 mod token;
+mod verify;
 mod watch;
 #[cfg(feature = "worker")]
 mod worker;
@@ -45,10 +55,11 @@ mod workers;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{ArgAction, Command, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use secateur_worker::{
-    arguments,
+    arguments::{self, Parsed},
+    configuration::{self, ConfigurationArguments},
     logging::{self, LogFormat},
     signals,
 };
@@ -68,8 +79,23 @@ struct Arguments {
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
     /// Log one JSON object per line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, env = "SECATEUR_LOG_JSON")]
     log_json: bool,
+    /// Log more: info, with -vv debug. SECATEUR_LOG overrides this
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Log errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    #[command(flatten)]
+    _configuration: ConfigurationArguments,
+}
+
+impl Arguments {
+    /// The command line without variables and configuration.
+    fn plain() -> Command {
+        Self::command()
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -132,16 +158,30 @@ enum Verb {
     Diff(diff::DiffArguments),
     /// Export a trained net as ONNX and safetensors, with a model card and ten test rows
     Export(export::ExportArguments),
+    /// Write the model-change dossier of a net: HTML that prints, and Markdown
+    Dossier(dossier::DossierArguments),
+    /// Write everything that a sweep measured as tables: CSV or Parquet, down to the score of each row
+    Tables(tables::TablesArguments),
     /// Score the rows of a table with a net of a finished run
     Score(score::ScoreArguments),
-    /// List the attached workers
+    /// Submit workers as jobs of a cluster while work waits, and end them when there is none
+    Provision(provision::ProvisionArguments),
+    /// Check that a folder of a run is as it was written, and that its report follows from its data
+    Verify(verify::VerifyArguments),
+    /// List the attached workers, or cordon, uncordon or drain one
     Workers(workers::WorkersArguments),
     /// Check, repair or compact the journal of a stopped coordinator
     Journal(journal::JournalArguments),
-    /// Create, list and revoke access tokens of a coordinator
+    /// Back up a coordinator of this machine while it runs
+    Backup(backup::BackupArguments),
+    /// Restore a backup to a new folder, and check every file and the journal
+    Restore(backup::RestoreArguments),
+    /// Create, rotate, list and revoke access tokens of a coordinator
     Token(token::TokenArguments),
-    /// Create TLS certificates for a coordinator and its workers
+    /// Create, renew, list and revoke TLS certificates
     Cert(cert::CertArguments),
+    /// Show the configuration: each option's value and where it comes from
+    Config(config::ConfigArguments),
     /// List the pruning strategies with their formulas, parameters and sources
     Strategies,
     /// List the keys of the sweep file with their values and defaults
@@ -166,8 +206,8 @@ enum Verb {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments: Arguments = match arguments::parse() {
-        Ok(arguments) => arguments,
+    let Parsed::<Arguments> { arguments, ignored } = match arguments::parse() {
+        Ok(parsed) => parsed,
         Err(error) => return refuse(&error),
     };
     let screen = Screen::new();
@@ -178,7 +218,15 @@ pub fn main() -> ExitCode {
         Verb::Worker(_) => "info",
         _ => "warn",
     };
+    let default = match (arguments.quiet, arguments.verbose, default) {
+        (true, ..) => "error",
+        (false, 0, default) => default,
+        (false, 1, "warn") => "info",
+        // Of this program alone: what its libraries say is of use to nobody.
+        (false, ..) => "info,secateur=debug,secateur_worker=debug",
+    };
     logging::start_to(screen.log_writer(), default, format);
+    ignored.iter().for_each(|ignored| tracing::warn!("{ignored}"));
     #[cfg(feature = "worker")]
     match &arguments.verb {
         Verb::Executor(arguments) => {
@@ -217,6 +265,11 @@ pub fn main() -> ExitCode {
     if code == ExitCode::SUCCESS && !output::is_complete() { ExitCode::FAILURE } else { code }
 }
 
+/// The command line with the variables of its options.
+fn command() -> Command {
+    configuration::with_variables(Arguments::command())
+}
+
 /// Ends a command line that cannot be understood, or that asks for help.
 fn refuse(error: &clap::Error) -> ExitCode {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -250,24 +303,31 @@ async fn dispatch(verb: Verb, output: Output, screen: &Screen) -> Result<ExitCod
         Verb::Retry(arguments) => retry::run(arguments, output).await,
         Verb::Forget(arguments) => forget::run(arguments, output).await,
         Verb::Gc(arguments) => gc::run(arguments, output).await,
-        Verb::Report(arguments) => report::run(arguments, output).await,
+        Verb::Report(arguments) => report::run(arguments, output, screen).await,
         Verb::Diff(arguments) => diff::run(arguments, output, screen).await,
         Verb::Export(arguments) => export::run(arguments, output).await,
+        Verb::Dossier(arguments) => dossier::run(arguments, output).await,
+        Verb::Tables(arguments) => tables::run(arguments, output, screen).await,
         Verb::Score(arguments) => score::run(arguments, output, screen).await,
+        Verb::Provision(arguments) => provision::run(arguments, output).await,
+        Verb::Verify(arguments) => verify::run(arguments, output, screen).await,
         Verb::Workers(arguments) => workers::run(arguments, output).await,
         Verb::Journal(arguments) => journal::run(arguments, output).await,
+        Verb::Backup(arguments) => backup::make(arguments, output).await,
+        Verb::Restore(arguments) => backup::restore(arguments, output).await,
         Verb::Token(arguments) => token::run(arguments, output),
         Verb::Cert(arguments) => cert::run(arguments, output),
+        Verb::Config(arguments) => config::run(&arguments, output),
         Verb::Strategies => strategies::run(output),
         Verb::Settings => settings::run(output),
         Verb::Schema => schema::run(),
         Verb::Completions { shell } => {
             let mut script = vec![];
-            clap_complete::generate(shell, &mut Arguments::command(), "secateur", &mut script);
+            clap_complete::generate(shell, &mut command(), "secateur", &mut script);
             output::print(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Man(arguments) => man::run(&arguments, Arguments::command(), output),
+        Verb::Man(arguments) => man::run(&arguments, command(), output),
         // Handled before there is a runtime: they have none.
         #[cfg(feature = "worker")]
         Verb::Executor(_) | Verb::Probe(_) => Ok(ExitCode::FAILURE),
@@ -280,7 +340,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -296,7 +356,7 @@ mod tests {
                 print(verb, help);
             }
         }
-        let mut command = Arguments::command();
+        let mut command = command();
         command.build();
         let mut help = String::new();
         print(&mut command, &mut help);

@@ -1,28 +1,31 @@
 //! What a finished sweep leaves in a folder: the reports, and the nets of the front.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
 
-use secateur_proto::{outcome::Role, spec::ModelSpec, v1::ReportFormat};
+use secateur_proto::{ids::CellId, outcome::Role, spec::ModelSpec, v1::ReportFormat};
 use secateur_worker::{net::checkpoint, prune::shrink::shrink, tensors::InvalidTensors};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use super::{client::Client, error::CliError};
+use super::{client::Client, error::CliError, output::counted, progress::Screen};
 use crate::{
     experiment::plan::Plan,
-    report::{self, Report},
+    report::{self, CellReport, Report, TrialReport},
 };
 
 /// Where a run keeps its journal, its artifacts and its lock, in the folder of its report.
 pub(crate) const STATE: &str = ".secateur";
 /// The files that every report has.
-const REPORT: [&str; 6] = ["report.json", "plan.json", "report.html", "report.md", "trials.csv", "front.csv"];
+const REPORT: [&str; 7] =
+    ["report.json", "plan.json", "report.html", "report.md", "trials.csv", "front.csv", super::manifest::MANIFEST];
 /// The folder of nets.
 const MODELS: &str = "models";
+/// Trials whose nets `models/` holds at most. More are a folder that nobody looks into, and `export` writes those that are asked for.
+pub(crate) const MOST_MODELS: usize = 1_000;
 
 /// Refuses a folder with files of others under the names of a report's. A folder with a report of this program, or with the state of a
 /// run, is its own.
@@ -82,13 +85,23 @@ fn remove_models(models: &Path) -> io::Result<()> {
     }
     Ok(())
 }
-/// What is kept of a trial of the front, and how the names of its files end.
-pub(crate) const KEPT: [(Role, &str); 3] =
-    [(Role::Checkpoint, "safetensors"), (Role::Quantized, "quantized.safetensors"), (Role::Plan, "plan.safetensors")];
+
+/// What is kept of a trial, and how the names of its files end.
+pub(crate) const KEPT: [(Role, &str); 4] = [
+    (Role::Checkpoint, "safetensors"),
+    (Role::Quantized, "quantized.safetensors"),
+    (Role::Plan, "plan.safetensors"),
+    (Role::Measurement, "measurement.json"),
+];
 
 /// Writes `report.html`, `report.md` with its plots, `report.json`, `trials.csv`, `front.csv`, `plan.json` and `models/`, and gives
 /// the report. Each file is there whole or not at all.
-pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) -> Result<Report, CliError> {
+pub(crate) async fn write(
+    client: &mut Client,
+    sweep_id: &str,
+    folder: &Path,
+    screen: &Screen,
+) -> Result<Report, CliError> {
     check(folder)?;
     let json = client.report(sweep_id, ReportFormat::Json).await?;
     let plan = client.report(sweep_id, ReportFormat::PlanJson).await?;
@@ -96,8 +109,6 @@ pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) ->
         .map_err(|error| CliError::Failed(format!("cannot read the coordinator's report: {error}")))?;
     let planned: Plan = serde_json::from_slice(&plan)
         .map_err(|error| CliError::Failed(format!("cannot read the coordinator's plan: {error}")))?;
-    let models: BTreeMap<_, _> =
-        planned.stages.iter().filter_map(|stage| Some((stage.key, stage.spec.model()?))).collect();
     let markdown = report::markdown(&report);
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
         ("report.json".into(), json),
@@ -108,39 +119,83 @@ pub(crate) async fn write(client: &mut Client, sweep_id: &str, folder: &Path) ->
         ("front.csv".into(), report::front_csv(&report).into_bytes()),
     ]);
     files.extend(markdown.plots.into_iter().map(|(name, svg)| (name, svg.into_bytes())));
-    let front: BTreeSet<_> = report.front.iter().collect();
-    let mut preparations = BTreeSet::new();
-    for trial in report.trials.iter().filter(|trial| front.contains(&trial.cell)) {
-        for (role, ending) in KEPT {
-            if let Some(hash) = trial.artifacts.get(&role) {
-                let bytes = client.artifacts.fetch(*hash).await?;
-                if let (Role::Checkpoint, Some(model)) = (role, trial.stages.last().and_then(|key| models.get(key))) {
-                    let small = small(model, &bytes).map_err(|error| CliError::failed(&error))?;
-                    files.extend(
-                        small.into_iter().map(|(ending, bytes)| (format!("models/{}.{ending}", trial.id), bytes)),
-                    );
-                }
-                files.insert(format!("models/{}.{ending}", trial.id), bytes);
-            }
-        }
-        preparations.extend(trial.artifacts.get(&Role::Preparation).copied());
-    }
-    for hash in preparations {
-        // A sweep has one preparation of its data.
-        files.insert("models/preparation.json".into(), client.artifacts.fetch(hash).await?);
-    }
-    let models = folder.join(MODELS);
-    remove_models(&models).map_err(|error| unwritable(&models, &error))?;
     for (name, bytes) in &files {
         let path = folder.join(name);
         write_whole(&path, bytes).map_err(|error| unwritable(&path, &error))?;
     }
+    let (kept, left_out) = kept(&report, MOST_MODELS);
+    write_models(client, &planned, &kept, &folder.join(MODELS)).await?;
+    if left_out > 0 {
+        screen.say(&format!(
+            "{MODELS}/ has the nets of {} and leaves out {} of the front; write them with `secateur export CELL --sweep {sweep_id}`, or of a run \
+             with --run DIR",
+            counted(kept.len() as u64, "trial"),
+            counted(left_out as u64, "cell"),
+        ));
+    }
     Ok(report)
+}
+
+/// The trials whose nets are kept: of the smallest cells that the findings name, then of the front, cell by cell up to `most` trials. And
+/// the number of cells of the front that are left out.
+pub(crate) fn kept(report: &Report, most: usize) -> (Vec<&TrialReport>, usize) {
+    let unadjusted = report.baseline.as_ref().and_then(|baseline| baseline.smallest_unadjusted.as_ref());
+    let named = report.headline().into_iter().chain(unadjusted.and_then(|id| report.cell(id)));
+    let mut cells: Vec<&CellReport> = named.collect();
+    let of_front = report.front_cells();
+    cells.extend(of_front.iter().filter(|cell| !cells.iter().any(|kept| kept.id == cell.id)).collect::<Vec<_>>());
+    let mut trials: HashMap<&CellId, Vec<&TrialReport>> = HashMap::new();
+    for trial in &report.trials {
+        trials.entry(&trial.cell).or_default().push(trial);
+    }
+    let (mut kept, mut left_out) = (Vec::new(), 0);
+    for cell in cells {
+        let own = trials.remove(&cell.id).unwrap_or_default();
+        if kept.len() + own.len() > most && !kept.is_empty() {
+            left_out += usize::from(cell.on_front);
+        } else {
+            kept.extend(own);
+        }
+    }
+    (kept, left_out)
+}
+
+/// Writes the nets of `trials` into `folder`, one after another, in place of those of an earlier report.
+async fn write_models(
+    client: &mut Client,
+    plan: &Plan,
+    trials: &[&TrialReport],
+    folder: &Path,
+) -> Result<(), CliError> {
+    let models: BTreeMap<_, _> =
+        plan.stages.iter().filter_map(|stage| Some((stage.key, stage.spec.model()?))).collect();
+    remove_models(folder).map_err(|error| unwritable(folder, &error))?;
+    let put = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        write_whole(&path, bytes).map_err(|error| unwritable(&path, &error))
+    };
+    for trial in trials {
+        for (role, ending) in KEPT {
+            let Some(hash) = trial.artifacts.get(&role) else { continue };
+            let bytes = client.artifacts.fetch(*hash).await?;
+            if let (Role::Checkpoint, Some(model)) = (role, trial.stages.last().and_then(|key| models.get(key))) {
+                for (ending, bytes) in small(model, &bytes).map_err(|error| CliError::failed(&error))? {
+                    put(&format!("{}.{ending}", trial.id), &bytes)?;
+                }
+            }
+            put(&format!("{}.{ending}", trial.id), &bytes)?;
+        }
+    }
+    // A sweep has one preparation of its data.
+    if let Some(hash) = trials.iter().find_map(|trial| trial.artifacts.get(&Role::Preparation)) {
+        put("preparation.json", &client.artifacts.fetch(*hash).await?)?;
+    }
+    Ok(())
 }
 
 /// The smaller net that computes what `net` does, and which inputs it takes, by their places in a prepared row; nothing if no unit and
 /// no input can go.
-fn small(model: &ModelSpec, net: &[u8]) -> Result<Vec<(&'static str, Vec<u8>)>, InvalidTensors> {
+pub(crate) fn small(model: &ModelSpec, net: &[u8]) -> Result<Vec<(&'static str, Vec<u8>)>, InvalidTensors> {
     let compact = shrink(model, &checkpoint::read_parameters(model, net)?);
     if compact.model == *model {
         return Ok(Vec::new());
@@ -196,6 +251,7 @@ pub(crate) fn default_folder(name: &str, sweep_id: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::example;
 
     #[test]
     fn files_of_others_are_not_overwritten() {
@@ -222,6 +278,28 @@ mod tests {
         }
         let file = tempfile::NamedTempFile::new().expect("a file");
         assert!(check(file.path()).is_err());
+    }
+
+    #[test]
+    fn the_nets_of_the_headline_are_kept_first() {
+        let (plan, outcomes) = example::realistic();
+        let mut report = report::build(&plan, &outcomes);
+        let headline = report.headline().expect("a good cell").id.clone();
+        let seeds = report.trials.iter().filter(|trial| trial.cell == headline).count();
+        let cells = |report: &Report, most| {
+            let (trials, left_out) = kept(report, most);
+            let mut cells: Vec<CellId> = trials.iter().map(|trial| trial.cell.clone()).collect();
+            cells.dedup();
+            (cells, left_out)
+        };
+        // Off the front it is kept all the same.
+        report.front.retain(|id| *id != headline);
+        let (all, left_out) = cells(&report, usize::MAX);
+        assert_eq!((all.first(), left_out), (Some(&headline), 0));
+        assert!(report.front.iter().all(|id| all.contains(id)));
+        let (first, left_out) = cells(&report, seeds);
+        assert_eq!(first, std::slice::from_ref(&headline));
+        assert!(0 < left_out && left_out <= report.front.len());
     }
 
     #[test]

@@ -172,6 +172,10 @@ impl SweepProgress {
         if now != before && status.state() == SweepState::Running {
             self.screen.say(now.as_deref().unwrap_or("no longer held"));
         }
+        let seeds = |status: &SweepStatus| status.seeds.clone();
+        if !status.seeds.is_empty() && self.status.as_ref().map(seeds).as_ref() != Some(&status.seeds) {
+            self.screen.say(&format!("seeds: {}", status.seeds));
+        }
         self.status = Some(status.clone());
         if status.state() == SweepState::Running {
             self.draw();

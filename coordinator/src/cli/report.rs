@@ -4,27 +4,29 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use secateur_proto::v1::{GetSweepRequest, ReportFormat};
-use secateur_worker::{arguments, connection::CoordinatorArguments};
+use secateur_worker::arguments;
 use serde_json::json;
 
 use super::{
-    client::Client,
+    client::{Client, ClientArguments},
     error::CliError,
+    manifest,
     output::{self, Output},
     outputs,
+    progress::Screen,
 };
 
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
-    /// Id of the sweep, or an unambiguous prefix
+    /// Id or name of the sweep, or an unambiguous prefix
     sweep_id: String,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
     /// Print one format to standard output instead of writing a folder
     #[arg(long, value_enum, conflicts_with = "out")]
     format: Option<Format>,
-    /// Folder for the report in all formats and the nets of the front [default: runs/<name>-<id>]
+    /// Folder for the report in all formats and the nets of the front and the headline [default: runs/<name>-<id>]
     #[arg(long, value_name = "DIR", value_parser = arguments::path())]
     out: Option<PathBuf>,
 }
@@ -40,7 +42,7 @@ enum Format {
     PlanJson,
 }
 
-pub(crate) async fn run(arguments: ReportArguments, output: Output) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(arguments: ReportArguments, output: Output, screen: &Screen) -> Result<ExitCode, CliError> {
     let mut client = Client::connect(&arguments.coordinator).await?;
     let request = GetSweepRequest { sweep_id: arguments.sweep_id };
     let status = client.sweeps.get(request).await?.into_inner();
@@ -62,7 +64,8 @@ pub(crate) async fn run(arguments: ReportArguments, output: Output) -> Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     let folder = arguments.out.unwrap_or_else(|| outputs::default_folder(&status.name, &status.sweep_id));
-    outputs::write(&mut client, &status.sweep_id, &folder).await?;
+    outputs::write(&mut client, &status.sweep_id, &folder, screen).await?;
+    manifest::write(&folder, &status.sweep_id).await?;
     let page = folder.join("report.html");
     output
         .print(&json!({"sweep_id": status.sweep_id, "folder": folder, "report": page}), || page.display().to_string());

@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use secateur_proto::v1::{RetryReply, RetryRequest};
-use secateur_worker::connection::CoordinatorArguments;
 
 use super::{
-    client::Client,
+    client::{Client, ClientArguments},
     error::CliError,
     output::{Output, counted},
     show,
@@ -16,13 +15,13 @@ use super::{
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct RetryArguments {
-    /// Id of the sweep, or an unambiguous prefix
+    /// Id or name of the sweep, or an unambiguous prefix
     sweep_id: String,
     /// Re-run failed stages. This is the default; only failed stages can be re-run
     #[arg(long = "failed")]
     _failed: bool,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
 }
 
 pub(crate) async fn run(arguments: RetryArguments, output: Output) -> Result<ExitCode, CliError> {

@@ -23,16 +23,18 @@ use secateur_worker::{
     },
     client::{self, DeviceSlots, Program, WorkerOptions},
     connection::Remote,
+    measure,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
 use tracing::error;
 
 use super::{
-    client::{Client, LocalSweep},
+    client::{Client, LocalSweep, user},
     error::CliError,
     extend,
     folder::RunFolder,
+    manifest,
     output::Output,
     outputs,
     progress::Screen,
@@ -78,20 +80,24 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let devices = devices.map_err(|error| CliError::input(&error))?;
     let sweep = LocalSweep::read(&arguments.sweep, screen).await?;
     sweep.say_notes(screen);
+    check_engine(&sweep)?;
     let info = &sweep.plan.sweep;
     let folder = RunFolder::choose(arguments.out.as_deref(), &sweep.plan, screen).await?;
     let data_dir = DataDir::lock(&folder.state())?;
+    manifest::remove(&folder.path)?;
     folder.mark(info)?;
     let store = data_dir.artifacts();
     // Others on this machine can reach the port, and are to have nothing of it.
-    let token = tokens::secret(Role::Admin).map_err(|error| CliError::failed(&error))?;
+    let token = tokens::secret(Role::Admin, None).map_err(|error| CliError::failed(&error))?;
     let reach = Reach::Itself { token: ContentHash::of(token.as_bytes()) };
     let journal = data_dir.open_journal().await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let policy = Policy { pause_ms: serve::PAUSE_MS, ..Policy::default() };
     let coordinator = Coordinator::start(data_dir, journal, address, reach, policy, Limits::NONE, None).await?;
     coordinator.queries().remember_plan(&sweep.plan);
-    let remote = Remote::local(&coordinator.address.to_string(), token).map_err(|error| CliError::failed(&error))?;
+    let remote = Remote::local(&coordinator.address.to_string(), token)
+        .map_err(|error| CliError::failed(&error))?
+        .of_user(user());
     let mut workers = JoinSet::new();
     let each = devices.iter().flat_map(|device| (0..device.slots).map(|_| device.device));
     for (number, device) in each.enumerate() {
@@ -127,7 +133,21 @@ pub(crate) async fn run(arguments: RunArguments, output: Output, screen: &Screen
     let done = coordinator.run_until(computed).await?;
     // The coordinator may have failed after the sweep had ended, and one end is told.
     let (status, report) = done?;
+    if let Some(folder) = report {
+        // Nothing writes to the folder any more.
+        manifest::write(folder, &status.sweep_id).await?;
+    }
     Ok(watch::conclude(&status, report, json!({}), output, screen))
+}
+
+/// Refuses a sweep whose nets this program cannot measure, before anything is trained.
+fn check_engine(sweep: &LocalSweep) -> Result<(), CliError> {
+    // Nets are measured last, and all of them or none.
+    let needed = sweep.plan.spec(sweep.plan.last_stage(0)).engine();
+    match needed.filter(|engine| !measure::is_built(*engine)) {
+        Some(engine) => Err(CliError::Input(measure::engine::missing(engine))),
+        None => Ok(()),
+    }
 }
 
 /// Computes the sweep. How it ended, and where its report is if it completed.
@@ -155,7 +175,7 @@ async fn compute<'a>(
     let status = client.follow(&id, screen, Duration::ZERO).await?;
     let completed = status.state() == SweepState::Completed;
     if completed {
-        let report = outputs::write(&mut client, &id, &folder.path).await?;
+        let report = outputs::write(&mut client, &id, &folder.path, screen).await?;
         for finding in report.findings() {
             screen.say(&format!("  {finding}"));
         }

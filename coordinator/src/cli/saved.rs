@@ -1,19 +1,29 @@
-//! What a finished run has left in its folder: the report, the plan and the nets.
+//! What a finished run has left, in its folder or at a coordinator: the report, the plan and the files of its trials.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use secateur_proto::{ids::ContentHash, outcome::Role, spec::Reading};
+use secateur_proto::{
+    ids::ContentHash,
+    outcome::Role,
+    spec::Reading,
+    v1::{GetSweepRequest, ReportFormat},
+};
 use secateur_worker::{
     data::Preparation,
     serve::NetFile,
     store::{Durability, Store},
 };
 use serde::Deserialize;
+use tokio::runtime::Handle;
 
-use super::{error::CliError, outputs::KEPT};
+use super::{
+    client::Client,
+    error::CliError,
+    outputs::{KEPT, STATE},
+};
 use crate::{
     experiment::plan::Plan,
     report::{Report, SCHEMA, TrialReport, control_title},
@@ -37,12 +47,19 @@ pub(crate) struct SavedNet {
     pub(crate) reading: Reading,
 }
 
-/// The folder of a finished run, or of a report.
+/// A finished run, or a report.
 #[derive(Debug)]
 pub(crate) struct SavedRun {
-    folder: PathBuf,
+    files: Files,
     pub(crate) report: Report,
     pub(crate) plan: Plan,
+}
+
+/// Where the files of the trials are.
+#[derive(Debug)]
+enum Files {
+    Folder(PathBuf),
+    Coordinator(Box<Client>, Handle),
 }
 
 /// `<trial>.small.inputs.json`.
@@ -115,7 +132,30 @@ impl SavedRun {
         }
         let (path, bytes) = json("plan.json")?;
         let plan = serde_json::from_slice(&bytes).map_err(|error| wrong(&path, error))?;
-        Ok(Self { folder: folder.to_owned(), report, plan })
+        Ok(Self { files: Files::Folder(folder.to_owned()), report, plan })
+    }
+
+    /// Fetches the report and the plan of a sweep of a coordinator. Files of trials are fetched when they are asked for.
+    ///
+    /// # Errors
+    /// If there is no such sweep.
+    pub(crate) async fn fetch(mut client: Client, sweep: &str) -> Result<Self, CliError> {
+        let request = GetSweepRequest { sweep_id: sweep.to_owned() };
+        let id = client.sweeps.get(request).await?.into_inner().sweep_id;
+        let wrong = |error: serde_json::Error| {
+            CliError::Failed(format!("cannot read the coordinator's report of {id}: {error}"))
+        };
+        let report = serde_json::from_slice(&client.report(&id, ReportFormat::Json).await?).map_err(wrong)?;
+        let plan = serde_json::from_slice(&client.report(&id, ReportFormat::PlanJson).await?).map_err(wrong)?;
+        Ok(Self { files: Files::Coordinator(Box::new(client), Handle::current()), report, plan })
+    }
+
+    /// Where it is, for messages.
+    fn place(&self) -> String {
+        match &self.files {
+            Files::Folder(folder) => folder.display().to_string(),
+            Files::Coordinator(..) => format!("the sweep {}", self.report.sweep.id),
+        }
     }
 
     /// The only folder in `runs/` with a trial or a cell of each of these names; if there are none, the only folder.
@@ -133,12 +173,21 @@ impl SavedRun {
         let runs: Vec<Self> = runs.collect::<Result<_, _>>()?;
         let mut found: Vec<Self> = runs.into_iter().filter(|run| names.iter().all(|name| run.knows(name))).collect();
         if found.len() > 1 {
-            let folders: Vec<String> = found.iter().map(|run| run.folder.display().to_string()).collect();
-            return Err(CliError::Input(format!("{} all have it; pass one with --run", folders.join(", "))));
+            let folders: Vec<String> = found.iter().map(Self::place).collect();
+            let folders = folders.join(", ");
+            let several = match names {
+                [] => format!("runs/ contains several finished runs: {folders}"),
+                _ => format!("{folders} all contain it"),
+            };
+            return Err(CliError::Input(format!("{several}; pass one with --run")));
         }
-        found
-            .pop()
-            .ok_or_else(|| CliError::Input("no finished run in runs/ has it; pass its folder with --run".to_owned()))
+        found.pop().ok_or_else(|| {
+            let none = match names {
+                [] => "runs/ contains no finished run".to_owned(),
+                _ => format!("no finished run in runs/ contains {}", names.join(" and ")),
+            };
+            CliError::Input(format!("{none}; pass the folder with --run"))
+        })
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -151,8 +200,7 @@ impl SavedRun {
     /// If there is none, or it has no result.
     pub(crate) fn trial(&self, id: &str) -> Result<&TrialReport, CliError> {
         let trial = self.report.trials.iter().find(|trial| trial.id.as_str() == id).ok_or_else(|| {
-            let folder = self.folder.display();
-            CliError::Input(format!("{folder} has no trial {id:?}; its trials are listed in trials.csv"))
+            CliError::Input(format!("{} has no trial or cell {id:?}; trials.csv lists them", self.place()))
         })?;
         if trial.outcome != "completed" {
             return Err(CliError::Input(format!("the trial {id} has no net: it is {}", trial.outcome)));
@@ -182,32 +230,59 @@ impl SavedRun {
         Ok(SavedNet { preparation, file, inputs: None, reading: reading_of(&self.plan) })
     }
 
-    /// A file of a trial, checked against the report's hash: from `models/`, or from the run's own state.
+    /// The file of a role, by its hash: from the run's own state, or from the coordinator. `None` if this is the folder of a report, which
+    /// keeps the nets of its front alone. Call it on a thread that may wait.
+    ///
+    /// # Errors
+    /// If it is gone or damaged.
+    pub(crate) fn stored(&self, hash: ContentHash) -> Result<Option<Vec<u8>>, CliError> {
+        match &self.files {
+            Files::Coordinator(client, runtime) => Ok(Some(runtime.block_on(client.artifacts.clone().fetch(hash))?)),
+            Files::Folder(folder) => {
+                let root = folder.join(STATE).join("artifacts");
+                if !root.is_dir() {
+                    return Ok(None);
+                }
+                let store = Store::open(root, Durability::Cached).map_err(|error| CliError::failed(&error))?;
+                store.get(hash).map(Some).map_err(|error| CliError::failed(&error))
+            }
+        }
+    }
+
+    /// How the rows were prepared: a sweep has one preparation of its data. `None` if no trial left it, or the file is not here.
+    pub(crate) fn preparation(&self) -> Option<Preparation> {
+        let mut trials = self.report.trials.iter();
+        let trial = trials.find(|trial| trial.artifacts.contains_key(&Role::Preparation))?;
+        Preparation::from_json(&self.artifact(trial, Role::Preparation).ok()?).ok()
+    }
+
+    /// A file of a trial, checked against the report's hash: from `models/`, or from where the run keeps its files.
     fn artifact(&self, trial: &TrialReport, role: Role) -> Result<Vec<u8>, CliError> {
         let id = &trial.id;
         let hash =
             *trial.artifacts.get(&role).ok_or_else(|| CliError::Input(format!("the trial {id} has no {role:?}")))?;
         let ending = KEPT.iter().find(|(kept, _)| *kept == role).map(|(_, ending)| *ending);
         let name = ending.map_or_else(|| PREPARATION.to_owned(), |ending| format!("{id}.{ending}"));
-        let path = self.folder.join(MODELS).join(name);
-        match fs::read(&path) {
-            Ok(bytes) if ContentHash::of(&bytes) == hash => return Ok(bytes),
-            Ok(_) => {
-                let path = path.display();
-                return Err(CliError::Failed(format!(
-                    "{path} is not the file that report.json names by its hash {hash}"
-                )));
+        if let Files::Folder(folder) = &self.files {
+            let path = folder.join(MODELS).join(name);
+            match fs::read(&path) {
+                Ok(bytes) if ContentHash::of(&bytes) == hash => return Ok(bytes),
+                Ok(_) => {
+                    let path = path.display();
+                    return Err(CliError::Failed(format!(
+                        "{path} is not the file that report.json names by its hash {hash}"
+                    )));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(CliError::Failed(format!("cannot read {}: {error}", path.display()))),
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(CliError::Failed(format!("cannot read {}: {error}", path.display()))),
         }
-        let root = self.folder.join(".secateur/artifacts");
-        if !root.is_dir() {
-            let (folder, what) = (self.folder.display(), "a report keeps the nets of its front alone");
-            return Err(CliError::Input(format!("{folder} does not have the net of {id}: {what}")));
-        }
-        let store = Store::open(root, Durability::Cached).map_err(|error| CliError::failed(&error))?;
-        store.get(hash).map_err(|error| CliError::failed(&error))
+        self.stored(hash)?.ok_or_else(|| {
+            CliError::Input(format!(
+                "{} does not have the net of {id}: a report keeps the nets of its front alone; use the folder of the run, or --sweep",
+                self.place()
+            ))
+        })
     }
 }
 

@@ -1,25 +1,47 @@
 //! `secateur serve`: a coordinator for others.
 
 use std::{
+    convert::Infallible,
+    ffi::OsString,
     net::{SocketAddr, ToSocketAddrs as _},
     num::NonZeroU32,
     path::PathBuf,
     process::ExitCode,
+    time::{Duration, SystemTime},
 };
 
 use bytesize::ByteSize;
 use clap::Args;
-use secateur_worker::{arguments, signals::interrupted};
-use tracing::{info, warn};
+use secateur_worker::{
+    arguments,
+    causes::with_causes,
+    private,
+    signals::{Hangups, interrupted, interrupted_again},
+};
+use tokio::{net::TcpListener, time::MissedTickBehavior};
+use tracing::{error, info, warn};
 
-use super::error::{CliError, INTERRUPTED};
+use super::{
+    data_dir::DataDirArguments,
+    error::{CliError, INTERRUPTED},
+    provision,
+};
 use crate::{
     admission::{LARGEST_PLAN, Limits},
     artifacts::{self, BucketUrl, Remote},
     journal::{Journal, Postgres, PostgresUrl},
+    monitoring::{self, Monitor},
+    provision::rounds::Provisioner,
+    queries::Queries,
     scheduler::Policy,
-    security::{certificates::TlsFiles, tokens::Tokens},
+    security::{
+        certificates::{CertificateError, TlsFiles},
+        expiry,
+        tls::Tls,
+        tokens::Tokens,
+    },
     server::{Coordinator, DataDir, Reach, ServerError},
+    sweep_end,
 };
 
 /// The options of the verb.
@@ -28,9 +50,8 @@ pub(crate) struct ServeArguments {
     /// Address and port to listen on. An address other than loopback requires TLS and tokens, or --insecure
     #[arg(long, default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT", value_parser = place)]
     listen: SocketAddr,
-    /// Folder for the journal, the artifacts and the tokens. Back it up
-    #[arg(long, default_value = "secateur-data", value_name = "DIR", value_parser = arguments::path())]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    folder: DataDirArguments,
     /// Keep the journal in a PostgreSQL database, for example postgres://secateur@db.example/secateur. Further coordinators with the
     /// same journal stand by and take over
     #[arg(long, value_name = "URL", env = "SECATEUR_JOURNAL", hide_env_values = true)]
@@ -43,7 +64,7 @@ pub(crate) struct ServeArguments {
     /// the coordinator
     #[arg(long, value_name = "URL", env = "SECATEUR_ARTIFACTS_FOR_WORKERS", requires = "artifacts")]
     artifacts_for_workers: Option<String>,
-    /// Certificate of the coordinator (PEM). `secateur cert init` creates one
+    /// Certificate of the coordinator (PEM). `secateur cert init` creates one. Certificates are read again on SIGHUP and when they change
     #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = arguments::path())]
     tls_cert: Option<PathBuf>,
     /// Private key of --tls-cert (PEM)
@@ -87,10 +108,31 @@ pub(crate) struct ServeArguments {
     /// End the quarantine of a worker after SECONDS
     #[arg(long, default_value = "600", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=8_640_000))]
     quarantine_for: u64,
+    /// Submit workers as Slurm jobs while work waits, and end them when there is none. The file names the pools of jobs (TOML), for
+    /// example deploy/slurm/pools.toml
+    #[arg(long, value_name = "FILE", value_parser = arguments::path())]
+    provision: Option<PathBuf>,
     /// Allow an address other than loopback without TLS or tokens
     #[arg(long)]
     insecure: bool,
+    /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics. Everybody who can connect can read them; an address other than
+    /// loopback requires --metrics-insecure
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = place)]
+    metrics_listen: Option<SocketAddr>,
+    /// Allow an address other than loopback for --metrics-listen
+    #[arg(long, requires = "metrics_listen")]
+    metrics_insecure: bool,
+    /// Run COMMAND with /bin/sh whenever a sweep ends. The variables SECATEUR_SWEEP_ID, _NAME, _STATE, _REASON, _USER, _TRIALS,
+    /// _TRIALS_COMPLETED, _TRIALS_FAILED and _STAGES_COMPUTED describe it
+    #[arg(long, value_name = "COMMAND")]
+    on_sweep_end: Option<OsString>,
 }
+
+/// Between two looks at the files of certificates.
+const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(60);
+
+/// Between two warnings of what ends soon.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// After a first failure, until what failed is tried again in the same place.
 pub(super) const PAUSE_MS: u64 = 1000;
@@ -122,38 +164,61 @@ fn room(text: &str) -> Result<ByteSize, String> {
 
 /// Serves until SIGTERM or Ctrl-C, then closes the journal. A second signal ends it at once, which loses nothing either.
 pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError> {
+    let provisioner = arguments.provision.as_deref().map(provision::read).transpose()?.map(Provisioner::new);
     let ended = async {
         let asked = interrupted();
         tokio::pin!(asked);
-        let coordinator = tokio::select! {
+        // From here on SIGHUP ends nothing.
+        let hangups = Hangups::listen();
+        let (coordinator, credentials) = tokio::select! {
             started = start(arguments) => started?,
             () = &mut asked => return Ok(()),
         };
-        coordinator.run_until(asked).await?;
+        let queries = coordinator.queries().clone();
+        let until = async {
+            tokio::select! {
+                biased;
+                () = asked => {}
+                never = credentials.look_after(hangups) => match never {},
+                never = provide(provisioner, queries) => match never {},
+            }
+        };
+        coordinator.run_until(until).await?;
         info!("stopped; the same command resumes");
         Ok::<(), CliError>(())
-    };
-    let asked_again = async {
-        interrupted().await;
-        interrupted().await;
     };
     tokio::select! {
         biased;
         ended = ended => ended?,
-        () = asked_again => warn!("second signal: exiting without closing the journal"),
+        () = interrupted_again() => warn!("second signal: exiting without closing the journal"),
     }
     Ok(ExitCode::from(INTERRUPTED))
 }
 
-async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
+/// Provides workers, if it is told how.
+async fn provide(provisioner: Option<Provisioner>, queries: Queries) -> Infallible {
+    match provisioner {
+        Some(provisioner) => provisioner.run(provision::Here(queries)).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn start(arguments: ServeArguments) -> Result<(Coordinator, Credentials), CliError> {
     let address = arguments.listen;
-    let tokens = Tokens::read(&arguments.data_dir).map_err(|error| CliError::input(&error))?;
+    let data_dir = arguments.folder.path()?;
+    let tokens = Tokens::read(&data_dir).map_err(|error| CliError::input(&error))?;
     let tls = arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles {
         certificate,
         key,
         client_authority: arguments.client_ca,
     });
-    if !address.ip().is_loopback() {
+    if let Some(tls) = &tls {
+        private::warn_if_readable(&tls.key, "private key");
+    }
+    let tls = tls.map(Tls::open).transpose().map_err(|error| CliError::input(&error))?;
+    // With certificates, whoever can connect is not yet an administrator, on loopback either.
+    let open = tls.is_none() || arguments.insecure;
+    if !address.ip().is_loopback() || tls.is_some() {
         let missing = match (&tls, &tokens) {
             (Some(_), Some(_)) => None,
             (None, Some(_)) => Some("TLS (--tls-cert and --tls-key; `secateur cert init` creates them)"),
@@ -163,6 +228,11 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
             ),
         };
         match missing {
+            Some(_) if address.ip().is_loopback() && !arguments.insecure => {
+                return Err(CliError::Input(
+                    "with TLS a token is required: `secateur token create NAME --role admin` creates one; or pass --insecure to let everybody in who can connect".to_owned(),
+                ));
+            }
             Some(missing) if !arguments.insecure => {
                 return Err(CliError::Input(format!(
                     "{address} is reachable from other machines and requires {missing}; otherwise listen on 127.0.0.1 and use a tunnel, or pass --insecure on a trusted network"
@@ -171,6 +241,14 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
             Some(missing) => warn!(%address, "INSECURE: other machines can connect; missing: {missing}"),
             None => {}
         }
+    }
+    if let Some(metrics) = arguments.metrics_listen.filter(|metrics| !metrics.ip().is_loopback()) {
+        if !arguments.metrics_insecure {
+            return Err(CliError::Input(format!(
+                "--metrics-listen {metrics} is reachable from other machines, and metrics are served without TLS and tokens: listen on 127.0.0.1, or pass --metrics-insecure on a trusted network"
+            )));
+        }
+        warn!(address = %metrics, "other machines can read the metrics");
     }
     let policy = Policy {
         worker_silence_ms: arguments.worker_timeout * 1000,
@@ -202,14 +280,14 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
     };
     let (folder, journal) = match arguments.journal {
         None => {
-            let folder = DataDir::lock(&arguments.data_dir)?;
+            let folder = DataDir::lock(&data_dir)?;
             let journal = folder.open_journal().await?;
             (folder, journal)
         }
         Some(url) => {
             // Not by clap, which would show what it refuses, and there may be a password in it.
             let url: PostgresUrl = url.parse().map_err(|error| CliError::input(&error))?;
-            let other = DataDir::journal_in(&arguments.data_dir);
+            let other = DataDir::journal_in(&data_dir);
             if other.exists() {
                 return Err(CliError::Input(format!(
                     "{} already holds a journal, which is not in {url}: start without --journal, or use another --data-dir",
@@ -219,13 +297,86 @@ async fn start(arguments: ServeArguments) -> Result<Coordinator, CliError> {
             // The journal first: the folder may be one that the coordinators share, and who has the journal has the right to it.
             let journal = Postgres::open(&url).await?;
             let folder = if journal.is_from_one_that_hangs() {
-                DataDir::take_over(arguments.data_dir)?
+                DataDir::take_over(data_dir.clone())?
             } else {
-                DataDir::wait(arguments.data_dir).await?
+                DataDir::wait(data_dir.clone()).await?
             };
             let journal: Box<dyn Journal> = Box::new(journal);
             (folder, journal)
         }
     };
-    Ok(Coordinator::start(folder, journal, address, Reach::Others(tls), policy, limits, bucket).await?)
+    // Before the coordinator, which would be started for nothing if the address cannot be used.
+    let metrics = match arguments.metrics_listen {
+        None => None,
+        Some(address) => {
+            Some(TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?)
+        }
+    };
+    let reach = Reach::Others { tls: tls.clone(), open };
+    let coordinator = Coordinator::start(folder, journal, address, reach, policy, limits, bucket).await?;
+    // Both end with the process.
+    if let Some(listener) = metrics {
+        let address = listener.local_addr().map_err(|error| CliError::failed(&error))?;
+        info!(%address, "serving metrics at /metrics");
+        let driver = coordinator.driver();
+        tokio::spawn(monitoring::serve(
+            listener,
+            Monitor::new(coordinator.queries().clone(), driver.counters().clone()),
+        ));
+    }
+    if let Some(command) = arguments.on_sweep_end {
+        tokio::spawn(sweep_end::run(command, coordinator.driver().clone()));
+    }
+    Ok((coordinator, Credentials { tls, folder: data_dir }))
+}
+
+/// What a coordinator and its callers show each other.
+struct Credentials {
+    tls: Option<Tls>,
+    folder: PathBuf,
+}
+
+impl Credentials {
+    /// Reads the certificates again on SIGHUP and when they have changed, and warns of what ends soon, once a day.
+    async fn look_after(self, mut hangups: Hangups) -> Infallible {
+        let mut looks = tokio::time::interval(LOOK_AT_CERTIFICATES);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut days = tokio::time::interval(DAY);
+        loop {
+            tokio::select! {
+                biased;
+                () = hangups.next() => self.reload(),
+                _ = days.tick() => self.warn(),
+                _ = looks.tick() => match self.tls.as_ref().map(Tls::reload_changed) {
+                    None | Some(Ok(false)) => {}
+                    Some(Ok(true)) => {
+                        info!("the certificates have changed and were read again");
+                        self.warn();
+                    }
+                    Some(Err(error)) => not_reloaded(&error),
+                },
+            }
+        }
+    }
+
+    fn reload(&self) {
+        match self.tls.as_ref().map(Tls::reload) {
+            None => info!("SIGHUP: there are no certificates to read again; tokens are read whenever they change"),
+            Some(Ok(())) => {
+                info!("SIGHUP: the certificates were read again; connections that are up stay up");
+                self.warn();
+            }
+            Some(Err(error)) => not_reloaded(&error),
+        }
+    }
+
+    fn warn(&self) {
+        for warning in expiry::warnings(self.tls.as_ref().map(Tls::files), &self.folder, SystemTime::now()) {
+            warn!("{warning}");
+        }
+    }
+}
+
+fn not_reloaded(error: &CertificateError) {
+    error!("cannot read the certificates again: {}; those from before stay in use", with_causes(error));
 }

@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use secateur_proto::v1::{SetShareRequest, Share, SweepStatus};
-use secateur_worker::connection::CoordinatorArguments;
 
 use super::{
-    client::Client,
+    client::{Client, ClientArguments},
     error::CliError,
     output::{Output, counted},
     show,
@@ -33,12 +32,12 @@ impl ShareArguments {
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct SetShareArguments {
-    /// Id of the sweep, or an unambiguous prefix
+    /// Id or name of the sweep, or an unambiguous prefix
     sweep_id: String,
     #[command(flatten)]
     share: ShareArguments,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
 }
 
 pub(crate) async fn run(arguments: SetShareArguments, output: Output) -> Result<ExitCode, CliError> {

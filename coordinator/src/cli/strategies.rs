@@ -55,7 +55,8 @@ fn other_names(strategy: &Strategy) -> Vec<&'static str> {
     others.map(|(other, _)| *other).collect()
 }
 
-fn formula(strategy: &Strategy) -> String {
+/// How it scores.
+pub(crate) fn formula(strategy: &Strategy) -> String {
     match (strategy.name, strategy.criterion) {
         ("magnitude_global_l2", _) => "|w| over the 2-norm of its layer".to_owned(),
         ("lamp", _) => "w² over the sum of all w² of its layer that are no smaller".to_owned(),
@@ -65,7 +66,8 @@ fn formula(strategy: &Strategy) -> String {
     }
 }
 
-fn source(strategy: &Strategy) -> String {
+/// Where it comes from.
+pub(crate) fn source(strategy: &Strategy) -> String {
     match (strategy.name, strategy.criterion) {
         ("magnitude_global_l2", _) => "Lee et al. 2023, JaxPruner, arXiv 2304.14082",
         ("lamp", _) => "Lee et al. 2021, arXiv 2010.07611",

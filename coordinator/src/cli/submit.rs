@@ -4,12 +4,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use secateur_proto::v1::submit_reply::Was;
-use secateur_worker::{arguments, connection::CoordinatorArguments};
+use secateur_worker::arguments;
 use serde_json::{Value, json};
 
 use super::{
-    client::{Client, LocalSweep},
+    client::{Client, ClientArguments, LocalSweep},
     error::CliError,
+    manifest,
     output::Output,
     outputs,
     progress::Screen,
@@ -30,7 +31,7 @@ pub(crate) struct SubmitArguments {
 #[derive(Debug, Args)]
 pub(crate) struct HandingArguments {
     #[command(flatten)]
-    pub(crate) coordinator: CoordinatorArguments,
+    pub(crate) coordinator: ClientArguments,
     /// Re-run the stages that failed before
     #[arg(long)]
     retry_failed: bool,
@@ -106,7 +107,8 @@ impl HandingArguments {
         screen.say(&format!("sweep {name} ({id}) is {was}"));
         let status = client.follow(&id, screen, self.follow.patience()).await?;
         if let Some(folder) = &self.out {
-            outputs::write(&mut client, &id, folder).await?;
+            outputs::write(&mut client, &id, folder, screen).await?;
+            manifest::write(folder, &id).await?;
         }
         Ok(watch::conclude(&status, self.out.as_deref(), numbers, output, screen))
     }

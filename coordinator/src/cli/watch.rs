@@ -4,10 +4,16 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::Args;
 use secateur_proto::v1::{SweepState, SweepStatus};
-use secateur_worker::connection::CoordinatorArguments;
 use serde_json::{Value, json};
 
-use super::{client::Client, error::CliError, output::Output, progress::Screen, show, submit::merge};
+use super::{
+    client::{Client, ClientArguments},
+    error::CliError,
+    output::Output,
+    progress::Screen,
+    show,
+    submit::merge,
+};
 
 /// The options of whatever follows a sweep.
 #[derive(Debug, Args)]
@@ -27,10 +33,10 @@ impl FollowArguments {
 /// The options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {
-    /// Id of the sweep, or an unambiguous prefix
+    /// Id or name of the sweep, or an unambiguous prefix
     sweep_id: String,
     #[command(flatten)]
-    coordinator: CoordinatorArguments,
+    coordinator: ClientArguments,
     #[command(flatten)]
     follow: FollowArguments,
 }

@@ -3,7 +3,7 @@ use std::{num::NonZeroU32, time::Duration};
 use secateur_proto::{
     MAX_MESSAGE_LEN,
     ids::ContentHash,
-    outcome::{Artifacts, StageOutcome},
+    outcome::{Artifacts, Failure, FailureClass, StageOutcome},
     spec::{DataSettings, PrepareSpec, SplitSpec, StageSpec, TableFormat, Task},
     v1::Lease,
 };
@@ -37,6 +37,7 @@ async fn attach(driver: &Driver, slots: u32) -> (WorkerId, Attachment) {
         device: "cpu".to_owned(),
         slots: NonZeroU32::new(slots).expect("slots"),
         held: vec![],
+        cordoned_by: None,
     };
     (worker, driver.attach(joined, CoordinatorMessage::default()).await.expect("is taken"))
 }
@@ -66,6 +67,7 @@ fn plan(stages: u64, bytes: usize) -> PackedPlan {
         file_text: String::new(),
         objectives: vec![],
         constraints: vec![],
+        decision: None,
         attempts: Attempts::default(),
         data: DataSummary {
             path,
@@ -80,6 +82,8 @@ fn plan(stages: u64, bytes: usize) -> PackedPlan {
             notes: vec![],
         },
         weights: None,
+        adaptive: None,
+        rounds: vec![],
     })
 }
 
@@ -123,7 +127,10 @@ async fn a_worker_with_many_slots_gets_a_lease_for_each_at_once() {
     let slots = 4 * attachment::MAX_WAITING as u32;
     let (_folder, driver) = driver().await;
     let plan = Arc::new(plan(u64::from(slots), 1));
-    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: false }).await.expect("is taken");
+    driver
+        .apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: false, by: None })
+        .await
+        .expect("is taken");
     let (worker, mut attachment) = attach(&driver, slots).await;
     for _ in 0..slots {
         let lease = next_lease(&driver, &worker, &mut attachment, 1).await;
@@ -137,7 +144,10 @@ async fn a_lease_that_is_too_long_for_a_message_becomes_narrower() {
     const STAGES: u64 = 24;
     let (_folder, driver) = driver().await;
     let plan = Arc::new(plan(STAGES, MAX_MESSAGE_LEN / 16));
-    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: false }).await.expect("is taken");
+    driver
+        .apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: false, by: None })
+        .await
+        .expect("is taken");
     let (worker, mut attachment) = attach(&driver, 1).await;
     let lease = next_lease(&driver, &worker, &mut attachment, 64).await;
     assert_eq!(lease.stages.len() as u64, STAGES / 2);
@@ -149,7 +159,10 @@ async fn a_stage_that_is_too_long_for_a_message_fails_for_good_and_says_so() {
     let plan = Arc::new(plan(1, MAX_MESSAGE_LEN));
     let sweep = plan.sweep.id.clone();
     let mut notices = driver.watch();
-    driver.apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: false }).await.expect("is taken");
+    driver
+        .apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: false, by: None })
+        .await
+        .expect("is taken");
     let (worker, mut attachment) = attach(&driver, 1).await;
     let ended = async {
         loop {
@@ -169,5 +182,22 @@ async fn a_stage_that_is_too_long_for_a_message_fails_for_good_and_says_so() {
         lease = next_lease(&driver, &worker, &mut attachment, 1) => panic!("{} was sent", lease.lease_id),
     };
     let StageOutcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(failure.class, secateur_proto::outcome::FailureClass::Input);
+    assert_eq!(failure.class, FailureClass::Input);
+}
+
+/// Its trials can end without the report of a stage: nobody else would say that it waits.
+#[tokio::test]
+async fn a_sweep_whose_last_trial_ends_with_its_lease_waits_for_a_decision() {
+    let (_folder, driver) = driver().await;
+    let plan = Arc::new(plan(1, 1));
+    driver
+        .apply(Event::SweepSubmitted { plan, share: ShareChange::default(), open: true, by: None })
+        .await
+        .expect("is taken");
+    let (worker, mut attachment) = attach(&driver, 1).await;
+    let lease = next_lease(&driver, &worker, &mut attachment, 1).await;
+    let failure = Some(Failure::new(FailureClass::Input, "it does not fit"));
+    let ended = Event::LeaseEnded { worker, lease: lease.lease_id.parse().expect("an id"), failure };
+    driver.apply(ended).await.expect("is taken");
+    timeout(PATIENCE, driver.decision_due()).await.expect("a decision is due");
 }

@@ -4,6 +4,7 @@
 
 pub(super) mod dense;
 pub(super) mod import;
+pub(super) mod measure;
 pub(super) mod prune;
 pub(super) mod quantize;
 

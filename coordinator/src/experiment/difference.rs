@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::{
+    adaptive::AdaptiveSeeds,
     diagnostic::Diagnostics,
     domain::{Axis, Domain},
     extension::last,
@@ -63,7 +64,14 @@ fn meaning(name: &str, text: &str) -> Result<BTreeMap<String, Json>, Diagnostics
     values.extend(spec.grid.axes().map(|axis| (axis.path().to_owned(), of_axis(axis))));
     let objectives = spec.objectives.iter().map(of_objective).collect();
     let controls = spec.controls.list.iter().map(|control| Json::from(control.name())).collect();
-    values.insert("seeds".to_owned(), of_seeds(&spec.seeds));
+    match spec.adaptive {
+        None => _ = values.insert("seeds".to_owned(), of_seeds(&spec.seeds)),
+        Some(AdaptiveSeeds { min, max, step, until }) => {
+            let keys =
+                [("min", min.into()), ("max", max.into()), ("step", step.into()), ("until", until.name().into())];
+            values.extend(keys.map(|(key, value): (&str, Json)| (yaml::join("seeds", key), value)));
+        }
+    }
     values.insert("objectives".to_owned(), objectives);
     values.insert("controls".to_owned(), controls);
     Ok(values)

@@ -273,7 +273,10 @@ fn rest(table: &Inspection, line: &mut impl FnMut(&str, &str)) {
     line("  strategy: [random, magnitude, taylor]", "`secateur strategies` lists them all");
     line("  sparsity: [0.5, 0.8, 0.9]", "the share of the weights that is removed");
     line(&format!("  retrain: {{epochs: {}}}", epochs / 2), "");
-    line("seeds: 3", "of each cell; more of them give narrower intervals");
+    line(
+        "seeds: 3",
+        "of each cell; more give narrower intervals. {min: 3, max: 20} adds them where results do not decide",
+    );
     let is_binary = table.target.as_ref().and_then(|target| target.task) == Some(Task::Binary);
     if is_binary && inputs <= ReferenceModel::MAX_INPUTS as usize {
         line("references: [logistic, boosting]", "logistic regression and gradient boosting on the same rows");

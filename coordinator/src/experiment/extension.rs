@@ -10,7 +10,10 @@ use secateur_proto::{
 };
 use serde_json::Value;
 
-use super::plan::{InvalidPlan, PackedPlan, Plan, SweepInfo, Trial};
+use super::{
+    adaptive::AdaptiveSeeds,
+    plan::{InvalidPlan, PackedPlan, Plan, SweepInfo, Trial},
+};
 
 /// Why a file does not extend a sweep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,12 +43,28 @@ pub enum NotAnExtension {
     /// The same file came to other stages before.
     #[error("another version of secateur planned the same file differently")]
     OtherVersion,
+    /// It adds seeds while results come in, or the sweep does.
+    #[error("sweeps that add seeds while results come in ({}) cannot be extended", describe(*.sweep, *.file))]
+    Adaptive {
+        /// What the sweep says of seeds.
+        sweep: Option<AdaptiveSeeds>,
+        /// What the file says.
+        file: Option<AdaptiveSeeds>,
+    },
     /// There is nothing to be extended.
     #[error("the sweep has no plan")]
     NoSweep,
     /// A defect.
     #[error("the new part of the plan contradicts itself: {0}")]
     Invalid(#[from] InvalidPlan),
+}
+
+fn describe(sweep: Option<AdaptiveSeeds>, file: Option<AdaptiveSeeds>) -> String {
+    let text = |seeds: Option<AdaptiveSeeds>| match seeds {
+        Some(AdaptiveSeeds { min, max, .. }) => format!("{{min: {min}, max: {max}}}"),
+        None => "a fixed number".to_owned(),
+    };
+    format!("seeds: {} in the sweep, {} in the file", text(sweep), text(file))
 }
 
 /// The part that `plan`, made from a file that has grown, adds to the `earlier` parts of a sweep; one at least. It has the new trials, every
@@ -61,6 +80,13 @@ pub enum NotAnExtension {
 pub fn extension(plan: &Plan, earlier: &[&Plan]) -> Result<Option<PackedPlan>, NotAnExtension> {
     if earlier.iter().any(|part| part.sweep.data.hash != plan.sweep.data.hash) {
         return Err(NotAnExtension::OtherData { path: plan.sweep.data.path.clone() });
+    }
+    let adaptive = earlier.last().and_then(|part| part.sweep.adaptive);
+    if adaptive.is_some() || plan.sweep.adaptive.is_some() {
+        let is_same_file =
+            earlier.first().is_some_and(|first| first.sweep == plan.sweep && first.trials == plan.trials);
+        let differs = NotAnExtension::Adaptive { sweep: adaptive, file: plan.sweep.adaptive };
+        return if is_same_file { Ok(None) } else { Err(differs) };
     }
     let known: HashMap<Identity, &CellId> =
         trials(earlier).filter_map(|old| Some((identity(old)?, &old.cell))).collect();
@@ -220,8 +246,8 @@ fn difference(path: String, before: &Value, after: &Value) -> Option<(String, St
 /// Whether two plans of a sweep with the same trials mean the same, however their files are written.
 fn says_the_same(before: &Plan, after: &Plan) -> bool {
     let aims = |plan: &Plan| {
-        let SweepInfo { name, objectives, constraints, attempts, .. } = plan.sweep.clone();
-        (name, objectives, constraints, attempts)
+        let SweepInfo { name, objectives, constraints, decision, attempts, .. } = plan.sweep.clone();
+        (name, objectives, constraints, decision, attempts)
     };
     let points = |plan: &Plan| (plan.cells.clone(), plan.merged.clone(), plan.refused.clone());
     aims(before) == aims(after) && points(before) == points(after)

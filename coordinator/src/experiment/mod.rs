@@ -4,6 +4,7 @@
 //! text ──yaml──▶ Node ──read──▶ SweepSpec ──expand──▶ Points ──planner──▶ Plan ──summary──▶ PlanSummary
 //! ```
 
+pub mod adaptive;
 mod chain;
 pub mod counts;
 pub mod diagnostic;
@@ -17,9 +18,10 @@ mod parts;
 pub mod plan;
 mod planner;
 pub mod propose;
+mod purpose;
 mod read;
 pub mod recipe;
-mod remarks;
+pub(crate) mod remarks;
 pub mod schema;
 mod scratch;
 pub mod setting;
@@ -37,6 +39,7 @@ pub use self::{
     facts::{InputFacts, WeightsFacts},
     plan::ClassRows,
     planner::{PlanBuilder, plan},
+    purpose::purpose,
     spec::SweepSpec,
     summary::PlanSummary,
     weights::wanted,

@@ -16,6 +16,7 @@ use secateur_proto::{
 use serde::{Deserialize, Serialize};
 
 pub use self::packed::{InvalidPlan, PackedPlan, Packer};
+use super::adaptive::{AdaptiveSeeds, SeedRound};
 
 /// A point of the grid: sweep-file key paths (`pruning.sparsity`) and their values.
 pub type Settings = BTreeMap<String, serde_json::Value>;
@@ -60,6 +61,9 @@ pub struct SweepInfo {
     pub objectives: Vec<Objective>,
     /// What a cell must hold to be on the front.
     pub constraints: Vec<Constraint>,
+    /// How scores become decisions. `None`: the file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// Rows of each split, and the like: for people.
     pub data: DataSummary,
     /// How often stages are tried.
@@ -68,6 +72,12 @@ pub struct SweepInfo {
     /// The net that the dense stages are replaced by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightsSummary>,
+    /// How seeds are added while results come in. `None` if each cell has the same seeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<AdaptiveSeeds>,
+    /// The rounds in which seeds were added so far, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<SeedRound>,
 }
 
 /// The id of a sweep by the hashes of its file, its data and its weights.
@@ -135,6 +145,22 @@ pub struct Objective {
     /// How much of it a cell may lose and still count as good as the best dense net. `None`: what is usual for the metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
+}
+
+/// How the score of a row becomes a decision. The positive class is the bad one, and rows with low scores are approved. The cut-off of
+/// each net is chosen on validation. Decides nothing of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Approve this share of the validation rows.
+    Approve(f64),
+    /// Approve so that the cost on validation is lowest.
+    Cost {
+        /// Of approving a row of the positive class.
+        bad_approved: f64,
+        /// Of declining a row of the other class.
+        good_declined: f64,
+    },
 }
 
 /// A bound on a quantity's mean over the seeds.

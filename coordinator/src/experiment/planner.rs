@@ -439,7 +439,10 @@ fn info(spec: &SweepSpec, file_text: &str, inputs: &InputFacts) -> SweepInfo {
         file_text: file_text.to_owned(),
         objectives: spec.objectives.clone(),
         constraints: spec.constraints.clone(),
+        decision: spec.decision,
         attempts: spec.attempts,
+        adaptive: spec.adaptive,
+        rounds: Vec::new(),
         weights: (spec.weights.iter().zip(&inputs.weights).next())
             .map(|(named, file)| WeightsSummary { path: named.path.clone(), hash: file.artifact.hash }),
         data: inputs.summary(&spec.data.path),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use secateur_proto::{
-    ids::StageKey,
+    ids::{CellId, StageKey},
     metrics::{FEWEST_ROWS, Metric, Over, Quantity, Split},
     spec::{SelectBy, StageSpec, Task},
 };
@@ -13,6 +13,15 @@ use super::plan::{ClassRows, Control, DataSummary, Plan};
 /// Rows of each class below which a part gets a caution. Validations of models of risk need at least 100 events and 100 non-events
 /// (Vergouwe et al. 2005, J Clin Epidemiol 58:475; Collins, Ogundimu & Altman 2016, Stat Med 35:214).
 const ENOUGH_ROWS: u64 = 100;
+
+/// Seeds below which a claim of a report is worded with caution. With two, an interval is 13 standard errors wide on each side.
+pub(crate) const FEW_SEEDS_FOR_CLAIMS: u64 = 3;
+
+/// Rows of a class below which a claim is, whatever its interval says: with few, an interval of rows is itself a rough estimate.
+pub(crate) const FEW_ROWS_FOR_CLAIMS: u64 = 50;
+
+/// How much of validation's share of positives that of test may differ by before a caution.
+const MOST_CHANGE: f64 = 0.25;
 
 const PARTS: [&str; 3] = ["train", "validation", "test"];
 
@@ -52,6 +61,7 @@ impl Plan {
     #[must_use]
     pub fn cautions(&self) -> Vec<String> {
         let mut cautions = self.sweep.data.cautions();
+        cautions.extend(self.few_seeds());
         let weighs =
             |stage: &StageSpec| stage.training().is_some_and(|training| !training.spec.class_weights.is_empty());
         if self.stages.iter().any(|stage| weighs(&stage.spec)) {
@@ -61,7 +71,31 @@ impl Plan {
                     .to_owned(),
             );
         }
+        let objectives = self.sweep.objectives.iter().map(|objective| &objective.quantity);
+        let goals = objectives.chain(self.sweep.constraints.iter().map(|constraint| &constraint.quantity));
+        let timed: BTreeSet<&str> =
+            goals.map(Quantity::metric).filter(|metric| metric.is_timed()).map(Metric::name).collect();
+        if !timed.is_empty() {
+            let timed = timed.into_iter().collect::<Vec<_>>().join(", ");
+            cautions.push(format!(
+                "the front depends on {timed}, which is measured and differs from run to run: another run can choose another front"
+            ));
+        }
         cautions
+    }
+
+    /// What few seeds are not enough for.
+    fn few_seeds(&self) -> Option<String> {
+        let mut seeds: HashMap<&CellId, u64> = HashMap::new();
+        self.trials.iter().for_each(|trial| *seeds.entry(&trial.cell).or_default() += 1);
+        let fewest = *seeds.values().min()?;
+        let so = match fewest {
+            1 => "there are no intervals, and no cell can be tested against the baseline",
+            _ => "intervals over seeds are very wide, and hardly any cell can be shown to be as good as the baseline",
+        };
+        let seeds = if fewest == 1 { "seed" } else { "seeds" };
+        (fewest < FEW_SEEDS_FOR_CLAIMS)
+            .then(|| format!("cells have {fewest} {seeds}, fewer than {FEW_SEEDS_FOR_CLAIMS}: {so}"))
     }
 
     /// How nets are pruned, as far as it is not in the settings of the cells, and what reference models are.
@@ -109,10 +143,32 @@ impl Plan {
 }
 
 impl DataSummary {
-    /// The parts that have so few rows of a class that what is measured, or learned, of it says little.
+    /// The parts that have so few rows of a class that what is measured, or learned, of it says little, and how the parts differ.
     #[must_use]
     pub fn cautions(&self) -> Vec<String> {
-        (0..PARTS.len()).filter_map(|part| self.few_rows(part)).collect()
+        (0..PARTS.len()).filter_map(|part| self.few_rows(part)).chain(self.change_of_population()).collect()
+    }
+
+    /// What changes between the parts: their times, or the share of positives between validation and test.
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
+    fn change_of_population(&self) -> Option<String> {
+        let share = |class: &ClassRows, part: usize| class.rows[part] as f64 / self.rows[part].max(1) as f64;
+        let shares = self.positive().map(|class| [0, 1, 2].map(|part| share(class, part)));
+        let listed = shares.map(|shares| {
+            let [train, validation, test] = shares.map(|share| format!("{:.2} %", 100.0 * share));
+            format!("the share of positives is {train}, {validation} and {test}")
+        });
+        let so = "Intervals cover none of this; probabilities and cut-offs chosen on validation do not carry over";
+        if self.periods.is_some() {
+            let listed = listed.map(|listed| format!(": {listed}")).unwrap_or_default();
+            return Some(format!(
+                "validation is later than train and test later than both{listed}. {so}. The last periods may not have had time to default"
+            ));
+        }
+        let [_, validation, test] = shares?;
+        let listed = listed?;
+        ((test - validation).abs() > MOST_CHANGE * validation)
+            .then(|| format!("{listed} in train, validation and test. {so}"))
     }
 
     /// The same of one part.
@@ -166,7 +222,36 @@ fn auc_error(auc: f64, zeros: u64, ones: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use secateur_proto::ids::ContentHash;
+
     use super::*;
+    use crate::experiment::plan::Periods;
+
+    #[test]
+    fn another_share_of_positives_in_test_is_a_caution() {
+        let summary = |validation: u64, test: u64| DataSummary {
+            path: "table.csv".to_owned(),
+            hash: ContentHash::of(b"table"),
+            size: 5,
+            rows: [3_000, 1_000, 1_000],
+            classes: vec![
+                ClassRows { name: "0".to_owned(), rows: [2_400, 1_000 - validation, 1_000 - test] },
+                ClassRows { name: "1".to_owned(), rows: [600, validation, test] },
+            ],
+            columns: 2,
+            inputs: 2,
+            image: None,
+            periods: None,
+            notes: Vec::new(),
+        };
+        assert_eq!(summary(200, 249).cautions(), Vec::<String>::new());
+        assert_eq!(summary(200, 251).cautions().len(), 1);
+        assert_eq!(summary(200, 149).cautions().len(), 1);
+        let parts = [["2007", "2012"], ["2013", "2013"], ["2014", "2015"]].map(|part| part.map(str::to_owned));
+        let periods = Some(Periods { column: "issued".to_owned(), parts });
+        let later = DataSummary { periods, ..summary(200, 200) };
+        assert!(later.cautions()[0].contains("20.00 %, 20.00 % and 20.00 %"), "{:?}", later.cautions());
+    }
 
     /// Of scores that say nothing, the variance is that of the Mann–Whitney statistic: (m + n + 1) / (12 · m · n).
     #[test]

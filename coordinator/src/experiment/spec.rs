@@ -2,13 +2,14 @@
 
 use secateur_proto::{
     ids::ContentHash,
-    spec::{DataSettings, PrepareSpec, Reading, ReferenceModel},
+    spec::{DataSettings, MeasureSettings, PrepareSpec, Reading, ReferenceModel},
 };
 
 use super::{
+    adaptive::AdaptiveSeeds,
     diagnostic::{Diagnostics, Mark},
     expand::Grid,
-    plan::{Attempts, Constraint, Control, Objective},
+    plan::{Attempts, Constraint, Control, Decision, Objective},
     propose::Search,
     read,
     setting::Value,
@@ -37,12 +38,16 @@ pub struct SweepSpec {
     pub search: Option<Search>,
     /// The file that dense nets come from, where they are not trained.
     pub weights: Option<WeightsSpec>,
-    /// At least one, all different.
+    /// Those that every cell has from the beginning. At least one, all different.
     pub seeds: Vec<u64>,
+    /// How seeds are added while results come in, if the file asks for that.
+    pub adaptive: Option<AdaptiveSeeds>,
     /// What the front is about.
     pub objectives: Vec<Objective>,
     /// What cells on the front must hold.
     pub constraints: Vec<Constraint>,
+    /// How scores become decisions, for the report.
+    pub decision: Option<Decision>,
     /// Partial cells to leave out.
     pub exclude: Vec<Exclusion>,
     /// What to add to compare with.
@@ -51,6 +56,8 @@ pub struct SweepSpec {
     pub references: References,
     /// How often stages are tried.
     pub attempts: Attempts,
+    /// How nets are measured; `None` if they are not.
+    pub measure: Option<MeasureSettings>,
 }
 
 impl SweepSpec {

@@ -8,7 +8,10 @@ use std::{
 use secateur_proto::{ids::BundleClass, spec::StageSpec};
 use serde::{Serialize, Serializer};
 
-use super::plan::{Merged, Periods, Plan, Refused};
+use super::{
+    adaptive::AdaptiveSeeds,
+    plan::{Merged, Periods, Plan, Refused},
+};
 
 /// What a plan comes to, and what sharing saves.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,8 +42,11 @@ pub struct PlanSummary {
     pub merged: Vec<Merged>,
     /// Points that cannot be done.
     pub refused: Vec<Refused>,
-    /// Seeds of every cell.
+    /// Seeds of every cell; at first, if more are added while results come in.
     pub seeds: usize,
+    /// How more are added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<AdaptiveSeeds>,
     /// Cells times seeds, controls among them.
     pub trials: usize,
     /// Stages that will be computed.
@@ -168,6 +174,7 @@ impl PlanSummary {
             merged: plan.merged.clone(),
             refused: plan.refused.clone(),
             seeds: plan.trials.len() / plan.cells.len().max(1),
+            adaptive: plan.sweep.adaptive,
             trials: plan.trials.len(),
             stages,
             stages_without_sharing,
@@ -220,6 +227,13 @@ impl fmt::Display for PlanSummary {
         writeln!(f, "cells    {} asked for, {} added", self.cells, counted(self.controls, "control"))?;
         let (cells, seeds) = (counted(self.cells + self.controls, "cell"), counted(self.seeds, "seed"));
         writeln!(f, "trials   {} ({cells} × {seeds})", self.trials)?;
+        if let Some(AdaptiveSeeds { max, step, .. }) = self.adaptive {
+            let round = counted(step as usize, "seed");
+            writeln!(
+                f,
+                "then     {round} more in each round of the cells that results do not decide about, up to {max}"
+            )?;
+        }
         writeln!(
             f,
             "stages   {}: {} ({} without sharing)",

@@ -3,13 +3,13 @@
 use secateur_proto::{
     ids::{ContentHash, StageKey},
     spec::{
-        Ablation, CriterionSpec, Granularity, ModelSpec, QuantizationSpec, Ranking, RegularizationKind,
-        RegularizationSpec, Removal, Schedule, SelectBy, StageSpec, TrainingSpec,
+        Ablation, CriterionSpec, Granularity, MeasureSettings, ModelSpec, QuantizationSpec, Ranking,
+        RegularizationKind, RegularizationSpec, Removal, Schedule, SelectBy, StageSpec, TrainingSpec,
     },
 };
 
 use super::{
-    chain::{Chain, Link, dense::Dense, import::Import, prune::Prune, quantize::Quantize},
+    chain::{Chain, Link, dense::Dense, import::Import, measure::Measure, prune::Prune, quantize::Quantize},
     counts,
     expand::Point,
     facts::InputFacts,
@@ -47,6 +47,8 @@ pub(super) struct Work {
     schedule: Schedule,
     /// What is done with the trained net at the end.
     quantization: Option<QuantizationSpec>,
+    /// How it is measured then, and the dense net that it is timed beside: a small dense net beside the large one.
+    measured: Option<(MeasureSettings, ModelSpec)>,
 }
 
 /// The way from the initial net to the pruned one.
@@ -152,6 +154,7 @@ impl Work {
             way,
             schedule: Schedule::OneShot,
             quantization: *point.get(&quantization::QUANTIZATION),
+            measured: spec.measure.clone().map(|settings| (settings, model.clone())),
             weights,
             model,
         };
@@ -423,6 +426,10 @@ impl Work {
         let mut links = self.training_links();
         if let Some(quantization) = self.quantization {
             links.push(Box::new(Quantize { model: &self.model, layers: &self.layers, quantization }));
+        }
+        if let Some((settings, dense)) = &self.measured {
+            let quantized = self.quantization.is_some();
+            links.push(Box::new(Measure { model: &self.model, quantized, dense, settings }));
         }
         links
     }

@@ -33,6 +33,7 @@ use crate::{
     artifacts::{ArtifactError, ArtifactStore, BucketError},
     driver::Driver,
     garbage::{self, Collection, Removal},
+    monitoring::Direction,
     queries::QueryError,
     scheduler::Core,
     security::{Audit, Caller, Grants, Role},
@@ -190,7 +191,10 @@ impl Artifacts {
             let mut upload = incoming.begin_upload(artifact, start.offset).await.map_err(failed)?;
             while let Some(part) = next(&mut parts).await? {
                 match part {
-                    Part::Data(data) => upload = upload.append(data).await.map_err(failed)?,
+                    Part::Data(data) => {
+                        self.driver.counters().moved(Direction::Received, data.len());
+                        upload = upload.append(data).await.map_err(failed)?;
+                    }
                     Part::Start(_) => return Err(Status::invalid_argument("an upload has only one header")),
                 }
             }
@@ -332,7 +336,12 @@ impl ArtifactService for Artifacts {
             ),
             error => status(error),
         })?;
-        Ok(Response::new(pieces.map_ok(|data| Chunk { data }).map_err(status).boxed()))
+        let counters = self.driver.counters().clone();
+        let chunk = move |data: Vec<u8>| {
+            counters.moved(Direction::Sent, data.len());
+            Chunk { data }
+        };
+        Ok(Response::new(pieces.map_ok(chunk).map_err(status).boxed()))
     }
 
     async fn locate(&self, request: Request<LocateRequest>) -> Result<Response<LocateReply>, Status> {

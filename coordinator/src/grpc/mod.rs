@@ -2,6 +2,7 @@
 //! a message.
 
 mod artifact;
+mod owner;
 mod said;
 mod sweep;
 mod worker;
@@ -53,12 +54,14 @@ impl From<QueryError> for Status {
         match error {
             QueryError::NoSweepNamed
             | QueryError::UnknownSweep(_)
+            | QueryError::UnknownWorker { .. }
             | QueryError::UnknownSubject { .. }
             | QueryError::UnknownStage(_)
             | QueryError::TooManyStages(_) => Self::not_found(message),
-            QueryError::SeveralSweeps { .. } | QueryError::SeveralTrials { .. } | QueryError::Refused(_) => {
-                Self::invalid_argument(message)
-            }
+            QueryError::SeveralSweeps { .. }
+            | QueryError::SeveralWorkers { .. }
+            | QueryError::SeveralTrials { .. }
+            | QueryError::Refused(_) => Self::invalid_argument(message),
             QueryError::NotUploaded | QueryError::NotAnExtension(..) => Self::failed_precondition(message),
             QueryError::Artifacts(ArtifactError::Bucket(error)) => artifact::bucket_status(&error),
             QueryError::Busy => Self::resource_exhausted(message),

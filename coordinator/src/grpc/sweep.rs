@@ -1,7 +1,11 @@
 //! `SweepService`, for people and scripts. [`Queries`] answers questions; this file converts messages and makes
 //! changes.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use futures::{Stream, StreamExt as _, stream};
 use secateur_proto::{
@@ -15,21 +19,31 @@ use secateur_proto::{
     },
 };
 use secateur_worker::store::StoreError;
-use tokio::sync::{Mutex, broadcast::error::RecvError};
+use tokio::{
+    sync::{Mutex, broadcast::error::RecvError},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 use tracing::info;
 
-use super::{Told, invalid, on_a_thread, while_heard, while_known};
+use super::{
+    Told, invalid, on_a_thread,
+    owner::{check_owner, person},
+    while_heard, while_known,
+};
 use crate::{
     artifacts::ArtifactStore,
-    driver::{Driver, Notice},
+    driver::{Clock, Driver, Notice},
     experiment::plan::PackedPlan,
     logs::Logs,
     queries::{Document, Extension, LogQuestion, Queries, QueryError, ReportFormat, SweepFile},
     scheduler::{self, Event, ShareChange, SweepState},
     security::{Access, Audit, Caller},
 };
+
+/// A watcher gets the state of its sweep again after so long without news.
+const REPEAT_STATE: Duration = Duration::from_secs(10);
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -40,6 +54,7 @@ pub struct Sweeps {
     access: Access,
     audit: Audit,
     logs: Logs,
+    clock: Clock,
     /// Held during an extension: new trials are found by comparison with the current ones.
     extending: Arc<Mutex<()>>,
 }
@@ -47,7 +62,7 @@ pub struct Sweeps {
 impl Sweeps {
     /// Answers questions with `queries` and sends changes to `driver`; tables are in `store`. Callers receive streams
     /// while `access` knows them. Their actions are written to `audit`. Logs of forgotten stages are removed from
-    /// `logs`.
+    /// `logs`. `clock` provides the time.
     #[must_use]
     pub fn new(
         queries: Queries,
@@ -56,12 +71,34 @@ impl Sweeps {
         access: Access,
         audit: Audit,
         logs: Logs,
+        clock: Clock,
     ) -> Self {
-        Self { queries, driver, store, access, audit, logs, extending: Arc::default() }
+        Self { queries, driver, store, access, audit, logs, clock, extending: Arc::default() }
     }
 
     async fn status(&self, id: &SweepId) -> Result<SweepStatus, Status> {
-        Ok(message(&self.queries.sweep(id).await?))
+        Ok(self.message(&self.queries.sweep(id).await?))
+    }
+
+    fn message(&self, status: &scheduler::SweepStatus) -> SweepStatus {
+        let now = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
+        message(status, u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Finds a sweep that the caller may change.
+    async fn find_own(&self, caller: &Caller, wanted: &str, what: &str) -> Result<SweepId, Status> {
+        let id = self.queries.find(wanted).await?;
+        self.check_owner(caller, &id, what).await?;
+        Ok(id)
+    }
+
+    /// Checks that the caller may change a sweep.
+    async fn check_owner(&self, caller: &Caller, id: &SweepId, what: &str) -> Result<(), Status> {
+        let status = self.queries.sweep(id).await?;
+        check_owner(caller, &status).inspect_err(|refusal| {
+            let peer = caller.peer.map(|peer| peer.ip());
+            self.audit.refused(peer, Some(&caller.name), &format!("{what} {id}"), refusal.message());
+        })
     }
 
     /// The current state of a sweep.
@@ -105,8 +142,9 @@ impl Sweeps {
                         return;
                     }
                 }
-                let Some(notice) = while_heard(&sender, notices.recv()).await else { return };
-                let event = match notice {
+                let Some(notice) = while_heard(&sender, timeout(REPEAT_STATE, notices.recv())).await else { return };
+                // Silence for longer means that the coordinator is not well.
+                let event = match notice.unwrap_or(Ok(Notice::Changed(id.clone()))) {
                     Ok(Notice::Changed(sweep)) if sweep == id => None,
                     Ok(Notice::Progress(sweeps, progress)) if sweeps.contains(&id) => {
                         Some(watch_reply::Event::Progress(progress.as_ref().clone()))
@@ -140,11 +178,19 @@ impl Sweeps {
     }
 }
 
+fn is_wanted(sweep: &SweepStatus, wanted: &ListSweepsRequest, caller: &Caller) -> bool {
+    let is_own = sweep.submitted_by.as_ref().is_some_and(|owner| owner.name == caller.name);
+    (!wanted.mine || is_own)
+        && (wanted.states.is_empty() || wanted.states.contains(&sweep.state))
+        && sweep.submitted_at_ms >= wanted.since_ms
+        && sweep.name.contains(&wanted.name)
+}
+
 fn reply(event: watch_reply::Event) -> WatchReply {
     WatchReply { event: Some(event) }
 }
 
-fn message(status: &scheduler::SweepStatus) -> SweepStatus {
+fn message(status: &scheduler::SweepStatus, now_ms: u64) -> SweepStatus {
     let state = match status.state {
         SweepState::Running => v1::SweepState::Running,
         SweepState::Completed => v1::SweepState::Completed,
@@ -163,6 +209,7 @@ fn message(status: &scheduler::SweepStatus) -> SweepStatus {
         stages: status.stages,
         stages_ended: status.stages_ended,
         stages_leased: status.stages_leased,
+        stages_ready: status.stages_ready,
         stages_computed: status.stages_computed,
         lane_steps: status.lane_steps,
         lane_steps_ended: status.lane_steps_ended,
@@ -172,8 +219,16 @@ fn message(status: &scheduler::SweepStatus) -> SweepStatus {
         max_workers: status.share.max_workers.map_or(0, NonZeroU32::get),
         workers: u32::try_from(status.workers).unwrap_or(u32::MAX),
         held: status.held.clone().unwrap_or_default(),
+        seeds: status.seeds.clone().unwrap_or_default(),
         draining: status.share.drains,
+        submitted_by: status.submitted_by.as_ref().map(person_message),
+        cancelled_by: status.cancelled_by.as_ref().map(person_message),
+        duration_ms: status.ended_at.map_or(now_ms, |at| at.0).saturating_sub(status.submitted_at.0),
     }
+}
+
+fn person_message(person: &scheduler::Person) -> v1::Person {
+    v1::Person { name: person.name.clone(), is_claimed: person.is_claimed }
 }
 
 fn share_change(share: Option<v1::Share>) -> ShareChange {
@@ -234,8 +289,14 @@ impl SweepService for Sweeps {
         let plan = self.queries.plan(sweep_file(file)?).await?;
         let id = plan.sweep.id.clone();
         let was = self.was(&id).await?;
+        let share = share_change(share);
+        // Who submits what is there already, and changes nothing, may follow it.
+        if !(was == Was::New || was == Was::Known && share == ShareChange::default()) {
+            self.check_owner(&caller, &id, "submit").await?;
+        }
         self.keep_given(&plan).await?;
-        self.driver.apply(Event::SweepSubmitted { plan, share: share_change(share), open: false }).await?;
+        let open = plan.sweep.adaptive.is_some();
+        self.driver.apply(Event::SweepSubmitted { plan, share, open, by: person(&caller) }).await?;
         self.audit.done(&caller, "submit", id.as_str());
         info!(sweep = %id, by = caller.name, was = was.as_str_name(), "submitted");
         Ok(Response::new(SubmitReply { sweep_id: id.to_string(), was: was.into() }))
@@ -246,7 +307,7 @@ impl SweepService for Sweeps {
         let ExtendRequest { sweep_id, file, share } = request.into_inner();
         let file = sweep_file(file)?;
         let _turn = self.extending.lock().await;
-        let id = self.queries.find(&sweep_id).await?;
+        let id = self.find_own(&caller, &sweep_id, "extend").await?;
         let extension = self.queries.extension(&id, file).await?;
         let was = self.was(&id).await?;
         self.keep_given(&extension.file).await?;
@@ -254,7 +315,7 @@ impl SweepService for Sweeps {
         let Extension { first, part, .. } = extension;
         let extended = part.is_some();
         let event = part.map_or_else(
-            || Event::SweepSubmitted { plan: first, share: ShareChange::default(), open: false },
+            || Event::SweepSubmitted { plan: first, share: ShareChange::default(), open: false, by: person(&caller) },
             |part| Event::SweepExtended { part },
         );
         self.driver.apply(event).await?;
@@ -283,8 +344,12 @@ impl SweepService for Sweeps {
         Ok(Response::new(self.status(&id).await?))
     }
 
-    async fn list(&self, _: Request<ListSweepsRequest>) -> Result<Response<ListSweepsReply>, Status> {
-        let sweeps = self.queries.sweeps().await?.iter().map(message).collect();
+    async fn list(&self, request: Request<ListSweepsRequest>) -> Result<Response<ListSweepsReply>, Status> {
+        let caller = Caller::of(&request);
+        let wanted = request.into_inner();
+        let mut sweeps: Vec<SweepStatus> =
+            self.queries.sweeps().await?.iter().map(|status| self.message(status)).collect();
+        sweeps.retain(|sweep| is_wanted(sweep, &wanted, &caller));
         Ok(Response::new(ListSweepsReply { sweeps }))
     }
 
@@ -297,13 +362,10 @@ impl SweepService for Sweeps {
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<SweepStatus>, Status> {
         let caller = Caller::of(&request);
         let CancelRequest { sweep_id, drain } = request.into_inner();
-        let id = self.queries.find(&sweep_id).await?;
-        let sweep = id.clone();
-        let (event, what) = if drain {
-            (Event::SweepDrainAsked { sweep }, "cancel --drain")
-        } else {
-            (Event::SweepCancelled { sweep }, "cancel")
-        };
+        let what = if drain { "cancel --drain" } else { "cancel" };
+        let id = self.find_own(&caller, &sweep_id, what).await?;
+        let (sweep, by) = (id.clone(), person(&caller));
+        let event = if drain { Event::SweepDrainAsked { sweep, by } } else { Event::SweepCancelled { sweep, by } };
         self.driver.apply(event).await?;
         self.audit.done(&caller, what, id.as_str());
         Ok(Response::new(self.status(&id).await?))
@@ -312,7 +374,7 @@ impl SweepService for Sweeps {
     async fn set_share(&self, request: Request<SetShareRequest>) -> Result<Response<SweepStatus>, Status> {
         let caller = Caller::of(&request);
         let SetShareRequest { sweep_id, share } = request.into_inner();
-        let id = self.queries.find(&sweep_id).await?;
+        let id = self.find_own(&caller, &sweep_id, "set-share").await?;
         self.driver.apply(Event::SweepShareChanged { sweep: id.clone(), share: share_change(share) }).await?;
         self.audit.done(&caller, "set-share", id.as_str());
         Ok(Response::new(self.status(&id).await?))
@@ -320,7 +382,7 @@ impl SweepService for Sweeps {
 
     async fn retry(&self, request: Request<RetryRequest>) -> Result<Response<RetryReply>, Status> {
         let caller = Caller::of(&request);
-        let id = self.queries.find(&request.into_inner().sweep_id).await?;
+        let id = self.find_own(&caller, &request.into_inner().sweep_id, "retry").await?;
         let wanted = id.clone();
         let (failed, was) = self
             .driver

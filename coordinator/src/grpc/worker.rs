@@ -17,8 +17,8 @@ use secateur_proto::{
     ids::{ContentHash, InvalidId, LeaseId, StageKey, WorkerId},
     outcome::{Artifact, Checkpoint, Failure, FailureClass, StageOutcome},
     v1::{
-        self, CoordinatorMessage, Hello, ListWorkersReply, ListWorkersRequest, Welcome, WorkerInfo, WorkerMessage,
-        coordinator_message, worker_message::Message, worker_service_server::WorkerService,
+        self, CoordinatorMessage, Hello, ListWorkersReply, ListWorkersRequest, ManageWorkerRequest, Welcome,
+        WorkerInfo, WorkerMessage, coordinator_message, worker_message::Message, worker_service_server::WorkerService,
     },
 };
 use tokio::time::timeout;
@@ -30,9 +30,10 @@ use super::{artifact::bucket_status, invalid, said::Said};
 use crate::{
     artifacts::{ArtifactError, ArtifactStore},
     driver::{Attachment, Clock, Driver},
+    identity::CoordinatorId,
     logs::Logs,
     queries::Queries,
-    scheduler::{Core, Departure, Event, HeldLease},
+    scheduler::{Core, Departure, Event, HeldLease, WorkerAction, WorkerStatus},
     security::{Access, Audit, Caller, Grants, Session},
 };
 
@@ -57,6 +58,7 @@ pub struct Workers {
     audit: Audit,
     logs: Logs,
     clock: Clock,
+    identity: CoordinatorId,
     /// The number of attachments so far.
     attached: Arc<AtomicU64>,
 }
@@ -65,8 +67,10 @@ type Orders = Pin<Box<dyn Stream<Item = Result<CoordinatorMessage, Status>> + Se
 
 impl Workers {
     /// Serves workers with `driver`. Their results are in `store` and their logs in `logs`. A worker may read what
-    /// `grants` allows while `access` knows it. `clock` provides the time.
+    /// `grants` allows while `access` knows it. `clock` provides the time. Workers that hold work of another coordinator
+    /// than `identity` are refused.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "all that the service uses; it has one caller")]
     pub fn new(
         queries: Queries,
         driver: Driver,
@@ -75,9 +79,10 @@ impl Workers {
         grants: Grants,
         logs: Logs,
         clock: Clock,
+        identity: CoordinatorId,
     ) -> Self {
         let audit = access.audit().clone();
-        Self { queries, driver, store, access, grants, audit, logs, clock, attached: Arc::default() }
+        Self { queries, driver, store, access, grants, audit, logs, clock, identity, attached: Arc::default() }
     }
 
     /// Returns an id that no other attachment has had: a worker that comes back gets a new one.
@@ -86,6 +91,23 @@ impl Workers {
         let serial = self.attached.fetch_add(1, Ordering::Relaxed);
         let seed = format!("{name} {} {serial}", instant.as_nanos());
         format!("w-{}", ContentHash::of(seed.as_bytes()).short(10)).parse().map_err(invalid)
+    }
+
+    /// Refuses a worker that holds work of another coordinator: here nobody knows that work. The worker keeps it and
+    /// tries again, because the other one may come back.
+    fn is_own(&self, hello: &Hello) -> Result<(), Status> {
+        let own = self.identity.as_str();
+        // It is a stranger's text.
+        let other: String = hello.coordinator.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+        if hello.coordinator.is_empty() || hello.coordinator == own {
+            return Ok(());
+        }
+        let (name, held) =
+            (hello.name.chars().filter(|c| !c.is_control()).take(64).collect::<String>(), hello.held.len());
+        warn!(name, held, of = other, "refusing a worker that holds work of another coordinator");
+        Err(Status::unavailable(format!(
+            "this is coordinator {own}, and the worker holds {held} leases of coordinator {other}: start {other} again at this address (serve --data-dir with its folder), or restart the worker to give that work up"
+        )))
     }
 
     async fn welcome(
@@ -97,6 +119,7 @@ impl Workers {
             return Err(Status::invalid_argument("the first message of a worker must be Hello"));
         };
         let slots = check(&hello)?;
+        self.is_own(&hello)?;
         let name: String = hello.name.chars().filter(|c| !c.is_control()).take(64).collect();
         let device: String = hello.device.chars().filter(|c| !c.is_control()).take(64).collect();
         let instance = hello.instance.parse().map_err(invalid)?;
@@ -108,11 +131,15 @@ impl Workers {
             worker_id: worker.to_string(),
             heartbeat_interval_ms: interval,
             direct_artifacts: self.store.has_addresses(),
+            coordinator: self.identity.to_string(),
         };
         let welcome = CoordinatorMessage { message: Some(coordinator_message::Message::Welcome(welcome)) };
         let (id, named) = (worker.clone(), name.clone());
         let count = held.len();
-        let joined = Event::WorkerJoined { worker: id, instance, name, device: device.clone(), slots, held };
+        let cordoned_by: String = hello.cordoned_by.chars().filter(|c| !c.is_control()).take(64).collect();
+        let cordoned_by = (!cordoned_by.is_empty()).then_some(cordoned_by);
+        let joined =
+            Event::WorkerJoined { worker: id, instance, name, device: device.clone(), slots, held, cordoned_by };
         let Attachment { orders, mut hold } = self.driver.attach(joined, welcome).await?;
         self.audit.done(&caller, "attach", &format!("{worker} {named}"));
         info!(%worker, name = named, device, slots, held = count, by = caller.name, "a worker attached");
@@ -255,6 +282,10 @@ async fn listen(
         };
         let handed = match message {
             Message::Progress(progress) => match progress.stage_key.parse() {
+                // A sign that an attempt still waits for its turn; there is no epoch to tell of.
+                Ok(stage) if progress.epochs == 0 => {
+                    driver.notify(Event::Progressed { worker: worker.clone(), stage }).await
+                }
                 Ok(stage) => {
                     said.progress(stage, &progress);
                     driver.progress(worker.clone(), stage, progress).await
@@ -400,6 +431,23 @@ async fn event(store: &ArtifactStore, worker: &WorkerId, message: Message) -> Re
     })
 }
 
+fn info(worker: WorkerStatus) -> WorkerInfo {
+    WorkerInfo {
+        id: worker.id.to_string(),
+        name: worker.name,
+        device: worker.device,
+        slots: worker.slots,
+        busy_slots: worker.busy_slots,
+        stages_completed: worker.stages_completed,
+        lane_steps_per_second: worker.measured.iter().map(|(_, _, rate)| *rate).fold(0.0, f64::max),
+        leased_stages: worker.leased_stages,
+        away: worker.away,
+        leaving: worker.leaving,
+        quarantined: worker.quarantined.unwrap_or_default(),
+        cordoned_by: worker.cordoned_by.unwrap_or_default(),
+    }
+}
+
 #[async_trait]
 impl WorkerService for Workers {
     type AttachStream = Orders;
@@ -411,19 +459,25 @@ impl WorkerService for Workers {
 
     async fn list_workers(&self, _: Request<ListWorkersRequest>) -> Result<Response<ListWorkersReply>, Status> {
         let workers = self.queries.workers().await?;
-        let info = |worker: crate::scheduler::WorkerStatus| WorkerInfo {
-            id: worker.id.to_string(),
-            name: worker.name,
-            device: worker.device,
-            slots: worker.slots,
-            busy_slots: worker.busy_slots,
-            stages_completed: worker.stages_completed,
-            lane_steps_per_second: worker.measured.iter().map(|(_, _, rate)| *rate).fold(0.0, f64::max),
-            leased_stages: worker.leased_stages,
-            away: worker.away,
-            leaving: worker.leaving,
-            quarantined: worker.quarantined.unwrap_or_default(),
-        };
         Ok(Response::new(ListWorkersReply { workers: workers.into_iter().map(info).collect() }))
+    }
+
+    async fn manage_worker(&self, request: Request<ManageWorkerRequest>) -> Result<Response<WorkerInfo>, Status> {
+        let caller = Caller::of(&request);
+        let request = request.into_inner();
+        let (action, what) = match request.action() {
+            v1::WorkerAction::Cordon => (WorkerAction::Cordon { by: caller.name.clone() }, "cordon"),
+            v1::WorkerAction::Uncordon => (WorkerAction::Uncordon, "uncordon"),
+            v1::WorkerAction::Drain => (WorkerAction::Drain, "drain"),
+            v1::WorkerAction::Unspecified => return Err(invalid(InvalidMessage::Missing("action"))),
+        };
+        let found = self.queries.worker(&request.worker).await?;
+        let worker = found.id.clone();
+        self.driver.apply(Event::WorkerManaged { worker: worker.clone(), action }).await?;
+        self.audit.done(&caller, what, &format!("{worker} {}", found.name));
+        info!(%worker, by = caller.name, what, "a worker is managed");
+        // An idle worker that drains may be gone already.
+        let now = self.queries.worker(worker.as_str()).await.unwrap_or(WorkerStatus { leaving: true, ..found });
+        Ok(Response::new(info(now)))
     }
 }

@@ -39,6 +39,12 @@ pub trait Journal: fmt::Debug + Send {
     /// If they cannot be written, or another process has written to the journal since it was read.
     async fn append(&mut self, entries: Vec<String>) -> Result<(), JournalError>;
 
+    /// The identity of the coordinator whose journal this is: `fresh`, stored, if it had none.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    async fn identity(&mut self, fresh: &str) -> Result<String, JournalError>;
+
     /// The number of the next line.
     fn next(&self) -> i64;
 

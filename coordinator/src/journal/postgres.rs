@@ -63,6 +63,10 @@ CREATE TABLE IF NOT EXISTS secateur.owner (
     format bigint NOT NULL,
     epoch bigint NOT NULL
 );
+CREATE TABLE IF NOT EXISTS secateur.coordinator (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    id text NOT NULL
+);
 INSERT INTO secateur.owner (format, epoch) VALUES (2, 0) ON CONFLICT DO NOTHING;
 UPDATE secateur.owner SET format = 2 WHERE format = 1;
 ";
@@ -327,6 +331,14 @@ impl Journal for Postgres {
         }
         self.chain = chain;
         Ok(())
+    }
+
+    async fn identity(&mut self, fresh: &str) -> Result<String, JournalError> {
+        let insert = "INSERT INTO secateur.coordinator (id) VALUES ($1) ON CONFLICT DO NOTHING";
+        let inserted = sqlx::query(insert).bind(fresh).execute(&mut self.connection).await;
+        inserted.map_err(failed("write", &self.place))?;
+        let held = sqlx::query_scalar("SELECT id FROM secateur.coordinator").fetch_one(&mut self.connection).await;
+        held.map_err(failed("read", &self.place))
     }
 
     fn next(&self) -> i64 {

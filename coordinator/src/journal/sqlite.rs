@@ -41,6 +41,10 @@ const BYTES: usize = 1 << 20;
 const TABLE: &str =
     "CREATE TABLE journal (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL, checksum BLOB NOT NULL) STRICT";
 
+/// The identity of the coordinator, in at most one row.
+const COORDINATOR: &str =
+    "CREATE TABLE IF NOT EXISTS coordinator (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL) STRICT";
+
 /// An open journal. The lock of the folder ensures a single process.
 #[derive(Debug)]
 pub struct Sqlite {
@@ -172,6 +176,23 @@ impl Sqlite {
         Ok(Self { copy_of_cut: Some(copy), ..Self::open_idle(path).await? })
     }
 
+    /// Writes the state of a journal at one moment to a new file. The journal may be in use, and is not changed.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the new file cannot be written.
+    pub async fn copy_while_used(path: &Path, to: &Path) -> Result<(), JournalError> {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let mut journal = Self::connect(options, path).await?;
+        if journal.holds != Holds::Journal {
+            return Err(JournalError::Foreign(journal.place));
+        }
+        // One read transaction, which does not block the writer of a journal with a write-ahead log.
+        let written = sqlx::query("VACUUM INTO ?").bind(to.to_string_lossy().into_owned());
+        written.execute(&mut journal.connection).await.map_err(failed("copy", path))?;
+        journal.connection.close().await.map_err(failed("close", path))?;
+        std::fs::File::open(to).and_then(|file| file.sync_all()).map_err(failed("flush", to))
+    }
+
     async fn connect(options: SqliteConnectOptions, path: &Path) -> Result<Self, JournalError> {
         let log = file::log_alone(path);
         if log > 0 {
@@ -236,14 +257,34 @@ impl Sqlite {
     }
 }
 
-/// Writes a new file with these entries and flushes it.
-async fn write_new(path: &Path, entries: Vec<String>) -> Result<(), JournalError> {
+/// The identity that a database holds. `None` if it holds none, or none that can be read.
+async fn identity(connection: &mut SqliteConnection) -> Option<String> {
+    let query = sqlx::query_scalar("SELECT id FROM coordinator");
+    query.fetch_optional(connection).await.ok().flatten()
+}
+
+/// Stores an identity, unless there is one, and returns what is stored.
+async fn keep_identity(connection: &mut SqliteConnection, fresh: &str) -> Result<String, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query(COORDINATOR).execute(&mut *transaction).await?;
+    let insert = "INSERT INTO coordinator (one, id) VALUES (1, ?) ON CONFLICT DO NOTHING";
+    sqlx::query(insert).bind(fresh).execute(&mut *transaction).await?;
+    let held = sqlx::query_scalar("SELECT id FROM coordinator").fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(held)
+}
+
+/// Writes a new file with these entries, and the identity if there is one, and flushes it.
+async fn write_new(path: &Path, entries: Vec<String>, id: Option<String>) -> Result<(), JournalError> {
     file::remove(path).map_err(failed("write", path))?;
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let options = options.journal_mode(SqliteJournalMode::Delete).synchronous(SqliteSynchronous::Full);
     let mut new = Sqlite::connect(options, path).await?;
     new.bring_up_to_date().await.map_err(failed("write", path))?;
     new.append(entries).await?;
+    if let Some(id) = id {
+        keep_identity(&mut new.connection, &id).await.map_err(failed("write", path))?;
+    }
     new.connection.close().await.map_err(failed("write", path))
 }
 
@@ -331,6 +372,13 @@ impl Journal for Sqlite {
         Ok(())
     }
 
+    async fn identity(&mut self, fresh: &str) -> Result<String, JournalError> {
+        match identity(&mut self.connection).await {
+            Some(held) => Ok(held),
+            None => keep_identity(&mut self.connection, fresh).await.map_err(failed("write", &self.path)),
+        }
+    }
+
     fn next(&self) -> i64 {
         self.chain.next()
     }
@@ -371,8 +419,9 @@ impl Journal for Sqlite {
 
     async fn replace(self: Box<Self>, entries: Vec<String>) -> Result<(), JournalError> {
         let draft = file::beside(&self.path, ".new");
-        write_new(&draft, entries).await.inspect_err(|_| file::discard(&draft))?;
-        let Self { path, connection, copied, .. } = *self;
+        let Self { path, mut connection, copied, .. } = *self;
+        let id = identity(&mut connection).await;
+        write_new(&draft, entries, id).await.inspect_err(|_| file::discard(&draft))?;
         connection.close().await.map_err(failed("close", &path))?;
         if !copied {
             // The content of the log moves into the file, so that the old one is complete until the new one replaces

@@ -50,7 +50,8 @@ impl Queries {
 fn compare(file: Arc<PackedPlan>, parts: &[Arc<PackedPlan>]) -> Result<Extension, NotAnExtension> {
     let first = Arc::clone(parts.first().ok_or(NotAnExtension::NoSweep)?);
     // The same file again.
-    if parts.len() == 1 && first.sweep == file.sweep && first.has_the_work_of(&file) {
+    if (parts.len() == 1 || first.sweep.adaptive.is_some()) && first.sweep == file.sweep && first.has_the_work_of(&file)
+    {
         return Ok(Extension { file, first, part: None, new_stages: 0 });
     }
     let known: HashSet<StageKey> = parts.iter().flat_map(|part| part.keys()).collect();

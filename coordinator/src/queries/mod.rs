@@ -9,13 +9,17 @@
 
 mod answers;
 mod bound;
+mod credit;
 mod document;
 pub(crate) mod explanation;
 mod extension;
 mod logs;
+mod nets;
+mod overview;
 mod plan;
 mod report;
 mod rows;
+mod seeds;
 mod status;
 mod subject;
 mod workers;
@@ -35,8 +39,10 @@ pub use self::{
     explanation::{Explanation, Subject},
     extension::Extension,
     logs::{LogLine, LogQuestion},
+    overview::Readings,
     plan::SweepFile,
     report::ReportFormat,
+    seeds::Decision,
 };
 use crate::{
     admission::Limits,
@@ -65,15 +71,34 @@ pub enum QueryError {
     /// The sweep id is empty.
     #[error("missing sweep id; `secateur ls` lists them")]
     NoSweepNamed,
-    /// No sweep has an id with this prefix.
+    /// No sweep has an id or a name with this prefix.
     #[error("no sweep {0:?}; `secateur ls` lists them")]
     UnknownSweep(String),
-    /// Several sweeps have ids with this prefix.
-    #[error("{wanted:?} is ambiguous: it matches {}", .found.join(", "))]
+    /// Several sweeps have this name, or ids or names with this prefix.
+    #[error("{wanted:?} is ambiguous: use one of the ids {}", .found.join(", "))]
     SeveralSweeps {
         /// The prefix.
         wanted: String,
-        /// The ids.
+        /// Their ids and names.
+        found: Vec<String>,
+    },
+    /// No attached worker has that id or name, or a prefix of them.
+    #[error(
+        "no attached worker {wanted:?}; `secateur workers` lists them{}",
+        if *.has_just_begun { "; the coordinator has just started, and workers reconnect within seconds" } else { "" }
+    )]
+    UnknownWorker {
+        /// The prefix.
+        wanted: String,
+        /// Whether workers may still come back.
+        has_just_begun: bool,
+    },
+    /// Several attached workers have ids or names with this prefix.
+    #[error("{wanted:?} is ambiguous: use one of the ids {}", .found.join(", "))]
+    SeveralWorkers {
+        /// The prefix.
+        wanted: String,
+        /// Ids, names and devices.
         found: Vec<String>,
     },
     /// Several sweeps have a trial of that name.

@@ -7,7 +7,7 @@ use secateur_proto::ids::SweepId;
 use super::{Document, Queries, QueryError};
 use crate::{
     experiment::plan::Plan,
-    report::{self, PartInfo, Report, RowVariances},
+    report::{self, CreditReport, OfNets, PartInfo, Report, RowVariances},
     scheduler::{PlanPart, SweepResults},
 };
 
@@ -28,6 +28,13 @@ pub enum ReportFormat {
     PlanJson,
 }
 
+/// What a report has from files that trials left.
+struct FromFiles {
+    rows: Arc<RowVariances>,
+    nets: Arc<OfNets>,
+    credit: Arc<Option<CreditReport>>,
+}
+
 impl ReportFormat {
     /// The file name.
     #[must_use]
@@ -42,8 +49,17 @@ impl ReportFormat {
         }
     }
 
-    fn write(self, results: &SweepResults, rows: &RowVariances, out: &mut dyn Write) -> Result<(), QueryError> {
-        let report = || Ok::<_, QueryError>(report_of(results)?.with_rows(rows));
+    /// Whether the format has more than tables of trials and of the front.
+    const fn has_conclusions(self) -> bool {
+        matches!(self, Self::Json | Self::Html | Self::Markdown)
+    }
+
+    fn write(self, results: &SweepResults, files: &FromFiles, out: &mut dyn Write) -> Result<(), QueryError> {
+        let FromFiles { rows, nets, credit } = files;
+        let report = || {
+            let report = report_of(results)?.with_rows(rows).with_nets(nets);
+            Ok::<_, QueryError>(report.with_credit(credit.as_ref().clone()))
+        };
         let json = |error: serde_json::Error| QueryError::Failed(error.to_string());
         match self {
             Self::Json => serde_json::to_writer_pretty(out, &report()?).map_err(json)?,
@@ -66,12 +82,15 @@ pub(super) fn report_of(results: &SweepResults) -> Result<Report, QueryError> {
         added_at_ms: part.added_at.map(|at| at.0),
         trials: part.plan.trial_count(),
     };
-    let parts: Vec<PartInfo> = results.parts.iter().map(part).collect();
+    // Rounds of seeds are no parts that a person added.
+    let of_files: &[PlanPart] =
+        if results.parts.first().is_some_and(|part| part.plan.sweep.adaptive.is_some()) { &[] } else { &results.parts };
+    let parts: Vec<PartInfo> = of_files.iter().map(part).collect();
     Ok(report::build_in_order(&plan_of(results)?, &parts, results.outcomes()))
 }
 
 /// The complete plan, with all parts.
-fn plan_of(results: &SweepResults) -> Result<Plan, QueryError> {
+pub(super) fn plan_of(results: &SweepResults) -> Result<Plan, QueryError> {
     let plan = Plan::of_parts(results.parts.iter().map(|part| part.plan.unpack()));
     plan.ok_or_else(|| QueryError::Failed("the sweep has no plan".to_owned()))
 }
@@ -82,10 +101,14 @@ impl Queries {
     /// # Errors
     /// If there is no such sweep, or too many callers wait.
     pub async fn report(&self, sweep: &SweepId, format: ReportFormat) -> Result<Arc<Document>, QueryError> {
-        let rows = match format {
-            ReportFormat::PlanJson => Arc::default(),
-            _ => self.row_variances(sweep).await?,
+        let (rows, nets) = match format {
+            ReportFormat::PlanJson => Default::default(),
+            _ => (self.row_variances(sweep).await?, self.of_nets(sweep).await?),
         };
-        self.answer(sweep, format.file(), move |results| Document::write(|out| format.write(results, &rows, out))).await
+        let credit =
+            if format.has_conclusions() { self.credit(sweep, Arc::clone(&rows)).await? } else { Arc::default() };
+        let files = FromFiles { rows, nets, credit };
+        let write = move |results: &SweepResults| Document::write(|out| format.write(results, &files, out));
+        self.answer(sweep, format.file(), write).await
     }
 }

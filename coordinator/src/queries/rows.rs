@@ -30,7 +30,7 @@ impl Queries {
         }
         let store = self.store.clone();
         self.answer(sweep, "rows", move |results| {
-            let mut read = |hash| read(&runtime, &store, hash);
+            let mut read = |hash| read_scores_of(&runtime, &store, hash);
             Ok(row_variances(&report_of(results)?, &mut read))
         })
         .await
@@ -38,7 +38,7 @@ impl Queries {
 }
 
 /// The scores of a trial. `None` if they are gone or damaged: the report then says that rows are not accounted for.
-fn read(runtime: &Handle, store: &ArtifactStore, hash: ContentHash) -> Option<TrialScores> {
+pub(super) fn read_scores_of(runtime: &Handle, store: &ArtifactStore, hash: ContentHash) -> Option<TrialScores> {
     let read = runtime.block_on(store.get(hash)).map_err(|error| error.to_string());
     let scores = read.and_then(|bytes| scores(&bytes).map_err(|error| error.to_string()));
     scores.map_err(|error| tracing::debug!(%hash, error, "cannot read the scores of a trial")).ok()

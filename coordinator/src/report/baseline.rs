@@ -3,7 +3,9 @@
 //! A cell is *not inferior* if it loses less than a margin of the first objective of the data on validation. Each eligible cell is
 //! tested, one-sided at 2.5 %, with the uncertainty of seeds and, where the scores of its rows were read, of rows ([`super::rows`]); Holm's method
 //! (Holm 1979, Scandinavian Journal of Statistics 6:65) keeps the probability of even one false claim among all cells below 2.5 %,
-//! so that the smallest of those that pass may be picked. That the baseline is the best of several dense nets on the same rows makes
+//! so that the smallest of those that pass may be picked. Holm's method counts all cells of the grid, eligible or not: a constraint on a
+//! metric that correlates with the objective lets lucky cells through, and a count of the eligible cells would miss that selection. That
+//! the baseline is the best of several dense nets on the same rows makes
 //! the test a little stricter.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,17 +20,21 @@ use statrs::distribution::{ContinuousCDF as _, Normal};
 
 use super::{
     model::{CellReport, Report, TrialReport},
+    one_net,
     plot::{Axes, axes},
     rows::{RowValues, SplitScores, Total},
     statistics::{Paired, multiplicity::holm, t_above},
 };
-use crate::experiment::plan::{Control, Objective};
+use crate::experiment::{
+    plan::{Control, Objective},
+    setting::pruning,
+};
 
 /// The probability, for a sweep without any cell that is not inferior, to claim one.
 const ALPHA: f64 = 0.025;
 
 /// Scores of rows that a report reads, at most. More would take longer than the report itself.
-const MOST_ROWS: u64 = 24_000_000;
+pub(super) const MOST_ROWS: u64 = 24_000_000;
 
 /// How far a metric computed from scores may be from the one that its trial reported.
 const TOLERANCE: f64 = 1e-6;
@@ -44,7 +50,7 @@ pub struct Baseline {
     pub of: u64,
     /// How much a cell may lose. `None` if the file gives none and the metric has no usual one.
     pub margin: Option<f64>,
-    /// The number of cells that were tested.
+    /// The number of cells that p-values are adjusted for: all cells of the grid, eligible or not, without controls and ablations.
     pub tested: u64,
     /// The number of cells that are not inferior.
     pub not_inferior: u64,
@@ -63,9 +69,10 @@ pub struct Baseline {
 /// The test of one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct NonInferiority {
-    /// The probability of a difference as good as this one, if the cell loses exactly the margin.
+    /// The probability of a difference as good as this one, if the cell loses exactly the margin. In a sweep that adds seeds while results
+    /// come in: in any of the looks at most.
     pub p: f64,
-    /// The same, adjusted for the number of cells that were tested (Holm).
+    /// The same, adjusted for the number of cells of the grid, eligible or not (Holm).
     pub p_adjusted: f64,
     /// Whether it is below 2.5 %.
     pub holds: bool,
@@ -91,7 +98,7 @@ pub struct TrialScores {
 }
 
 /// A variance over rows, and the number of rows that it is of.
-type OfRows = (f64, usize);
+pub(super) type OfRows = (f64, usize);
 
 /// The variances over rows of the means of some cells, and of their differences to the baseline.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -123,7 +130,7 @@ fn usual_margin(quantity: &Quantity) -> Option<f64> {
     }
 }
 
-fn margin(report: &Report, quantity: &Quantity) -> Option<f64> {
+pub(super) fn margin(report: &Report, quantity: &Quantity) -> Option<f64> {
     let objective = |objective: &&Objective| objective.quantity == *quantity;
     report.objectives.iter().find(objective).and_then(|objective| objective.margin).or_else(|| usual_margin(quantity))
 }
@@ -150,12 +157,18 @@ fn dense_controls(report: &Report, axes: &Axes) -> (Vec<usize>, Option<usize>) {
 }
 
 /// Whether it is a small dense net or a reference model.
-fn is_smaller_kind(cell: &CellReport) -> bool {
+pub(super) fn is_smaller_kind(cell: &CellReport) -> bool {
     cell.control_kind.is_some_and(|kind| kind != Control::Dense && kind != Control::DenseQuantized)
 }
 
+/// Whether it is a cell of the grid: neither a control nor an ablation. Every eligible cell is one.
+fn is_of_grid(cell: &CellReport) -> bool {
+    let is_ablation = cell.settings.get(pruning::ABLATION.path).is_some_and(|name| name != "none");
+    !cell.control && !is_ablation
+}
+
 /// The cells with a trial that did not complete.
-fn unfinished(report: &Report) -> BTreeSet<CellId> {
+pub(super) fn unfinished(report: &Report) -> BTreeSet<CellId> {
     report.trials.iter().filter(|trial| trial.outcome != "completed").map(|trial| trial.cell.clone()).collect()
 }
 
@@ -171,17 +184,21 @@ pub(super) fn compare(report: &mut Report, variances: &RowVariances) {
     let goodness = |cell: &CellReport| cell.mean(&axes.y).map(|mean| towards(axes.better[1], mean));
     let baseline = report.cells[best].clone();
     judge(report, &baseline, variances);
-    let margin = margin(report, &axes.y);
+    let (margin, looks) = (margin(report, &axes.y), report.looks());
     let candidates: Vec<usize> = (0..report.cells.len()).filter(|index| report.cells[*index].eligible).collect();
     let tests: Vec<(usize, f64)> = (candidates.iter())
         .filter_map(|index| {
             let difference = report.cells[*index].total_difference(&axes.y)?;
-            Some((*index, p_value(&difference, margin?, axes.better[1])?))
+            // Seeds that were added until results looked decided: the smallest p-value of all looks is as small as this by chance.
+            let p = p_value(&difference, margin?, axes.better[1])? * f64::from(looks);
+            Some((*index, p.min(1.0)))
         })
         .collect();
-    // A cell that could not be tested counts among the comparisons: it was a candidate.
+    // A cell that is not eligible or could not be tested counts among the comparisons: constraints on what correlates with the objective
+    // select lucky cells.
+    let comparisons = report.cells.iter().filter(|cell| is_of_grid(cell)).count();
     let p_values: Vec<f64> = tests.iter().map(|(_, p)| *p).collect();
-    let adjusted = holm(&p_values, candidates.len()).expect("probabilities, of no more cells than there are");
+    let adjusted = holm(&p_values, comparisons).expect("probabilities, of no more cells than there are");
     for ((index, p), p_adjusted) in tests.iter().zip(adjusted) {
         report.cells[*index].non_inferiority = Some(NonInferiority { p: *p, p_adjusted, holds: p_adjusted < ALPHA });
     }
@@ -213,13 +230,14 @@ pub(super) fn compare(report: &mut Report, variances: &RowVariances) {
         quantity: axes.y,
         of: dense.len() as u64,
         margin,
-        tested: candidates.len() as u64,
+        tested: comparisons as u64,
         not_inferior: report.cells.iter().filter(holds).count() as u64,
         smallest,
         smallest_unadjusted,
         smallest_not_pruned,
         nearest,
     });
+    one_net::judge(report);
 }
 
 /// The value, with its sign changed if lower is better.
@@ -232,7 +250,7 @@ const fn towards(better: Direction, value: f64) -> f64 {
 
 /// Fills in the uncertainty of seeds and rows.
 fn judge(report: &mut Report, baseline: &CellReport, variances: &RowVariances) {
-    let task = report.task();
+    let (task, looks) = (report.task(), report.looks());
     for cell in &mut report.cells {
         let of_cell = |quantity: &Quantity| variances.0.get(&(cell.id.clone(), quantity.clone()));
         let mut found = BTreeMap::new();
@@ -241,9 +259,9 @@ fn judge(report: &mut Report, baseline: &CellReport, variances: &RowVariances) {
             let [low, high] = quantity.range_of(task);
             let Some(summary) = cell.summary(&quantity) else { continue };
             let paired = cell.minus_baseline(&quantity).filter(|_| cell.id != baseline.id);
-            let difference =
-                paired.map(|Paired { summary, .. }| Total::of(&summary, *difference, [low - high, high - low]));
-            let value = Total::of(&summary, *value, [low, high]);
+            let difference = paired
+                .map(|Paired { summary, .. }| Total::of_looks(&summary, *difference, [low - high, high - low], looks));
+            let value = Total::of_looks(&summary, *value, [low, high], looks);
             found.insert(quantity, Uncertainty { value, difference_to_baseline: difference });
         }
         cell.uncertainty = found;
@@ -267,7 +285,7 @@ fn quantities(objectives: &[Objective], constraints: &[crate::experiment::plan::
 /// the quantiles t of the seeds and z of the rows at that level. With either part alone this is the usual test. With both, and with few
 /// seeds, it passes far fewer cells than it could, and no cell too many. Satterthwaite's degrees of freedom, which do well for 95 % intervals, do not in the far tail that many
 /// comparisons need: with three seeds they are wrong more than ten times as often as they say at a level of 0.04 %.
-fn p_value(difference: &Total, margin: f64, better: Direction) -> Option<f64> {
+pub(super) fn p_value(difference: &Total, margin: f64, better: Direction) -> Option<f64> {
     let gain = towards(better, difference.mean) + margin;
     let seeds = (difference.n as f64 - 1.0).max(1.0);
     let (of_seeds, of_rows) = (difference.se_seeds?, difference.se_rows.unwrap_or(0.0));
@@ -379,7 +397,7 @@ fn values(
 }
 
 /// The variance over rows of the mean over seeds of the sums of `terms`.
-fn variance<'a>(terms: impl Iterator<Item = (f64, &'a RowValues)>, seeds: usize) -> Option<OfRows> {
+pub(super) fn variance<'a>(terms: impl Iterator<Item = (f64, &'a RowValues)>, seeds: usize) -> Option<OfRows> {
     let mut mean = RowValues::none();
     for (factor, values) in terms {
         if !mean.add(factor / seeds as f64, values) {

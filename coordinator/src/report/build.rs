@@ -20,17 +20,19 @@ use super::{
         TrialReport,
     },
     parts::{self, PartInfo},
+    seeds,
     statistics::{Paired, Sample, Summary},
     table::distinct,
     unmet::{Miss, Unmet, miss},
 };
 use crate::experiment::{
+    adaptive::SeedRound,
     plan::{Cell, Constraint, Control, Objective, Plan},
     setting::pruning,
 };
 
 /// The outcome of a trial that has none yet.
-const PENDING: &str = "pending";
+pub(super) const PENDING: &str = "pending";
 
 /// Makes the report of `plan`. A trial without an entry in `outcomes` is pending; an outcome of no trial of the plan is ignored.
 #[must_use]
@@ -42,6 +44,18 @@ pub fn build(plan: &Plan, outcomes: &BTreeMap<TrialId, StageOutcome>) -> Report 
 /// `parts` are those of the plan.
 #[must_use]
 pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<Item = Option<StageOutcome>>) -> Report {
+    let report = judge(plan, parts, outcomes);
+    Report { evidence: Evidence::of(&report), ..report }
+}
+
+/// The round of seeds that is due by the outcomes of all trials, in the order of the plan. `None` if no cell gets more seeds.
+#[must_use]
+pub fn due_round(plan: &Plan, outcomes: impl Iterator<Item = Option<StageOutcome>>) -> Option<SeedRound> {
+    seeds::next_round(&judge(plan, &[], outcomes))
+}
+
+/// A report without how sure the front is, which takes longer than all else.
+pub(super) fn judge(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<Item = Option<StageOutcome>>) -> Report {
     let mut trials: Vec<TrialReport> =
         plan.trials.iter().zip(outcomes).map(|(trial, outcome)| trial_report(trial, outcome.as_ref())).collect();
     let mut by_cell: HashMap<&CellId, Vec<&TrialReport>> = HashMap::new();
@@ -50,7 +64,8 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
     }
     let trials_of = |cell: &CellId| by_cell.get(cell).map_or(&[][..], Vec::as_slice);
     let task = plan.task();
-    let samples: Vec<Samples> = plan.cells.iter().map(|cell| Samples::of(trials_of(&cell.id), task)).collect();
+    let looks = plan.sweep.adaptive.map_or(1, |adaptive| adaptive.looks());
+    let samples: Vec<Samples> = plan.cells.iter().map(|cell| Samples::of(trials_of(&cell.id), task, looks)).collect();
 
     let places: HashMap<&CellId, usize> =
         plan.cells.iter().enumerate().map(|(place, cell)| (&cell.id, place)).collect();
@@ -76,6 +91,7 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
                 quantities: sample.quantities([dense, random, scratch]),
                 difference_to_baseline: None,
                 uncertainty: BTreeMap::new(),
+                one_net: BTreeMap::new(),
                 non_inferiority: None,
                 difference_to_dense: dense.map(|dense| sample.minus(dense)),
                 difference_to_random: random.map(|random| sample.minus(random)),
@@ -130,6 +146,7 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
         },
         objectives: plan.sweep.objectives.clone(),
         constraints: plan.sweep.constraints.clone(),
+        decision: plan.sweep.decision,
         totals: totals(plan, &trials, front.len(), failed.len()),
         cells,
         trials,
@@ -146,6 +163,10 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
         unmet,
         parts,
         evidence: None,
+        inputs_read: None,
+        machines: Vec::new(),
+        seeds: seeds::unjudged(plan),
+        credit: None,
     };
     if let Some(place) = baseline::choose(&report) {
         let others = report.cells.iter_mut().zip(&samples).enumerate().filter(|(other, _)| *other != place);
@@ -156,8 +177,8 @@ pub fn build_in_order(plan: &Plan, parts: &[PartInfo], outcomes: impl Iterator<I
             }
         }
     }
-    report.evidence = Evidence::of(&report);
-    report.with_rows(&RowVariances::default())
+    let report = report.with_rows(&RowVariances::default());
+    Report { seeds: seeds::of(&report, plan), ..report }
 }
 
 /// The sparsity asked for; nothing where a penalty alone decides what goes, whatever the settings say.
@@ -239,14 +260,16 @@ fn failed_trial(trial: &TrialReport) -> FailedTrial {
 struct Samples {
     /// Decides what metrics can be.
     task: Task,
+    /// How often the trials may be looked at.
+    looks: u32,
     values: BTreeMap<Quantity, Sample>,
     /// How many trials have no value, by reason.
     missing: BTreeMap<Quantity, BTreeMap<NotMeasurable, u64>>,
 }
 
 impl Samples {
-    fn of(trials: &[&TrialReport], task: Task) -> Self {
-        let mut samples = Self { task, values: BTreeMap::new(), missing: BTreeMap::new() };
+    fn of(trials: &[&TrialReport], task: Task, looks: u32) -> Self {
+        let mut samples = Self { task, looks, values: BTreeMap::new(), missing: BTreeMap::new() };
         for trial in trials {
             for (quantity, value) in trial.values() {
                 // Most are there already: a key is made of those alone that are not.
@@ -265,7 +288,7 @@ impl Samples {
     }
 
     fn summary(&self, quantity: &Quantity) -> Option<Summary> {
-        Summary::of_sample(self.values.get(quantity)?, quantity.range_of(self.task))
+        Summary::of_sample(self.values.get(quantity)?, quantity.range_of(self.task), self.looks)
     }
 
     /// Of whole splits and of the net.
@@ -303,7 +326,7 @@ impl Samples {
             return None;
         }
         let (own, other) = (self.values.get(quantity)?, control.values.get(quantity)?);
-        Paired::of(own, other, quantity.range_of(self.task), quantity.better())
+        Paired::of_looks(own, other, quantity.range_of(self.task), quantity.better(), self.looks)
     }
 
     /// The differences over whole splits.

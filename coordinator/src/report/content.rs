@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use secateur_proto::metrics::{Direction, Metric, Over, Quantity, Split};
 
 use super::{
+    credit::{self, Part},
     evidence,
     findings::findings,
     glossary::{aim, control_title, title},
     label::{self, Labels},
+    measured,
     model::{CellReport, Report},
-    number, parts,
+    nets, number, one_net, parts,
     plot::axes,
+    seeds,
     statistics::Paired,
     table::distinct,
     ties,
@@ -28,8 +31,14 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    fn new(columns: &[&str]) -> Self {
+    pub(super) fn new(columns: &[&str]) -> Self {
         Self { columns: columns.iter().map(|name| ((*name).to_owned(), false)).collect(), rows: Vec::new() }
+    }
+
+    /// Without rows. A column has a name, and may hold numbers.
+    pub(super) fn of(columns: &[(&str, bool)]) -> Self {
+        let columns = columns.iter().map(|(name, is_number)| ((*name).to_owned(), *is_number));
+        Self { columns: columns.collect(), rows: Vec::new() }
     }
 }
 
@@ -43,11 +52,22 @@ pub(super) struct Content {
     pub(super) front_evidence: Grid,
     pub(super) importance: Grid,
     pub(super) evidence_notes: Vec<String>,
+    /// The seeds that were added while results came in, round by round, and how.
+    pub(super) seeds: Grid,
+    pub(super) seeds_notes: Vec<String>,
     /// The file's cells; at most as many as asked for, the front's first.
     pub(super) cells: Grid,
     pub(super) cells_left_out: usize,
     /// The front's cells by the levels of the columns that metrics are reported by.
     pub(super) slices: Grid,
+    /// The columns that the front's nets do not read.
+    pub(super) unread: Grid,
+    /// Measured nets: times, bytes, and what both mean.
+    pub(super) times: Grid,
+    pub(super) bytes: Grid,
+    pub(super) machines: Vec<String>,
+    /// Decisions, groups and calibration. Empty where nothing is known of them.
+    pub(super) credit: Vec<Part>,
     pub(super) controls: Grid,
     pub(super) merged: Grid,
     pub(super) refused: Grid,
@@ -64,13 +84,14 @@ pub(super) struct Content {
     pub(super) reading: Vec<String>,
 }
 
-const READING: [&str; 9] = [
+const READING: [&str; 10] = [
     "A cell is one point of the sweep's grid; it is trained once for each seed. Every number of a cell is the mean over its seeds. Square brackets hold a 95 % interval of that mean. It ends where the range of its metric does, such as at 1 for the AUC. With few seeds it is wide, and with one there is none.",
-    "There are two kinds of intervals. Those of seeds are Student's: mean ± t · sd / √n, with one degree of freedom less than there are seeds. They speak of initial weights, order of rows and random scores. Those of seeds and rows also speak of other rows of the same population. They add the variance between rows (DeLong et al. 1988 for the AUC, of losses the sample variance), of values averaged over the seeds, with Satterthwaite's degrees of freedom. With more degrees of freedom they can be narrower than those of seeds.",
-    "Metrics of the objectives and constraints, and their differences to the baseline, have intervals of seeds and rows where the scores of a cell were read: first the baseline and the front, then the other cells, up to a bound. All other intervals are of seeds alone: columns that say so, plots, groups, metrics that are not means of rows, and the CSV files. No interval covers another population, period, train set or split.",
+    "There are two kinds of intervals of means. Those of seeds are Student's: mean ± t · sd / √n, with one degree of freedom less than there are seeds. They speak of initial weights, order of rows and random scores. Those of seeds and rows also speak of other rows of the same population. They add the variance between rows (DeLong et al. 1988 for the AUC, of losses the sample variance), of values averaged over the seeds, with Satterthwaite's degrees of freedom. With more degrees of freedom they can be narrower than those of seeds.",
+    "Metrics of the objectives and constraints, and their differences to the baseline, have intervals of seeds and rows where the scores of a cell were read: first the baseline and the front, then the other cells, up to a bound. All other intervals are of seeds alone: columns that say so, curves, heat maps, metrics that are not means of rows, and groups in the table \"By group\" under the front; those of \"Decisions, groups and calibration\" include rows. The plot of all cells and `front.csv` have the same intervals as the tables and say which. No interval covers another population, period, train set or split.",
+    "One further net: a prediction interval, which holds the value of one more net of the cell, trained with a seed that is not in the sweep, in 95 % of cases. With more seeds it does not shrink to the mean, because nets differ: mean ± √((t · sd · √(1 + 1/n))² + (z · standard error over rows)²), the second part where rows were read (Hahn & Meeker 1991). The worst seed is that of the sweep's own nets; its test value selected nothing.",
     "The baseline is one net: of the dense nets that were retrained for the same extra epochs, the best on validation. Differences to it are paired: seed by seed, cell minus baseline. Pairing removes what the seed does to both.",
     "Minus own dense net: the dense net with the same penalty. Minus random: the cell that is the same but for its choice of weights, made by chance. Minus small net: a dense net with the same penalty and about as many parameters (scratch, in the list of cells), trained from the beginning for as many epochs. A penalty can leave pruned and other nets of different sizes: compare the columns of size, too.",
-    "A cell is tested by whether it loses less than the margin on validation. The margins are 0.01 of AUC, 0.02 of Gini and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point; the sweep file may set another one. The test of each eligible cell is one-sided at 2.5 %, and p-values are adjusted for the number of cells (Holm 1979). If every cell loses at least the margin, the probability of naming any is at most 2.5 %. With few seeds few cells pass. An interval that includes zero does not show equality.",
+    "A cell is tested by whether it loses less than the margin on validation. The margins are 0.01 of AUC, 0.02 of Gini and 0.0025 of the Brier score (Gunnarsson et al. 2021), and 0.0025 of the error rate, a quarter of a percentage point; the sweep file may set another one. The test of each eligible cell is one-sided at 2.5 %, and p-values are adjusted for the number of cells of the sweep, eligible or not (Holm 1979). If every cell loses at least the margin, the probability of naming any is at most 2.5 %. With few seeds few cells pass. An interval that includes zero does not show equality.",
     "A cell is on the front if no other eligible cell is at least as good in every objective and better in one. Cells with equal means of every objective are one point, which the table shows once with their number. The front is chosen on validation means alone; test values stand beside it and select nothing unless a constraint names them. The best of many cells looks better on validation than it is, so judge by test. The front with unpruned competitors is chosen in the same way among the cells of the file, the dense nets, the small dense nets and the reference models.",
     "Controls are trials that the planner adds to compare with: the unpruned net, random weights removed at each sparsity, and beside each sparsity a small dense net of about as many parameters, trained from its beginning for as many epochs; and what else the sweep file asks for. They are never on the sweep's front, and neither are ablations. A cell is not eligible while one of its trials has not completed, when its nets give every row the same answer, or when it breaks a constraint.",
     "The sparsity asked for is the share of the prunable weights that pruning removes, as an exact number of weights. A penalty can zero further weights, so the measured sparsity can be higher. For neurons and filters the sparsity asked for is a share of units; the measured sparsity is always one of weights.",
@@ -93,13 +114,20 @@ impl Content {
         Self {
             findings: findings(report),
             aims: aims(report),
-            front: ties::with_counts(cell_grid(report, &labels, &ties::first_cells(&points), false), &points),
+            front: ties::with_counts(front_grid(report, &labels, &ties::first_cells(&points)), &points),
             front_evidence: evidence::front_grid(report, &labels),
             importance: evidence::importance_grid(report),
             evidence_notes: evidence::notes(report),
+            seeds: seeds::grid(report, &labels),
+            seeds_notes: seeds::notes(report),
             cells: cell_grid(report, &labels, &listed, true),
             cells_left_out: others.len() - listed.len(),
             slices: slices(report, &labels, &front),
+            unread: nets::unread_grid(report, &labels),
+            times: measured::times(report, &labels),
+            bytes: measured::bytes(report, &labels),
+            machines: nets::machine_notes(report),
+            credit: credit::parts(report, &labels),
             controls: cell_grid(report, &labels, &controls, false),
             merged: merged(report, &labels),
             refused: refused(report),
@@ -155,6 +183,10 @@ pub(super) fn status(cell: &CellReport) -> String {
         _ if cell.control => "control".to_owned(),
         _ => "dominated".to_owned(),
     }
+}
+
+fn front_grid(report: &Report, labels: &Labels, cells: &[&CellReport]) -> Grid {
+    one_net::beside(cell_grid(report, labels, cells, false), report, cells)
 }
 
 fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_status: bool) -> Grid {
@@ -244,7 +276,7 @@ fn cell_grid(report: &Report, labels: &Labels, cells: &[&CellReport], with_statu
 }
 
 /// On test: the metrics of the objectives, for each level of each column and for the gap between them. Empty without such columns.
-fn slices(report: &Report, labels: &Labels, front: &[&CellReport]) -> Grid {
+pub(super) fn slices(report: &Report, labels: &Labels, front: &[&CellReport]) -> Grid {
     let mut grid = Grid::new(&["cell", "column", "level"]);
     let aims = curve_quantities(report);
     let metrics: BTreeSet<Metric> = aims.iter().map(Quantity::metric).filter(|metric| !metric.is_of_net()).collect();
@@ -320,7 +352,7 @@ fn failed(report: &Report, labels: &Labels) -> Grid {
 }
 
 /// Two classes by how often the positive one is; more of them class by class.
-fn data(report: &Report) -> Grid {
+pub(super) fn data(report: &Report) -> Grid {
     let data = &report.data;
     let parts = ["train", "validation", "test"];
     let [_, positive] = data.classes.as_slice() else {

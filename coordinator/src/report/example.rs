@@ -144,6 +144,7 @@ pub(crate) fn sweep(mut cells: Vec<Cell>, seeds: u64) -> Sweep {
             },
         ],
         constraints: vec![Constraint { quantity: Metric::Brier.on(Split::Validation), min: None, max: Some(0.17) }],
+        decision: None,
         attempts: Attempts::default(),
         data: DataSummary {
             path: "data/sba_loans.csv.gz".to_owned(),
@@ -161,6 +162,8 @@ pub(crate) fn sweep(mut cells: Vec<Cell>, seeds: u64) -> Sweep {
             notes: vec![],
         },
         weights: None,
+        adaptive: None,
+        rounds: vec![],
     };
     (Plan { sweep, stages: Vec::new(), cells, trials, merged: Vec::new(), refused: Vec::new() }, outcomes)
 }

@@ -8,13 +8,14 @@ use secateur_proto::{
 };
 
 use super::{
-    evidence,
+    claims, credit, evidence,
     glossary::title_of_any_split as title,
     label::Labels,
     model::{CellReport, Report},
-    number, parts,
+    number, one_net, parts,
     plot::{Axes, axes},
     rows::Total,
+    seeds,
     statistics::Paired,
     ties,
 };
@@ -29,20 +30,24 @@ pub(super) fn findings(report: &Report) -> Vec<String> {
     if let Some(axes) = axes(report).filter(|axes| axes.y.split().is_some()) {
         found.extend(chance(report, &axes));
         found.extend(dense(report, &labels, &axes));
-        found.extend(not_inferior(report, &labels, &axes));
+        found.extend(not_inferior(report, &labels, &axes).into_iter().map(|claim| claims::worded(report, claim)));
+        found.extend(one_net::sentence(report, &labels, &axes));
         let smallest = report.baseline.as_ref();
         let smallest =
             smallest.and_then(|baseline| baseline.smallest.as_ref().or(baseline.smallest_unadjusted.as_ref()));
         let extreme = report.front_cells().into_iter().next();
         if let Some(cell) = extreme.filter(|cell| Some(&cell.id) != smallest) {
-            found.push(compared("At the small end of the front is", report, cell, "", &labels, &axes));
+            let claim = compared("At the small end of the front is", report, cell, "", &labels, &axes);
+            found.push(claims::worded(report, claim));
         }
-        found.extend(common_front(report));
+        found.extend(common_front(report).map(|claim| claims::worded(report, claim)));
         found.extend(references(report, &labels, &axes));
         let shown = smallest.and_then(|id| report.cell(id)).or(extreme);
         found.extend(shown.into_iter().flat_map(|cell| against_small(report, cell, &labels, &axes)));
         found.extend(against_random(report, &labels, &axes));
     }
+    found.extend(credit::sentences(report, &labels));
+    found.extend(seeds::sentence(report));
     found.extend(evidence::sentence(report));
     found.extend(left_out(report));
     found.extend(parts::sentences(report));
@@ -111,7 +116,7 @@ fn chance(report: &Report, axes: &Axes) -> Option<String> {
     ))
 }
 
-/// The cell that the findings recommend.
+/// The cell that the findings recommend: the smallest of those that are shown to lose less than the margin.
 pub(super) fn headline(report: &Report) -> Option<&CellReport> {
     report.cell(report.baseline.as_ref()?.smallest.as_ref()?)
 }
@@ -133,6 +138,9 @@ fn dense(report: &Report, labels: &Labels, axes: &Axes) -> Option<String> {
     ))
 }
 
+/// What a pick of many by its own interval is worth.
+const OFTEN_WRONG: &str = " Such a pick is wrong more often than its interval says.";
+
 /// The smallest cell that is as good as the baseline, or that there is none and which came nearest.
 fn not_inferior(report: &Report, labels: &Labels, axes: &Axes) -> Vec<String> {
     let Some(baseline) = &report.baseline else { return Vec::new() };
@@ -150,6 +158,10 @@ fn not_inferior(report: &Report, labels: &Labels, axes: &Axes) -> Vec<String> {
     let margin = format!("{} of validation {name}", number::shortest(margin));
     let tested = number::count(baseline.tested, "cell");
     let how = "one-sided at 2.5 %, adjusted for their number by Holm's method";
+    let how = match report.looks() {
+        1 => how.to_owned(),
+        looks => format!("{how} and for up to {looks} looks at the results"),
+    };
     let named = |id: &Option<CellId>| id.as_ref().and_then(|id| report.cell(id));
     let mut found = Vec::new();
     match (named(&baseline.smallest), named(&baseline.nearest)) {
@@ -185,18 +197,29 @@ fn not_inferior(report: &Report, labels: &Labels, axes: &Axes) -> Vec<String> {
             "Without the adjustment for {tested}, by its own 95 % interval alone, the smallest cell within that margin is"
         );
         let mut text = compared(&lead, report, cell, "", labels, axes);
-        text.push_str(" Such a pick is wrong more often than its interval says.");
+        text.push_str(OFTEN_WRONG);
         found.push(text);
     }
     if let Some(cell) = named(&baseline.smallest_not_pruned) {
-        let lead = "By the same rule, without pruning, the smallest net or model within that margin is";
-        found.push(compared(lead, report, cell, "", labels, axes));
+        let lead = "By its own 95 % interval alone, without adjustment, the smallest net or model that is not pruned within that margin is";
+        let mut text = compared(lead, report, cell, "", labels, axes);
+        if baseline.smallest_unadjusted.is_none() {
+            text.push_str(OFTEN_WRONG);
+        }
+        found.push(text);
     }
     found
 }
 
 /// What a cell is beside the baseline: smaller by so much, and different by so much on test. `remark` follows its name.
-fn compared(lead: &str, report: &Report, cell: &CellReport, remark: &str, labels: &Labels, axes: &Axes) -> String {
+pub(super) fn compared(
+    lead: &str,
+    report: &Report,
+    cell: &CellReport,
+    remark: &str,
+    labels: &Labels,
+    axes: &Axes,
+) -> String {
     let mut text = format!("{lead} {}{remark}", labels.cell(cell));
     if let Some(size) = cell.mean(&axes.x) {
         text.push_str(&format!(": {} {}", number::of_metric(axes.x.metric(), size), title(&axes.x)));

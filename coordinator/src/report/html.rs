@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 
 use super::{
     content::{Content, Grid, curve_quantities, status},
+    credit::Part,
     glossary::title_of_any_split,
     label::{Labels, text as setting_text},
+    measured,
     model::{CellReport, Report},
     number, parts,
     plot::{self, clean, escape},
-    statistics::Summary,
+    rows::Total,
     surface::{Surface, surface},
     table::{distinct, setting_keys},
     ties,
@@ -40,10 +42,18 @@ pub fn html(report: &Report) -> String {
         "counts" => counts(report),
         "findings" => list(&content.findings) + &list(&content.cautions),
         "aims" => escape(&content.aims.join("; ")),
-        "pareto" => plot::pareto(report).map_or_else(|| note("There is nothing to plot yet."), figure),
+        "pareto" => {
+            plot::pareto(report).map_or_else(|| note("There is nothing to plot yet."), |svg| figure(report, &svg))
+        }
         "front" => grid(&content.front, "No cell is on the front."),
         "slices" if !content.slices.rows.is_empty() => format!("<h3>By group</h3>{}", grid(&content.slices, "")),
+        "measured" => measured(report, &content),
+        "unread" if !content.unread.rows.is_empty() => {
+            format!("<h3>Inputs that nets of the front do not read</h3>{}", grid(&content.unread, ""))
+        }
         "evidence" => evidence(&content),
+        "seeds" => seeds(&content),
+        "credit" => credit(&content),
         "curves" => curves(report),
         "surface" => surface(report).map_or_else(String::new, |surface| heatmap(&surface)),
         "cells" => grid(&content.cells, "The plan has no cells."),
@@ -66,7 +76,7 @@ pub fn html(report: &Report) -> String {
 }
 
 /// `template` with each `{{slot}}` replaced. What is put in is not looked at again, whatever it holds.
-fn fill(template: &str, content: impl Fn(&str) -> String) -> String {
+pub(super) fn fill(template: &str, content: impl Fn(&str) -> String) -> String {
     let mut page = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -79,9 +89,10 @@ fn fill(template: &str, content: impl Fn(&str) -> String) -> String {
 }
 
 /// The Pareto plot and its caption.
-fn figure(svg: String) -> String {
+fn figure(report: &Report, svg: &str) -> String {
+    let intervals = plot::axes(report).map(|axes| plot::intervals_caption(report, &axes.y)).unwrap_or_default();
     format!(
-        r#"<figure><div id="plot" class="scroll">{svg}</div><figcaption>Each mark is a cell: the mean over its seeds, with its 95 % interval. Rings and the line of steps mark the front; pale marks did not compete.</figcaption></figure>"#
+        r#"<figure><div id="plot" class="scroll">{svg}</div><figcaption>Each mark is a cell: the mean over its seeds. {intervals} Rings and the line of steps mark the front; pale marks did not compete.</figcaption></figure>"#
     )
 }
 
@@ -89,7 +100,7 @@ fn note(text: &str) -> String {
     format!(r#"<p class="note">{}</p>"#, escape(text))
 }
 
-fn list(items: &[impl AsRef<str>]) -> String {
+pub(super) fn list(items: &[impl AsRef<str>]) -> String {
     if items.is_empty() {
         return String::new();
     }
@@ -124,6 +135,26 @@ fn curves(report: &Report) -> String {
     if figures.is_empty() { note("No pruned cell has a result yet.") } else { figures.concat() }
 }
 
+/// How fast measured nets are, how many bytes they take, and quality against both. Empty if none was measured.
+fn measured(report: &Report, content: &Content) -> String {
+    if content.times.rows.is_empty() {
+        return String::new();
+    }
+    let plots: String = (measured::PLOTTED.into_iter())
+        .filter_map(|metric| Some((plot::against(report, metric)?, metric)))
+        .map(|(svg, metric)| {
+            let caption = format!("Every measured cell by {}", escape(metric.title()));
+            format!(r#"<figure><div class="scroll">{svg}</div><figcaption>{caption}</figcaption></figure>"#)
+        })
+        .collect();
+    format!(
+        "<h3>Speed, measured</h3>{}{}{plots}<h3>Bytes by format</h3>{}",
+        list(&content.machines),
+        grid(&content.times, ""),
+        grid(&content.bytes, "")
+    )
+}
+
 /// How sure the front is, and what explains the results.
 fn evidence(content: &Content) -> String {
     if content.evidence_notes.is_empty() {
@@ -133,6 +164,30 @@ fn evidence(content: &Content) -> String {
     let explained =
         if explained.is_empty() { explained } else { format!("<h3>What explains the results</h3>{explained}") };
     list(&content.evidence_notes) + &grid(&content.front_evidence, "") + &explained
+}
+
+/// How seeds were added while results came in. Empty of a sweep with a fixed number of seeds.
+fn seeds(content: &Content) -> String {
+    if content.seeds_notes.is_empty() {
+        return String::new();
+    }
+    let log = grid(&content.seeds, "No cell needed more seeds.");
+    format!("<section id=\"seeds\"><h2>Seeds that were added</h2>{}{log}</section>\n\n", list(&content.seeds_notes))
+}
+
+/// Decisions, groups and calibration.
+fn credit(content: &Content) -> String {
+    if content.credit.is_empty() {
+        return note("Nothing is known of that: it needs two classes, a baseline and the scores of its rows.");
+    }
+    let part = |part: &Part| {
+        let plot = part.plot.as_ref().map_or_else(String::new, |plot| {
+            let caption = escape(&plot.caption);
+            format!(r#"<figure><div class="scroll">{}</div><figcaption>{caption}</figcaption></figure>"#, plot.svg)
+        });
+        format!("<h3>{}</h3>{}{plot}{}", escape(&part.title), list(&part.notes), grid(&part.grid, ""))
+    };
+    content.credit.iter().map(part).collect()
 }
 
 /// The heat maps, what they say, and their numbers.
@@ -147,7 +202,7 @@ fn heatmap(surface: &Surface<'_>) -> String {
     )
 }
 
-fn grid(grid: &Grid, otherwise: &str) -> String {
+pub(super) fn grid(grid: &Grid, otherwise: &str) -> String {
     if grid.rows.is_empty() {
         return if otherwise.is_empty() { String::new() } else { note(otherwise) };
     }
@@ -269,12 +324,15 @@ fn cell_numbers(
     places: &[Quantity],
     varying: &[&str],
 ) -> Value {
-    let summary = |summary: Option<Summary>| match summary {
+    // The last number says whether the interval is of seeds and rows.
+    let summary = |total: Option<Total>| match total {
         None => json!(0),
-        Some(Summary { mean, ci95: None, n, .. }) => json!([short(mean), n]),
-        Some(Summary { mean, ci95: Some([low, high]), n, .. }) => json!([short(mean), n, short(low), short(high)]),
+        Some(Total { mean, ci95: None, n, .. }) => json!([short(mean), n]),
+        Some(Total { mean, ci95: Some([low, high]), n, se_rows: None, .. }) => {
+            json!([short(mean), n, short(low), short(high)])
+        }
+        Some(Total { mean, ci95: Some([low, high]), n, .. }) => json!([short(mean), n, short(low), short(high), 1]),
     };
-    let difference = |place| cell.minus_baseline(place).map(|paired| paired.summary);
     let series = labels.series_of(cell);
     json!({
         "id": cell.id.as_str(),
@@ -291,8 +349,8 @@ fn cell_numbers(
         "status": clean(&part.map_or_else(|| status(cell), |part| format!("{}; part {part}", status(cell)))),
         "sparsity": cell.requested_sparsity,
         "settings": varying.iter().map(|key| cell.settings.get(*key).map(|value| clean(&setting_text(value)))).collect::<Vec<_>>(),
-        "values": places.iter().map(|place| summary(cell.summary(place))).collect::<Vec<_>>(),
-        "differences": places.iter().map(|place| summary(difference(place))).collect::<Vec<_>>(),
+        "values": places.iter().map(|place| summary(cell.total(place))).collect::<Vec<_>>(),
+        "differences": places.iter().map(|place| summary(cell.total_difference(place))).collect::<Vec<_>>(),
     })
 }
 

@@ -7,6 +7,7 @@ use secateur_proto::metrics::Quantity;
 use super::{
     content::{Content, Grid, curve_quantities},
     glossary::title_of_any_split,
+    measured,
     model::Report,
     plot,
     surface::surface,
@@ -25,8 +26,7 @@ pub struct MarkdownReport {
 #[must_use]
 pub fn markdown(report: &Report) -> MarkdownReport {
     let content = Content::of(report, usize::MAX);
-    let mut page = Page { text: String::new(), plots: Vec::new() };
-    page.line(&format!("# Pruning report: {}", escape(&report.sweep.name)));
+    let mut page = Page::new(&format!("Pruning report: {}", report.sweep.name));
     page.list(&content.findings);
     page.list(&content.cautions);
     page.heading("The front");
@@ -37,6 +37,26 @@ pub fn markdown(report: &Report) -> MarkdownReport {
         page.line("### By group");
         page.grid(&content.slices, "");
     }
+    if !content.times.rows.is_empty() {
+        page.line("### Speed, measured");
+        page.list(&content.machines);
+        page.grid(&content.times, "");
+        for metric in measured::PLOTTED {
+            if let Some(plot) = plot::against(report, metric) {
+                page.plot(
+                    &format!("pareto-{metric}"),
+                    &format!("every measured cell by {}", metric.title()),
+                    Some(plot),
+                );
+            }
+        }
+        page.line("### Bytes by format");
+        page.grid(&content.bytes, "");
+    }
+    if !content.unread.rows.is_empty() {
+        page.line("### Inputs that nets of the front do not read");
+        page.grid(&content.unread, "");
+    }
     if !content.evidence_notes.is_empty() {
         page.heading("How sure is the front");
         page.list(&content.evidence_notes);
@@ -46,6 +66,22 @@ pub fn markdown(report: &Report) -> MarkdownReport {
         if !content.importance.rows.is_empty() {
             page.line("### What explains the results");
             page.grid(&content.importance, "");
+        }
+    }
+    if !content.seeds_notes.is_empty() {
+        page.heading("Seeds that were added");
+        page.list(&content.seeds_notes);
+        page.grid(&content.seeds, "No cell needed more seeds.");
+    }
+    if !content.credit.is_empty() {
+        page.heading("Decisions, groups and calibration");
+        for part in &content.credit {
+            page.line(&format!("### {}", escape(&part.title)));
+            page.list(&part.notes);
+            if let Some(plot) = &part.plot {
+                page.plot(plot.name, &plot.caption, Some(plot.svg.clone()));
+            }
+            page.grid(&part.grid, "");
         }
     }
     page.heading("Against sparsity");
@@ -83,7 +119,8 @@ pub fn markdown(report: &Report) -> MarkdownReport {
     page.grid(&content.definitions, "");
     page.heading("The sweep file");
     page.code(&report.sweep.file_text);
-    MarkdownReport { text: page.text, plots: page.plots }
+    let (text, plots) = page.finish();
+    MarkdownReport { text, plots }
 }
 
 /// The name of a plot's file. Names of columns and levels are no part of it: there may be anything in them.
@@ -92,22 +129,43 @@ fn file_name(kind: &str, index: usize, quantity: &Quantity) -> String {
     if quantity.is_whole() { format!("{kind}-{metric}") } else { format!("{kind}-{metric}-{}", index + 1) }
 }
 
-struct Page {
+/// A page that is being written.
+pub(super) struct Page {
     text: String,
     plots: Vec<(String, String)>,
 }
 
 impl Page {
-    fn line(&mut self, text: &str) {
+    pub(super) fn new(title: &str) -> Self {
+        let mut page = Self { text: String::new(), plots: Vec::new() };
+        page.line(&format!("# {}", escape(title)));
+        page
+    }
+
+    /// The page, and its plots by file name.
+    pub(super) fn finish(self) -> (String, Vec<(String, String)>) {
+        (self.text, self.plots)
+    }
+
+    /// A paragraph that is Markdown already.
+    pub(super) fn line(&mut self, text: &str) {
         self.text.push_str(text);
         self.text.push_str("\n\n");
     }
 
-    fn heading(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
+        self.line(&escape(text));
+    }
+
+    pub(super) fn heading(&mut self, text: &str) {
         self.line(&format!("## {text}"));
     }
 
-    fn list(&mut self, items: &[impl AsRef<str>]) {
+    pub(super) fn subheading(&mut self, text: &str) {
+        self.line(&format!("### {text}"));
+    }
+
+    pub(super) fn list(&mut self, items: &[impl AsRef<str>]) {
         if items.is_empty() {
             return;
         }
@@ -117,7 +175,7 @@ impl Page {
         self.text.push('\n');
     }
 
-    fn plot(&mut self, name: &str, caption: &str, svg: Option<String>) {
+    pub(super) fn plot(&mut self, name: &str, caption: &str, svg: Option<String>) {
         match svg {
             Some(svg) => {
                 let file = format!("{name}.svg");
@@ -128,7 +186,7 @@ impl Page {
         }
     }
 
-    fn grid(&mut self, grid: &Grid, otherwise: &str) {
+    pub(super) fn grid(&mut self, grid: &Grid, otherwise: &str) {
         if grid.rows.is_empty() {
             self.line(otherwise);
             return;
@@ -144,7 +202,7 @@ impl Page {
     }
 
     /// A fence longer than any in the text.
-    fn code(&mut self, text: &str) {
+    pub(super) fn code(&mut self, text: &str) {
         let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
         let fence = "`".repeat(longest.max(2) + 1);
         self.line(&format!("{fence}yaml\n{}\n{fence}", plot::clean(text).trim_end()));
@@ -152,7 +210,7 @@ impl Page {
 }
 
 /// `text` without a meaning to Markdown or HTML, on one line.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in plot::clean(text).chars() {
         match c {

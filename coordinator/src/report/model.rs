@@ -1,6 +1,8 @@
 //! The report as data: what `report.json` holds. No times, durations or host names, so that two runs give identical bytes; of a sweep that
 //! was extended alone it says when.
 
+mod values;
+
 use std::collections::{BTreeMap, HashMap};
 
 use secateur_proto::{
@@ -13,16 +15,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     baseline::{self, Baseline, NonInferiority, RowVariances, Uncertainty},
+    credit::CreditReport,
     evidence::Evidence,
-    findings::findings,
+    findings::{findings, headline},
     glossary::title,
     label::Labels,
+    nets::{InputsRead, MachineReport},
     number,
-    rows::Total,
+    one_net::OneNet,
+    seeds::SeedsReport,
     statistics::{Paired, Summary},
     unmet::{self, Unmet},
 };
-use crate::experiment::plan::{Constraint, Control, DataSummary, Merged, Objective, Refused, Settings, WeightsSummary};
+use crate::experiment::plan::{
+    Constraint, Control, DataSummary, Decision, Merged, Objective, Refused, Settings, WeightsSummary,
+};
 
 /// Version of the shape of `report.json`.
 pub const SCHEMA: u32 = 2;
@@ -44,6 +51,9 @@ pub struct Report {
     pub objectives: Vec<Objective>,
     /// What a cell must hold.
     pub constraints: Vec<Constraint>,
+    /// How scores become decisions, if the file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// In the order of the plan: the file's cells, then the controls.
     pub cells: Vec<CellReport>,
     /// In the order of the plan.
@@ -85,6 +95,18 @@ pub struct Report {
     /// How sure the front is, and what explains the results. `None` if no cell has results.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// Which columns of the table the nets of the front read. `None` for images, and where the nets were not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs_read: Option<InputsRead>,
+    /// Where nets were measured. Empty if none was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<MachineReport>,
+    /// How seeds were added while results came in. `None` if each cell has the seeds that the file names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<SeedsReport>,
+    /// Decisions, groups and calibration. `None` with more than two classes, or if no scores could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<CreditReport>,
 }
 
 /// What a sweep was submitted with, or extended by.
@@ -154,6 +176,10 @@ pub struct CellReport {
     /// Metrics of the goals with the uncertainty of seeds and rows, where the scores of the rows were read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub uncertainty: BTreeMap<Quantity, Uncertainty>,
+    /// What one further net is worth by the metric that the baseline is chosen by, on validation and test: of the cells that conclusions are
+    /// about.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub one_net: BTreeMap<Quantity, OneNet>,
     /// Whether it is as good as the baseline, within the margin. `None` for cells that do not compete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub non_inferiority: Option<NonInferiority>,
@@ -246,87 +272,6 @@ impl From<Measured> for QuantityValue {
             Measured::Value(value) => Self { value: Some(value), reason: None },
             Measured::Not(reason) => Self { value: None, reason: Some(reason) },
         }
-    }
-}
-
-impl CellReport {
-    /// The mean of `quantity` over the seeds and its uncertainty. Returns `None` if no seed has a value.
-    #[must_use]
-    pub fn summary(&self, quantity: &Quantity) -> Option<Summary> {
-        let whole = self.metrics.get(quantity).copied();
-        whole.or_else(|| self.quantities.get(quantity)?.summary())
-    }
-
-    /// This cell's `quantity` minus that of the baseline.
-    #[must_use]
-    pub fn minus_baseline(&self, quantity: &Quantity) -> Option<Paired> {
-        let whole = self.difference_to_baseline.as_ref().and_then(|all| all.get(quantity)).copied();
-        whole.or_else(|| self.quantities.get(quantity)?.difference_to_baseline)
-    }
-
-    /// The mean of `quantity` with the uncertainty of seeds, and of rows where that is known.
-    pub(super) fn total(&self, quantity: &Quantity) -> Option<Total> {
-        let known = self.uncertainty.get(quantity).map(|found| found.value);
-        known.or_else(|| Some(Total::of_seeds(&self.summary(quantity)?)))
-    }
-
-    /// The same of its difference to the baseline.
-    pub(super) fn total_difference(&self, quantity: &Quantity) -> Option<Total> {
-        let known = self.uncertainty.get(quantity).and_then(|found| found.difference_to_baseline);
-        known.or_else(|| Some(Total::of_seeds(&self.minus_baseline(quantity)?.summary)))
-    }
-
-    /// This cell's `quantity` minus that of its own dense control, trained with the same settings.
-    #[must_use]
-    pub fn minus_dense(&self, quantity: &Quantity) -> Option<Paired> {
-        let whole = self.difference_to_dense.as_ref().and_then(|all| all.get(quantity)).copied();
-        whole.or_else(|| self.quantities.get(quantity)?.difference_to_dense)
-    }
-
-    /// This cell's `quantity` minus that of its random control.
-    #[must_use]
-    pub fn minus_random(&self, quantity: &Quantity) -> Option<Paired> {
-        let whole = self.difference_to_random.as_ref().and_then(|all| all.get(quantity)).copied();
-        whole.or_else(|| self.quantities.get(quantity)?.difference_to_random)
-    }
-
-    /// This cell's `quantity` minus that of its small dense net.
-    #[must_use]
-    pub fn minus_scratch(&self, quantity: &Quantity) -> Option<Paired> {
-        let whole = self.difference_to_scratch.as_ref().and_then(|all| all.get(quantity)).copied();
-        whole.or_else(|| self.quantities.get(quantity)?.difference_to_scratch)
-    }
-
-    /// This cell's `quantity` minus that of a control of another kind.
-    #[must_use]
-    pub fn minus_other(&self, control: Control, quantity: &Quantity) -> Option<Paired> {
-        self.other_controls.get(&control)?.difference.get(quantity).copied()
-    }
-
-    /// The mean of `quantity`.
-    pub(super) fn mean(&self, quantity: &Quantity) -> Option<f64> {
-        self.summary(quantity).map(|summary| summary.mean)
-    }
-
-    /// Everything that it has a mean of.
-    pub(super) fn measured(&self) -> impl Iterator<Item = &Quantity> {
-        let others = self.quantities.iter().filter(|(_, report)| report.mean.is_some());
-        self.metrics.iter().map(|(quantity, _)| quantity).chain(others.map(|(quantity, _)| quantity))
-    }
-}
-
-impl TrialReport {
-    /// The value of `quantity`, if there is one.
-    #[must_use]
-    pub fn value(&self, quantity: &Quantity) -> Option<f64> {
-        let whole = self.metrics.get(quantity).copied();
-        whole.or_else(|| self.quantities.get(quantity)?.value)
-    }
-
-    /// Everything that it has a value of.
-    pub(super) fn values(&self) -> impl Iterator<Item = (&Quantity, f64)> {
-        let others = self.quantities.iter().filter_map(|(quantity, found)| Some((quantity, found.value?)));
-        self.metrics.iter().map(|(quantity, value)| (quantity, *value)).chain(others)
     }
 }
 
@@ -461,6 +406,11 @@ impl Report {
         self
     }
 
+    /// How often results are looked at, at most.
+    pub(super) fn looks(&self) -> u32 {
+        self.seeds.as_ref().map_or(1, |seeds| seeds.looks)
+    }
+
     /// The cell that all others are compared with.
     pub(super) fn baseline_cell(&self) -> Option<&CellReport> {
         self.cell(&self.baseline.as_ref()?.cell)
@@ -469,6 +419,12 @@ impl Report {
     /// What a person should know of the task to read the range of its metrics.
     pub(super) fn task(&self) -> Task {
         if self.data.positive().is_some() { Task::Binary } else { Task::Multiclass }
+    }
+
+    /// The cell that the findings recommend: the smallest that is shown to lose less than the margin against the baseline. `None` if none is.
+    #[must_use]
+    pub fn headline(&self) -> Option<&CellReport> {
+        headline(self)
     }
 
     /// What was found, in a few sentences, the most important first.

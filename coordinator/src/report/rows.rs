@@ -12,8 +12,9 @@
 
 use secateur_proto::metrics::Metric;
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF as _, Normal};
 
-use super::statistics::{Summary, t_quantile};
+use super::statistics::{Summary, t_quantile, upper_level};
 
 /// The scores of the rows of one part of the data.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,6 +52,16 @@ impl RowValues {
             Metric::Error => by_row(|logits, target| f64::from(u8::from(!is_right(logits, target)))),
             _ => None,
         }
+    }
+
+    /// Values whose mean is the quantity.
+    pub(super) fn of_values(values: Vec<f64>) -> Self {
+        Self(vec![values])
+    }
+
+    /// Values of two groups of rows with the same mean, the quantity. Their variances add.
+    pub(super) fn of_two(one: Vec<f64>, other: Vec<f64>) -> Self {
+        Self(vec![one, other])
     }
 
     /// The metric.
@@ -168,6 +179,13 @@ fn is_right(logits: &[f32], target: usize) -> bool {
     answer == target
 }
 
+/// √((t · se_seeds)² + (z · se_rows)²) with the quantiles of an interval that is one of `looks`, as in the test of non-inferiority.
+pub(super) fn half_width(of_seeds: f64, of_rows: Option<f64>, seeds: u64, looks: u32) -> Option<f64> {
+    let level = upper_level(looks);
+    let of_seeds = t_quantile(level, seeds.saturating_sub(1) as f64)? * of_seeds;
+    Some(of_seeds.hypot(of_rows.unwrap_or(0.0) * Normal::standard().inverse_cdf(level)))
+}
+
 /// A mean with the uncertainty of seeds and of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Total {
@@ -179,7 +197,7 @@ pub struct Total {
     pub se_seeds: Option<f64>,
     /// The standard error that the rows make. `None` if it is not known.
     pub se_rows: Option<f64>,
-    /// Degrees of freedom of the interval. `None` with one seed.
+    /// Degrees of freedom of the interval. `None` with one seed, and where the sample is looked at several times.
     pub degrees: Option<f64>,
     /// The 95 % interval of the mean over other seeds and other rows. `None` with one seed: what seeds do is not known then.
     pub ci95: Option<[f64; 2]>,
@@ -187,12 +205,26 @@ pub struct Total {
 
 impl Total {
     /// Combines a mean over seeds, of a quantity in `range`, with the variance over rows and the number of rows that it is of.
-    pub(super) fn of(seeds: &Summary, rows: Option<(f64, usize)>, [lowest, highest]: [f64; 2]) -> Self {
+    pub(super) fn of(seeds: &Summary, rows: Option<(f64, usize)>, range: [f64; 2]) -> Self {
+        Self::of_looks(seeds, rows, range, 1)
+    }
+
+    /// The same, where the seeds grow and are looked at up to `looks` times: the intervals of all looks together hold in 95 % of cases. Far
+    /// out in the tails Satterthwaite's degrees of freedom are wrong, so the halves of both parts are added as squares.
+    pub(super) fn of_looks(
+        seeds: &Summary,
+        rows: Option<(f64, usize)>,
+        [lowest, highest]: [f64; 2],
+        looks: u32,
+    ) -> Self {
         let Summary { mean, sd, n, .. } = *seeds;
         let se_seeds = sd.map(|sd| sd / (n as f64).sqrt());
         let se_rows = rows.map(|(variance, _)| variance.sqrt());
         let mut total = Self { mean, n, se_seeds, se_rows, degrees: None, ci95: None };
-        if let Some(of_seeds) = se_seeds.map(|se| se * se) {
+        let within = |half: f64| [(mean - half).max(lowest.min(mean)), (mean + half).min(highest.max(mean))];
+        if looks > 1 {
+            total.ci95 = se_seeds.and_then(|of_seeds| half_width(of_seeds, se_rows, n, looks)).map(within);
+        } else if let Some(of_seeds) = se_seeds.map(|se| se * se) {
             let (of_rows, fewest) = rows.unwrap_or((0.0, 2));
             let sum = of_seeds + of_rows;
             let weights = of_seeds.powi(2) / (n - 1) as f64 + of_rows.powi(2) / fewest.saturating_sub(1).max(1) as f64;
@@ -200,7 +232,7 @@ impl Total {
             let degrees = if weights > 0.0 { sum.powi(2) / weights } else { (n - 1) as f64 };
             total.degrees = Some(degrees);
             let half = t_quantile(0.975, degrees).map(|quantile| quantile * sum.sqrt());
-            total.ci95 = half.map(|half| [(mean - half).max(lowest.min(mean)), (mean + half).min(highest.max(mean))]);
+            total.ci95 = half.map(within);
         }
         total
     }
@@ -208,6 +240,11 @@ impl Total {
     /// A mean over seeds, without a variance over rows.
     pub(super) fn of_seeds(seeds: &Summary) -> Self {
         Self { ci95: seeds.ci95, ..Self::of(seeds, None, [f64::NEG_INFINITY, f64::INFINITY]) }
+    }
+
+    /// What its interval is about.
+    pub(super) const fn covers(&self) -> &'static str {
+        if self.se_rows.is_some() { "seeds and rows" } else { "seeds" }
     }
 
     /// As a summary, for texts that print means and intervals.

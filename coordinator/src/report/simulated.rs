@@ -74,7 +74,7 @@ pub(super) struct Simulated {
     seeds: Vec<f64>,
 }
 
-fn normal(random: &mut ChaCha8Rng) -> f64 {
+pub(super) fn normal(random: &mut ChaCha8Rng) -> f64 {
     // Box & Muller 1958.
     let (one, two): (f64, f64) = (random.random(), random.random());
     (-2.0 * (1.0 - one).ln()).sqrt() * (std::f64::consts::TAU * two).cos()
@@ -107,16 +107,32 @@ impl Simulated {
         self.seeds.iter().take(seeds as usize).map(net).collect()
     }
 
+    /// The AUC over all rows of one further net of a cell, with a seed that `nets` has not had.
+    pub(super) fn further_net(&self, direction: f64) -> f64 {
+        let own = normal(&mut self.random.borrow_mut());
+        let of_seed = normal(&mut self.random.borrow_mut());
+        let b = direction + self.population.of_seed * of_seed + self.population.of_net * own;
+        Normal::standard().cdf((2.0 * (1.0 + b * b)).sqrt().recip())
+    }
+
     pub(super) fn value(&self, nets: &[RowValues]) -> Total {
-        total(nets.iter().map(|net| vec![(1.0, net)]))
+        self.value_of_looks(nets, 1)
     }
 
     pub(super) fn difference(&self, nets: &[RowValues], others: &[RowValues]) -> Total {
-        total(nets.iter().zip(others).map(|(net, other)| vec![(1.0, net), (-1.0, other)]))
+        self.difference_of_looks(nets, others, 1)
+    }
+
+    pub(super) fn value_of_looks(&self, nets: &[RowValues], looks: u32) -> Total {
+        total(nets.iter().map(|net| vec![(1.0, net)]), looks)
+    }
+
+    pub(super) fn difference_of_looks(&self, nets: &[RowValues], others: &[RowValues], looks: u32) -> Total {
+        total(nets.iter().zip(others).map(|(net, other)| vec![(1.0, net), (-1.0, other)]), looks)
     }
 }
 
-fn total<'a>(seeds: impl Iterator<Item = Vec<(f64, &'a RowValues)>>) -> Total {
+fn total<'a>(seeds: impl Iterator<Item = Vec<(f64, &'a RowValues)>>, looks: u32) -> Total {
     let seeds: Vec<Vec<(f64, &RowValues)>> = seeds.collect();
     let means: Vec<f64> =
         seeds.iter().map(|terms| terms.iter().map(|(factor, values)| factor * values.mean()).sum()).collect();
@@ -126,5 +142,5 @@ fn total<'a>(seeds: impl Iterator<Item = Vec<(f64, &'a RowValues)>>) -> Total {
     }
     let summary = Summary::of(&means, [f64::NEG_INFINITY, f64::INFINITY]).expect("finite");
     let rows = average.variance().map(|variance| (variance, average.fewest()));
-    Total::of(&summary, rows, [f64::NEG_INFINITY, f64::INFINITY])
+    Total::of_looks(&summary, rows, [f64::NEG_INFINITY, f64::INFINITY], looks)
 }

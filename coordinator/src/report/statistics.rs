@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use secateur_proto::metrics::Direction;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// Values by seed. The order of arrival is lost on purpose: sums are always made in the order of seeds.
 pub type Sample = BTreeMap<u64, f64>;
@@ -46,7 +46,13 @@ pub struct Paired {
 impl Summary {
     /// Summarises `values`, which lie in `range`, in the order given. Nothing of an empty sample or one with a value that is not finite.
     #[must_use]
-    pub fn of(values: &[f64], [lowest, highest]: [f64; 2]) -> Option<Self> {
+    pub fn of(values: &[f64], range: [f64; 2]) -> Option<Self> {
+        Self::of_looks(values, range, 1)
+    }
+
+    /// The same, where the sample grows and is looked at up to `looks` times: the intervals of all looks together hold in 95 % of cases.
+    #[must_use]
+    pub fn of_looks(values: &[f64], [lowest, highest]: [f64; 2], looks: u32) -> Option<Self> {
         let n = values.len();
         // A running mean: no sum to overflow, and a sample of equal values has exactly that mean.
         let mean =
@@ -62,25 +68,37 @@ impl Summary {
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let rest: f64 = values.iter().map(|value| value - mean).sum();
         let sd = ((squares - rest * rest / n as f64).max(0.0) / degrees).sqrt();
-        let half = t_quantile(0.975, degrees)? * sd / (n as f64).sqrt();
+        let half = t_quantile(upper_level(looks), degrees)? * sd / (n as f64).sqrt();
         // A value beyond the range is a defect elsewhere, and no reason for an interval without its mean.
         let ci95 = [(mean - half).max(lowest.min(mean)), (mean + half).min(highest.max(mean))];
         ci95.iter().all(|bound| bound.is_finite()).then_some(Self { mean, sd: Some(sd), ci95: Some(ci95), n: n as u64 })
     }
 
-    /// Summarises a sample of values in `range`.
+    /// Summarises a sample of values in `range`, which is looked at up to `looks` times.
     #[must_use]
-    pub fn of_sample(sample: &Sample, range: [f64; 2]) -> Option<Self> {
-        Self::of(&sample.values().copied().collect::<Vec<_>>(), range)
+    pub fn of_sample(sample: &Sample, range: [f64; 2], looks: u32) -> Option<Self> {
+        Self::of_looks(&sample.values().copied().collect::<Vec<_>>(), range, looks)
     }
 }
 
 impl Paired {
     /// Compares `first` with `second`, both of values in `range`, on the seeds that both have. Nothing if they have none in common.
     #[must_use]
-    pub fn of(first: &Sample, second: &Sample, [low, high]: [f64; 2], better: Direction) -> Option<Self> {
+    pub fn of(first: &Sample, second: &Sample, range: [f64; 2], better: Direction) -> Option<Self> {
+        Self::of_looks(first, second, range, better, 1)
+    }
+
+    /// The same, where both are looked at up to `looks` times, as in [`Summary::of_looks`].
+    #[must_use]
+    pub fn of_looks(
+        first: &Sample,
+        second: &Sample,
+        [low, high]: [f64; 2],
+        better: Direction,
+        looks: u32,
+    ) -> Option<Self> {
         let differences: Vec<f64> = first.iter().filter_map(|(seed, value)| Some(value - second.get(seed)?)).collect();
-        let summary = Summary::of(&differences, [low - high, high - low])?;
+        let summary = Summary::of_looks(&differences, [low - high, high - low], looks)?;
         let gains = differences.iter().map(|difference| match better {
             Direction::Maximize => *difference,
             Direction::Minimize => -difference,
@@ -93,8 +111,27 @@ impl Paired {
     }
 }
 
+/// Where 95 % of further single values of the same kind are expected, within `range`: mean ± t(0.975, n − 1) · sd · √(1 + 1/n), Student's
+/// prediction interval. `None` of one value.
+pub(super) fn prediction(summary: &Summary, [lowest, highest]: [f64; 2]) -> Option<[f64; 2]> {
+    let Summary { mean, sd, n, .. } = *summary;
+    let half = t_quantile(0.975, (n - 1) as f64)? * sd? * (1.0 + 1.0 / n as f64).sqrt();
+    Some([(mean - half).max(lowest.min(mean)), (mean + half).min(highest.max(mean))])
+}
+
+/// The level of the upper end of a 95 % interval, if all of so many are to hold together (Bonferroni).
+pub(super) fn upper_level(looks: u32) -> f64 {
+    1.0 - 0.025 / f64::from(looks.max(1))
+}
+
 /// The quantile of Student's t distribution with that many degrees of freedom. `None` if there is no such distribution.
 pub(super) fn t_quantile(probability: f64, degrees: f64) -> Option<f64> {
+    // The library's search is inexact with many degrees, and does not end with very many. Cornish & Fisher 1938: the next term is below
+    // 1e-7 here.
+    if degrees > 1e4 {
+        let z = Normal::standard().inverse_cdf(probability);
+        return Some(z + (z.powi(3) + z) / (4.0 * degrees));
+    }
     StudentsT::new(0.0, 1.0, degrees).ok().map(|distribution| distribution.inverse_cdf(probability))
 }
 
@@ -125,6 +162,8 @@ mod tests {
             (9.0, 2.262_157),
             (29.0, 2.045_230),
             (1e3, 1.962_339),
+            (999_999.0, 1.959_966),
+            (1e12, 1.959_964),
         ] {
             close(t_quantile(0.975, degrees).expect("exists"), expected, 1e-6);
         }
@@ -169,6 +208,18 @@ mod tests {
         let summary = Summary::of(&[1.0, 2.0, 3.0], ANY).expect("has a summary");
         assert_eq!((summary.mean, summary.sd, summary.n), (2.0, Some(1.0), 3));
         close(summary.ci95.expect("three values")[0], 2.0 - 4.302_653 / 3_f64.sqrt(), 1e-6);
+    }
+
+    #[test]
+    fn a_single_value_varies_more_than_the_mean() {
+        // Student's second drug; SciPy: t(9, mean, sd * sqrt(1.1)).interval(0.95).
+        let second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4];
+        let summary = Summary::of(&second, ANY).expect("ten values");
+        let [low, high] = prediction(&summary, ANY).expect("ten values");
+        close(low, -2.420_476_2, 1e-6);
+        close(high, 7.080_476_2, 1e-6);
+        assert_eq!(prediction(&summary, [0.0, 5.0]), Some([0.0, 5.0]));
+        assert_eq!(prediction(&Summary { mean: 0.7, sd: None, ci95: None, n: 1 }, ANY), None);
     }
 
     #[test]

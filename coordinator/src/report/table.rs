@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::{
     model::{CellReport, Report},
-    statistics::Summary,
     ties,
 };
 use crate::experiment::plan::Settings;
@@ -44,7 +43,8 @@ pub fn trials_csv(report: &Report) -> String {
 }
 
 /// One row for each cell of the front: its settings, how many cells have equal means of every objective (`ties`, itself among them), the
-/// first of those (`tied_with`, empty for the first itself), and mean, sd, interval and n of each metric.
+/// first of those (`tied_with`, empty for the first itself), and mean, sd, interval and n of each metric. `_ci95_of`
+/// says what the interval is about: `seeds and rows`, or `seeds`. The sd is always that of seeds.
 #[must_use]
 pub fn front_csv(report: &Report) -> String {
     let settings = setting_keys(&report.cells);
@@ -54,7 +54,7 @@ pub fn front_csv(report: &Report) -> String {
     headers.extend(settings.iter().map(|key| text(key.to_string())));
     for quantity in &quantities {
         let name = column(quantity);
-        headers.extend(["mean", "sd", "ci95_low", "ci95_high", "n"].map(|part| format!("{name}_{part}")));
+        headers.extend(["mean", "sd", "ci95_low", "ci95_high", "ci95_of", "n"].map(|part| format!("{name}_{part}")));
     }
     table.row(headers);
     let points = ties::front_points(report);
@@ -67,7 +67,7 @@ pub fn front_csv(report: &Report) -> String {
         let mut row = vec![text(cell.id.to_string()), count.to_string(), first];
         row.extend(settings.iter().map(|key| setting(&cell.settings, key)));
         for quantity in &quantities {
-            row.extend(summary_columns(cell.summary(quantity).as_ref()));
+            row.extend(summary_columns(cell, quantity));
         }
         table.row(row);
     }
@@ -78,12 +78,16 @@ fn optional(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-fn summary_columns(summary: Option<&Summary>) -> [String; 5] {
+fn summary_columns(cell: &CellReport, quantity: &Quantity) -> [String; 6] {
+    let (summary, total) = (cell.summary(quantity), cell.total(quantity));
+    let ci95 = total.and_then(|total| total.ci95);
+    let of = total.filter(|total| total.ci95.is_some()).map(|total| total.covers());
     [
         optional(summary.map(|summary| summary.mean)),
         optional(summary.and_then(|summary| summary.sd)),
-        optional(summary.and_then(|summary| summary.ci95).map(|[low, _]| low)),
-        optional(summary.and_then(|summary| summary.ci95).map(|[_, high]| high)),
+        optional(ci95.map(|[low, _]| low)),
+        optional(ci95.map(|[_, high]| high)),
+        of.unwrap_or_default().to_owned(),
         summary.map_or_else(String::new, |summary| summary.n.to_string()),
     ]
 }

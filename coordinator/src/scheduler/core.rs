@@ -175,17 +175,20 @@ impl Core {
 fn react(step: &mut Step<'_>, event: &Event) -> Result<(), Rejection> {
     match event {
         Event::Started => time::started(step),
-        Event::SweepSubmitted { plan, share, open } => sweeps::submitted(step, plan, *share, *open),
+        Event::SweepSubmitted { plan, share, open, by } => sweeps::submitted(step, plan, *share, *open, by.as_ref()),
         Event::SweepExtended { part } => sweeps::extended(step, part),
+        Event::SweepDecided { sweep, generation, part } => sweeps::decided(step, sweep, *generation, part.as_ref()),
         Event::SweepClosed { sweep } => sweeps::closed(step, sweep),
         Event::SweepShareChanged { sweep, share } => sweeps::share_changed(step, sweep, *share),
-        Event::SweepCancelled { sweep } => sweeps::cancelled(step, sweep),
-        Event::SweepDrainAsked { sweep } => sweeps::drained(step, sweep),
+        Event::SweepCancelled { sweep, by } => sweeps::cancelled(step, sweep, by.as_ref()),
+        Event::SweepDrainAsked { sweep, by } => sweeps::drained(step, sweep, by.as_ref()),
         Event::SweepRetried { sweep } => sweeps::retried(step, sweep),
         Event::SweepForgotten { sweep } => step.write(Record::SweepForgotten { sweep: sweep.clone() }),
-        Event::WorkerJoined { worker, instance, name, device, slots, held } => {
-            workers::joined(step, &Joining { id: worker, instance, name, device, slots: *slots }, held)
+        Event::WorkerJoined { worker, instance, name, device, slots, held, cordoned_by } => {
+            let cordoned_by = cordoned_by.as_deref();
+            workers::joined(step, &Joining { id: worker, instance, name, device, slots: *slots, cordoned_by }, held)
         }
+        Event::WorkerManaged { worker, action } => workers::managed(step, worker, action),
         Event::WorkerDraining { worker } => {
             let number = step.fleet.number_of(worker)?;
             step.fleet.seen(number, step.now);

@@ -98,10 +98,11 @@ pub use self::{
     journal::{AttemptId, Entry, EntryReader, FailedAttempt, JOURNAL_VERSION, Part, Record, UnreadableEntry, entries},
     ledger::snapshot::Snapshot,
     message::{
-        Departure, Effect, Event, HeldLease, Policy, Rejection, Share, ShareChange, SweepState, Timestamp, TrialOutcome,
+        Departure, Effect, Event, HeldLease, Person, Policy, Rejection, Share, ShareChange, SweepState, Timestamp,
+        TrialOutcome, WorkerAction,
     },
     view::{
-        PlanPart, StageCounts, StageDetail, StageFailure, StageStatus, SweepResults, SweepStatus, TrialStatus,
-        WorkerStatus,
+        Overview, PlanPart, RunningSweep, StageCounts, StageDetail, StageFailure, StageStatus, SweepResults,
+        SweepStatus, SweepsByState, TrialStatus, WorkerStatus, WorkersByState,
     },
 };

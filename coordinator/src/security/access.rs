@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::{Duration, SystemTime},
@@ -10,6 +10,8 @@ use std::{
 
 use futures::future::{Either, Ready, ready};
 use secateur_proto::ids::ContentHash;
+use secateur_worker::{causes::with_causes, connection::USER_HEADER};
+use time::OffsetDateTime;
 use tonic::{Status, body::Body, codegen::http, transport::server::TlsConnectInfo};
 use tower::{Layer, Service};
 use tracing::{debug, error};
@@ -19,8 +21,12 @@ use crate::connections::{PeerInfo, peer};
 use super::{
     Audit, Caller, Credential, Role,
     certificates::fingerprint,
-    tokens::{self, TokenError, Tokens},
+    revoked::{self, Revoked, RevokedError},
+    tokens::{self, Found, TokenError, Tokens},
 };
+
+/// The maximum length of a user's name.
+const LONGEST_USER: usize = 64;
 
 /// The interval at which the token of a streaming call is checked again.
 const LOOKS: Duration = Duration::from_secs(2);
@@ -72,39 +78,55 @@ pub(super) fn admits(path: &str) -> Admits {
 /// How callers authenticate.
 #[derive(Debug, Clone)]
 pub enum Door {
-    /// With the tokens in a coordinator's folder, or with worker certificates if TLS requires them. Without a token
-    /// file and without required certificates, access is open.
+    /// With the tokens in a coordinator's folder, or with worker certificates.
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Whether a certificate is accepted as well.
-        certificates: bool,
+        /// Whether everybody has access until there is a token.
+        open: bool,
     },
     /// With a single token, which permits everything.
     One(ContentHash),
 }
 
-/// The tokens of a folder as last read.
+/// A file of a folder as last read.
 #[derive(Debug, Default)]
-struct Cached {
+struct Cached<T> {
     /// The modification time and size of the file.
     version: Option<(SystemTime, u64)>,
-    tokens: Option<Tokens>,
+    content: T,
+}
+
+impl<T> Cached<T> {
+    /// The content, read again if the file has changed.
+    fn fresh<E>(&mut self, file: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+        let version = file.metadata().and_then(|file| Ok((file.modified()?, file.len()))).ok();
+        if version.is_none() || self.version != version {
+            // If the file cannot be read, nobody has access, and it is read again at the next call.
+            self.version = None;
+            self.content = read()?;
+            self.version = version;
+        }
+        Ok(&self.content)
+    }
 }
 
 /// Authenticates and authorises callers.
 #[derive(Debug, Clone)]
 pub struct Access {
     door: Door,
-    cached: Arc<Mutex<Cached>>,
+    /// The coordinator, which strange tokens are told.
+    coordinator: Arc<str>,
+    tokens: Arc<Mutex<Cached<Option<Tokens>>>>,
+    revoked: Arc<Mutex<Cached<Revoked>>>,
     audit: Audit,
 }
 
 impl Access {
-    /// Uses `door`. Refused callers are written to `audit`.
+    /// Uses the `door` of `coordinator`. Refused callers are written to `audit`.
     #[must_use]
-    pub fn new(door: Door, audit: Audit) -> Self {
-        Self { door, cached: Arc::default(), audit }
+    pub fn new(door: Door, coordinator: &str, audit: Audit) -> Self {
+        Self { door, coordinator: coordinator.into(), tokens: Arc::default(), revoked: Arc::default(), audit }
     }
 
     /// The audit log of refused calls and of callers' actions.
@@ -118,10 +140,9 @@ impl Access {
     pub fn still_knows(&self, caller: &Caller) -> bool {
         let known = self.with_tokens(|tokens| match (&caller.credential, tokens) {
             (Credential::Token(hash), Some(tokens)) => {
-                let mut same = tokens.list().iter().filter(|token| token.hash == *hash);
-                same.any(|token| !token.is_expired(SystemTime::now()))
+                matches!(tokens.find_hash(hash, SystemTime::now()), Found::Valid(_))
             }
-            (Credential::Certificate, _) => true,
+            (Credential::Certificate, _) => !self.is_revoked(&caller.name).unwrap_or(true),
             (Credential::None, tokens) => tokens.is_none(),
             (Credential::Token(_), None) => matches!(self.door, Door::One(_)),
         });
@@ -133,13 +154,16 @@ impl Access {
         loop {
             tokio::time::sleep(LOOKS).await;
             if !self.still_knows(caller) {
-                return Status::unauthenticated("the token of this call was revoked or has expired");
+                return Status::unauthenticated(match caller.credential {
+                    Credential::Certificate => "the certificate of this call was revoked",
+                    Credential::Token(_) | Credential::None => "the token of this call was revoked or has expired",
+                });
             }
         }
     }
 
-    const fn takes_certificates(&self) -> bool {
-        matches!(self.door, Door::Folder { certificates: true, .. })
+    const fn is_open(&self) -> bool {
+        matches!(self.door, Door::Folder { open: true, .. })
     }
 
     /// Authenticates and authorises a call.
@@ -171,56 +195,90 @@ impl Access {
 
     fn identify(&self, knock: &Knock<'_>) -> Result<Caller, Status> {
         let unknown = || {
-            Status::unauthenticated(if knock.token.is_some() {
-                "unknown token: it was revoked, has expired, or belongs to another coordinator"
-            } else {
-                "this coordinator requires a token: pass --token-file or set SECATEUR_TOKEN; `secateur token create` creates one"
+            let own = &*self.coordinator;
+            Status::unauthenticated(match knock.token {
+                Some(token) => match tokens::coordinator_of(token).filter(|other| *other != own) {
+                    Some(other) => format!(
+                        "this is coordinator {own}, and the token is for coordinator {other}: use that one's address, or a token of this one"
+                    ),
+                    None => "unknown token: it was revoked or belongs to another coordinator; `secateur token create` creates one".to_owned(),
+                },
+                None => "this coordinator requires a token: pass --token-file or set SECATEUR_TOKEN; `secateur token create` creates one".to_owned(),
             })
+        };
+        let anybody = || match knock.user {
+            Some(user) => Caller { name: user.to_owned(), ..Caller::anybody(knock.peer) },
+            None => Caller::anybody(knock.peer),
         };
         if let Door::One(hash) = &self.door {
             let known = knock.token.is_some_and(|token| ContentHash::of(token.as_bytes()) == *hash);
-            let owner = Caller { credential: Credential::Token(*hash), ..Caller::anybody(knock.peer) };
+            let owner = Caller { credential: Credential::Token(*hash), ..anybody() };
             return if known { Ok(owner) } else { Err(unknown()) };
         }
         let found = self.with_tokens(|tokens| {
-            let found = tokens.zip(knock.token).and_then(|(tokens, shown)| tokens.find(shown, SystemTime::now()));
-            (tokens.is_some(), found.cloned())
+            let found =
+                match tokens.zip(knock.token).map(|(tokens, shown)| (tokens.find(shown, SystemTime::now()), shown)) {
+                    Some((Found::Valid(token), shown)) => Some(Ok(Caller {
+                        name: token.name.clone(),
+                        role: token.role,
+                        credential: Credential::Token(ContentHash::of(shown.as_bytes())),
+                        peer: knock.peer,
+                    })),
+                    Some((Found::Expired(token, end), _)) => Some(Err(Status::unauthenticated(format!(
+                        "the token {name} expired on {}: `secateur token rotate {name} --expires TIME` replaces it",
+                        day(end),
+                        name = token.name
+                    )))),
+                    Some((Found::Unknown, _)) | None => None,
+                };
+            (tokens.is_some(), found)
         });
-        let (asks, found) = found.map_err(|error| {
-            error!(error = &error as &dyn std::error::Error, "cannot read the tokens; all calls are refused");
-            Status::unavailable("the coordinator cannot read its tokens; see its log")
-        })?;
+        let (asks, found) = found.map_err(|error| unreadable(&error))?;
         match (found, &knock.certificate) {
-            (Some(token), _) => Ok(Caller {
-                name: token.name,
-                role: token.role,
-                credential: Credential::Token(token.hash),
-                peer: knock.peer,
-            }),
-            (None, Some(name)) if knock.token.is_none() => Ok(Caller {
-                name: name.clone(),
-                role: Role::Worker,
-                credential: Credential::Certificate,
-                peer: knock.peer,
-            }),
-            (None, _) if asks || self.takes_certificates() => Err(unknown()),
-            (None, _) => Ok(Caller::anybody(knock.peer)),
+            (Some(found), _) => found,
+            (None, Some(name)) if knock.token.is_none() => {
+                if self.is_revoked(name).map_err(|error| unreadable(&error))? {
+                    return Err(Status::unauthenticated(
+                        "the certificate was revoked: `secateur cert issue --client NAME` makes another one",
+                    ));
+                }
+                Ok(Caller {
+                    name: name.clone(),
+                    role: Role::Worker,
+                    credential: Credential::Certificate,
+                    peer: knock.peer,
+                })
+            }
+            (None, _) if asks || !self.is_open() => Err(unknown()),
+            (None, _) => Ok(anybody()),
         }
     }
 
     /// The tokens of the folder, read again if the file has changed.
     fn with_tokens<T>(&self, use_them: impl FnOnce(Option<&Tokens>) -> T) -> Result<T, TokenError> {
         let Door::Folder { path, .. } = &self.door else { return Ok(use_them(None)) };
-        let version = path.join(tokens::FILE).metadata().and_then(|file| Ok((file.modified()?, file.len()))).ok();
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if version.is_none() || cached.version != version {
-            // If the file cannot be read, nobody has access, and it is read again at the next call.
-            cached.version = None;
-            cached.tokens = Tokens::read(path)?;
-            cached.version = version;
-        }
-        Ok(use_them(cached.tokens.as_ref()))
+        let mut cached = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(use_them(cached.fresh(&path.join(tokens::FILE), || Tokens::read(path))?.as_ref()))
     }
+
+    /// Whether the certificate of that name is revoked.
+    fn is_revoked(&self, name: &str) -> Result<bool, RevokedError> {
+        let Door::Folder { path, .. } = &self.door else { return Ok(false) };
+        let mut cached = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(cached.fresh(&path.join(revoked::FILE), || Revoked::read(path))?.holds(name))
+    }
+}
+
+/// What a caller reads whose credential cannot be checked.
+fn unreadable(error: &dyn std::error::Error) -> Status {
+    error!(error = with_causes(error), "cannot read who has access; all calls are refused");
+    Status::unavailable("the coordinator cannot read its tokens; see its log")
+}
+
+/// The day of so many seconds since 1970, in UTC.
+fn day(seconds: u64) -> String {
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    moment.map_or_else(|| "an unknown day".to_owned(), |moment| moment.date().to_string())
 }
 
 /// A refused call.
@@ -245,6 +303,8 @@ struct Knock<'a> {
     token: Option<&'a str>,
     /// The name in the client certificate.
     certificate: Option<String>,
+    /// What the caller says who it is.
+    user: Option<&'a str>,
     peer: Option<SocketAddr>,
 }
 
@@ -258,9 +318,17 @@ impl<'a> Knock<'a> {
             path: request.uri().path(),
             token: header.and_then(|value| value.strip_prefix("Bearer ")),
             certificate: certificates.and_then(|chain| chain.first().map(|own| fingerprint(own))),
+            user: claimed_user(request.headers()),
             peer: peer(extensions),
         }
     }
+}
+
+/// The name in the header of the user, if it is fit to be written down.
+fn claimed_user(headers: &http::HeaderMap) -> Option<&str> {
+    let name = headers.get(USER_HEADER)?.to_str().ok()?;
+    let is_fit = !name.is_empty() && name.len() <= LONGEST_USER && name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_fit.then_some(name)
 }
 
 /// The layer that checks access in front of the services.
@@ -312,153 +380,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use secateur_proto::DESCRIPTORS;
-    use tonic::Code;
-
-    use super::*;
-
-    fn knock<'a>(path: &'a str, token: Option<&'a str>) -> Knock<'a> {
-        Knock { path, token, certificate: None, peer: None }
-    }
-
-    fn access(folder: &std::path::Path, certificates: bool) -> Access {
-        Access::new(Door::Folder { path: folder.to_owned(), certificates }, Audit::none())
-    }
-
-    fn create(folder: &std::path::Path, name: &str, role: Role, lifetime: Option<Duration>) -> String {
-        Tokens::change(folder, |tokens| tokens.create(name, role, SystemTime::now(), lifetime)).expect("creates")
-    }
-
-    /// Every method of the services, as a path.
-    fn methods() -> Vec<String> {
-        let set = <prost_types::FileDescriptorSet as prost::Message>::decode(DESCRIPTORS).expect("descriptors");
-        let services =
-            set.file.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
-        let paths = services.flat_map(|(package, service)| {
-            service.method.iter().map(move |method| format!("/{package}.{}/{}", service.name(), method.name()))
-        });
-        paths.filter(|path| path.starts_with("/secateur.v1.") && !path.contains("Executor")).collect()
-    }
-
-    /// For administrators only: they destroy other people's work.
-    const DESTRUCTIVE: [&str; 2] = ["/secateur.v1.SweepService/Forget", "/secateur.v1.ArtifactService/CollectGarbage"];
-
-    #[test]
-    fn every_method_says_whom_it_admits() {
-        let mut methods = methods();
-        assert!(methods.len() >= 12, "{methods:?}");
-        let count = methods.len();
-        methods.retain(|method| !DESTRUCTIVE.contains(&method.as_str()));
-        assert_eq!(methods.len(), count - DESTRUCTIVE.len());
-        for method in DESTRUCTIVE {
-            assert_eq!(admits(method), Admits::Roles(&[]));
-        }
-        for method in methods {
-            assert!(
-                matches!(admits(&method), Admits::Roles([_, ..])),
-                "{method} is an administrator's alone: meant so?"
-            );
-        }
-    }
-
-    #[test]
-    fn a_role_may_do_its_own_and_nothing_else() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let access = access(folder.path(), false);
-        let token = |role: Role| create(folder.path(), role.name(), role, None);
-        let [admin, submit, worker, read] = Role::ALL.map(token);
-        let may = |token: &str, method: &str| {
-            access
-                .enter(&knock(&format!("/secateur.v1.{method}"), Some(token)))
-                .map(drop)
-                .map_err(|status| status.code())
-        };
-        let denied = Err(Code::PermissionDenied);
-        for method in methods() {
-            assert_eq!(may(&admin, method.trim_start_matches("/secateur.v1.")), Ok(()));
-        }
-        for (method, [submits, works, reads]) in [
-            ("SweepService/Submit", [Ok(()), denied, denied]),
-            ("SweepService/Extend", [Ok(()), denied, denied]),
-            ("SweepService/Cancel", [Ok(()), denied, denied]),
-            ("SweepService/Retry", [Ok(()), denied, denied]),
-            ("SweepService/SetShare", [Ok(()), denied, denied]),
-            ("SweepService/GetReport", [Ok(()), denied, Ok(())]),
-            ("SweepService/Explain", [Ok(()), denied, Ok(())]),
-            ("SweepService/Logs", [Ok(()), denied, Ok(())]),
-            ("WorkerService/ListWorkers", [Ok(()), denied, Ok(())]),
-            ("WorkerService/Attach", [denied, Ok(()), denied]),
-            ("ArtifactService/Put", [Ok(()), Ok(()), denied]),
-            ("ArtifactService/Get", [Ok(()), Ok(()), Ok(())]),
-            ("SweepService/Forget", [denied, denied, denied]),
-            ("ArtifactService/CollectGarbage", [denied, denied, denied]),
-            ("SweepService/Unheard", [denied, denied, denied]),
-        ] {
-            assert_eq!(
-                [may(&submit, method), may(&worker, method), may(&read, method)],
-                [submits, works, reads],
-                "{method}"
-            );
-        }
-    }
-
-    #[test]
-    fn tokens_change_while_the_door_is_in_use() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let folder = folder.path();
-        let access = access(folder, false);
-        let list = "/secateur.v1.SweepService/List";
-        let enters = |token: Option<&str>| access.enter(&knock(list, token)).map_err(|status| status.code());
-        assert_eq!(enters(None).expect("the door is open").role, Role::Admin);
-        let first = create(folder, "first", Role::Read, None);
-        assert_eq!(enters(None), Err(Code::Unauthenticated));
-        let caller = enters(Some(&first)).expect("is known");
-        assert_eq!((caller.name.as_str(), caller.role), ("first", Role::Read));
-        assert!(access.still_knows(&caller));
-        let second = create(folder, "second", Role::Read, None);
-        Tokens::change(folder, |tokens| tokens.revoke("first").map(drop)).expect("revokes");
-        assert_eq!(enters(Some(&first)), Err(Code::Unauthenticated));
-        assert!(!access.still_knows(&caller));
-        enters(Some(&second)).expect("is known");
-        // The last one is gone, but access is not open again.
-        Tokens::change(folder, |tokens| tokens.revoke("second").map(drop)).expect("revokes");
-        assert_eq!(enters(None), Err(Code::Unauthenticated));
-        std::fs::write(folder.join(tokens::FILE), "{").expect("writes");
-        assert_eq!(enters(Some(&second)), Err(Code::Unavailable));
-        assert!(!access.still_knows(&caller));
-        let over = create_anew(folder);
-        assert_eq!(enters(Some(&over)), Err(Code::Unauthenticated));
-        access.enter(&knock("/grpc.health.v1.Health/Check", None)).expect("says that it is there");
-        assert!(access.enter(&knock("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", None)).is_err());
-    }
-
-    /// A file with one expired token.
-    fn create_anew(folder: &std::path::Path) -> String {
-        std::fs::remove_file(folder.join(tokens::FILE)).expect("removes");
-        create(folder, "over", Role::Read, Some(Duration::ZERO))
-    }
-
-    #[test]
-    fn a_certificate_is_a_workers() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let shows = |certificates: bool, path: &str, certificate: Option<&str>, token: Option<&str>| {
-            let knock = Knock { path, token, certificate: certificate.map(str::to_owned), peer: None };
-            access(folder.path(), certificates).enter(&knock).map(|caller| caller.role).map_err(|status| status.code())
-        };
-        let attach = "/secateur.v1.WorkerService/Attach";
-        assert_eq!(shows(true, attach, Some("gpu-1"), None), Ok(Role::Worker));
-        assert_eq!(shows(true, attach, None, None), Err(Code::Unauthenticated));
-        assert_eq!(shows(true, attach, Some("gpu-1"), Some("wrong")), Err(Code::Unauthenticated));
-        let submit = "/secateur.v1.SweepService/Submit";
-        assert_eq!(shows(true, submit, Some("gpu-1"), None), Err(Code::PermissionDenied));
-    }
-
-    #[test]
-    fn one_token_opens_a_door_of_its_own() {
-        let access = Access::new(Door::One(ContentHash::of(b"secret")), Audit::none());
-        let enters = |token| access.enter(&knock("/secateur.v1.SweepService/Submit", token)).map(|caller| caller.role);
-        assert_eq!(enters(Some("secret")).expect("opens"), Role::Admin);
-        assert!(enters(Some("other")).is_err() && enters(None).is_err());
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use secateur_worker::private;
 use serde_json::{Value, json};
 use tracing::error;
 
@@ -59,7 +60,9 @@ impl Audit {
     /// # Errors
     /// If it cannot be opened.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(folder.join(FILE))?;
+        let path = folder.join(FILE);
+        let file = private::open_within(&path, OpenOptions::new().create(true).append(true))?;
+        private::give_open_to_owner_of_folder(&file, &path)?;
         Ok(Self::over(Some(file)))
     }
 
@@ -87,7 +90,8 @@ impl Audit {
     }
 
     /// Logs that a person on the coordinator's machine did `what` to `subject` directly in the folder.
-    pub fn done_here(&self, what: &str, subject: &str, role: Role) {
+    /// `role` is that of a token.
+    pub fn done_here(&self, what: &str, subject: &str, role: Option<Role>) {
         let from = "the coordinator's folder";
         let entry = json!({"at": now(), "who": null, "from": from, "did": what, "to": subject, "of_role": role});
         self.0.lock().unwrap_or_else(PoisonError::into_inner).append(&entry);

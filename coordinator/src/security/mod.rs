@@ -3,8 +3,13 @@
 
 mod access;
 mod audit;
+pub mod authority;
 pub mod certificates;
+pub mod expiry;
+mod file;
 mod grants;
+pub mod revoked;
+pub mod tls;
 pub mod tokens;
 
 use std::{fmt, net::SocketAddr};
@@ -65,10 +70,13 @@ pub enum Credential {
     Certificate,
 }
 
+/// The name of a caller without one.
+const NOBODY: &str = "anybody";
+
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The name of the token or certificate.
+    /// The name of the token or certificate. Without either, the name that the caller said.
     pub name: String,
     /// Its role.
     pub role: Role,
@@ -82,7 +90,13 @@ impl Caller {
     /// The caller if access is open.
     #[must_use]
     pub fn anybody(peer: Option<SocketAddr>) -> Self {
-        Self { name: "anybody".to_owned(), role: Role::Admin, credential: Credential::None, peer }
+        Self { name: NOBODY.to_owned(), role: Role::Admin, credential: Credential::None, peer }
+    }
+
+    /// Whether it neither authenticated nor said a name.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        self.name == NOBODY
     }
 
     /// The caller of a request that passed the [`AccessLayer`]; services get no others.

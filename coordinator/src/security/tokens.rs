@@ -2,16 +2,18 @@
 //! reveals no token. Random bits need no slow hash.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use secateur_proto::ids::ContentHash;
 use serde::{Deserialize, Serialize};
 
-use super::Role;
+use super::{
+    Role,
+    file::{self, seconds},
+};
 
 /// The name of the file in a coordinator's folder.
 pub const FILE: &str = "tokens.json";
@@ -35,9 +37,47 @@ pub struct Token {
     pub created_at: u64,
     /// Seconds since 1970 after which it is not accepted any more.
     pub expires_at: Option<u64>,
+    /// What it was before it was rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+}
+
+/// The text that a rotated token had before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Before {
+    /// BLAKE3 of that text.
+    pub hash: ContentHash,
+    /// Seconds since 1970 after which it is not accepted any more.
+    pub expires_at: u64,
+}
+
+/// What is known of a text that somebody shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// It is a valid token.
+    Valid(&'a Token),
+    /// It was a token, or was replaced by another text, until so many seconds since 1970.
+    Expired(&'a Token, u64),
+    /// It is no token of this coordinator.
+    Unknown,
 }
 
 impl Token {
+    /// What the text with that hash is, if it is or was this token.
+    fn known(&self, hash: &ContentHash, now: SystemTime) -> Option<Found<'_>> {
+        let end = if self.hash == *hash {
+            self.expires_at
+        } else {
+            let before = self.before.as_ref().filter(|before| before.hash == *hash)?;
+            Some(before.expires_at.min(self.expires_at.unwrap_or(u64::MAX)))
+        };
+        Some(match end.filter(|end| seconds(now) >= *end) {
+            None => Found::Valid(self),
+            Some(end) => Found::Expired(self, end),
+        })
+    }
+
     /// Whether it has expired.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
@@ -94,6 +134,9 @@ pub enum TokenError {
     /// There is no token of this name.
     #[error("no token {0:?}; `secateur token list` lists them")]
     Unknown(String),
+    /// A token that has expired would have a new text that is never accepted.
+    #[error("token {0} has expired: pass --expires to give the new one a time")]
+    Expired(String),
 }
 
 impl Tokens {
@@ -124,24 +167,14 @@ impl Tokens {
     pub fn change<T>(folder: &Path, change: impl FnOnce(&mut Self) -> Result<T, TokenError>) -> Result<T, TokenError> {
         let path = folder.join(FILE);
         let failed = |source| TokenError::File { path: path.clone(), source };
-        fs::create_dir_all(folder).map_err(failed)?;
-        let lock = fs::File::create(folder.join("tokens.lock")).map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        let _lock = file::lock(folder, "tokens.lock").map_err(failed)?;
         let mut tokens = Self::read(folder)?.unwrap_or(Self { version: VERSION, tokens: Vec::new() });
         let done = change(&mut tokens)?;
-        let mut draft = tempfile::Builder::new();
-        // Hashes are not secret, and a service that runs as another user must read a file written by an administrator.
-        #[cfg(unix)]
-        draft.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-        let mut draft = draft.tempfile_in(folder).map_err(failed)?;
-        let mut bytes = serde_json::to_vec_pretty(&tokens).map_err(|error| failed(error.into()))?;
-        bytes.push(b'\n');
-        draft.write_all(&bytes).and_then(|()| draft.as_file().sync_all()).map_err(failed)?;
-        draft.persist(&path).map_err(|error| failed(error.error))?;
+        file::replace(&path, &tokens).map_err(failed)?;
         Ok(done)
     }
 
-    /// Creates a token and returns its text, which is stored nowhere.
+    /// Creates a token and returns its text, which is stored nowhere. It names the coordinator, if that is known.
     ///
     /// # Errors
     /// If the name is invalid or taken.
@@ -151,6 +184,7 @@ impl Tokens {
         role: Role,
         now: SystemTime,
         lifetime: Option<Duration>,
+        coordinator: Option<&str>,
     ) -> Result<String, TokenError> {
         let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
         if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(allowed) {
@@ -159,12 +193,40 @@ impl Tokens {
         if self.tokens.iter().any(|token| token.name == name) {
             return Err(TokenError::Taken(name.to_owned()));
         }
-        let secret = secret(role)?;
+        let secret = secret(role, coordinator)?;
         let created_at = seconds(now);
         let expires_at = lifetime.map(|lifetime| created_at.saturating_add(lifetime.as_secs()));
         let hash = ContentHash::of(secret.as_bytes());
-        self.tokens.push(Token { name: name.to_owned(), role, hash, created_at, expires_at });
+        self.tokens.push(Token { name: name.to_owned(), role, hash, created_at, expires_at, before: None });
         Ok(secret)
+    }
+
+    /// Gives the token of that name another text and returns it. The text from before is accepted for `overlap` more.
+    /// A `lifetime` begins anew; without one the token ends when it would have.
+    ///
+    /// # Errors
+    /// If there is none, or it has expired and there is no `lifetime`.
+    pub fn rotate(
+        &mut self,
+        name: &str,
+        now: SystemTime,
+        lifetime: Option<Duration>,
+        overlap: Duration,
+        coordinator: Option<&str>,
+    ) -> Result<(String, Role), TokenError> {
+        let token = self.tokens.iter_mut().find(|token| token.name == name);
+        let token = token.ok_or_else(|| TokenError::Unknown(name.chars().take(80).collect()))?;
+        if lifetime.is_none() && token.is_expired(now) {
+            return Err(TokenError::Expired(token.name.clone()));
+        }
+        let secret = secret(token.role, coordinator)?;
+        let until = seconds(now).saturating_add(overlap.as_secs()).min(token.expires_at.unwrap_or(u64::MAX));
+        token.before = Some(Before { hash: token.hash, expires_at: until });
+        token.hash = ContentHash::of(secret.as_bytes());
+        if let Some(lifetime) = lifetime {
+            token.expires_at = Some(seconds(now).saturating_add(lifetime.as_secs()));
+        }
+        Ok((secret, token.role))
     }
 
     /// Revokes the token of that name.
@@ -183,33 +245,46 @@ impl Tokens {
         &self.tokens
     }
 
-    /// Finds the token with that text, unless it has expired. Only hashes are compared, so timing reveals nothing about
-    /// the token.
+    /// Finds the token with that text. Only hashes are compared, so timing reveals nothing about the token.
     #[must_use]
-    pub fn find(&self, shown: &str, now: SystemTime) -> Option<&Token> {
-        let hash = ContentHash::of(shown.as_bytes());
-        self.tokens.iter().find(|token| token.hash == hash && !token.is_expired(now))
+    pub fn find(&self, shown: &str, now: SystemTime) -> Found<'_> {
+        self.find_hash(&ContentHash::of(shown.as_bytes()), now)
+    }
+
+    /// Finds the token whose text has that hash.
+    #[must_use]
+    pub fn find_hash(&self, hash: &ContentHash, now: SystemTime) -> Found<'_> {
+        self.tokens.iter().find_map(|token| token.known(hash, now)).unwrap_or(Found::Unknown)
     }
 }
 
 /// A new token from the system's random numbers. Its prefix lets secret scanners find one that was committed by
-/// mistake.
+/// mistake. It names the coordinator that it is for, if that is known.
 ///
 /// # Errors
 /// If the system has none.
-pub fn secret(role: Role) -> Result<String, TokenError> {
+pub fn secret(role: Role, coordinator: Option<&str>) -> Result<String, TokenError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     let bits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("secateur_{role}_{bits}"))
+    let coordinator = coordinator.map(|id| format!("{id}_")).unwrap_or_default();
+    Ok(format!("secateur_{role}_{coordinator}{bits}"))
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+/// The coordinator that a token names, if it names one.
+#[must_use]
+pub fn coordinator_of(token: &str) -> Option<&str> {
+    let mut parts = token.split('_').skip(2);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(coordinator), Some(_), None) => Some(coordinator),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]
@@ -218,16 +293,20 @@ mod tests {
         let folder = folder.path();
         assert_eq!(Tokens::read(folder).expect("reads"), None);
         let now = UNIX_EPOCH + Duration::from_secs(1_000);
-        let alice = Tokens::change(folder, |tokens| tokens.create("alice", Role::Submit, now, None)).expect("creates");
+        let alice =
+            Tokens::change(folder, |tokens| tokens.create("alice", Role::Submit, now, None, None)).expect("creates");
         let hour = Some(Duration::from_secs(3600));
-        let bob = Tokens::change(folder, |tokens| tokens.create("bob", Role::Read, now, hour)).expect("creates");
+        let bob = Tokens::change(folder, |tokens| tokens.create("bob", Role::Read, now, hour, None)).expect("creates");
         let tokens = Tokens::read(folder).expect("reads").expect("two");
-        let of =
-            |tokens: &Tokens, shown: &str, at| tokens.find(shown, at).map(|token| (token.name.clone(), token.role));
+        let of = |tokens: &Tokens, shown: &str, at| match tokens.find(shown, at) {
+            Found::Valid(token) => Some((token.name.clone(), token.role)),
+            Found::Expired(..) | Found::Unknown => None,
+        };
         let later = now + Duration::from_secs(3600);
         assert_eq!(of(&tokens, &alice, later), Some(("alice".to_owned(), Role::Submit)));
         assert_eq!(of(&tokens, &bob, later - Duration::from_secs(1)), Some(("bob".to_owned(), Role::Read)));
         assert_eq!(of(&tokens, &bob, later), None);
+        assert!(matches!(tokens.find(&bob, later), Found::Expired(token, 4_600) if token.name == "bob"));
         for wrong in ["", "secateur_submit_", &alice[..alice.len() - 1], &alice.to_uppercase(), &format!("{alice} ")] {
             assert_eq!(of(&tokens, wrong, now), None, "{wrong:?}");
         }
@@ -242,9 +321,73 @@ mod tests {
     #[test]
     fn tokens_are_not_alike() {
         let all: std::collections::BTreeSet<String> =
-            (0..100).map(|_| secret(Role::Worker).expect("random numbers")).collect();
+            (0..100).map(|_| secret(Role::Worker, None).expect("random numbers")).collect();
         assert_eq!(all.len(), 100);
         assert!(all.iter().all(|token| token.len() == "secateur_worker_".len() + 64));
+        assert!(all.iter().all(|token| coordinator_of(token).is_none()));
+        let of_one = secret(Role::Read, Some("0123456789ab")).expect("random numbers");
+        assert_eq!(coordinator_of(&of_one), Some("0123456789ab"));
+        for other in ["", "secateur", "secateur_read", "some_other_token_with_parts"] {
+            assert_eq!(coordinator_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_rotated_token_is_accepted_a_little_longer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        let at = |second| UNIX_EPOCH + Duration::from_secs(second);
+        let create = |name: &str, lifetime| {
+            let lifetime = Some(Duration::from_secs(lifetime));
+            Tokens::change(folder, |tokens| tokens.create(name, Role::Worker, at(0), lifetime, None)).expect("creates")
+        };
+        let rotate = |name: &str, second, lifetime: Option<u64>, overlap| {
+            let (lifetime, overlap) = (lifetime.map(Duration::from_secs), Duration::from_secs(overlap));
+            Tokens::change(folder, |tokens| tokens.rotate(name, at(second), lifetime, overlap, None))
+                .map(|(new, _)| new)
+        };
+        let is_valid = |shown: &str, second| {
+            let tokens = Tokens::read(folder).expect("reads").expect("some");
+            matches!(tokens.find(shown, at(second)), Found::Valid(_))
+        };
+        let first = create("gpus", 1_000);
+        let second = rotate("gpus", 100, Some(5_000), 60).expect("is there");
+        assert!(is_valid(&first, 159) && !is_valid(&first, 160));
+        assert!(is_valid(&second, 5_099) && !is_valid(&second, 5_100));
+        let third = rotate("gpus", 200, None, 0).expect("is there");
+        assert!(!is_valid(&second, 200) && is_valid(&third, 5_099) && !is_valid(&third, 5_100));
+        // What is left of its life is all that the text from before has.
+        let old = create("short", 10);
+        rotate("short", 5, Some(1_000), 60).expect("is there");
+        assert!(is_valid(&old, 9) && !is_valid(&old, 10));
+        assert!(matches!(rotate("none", 0, None, 0), Err(TokenError::Unknown(_))));
+        create("over", 10);
+        let refused = rotate("over", 10, None, 60).expect_err("has expired");
+        assert_eq!(refused.to_string(), "token over has expired: pass --expires to give the new one a time");
+        let new = rotate("over", 10, Some(10), 60).expect("has a time again");
+        assert!(is_valid(&new, 19) && !is_valid(&new, 20));
+    }
+
+    /// Root may create a token with any umask, in the folder of a service that runs as somebody else.
+    #[test]
+    #[cfg(unix)]
+    fn a_service_can_read_what_somebody_else_wrote() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join("data");
+        let create = |name: &str| {
+            Tokens::change(&folder, |tokens| tokens.create(name, Role::Read, SystemTime::now(), None, None)).map(drop)
+        };
+        create("one").expect("creates");
+        assert_eq!(fs::metadata(&folder).expect("is there").permissions().mode() & 0o777, 0o700);
+        // Only root can give files away.
+        let is_root = chown(&folder, Some(12_345), Some(12_345)).is_ok();
+        create("two").expect("creates");
+        for name in [FILE, "tokens.lock"] {
+            let file = fs::metadata(folder.join(name)).expect("is there");
+            assert!(!is_root || (file.uid(), file.gid()) == (12_345, 12_345), "{name}");
+        }
+        assert_eq!(fs::metadata(folder.join(FILE)).expect("is there").permissions().mode() & 0o777, 0o644);
     }
 
     #[test]
@@ -252,7 +395,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path();
         let create = |name: &str| {
-            Tokens::change(folder, |tokens| tokens.create(name, Role::Read, SystemTime::now(), None)).map(drop)
+            Tokens::change(folder, |tokens| tokens.create(name, Role::Read, SystemTime::now(), None, None)).map(drop)
         };
         create("one").expect("creates");
         let before = fs::read(folder.join(FILE)).expect("reads");

@@ -120,7 +120,7 @@ search: {sampler: sobol, trials: 64, seed: 2}
 ";
 
 /// Kills a run and all that it has started, at once.
-fn kill_group(process: Process) -> Ended {
+pub(crate) fn kill_group(process: Process) -> Ended {
     let group = process.id();
     let executors = process.executors();
     let sent = Command::new("sh").args(["-c", &format!("kill -s KILL -- -{group}")]).status();

@@ -316,6 +316,25 @@ async fn health_and_reflection_know_the_three_services() {
     assert_eq!(names, services);
 }
 
+/// Clients that know the older reflection alone, Python's among them, are served as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_older_reflection_knows_the_same_services() {
+    use tonic_reflection::pb::v1alpha::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let lab = Lab::empty();
+    let server = Server::start(&lab);
+    let request = MessageRequest::ListServices(String::new());
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+    let mut client = ServerReflectionClient::new(channel(&server).await);
+    let replies = client.server_reflection_info(tokio_stream::iter([request])).await.expect("answers").into_inner();
+    let reply = replies.collect::<Vec<_>>().await.remove(0).expect("an answer").message_response;
+    let Some(MessageResponse::ListServicesResponse(list)) = reply else { panic!("no list but {reply:?}") };
+    let names = list.service.iter().filter(|service| service.name.starts_with("secateur.v1."));
+    assert_eq!(names.count(), 3, "{list:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_is_watched_cancelled_and_gone_on_with() {
     let lab = Lab::new(SWEEP, 200);
@@ -438,7 +457,7 @@ async fn a_sweep_that_cannot_be_taken_changes_nothing() {
     let refused = sweeps.plan(PlanRequest { file: Some(file()) }).await.expect_err("one message holds no plan");
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("GetPlan"), "{}", refused.message());
-    assert_eq!(sweeps.list(ListSweepsRequest {}).await.expect("answers").into_inner().sweeps, []);
+    assert_eq!(sweeps.list(ListSweepsRequest::default()).await.expect("answers").into_inner().sweeps, []);
     for id in ["abc", "", "é\u{1b}"] {
         let missing = sweeps.get(GetSweepRequest { sweep_id: id.to_owned() }).await.expect_err("there is none");
         assert_eq!(missing.code(), Code::NotFound);

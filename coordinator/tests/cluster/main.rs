@@ -3,14 +3,20 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adaptive;
 mod artifacts;
+mod backup;
 mod bucket;
+mod certificates;
+mod configuration;
 mod crashes;
 mod deploy;
 mod diff;
 mod digits;
+mod fleet;
 mod growing;
 mod grpc;
+mod identity;
 mod images;
 mod inputs;
 mod journal;
@@ -24,3 +30,4 @@ mod security;
 mod space;
 mod standby;
 mod storm;
+mod verify;

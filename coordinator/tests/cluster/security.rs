@@ -21,14 +21,14 @@ use tonic::{
 };
 
 /// Makes a token and writes it into a file of its name.
-fn token(lab: &Lab, name: &str, role: &str) -> String {
+pub(super) fn token(lab: &Lab, name: &str, role: &str) -> String {
     let made = lab.run(&["token", "create", name, "--role", role, "--data-dir", "data"]).expect(0);
     lab.write(&format!("{name}.token"), &made.stdout);
     made.stdout.trim().to_owned()
 }
 
 /// A coordinator with certificates of its own authority, on a free port.
-fn encrypted(lab: &Lab, further: &[&str]) -> Server {
+pub(super) fn encrypted(lab: &Lab, further: &[&str]) -> Server {
     lab.run(&["cert", "init"]).expect(0);
     let own = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"];
     let tls = ["--tls-cert", "certs/server.pem", "--tls-key", "certs/server.key"];
@@ -36,13 +36,13 @@ fn encrypted(lab: &Lab, further: &[&str]) -> Server {
 }
 
 /// A command against `server`, over TLS, with the token in that file.
-fn with_token(lab: &Lab, server: &Server, arguments: &[&str], name: &str) -> Ended {
+pub(super) fn with_token(lab: &Lab, server: &Server, arguments: &[&str], name: &str) -> Ended {
     let file = format!("{name}.token");
     let way = ["--coordinator", &server.address, "--ca", "certs/ca.pem", "--token-file", &file];
     lab.run(&[arguments, &way[..]].concat())
 }
 
-fn worker(lab: &Lab, server: &Server, further: &[&str]) -> Process {
+pub(super) fn worker(lab: &Lab, server: &Server, further: &[&str]) -> Process {
     let way = ["worker", "--coordinator", &server.address, "--ca", "certs/ca.pem"];
     let own = ["--cache-dir", "cache", "--slots", "1", "--lanes", "4", "--name", "gpu"];
     lab.start(&[&way[..], &own[..], further].concat())
@@ -56,7 +56,7 @@ async fn channel(lab: &Lab, server: &Server) -> Channel {
     channel.connect().await.expect("connects")
 }
 
-fn audit(lab: &Lab) -> Vec<Value> {
+pub(super) fn audit(lab: &Lab) -> Vec<Value> {
     let log = fs::read_to_string(lab.path("data/audit.jsonl")).expect("there is a log");
     log.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
 }
@@ -103,7 +103,7 @@ fn a_sweep_goes_through_and_nobody_may_more_than_their_role() {
     clear.kill();
     let strange = ["--ca", "others/ca.pem", "--cache-dir", "strange"];
     let mut strange = lab.start(&[&["worker", "--coordinator", &server.address], &strange[..]].concat());
-    strange.wait_for(&["not attached", "--ca must be"]);
+    strange.wait_for(&["not attached", "was not signed by the authority in --ca"]);
     strange.kill();
 
     // Who did what is written down, and no token is written anywhere.
@@ -266,7 +266,7 @@ fn nothing_listens_off_loopback_without_encryption_and_tokens() {
     refused(&tls, &["secateur token create"]);
     token(&lab, "root", "admin");
     refused(&[], &["--tls-cert"]);
-    refused(&["--tls-cert", "certs/server.pem", "--tls-key", "certs/worker.key"], &["certificate and key"]);
+    refused(&["--tls-cert", "certs/server.pem", "--tls-key", "certs/worker.key"], &["belong together"]);
     refused(&["--tls-cert", "certs/none.pem", "--tls-key", "certs/server.key"], &["certs/none.pem"]);
     drop(Server::of(Process::start(serve(&tls))));
     let mut insecure = Process::start(serve(&["--insecure"]));

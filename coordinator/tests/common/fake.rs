@@ -31,6 +31,8 @@ pub(crate) fn hello(name: &str) -> Hello {
         slots: 1,
         instance: name.to_owned(),
         held: vec![],
+        cordoned_by: String::new(),
+        coordinator: String::new(),
     }
 }
 

@@ -105,15 +105,13 @@ impl Lab {
     pub(crate) fn secateur(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
         command.args(arguments).current_dir(self.folder.path());
-        for variable in
-            ["COORDINATOR", "JOURNAL", "ARTIFACTS", "ARTIFACTS_FOR_WORKERS", "CA", "TOKEN", "TOKEN_FILE", "CERT", "KEY"]
-        {
-            command.env_remove(format!("SECATEUR_{variable}"));
-        }
         for (variable, _) in env::vars_os() {
-            if variable.to_string_lossy().starts_with("AWS_") {
+            if ["SECATEUR_", "AWS_"].iter().any(|prefix| variable.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(variable);
             }
+        }
+        for variable in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DIRECTORY"] {
+            command.env_remove(variable);
         }
         command.env("SECATEUR_LOG", "warn,secateur=debug,secateur_worker=debug");
         command.env("HOME", self.folder.path()).env_remove("XDG_CACHE_HOME");

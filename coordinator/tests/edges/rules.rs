@@ -102,6 +102,26 @@ pub(super) const BANS: &[Ban] = &[
         reason: "the shell around the core is below the services that use it",
     },
     Ban {
+        within: &["coordinator/src/provision/policy.rs"],
+        except: &[],
+        names: OUTSIDE,
+        reason: "how many jobs there should be is decided from numbers; who asks and who acts is elsewhere",
+    },
+    Ban {
+        within: &["coordinator/src/provision"],
+        except: &[],
+        names: &[
+            "tonic",
+            "secateur_proto::v1",
+            "crate::cli",
+            "crate::driver",
+            "crate::grpc",
+            "crate::queries",
+            "crate::scheduler",
+        ],
+        reason: "workers are provided for any coordinator, however it is asked",
+    },
+    Ban {
         within: &["coordinator/src/journal"],
         except: &[],
         names: &["crate::driver", "crate::scheduler", "crate::experiment", "crate::upkeep"],
@@ -155,9 +175,21 @@ pub(super) const BANS: &[Ban] = &[
     },
     Ban {
         within: &["proto/src", "worker/src", "coordinator/src"],
-        except: &["worker/src/direct.rs", "worker/src/http.rs"],
+        // The last two serve metrics to scrapers, and wrap the bodies of tonic's calls.
+        except: &[
+            "worker/src/direct.rs",
+            "worker/src/http.rs",
+            "coordinator/src/monitoring/endpoint.rs",
+            "worker/src/time_limit.rs",
+        ],
         names: &["hyper", "hyper_util", "hyper_rustls"],
         reason: "there is one HTTP client; calls between coordinator and workers are tonic's",
+    },
+    Ban {
+        within: &["proto/src", "worker/src", "coordinator/src"],
+        except: &["coordinator/src/monitoring"],
+        names: &["prometheus_client"],
+        reason: "how metrics are exposed is one module's business; others count and are read",
     },
     Ban {
         within: &["coordinator/src/garbage.rs"],
@@ -275,6 +307,18 @@ pub(super) const BANS: &[Ban] = &[
         except: &["worker/src/train/vectors.rs"],
         names: &["pulp"],
         reason: "which vectors a processor has is one file's business",
+    },
+    Ban {
+        within: &["proto/src", "worker/src", "coordinator/src"],
+        except: &["worker/src/configuration/file.rs", "coordinator/src/provision/settings.rs"],
+        names: &["toml"],
+        reason: "how a configuration file is written is one file's business",
+    },
+    Ban {
+        within: &["proto/src", "worker/src", "coordinator/src"],
+        except: &["coordinator/src/security"],
+        names: &["rcgen", "x509_parser", "tokio_rustls"],
+        reason: "what is in a certificate, and how TLS is accepted, is the business of `security`",
     },
     Ban {
         within: &["proto/src", "worker/src", "coordinator/src"],

@@ -125,9 +125,9 @@ fn journals() -> Vec<Vec<u8>> {
     let mut core = Core::new(Policy::default());
     let events = [
         Event::Started,
-        Event::SweepSubmitted { plan: Arc::new(plan), share: ShareChange::default(), open: false },
-        Event::SweepDrainAsked { sweep: sweep.clone() },
-        Event::SweepCancelled { sweep: sweep.clone() },
+        Event::SweepSubmitted { plan: Arc::new(plan), share: ShareChange::default(), open: false, by: None },
+        Event::SweepDrainAsked { sweep: sweep.clone(), by: None },
+        Event::SweepCancelled { sweep: sweep.clone(), by: None },
         Event::SweepForgotten { sweep },
     ];
     let (mut lines, mut running) = (Vec::new(), vec![]);

@@ -41,7 +41,7 @@ async fn channel(server: &Server) -> Channel {
 
 /// Whether the coordinator serves others.
 async fn serves(server: &Server) {
-    SweepServiceClient::new(channel(server).await).list(ListSweepsRequest {}).await.expect("it serves");
+    SweepServiceClient::new(channel(server).await).list(ListSweepsRequest::default()).await.expect("it serves");
 }
 
 /// Runs what means harm, and asserts that the coordinator serves others afterwards and has not grown.
@@ -297,7 +297,8 @@ async fn a_sweep_file_that_is_made_to_hurt_is_refused_with_the_reason() {
         })
         .await;
     }
-    let sweeps = SweepServiceClient::new(channel).list(ListSweepsRequest {}).await.expect("answers").into_inner();
+    let sweeps =
+        SweepServiceClient::new(channel).list(ListSweepsRequest::default()).await.expect("answers").into_inner();
     assert_eq!(sweeps.sweeps, []);
 }
 

@@ -7,4 +7,5 @@ mod extend;
 mod fuzz;
 mod hostile;
 mod output;
+mod silence;
 mod stores;

@@ -34,6 +34,15 @@ impl Subject {
             Self::Initial {} => None,
         }
     }
+
+    /// The net of the stage that `renamed` returns for its stage.
+    pub(super) fn renamed(self, renamed: impl Fn(StageKey) -> StageKey) -> Self {
+        match self {
+            Self::Dense { stage } => Self::Dense { stage: renamed(stage) },
+            Self::Pruned { stage } => Self::Pruned { stage: renamed(stage) },
+            Self::Initial {} => Self::Initial {},
+        }
+    }
 }
 
 /// The weights that retraining starts from.
@@ -60,6 +69,14 @@ impl Start {
         match self {
             Self::Rewound { stage } => Some(*stage),
             Self::Scored {} | Self::Initial {} | Self::Reinitialized {} => None,
+        }
+    }
+
+    /// The weights of the stage that `renamed` returns for its stage.
+    pub(super) fn renamed(self, renamed: impl Fn(StageKey) -> StageKey) -> Self {
+        match self {
+            Self::Rewound { stage } => Self::Rewound { stage: renamed(stage) },
+            other @ (Self::Scored {} | Self::Initial {} | Self::Reinitialized {}) => other,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataSettings, ModelSpec, training::Training};
+use super::{DataSettings, Engine, ModelSpec, training::Training};
 use crate::{ids::StageKey, outcome::Role};
 
 /// What coordinators and workers need to know of a stage, whatever its kind.
@@ -39,6 +39,20 @@ pub trait Stage {
     fn training(&self) -> Option<Training<'_>> {
         None
     }
+
+    /// Whether no other stage may run on its machine at the same time, because it takes the time.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    /// The engine that its worker must have, or `None`.
+    fn engine(&self) -> Option<Engine> {
+        None
+    }
+
+    /// The same work with another seed, if it depends on the seed. The stages that it reads are those that `renamed` returns for the ones
+    /// that it read.
+    fn with_seed(&self, seed: u64, renamed: &dyn Fn(StageKey) -> StageKey) -> StageSpec;
 
     /// Checks what is particular to this kind; nets and trainings are checked for every kind.
     ///
@@ -121,6 +135,8 @@ kinds! { $
     prune => Prune(PruneSpec),
     /// Round the net's numbers to few bits, and evaluate.
     quantize => Quantize(QuantizeSpec),
+    /// Take the sizes of a net and the time of its answers.
+    measure => Measure(MeasureSpec),
     /// Fit a model of another kind, to compare nets with.
     reference => Reference(ReferenceSpec),
 }

@@ -14,11 +14,11 @@ use secateur_proto::{
     ids::StageKey,
     outcome::{Artifact, Checkpoint, Failure, FailureClass, Role, StageOutcome},
     v1::{
-        ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, RunBundle, StageCheckpoint,
-        StageReport, Words, executor_reply::Reply, executor_request::Request, worker_message::Message,
+        ArtifactRef, Calibrate, Calibrated, Checkpointed, HeldStage, Lease, MeasureBundle, Progress, RunBundle,
+        StageCheckpoint, StageReport, Words, executor_reply::Reply, executor_request::Request, worker_message::Message,
     },
 };
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -71,6 +71,43 @@ impl Slots {
         let mut executor = self.executors.start(&self.options)?;
         executor.send(request).await?;
         Ok(executor)
+    }
+}
+
+/// The machine, which stages of all devices and workers of this process share. A stage that takes the time has it alone. It cannot keep out
+/// other programs.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+/// The interval between two signs of progress of attempts that wait for their turn on the machine.
+const BETWEEN_SIGNS: Duration = Duration::from_secs(60);
+
+/// A part of the machine, or all of it.
+#[expect(dead_code, reason = "held until the work has ended")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+impl Turn {
+    /// Waits for it. Who waits to be alone comes before all who ask later, so that the machine drains.
+    async fn take(alone: bool) -> Self {
+        if alone { Self::Alone(MACHINE.write().await) } else { Self::Shared(MACHINE.read().await) }
+    }
+
+    /// Waits for the turn of these attempts. They give signs of progress meanwhile: a coordinator that hears nothing of
+    /// an attempt for long takes it for stuck.
+    async fn take_with_signs(alone: bool, outbox: &Outbox, attempts: &Attempts) -> Self {
+        let mut turn = std::pin::pin!(Self::take(alone));
+        loop {
+            if let Ok(turn) = tokio::time::timeout(BETWEEN_SIGNS, turn.as_mut()).await {
+                return turn;
+            }
+            for (stage, attempt) in attempts {
+                // Without a number of epochs it is a sign alone.
+                let sign = Progress { stage_key: stage.to_string(), attempt: *attempt, ..Progress::default() };
+                outbox.pass(Message::Progress(sign));
+            }
+        }
     }
 }
 
@@ -206,6 +243,7 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
     let mut inputs = BTreeMap::new();
     let mut given = BTreeSet::new();
     let mut checkpoints = Checkpoints::new();
+    let mut is_exclusive = false;
     for leased in lease.stages {
         let message = leased.stage.ok_or(InvalidMessage::Missing("stage"))?;
         let stage = StageWithInputs::try_from(message.clone())?;
@@ -215,6 +253,7 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
         }
         inputs.extend(stage.spec.reads().into_iter().filter_map(|role| Some((*stage.inputs.get(&role)?, role))));
         given.extend(stage.inputs.values().copied());
+        is_exclusive |= stage.spec.is_exclusive();
         attempts.insert(stage.key, leased.attempt);
         if let Some(checkpoint) = leased.checkpoint {
             checkpoints.insert(stage.key, checkpoint.try_into()?);
@@ -227,6 +266,8 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
     // Before the executor starts, so that its inputs are kept until it has ended.
     let say = |stage, line| tell_of(outbox, attempts, stage, line);
     let _held = fetch(&inputs, &mut checkpoints, &link, slots, say).await?;
+    // After its files are there: nobody waits for a network while others are kept out.
+    let _turn = Turn::take_with_signs(is_exclusive, outbox, attempts).await;
     info!(stages = stages.len(), checkpoints = checkpoints.len(), "working on a lease");
     let checkpoints = checkpoints.into_iter().map(|(stage, checkpoint)| StageCheckpoint {
         stage_key: stage.to_string(),
@@ -294,6 +335,7 @@ async fn work(lease: Lease, link: Link, slots: &Slots, outbox: &Outbox, attempts
 /// Measures how many lanes of a class to run at once.
 pub(super) async fn calibrate(request: Calibrate, slots: &Slots) -> Result<Calibrated, Failed> {
     let _slot = slots.free.acquire().await;
+    let _turn = Turn::take(false).await;
     let mut executor = slots.ask(Request::Measure(MeasureBundle { stage: request.stage })).await?;
     match executor.receive().await? {
         Reply::Measured(measured) => {

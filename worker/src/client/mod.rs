@@ -5,9 +5,11 @@
 //! never waits for a training step. It knows nothing of sweeps.
 
 mod executors;
+mod home;
 mod lease;
 mod outbox;
 mod session;
+mod stop;
 mod workbench;
 
 use std::{
@@ -27,16 +29,16 @@ use secateur_proto::{
     ids::{ContentHash, InstanceId},
     v1::worker_service_client::WorkerServiceClient,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
 pub use self::executors::{Executor, Executors, Program};
-use self::{lease::Slots, outbox::Outbox, session::Ended, workbench::Workbench};
+use self::{home::Home, lease::Slots, outbox::Outbox, session::Ended, stop::Stop, workbench::Workbench};
 use crate::{
     cache::Cache,
     causes::with_causes,
-    connection::{AuthorizedChannel, ConnectError, Remote, is_about_certificates, is_about_encryption},
+    connection::{AuthorizedChannel, ConnectError, Remote, certificate_problem, is_about_encryption},
     device::DeviceName,
     direct::Direct,
     executor::process::ExecutorOptions,
@@ -46,9 +48,6 @@ use crate::{
 
 /// The wait before the first attempt to attach again.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
-
-/// The time for the coordinator to confirm returned work at the end.
-const HAND_BACK: Duration = Duration::from_secs(5);
 
 /// The maximum wait between two attempts to reach the coordinator.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -129,9 +128,7 @@ pub async fn serve(
     let store = Arc::new(Store::open(options.store.clone(), durability)?);
     let cache = Arc::new(Cache::open(store, options.cache_size)?);
     let direct = Arc::new(LazyLock::new(Direct::or_none as fn() -> _));
-    let (phase, stop) = watch::channel(Phase::Working);
-    let (hurry, hurried) = watch::channel(());
-    let stop = Stop { phase: stop, hurry: hurried, grace };
+    let (whole, stop) = stop::stop(grace);
     let attached = AtomicUsize::new(0);
     let working = try_join_all(options.devices.iter().map(|device| {
         let direct = Arc::clone(&direct);
@@ -139,12 +136,7 @@ pub async fn serve(
     }));
     let stopping = async {
         asked.await;
-        phase.send_replace(Phase::Draining);
-        // So that work returned after the grace period is not lost.
-        hurry.send_replace(());
-        tokio::time::sleep(grace).await;
-        phase.send_replace(Phase::Over);
-        tokio::time::sleep(HAND_BACK).await;
+        whole.drain(grace).await;
         if attached.load(Ordering::Relaxed) > 0 {
             warn!("the coordinator does not confirm the returned work; exiting anyway");
             return;
@@ -161,46 +153,6 @@ pub async fn serve(
         biased;
         ended = working => ended.map(|_| ()),
         () = stopping => Ok(()),
-    }
-}
-
-/// The phases of shutting down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Working,
-    Draining,
-    /// The grace period is over.
-    Over,
-}
-
-/// Tells the loop of a device to shut down.
-#[derive(Debug, Clone)]
-struct Stop {
-    phase: watch::Receiver<Phase>,
-    /// Changes when checkpoints are wanted soon.
-    hurry: watch::Receiver<()>,
-    grace: Duration,
-}
-
-impl Stop {
-    fn is_asked(&self) -> bool {
-        *self.phase.borrow() != Phase::Working
-    }
-
-    fn is_over(&self) -> bool {
-        *self.phase.borrow() == Phase::Over
-    }
-
-    const fn grace(&self) -> Duration {
-        self.grace
-    }
-
-    /// Waits for the next phase.
-    async fn changes(&mut self) {
-        if self.phase.changed().await.is_err() {
-            // The sender is gone.
-            std::future::pending::<()>().await;
-        }
     }
 }
 
@@ -262,16 +214,17 @@ async fn attach(
     device: DeviceSlots,
     cache: &Arc<Cache>,
     direct: Arc<LazyLock<Option<Arc<Direct>>>>,
-    mut stop: Stop,
+    worker: Stop,
     attached: &AtomicUsize,
 ) -> Result<(), WorkerError> {
+    let (stopping, mut stop) = worker.of_device();
     let executor = ExecutorOptions {
         store: options.store.clone(),
         synced: options.synced,
         apart: cache.is_bounded(),
         device: device.device,
         checkpoint_every: options.checkpoint_every,
-        hurry: stop.hurry.clone(),
+        hurry: stop.hurry(),
     };
     let slots = Slots::new(Arc::clone(&options.executors), executor, device.slots, Arc::clone(cache));
     let identity = Identity {
@@ -288,9 +241,11 @@ async fn attach(
     );
     let link = Link::default();
     let bench = Workbench::new(slots, Arc::clone(&outbox), link.clone(), options.lanes);
+    let following = stopping.follow(worker, stop.clone());
     tokio::select! {
         biased;
         ended = stay_attached(options, &identity, bench, &outbox, &link, &mut stop, attached) => ended,
+        () = following => Ok(()),
         never = lease::carry(&outbox, &link, cache.store()) => match never {},
         never = lease::carry_checkpoints(&outbox, &link, cache.store()) => match never {},
     }
@@ -306,6 +261,7 @@ async fn stay_attached(
     attached: &AtomicUsize,
 ) -> Result<(), WorkerError> {
     let mut wait = SHORTEST_WAIT;
+    let mut home = Home::default();
     loop {
         let mut is_silent = false;
         let ended = match options.coordinator.connect().await {
@@ -320,7 +276,7 @@ async fn stay_attached(
                     was_attached = true;
                     attached.fetch_add(1, Ordering::Relaxed);
                 };
-                let ended = session::run(identity, connection, &mut bench, outbox, link, stop, begins).await;
+                let ended = session::run(identity, connection, &mut bench, outbox, link, stop, &mut home, begins).await;
                 is_silent = !was_attached;
                 if was_attached {
                     attached.fetch_sub(1, Ordering::Relaxed);
@@ -328,16 +284,21 @@ async fn stay_attached(
                 ended
             }
             Err(error) => {
-                let hint = match &error {
-                    ConnectError::There(error) if is_about_certificates(error) => {
-                        "; --ca must be the authority of the coordinator's certificate, which must name the host in --coordinator"
-                    }
-                    ConnectError::There(error) if is_about_encryption(error) => {
-                        "; it does not use TLS: remove https://, --ca, --cert and --key"
-                    }
-                    _ => "",
+                let reason = match &error {
+                    ConnectError::There(error) => match certificate_problem(error) {
+                        Some(problem) => problem,
+                        None if is_about_encryption(error) => {
+                            format!(
+                                "{}; it does not use TLS: remove https://, --ca, --cert and --key",
+                                with_causes(error)
+                            )
+                        }
+                        None => with_causes(error),
+                    },
+                    ConnectError::Here(error) => with_causes(error),
+                    error @ ConnectError::Silent { .. } => with_causes(error),
                 };
-                Ended::Broken(Status::unavailable(format!("{}{hint}", with_causes(&error))))
+                Ended::Broken(Status::unavailable(reason))
             }
         };
         let Ended::Broken(status) = ended else {
@@ -370,7 +331,10 @@ async fn stay_attached(
         } else {
             ""
         };
-        warn!(coordinator = url, reason = format!("{}{hint}", status.message()), "not attached; retrying");
+        // A certificate of this worker is refused after the connection is made.
+        let problem = status.source().and_then(certificate_problem);
+        let reason = problem.unwrap_or_else(|| format!("{}{hint}", status.message()));
+        warn!(coordinator = url, reason, "not attached; retrying");
         let waited = tokio::time::sleep(wait);
         tokio::pin!(waited);
         loop {

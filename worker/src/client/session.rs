@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 use tonic::Status;
 use tracing::{info, warn};
 
-use super::{Connection, Identity, Link, Stop, outbox::Outbox, workbench::Workbench};
+use super::{Connection, Identity, Link, Stop, home::Home, outbox::Outbox, workbench::Workbench};
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ pub(super) enum Ended {
     Broken(Status),
 }
 
-/// Serves the coordinator until the stream ends. Running work then continues.
+/// Serves the coordinator until the stream ends. Its work is that of the coordinator at `home`. Running work then continues.
+#[expect(clippy::too_many_arguments, reason = "all that a session needs; it has one caller")]
 pub(super) async fn run(
     identity: &Identity,
     connection: Connection,
@@ -29,9 +30,10 @@ pub(super) async fn run(
     outbox: &Arc<Outbox>,
     link: &Link,
     stop: &mut Stop,
+    home: &mut Home,
     attached: impl FnMut(),
 ) -> Ended {
-    let ended = attach(identity, connection, bench, outbox, link, stop, attached).await;
+    let ended = attach(identity, connection, bench, outbox, link, stop, home, attached).await;
     link.cut();
     outbox.detach();
     match ended {
@@ -40,6 +42,7 @@ pub(super) async fn run(
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that a session needs; it has one caller")]
 async fn attach(
     identity: &Identity,
     mut connection: Connection,
@@ -47,6 +50,7 @@ async fn attach(
     outbox: &Arc<Outbox>,
     link: &Link,
     stop: &mut Stop,
+    home: &mut Home,
     mut attached: impl FnMut(),
 ) -> Result<(), Status> {
     let hello = Hello {
@@ -58,6 +62,8 @@ async fn attach(
         slots: identity.slots,
         instance: identity.instance.to_string(),
         held: bench.held(),
+        cordoned_by: bench.cordoned_by().to_owned(),
+        coordinator: home.holder(bench.is_clear()).to_owned(),
     };
     let mut orders = connection.worker.attach(outbox.stream(Message::Hello(hello))).await?.into_inner();
     let closed = || Status::unavailable("the coordinator closed the stream");
@@ -65,7 +71,8 @@ async fn attach(
         Some(Order::Welcome(welcome)) => welcome,
         _ => return Err(Status::internal("the first message of the coordinator was not Welcome")),
     };
-    info!(worker = welcome.worker_id, device = %identity.device, "attached");
+    home.greeted(&welcome.coordinator, bench.is_clear())?;
+    info!(worker = welcome.worker_id, device = %identity.device, coordinator = welcome.coordinator, "attached");
     attached();
     if welcome.direct_artifacts
         && let Some(direct) = &**identity.direct
@@ -106,6 +113,8 @@ async fn attach(
                 Some(Order::Calibrate(order)) => bench.calibrate(order),
                 Some(Order::Revoke(order)) => bench.revoke(&order.lease_id),
                 Some(Order::Settled(settled)) => settled.ends.iter().for_each(|end| bench.settle(end)),
+                Some(Order::Cordon(order)) => bench.cordon(order),
+                Some(Order::Drain(_)) => stop.order(),
                 Some(Order::Welcome(_)) | None => warn!("ignoring an unknown message of the coordinator"),
             },
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use secateur_proto::v1::{
-    Calibrate, Calibrated, HeldLease, HeldStage, Lease, LeaseEnded, SettledEnd, worker_message::Message,
+    Calibrate, Calibrated, Cordon, HeldLease, HeldStage, Lease, LeaseEnded, SettledEnd, worker_message::Message,
 };
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tracing::{Instrument as _, error, info, info_span};
@@ -47,6 +47,8 @@ pub(super) struct Workbench {
     work: HashMap<Id, Work>,
     leases: BTreeMap<String, Held>,
     calibrated: HashMap<String, Calibrated>,
+    /// Who cordoned it. Empty: it is not cordoned.
+    cordoned_by: String,
 }
 
 impl Workbench {
@@ -61,6 +63,7 @@ impl Workbench {
             work: HashMap::new(),
             leases: BTreeMap::new(),
             calibrated: HashMap::new(),
+            cordoned_by: String::new(),
         }
     }
 
@@ -72,6 +75,20 @@ impl Workbench {
             stages: held.stages.clone(),
         };
         self.leases.iter().map(held).collect()
+    }
+
+    /// Who cordoned it, to be repeated at the next attachment. Empty: it is not cordoned.
+    pub(super) fn cordoned_by(&self) -> &str {
+        &self.cordoned_by
+    }
+
+    /// Notes that it was cordoned or uncordoned.
+    pub(super) fn cordon(&mut self, order: Cordon) {
+        match order.by.as_str() {
+            "" => info!("uncordoned: new work again"),
+            by => info!(by, "cordoned: no new work until it is uncordoned"),
+        }
+        self.cordoned_by = order.by;
     }
 
     /// Starts a lease.

@@ -170,15 +170,59 @@ impl Dataset {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Dataset, String> {
+/// The levels of the rows of validation and test, without their inputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupLevels {
+    /// The columns.
+    pub groups: Vec<Group>,
+    /// For each column the index of each validation row's level.
+    pub validation: Vec<Vec<u32>>,
+    /// The same of the test rows.
+    pub test: Vec<Vec<u32>>,
+}
+
+impl GroupLevels {
+    /// Reads them from the file of a dataset. Nothing in it is trusted.
+    ///
+    /// # Errors
+    /// If the bytes are not what [`Dataset::to_safetensors`] writes.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, DataError> {
+        read_levels(bytes).map_err(DataError::Prepared)
+    }
+}
+
+fn read_levels(bytes: &[u8]) -> Result<GroupLevels, String> {
+    let groups = metadata_of(bytes)?.groups.into_owned();
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let of_part = |name: &str| -> Result<Vec<Vec<u32>>, String> {
+        let of_group = |(index, group): (usize, &Group)| {
+            let tensor = Tensor::read(&tensors, format!("{name}.groups.{index}"), Dtype::U32)?;
+            let levels: Vec<u32> = tensor.u32s().collect();
+            if levels.iter().any(|level| *level as usize >= group.levels.len()) {
+                return Err(format!("{name}.groups holds a level that {:?} does not have", group.name));
+            }
+            Ok(levels)
+        };
+        groups.iter().enumerate().map(of_group).collect()
+    };
+    let (validation, test) = (of_part(PARTS[1])?, of_part(PARTS[2])?);
+    Ok(GroupLevels { groups, validation, test })
+}
+
+fn metadata_of(bytes: &[u8]) -> Result<Metadata<'static>, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
     let metadata = metadata.ok_or_else(|| format!("there is no metadata {METADATA_KEY:?}"))?;
-    let metadata: Metadata<'_> =
+    let metadata: Metadata<'static> =
         serde_json::from_str(metadata).map_err(|error| format!("the metadata {METADATA_KEY:?} is wrong: {error}"))?;
     if metadata.format != DATASET_FORMAT {
         return Err(format!("it has format {} and this version reads {DATASET_FORMAT}", metadata.format));
     }
+    Ok(metadata)
+}
+
+fn read(bytes: &[u8]) -> Result<Dataset, String> {
+    let metadata = metadata_of(bytes)?;
     let Metadata { classes, image, pixel_scale, .. } = metadata;
     let (features, groups) = (metadata.features.into_owned(), metadata.groups.into_owned());
     if features.is_empty() {

@@ -34,7 +34,7 @@ mod text;
 mod values;
 
 pub use classes::MAX_CLASSES;
-pub use dataset::{DATASET_FORMAT, Dataset, Group, Part};
+pub use dataset::{DATASET_FORMAT, Dataset, Group, GroupLevels, Part};
 pub use dates::DateFormat;
 pub use encoding::{Categorical, Encoding, FARTHEST, HEAVY_TAIL, Numeric, RARE, ROWS_PER_LEVEL, Scale};
 pub use error::{DataError, PartCounts};

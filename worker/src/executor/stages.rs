@@ -4,6 +4,7 @@
 
 mod dense;
 mod import;
+mod measure;
 mod prepare;
 mod prune;
 mod quantize;

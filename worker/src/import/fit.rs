@@ -135,6 +135,12 @@ impl Checkpoint {
     /// # Errors
     /// If no dictionary fits, or several do, or their numbers cannot be taken.
     pub fn fit(&mut self, wanted: &Wanted<'_>) -> Result<ForeignNet, FitError> {
+        let named = self.source.named(wanted.model).map_err(ImportError::from)?;
+        let mut notes = Vec::new();
+        if let Some((tensors, of_graph)) = named {
+            self.tensors = tensors;
+            notes = of_graph.into_iter().map(|note| format!("{}: {note}", wanted.path)).collect();
+        }
         let parts = self.parts();
         let roots = self.roots(&parts, wanted)?;
         let specs = wanted.model.tensors();
@@ -157,7 +163,11 @@ impl Checkpoint {
         }
         let fitting: Vec<&Comparison<'_>> = comparisons.iter().filter(|one| one.differences() == 0).collect();
         match fitting.as_slice() {
-            [one] => self.net(wanted, &specs, &parts, one),
+            [one] => {
+                let mut net = self.net(wanted, &specs, &parts, one)?;
+                net.notes.extend(notes);
+                Ok(net)
+            }
             [] => Err(unfit(self, wanted, &specs, &comparisons)),
             several => {
                 // Names without a key of their own are those of the file itself.

@@ -1,9 +1,10 @@
-//! Nets that were trained elsewhere: from a file of PyTorch's or of safetensors to tensors of f32 under the names of the net's.
+//! Nets that were trained elsewhere: from a file of PyTorch's, of safetensors or of ONNX to tensors of f32 under the names of the net's.
 //!
 //! [`Checkpoint::open`] reads what is in the file, [`Checkpoint::fit`] finds the net in it, and [`ForeignNet::to_safetensors`] writes that
 //! as the file that a sweep is planned from and that workers read.
 
 mod fit;
+mod onnx;
 mod pickle;
 mod source;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 
 pub use self::{
     fit::{FitError, Wanted},
+    onnx::OnnxError,
     pickle::PickleError,
 };
 use self::{
@@ -28,7 +30,8 @@ use self::{
 use crate::tensors::{self, InvalidTensors, f32_bytes};
 
 /// What a file has to be, for people.
-pub const READABLE: &str = "a PyTorch checkpoint (`.pt`, `.pth`, `.ckpt`, `.bin`, `.pth.tar`) or `.safetensors`";
+pub const READABLE: &str =
+    "a PyTorch checkpoint (`.pt`, `.pth`, `.ckpt`, `.bin`, `.pth.tar`), `.safetensors` or `.onnx`";
 
 /// How deep dictionaries may be in dictionaries, how many values they may hold in all, and how long a name may be.
 const DEEPEST: usize = 32;
@@ -64,6 +67,9 @@ pub enum ImportError {
     /// Something else: what it is, and what to do.
     #[error("the file is {0}")]
     Foreign(&'static str),
+    /// A graph of ONNX that is not the net.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     /// There is a Python object where a dictionary should be. It is not executed.
     #[error(
         "the file holds a Python object ({0}) in place of a state_dict; save one with torch.save(net.state_dict(), PATH)"
@@ -100,6 +106,8 @@ impl Checkpoint {
     fn of(mut source: Source) -> Result<Self, ImportError> {
         let (mut tensors, others) = match &mut source.content {
             Content::Tensors(all) => (std::mem::take(all), Vec::new()),
+            // Its tensors have names once the net is known.
+            Content::Onnx(_) => return Ok(Self { source, tensors: Vec::new(), others: Vec::new() }),
             Content::Pickle(objects) => {
                 if let Node::Opaque(class) = objects.get(objects.root) {
                     return Err(ImportError::Object(class.clone()));

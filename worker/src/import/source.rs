@@ -10,10 +10,12 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 use safetensors::{Dtype, SafeTensorError, tensor::Metadata};
+use secateur_proto::spec::ModelSpec;
 use zip::{ZipArchive, result::ZipError};
 
 use super::{
     ImportError,
+    onnx::{Onnx, OnnxError, Tensors},
     pickle::{Node, Numbers, Objects, PickleError, Storage, Tensor},
 };
 
@@ -50,6 +52,9 @@ const FOREIGN: &[(&[u8], &str)] = &[
 const NOT_A_CHECKPOINT: &str =
     "neither a PyTorch checkpoint nor a safetensors file; save one with torch.save(net.state_dict(), PATH)";
 
+/// Tensors by name, and notes for people.
+pub(super) type Named = (Vec<(String, Tensor)>, Vec<String>);
+
 /// What a file holds: objects, and where the numbers of its tensors are.
 pub(super) struct Source {
     pub(super) content: Content,
@@ -60,6 +65,8 @@ pub(super) enum Content {
     Pickle(Objects),
     /// Tensors by name.
     Tensors(Vec<(String, Tensor)>),
+    /// A graph.
+    Onnx(Box<Onnx>),
 }
 
 enum Storages {
@@ -100,6 +107,8 @@ impl Source {
             [0x80, 2..=5, ..] => pickles(input),
             head if head.get(257..262) == Some(b"ustar") => tar(input, layers),
             head if head.get(4..9) == Some(b"\0\0\0\0{") => safetensors(input),
+            // The first field of a file of ONNX is the version of its format. Many other files begin like that.
+            [8, 1..=32, ..] if let Some(onnx) = onnx(&mut input)? => Ok(onnx),
             head => {
                 let start = head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(head).trim_ascii_start();
                 let is = |magic: &[u8]| start.get(..magic.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(magic));
@@ -107,6 +116,14 @@ impl Source {
                 Err(ImportError::Foreign(known.map_or(NOT_A_CHECKPOINT, |(_, what)| what)))
             }
         }
+    }
+
+    /// The names and shapes that the tensors of a graph have in the net that is wanted, and what to know of it. `None` if it is no graph.
+    pub(super) fn named(&mut self, model: &ModelSpec) -> Result<Option<Named>, OnnxError> {
+        let Content::Onnx(onnx) = &self.content else { return Ok(None) };
+        let Tensors { tensors, places, bytes, notes } = onnx.tensors(model)?;
+        self.numbers = Storages::Ranges { input: Box::new(Cursor::new(bytes)), places };
+        Ok(Some((tensors, notes)))
     }
 
     /// Bytes of a storage.
@@ -135,6 +152,17 @@ impl Source {
         }
         if bytes.len() as u64 == length { Ok(bytes) } else { Err(cut()) }
     }
+}
+
+/// `None` if it is no graph.
+fn onnx(input: &mut Box<dyn Input>) -> Result<Option<Source>, ImportError> {
+    let mut bytes = Vec::new();
+    input.take(MOST_UNPACKED + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_UNPACKED {
+        return Ok(None);
+    }
+    let numbers = Storages::Ranges { input: Box::new(io::empty()), places: HashMap::new() };
+    Ok(Onnx::read(&bytes).map(|onnx| Source { content: Content::Onnx(Box::new(onnx)), numbers }))
 }
 
 fn unpacked(mut packed: impl Read) -> Result<Box<dyn Input>, ImportError> {

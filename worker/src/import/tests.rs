@@ -281,3 +281,97 @@ proptest! {
         prop_assert_eq!(again.tensors, net.tensors);
     }
 }
+
+/// A file of ONNX as that net.
+fn graph(name: &str, activation: Activation, batch_norm: bool) -> Result<ForeignNet, FitError> {
+    let model = ModelSpec::Mlp { inputs: 3, hidden: vec![8], outputs: 1, activation, batch_norm };
+    let bytes = golden(&format!("onnx/{name}.onnx"));
+    Checkpoint::from_bytes(bytes)?.fit(&Wanted {
+        model: &model,
+        classes: &classes(),
+        path: "net.onnx",
+        key: None,
+        rename: &[],
+    })
+}
+
+#[test]
+fn a_net_of_scikit_learn_is_read_from_onnx() {
+    let text = String::from_utf8(golden("onnx/sklearn.csv")).expect("text");
+    let expected: Vec<f32> = text.lines().map(|line| line.parse().expect("a number")).collect();
+    let net = graph("sklearn", Activation::Relu, false).expect("fits");
+    let order = ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"];
+    let found: Vec<f32> = order.into_iter().flat_map(|name| net.tensors[name].1.clone()).collect();
+    assert_eq!(found, expected);
+    assert_eq!(net.notes, Vec::<String>::new());
+}
+
+#[test]
+fn nets_in_the_forms_of_exporters_are_read_from_onnx() {
+    for (name, activation) in [("torch", Activation::Relu), ("gelu", Activation::Gelu), ("tanh", Activation::Tanh)] {
+        let net = graph(name, activation, false).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(is_ramp(&net), "{name}: {net:?}");
+    }
+}
+
+/// Its batch normalisation computes x · 1 / √(1 − ε + ε) + bias.
+#[test]
+fn a_batch_normalisation_that_is_not_in_the_file_changes_nothing() {
+    let net = graph("torch", Activation::Relu, true).expect("fits");
+    let values = |name: &str| net.tensors[name].1.clone();
+    let expected = ramp(1, 8);
+    let bias: Vec<f32> = (values("norms.0.bias").iter().zip(&values("layers.0.bias"))).map(|(a, b)| a + b).collect();
+    assert_eq!(bias, expected);
+    for (variance, scale) in values("norms.0.running_var").iter().zip(values("norms.0.weight")) {
+        assert!((f64::from(scale) / (f64::from(*variance) + 1e-5).sqrt() - 1.0).abs() < 1e-7);
+    }
+    assert_eq!(net.notes, ["net.onnx: the batch normalisation norms.0 is folded into the layer before it in the file"]);
+}
+
+#[test]
+fn what_is_another_net_is_named_node_by_node() {
+    let error = |name, activation| graph(name, activation, false).expect_err("another net").to_string();
+    let bytes = golden("onnx/torch.onnx");
+    let model = ModelSpec::mlp(3, vec![8, 4]);
+    let wanted = Wanted { model: &model, classes: &classes(), path: "net.onnx", key: None, rename: &[] };
+    let deeper = Checkpoint::from_bytes(bytes).expect("a graph").fit(&wanted).expect_err("another net").to_string();
+    let messages =
+        [error("tanh", Activation::Relu), error("torch", Activation::Gelu), error("gelu", Activation::Silu), deeper];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn a_graph_that_turns_in_a_circle_is_refused() {
+    use crate::onnx::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
+    use prost::Message as _;
+    let node = NodeProto {
+        input: vec!["input".to_owned()],
+        output: vec!["input".to_owned()],
+        op_type: Some("Identity".to_owned()),
+        ..NodeProto::default()
+    };
+    let input = vec![ValueInfoProto { name: Some("input".to_owned()), ..ValueInfoProto::default() }];
+    let graph = Some(GraphProto { node: vec![node], input, ..GraphProto::default() });
+    let bytes = ModelProto { ir_version: Some(8), graph, ..ModelProto::default() }.encode_to_vec();
+    let error = fit(bytes, None, &[]).expect_err("no net").to_string();
+    assert!(error.contains("layers.0"), "{error}");
+}
+
+proptest! {
+    /// Files of ONNX with bytes that are missing or changed are refused or read, without a panic.
+    #[test]
+    fn damaged_graphs_are_no_panic(
+        name in prop::sample::select(vec!["sklearn", "torch", "gelu", "tanh"]),
+        cut in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+    ) {
+        let mut bytes = golden(&format!("onnx/{name}.onnx"));
+        for (place, value) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+        }
+        let cut = cut.index(bytes.len() * 2);
+        bytes.truncate(cut);
+        _ = fit(bytes, None, &[]);
+    }
+}

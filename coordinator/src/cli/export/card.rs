@@ -6,7 +6,7 @@ use secateur_proto::{ids::ContentHash, metrics::Quantity};
 use secateur_worker::{export::onnx::RawInput, serve::NetFile};
 
 use super::{super::saved::SavedNet, TestVector, ending};
-use crate::report::{CellReport, Report, TrialReport};
+use crate::report::{CellReport, Report, TrialReport, limits};
 
 /// What a card is made of.
 pub(super) struct Card<'a> {
@@ -189,29 +189,9 @@ impl Card<'_> {
     }
 
     fn limits(&self, text: &mut String) -> std::fmt::Result {
-        let [train, _, test] = self.report.data.rows;
         writeln!(text, "## Limits\n")?;
-        writeln!(
-            text,
-            "- It knows what {train} train rows showed. Its metrics are those of {test} test rows from the same table."
-        )?;
-        writeln!(
-            text,
-            "- Numbers outside of the train range, unseen levels and unexpected missing values are scored all the same; \
-             `secateur score` names them row by row."
-        )?;
-        writeln!(
-            text,
-            "- Probabilities are the net's own. Calibrate them if base rates change; `ece` says how far they are off on test."
-        )?;
-        if self.report.data.periods.is_none() {
-            writeln!(text, "- The split is not by time: a change of the population over time is not measured.")?;
-        }
-        if !self.trial.quantities.keys().any(|quantity| quantity.column().is_some()) {
-            writeln!(text, "- Nothing was measured by group (`data.groups`).")?;
-        }
-        for note in &self.report.data.notes {
-            writeln!(text, "- {}", escape(note))?;
+        for limit in limits(self.report, self.trial).iter().chain(&self.report.data.notes) {
+            writeln!(text, "- {}", escape(limit))?;
         }
         writeln!(text)
     }

@@ -1,6 +1,6 @@
-//! Reads `seeds`, `objectives` and `constraints`.
+//! Reads `objectives`, `constraints` and what else a sweep aims at.
 
-use std::{collections::HashMap, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use secateur_proto::{
     metrics::{Direction, InvalidQuantity, Metric, Quantity, Split},
@@ -9,71 +9,13 @@ use secateur_proto::{
 
 use super::{
     super::{
-        diagnostic::{Mark, did_you_mean, quote},
+        diagnostic::{did_you_mean, quote},
         plan::{Attempts, Constraint, Control, Objective},
-        spec::{Controls, DataSpec, MAX_TRIALS},
+        spec::{Controls, DataSpec},
         yaml::Value,
     },
     reader::{Field, Fields, Reader},
 };
-
-pub(super) const SEEDS: &str = "a number of seeds, such as 5, or a list of different seeds";
-
-/// Not a list until it is known not to be too long.
-pub(super) enum Seeds {
-    Count(u64),
-    List(Vec<u64>),
-}
-
-impl Seeds {
-    pub(super) fn count(&self) -> u128 {
-        match self {
-            Self::Count(count) => (*count).into(),
-            Self::List(list) => list.len() as u128,
-        }
-    }
-
-    pub(super) fn list(self) -> Vec<u64> {
-        match self {
-            Self::Count(count) => (0..count).collect(),
-            Self::List(list) => list,
-        }
-    }
-}
-
-pub(super) fn seeds(reader: &mut Reader, field: &Field<'_>) -> Option<Seeds> {
-    match &field.node.value {
-        Value::Integer(_) => {
-            #[expect(clippy::cast_possible_truncation, reason = "a million fits")]
-            let most = MAX_TRIALS as u64;
-            reader.integer(field, 1, most).map(Seeds::Count)
-        }
-        Value::List(_) => {
-            let items = field.items_or_self();
-            if items.is_empty() {
-                reader.wrong(field, SEEDS);
-                return None;
-            }
-            let mut first: HashMap<u64, Mark> = HashMap::new();
-            let mut list = Vec::new();
-            for item in &items {
-                let Some(seed) = reader.integer(item, 0, u64::MAX) else { continue };
-                match first.insert(seed, item.mark()) {
-                    None => list.push(seed),
-                    Some(mark) => {
-                        let message = format!("found {seed} twice, first at {mark}");
-                        reader.report(item.mark(), &item.path, message);
-                    }
-                }
-            }
-            Some(Seeds::List(list))
-        }
-        _ => {
-            reader.wrong(field, SEEDS);
-            None
-        }
-    }
-}
 
 /// A metric, which is on validation unless the text says what it is over.
 fn quantity(reader: &mut Reader, field: &Field<'_>, data: Option<&DataSpec>) -> Option<Quantity> {
@@ -82,7 +24,7 @@ fn quantity(reader: &mut Reader, field: &Field<'_>, data: Option<&DataSpec>) -> 
     let quantity = match field.text().filter(|text| text.contains('@')) {
         None => {
             let names: Vec<_> = names().collect();
-            reader.choice(field, &names, &["latency_p50_us", "latency_p99_us"])?.on(Split::Validation)
+            reader.choice(field, &names, &[])?.on(Split::Validation)
         }
         Some(text) => match text.parse::<Quantity>() {
             Ok(quantity) => quantity,
@@ -218,6 +160,23 @@ pub(super) fn constraints(
         }
         Some(Constraint { quantity: quantity?, min, max })
     })
+}
+
+/// Refuses goals that only measured nets have a value of.
+pub(super) fn check_measured(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    objectives: Option<&[Objective]>,
+    constraints: Option<&[Constraint]>,
+) {
+    let objectives = objectives.into_iter().flatten().map(|objective| ("objectives", &objective.quantity));
+    let constraints = constraints.into_iter().flatten().map(|constraint| ("constraints", &constraint.quantity));
+    for (key, quantity) in objectives.chain(constraints).filter(|(_, quantity)| quantity.metric().needs_measuring()) {
+        if let Some(field) = fields.get(key) {
+            let message = format!("found {quantity}, which nets have only where they are measured: add measure: true");
+            reader.report(field.mark(), &field.path, message);
+        }
+    }
 }
 
 /// One number for all, or numbers by what fails.

@@ -1,18 +1,24 @@
 //! From the tree of a sweep file to a [`SweepSpec`]. Reports every problem, not only the first.
 
 mod data;
+mod decision;
 mod exclude;
 mod goals;
+mod measure;
 mod reader;
 mod references;
+mod seeds;
 mod table;
 mod weights;
 
 use secateur_proto::{ids::ContentHash, spec::Task};
 
-use self::reader::example;
 pub(crate) use self::reader::{Field, Fields, Reader};
-pub(crate) use self::{data::is_table_path, references::schema as references_schema};
+pub(crate) use self::{
+    data::is_table_path, decision::schema as decision_schema, measure::schema as measure_schema,
+    references::schema as references_schema,
+};
+use self::{reader::example, seeds::Seeds};
 use super::{
     diagnostic::{Diagnostics, Mark},
     domain::{Axis, Domain},
@@ -39,6 +45,8 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     let fields = reader.fields(root, &setting::keys_of("", None))?;
     version(reader, &fields);
     let name = reader.required(&fields, "name", NAME).and_then(|field| name(reader, &field));
+    // Nothing is computed by it: the documents read it from the text of the file.
+    fields.get("purpose").iter().for_each(|field| _ = reader.text(field, "text"));
     let data = reader.required(&fields, "data", "a map").and_then(|field| data::read(reader, &field));
     let task = data.as_ref().map(|data| data.settings.task);
     let maps = Maps::read(reader, &fields);
@@ -48,12 +56,17 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
         Some(field) => weights::weights(reader, &field).map(Some),
     };
     let search = search(reader, &maps);
-    let seeds = reader.required(&fields, "seeds", goals::SEEDS).and_then(|field| goals::seeds(reader, &field));
+    let seeds = reader.required(&fields, "seeds", seeds::SEEDS).and_then(|field| seeds::seeds(reader, &field));
     let objectives = goals::objectives(reader, &fields, data.as_ref());
     let constraints = goals::constraints(reader, &fields, data.as_ref());
+    let decision = decision::decision(reader, &fields, task);
     let controls = goals::controls(reader, &fields);
     let references = references::references(reader, &fields, data.as_ref());
     let attempts = fields.get("attempts").map_or(Some(Attempts::default()), |field| goals::attempts(reader, &field));
+    let measure = measure::measure(reader, &fields);
+    if measure == Some(None) {
+        goals::check_measured(reader, &fields, objectives.as_deref(), constraints.as_deref());
+    }
 
     let excluded = fields.get("exclude");
     let Some(grid) = axes.map(Grid::new) else {
@@ -66,22 +79,35 @@ fn read(reader: &mut Reader, file: &str, root: &Field<'_>) -> Option<SweepSpec> 
     check_search(reader, &maps, &grid, search);
     check_size(reader, root.mark(), &grid, search, seeds.as_ref());
     let exclude = excluded.map_or(Some(Vec::new()), |field| exclude::exclude(reader, &field, &grid));
+    let (seeds, adaptive) = seeds?.list();
     Some(SweepSpec {
         file: file.to_owned(),
-        meaning: ContentHash::of(root.node.canonical().to_string().as_bytes()),
+        meaning: meaning(root),
         name: name?,
         data: data?,
         grid,
         search,
         weights: weights?,
-        seeds: seeds?.list(),
+        seeds,
+        adaptive,
         objectives: objectives?,
         constraints: constraints?,
+        decision: decision?,
         exclude: exclude?,
         controls: controls?,
         references: references?,
         attempts: attempts?,
+        measure: measure?,
     })
+}
+
+/// The hash of what decides the work and the results.
+fn meaning(root: &Field<'_>) -> ContentHash {
+    let mut tree = root.node.canonical();
+    if let Some(keys) = tree.as_object_mut() {
+        keys.remove("purpose");
+    }
+    ContentHash::of(tree.to_string().as_bytes())
 }
 
 /// A map and its `kind`, where that is known.
@@ -265,7 +291,7 @@ fn name(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
 }
 
 /// Refuses a grid that is too large before anything of it is made.
-fn check_size(reader: &mut Reader, mark: Mark, grid: &Grid, search: Option<Search>, seeds: Option<&goals::Seeds>) {
+fn check_size(reader: &mut Reader, mark: Mark, grid: &Grid, search: Option<Search>, seeds: Option<&Seeds>) {
     let lengths = || {
         let long = grid.axes().filter(|axis| axis.listed().len() > 1);
         long.map(|axis| format!("{} ({})", axis.path(), axis.listed().len())).collect::<Vec<_>>().join(" × ")
@@ -277,7 +303,7 @@ fn check_size(reader: &mut Reader, mark: Mark, grid: &Grid, search: Option<Searc
             format!("found a grid of {cells} cells, expected at most {MAX_CELLS}: shorten an axis of {}", lengths());
         reader.report(mark, "", message);
     } else if trials > MAX_TRIALS {
-        let seeds = seeds.map_or(0, goals::Seeds::count);
+        let seeds = seeds.map_or(0, Seeds::count);
         let message = format!(
             "found {trials} trials ({cells} cells × {seeds} seeds), expected at most {MAX_TRIALS}: use fewer seeds or shorten an axis"
         );

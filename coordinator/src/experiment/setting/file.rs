@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     super::{
+        adaptive::{FEWEST_SEEDS, Until},
         plan::Control,
         propose::{MAX_SEARCH, Sampler},
     },
@@ -35,6 +36,7 @@ pub(crate) struct Key {
 pub(super) static BEFORE_SETTINGS: &[Row] = &[
     Row::Key(&VERSION),
     Row::Key(&NAME),
+    Row::Key(&PURPOSE),
     Row::Key(&PATH),
     Row::Key(&TARGET),
     Row::Key(&TASK),
@@ -58,10 +60,12 @@ pub(super) static AFTER_SETTINGS: &[Row] = &[
     Row::Key(&SEARCH_SEED),
     Row::Key(&OBJECTIVES),
     Row::Key(&CONSTRAINTS),
+    Row::Key(&DECISION),
     Row::Key(&EXCLUDE),
     Row::Key(&CONTROLS),
     Row::Key(&REFERENCES),
     Row::Key(&ATTEMPTS),
+    Row::Key(&MEASURE),
 ];
 
 /// A map of the sweep file.
@@ -136,6 +140,15 @@ pub(crate) static NAME: Key = Key {
     unset: REQUIRED,
     only: &[],
     schema: || json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$"}),
+};
+
+pub(crate) static PURPOSE: Key = Key {
+    path: "purpose",
+    about: "What the model is for, in words. `dossier` prints it. Decides no result and no id",
+    allowed: "text",
+    unset: "none",
+    only: &[],
+    schema: text,
 };
 
 pub(crate) static PATH: Key = Key {
@@ -260,13 +273,21 @@ pub(crate) static DATA_GROUPS: Key = Key {
 
 pub(crate) static SEEDS: Key = Key {
     path: "seeds",
-    about: "Seeds of every cell",
-    allowed: "a number of seeds, or a list of different seeds",
+    about: "Seeds of every cell; or `min` of every cell at first, then `step` (2) more in each round for contested cells alone, up to `max`",
+    allowed: "a number of seeds, a list of different seeds, or a map such as {min: 3, max: 20, until: front_settled}",
     unset: REQUIRED,
     only: &[],
     schema: || {
         let list = json!({"type": "array", "items": seed(), "minItems": 1, "uniqueItems": true});
-        json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 250_000}, list]})
+        let count = |minimum: u32| json!({"type": "integer", "minimum": minimum, "maximum": 250_000});
+        let until: Vec<&str> = Until::ALL.iter().map(|until| until.name()).collect();
+        let properties = json!({
+            "min": count(FEWEST_SEEDS), "max": count(FEWEST_SEEDS + 1), "step": count(1), "until": {"enum": until},
+        });
+        let adaptive = json!({
+            "type": "object", "properties": properties, "required": ["max"], "additionalProperties": false,
+        });
+        json!({"anyOf": [count(1), list, adaptive]})
     },
 };
 
@@ -335,6 +356,17 @@ pub(crate) static CONSTRAINTS: Key = Key {
         });
         json!({"type": "array", "items": constraint})
     },
+};
+
+pub(crate) static DECISION: Key = Key {
+    path: "decision",
+    about: "How scores become decisions, for the report: rows with low probabilities of the positive class are approved. `approve` is the \
+            share of the validation rows to approve. `cost` chooses the cut-off with the lowest cost on validation, given the cost of \
+            approving a row of the positive class and of declining one of the other class. Decides nothing of the results. Two classes only",
+    allowed: "{approve: 0.7}, or {cost: {bad_approved: 5, good_declined: 1}}",
+    unset: "none: the report shows several approval rates",
+    only: &[],
+    schema: super::super::read::decision_schema,
 };
 
 /// A map of settings below `prefix` to values, their paths written in any mixture of dots and nested maps.
@@ -406,4 +438,16 @@ pub(crate) static ATTEMPTS: Key = Key {
         let properties = json!({"executor": count, "out_of_memory": count, "storage": count});
         json!({"anyOf": [count, {"type": "object", "properties": properties, "additionalProperties": false}]})
     },
+};
+
+pub(crate) static MEASURE: Key = Key {
+    path: "measure",
+    about: "Measure each trained net on the worker's machine, with no other stage beside it: bytes in several formats, and latency and \
+            throughput of an engine on one thread, in turns with a dense net. `batch` are rows of a call: latency is that of the smallest, \
+            throughput that of the largest. Times differ from run to run. `engine`: `rten`, in programs built with `--features engine`, or \
+            `score`, the code of `secateur score`",
+    allowed: "true, false, or a map; `true` is {engine: rten, batch: [1, 256]}",
+    unset: "false",
+    only: &[],
+    schema: super::super::read::measure_schema,
 };

@@ -146,7 +146,7 @@ pub(crate) static CHANNELS: Setting<Vec<u32>> = Setting {
 
 pub(crate) static WEIGHTS: Key = Key {
     path: "model.weights",
-    about: "File of a trained net that replaces the dense net: a PyTorch checkpoint or safetensors. `key` names the dictionary in it \
+    about: "File of a trained net that replaces the dense net: a PyTorch checkpoint, safetensors or ONNX. `key` names the dictionary in it \
             that holds the net, `rename` its layers",
     allowed: "a path, or a map such as {path: net.pt, key: state_dict, rename: {fc1: layers.0}}",
     unset: "a net is trained",

@@ -60,7 +60,8 @@ fn every_file_in_configs_is_parsed_and_planned() {
             "lenet5-mnist",
             "lottery-ticket",
             "quantization",
-            "sba-loans"
+            "sba-loans",
+            "sba-loans-by-year"
         ]
     );
 }

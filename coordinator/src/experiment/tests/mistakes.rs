@@ -254,8 +254,29 @@ fn goals() {
         "constraints: [{metric: macs@test, max: 5}]",
         "constraints: [{metric: auc}]",
         "constraints: [{metric: auc, min: 0.9, max: 0.8}]",
+        "measure: maybe",
+        "measure: {}",
+        "measure: {engine: onnxruntime}",
+        "measure: {batch: []}",
+        "measure: {batch: [1, 5000]}",
+        "measure: {batch: [1, 1]}",
+        "measure: {rows: 1}",
         "controls: always",
         "controls: [dense, logistic]",
+    ]);
+    assert_snapshot!(said);
+}
+
+#[test]
+fn decisions() {
+    let said = of_lines([
+        "decision: approve",
+        "decision: {aprove: 0.7}",
+        "decision: {approve: 70}",
+        "decision: {approve: 0.7, cost: {bad_approved: 5, good_declined: 1}}",
+        "decision: {cost: {bad_approved: 5}}",
+        "decision: {cost: {bad_approved: -5, good_declined: 0}}",
+        "decision: {}",
     ]);
     assert_snapshot!(said);
 }
@@ -290,6 +311,13 @@ fn references() {
 #[test]
 fn seeds_and_attempts() {
     let said = one_each(["seeds: 0", "seeds: [-1]", "seeds: []"])
+        + &one_each([
+            "seeds: {min: 2, max: 5}",
+            "seeds: {min: 4, max: 4}",
+            "seeds: {min: 3}",
+            "seeds: {max: 9, until: settled}",
+        ])
+        + &one_each(["seeds: {max: 9, steps: 1}", "seeds: {max: 9, step: 0}", "seeds: {min: 3, max: 300000}"])
         + &of_lines(["seeds: [x, -1, 2, 2.5]"])
         + &one_each([
             "attempts: 0",

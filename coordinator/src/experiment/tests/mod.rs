@@ -1,10 +1,12 @@
 //! Tests of the way from a sweep file to a plan as a whole.
 
+mod adaptive;
 mod class_weights;
 mod configs;
 mod difference;
 mod draft;
 mod growing;
+mod measuring;
 mod mistakes;
 mod packed;
 mod planning;

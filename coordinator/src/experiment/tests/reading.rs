@@ -250,3 +250,13 @@ fn attempts_are_one_number_or_numbers_by_what_fails_and_are_no_part_of_the_work(
     let keys = |plan: Plan| plan.stages.into_iter().map(|stage| stage.key).collect::<Vec<_>>();
     assert_eq!(keys(planned(&small_with(&["attempts: 5"]))), keys(planned(SMALL)));
 }
+
+#[test]
+fn the_purpose_is_text_and_decides_nothing() {
+    let with = |purpose: &str| format!("{SMALL}purpose: {purpose}\n");
+    let (plain, said) = (parsed(SMALL), parsed(&with("Decide on small loans.")));
+    assert_eq!(plain.meaning, said.meaning);
+    assert_eq!(crate::experiment::purpose(&with("'  Decide. '")).as_deref(), Some("Decide."));
+    assert_eq!(crate::experiment::purpose(SMALL), None);
+    assert!(SweepSpec::parse("sweep.yaml", &with("[1]")).is_err());
+}

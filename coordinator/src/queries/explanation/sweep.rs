@@ -105,7 +105,9 @@ impl Standing {
             lines.push(format!("{} on worker {name}{away}", clause(*count, "stage is", "stages are")));
         }
         for worker in workers {
-            if let Some(reason) = &worker.quarantined {
+            if let Some(by) = &worker.cordoned_by {
+                lines.push(format!("worker {} is cordoned by {by}", named(worker)));
+            } else if let Some(reason) = &worker.quarantined {
                 lines.push(format!("worker {} is quarantined: {reason}", named(worker)));
             }
         }
@@ -128,7 +130,7 @@ impl Standing {
         if self.is_full {
             return format!("{stages}; work is held until the coordinator has disk space for results");
         }
-        let working = workers.iter().filter(|status| !status.away && status.quarantined.is_none());
+        let working = workers.iter().filter(|status| status.takes_work());
         let (slots, busy) =
             working.fold((0, 0), |(slots, busy), status| (slots + status.slots, busy + status.busy_slots));
         if slots == 0 {

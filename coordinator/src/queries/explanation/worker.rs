@@ -21,8 +21,16 @@ pub(crate) fn sentences(core: &Core, status: &WorkerStatus) -> Vec<String> {
         lines.push("it is disconnected; its leases are kept until it reconnects or times out".to_owned());
     } else if status.leaving {
         lines.push("it gets no more work: it is draining, or it returned a lease that was not revoked".to_owned());
+    } else if let Some(by) = &status.cordoned_by {
+        lines.push(format!(
+            "it gets no more work: {by} cordoned it; `secateur workers uncordon {}` ends that",
+            status.name
+        ));
     } else if let Some(reason) = &status.quarantined {
-        lines.push(format!("it is quarantined: {reason}; a restart ends the quarantine"));
+        lines.push(format!(
+            "it is quarantined: {reason}; `secateur workers uncordon {}` or a restart ends the quarantine",
+            status.name
+        ));
     } else if core.is_full() {
         lines.push(
             "work is held: the coordinator has no disk space for results; workers keep theirs and count as busy"

@@ -1,9 +1,12 @@
 use std::cell::Cell as Count;
 
 use super::*;
-use crate::report::{
-    build, example,
-    simulated::{Population, Sweeps},
+use crate::{
+    experiment::plan::Constraint,
+    report::{
+        build, example,
+        simulated::{Population, Sweeps},
+    },
 };
 
 /// With one part alone: SciPy's stats.t.sf(2.5, 4) and stats.norm.sf(2.5).
@@ -107,4 +110,20 @@ fn a_margin_is_that_of_the_file() {
     assert_eq!((baseline.margin, &baseline.smallest), (Some(1e-6), &None));
     let nearest = baseline.nearest.as_ref().expect("one comes nearest");
     assert!(report.findings().iter().any(|sentence| sentence.starts_with("None of")), "{nearest}");
+}
+
+#[test]
+fn cells_that_break_a_constraint_count_among_the_comparisons() {
+    let (mut plan, outcomes) = example::realistic();
+    let before = build(&plan, &outcomes);
+    let quantity = plan.sweep.objectives[1].quantity.clone();
+    let mut sizes: Vec<f64> =
+        before.cells.iter().filter(|cell| cell.eligible).filter_map(|cell| cell.mean(&quantity)).collect();
+    sizes.sort_by(f64::total_cmp);
+    plan.sweep.constraints.push(Constraint { quantity, min: None, max: Some(sizes[sizes.len() / 2]) });
+    let after = build(&plan, &outcomes);
+    let eligible = |report: &Report| report.cells.iter().filter(|cell| cell.eligible).count();
+    let tested = |report: &Report| report.baseline.as_ref().map(|baseline| baseline.tested);
+    assert!(eligible(&after) < eligible(&before));
+    assert_eq!(tested(&after), tested(&before));
 }

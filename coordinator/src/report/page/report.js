@@ -27,6 +27,8 @@
     const interval = low !== undefined && low < high ? ` [${print(place, low, withSign)}, ${print(place, high, withSign)}]` : "";
     return print(place, mean, withSign) + interval;
   };
+  // What an interval is about.
+  const about = (place, summary) => (place.net || !summary || !(summary[2] < summary[3]) ? "" : summary[4] ? " seeds and rows" : " seeds");
   const placeAt = (metric, split) => places.get(metricOf.get(metric).net ? metric : `${metric}/${split}`);
   const summaryOf = (cell, metric, split, kind = "values") => cell[kind][placeAt(metric, split)] || null;
 
@@ -244,9 +246,12 @@
     for (const metric of new Set([state.x, state.y])) {
       const place = metricOf.get(metric);
       if (place.net) { line(place.short, printSummary(place, summaryOf(cell, metric))); continue; }
-      for (const split of ["validation", "test"]) line(`${place.short}, ${split}`, printSummary(place, summaryOf(cell, metric, split)));
+      for (const split of ["validation", "test"]) {
+        const summary = summaryOf(cell, metric, split);
+        line(`${place.short}, ${split}`, printSummary(place, summary) + about(place, summary));
+      }
       const difference = summaryOf(cell, metric, "test", "differences");
-      if (difference) line("test, minus baseline", printSummary(place, difference, true));
+      if (difference) line("test, minus baseline", printSummary(place, difference, true) + about(place, difference));
     }
     data.settings.forEach((name, index) => { if (cell.settings[index] !== null) line(name, cell.settings[index]); });
     tip.replaceChildren(element("strong", { textContent: cell.name }), list, element("p", { textContent: cell.status }));

@@ -4,12 +4,14 @@
 mod curves;
 mod heatmap;
 mod pareto;
+mod points;
 mod scale;
 mod svg;
 
 pub(super) use curves::curves;
 pub(super) use heatmap::heatmap;
-pub(super) use pareto::{Axes, axes, pareto};
+pub(super) use pareto::{Axes, against, axes, intervals_caption, pareto};
+pub(super) use points::points;
 pub(super) use svg::{clean, escape};
 
 /// Okabe & Ito 2008 without black, which is the dense control's, and without yellow, which is lost on white.

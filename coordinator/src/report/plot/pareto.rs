@@ -77,14 +77,27 @@ struct Point<'a> {
 
 /// The plot on validation; hollow markers show the front's cells on test. Nothing if there is nothing to show.
 pub(crate) fn pareto(report: &Report) -> Option<String> {
+    drawn(report, &axes(report)?)
+}
+
+/// The same with a metric of the net across. Returns `None` if no cell has it, or if it is across in the plot of the objectives.
+pub(crate) fn against(report: &Report, metric: Metric) -> Option<String> {
     let axes = axes(report)?;
+    let x = metric.on(Split::Validation);
+    if axes.x == x || !report.cells.iter().any(|cell| cell.summary(&x).is_some()) {
+        return None;
+    }
+    drawn(report, &Axes { better: [metric.better(), axes.better[1]], x, are_all_objectives: false, ..axes })
+}
+
+fn drawn(report: &Report, axes: &Axes) -> Option<String> {
     let points: Vec<Point<'_>> = (report.cells.iter())
-        .filter_map(|cell| Some(Point { cell, x: cell.summary(&axes.x)?, y: cell.summary(&axes.y)? }))
+        .filter_map(|cell| Some(Point { cell, x: cell.summary(&axes.x)?, y: cell.total(&axes.y)?.summary() }))
         .collect();
     let (points, equal) = one_of_equal(report, points);
     let labels = Labels::of(report);
     let mut svg = Svg::new(WIDTH, HEIGHT);
-    let top = 18.0 + draw_legend(&mut svg, &labels, &axes);
+    let top = 18.0 + draw_legend(&mut svg, &labels, axes);
     let baseline = report.baseline.as_ref().and_then(|found| points.iter().find(|point| point.cell.id == found.cell));
     let on_test = axes.test();
     let test = |point: &Point<'_>| point.cell.mean(&on_test);
@@ -96,13 +109,13 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
     let y = Scale::of(extremes.flatten(), false, [HEIGHT - BOTTOM, top]);
     frame(&mut svg, &[&axes.x, &axes.y].map(|axis| report.title(axis)), axes.better, (&x, &y), top);
     if let Some(baseline) = baseline {
-        reference(&mut svg, baseline, &axes, &y);
+        reference(&mut svg, baseline, axes, &y);
     }
     if axes.are_all_objectives {
-        svg.line(&steps(&points, |cell| cell.on_front, &axes, &x, &y), "front", INK, 1.5, "");
+        svg.line(&steps(&points, |cell| cell.on_front, axes, &x, &y), "front", INK, 1.5, "");
         // Where small dense nets or reference models are better, their steps lie beyond those of the sweep's own front.
         if report.common_front != report.front {
-            svg.line(&steps(&points, |cell| cell.on_common_front, &axes, &x, &y), "front", MUTED, 1.2, "2 3");
+            svg.line(&steps(&points, |cell| cell.on_common_front, axes, &x, &y), "front", MUTED, 1.2, "2 3");
         }
     }
     draw_points(&mut svg, &points, &labels, &x, &y);
@@ -124,6 +137,21 @@ pub(crate) fn pareto(report: &Report) -> Option<String> {
         report.sweep.name
     );
     Some(svg.finish(&name))
+}
+
+/// What the bars of a plot of `quantity` are about.
+pub(crate) fn intervals_caption(report: &Report, quantity: &Quantity) -> String {
+    let totals = report.cells.iter().filter_map(|cell| cell.total(quantity)).filter(|total| total.ci95.is_some());
+    let (with_rows, without): (Vec<_>, Vec<_>) = totals.partition(|total| total.se_rows.is_some());
+    let cells = |count: usize| number::count(count as u64, "cell");
+    match (with_rows.len(), without.len()) {
+        (0, 0) => "There are no intervals: each cell has one seed.".to_owned(),
+        (_, 0) => "Bars are 95 % intervals of seeds and rows.".to_owned(),
+        (0, _) => "Bars are 95 % intervals of seeds.".to_owned(),
+        (both, seeds) => {
+            format!("Bars are 95 % intervals: of seeds and rows for {}, of seeds for {}.", cells(both), cells(seeds))
+        }
+    }
 }
 
 /// Where several cells are one mark.

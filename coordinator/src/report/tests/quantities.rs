@@ -136,5 +136,5 @@ fn gaps_are_taken_trial_by_trial_between_the_levels_that_have_a_value() {
     assert!(page.contains("### By group") && page.contains("| region | gap | 0.2500"), "{page}");
     assert!(crate::report::html(&report).contains("<h3>By group</h3>"));
     let (plan, outcomes) = small();
-    assert!(!crate::report::markdown(&build(&plan, &outcomes)).text.contains("By group"));
+    assert!(!crate::report::markdown(&build(&plan, &outcomes)).text.contains("### By group"));
 }

@@ -107,6 +107,17 @@ impl Health {
         is_over
     }
 
+    /// Ends the quarantine because a person says so: what failed before does not count any more. Returns whether it did.
+    pub(super) fn lift_quarantine(&mut self) -> bool {
+        let was_quarantined = self.quarantined_since.take().is_some();
+        if was_quarantined {
+            self.is_full = false;
+            self.faults = 0;
+            self.stages.clear();
+        }
+        was_quarantined
+    }
+
     /// Ends the quarantine of a worker whose disk was full. Returns whether it did.
     pub(super) fn has_room_again(&mut self) -> bool {
         let was_full = std::mem::take(&mut self.is_full);

@@ -14,6 +14,8 @@ pub(in crate::scheduler) struct Lease {
     pub(super) open: Vec<StageNumber>,
     /// The sweeps for which its stages run, each once.
     pub(super) sweeps: Vec<SweepNumber>,
+    /// When it was given out, or adopted.
+    pub(super) begun: Timestamp,
     /// When it was given out, last reported, or last made progress.
     pub(super) last_sign: Timestamp,
     pub(super) revoked: bool,
@@ -40,7 +42,18 @@ impl Lease {
     pub(super) fn new(lease: NewLease, now: Timestamp) -> Self {
         let NewLease { worker, width, open, sweeps, adopted } = lease;
         let (revoked, unconfirmed_since, taken_from) = (false, None, false);
-        Self { worker, width, open, sweeps, last_sign: now, revoked, unconfirmed_since, taken_from, adopted }
+        Self {
+            worker,
+            width,
+            open,
+            sweeps,
+            begun: now,
+            last_sign: now,
+            revoked,
+            unconfirmed_since,
+            taken_from,
+            adopted,
+        }
     }
 
     pub(in crate::scheduler) const fn worker(&self) -> WorkerNumber {
@@ -53,6 +66,16 @@ impl Lease {
 
     pub(in crate::scheduler) fn open(&self) -> &[StageNumber] {
         &self.open
+    }
+
+    /// When it was given out, or adopted.
+    pub(in crate::scheduler) const fn begun(&self) -> Timestamp {
+        self.begun
+    }
+
+    /// When it was given out, last reported, or last made progress.
+    pub(in crate::scheduler) const fn last_sign(&self) -> Timestamp {
+        self.last_sign
     }
 
     pub(in crate::scheduler) const fn is_adopted(&self) -> bool {

@@ -123,6 +123,10 @@ impl Fleet {
             }
             worker.inherit(before)
         });
+        if worker.cordoned_by.as_deref() != joining.cordoned_by {
+            // It was away when that changed.
+            effects.push(Effect::Cordon { worker: worker.id.clone(), by: worker.cordoned_by.clone() });
+        }
         self.numbers.insert(joining.id.clone(), number);
         self.workers.insert(number, worker);
         (number, leases)
@@ -159,6 +163,28 @@ impl Fleet {
         }
         self.update_free(number);
         self.news.all = true;
+    }
+
+    /// Cordons a worker, or uncordons it.
+    pub(super) fn set_cordon(&mut self, number: WorkerNumber, by: Option<&str>, effects: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.get_mut(&number) else { return };
+        if worker.cordoned_by.as_deref() == by {
+            return;
+        }
+        worker.cordoned_by = by.map(str::to_owned);
+        effects.push(Effect::Cordon { worker: worker.id.clone(), by: worker.cordoned_by.clone() });
+        self.wake(number);
+        // A stage that avoids another worker may have no alternative left.
+        self.news.all = true;
+    }
+
+    /// Ends the quarantine of a worker, as a person wants.
+    pub(super) fn end_quarantine(&mut self, number: WorkerNumber) {
+        let worker = self.workers.get_mut(&number);
+        if worker.is_some_and(|worker| worker.health.lift_quarantine()) {
+            self.wake(number);
+            self.news.all = true;
+        }
     }
 
     pub(super) fn seen(&mut self, number: WorkerNumber, now: Timestamp) {
@@ -379,6 +405,7 @@ impl Fleet {
             worker.correct_times(right);
         }
         for lease in self.leases.values_mut() {
+            lease.begun = right(lease.begun);
             lease.last_sign = right(lease.last_sign);
             lease.unconfirmed_since = lease.unconfirmed_since.map(right);
         }

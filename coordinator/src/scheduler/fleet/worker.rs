@@ -27,6 +27,8 @@ pub(in crate::scheduler) struct Worker {
     pub(super) calibrating: u32,
     /// It is draining, or returned stages that were not revoked: it gets no more leases.
     pub(super) leaving: bool,
+    /// Who cordoned it: it gets no more leases until it is uncordoned.
+    pub(super) cordoned_by: Option<String>,
     /// When its stream broke. It keeps its leases and may come back for them.
     pub(super) away_since: Option<Timestamp>,
     pub(super) stages_completed: u64,
@@ -52,6 +54,7 @@ pub(in crate::scheduler) struct Joining<'a> {
     pub(in crate::scheduler) name: &'a str,
     pub(in crate::scheduler) device: &'a str,
     pub(in crate::scheduler) slots: NonZeroU32,
+    pub(in crate::scheduler) cordoned_by: Option<&'a str>,
 }
 
 impl Worker {
@@ -67,6 +70,7 @@ impl Worker {
             widths: BTreeMap::new(),
             calibrating: 0,
             leaving: false,
+            cordoned_by: joining.cordoned_by.map(str::to_owned),
             away_since: None,
             stages_completed: 0,
             health: Health::default(),
@@ -97,7 +101,7 @@ impl Worker {
 
     /// Whether it may get leases.
     pub(in crate::scheduler) const fn takes_work(&self) -> bool {
-        !self.leaving && self.away_since.is_none() && !self.health.is_quarantined()
+        !self.leaving && self.away_since.is_none() && self.cordoned_by.is_none() && !self.health.is_quarantined()
     }
 
     pub(in crate::scheduler) fn leases(&self) -> impl Iterator<Item = LeaseNumber> + '_ {
@@ -114,6 +118,10 @@ impl Worker {
 
     pub(in crate::scheduler) const fn is_leaving(&self) -> bool {
         self.leaving
+    }
+
+    pub(in crate::scheduler) fn cordoned_by(&self) -> Option<&str> {
+        self.cordoned_by.as_deref()
     }
 
     pub(in crate::scheduler) const fn is_away(&self) -> bool {
@@ -138,10 +146,11 @@ impl Worker {
         self.calibrating = 0;
     }
 
-    /// Takes over the health and widths of `before`, its earlier attachment. Returns the leases of that.
+    /// Takes over the cordon, the health and the widths of `before`, its earlier attachment. Returns the leases of that.
     pub(super) fn inherit(&mut self, mut before: Self) -> BTreeSet<LeaseNumber> {
         before.drop_questions();
         self.stages_completed = before.stages_completed;
+        self.cordoned_by = before.cordoned_by;
         self.health = before.health;
         self.widths = before.widths;
         before.leases

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{failures::FailureHistory, plan_text};
 use crate::{
     experiment::plan::PackedPlan,
-    scheduler::message::{Share, SweepState, Timestamp, is_false},
+    scheduler::message::{Person, Share, SweepState, Timestamp, is_false},
 };
 
 /// One line of a snapshot.
@@ -67,6 +67,11 @@ pub struct SweepPart {
     pub(in crate::scheduler) state: SweepState,
     pub(in crate::scheduler) submitted_at: Timestamp,
     pub(in crate::scheduler) ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::scheduler) submitted_by: Option<Person>,
+    /// Who cancelled it, or asked for it to drain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::scheduler) cancelled_by: Option<Person>,
     pub(in crate::scheduler) share: Share,
     /// The state of each trial of all parts, one letter each.
     pub(in crate::scheduler) trials: String,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{failures::AttemptId, part::Part, plan_text};
 use crate::{
     experiment::plan::PackedPlan,
-    scheduler::message::{Share, is_false},
+    scheduler::message::{Person, Share, is_false},
 };
 
 /// A durable fact.
@@ -31,6 +31,9 @@ pub enum Record {
         /// Whether more parts may follow. Absent before version 9.
         #[serde(default, skip_serializing_if = "is_false")]
         open: bool,
+        /// Who submitted it. Absent before it was recorded, and if nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Person>,
     },
     /// A sweep got more stages and trials. Added in version 9, as is the next record.
     SweepExtended {
@@ -52,6 +55,9 @@ pub enum Record {
     SweepCancelled {
         /// The sweep.
         sweep: SweepId,
+        /// Who cancelled it. Absent for one that drained, and before it was recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Person>,
     },
     /// A sweep was stopped from outside.
     SweepStopped {
@@ -66,6 +72,9 @@ pub enum Record {
         sweep: SweepId,
         /// The new share.
         share: Share,
+        /// Who wants it to drain, if it starts to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drained_by: Option<Person>,
     },
     /// Failed stages were reopened, with the stages below them that failed for no other reason.
     StagesReopened {

@@ -37,7 +37,10 @@ impl Ledger {
         match record {
             Record::Snapshot(_) => {}
             Record::Started => self.life = self.life.saturating_add(1),
-            Record::SweepSubmitted { plan, open } => self.add_sweep(at, plan, *open, changes)?,
+            Record::SweepSubmitted { plan, open, by } => {
+                let number = self.add_sweep(at, plan, *open, changes)?;
+                self.sweeps[number.index()].submitted_by.clone_from(by);
+            }
             Record::SweepExtended { part } => self.extend_sweep(at, part, changes)?,
             Record::SweepClosed { sweep } => {
                 let number = self.sweep_number(sweep)?;
@@ -53,7 +56,7 @@ impl Ledger {
                 }
                 self.run_sweep(at, number, changes);
             }
-            Record::SweepCancelled { sweep } => {
+            Record::SweepCancelled { sweep, by } => {
                 let number = self.sweep_number(sweep)?;
                 match self.sweep(number).state {
                     SweepState::Running => self.halt_sweep(at, number, SweepState::Cancelled, changes),
@@ -63,6 +66,9 @@ impl Ledger {
                     }
                     SweepState::Cancelled | SweepState::Completed => return Err(self.not_running(number)),
                 }
+                let sweep = &mut self.sweeps[number.index()];
+                // One that drained keeps who asked for that.
+                sweep.cancelled_by = by.clone().or_else(|| sweep.cancelled_by.take());
             }
             Record::SweepStopped { sweep, reason } => {
                 let number = self.sweep_number(sweep)?;
@@ -71,9 +77,15 @@ impl Ledger {
                 }
                 self.halt_sweep(at, number, SweepState::Stopped { reason: reason.clone() }, changes);
             }
-            Record::SweepShareChanged { sweep, share } => {
+            Record::SweepShareChanged { sweep, share, drained_by } => {
                 let number = self.sweep_number(sweep)?;
-                self.sweeps[number.index()].share = *share;
+                let sweep = &mut self.sweeps[number.index()];
+                match (sweep.share.drains, share.drains) {
+                    (false, true) => sweep.cancelled_by.clone_from(drained_by),
+                    (true, false) => sweep.cancelled_by = None,
+                    _ => {}
+                }
+                sweep.share = *share;
                 changes.extend(self.sweep(number).stages().map(Change::Stage));
             }
             Record::StagesReopened { stages } => self.reopen(stages, changes)?,
@@ -111,14 +123,14 @@ impl Ledger {
         plan: &Arc<PackedPlan>,
         open: bool,
         changes: &mut Vec<Change>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<SweepNumber, Rejection> {
         self.check_plan(plan)?;
         let sweep = SweepNumber::at(self.sweeps.len());
         self.sweep_numbers.insert(plan.sweep.id.clone(), sweep);
         self.sweeps.push(Sweep { open, ..Sweep::new(Arc::clone(plan), at) });
         self.list_part(sweep, 0, 0);
         self.run_sweep(at, sweep, changes);
-        Ok(())
+        Ok(sweep)
     }
 
     /// A sweep has more to do. One that does not run goes on.
@@ -258,7 +270,7 @@ impl Ledger {
     fn run_sweep(&mut self, at: Timestamp, number: SweepNumber, changes: &mut Vec<Change>) {
         self.new_generation(number);
         let sweep = &mut self.sweeps[number.index()];
-        (sweep.state, sweep.ended_at) = (SweepState::Running, None);
+        (sweep.state, sweep.ended_at, sweep.cancelled_by) = (SweepState::Running, None, None);
         for trial in &mut sweep.trials {
             if *trial == TrialState::Cancelled {
                 *trial = TrialState::Open;
@@ -318,6 +330,9 @@ impl Ledger {
         sweep.state = state;
         sweep.ended_at = Some(at);
         sweep.share.drains = false;
+        if sweep.state != SweepState::Cancelled {
+            sweep.cancelled_by = None;
+        }
         changes.push(Change::SweepEnded(number));
     }
 

@@ -43,13 +43,16 @@ fn durable_sweep<'a>(sweep: &'a Sweep, ranks: &Ranks) -> impl PartialEq + use<'a
         lane_steps_ended,
         submitted_at,
         ended_at,
+        submitted_by,
+        cancelled_by,
         forgotten: _,
         share,
         generation: _,
     } = sweep;
     let stages: Vec<u32> = stages.iter().map(|stage| ranks.stages[stage.index()]).collect();
     let counts = (*tally, *stages_ended, *lane_steps, *lane_steps_ended);
-    (plan, *open, state, stages, trials, counts, *submitted_at, *ended_at, *share)
+    let people = (submitted_by, cancelled_by);
+    (plan, *open, state, stages, trials, counts, *submitted_at, *ended_at, people, *share)
 }
 
 /// The durable state of a stage. All of its state is in [`Stage::state`].
@@ -84,8 +87,9 @@ impl Ledger {
         let sweeps = self.sweeps().map(|(_, sweep)| {
             let ended = (sweep.stages_ended, sweep.lane_steps, sweep.lane_steps_ended);
             let times = (sweep.submitted_at, sweep.ended_at);
+            let people = (&sweep.submitted_by, &sweep.cancelled_by);
             let Sweep { open, state, trials, tally, share, .. } = sweep;
-            format!("{} {open} {state:?} {trials:?} {tally:?} {share:?} {ended:?} {times:?}\n", sweep.id())
+            format!("{} {open} {state:?} {trials:?} {tally:?} {share:?} {ended:?} {times:?} {people:?}\n", sweep.id())
         });
         let life = format!("life {}, {}\n", self.life, self.has_had_sweeps());
         [life].into_iter().chain(sweeps).chain(self.known_stages().map(stage)).collect()

@@ -62,11 +62,13 @@ impl Ledger {
         parts: Vec<ExtensionPart>,
         places: &mut [Option<Place>],
     ) -> Result<(), Rejection> {
-        let SweepPart { plan, open, state, submitted_at, ended_at, share, trials, stages } = sweep;
+        let SweepPart { plan, open, state, submitted_at, ended_at, submitted_by, cancelled_by, share, trials, stages } =
+            sweep;
         self.check_plan(&plan)?;
         let id = plan.sweep.id.clone();
         let number = SweepNumber::at(self.sweeps.len());
-        let mut sweep = Sweep { open, state, ended_at, share, ..Sweep::new(plan, submitted_at) };
+        let mut sweep =
+            Sweep { open, state, ended_at, submitted_by, cancelled_by, share, ..Sweep::new(plan, submitted_at) };
         for ExtensionPart { part, added_at } in parts {
             self.check_size(&part, number)?;
             let (known, _) = sweep.plan.known_and_new(&part);

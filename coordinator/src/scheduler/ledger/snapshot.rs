@@ -160,6 +160,8 @@ fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
         trials,
         submitted_at,
         ended_at,
+        submitted_by,
+        cancelled_by,
         share,
         // Derived from plan, stages and trials.
         listed_again: _,
@@ -188,6 +190,8 @@ fn sweep_part(sweep: &Sweep, ranks: &Ranks) -> SweepPart {
         state: state.clone(),
         submitted_at: *submitted_at,
         ended_at: *ended_at,
+        submitted_by: submitted_by.clone(),
+        cancelled_by: cancelled_by.clone(),
         share: *share,
         trials: trials.iter().map(letter).collect(),
         stages: runs,

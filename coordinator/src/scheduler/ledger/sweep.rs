@@ -8,7 +8,7 @@ use super::plan_parts::PlanParts;
 use crate::{
     experiment::plan::PackedPlan,
     scheduler::{
-        message::{Share, SweepState, Timestamp},
+        message::{Person, Share, SweepState, Timestamp},
         numbers::StageNumber,
     },
 };
@@ -32,6 +32,9 @@ pub(in crate::scheduler) struct Sweep {
     pub(super) submitted_at: Timestamp,
     /// When it last stopped running.
     pub(super) ended_at: Option<Timestamp>,
+    pub(super) submitted_by: Option<Person>,
+    /// Who cancelled it, or asked for it to drain. `None` while it does neither.
+    pub(super) cancelled_by: Option<Person>,
     /// Only its number is left.
     pub(super) forgotten: bool,
     pub(super) share: Share,
@@ -69,6 +72,8 @@ impl Sweep {
             lane_steps_ended: 0,
             submitted_at,
             ended_at: None,
+            submitted_by: None,
+            cancelled_by: None,
             forgotten: false,
             share: Share::default(),
             generation: 0,
@@ -108,6 +113,11 @@ impl Sweep {
     /// Whether more parts of its plan may follow.
     pub(in crate::scheduler) const fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// Whether it runs, has no open trial, and somebody has to say whether more trials follow. One that drains is about to be cancelled.
+    pub(in crate::scheduler) fn awaits_decision(&self) -> bool {
+        self.open && self.is_running() && !self.share.drains && self.tally.open == 0
     }
 
     /// Its stages, each once, in the order of its plan.
@@ -173,6 +183,15 @@ impl Sweep {
 
     pub(in crate::scheduler) const fn submitted_at(&self) -> Timestamp {
         self.submitted_at
+    }
+
+    pub(in crate::scheduler) const fn submitted_by(&self) -> Option<&Person> {
+        self.submitted_by.as_ref()
+    }
+
+    /// Who cancelled it, or asked for it to drain.
+    pub(in crate::scheduler) const fn cancelled_by(&self) -> Option<&Person> {
+        self.cancelled_by.as_ref()
     }
 
     pub(in crate::scheduler) const fn ended_at(&self) -> Option<Timestamp> {

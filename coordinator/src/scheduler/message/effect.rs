@@ -39,6 +39,18 @@ pub enum Effect {
         /// For a person.
         reason: String,
     },
+    /// Tell a worker that it was cordoned or uncordoned, so that it can tell the next life of the coordinator.
+    Cordon {
+        /// The worker.
+        worker: WorkerId,
+        /// Who cordoned it. `None`: it was uncordoned.
+        by: Option<String>,
+    },
+    /// Ask a worker to shut down.
+    Drain {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A worker was quarantined. For people: the shell need not do anything.
     Quarantined {
         /// The worker.

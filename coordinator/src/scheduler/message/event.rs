@@ -7,7 +7,7 @@ use secateur_proto::{
     outcome::{Checkpoint, Failure, StageOutcome},
 };
 
-use super::share::ShareChange;
+use super::{person::Person, share::ShareChange};
 use crate::experiment::plan::PackedPlan;
 
 /// Something that happened.
@@ -26,12 +26,24 @@ pub enum Event {
         share: ShareChange,
         /// Whether more parts may follow: the sweep does not complete before it is closed. Ignored for a known sweep.
         open: bool,
+        /// Who submits it. Ignored for a known sweep.
+        by: Option<Person>,
     },
     /// A sweep gets more trials, with all stages that they need. A part that is known already is ignored. A completed
     /// sweep runs again; a draining, stopped or cancelled one resumes.
     SweepExtended {
         /// A plan of the same sweep with new trials only.
         part: Arc<PackedPlan>,
+    },
+    /// It was decided from the results of an open sweep, all of whose trials have ended, how it continues. Rejected if the results have changed
+    /// since, or the sweep no longer waits for a decision.
+    SweepDecided {
+        /// The sweep.
+        sweep: SweepId,
+        /// The [generation](crate::scheduler::SweepResults::generation) of the results.
+        generation: u64,
+        /// New trials, with all stages that they need. `None` closes the sweep.
+        part: Option<Arc<PackedPlan>>,
     },
     /// No part follows: the sweep completes with the last of its trials.
     SweepClosed {
@@ -49,12 +61,16 @@ pub enum Event {
     SweepCancelled {
         /// The sweep.
         sweep: SweepId,
+        /// Who cancelled it.
+        by: Option<Person>,
     },
     /// A person wants a sweep cancelled once its leased stages have ended; no more are leased. If it is submitted again
     /// or retried before that, it resumes.
     SweepDrainAsked {
         /// The sweep.
         sweep: SweepId,
+        /// Who wants that.
+        by: Option<Person>,
     },
     /// A person says that the cause of failures in a sweep is fixed. Its failed stages are reopened, for every sweep
     /// that has them. A stopped or cancelled sweep resumes.
@@ -83,6 +99,15 @@ pub enum Event {
         slots: NonZeroU32,
         /// The leases that it holds from before.
         held: Vec<HeldLease>,
+        /// Who cordoned it in an earlier attachment, as the worker says. What this life knows of the worker goes before.
+        cordoned_by: Option<String>,
+    },
+    /// A person manages a worker.
+    WorkerManaged {
+        /// The worker.
+        worker: WorkerId,
+        /// What the person wants.
+        action: WorkerAction,
     },
     /// A worker is shutting down and gets no more leases.
     WorkerDraining {
@@ -169,6 +194,20 @@ pub enum Event {
     },
     /// Time has passed: silent workers, stuck leases and unanswered calibrations are detected.
     Tick,
+}
+
+/// What a person wants of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerAction {
+    /// It gets no new leases until it is uncordoned.
+    Cordon {
+        /// Who wants that. Not empty.
+        by: String,
+    },
+    /// It may get leases again. Also ends its quarantine.
+    Uncordon,
+    /// It shuts down: it gets no new leases, finishes what it can, and returns the rest.
+    Drain,
 }
 
 /// A lease that a worker holds from an earlier attachment.

@@ -3,6 +3,7 @@
 mod effect;
 mod event;
 mod packed;
+mod person;
 mod policy;
 mod rejection;
 mod share;
@@ -11,8 +12,9 @@ mod timestamp;
 
 pub use self::{
     effect::Effect,
-    event::{Departure, Event, HeldLease},
+    event::{Departure, Event, HeldLease, WorkerAction},
     packed::TrialOutcome,
+    person::Person,
     policy::Policy,
     rejection::Rejection,
     share::{Share, ShareChange},

@@ -16,6 +16,9 @@ pub enum Rejection {
     /// A worker id was used twice.
     #[error("worker {0} is already attached: every attachment needs its own id")]
     DuplicateWorker(WorkerId),
+    /// The worker cannot be told anything now.
+    #[error("worker {0} is disconnected: wait until it is back, or cordon it")]
+    WorkerAway(WorkerId),
     /// No such sweep.
     #[error("there is no sweep {0}")]
     UnknownSweep(SweepId),
@@ -88,6 +91,9 @@ pub enum Rejection {
         /// A trial that is known.
         trial: TrialId,
     },
+    /// A decision about results that have changed since.
+    #[error("sweep {0} no longer waits for this decision")]
+    DecisionOutdated(SweepId),
     /// A record that cannot follow the ones before it.
     #[error("sweep {0} is already closed")]
     ClosedAlready(SweepId),

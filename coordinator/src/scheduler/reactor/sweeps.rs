@@ -8,7 +8,7 @@ use crate::{
     experiment::plan::PackedPlan,
     scheduler::{
         journal::Record,
-        message::{Rejection, Share, ShareChange, SweepState},
+        message::{Person, Rejection, Share, ShareChange, SweepState},
         numbers::SweepNumber,
         parts::Step,
     },
@@ -19,12 +19,13 @@ pub(in crate::scheduler) fn submitted(
     plan: &Arc<PackedPlan>,
     share: ShareChange,
     open: bool,
+    by: Option<&Person>,
 ) -> Result<(), Rejection> {
     let id = &plan.sweep.id;
     match step.ledger.find_sweep(id) {
         None => {
             admits_another(step)?;
-            step.write(Record::SweepSubmitted { plan: Arc::clone(plan), open })?;
+            step.write(Record::SweepSubmitted { plan: Arc::clone(plan), open, by: by.cloned() })?;
         }
         Some(sweep) => {
             if !plan.has_the_work_of(step.ledger.sweep(sweep).plan().first()) {
@@ -51,11 +52,28 @@ pub(in crate::scheduler) fn extended(step: &mut Step<'_>, part: &Arc<PackedPlan>
         return resume(step, number);
     }
     if sweep.is_running() {
-        set_drains(step, number, false)?;
+        set_drains(step, number, None)?;
     } else {
         admits_another(step)?;
     }
     step.write(Record::SweepExtended { part: Arc::clone(part) })
+}
+
+/// Extends or closes a sweep that waits for that, if the decision is about the results that it has.
+pub(in crate::scheduler) fn decided(
+    step: &mut Step<'_>,
+    id: &SweepId,
+    generation: u64,
+    part: Option<&Arc<PackedPlan>>,
+) -> Result<(), Rejection> {
+    let sweep = step.ledger.sweep(step.ledger.sweep_number(id)?);
+    if !sweep.awaits_decision() || sweep.generation() != generation {
+        return Err(Rejection::DecisionOutdated(id.clone()));
+    }
+    match part {
+        Some(part) => extended(step, part),
+        None => closed(step, id),
+    }
 }
 
 /// Closes a sweep. One that is closed already does not change.
@@ -68,7 +86,7 @@ pub(in crate::scheduler) fn closed(step: &mut Step<'_>, sweep: &SweepId) -> Resu
 fn resume(step: &mut Step<'_>, number: SweepNumber) -> Result<(), Rejection> {
     let sweep = step.ledger.sweep(number);
     match sweep.state() {
-        SweepState::Running => set_drains(step, number, false),
+        SweepState::Running => set_drains(step, number, None),
         SweepState::Completed => Ok(()),
         SweepState::Cancelled | SweepState::Stopped { .. } => {
             let sweep = sweep.id().clone();
@@ -93,43 +111,58 @@ pub(in crate::scheduler) fn share_changed(
 ) -> Result<(), Rejection> {
     let number = step.ledger.sweep_number(sweep)?;
     let share = change.of(step.ledger.sweep(number).share());
-    set_share(step, number, share)
+    set_share(step, number, share, None)
 }
 
-/// Sets whether a running sweep drains.
-fn set_drains(step: &mut Step<'_>, number: SweepNumber, drains: bool) -> Result<(), Rejection> {
-    let share = Share { drains, ..step.ledger.sweep(number).share() };
-    set_share(step, number, share)
+/// A running sweep drains because somebody wants it to, who may be unknown; or it drains no longer.
+fn set_drains(step: &mut Step<'_>, number: SweepNumber, asked: Option<Option<&Person>>) -> Result<(), Rejection> {
+    let share = Share { drains: asked.is_some(), ..step.ledger.sweep(number).share() };
+    set_share(step, number, share, asked.flatten())
 }
 
-fn set_share(step: &mut Step<'_>, number: SweepNumber, share: Share) -> Result<(), Rejection> {
+fn set_share(
+    step: &mut Step<'_>,
+    number: SweepNumber,
+    share: Share,
+    drained_by: Option<&Person>,
+) -> Result<(), Rejection> {
     let sweep = step.ledger.sweep(number);
     if share == sweep.share() {
         return Ok(());
     }
     let sweep = sweep.id().clone();
-    step.write(Record::SweepShareChanged { sweep, share })?;
+    step.write(Record::SweepShareChanged { sweep, share, drained_by: drained_by.cloned() })?;
     step.ready.look_again();
     Ok(())
 }
 
-pub(in crate::scheduler) fn cancelled(step: &mut Step<'_>, sweep: &SweepId) -> Result<(), Rejection> {
+pub(in crate::scheduler) fn cancelled(
+    step: &mut Step<'_>,
+    sweep: &SweepId,
+    by: Option<&Person>,
+) -> Result<(), Rejection> {
     let number = step.ledger.sweep_number(sweep)?;
     match step.ledger.sweep(number).state() {
-        SweepState::Running | SweepState::Stopped { .. } => step.write(Record::SweepCancelled { sweep: sweep.clone() }),
+        SweepState::Running | SweepState::Stopped { .. } => {
+            step.write(Record::SweepCancelled { sweep: sweep.clone(), by: by.cloned() })
+        }
         SweepState::Cancelled => Ok(()),
         state @ SweepState::Completed => Err(Rejection::not_running(sweep, state)),
     }
 }
 
 /// Drains a sweep. One that is not running has no leased stages and is cancelled at once.
-pub(in crate::scheduler) fn drained(step: &mut Step<'_>, sweep: &SweepId) -> Result<(), Rejection> {
+pub(in crate::scheduler) fn drained(
+    step: &mut Step<'_>,
+    sweep: &SweepId,
+    by: Option<&Person>,
+) -> Result<(), Rejection> {
     let number = step.ledger.sweep_number(sweep)?;
     if step.ledger.sweep(number).is_running() {
-        set_drains(step, number, true)?;
+        set_drains(step, number, Some(by))?;
         end_drains(step)
     } else {
-        cancelled(step, sweep)
+        cancelled(step, sweep, by)
     }
 }
 
@@ -141,7 +174,7 @@ pub(in crate::scheduler) fn end_drains(step: &mut Step<'_>) -> Result<(), Reject
     let draining = step.ledger.sweeps().filter(|(_, sweep)| sweep.is_draining());
     let over = draining.filter(|(number, _)| step.parts().leased_of(*number) == 0);
     for sweep in over.map(|(_, sweep)| sweep.id().clone()).collect::<Vec<_>>() {
-        step.write(Record::SweepCancelled { sweep })?;
+        step.write(Record::SweepCancelled { sweep, by: None })?;
     }
     Ok(())
 }

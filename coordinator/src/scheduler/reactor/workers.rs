@@ -14,7 +14,7 @@ use secateur_proto::{
 use super::attempts::close_lease;
 use crate::scheduler::{
     fleet::{Joining, NewLease, Width},
-    message::{Departure, Effect, HeldLease, Rejection},
+    message::{Departure, Effect, HeldLease, Rejection, WorkerAction},
     numbers::{LeaseNumber, StageNumber, WorkerNumber},
     parts::Step,
 };
@@ -82,6 +82,31 @@ fn adopt(step: &mut Step<'_>, worker: &WorkerId, number: WorkerNumber, lease: Le
     let width = held.lanes.get().max(u32::try_from(open.len()).unwrap_or(u32::MAX));
     let sweeps = sweeps.into_iter().collect();
     step.fleet.open_lease(lease, NewLease { worker: number, width, open, sweeps, adopted: true }, step.now);
+}
+
+/// A person manages a worker.
+pub(in crate::scheduler) fn managed(
+    step: &mut Step<'_>,
+    id: &WorkerId,
+    action: &WorkerAction,
+) -> Result<(), Rejection> {
+    let number = step.fleet.number_of(id)?;
+    let effects = &mut step.decision.effects;
+    match action {
+        WorkerAction::Cordon { by } => step.fleet.set_cordon(number, Some(by), effects),
+        WorkerAction::Uncordon => {
+            step.fleet.set_cordon(number, None, effects);
+            step.fleet.end_quarantine(number);
+        }
+        WorkerAction::Drain => {
+            if step.fleet.worker(number).is_some_and(|worker| worker.is_away()) {
+                return Err(Rejection::WorkerAway(id.clone()));
+            }
+            effects.push(Effect::Drain { worker: id.clone() });
+            step.fleet.leaves(number);
+        }
+    }
+    Ok(())
 }
 
 pub(in crate::scheduler) fn left(

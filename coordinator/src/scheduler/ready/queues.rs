@@ -139,6 +139,14 @@ impl Queues {
         self.counts.get(&lanes).copied().unwrap_or(0)
     }
 
+    /// The number of ready stages that run in bundles, and of those that run alone.
+    pub(in crate::scheduler) fn count_by_kind(&self) -> (usize, usize) {
+        self.counts.iter().fold((0, 0), |(bundled, alone), (lanes, count)| match lanes.class {
+            Some(_) => (bundled + count, alone),
+            None => (bundled, alone + count),
+        })
+    }
+
     /// Whether a ready stage failed on a worker before.
     pub(in crate::scheduler) fn has_failed(&self) -> bool {
         self.counts.keys().any(|lanes| lanes.avoids.is_some())

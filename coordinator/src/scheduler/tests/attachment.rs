@@ -156,7 +156,7 @@ fn nobody_gets_what_another_one_holds_or_what_was_never_given_out() {
 fn a_revocation_that_got_lost_is_said_again() {
     let (mut lab, given) = at_work(policy(), 2);
     lab.leave("w", Departure::Disconnected);
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     for number in 0..2 {
         lab.expect_trial("s", number, &StageOutcome::Cancelled);
     }
@@ -171,7 +171,7 @@ fn a_revocation_that_got_lost_is_said_again() {
 #[test]
 fn a_worker_that_does_not_confirm_a_revocation_is_taken_for_dead() {
     let (mut lab, given) = at_work(Policy { unconfirmed_ms: 5_000, ..policy() }, 1);
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     lab.effects.clear();
     lab.tick_after(0);
     lab.tick_after(1_000);

@@ -81,7 +81,7 @@ fn the_file_of_the_newest_is_needed_until_the_stage_ends_or_is_forgotten() {
     lab.apply(&given.checkpointed(0, 2));
     assert!(needs(&lab, 2) && !needs(&lab, 1));
     // Nobody works on it, and it may be gone on with.
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     assert!(needs(&lab, 2));
     lab.apply(&given.ended(None));
     lab.effects.clear();

@@ -14,7 +14,7 @@ fn alone(id: &str, count: usize) -> (Arc<PackedPlan>, Vec<StageKey>) {
 }
 
 fn drain(id: &str) -> Event {
-    Event::SweepDrainAsked { sweep: sweep(id) }
+    Event::SweepDrainAsked { sweep: sweep(id), by: None }
 }
 
 fn drains(lab: &Lab, id: &str) -> bool {
@@ -104,7 +104,7 @@ fn submitted_again_or_retried_it_goes_on_and_cancelled_it_ends_at_once() {
     lab.next();
     let third = lab.next_lease();
     lab.apply(&drain("s"));
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     lab.expect_trial("s", 2, &StageOutcome::Cancelled);
     lab.expect_revoke(&third);
     lab.expect_sweep("s", SweepState::Cancelled);
@@ -151,7 +151,7 @@ fn a_stage_that_began_for_another_sweep_ends_first() {
         if other_drains {
             lab.apply(&drain("first"));
         } else {
-            lab.apply(&Event::SweepCancelled { sweep: sweep("first") });
+            lab.apply(&Event::SweepCancelled { sweep: sweep("first"), by: None });
             lab.expect_trial("first", 0, &StageOutcome::Cancelled);
             lab.expect_sweep("first", SweepState::Cancelled);
         }

@@ -6,7 +6,12 @@ use crate::scheduler::{StageStatus, SweepState};
 impl Lab {
     /// Submits a sweep to which parts are to be added.
     fn submit_open(&mut self, plan: &Arc<PackedPlan>) {
-        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: true });
+        self.apply(&Event::SweepSubmitted {
+            plan: Arc::clone(plan),
+            share: ShareChange::default(),
+            open: true,
+            by: None,
+        });
     }
 
     fn extend(&mut self, part: &Arc<PackedPlan>) {
@@ -142,7 +147,8 @@ fn parts_that_overlap_or_have_no_sweep_are_rejected() {
     let overlaps = grid_part("s", 0, &["y"], 0..2, 0..0);
     let expected = Rejection::PartOverlaps { sweep: sweep("s"), trial: trial(0) };
     assert_eq!(lab.rejects(&extended(overlaps.clone())), expected);
-    let journal = [Record::SweepSubmitted { plan: first, open: false }, Record::SweepExtended { part: overlaps }];
+    let journal =
+        [Record::SweepSubmitted { plan: first, open: false, by: None }, Record::SweepExtended { part: overlaps }];
     let entries = journal.into_iter().map(|record| Entry::new(Timestamp(0), record));
     assert_eq!(Core::restore(Policy::default(), entries).err(), Some(expected));
     lab.finish();
@@ -153,7 +159,7 @@ fn a_sweep_that_was_given_up_goes_on_when_it_is_extended() {
     let mut lab = Lab::new(Policy::default());
     let first = first_part();
     lab.submit(&first);
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     lab.extend(&second_part());
     let status = lab.core.sweep(&sweep("s")).expect("a sweep");
     assert_eq!((status.state, status.trials, status.trials_failed), (SweepState::Running, 2, 0));
@@ -226,7 +232,7 @@ fn what_a_forgotten_sweep_was_extended_by_becomes_whoever_lists_it() {
     lab.submit(&first);
     lab.extend(&second);
     lab.submit(&grid("t", &["y"], 1..2, 0..0));
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     lab.effects.clear();
     lab.apply(&Event::SweepForgotten { sweep: sweep("s") });
     assert_eq!(lab.core.stage(&first.key(1)), None);
@@ -266,7 +272,7 @@ fn a_cancelled_sweep_of_which_all_trials_have_ended_does_not_complete_before_it_
     lab.submit_open(&first_part());
     lab.join("w", 1);
     complete_all(&mut lab);
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     lab.expect_sweep("s", SweepState::Cancelled);
     closes(&mut lab, "s");
     lab.extend(&second);
@@ -275,5 +281,56 @@ fn a_cancelled_sweep_of_which_all_trials_have_ended_does_not_complete_before_it_
     lab.complete(&given);
     lab.expect_trial("s", 1, &completed(second.key(1)));
     lab.expect_sweep("s", SweepState::Completed);
+    lab.finish();
+}
+
+/// Says of the results of an open sweep how it continues.
+fn decision(lab: &Lab, part: Option<&Arc<PackedPlan>>) -> Event {
+    let generation = lab.core.generation(&sweep("s")).expect("a sweep");
+    Event::SweepDecided { sweep: sweep("s"), generation, part: part.map(Arc::clone) }
+}
+
+#[test]
+fn a_decision_extends_or_closes_a_sweep_that_waits_for_it() {
+    let mut lab = Lab::new(Policy::default());
+    lab.submit_open(&first_part());
+    lab.join("w", 1);
+    let outdated = Rejection::DecisionOutdated(sweep("s"));
+    // A trial is open.
+    assert!(!lab.core.awaits_decision(&sweep("s")));
+    let early = decision(&lab, None);
+    assert_eq!(lab.rejects(&early), outdated);
+    complete_all(&mut lab);
+    assert!(lab.core.awaits_decision(&sweep("s")));
+    // It is about other results.
+    assert_eq!(lab.rejects(&early), outdated);
+    let second = second_part();
+    let extends = decision(&lab, Some(&second));
+    lab.apply(&extends);
+    assert_eq!(lab.rejects(&extends), outdated);
+    assert_eq!(complete_all(&mut lab), [second.key(1)]);
+    lab.restart();
+    assert!(lab.core.awaits_decision(&sweep("s")));
+    let closes = decision(&lab, None);
+    lab.apply(&closes);
+    lab.expect_sweep("s", SweepState::Completed);
+    assert_eq!(lab.rejects(&closes), outdated);
+    lab.finish();
+}
+
+#[test]
+fn a_decision_does_not_resume_what_a_person_stopped() {
+    let mut lab = Lab::new(Policy::default());
+    lab.submit_open(&first_part());
+    lab.join("w", 1);
+    complete_all(&mut lab);
+    let extends = decision(&lab, Some(&second_part()));
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
+    lab.expect_sweep("s", SweepState::Cancelled);
+    assert_eq!(lab.rejects(&extends), Rejection::DecisionOutdated(sweep("s")));
+    assert!(!lab.core.awaits_decision(&sweep("s")));
+    // Submitted again, it waits for a decision again.
+    lab.submit(&first_part());
+    assert!(lab.core.awaits_decision(&sweep("s")));
     lab.finish();
 }

@@ -102,7 +102,7 @@ fn a_late_result_of_a_forgotten_sweep_is_nobodys() {
     lab.submit(&plan);
     lab.join("w", 1);
     let given = lab.next_lease();
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     lab.expect_trial("s", 0, &StageOutcome::Cancelled);
     lab.expect_revoke(&given);
     lab.expect_sweep("s", SweepState::Cancelled);

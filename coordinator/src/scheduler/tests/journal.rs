@@ -44,7 +44,7 @@ fn a_plan_is_read_however_it_was_written() {
     for (trials, is_long) in [(3, false), (9_000, true)] {
         let (plan, ..) = fan("s", trials);
         let json = serde_json::to_string(&*plan).expect("plain data");
-        let record = Record::SweepSubmitted { plan, open: false };
+        let record = Record::SweepSubmitted { plan, open: false, by: None };
         let entry = Entry::new(Timestamp(1), record.clone());
         let written: Vec<String> = entry.clone().into_lines().collect();
         if is_long {
@@ -66,7 +66,7 @@ fn a_plan_is_read_however_it_was_written() {
 #[test]
 fn pieces_of_a_plan_that_are_not_all_there_are_no_plan() {
     let lines = |sweep: &str| -> Vec<String> {
-        Entry::new(Timestamp(1), Record::SweepSubmitted { plan: fan(sweep, 9_000).0, open: false })
+        Entry::new(Timestamp(1), Record::SweepSubmitted { plan: fan(sweep, 9_000).0, open: false, by: None })
             .into_lines()
             .collect()
     };
@@ -99,7 +99,7 @@ fn a_journal_that_contradicts_itself_is_refused() {
     let (plan, key) = single("s", "y");
     let (_, _, dense) = fan("t", 1);
     let ended = |stage| Record::StageEnded { stage, outcome: completed(key) };
-    let submitted = || Record::SweepSubmitted { plan: Arc::clone(&plan), open: false };
+    let submitted = || Record::SweepSubmitted { plan: Arc::clone(&plan), open: false, by: None };
     let restore = |records: Vec<Record>| {
         let entries = records.into_iter().map(|record| Entry::new(Timestamp(0), record));
         Core::restore(Policy::default(), entries).err()
@@ -113,7 +113,7 @@ fn a_journal_that_contradicts_itself_is_refused() {
     let (fan, ..) = fan("t", 1);
     let failure = failure(FailureClass::Executor);
     let early = Record::AttemptFailed { stage: dense[0], lanes: 1, failure, worker: None, attempt: None };
-    let submitted = Record::SweepSubmitted { plan: fan, open: false };
+    let submitted = Record::SweepSubmitted { plan: fan, open: false, by: None };
     assert_eq!(restore(vec![submitted, early]), Some(Rejection::ParentsMissing(dense[0])));
 }
 

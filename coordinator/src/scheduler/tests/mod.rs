@@ -9,6 +9,8 @@ mod failures;
 mod forget;
 mod generations;
 mod journal;
+mod managed;
+mod owners;
 mod properties;
 mod results;
 mod retry;
@@ -33,8 +35,8 @@ use secateur_proto::{
 };
 
 use super::{
-    Core, Decision, Departure, Effect, Entry, Event, HeldLease, Policy, Record, Rejection, Share, ShareChange,
-    Timestamp, entries,
+    Core, Decision, Departure, Effect, Entry, Event, HeldLease, Person, Policy, Record, Rejection, Share, ShareChange,
+    Timestamp, WorkerAction, entries,
 };
 use crate::experiment::plan::{Attempts, DataSummary, PackedPlan, Plan, PlannedStage, SweepInfo, Trial};
 
@@ -119,6 +121,7 @@ impl PlanBuilder {
                 file_text: String::new(),
                 objectives: vec![],
                 constraints: vec![],
+                decision: None,
                 attempts: Attempts::default(),
                 data: DataSummary {
                     path: "table.csv".to_owned(),
@@ -133,6 +136,8 @@ impl PlanBuilder {
                     notes: vec![],
                 },
                 weights: None,
+                adaptive: None,
+                rounds: vec![],
             },
             stages: self.stages,
             cells: vec![],
@@ -292,6 +297,7 @@ fn joins(id: &str, instance: &str, slots: u32, held: &[Given]) -> Event {
         device: "cpu".to_owned(),
         slots: lanes(slots),
         held: held.collect(),
+        cordoned_by: None,
     }
 }
 
@@ -343,13 +349,18 @@ impl Lab {
     }
 
     fn submit(&mut self, plan: &Arc<PackedPlan>) {
-        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share: ShareChange::default(), open: false });
+        self.apply(&Event::SweepSubmitted {
+            plan: Arc::clone(plan),
+            share: ShareChange::default(),
+            open: false,
+            by: None,
+        });
     }
 
     /// Submits with a priority and a limit of workers, 0 for none.
     fn submit_with(&mut self, plan: &Arc<PackedPlan>, priority: i32, max_workers: u32) {
         let share = ShareChange { priority: Some(priority), max_workers: Some(max_workers) };
-        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share, open: false });
+        self.apply(&Event::SweepSubmitted { plan: Arc::clone(plan), share, open: false, by: None });
     }
 
     /// Stops a sweep, as a full disk does where nobody can make up for anybody.

@@ -113,7 +113,7 @@ fn other_sweeps_of_a_stage_go_on_with_it_or_not_as_they_are() {
     for id in ["running", "cancelled", "stopped"] {
         lab.submit(&of(id));
     }
-    lab.apply(&Event::SweepCancelled { sweep: sweep("cancelled") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("cancelled"), by: None });
     lab.stop("stopped");
     retry(&mut lab, "s");
     let states = ["s", "running", "cancelled", "stopped"].map(|id| {

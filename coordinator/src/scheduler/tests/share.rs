@@ -160,7 +160,7 @@ fn a_shared_stage_runs_for_the_sweep_that_gets_it_done_soonest() {
     assert_eq!(given.keys(), [key], "as the sweep of the higher priority wants it");
     // That one is given up: the stage runs for the other, which is the last in turn.
     lab.apply(&given.ended(None));
-    lab.apply(&Event::SweepCancelled { sweep: sweep("high") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("high"), by: None });
     lab.effects.clear();
     lab.join("v", 1);
     assert_eq!(lab.next_lease().keys(), keys[..1]);
@@ -171,14 +171,15 @@ fn no_more_sweeps_run_than_may() {
     let mut lab = Lab::new(Policy { max_running_sweeps: NonZeroU32::MIN, ..Policy::default() });
     let ((first, _), (second, _)) = (single("first", "x"), single("second", "y"));
     lab.submit(&first);
-    let submitted = Event::SweepSubmitted { plan: Arc::clone(&second), share: ShareChange::default(), open: false };
+    let submitted =
+        Event::SweepSubmitted { plan: Arc::clone(&second), share: ShareChange::default(), open: false, by: None };
     assert_eq!(lab.rejects(&submitted), Rejection::TooManySweeps { limit: 1 });
     // The running one is no other.
     lab.submit(&first);
-    lab.apply(&Event::SweepCancelled { sweep: sweep("first") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("first"), by: None });
     lab.apply(&submitted);
     lab.effects.clear();
-    let resumed = Event::SweepSubmitted { plan: first, share: ShareChange::default(), open: false };
+    let resumed = Event::SweepSubmitted { plan: first, share: ShareChange::default(), open: false, by: None };
     assert_eq!(lab.rejects(&resumed), Rejection::TooManySweeps { limit: 1 });
     assert_eq!(lab.rejects(&Event::SweepRetried { sweep: sweep("first") }), Rejection::TooManySweeps { limit: 1 });
     lab.finish();

@@ -185,7 +185,7 @@ fn of_what_was_forgotten_only_the_number_is_kept() {
     for name in ["a", "b", "c"] {
         let (plan, ..) = fan(name, 2);
         lab.submit(&plan);
-        lab.apply(&Event::SweepCancelled { sweep: sweep(name) });
+        lab.apply(&Event::SweepCancelled { sweep: sweep(name), by: None });
     }
     for name in ["a", "c", "b"] {
         lab.apply(&Event::SweepForgotten { sweep: sweep(name) });
@@ -205,7 +205,7 @@ fn of_what_was_forgotten_only_the_number_is_kept() {
 fn a_difference_in_what_is_durable_is_seen() {
     let (plan, key) = single("s", "y");
     let part = grid_part("s", 1, &["y"], 0..1, 0..0);
-    let submitted = || Record::SweepSubmitted { plan: Arc::clone(&plan), open: false };
+    let submitted = || Record::SweepSubmitted { plan: Arc::clone(&plan), open: false, by: None };
     let failed = failure(FailureClass::Executor);
     let attempt = |lanes| {
         let failure = failed.clone();
@@ -224,7 +224,7 @@ fn a_difference_in_what_is_durable_is_seen() {
         vec![submitted(), ended()],
         vec![submitted(), stopped()],
         vec![submitted(), stopped(), ended()],
-        vec![Record::SweepSubmitted { plan: Arc::clone(&plan), open: true }],
+        vec![Record::SweepSubmitted { plan: Arc::clone(&plan), open: true, by: None }],
         vec![submitted(), Record::SweepExtended { part: Arc::clone(&part) }],
         vec![submitted(), stopped(), Record::SweepForgotten { sweep: sweep("s") }],
         vec![],

@@ -70,7 +70,7 @@ fn where_all_disks_are_full_the_sweep_waits_and_says_so_and_nothing_fails() {
     lab.apply(&b.ended(Some(failure(FailureClass::NoSpace))));
     assert!(leases(&mut lab).is_empty());
     assert_eq!(status(&lab).state, SweepState::Running);
-    let held = "worker a.example and all other workers (1) are quarantined: its disk is full: it broke";
+    let held = "worker a.example is quarantined: its disk is full: it broke (and all other workers, 1, are cordoned or quarantined)";
     assert_eq!(status(&lab).held.as_deref(), Some(held));
     // A person says that there is room.
     lab.apply(&Event::SweepRetried { sweep: plan.sweep.id.clone() });

@@ -55,7 +55,7 @@ fn a_sweep_that_runs_or_has_completed_is_left_alone() {
     lab.expect_trial("s", 0, &completed(key));
     lab.expect_sweep("s", SweepState::Completed);
     lab.submit(&plan);
-    let cancel = Event::SweepCancelled { sweep: sweep("s") };
+    let cancel = Event::SweepCancelled { sweep: sweep("s"), by: None };
     assert_eq!(lab.rejects(&cancel), Rejection::NotRunning { sweep: sweep("s"), state: "completed" });
     lab.finish();
 }
@@ -94,7 +94,7 @@ fn two_sweeps_share_an_open_stage_and_one_may_be_cancelled() {
     lab.submit(&second);
     lab.expect_nothing();
     assert_eq!(lab.core.sweep(&sweep("second")).expect("a sweep").stages_leased, 1);
-    lab.apply(&Event::SweepCancelled { sweep: sweep("first") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("first"), by: None });
     lab.expect_trial("first", 0, &StageOutcome::Cancelled);
     lab.expect_sweep("first", SweepState::Cancelled);
     // The second sweep still wants it: no revocation.
@@ -112,12 +112,12 @@ fn cancelling_ends_trials_once_revokes_leases_and_keeps_late_results() {
     lab.submit(&plan);
     lab.join("w", 1);
     let given = lab.next_lease();
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     lab.expect_trial("s", 0, &StageOutcome::Cancelled);
     lab.expect_trial("s", 1, &StageOutcome::Cancelled);
     lab.expect_revoke(&given);
     lab.expect_sweep("s", SweepState::Cancelled);
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     lab.expect_nothing();
     // The worker had finished when the revocation reached it.
     lab.complete(&given);
@@ -177,7 +177,7 @@ fn a_stopped_sweep_can_be_cancelled() {
     lab.submit(&plan);
     lab.stop("s");
     lab.expect_sweep("s", SweepState::Stopped { reason: "no room".to_owned() });
-    lab.apply(&Event::SweepCancelled { sweep: sweep("s") });
+    lab.apply(&Event::SweepCancelled { sweep: sweep("s"), by: None });
     lab.expect_trial("s", 0, &StageOutcome::Cancelled);
     lab.expect_sweep("s", SweepState::Cancelled);
     lab.finish();
@@ -216,9 +216,10 @@ fn a_plan_that_differs_and_a_sweep_that_is_unknown_are_refused() {
     };
     lab.submit(&plan(1));
     lab.submit(&plan(1));
-    let rejection = lab.rejects(&Event::SweepSubmitted { plan: plan(2), share: ShareChange::default(), open: false });
+    let rejection =
+        lab.rejects(&Event::SweepSubmitted { plan: plan(2), share: ShareChange::default(), open: false, by: None });
     assert_eq!(rejection, Rejection::PlanDiffers(sweep("s")));
-    let unknown = Event::SweepCancelled { sweep: sweep("t") };
+    let unknown = Event::SweepCancelled { sweep: sweep("t"), by: None };
     assert_eq!(lab.rejects(&unknown), Rejection::UnknownSweep(sweep("t")));
     lab.finish();
 }

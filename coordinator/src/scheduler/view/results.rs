@@ -85,6 +85,11 @@ impl Core {
         self.parts().ledger.sweeps().map(|(_, sweep)| sweep.id())
     }
 
+    /// The ids and names of all sweeps, in the order of submission.
+    pub fn sweep_names(&self) -> impl Iterator<Item = (&SweepId, &str)> {
+        self.parts().ledger.sweeps().map(|(_, sweep)| (sweep.id(), sweep.plan().last().sweep.name.as_str()))
+    }
+
     /// The plans of all sweeps, in the order of submission, each part by part.
     pub fn plans(&self) -> impl Iterator<Item = &Arc<PackedPlan>> {
         self.parts().ledger.sweeps().flat_map(|(_, sweep)| sweep.plan().iter())

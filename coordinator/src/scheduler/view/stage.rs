@@ -73,7 +73,7 @@ impl Core {
         self.parts().ledger.stages().filter(|(_, stage)| stage.is_ended()).count() as u64
     }
 
-    /// Whether a stage in `places` made this file and reports publish it: a net, a plan or a preparation, never data.
+    /// Whether a stage in `places` made this file and reports publish it: a net, a plan, a preparation or a measurement, never data.
     /// Returns `None` if `places` begins after the last stage. Large ranges block the scheduler.
     #[must_use]
     pub fn is_published(&self, hash: ContentHash, places: Range<usize>) -> Option<bool> {
@@ -83,7 +83,10 @@ impl Core {
             let mut left = stage.outcome().into_iter().flat_map(Packed::artifacts);
             left.any(|(role, artifact)| {
                 artifact.hash == hash
-                    && matches!(role, Role::Checkpoint | Role::Quantized | Role::Plan | Role::Preparation)
+                    && matches!(
+                        role,
+                        Role::Checkpoint | Role::Quantized | Role::Plan | Role::Preparation | Role::Measurement
+                    )
             })
         });
         Some(published)

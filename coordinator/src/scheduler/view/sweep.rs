@@ -11,8 +11,9 @@ use crate::{
     experiment::plan::{PackedPlan, Trial},
     scheduler::{
         core::Core,
+        fleet::Worker,
         ledger::Sweep,
-        message::{Share, SweepState, Timestamp},
+        message::{Person, Share, SweepState, Timestamp},
         numbers::SweepNumber,
         parts::Parts,
         turns::is_at_limit,
@@ -42,6 +43,8 @@ pub struct SweepStatus {
     pub stages_ended: u64,
     /// Stages that are leased now.
     pub stages_leased: u64,
+    /// Stages that wait for a slot.
+    pub stages_ready: u64,
     /// Stages completed in this life of the coordinator, as opposed to results that already existed.
     pub stages_computed: u64,
     /// Optimiser steps of all stages.
@@ -52,6 +55,10 @@ pub struct SweepStatus {
     pub submitted_at: Timestamp,
     /// When it last stopped running, or `None` while it runs.
     pub ended_at: Option<Timestamp>,
+    /// Who submitted it first, if that was recorded.
+    pub submitted_by: Option<Person>,
+    /// Who cancelled it, or asked for it to drain, if that was recorded.
+    pub cancelled_by: Option<Person>,
     /// Its share of the workers.
     pub share: Share,
     /// The number of workers with stages that run for it.
@@ -60,6 +67,8 @@ pub struct SweepStatus {
     pub at_limit: bool,
     /// Why none of its stages is leased, if that will not change by itself soon. For people.
     pub held: Option<String>,
+    /// How far it is, if it adds seeds while results come in. For people.
+    pub seeds: Option<String>,
 }
 
 /// The status of a trial.
@@ -90,6 +99,12 @@ impl Core {
             .ledger
             .sweeps()
             .map(move |(number, sweep)| status(parts, number, sweep, leased.get(&number).copied().unwrap_or_default()))
+    }
+
+    /// Whether an open sweep has no open trial and waits for [`Event::SweepDecided`](crate::scheduler::Event::SweepDecided).
+    #[must_use]
+    pub fn awaits_decision(&self, id: &SweepId) -> bool {
+        self.parts().find(id).is_some_and(|(_, sweep)| sweep.awaits_decision())
     }
 
     /// The running sweeps.
@@ -143,30 +158,39 @@ fn status(parts: Parts<'_>, number: SweepNumber, sweep: &Sweep, leased: u64) -> 
         stages: sweep.stage_count() as u64,
         stages_ended: sweep.stages_ended(),
         stages_leased: leased,
+        stages_ready: parts.ready.queues().count_in(number) as u64,
         stages_computed: load.map_or(0, |load| load.completed()),
         lane_steps: sweep.lane_steps(),
         lane_steps_ended: sweep.lane_steps_ended(),
         submitted_at: sweep.submitted_at(),
         ended_at: sweep.ended_at(),
+        submitted_by: sweep.submitted_by().cloned(),
+        cancelled_by: sweep.cancelled_by().cloned(),
         share: sweep.share(),
         workers: load.map_or(0, |load| load.workers()),
         at_limit: is_at_limit(parts, number),
         held: sweep.is_running().then(|| held(parts, leased)).flatten(),
+        seeds: sweep.plan().last().sweep.seeds_so_far().filter(|_| sweep.is_open()),
     }
 }
 
-/// Why no stage of a running sweep is leased: the coordinator's disk is full, or all workers are quarantined.
+/// Why no stage of a running sweep is leased: the coordinator's disk is full, or all workers are quarantined or
+/// cordoned.
 fn held(parts: Parts<'_>, leased: u64) -> Option<String> {
     if parts.hold.is_full() {
         return Some("the coordinator's disk is full; it resumes once there is space".to_owned());
     }
     let mut workers = parts.fleet.workers().map(|(_, worker)| worker).filter(|worker| !worker.is_leaving());
-    let all_out = workers.clone().all(|worker| worker.health().is_quarantined());
-    let first = workers.next().filter(|_| all_out && leased == 0)?;
+    let is_out = |worker: &Worker| worker.health().is_quarantined() || worker.cordoned_by().is_some();
+    let all_out = leased == 0 && workers.clone().all(is_out);
+    let first = workers.next().filter(|_| all_out)?;
     let name = first.name();
-    let who = match workers.count() {
-        0 => format!("worker {name} is quarantined"),
-        others => format!("worker {name} and all other workers ({others}) are quarantined"),
+    let why = match (first.cordoned_by(), first.health().quarantined()) {
+        (Some(by), _) => format!("worker {name} is cordoned by {by}"),
+        (None, reason) => format!("worker {name} is quarantined: {}", reason.unwrap_or_default()),
     };
-    Some(format!("{who}: {}", first.health().quarantined().unwrap_or_default()))
+    Some(match workers.count() {
+        0 => why,
+        others => format!("{why} (and all other workers, {others}, are cordoned or quarantined)"),
+    })
 }

@@ -34,10 +34,20 @@ pub struct WorkerStatus {
     pub away: bool,
     /// Why it is quarantined, or `None` if it is not.
     pub quarantined: Option<String>,
+    /// Who cordoned it, or `None` if it is not cordoned.
+    pub cordoned_by: Option<String>,
     /// Whether stages that failed on it must still wait before they are retried on it.
     pub rests: bool,
     /// When it last sent a message.
     pub last_seen: Timestamp,
+}
+
+impl WorkerStatus {
+    /// Whether it may get leases, as far as its connection and people are concerned. One that leaves may still work.
+    #[must_use]
+    pub const fn takes_work(&self) -> bool {
+        !self.away && self.quarantined.is_none() && self.cordoned_by.is_none()
+    }
 }
 
 impl Core {
@@ -88,6 +98,7 @@ fn status(parts: Parts<'_>, worker: &Worker) -> WorkerStatus {
         leaving: worker.is_leaving(),
         away: worker.is_away(),
         quarantined: worker.health().quarantined(),
+        cordoned_by: worker.cordoned_by().map(str::to_owned),
         rests: worker.health().rests(),
         last_seen: worker.last_seen(),
     }

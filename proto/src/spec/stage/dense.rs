@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EVALUATED, Stage, Training};
+use super::{EVALUATED, Stage, StageSpec, Training};
 use crate::{
     ids::StageKey,
     outcome::Role,
@@ -31,6 +31,10 @@ pub struct DenseSpec {
 impl Stage for DenseSpec {
     fn parents(&self) -> Vec<StageKey> {
         vec![self.prepare]
+    }
+
+    fn with_seed(&self, seed: u64, renamed: &dyn Fn(StageKey) -> StageKey) -> StageSpec {
+        Self { prepare: renamed(self.prepare), seed, ..self.clone() }.into()
     }
 
     fn reads(&self) -> Vec<Role> {

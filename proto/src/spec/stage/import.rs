@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EVALUATED, Stage};
+use super::{EVALUATED, Stage, StageSpec};
 use crate::{
     ids::{ContentHash, StageKey},
     outcome::Role,
@@ -27,6 +27,10 @@ pub struct ImportSpec {
 impl Stage for ImportSpec {
     fn parents(&self) -> Vec<StageKey> {
         vec![self.prepare]
+    }
+
+    fn with_seed(&self, _: u64, renamed: &dyn Fn(StageKey) -> StageKey) -> StageSpec {
+        Self { prepare: renamed(self.prepare), ..self.clone() }.into()
     }
 
     fn reads(&self) -> Vec<Role> {

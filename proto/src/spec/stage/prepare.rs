@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Stage;
+use super::{Stage, StageSpec};
 use crate::{
     ids::{ContentHash, StageKey},
     outcome::Role,
@@ -31,6 +31,10 @@ impl Stage for PrepareSpec {
 
     fn leaves(&self) -> Vec<Role> {
         vec![Role::Prepared, Role::Preparation]
+    }
+
+    fn with_seed(&self, _: u64, _: &dyn Fn(StageKey) -> StageKey) -> StageSpec {
+        self.clone().into()
     }
 
     fn data(&self) -> Option<&DataSettings> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EVALUATED, Stage, Training};
+use super::{EVALUATED, Stage, StageSpec, Training};
 use crate::{
     ids::StageKey,
     outcome::Role,
@@ -76,6 +76,12 @@ impl PruneSpec {
 impl Stage for PruneSpec {
     fn parents(&self) -> Vec<StageKey> {
         [Some(self.prepare), self.subject.stage(), self.start.stage()].into_iter().flatten().collect()
+    }
+
+    fn with_seed(&self, seed: u64, renamed: &dyn Fn(StageKey) -> StageKey) -> StageSpec {
+        let (prepare, subject, start) =
+            (renamed(self.prepare), self.subject.renamed(renamed), self.start.renamed(renamed));
+        Self { prepare, subject, start, seed, ..self.clone() }.into()
     }
 
     fn reads(&self) -> Vec<Role> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EVALUATED, Stage};
+use super::{EVALUATED, Stage, StageSpec};
 use crate::{
     ids::StageKey,
     outcome::Role,
@@ -28,6 +28,10 @@ pub struct QuantizeSpec {
 impl Stage for QuantizeSpec {
     fn parents(&self) -> Vec<StageKey> {
         [Some(self.prepare), self.subject.stage()].into_iter().flatten().collect()
+    }
+
+    fn with_seed(&self, _: u64, renamed: &dyn Fn(StageKey) -> StageKey) -> StageSpec {
+        Self { prepare: renamed(self.prepare), subject: self.subject.renamed(renamed), ..self.clone() }.into()
     }
 
     fn reads(&self) -> Vec<Role> {

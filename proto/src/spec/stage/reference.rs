@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Stage;
+use super::{Stage, StageSpec};
 use crate::{
     ids::StageKey,
     outcome::Role,
@@ -149,6 +149,10 @@ impl ReferenceModel {
 impl Stage for ReferenceSpec {
     fn parents(&self) -> Vec<StageKey> {
         vec![self.prepare]
+    }
+
+    fn with_seed(&self, _: u64, renamed: &dyn Fn(StageKey) -> StageKey) -> StageSpec {
+        Self { prepare: renamed(self.prepare), ..self.clone() }.into()
     }
 
     fn reads(&self) -> Vec<Role> {

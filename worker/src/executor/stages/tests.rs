@@ -2,6 +2,7 @@ mod backends;
 mod checkpoints;
 mod collapse;
 mod import;
+mod measure;
 mod quantize;
 mod reference;
 mod schedules;

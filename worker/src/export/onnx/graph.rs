@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::messages::{
+use crate::onnx::{
     AttributeProto, DimensionProto, Element, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorTypeProto,
     TypeProto, ValueInfoProto,
 };

@@ -4,19 +4,16 @@
 //! `QuantizeLinear` and `DequantizeLinear`: what is computed does not depend on what an engine makes of them.
 
 mod graph;
-mod messages;
 mod net;
 mod preparation;
 
 use prost::Message as _;
 
+use self::graph::{Attribute, Graph, ML};
 pub use self::preparation::RawInput;
-use self::{
-    graph::{Attribute, Graph, ML},
-    messages::{IR_VERSION, ModelProto, OperatorSetIdProto, StringStringEntryProto},
-};
 use crate::{
     data::{DataError, Preparation},
+    onnx::{Element, IR_VERSION, ModelProto, OperatorSetIdProto, StringStringEntryProto},
     serve::{NetFile, Scorer},
 };
 
@@ -78,6 +75,25 @@ pub fn write(
         (softmax, format!("the probabilities of {classes:?}, in this order"))
     };
     graph.output(&value, OUTPUT, &[file.model.outputs().into()], about_output);
+    Ok(OnnxFile { bytes: encoded(graph, about), inputs: raw })
+}
+
+/// Writes a net alone: from prepared rows `[rows, width]`, or scaled images, to logits. Nothing is left out of it.
+#[must_use]
+pub fn write_net(file: &NetFile) -> Vec<u8> {
+    let mut graph = Graph::default();
+    let shape = match file.model.image() {
+        Some(image) => image.map(i64::from).to_vec(),
+        None => vec![i64::try_from(file.model.inputs()).unwrap_or(i64::MAX)],
+    };
+    let rows = graph.input("rows", Element::Float, &shape, "prepared rows".to_owned());
+    let logits = net::logits(&mut graph, file, rows);
+    graph.output(&logits, "logits", &[file.model.outputs().into()], "one of each row, or one of each class".to_owned());
+    encoded(graph, &[])
+}
+
+/// The bytes of a file with this graph.
+fn encoded(graph: Graph, about: &[(&str, String)]) -> Vec<u8> {
     let opset = |domain: &str, version| OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) };
     let entry = |(key, value): &(&str, String)| StringStringEntryProto {
         key: Some((*key).to_owned()),
@@ -92,7 +108,7 @@ pub fn write(
         opset_import: vec![opset("", OPSET), opset(ML, ML_OPSET)],
         metadata_props: about.iter().map(entry).collect(),
     };
-    Ok(OnnxFile { bytes: model.encode_to_vec(), inputs: raw })
+    model.encode_to_vec()
 }
 
 /// The features of the columns that are read, by their places in a prepared row.

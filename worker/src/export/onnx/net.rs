@@ -2,12 +2,10 @@
 
 use secateur_proto::spec::{Activation, LayerKind, Step, TensorKind};
 
-use super::{
-    graph::{Attribute, Graph, Name},
-    messages::Element,
-};
+use super::graph::{Attribute, Graph, Name};
 use crate::{
     net::{NORM_EPSILON, tensors_of},
+    onnx::Element,
     quantize::{Levels, QuantizedLayer, QuantizedNet},
     serve::NetFile,
 };

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    graph::{Attribute, Graph, Name},
-    messages::Element,
+use super::graph::{Attribute, Graph, Name};
+use crate::{
+    data::{Categorical, Encoding, FARTHEST, ImageInput, InputColumn, Numeric, Preparation, Scale, number},
+    onnx::Element,
 };
-use crate::data::{Categorical, Encoding, FARTHEST, ImageInput, InputColumn, Numeric, Preparation, Scale, number};
 
 /// What a raw input of the graph is, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     data::{Encoding, sample},
+    import::{Checkpoint, Wanted},
     serve::tests::{self, net, scaled_table, table},
 };
 
@@ -138,4 +139,41 @@ fn the_table_of_these_tests_has_every_kind_of_column() {
     assert!(matches!(of("state"), Encoding::Categorical(categorical) if categorical.pooled > 0));
     assert!(matches!(of("opened"), Encoding::Numeric(_)) && matches!(of("share"), Encoding::Numeric(_)));
     assert!(matches!(of("same"), Encoding::Constant { .. }));
+}
+
+/// A net without its preparation is read back from its file of ONNX, number by number: whatever its architecture.
+#[test]
+fn a_net_is_read_back_from_its_file() {
+    let mut models = vec![
+        ModelSpec::mlp(7, vec![]),
+        ModelSpec::ResidualMlp { inputs: 7, width: 9, blocks: 2, outputs: 1, activation: Activation::Gelu },
+        ModelSpec::Lenet5 { image: [1, 17, 16], outputs: 10 },
+        ModelSpec::ResidualCnn { image: [1, 17, 16], channels: vec![4, 6], blocks: 2, outputs: 1 },
+    ];
+    for activation in Activation::ALL {
+        for batch_norm in [false, true] {
+            let hidden = vec![6, 5];
+            models.push(ModelSpec::Mlp { inputs: 7, hidden, outputs: 3, activation: *activation, batch_norm });
+        }
+    }
+    for model in models {
+        let parameters = net(&model);
+        let file = NetFile { model: model.clone(), parameters: parameters.clone(), quantized: None };
+        let mut graph = Graph::default();
+        let shape: Vec<i64> = match model.image() {
+            None => vec![model.inputs().try_into().expect("small")],
+            Some(image) => image.map(i64::from).to_vec(),
+        };
+        let input = graph.input("input", Element::Float, &shape, String::new());
+        let logits = net::logits(&mut graph, &file, input);
+        graph.output(&logits, "logits", &[model.outputs().into()], String::new());
+        let proto =
+            ModelProto { ir_version: Some(IR_VERSION), graph: Some(graph.finish("net")), ..ModelProto::default() };
+        let wanted = Wanted { model: &model, classes: &[], path: "net.onnx", key: None, rename: &[] };
+        let read = Checkpoint::from_bytes(proto.encode_to_vec()).expect("a graph").fit(&wanted);
+        let read = read.unwrap_or_else(|error| panic!("{model:?}: {error}"));
+        for (spec, expected) in model.tensors().iter().zip(&parameters.tensors) {
+            assert_eq!(&read.tensors[&spec.name], &(spec.shape.clone(), expected.clone()), "{model:?}: {}", spec.name);
+        }
+    }
 }

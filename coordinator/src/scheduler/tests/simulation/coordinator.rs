@@ -146,7 +146,7 @@ impl Life {
         if !self.connections[connection].open_here {
             return;
         }
-        if let Said::Hello { instance, slots, held } = said {
+        if let Said::Hello { instance, slots, held, cordoned } = said {
             self.coordinator.workers += 1;
             let id = worker(&format!("w{}", self.coordinator.workers));
             self.connections[connection].worker = Some(id.clone());
@@ -158,6 +158,7 @@ impl Life {
                 device: "cpu".to_owned(),
                 slots: lanes(slots),
                 held,
+                cordoned_by: cordoned.then(|| "a person".to_owned()),
             };
             return self.event(joined, None);
         }
@@ -210,7 +211,7 @@ impl Life {
     pub(super) fn submits(&mut self, sweep: usize) {
         let share = ShareChange { priority: Some((self.number % 3) as i32 - sweep as i32), max_workers: None };
         let open = self.number.is_multiple_of(2);
-        self.event(Event::SweepSubmitted { plan: Arc::clone(&PLANS[sweep]), share, open }, None);
+        self.event(Event::SweepSubmitted { plan: Arc::clone(&PLANS[sweep]), share, open, by: None }, None);
         // Nobody knows whether it was taken; a person asks again.
         self.after(20_000, 30_000, What::Submits(sweep));
     }
@@ -322,6 +323,10 @@ impl Life {
                         self.cut(connection);
                     }
                 }
+                Effect::Cordon { worker, by } => {
+                    self.tell_worker(&worker, Told::Cordon { cordoned: by.is_some() });
+                }
+                Effect::Drain { worker } => self.tell_worker(&worker, Told::Drain),
                 Effect::Quarantined { .. } | Effect::Full(_) | Effect::SweepEnded { .. } => {}
                 Effect::TrialEnded { sweep, trial, outcome } => {
                     self.oracle.announced(sweep, trial, outcome.unpack())?

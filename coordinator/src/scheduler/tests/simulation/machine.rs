@@ -14,6 +14,7 @@ pub(super) enum Said {
         instance: String,
         slots: u32,
         held: Vec<HeldLease>,
+        cordoned: bool,
     },
     Calibrated {
         class: String,
@@ -57,6 +58,10 @@ pub(super) enum Told {
     Revoke {
         lease: LeaseId,
     },
+    Cordon {
+        cordoned: bool,
+    },
+    Drain,
     /// The end of a stage, or of the lease itself, is recorded or of no use.
     Settled {
         lease: LeaseId,
@@ -87,6 +92,8 @@ pub(super) struct Machine {
     pub(super) full_until: u64,
     pub(super) slots: u32,
     draining: bool,
+    /// What it was told last; it says so when it attaches again.
+    pub(super) cordoned: bool,
     bench: BTreeMap<LeaseId, Held>,
     /// What must arrive, in order.
     outbox: Vec<Said>,
@@ -98,7 +105,20 @@ impl Machine {
     pub(super) fn new(name: String, slots: u32) -> Self {
         let (process, connection, frozen_until, draining) = (0, None, 0, false);
         let (bench, outbox, checkpoints) = (BTreeMap::new(), vec![], BTreeMap::new());
-        Self { name, process, connection, frozen_until, full_until: 0, slots, draining, bench, outbox, checkpoints }
+        let (full_until, cordoned) = (0, false);
+        Self {
+            name,
+            process,
+            connection,
+            frozen_until,
+            full_until,
+            slots,
+            draining,
+            cordoned,
+            bench,
+            outbox,
+            checkpoints,
+        }
     }
 
     /// The first message of an attachment, and what is said again after it.
@@ -109,7 +129,7 @@ impl Machine {
             lanes: lanes(held.lanes),
             stages: held.stages.clone(),
         });
-        let hello = Said::Hello { instance, slots: self.slots, held: held.collect() };
+        let hello = Said::Hello { instance, slots: self.slots, held: held.collect(), cordoned: self.cordoned };
         let mut said = vec![hello];
         said.extend(self.draining.then_some(Said::Draining));
         let kept = std::mem::take(&mut self.checkpoints).into_iter();
@@ -122,7 +142,7 @@ impl Machine {
     pub(super) fn dies(&mut self) {
         self.process += 1;
         self.connection = None;
-        self.draining = false;
+        (self.draining, self.cordoned) = (false, false);
         self.bench.clear();
         self.checkpoints.clear();
         self.outbox.retain(|said| matches!(said, Said::Report { outcome: StageOutcome::Completed(_), .. }));
@@ -153,6 +173,11 @@ impl Machine {
                 assert!(before.is_none(), "lease {lease} was given out twice");
                 if begins { (vec![], Some(lease)) } else { (self.must(Said::Ended { lease, failure: None }), None) }
             }
+            Told::Cordon { cordoned } => {
+                self.cordoned = cordoned;
+                (vec![], None)
+            }
+            Told::Drain => (self.drain(), None),
             Told::Revoke { lease } if self.bench.contains_key(&lease) => (self.drop_work(&lease), None),
             Told::Revoke { lease } => (self.must(Said::Ended { lease, failure: None }), None),
             Told::Settled { lease, stage } => {

@@ -84,6 +84,8 @@ enum What {
     Extends(usize),
     /// And closes it, if it has all.
     Closes(usize),
+    /// A person uncordons a worker.
+    Uncordons(usize),
     /// Something goes wrong.
     Fails,
 }
@@ -235,6 +237,7 @@ impl Life {
             What::Submits(sweep) => self.submits(sweep),
             What::Extends(sweep) => self.extends(sweep),
             What::Closes(sweep) => self.closes(sweep),
+            What::Uncordons(machine) => self.uncordons(machine),
             What::Fails => self.fails(),
             What::Told(connection, told) => self.told(connection, told),
             What::ClosedThere(connection) => {
@@ -413,12 +416,29 @@ impl Life {
         self.after(500, 20_000, What::Connects(machine, process));
     }
 
+    /// A person wants something of the worker that runs on a machine, if one is attached.
+    fn manages(&mut self, machine: usize, action: WorkerAction) {
+        let connection = self.machines[machine].connection;
+        if let Some(worker) = connection.and_then(|connection| self.connections[connection].worker.clone()) {
+            self.event(Event::WorkerManaged { worker, action }, None);
+        }
+    }
+
+    fn uncordons(&mut self, machine: usize) {
+        self.manages(machine, WorkerAction::Uncordon);
+        // Nobody knows whether it was taken; a person looks again.
+        let is_cordoned = |core: &Core| core.workers().any(|worker| worker.cordoned_by.is_some());
+        if self.machines[machine].cordoned || self.coordinator.core().is_none_or(is_cordoned) {
+            self.after(5_000, 20_000, What::Uncordons(machine));
+        }
+    }
+
     fn fails(&mut self) {
         self.faults += 1;
         let machine = self.random.random_range(0..self.machines.len());
         let at_work = self.machines[machine].at_work();
         let lease = (!at_work.is_empty()).then(|| at_work[self.random.random_range(0..at_work.len())].clone());
-        match (self.random.random_range(0..13), lease) {
+        match (self.random.random_range(0..14), lease) {
             (0, _) => self.dies(machine),
             (1, _) => self.machines[machine].frozen_until = self.now + self.random.random_range(1_000..30_000),
             (2 | 3, _) => {
@@ -452,12 +472,21 @@ impl Life {
             }
             (11, _) => self.coordinator.full_until = self.now + self.random.random_range(1_000..40_000),
             (12, _) => self.machines[machine].full_until = self.now + self.random.random_range(1_000..40_000),
+            (13, _) => {
+                let by = "a person".to_owned();
+                let drains = self.random.random_bool(0.3);
+                self.manages(machine, if drains { WorkerAction::Drain } else { WorkerAction::Cordon { by } });
+                self.after(1_000, 30_000, What::Uncordons(machine));
+            }
             _ => {
                 let sweep = self.random.random_range(0..PLANS.len());
                 let id = PLANS[sweep].sweep.id.clone();
                 let drains = self.random.random_bool(0.5);
-                let event =
-                    if drains { Event::SweepDrainAsked { sweep: id } } else { Event::SweepCancelled { sweep: id } };
+                let event = if drains {
+                    Event::SweepDrainAsked { sweep: id, by: None }
+                } else {
+                    Event::SweepCancelled { sweep: id, by: None }
+                };
                 self.event(event, None);
                 self.after(1_000, 10_000, What::Submits(sweep));
             }

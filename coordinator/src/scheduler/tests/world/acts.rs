@@ -6,7 +6,7 @@ impl World {
     pub(in crate::scheduler::tests) fn submit(&mut self, number: usize, fate: Fate) {
         let plan = Arc::clone(&self.plans[number % self.plans.len()]);
         let open = (number / self.plans.len()).is_multiple_of(2);
-        self.apply(&Event::SweepSubmitted { plan, share: Self::some_share(number), open }, fate);
+        self.apply(&Event::SweepSubmitted { plan, share: Self::some_share(number), open, by: None }, fate);
     }
 
     /// A part comes, perhaps again, of a sweep that is there or not. One part may come before an earlier one.
@@ -100,7 +100,7 @@ impl World {
         self.lab.now += (b % 100) as u64;
         let given = self.random_lease(a);
         let some_worker = (!self.workers.is_empty()).then(|| self.workers[a % self.workers.len().max(1)].clone());
-        match (action % 37, given, some_worker) {
+        match (action % 38, given, some_worker) {
             (0 | 1, ..) => self.join(1 + (a % 3) as u32, fate),
             (2 | 3, ..) => self.submit(a, fate),
             (4 | 5, ..) => self.answer(a, 1 + (b % 6) as u32, fate),
@@ -149,9 +149,9 @@ impl World {
             (18, ..) => {
                 let sweep = self.plans[a % self.plans.len()].sweep.id.clone();
                 let event = if b.is_multiple_of(2) {
-                    Event::SweepDrainAsked { sweep }
+                    Event::SweepDrainAsked { sweep, by: None }
                 } else {
-                    Event::SweepCancelled { sweep }
+                    Event::SweepCancelled { sweep, by: None }
                 };
                 self.apply(&event, fate);
             }
@@ -177,6 +177,13 @@ impl World {
             }
             (24 | 25, ..) => self.rejoin(a, b, fate),
             (26, _, Some(id)) => self.apply(&Event::WorkerDraining { worker: id }, fate),
+            (37, _, Some(worker)) => {
+                let by = "somebody".to_owned();
+                let action =
+                    [WorkerAction::Cordon { by }, WorkerAction::Uncordon, WorkerAction::Drain].into_iter().nth(b % 3);
+                let action = action.expect("one of three");
+                self.apply(&Event::WorkerManaged { worker, action }, fate);
+            }
             (27, Some(given), _) => {
                 let stage = given.stages[b % given.stages.len()].0;
                 self.apply(&Event::Progressed { worker: given.worker, stage }, fate);

@@ -131,9 +131,9 @@ impl World {
         // What ended may go on in two ways: a halted sweep is resumed, a stopped one is cancelled.
         let goes_on = match event {
             Event::SweepSubmitted { plan, .. } | Event::SweepExtended { part: plan } => Some(&plan.sweep.id),
-            Event::SweepCancelled { sweep } | Event::SweepDrainAsked { sweep } | Event::SweepRetried { sweep } => {
-                Some(sweep)
-            }
+            Event::SweepCancelled { sweep, .. }
+            | Event::SweepDrainAsked { sweep, .. }
+            | Event::SweepRetried { sweep } => Some(sweep),
             _ => None,
         };
         let state = goes_on.and_then(|id| Some((id, self.lab.core.sweep(id)?.state)));
@@ -234,7 +234,7 @@ impl World {
                     assert!(is_known, "{worker} is not there");
                     assert!(self.salt.is_multiple_of(3), "nobody asked for it");
                 }
-                Effect::Full(_) => {}
+                Effect::Full(_) | Effect::Cordon { .. } | Effect::Drain { .. } => {}
                 Effect::Detach { worker, .. } => self.workers.retain(|known| *known != worker),
                 Effect::TrialEnded { sweep, trial, outcome } => {
                     assert!(!self.ended_sweeps.contains(&sweep), "{trial} ended after its sweep {sweep}");
