@@ -183,7 +183,10 @@ fn credit(content: &Content) -> String {
     let part = |part: &Part| {
         let plot = part.plot.as_ref().map_or_else(String::new, |plot| {
             let caption = escape(&plot.caption);
-            format!(r#"<figure><div class="scroll">{}</div><figcaption>{caption}</figcaption></figure>"#, plot.svg)
+            format!(
+                r#"<figure class="small"><div class="scroll">{}</div><figcaption>{caption}</figcaption></figure>"#,
+                plot.svg
+            )
         });
         format!("<h3>{}</h3>{}{plot}{}", escape(&part.title), list(&part.notes), grid(&part.grid, ""))
     };

@@ -121,8 +121,8 @@ fn worst_group(report: &Report, cell: &CreditCell, labels: &Labels) -> Option<St
         None => "",
     };
     let lead = match compared {
-        1 => "The only group measured is".to_owned(),
-        many => format!("The lowest estimate of {} is", number::count(many, "group")),
+        1 => "the only group measured is".to_owned(),
+        many => format!("the lowest estimate of {} is", number::count(many, "group")),
     };
     let how = match compared {
         1 => String::new(),
