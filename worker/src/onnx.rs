@@ -1,6 +1,6 @@
 //! The messages of ONNX that a net needs, as `onnx.proto` numbers their fields (<https://github.com/onnx/onnx>, Apache-2.0).
 //!
-//! Only facts are taken over: names and numbers of fields.
+//! Only facts are taken over: names and numbers of fields, and which lists of numbers are packed. Not every reader takes both forms.
 
 use prost::Message;
 
@@ -93,7 +93,7 @@ pub(crate) struct AttributeProto {
     pub s: Option<Vec<u8>>,
     #[prost(message, optional, tag = "5")]
     pub t: Option<TensorProto>,
-    #[prost(int64, repeated, tag = "8")]
+    #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub strings: Vec<Vec<u8>>,
@@ -104,7 +104,7 @@ pub(crate) struct AttributeProto {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TensorProto {
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
     #[prost(int32, optional, tag = "2")]
     pub data_type: Option<i32>,
