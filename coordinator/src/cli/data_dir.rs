@@ -37,7 +37,7 @@ impl DataDirArguments {
     }
 }
 
-/// Where a coordinator's folder is unless an option says so: where systemd put it, or where people's state is.
+/// The default folder of a coordinator: that of the systemd unit, or one in the user's state folder.
 fn by_convention(set: &dyn Fn(&str) -> Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
     // systemd separates several by colons.
     let of_service = set("STATE_DIRECTORY").and_then(|folders| env::split_paths(&folders).next());

@@ -222,7 +222,7 @@ pub fn main() -> ExitCode {
         (true, ..) => "error",
         (false, 0, default) => default,
         (false, 1, "warn") => "info",
-        // Of this program alone: what its libraries say is of use to nobody.
+        // Of this program alone: the logs of its libraries do not help its users.
         (false, ..) => "info,secateur=debug,secateur_worker=debug",
     };
     logging::start_to(screen.log_writer(), default, format);

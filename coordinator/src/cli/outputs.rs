@@ -24,7 +24,7 @@ const REPORT: [&str; 7] =
     ["report.json", "plan.json", "report.html", "report.md", "trials.csv", "front.csv", super::manifest::MANIFEST];
 /// The folder of nets.
 const MODELS: &str = "models";
-/// Trials whose nets `models/` holds at most. More are a folder that nobody looks into, and `export` writes those that are asked for.
+/// The maximum number of trials whose nets `models/` holds. `export` writes the others on demand.
 pub(crate) const MOST_MODELS: usize = 1_000;
 
 /// Refuses a folder with files of others under the names of a report's. A folder with a report of this program, or with the state of a

@@ -165,6 +165,14 @@ fn command(slurm: &Slurm, action: &Action) -> String {
     }
 }
 
+/// The work of sweeps, from the ready stages, the lane-steps and the ended lane-steps of each.
+fn work(sweeps: impl Iterator<Item = (u64, u64, u64)>) -> Work {
+    sweeps.fold(Work::default(), |work, (ready, lane_steps, ended)| Work {
+        ready: work.ready.saturating_add(ready),
+        lane_steps: work.lane_steps.saturating_add(lane_steps.saturating_sub(ended)),
+    })
+}
+
 /// A coordinator that is asked over gRPC.
 struct Remote(Client);
 
@@ -186,10 +194,7 @@ impl Head for Remote {
             (worker.name, attached)
         };
         Ok(Load {
-            work: running.fold(Work::default(), |work, sweep| Work {
-                ready: work.ready.saturating_add(sweep.stages_ready),
-                lane_steps: work.lane_steps.saturating_add(sweep.lane_steps.saturating_sub(sweep.lane_steps_ended)),
-            }),
+            work: work(running.map(|sweep| (sweep.stages_ready, sweep.lane_steps, sweep.lane_steps_ended))),
             workers: workers.into_iter().map(worker).collect(),
         })
     }
@@ -215,10 +220,7 @@ impl Head for Here {
             (worker.name, attached)
         };
         Ok(Load {
-            work: running.fold(Work::default(), |work, sweep| Work {
-                ready: work.ready.saturating_add(sweep.stages_ready),
-                lane_steps: work.lane_steps.saturating_add(sweep.lane_steps.saturating_sub(sweep.lane_steps_ended)),
-            }),
+            work: work(running.map(|sweep| (sweep.stages_ready, sweep.lane_steps, sweep.lane_steps_ended))),
             workers: workers.into_iter().map(worker).collect(),
         })
     }

@@ -195,7 +195,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode, CliError>
     Ok(ExitCode::from(INTERRUPTED))
 }
 
-/// Provides workers, if it is told how.
+/// Provides workers, if `--provision` names pools.
 async fn provide(provisioner: Option<Provisioner>, queries: Queries) -> Infallible {
     match provisioner {
         Some(provisioner) => provisioner.run(provision::Here(queries)).await,
@@ -216,7 +216,7 @@ async fn start(arguments: ServeArguments) -> Result<(Coordinator, Credentials), 
         private::warn_if_readable(&tls.key, "private key");
     }
     let tls = tls.map(Tls::open).transpose().map_err(|error| CliError::input(&error))?;
-    // With certificates, whoever can connect is not yet an administrator, on loopback either.
+    // With certificates, a connection alone makes nobody an administrator, on loopback either.
     let open = tls.is_none() || arguments.insecure;
     if !address.ip().is_loopback() || tls.is_some() {
         let missing = match (&tls, &tokens) {

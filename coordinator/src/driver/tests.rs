@@ -185,7 +185,7 @@ async fn a_stage_that_is_too_long_for_a_message_fails_for_good_and_says_so() {
     assert_eq!(failure.class, FailureClass::Input);
 }
 
-/// Its trials can end without the report of a stage: nobody else would say that it waits.
+/// Its trials can end without the report of a stage, so no other event says that it waits.
 #[tokio::test]
 async fn a_sweep_whose_last_trial_ends_with_its_lease_waits_for_a_decision() {
     let (_folder, driver) = driver().await;

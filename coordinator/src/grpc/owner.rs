@@ -7,14 +7,14 @@ use crate::{
     security::{Caller, Credential, Role},
 };
 
-/// The caller as a person, or `None` if nobody knows who it is.
+/// The caller as a person, or `None` if the caller is unknown.
 pub(super) fn person(caller: &Caller) -> Option<Person> {
     let is_claimed = caller.credential == Credential::None;
     (!caller.is_nameless()).then(|| Person { name: caller.name.clone(), is_claimed })
 }
 
 /// Checks that the caller may change a sweep: administrators may change all, others their own. A sweep whose owner was
-/// not authenticated or not recorded belongs to nobody, and everybody with the role may change it.
+/// not authenticated or not recorded has no owner: every caller with the role may change it.
 pub(super) fn check_owner(caller: &Caller, sweep: &SweepStatus) -> Result<(), Status> {
     if caller.role == Role::Admin {
         return Ok(());

@@ -13,7 +13,7 @@ use crate::experiment::{
 
 const ADAPTIVE: &str = "seeds: {min: 3, max: 9, until: front_settled}";
 
-/// A round that gives every cell so many seeds.
+/// A round that gives every cell this number of seeds.
 fn round_of_all(plan: &Plan, seeds: u32) -> SeedRound {
     let contest = |cell| ContestedCell { cell, why: BTreeSet::from([Why::Front]), rival: None };
     let mut cells = plan.cells.iter().map(|cell| cell.id.clone());
